@@ -1,0 +1,155 @@
+# rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...])
+#
+# One static library per folder, made of what lies in it (sub-folders included):
+#   *.cc                       the library
+#   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only
+#   *_test.cc                  one GoogleTest program rowmax_<name>_test
+#   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
+# Components see the repository root (private headers by their path from it) and include/.
+
+include(CheckCXXCompilerFlag)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+find_package(Threads REQUIRED)
+
+find_program(ROWMAX_CCACHE ccache)
+if(ROWMAX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${ROWMAX_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${ROWMAX_CCACHE})
+endif()
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(ROWMAX_ISA_FILES avx2 avx512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(ROWMAX_ISA_FILES neon)
+endif()
+set(ROWMAX_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(ROWMAX_FLAGS_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512)
+set(ROWMAX_FLAGS_neon "")
+
+add_library(rowmax_flags INTERFACE)
+target_compile_options(rowmax_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -ffp-contract=off -fno-math-errno>)
+target_include_directories(rowmax_flags INTERFACE ${PROJECT_SOURCE_DIR})
+if(ROWMAX_SANITIZE)
+  target_compile_options(rowmax_flags INTERFACE -fsanitize=${ROWMAX_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_link_options(rowmax_flags INTERFACE -fsanitize=${ROWMAX_SANITIZE})
+endif()
+if(ROWMAX_FUZZ)
+  target_compile_options(rowmax_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+if(ROWMAX_TESTS)
+  if(CMAKE_CROSSCOMPILING OR ROWMAX_SANITIZE MATCHES thread)
+    add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)  # Debian's libgtest-dev
+    add_library(GTest::gtest_main ALIAS gtest_main)
+  else()
+    find_package(GTest REQUIRED)
+  endif()
+  enable_testing()
+  include(GoogleTest)
+endif()
+
+# Header-only libraries of the build machine, alone in a folder of their own: a cross compiler must not see the rest of
+# /usr/include. Target: rowmax_headers.
+function(rowmax_host_headers)
+  add_library(rowmax_headers INTERFACE)
+  foreach(library ${ARGN})
+    find_path(ROWMAX_${library}_DIR ${library} PATHS /usr/include /usr/local/include NO_CMAKE_FIND_ROOT_PATH REQUIRED)
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/host_headers)
+    file(CREATE_LINK ${ROWMAX_${library}_DIR}/${library} ${PROJECT_BINARY_DIR}/host_headers/${library} SYMBOLIC)
+  endforeach()
+  target_include_directories(rowmax_headers SYSTEM INTERFACE ${PROJECT_BINARY_DIR}/host_headers)
+endfunction()
+
+function(rowmax_subdirectory folder)
+  if(EXISTS ${PROJECT_SOURCE_DIR}/${folder}/CMakeLists.txt)
+    add_subdirectory(${folder})
+  endif()
+endfunction()
+
+function(rowmax_component name)
+  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc)
+  file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc)
+  file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_fuzz.cc)
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
+  foreach(isa avx2 avx512 neon)
+    if(NOT isa IN_LIST ROWMAX_ISA_FILES)
+      list(FILTER sources EXCLUDE REGEX "_${isa}\\.cc$")
+    else()
+      set(isa_sources ${sources})
+      list(FILTER isa_sources INCLUDE REGEX "_${isa}\\.cc$")
+      set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${ROWMAX_FLAGS_${isa}}")
+    endif()
+  endforeach()
+  set(libs)
+  foreach(dep ${ARG_DEPS})
+    if(TARGET rowmax_${dep})
+      list(APPEND libs rowmax_${dep})
+    endif()
+  endforeach()
+
+  if(NOT sources)
+    return()
+  endif()
+  add_library(rowmax_${name} STATIC ${sources})
+  set_target_properties(rowmax_${name} PROPERTIES LINKER_LANGUAGE CXX)
+  target_include_directories(rowmax_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(rowmax_${name} PUBLIC cxx_std_20)
+  target_link_libraries(rowmax_${name} PUBLIC ${libs} Threads::Threads PRIVATE $<BUILD_INTERFACE:rowmax_flags> ${ARG_PRIVATE_LIBS})
+
+  if(ROWMAX_TESTS AND tests)
+    add_executable(rowmax_${name}_test ${tests})
+    target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${name} rowmax_flags GTest::gtest_main $<TARGET_NAME_IF_EXISTS:rowmax_headers> ${ARG_PRIVATE_LIBS})
+    target_compile_definitions(rowmax_${name}_test PRIVATE ROWMAX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    gtest_discover_tests(rowmax_${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${name})
+  endif()
+  if(ROWMAX_FUZZ)
+    foreach(fuzzer ${fuzzers})
+      get_filename_component(fuzz_name ${fuzzer} NAME_WE)
+      add_executable(${fuzz_name} ${fuzzer})
+      target_link_libraries(${fuzz_name} PRIVATE rowmax_${name} rowmax_flags)
+      target_link_options(${fuzz_name} PRIVATE -fsanitize=fuzzer)
+    endforeach()
+  endif()
+endfunction()
+
+# find_package(rowmax) gives rowmax::rowmax (the attention library) and, with the engine, rowmax::engine.
+function(rowmax_install)
+  if(NOT TARGET rowmax_attention OR NOT TARGET rowmax_runtime)
+    return()
+  endif()
+  add_library(rowmax_rowmax INTERFACE)
+  set_target_properties(rowmax_rowmax PROPERTIES EXPORT_NAME rowmax)
+  target_link_libraries(rowmax_rowmax INTERFACE rowmax_attention)
+  add_library(rowmax::rowmax ALIAS rowmax_rowmax)
+  install(TARGETS rowmax_rowmax rowmax_attention rowmax_base EXPORT rowmax-attention COMPONENT attention
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY include/rowmax DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT attention
+          FILES_MATCHING PATTERN "*.h" PATTERN engine EXCLUDE)
+  install(EXPORT rowmax-attention NAMESPACE rowmax:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax COMPONENT attention)
+  if(ROWMAX_ENGINE)
+    add_library(rowmax_engine INTERFACE)
+    set_target_properties(rowmax_engine PROPERTIES EXPORT_NAME engine)
+    target_link_libraries(rowmax_engine INTERFACE rowmax_runtime)
+    add_library(rowmax::engine ALIAS rowmax_engine)
+    install(TARGETS rowmax_engine rowmax_quant rowmax_io rowmax_tokenizer rowmax_template rowmax_ops rowmax_model
+                    rowmax_arch rowmax_runtime EXPORT rowmax-engine COMPONENT engine
+            ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(DIRECTORY include/rowmax/engine DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rowmax COMPONENT engine)
+    install(EXPORT rowmax-engine NAMESPACE rowmax:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax COMPONENT engine)
+    install(TARGETS rowmax_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT engine)
+  endif()
+  configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/rowmax-config.cmake.in
+    ${PROJECT_BINARY_DIR}/rowmax-config.cmake INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/rowmax-config-version.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/rowmax-config.cmake ${PROJECT_BINARY_DIR}/rowmax-config-version.cmake
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax COMPONENT attention)
+endfunction()

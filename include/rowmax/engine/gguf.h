@@ -1,0 +1,120 @@
+// GGUF files, version 2 and 3: metadata and tensors of a model, read from a memory map and validated whole before
+// anything of it is used. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+//
+// A model file is hostile until checked: every count, length, offset and product is bounded by the bytes that are
+// really there before memory is taken for it. Little-endian files only (a big-endian one gives a clear error).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+enum class GgufType : std::uint32_t {
+  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7,
+  kString = 8, kArray = 9, kU64 = 10, kI64 = 11, kF64 = 12,
+};
+const char* gguf_type_name(GgufType type) noexcept;
+
+// An array of scalars keeps its bytes in the file (little-endian, perhaps unaligned); one of strings is a list of views
+// into the file. Arrays of arrays are refused.
+struct GgufArray {
+  GgufType element_type = GgufType::kU8;
+  std::size_t size = 0;
+  std::span<const std::byte> bytes;          // scalars: size * element size
+  std::vector<std::string_view> strings;     // strings: size views, valid as long as the file
+  // Element i as a number (i < size, element_type not a string); integers beyond 2^53 lose bits in as_double.
+  double as_double(std::size_t i) const noexcept;
+  std::int64_t as_int(std::size_t i) const noexcept;
+};
+
+struct GgufValue {
+  GgufType type = GgufType::kU8;
+  // unsigned kinds -> uint64, signed kinds -> int64, floats -> double, bool -> bool, string -> a view into the file
+  std::variant<std::uint64_t, std::int64_t, double, bool, std::string_view, GgufArray> value;
+};
+
+struct GgufTensor {
+  std::string_view name;
+  std::uint32_t type = 0;            // the file's type id; engine/quant knows its name and sizes
+  std::vector<std::int64_t> shape;   // 1 to 4 dims, fastest first: a matrix is [columns, rows]
+  std::uint64_t offset = 0;          // from the start of the tensor data
+  std::span<const std::byte> data;   // in the map; size checked against type and shape
+  std::int64_t n_elements() const noexcept;
+};
+
+class GgufFile {
+ public:
+  // Maps a regular file read-only. Errors name the file and the header field, key or tensor.
+  static Result<GgufFile> open(const std::string& path);
+  // Reads from memory that the caller keeps alive; name stands in error messages.
+  static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name);
+
+  GgufFile(GgufFile&&) noexcept;
+  GgufFile& operator=(GgufFile&&) noexcept;
+  ~GgufFile();
+
+  const std::string& name() const noexcept;  // the path, for messages
+  std::uint32_t version() const noexcept;
+  std::uint64_t file_bytes() const noexcept;
+  std::uint32_t alignment() const noexcept;
+  // One line each: things that are legal but worth telling (gaps between tensors, ...).
+  std::span<const std::string> notices() const noexcept;
+
+  std::span<const std::pair<std::string_view, GgufValue>> metadata() const noexcept;  // in file order
+  std::span<const GgufTensor> tensors() const noexcept;                               // in file order
+  const GgufValue* find(std::string_view key) const noexcept;                         // nullptr when absent
+  const GgufTensor* find_tensor(std::string_view name) const noexcept;
+
+  // Typed access. kNotFound for an absent key, kCorrupt for another type or a value outside the range; messages name
+  // file, key, expected and found. Any integer kind converts when the value fits; f32 and f64 both read as double.
+  Result<std::uint64_t> get_uint(std::string_view key) const;
+  Result<double> get_float(std::string_view key) const;
+  Result<bool> get_bool(std::string_view key) const;
+  Result<std::string_view> get_string(std::string_view key) const;
+  Result<const GgufArray*> get_array(std::string_view key, GgufType element_type) const;
+
+  // Tells the kernel that the tensor bytes are not needed in memory any more (they can be read again).
+  void drop_pages() const noexcept;
+
+ private:
+  struct Impl;
+  explicit GgufFile(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Builds a file in memory order and writes it atomically (a temporary file beside it, then a rename).
+class GgufWriter {
+ public:
+  void set_uint32(std::string key, std::uint32_t value);
+  void set_uint64(std::string key, std::uint64_t value);
+  void set_float32(std::string key, float value);
+  void set_bool(std::string key, bool value);
+  void set_string(std::string key, std::string value);
+  void set_strings(std::string key, std::vector<std::string> values);
+  void set_int32s(std::string key, std::vector<std::int32_t> values);
+  void set_float32s(std::string key, std::vector<float> values);
+  // data: exactly the bytes that type and shape need (else write() fails).
+  void add_tensor(std::string name, std::uint32_t type, std::vector<std::int64_t> shape, std::vector<std::byte> data);
+
+  // The whole file as bytes; kInvalidArgument for a duplicate name, a wrong size or an unknown type.
+  Result<std::vector<std::byte>> bytes() const;
+  Status write(const std::string& path) const;
+
+ private:
+  struct Entry { std::string key; GgufType type; GgufType element; std::vector<std::byte> body; };
+  struct Tensor { std::string name; std::uint32_t type; std::vector<std::int64_t> shape; std::vector<std::byte> data; };
+  std::vector<Entry> entries_;
+  std::vector<Tensor> tensors_;
+  void put(std::string key, GgufType type, GgufType element, std::vector<std::byte> body);
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,67 @@
+// Text to token ids and back, as the model's file defines it: byte-level BPE ("gpt2") with the pre-tokenizer that
+// tokenizer.ggml.pre names, and SentencePiece-style ("llama").
+//
+// Immutable after creation; any number of threads may use one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rowmax/engine/gguf.h"
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+using TokenId = std::int32_t;
+
+enum class TokenKind : std::uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+
+struct TokenizerOptions {
+  // Used where the file names no pre-tokenizer or an unknown one; without it such a file is refused.
+  std::string pre_override;
+};
+
+class Tokenizer {
+ public:
+  // kUnsupported for a tokenizer model or pre-tokenizer that is not known, kCorrupt for lists that do not fit.
+  static Result<Tokenizer> from_gguf(const GgufFile& file, const TokenizerOptions& options = {});
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  // parse_special: the texts of control tokens inside `text` become those tokens; otherwise they stay plain text.
+  // Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error (bytes fall back to byte tokens or U+FFFD
+  // exactly as the model's own tokenizer does).
+  std::vector<TokenId> encode(std::string_view text, bool parse_special) const;
+  // The token's bytes; control tokens give their text only with include_special. A piece may end inside a UTF-8
+  // character. Out of range ids give an empty string.
+  std::string piece(TokenId id, bool include_special) const;
+  // Pieces joined; for SentencePiece vocabularies with a space prefix, the leading space of the first one removed.
+  std::string decode(std::span<const TokenId> ids, bool include_special) const;
+
+  std::int64_t size() const noexcept;                    // number of tokens
+  std::string_view model() const noexcept;               // "gpt2" or "llama"
+  std::string_view pre() const noexcept;                 // the pre-tokenizer in use, e.g. "smollm"; "spm" for llama
+  std::string_view text(TokenId id) const noexcept;      // as stored in the file
+  TokenKind kind(TokenId id) const noexcept;
+  TokenId find(std::string_view stored_text) const noexcept;  // -1 when absent
+  TokenId bos() const noexcept;                          // -1 when the file has none
+  TokenId eos() const noexcept;
+  bool add_bos() const noexcept;                         // the model expects BOS first (exactly one)
+  // Ids that end a turn: eos, eot, eom and the tokens known by text (<|im_end|>, <|eot_id|>, <end_of_turn>, ...); sorted.
+  std::span<const TokenId> end_of_generation() const noexcept;
+  bool is_end_of_generation(TokenId id) const noexcept;
+  // One line each: defaults taken, ids repaired.
+  std::span<const std::string> notices() const noexcept;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Forward pass of a GGUF language model in fp64 numpy, written from the definition.
+
+It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
+product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
+Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3.
+A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
+
+    forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last]
+
+The output holds `tokens` int64[n], `rows` int64[r] (the positions), `logits` float64[r, n_vocab], and with --taps
+`residual` float64[n_layer + 1, n, n_embd] (the stream after the embedding and after each layer).
+"""
+import argparse
+import json
+import math
+import re
+
+import numpy as np
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3")
+
+
+def silu(x):
+    return x / (1.0 + np.exp(-x))
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def rms_norm(x, weight, eps):
+    return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * weight
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+class GgufFile:
+    """Metadata and dequantised tensors of one file; remembers which tensors were asked for."""
+
+    def __init__(self, path):
+        import gguf
+
+        self._gguf = gguf
+        self._reader = gguf.GGUFReader(path)
+        self._tensors = {t.name: t for t in self._reader.tensors}
+        self.used = set()
+        self.arch = self.get("general.architecture")
+        if self.arch not in ARCHITECTURES:
+            raise ValueError(f"architecture {self.arch!r} is not one of {ARCHITECTURES}")
+
+    def get(self, key, default=None):
+        field = self._reader.fields.get(key)
+        return default if field is None else field.contents()
+
+    def key(self, suffix, default=None):
+        return self.get(f"{self.arch}.{suffix}", default)
+
+    def need(self, suffix):
+        value = self.key(suffix)
+        if value is None:
+            raise KeyError(f"{self.arch}.{suffix} is missing")
+        return value
+
+    def has(self, name):
+        return name in self._tensors
+
+    def tensor(self, name, dtype=np.float64):
+        """The dequantised tensor in numpy shape (slowest dimension first); KeyError when absent."""
+        t = self._tensors[name]
+        self.used.add(name)
+        shape = tuple(int(d) for d in reversed(t.shape))
+        return self._gguf.dequantize(t.data, t.tensor_type).reshape(shape).astype(dtype)
+
+    def check_all_used(self):
+        left = sorted(set(self._tensors) - self.used)
+        if left:
+            raise ValueError(f"tensors that no step used: {left}")
+
+
+class Model:
+    """Hyperparameters resolved from the metadata, and the forward pass."""
+
+    def __init__(self, path):
+        f = self.file = GgufFile(path)
+        self.arch = f.arch
+        gemma = self.arch in ("gemma2", "gemma3")
+        self.n_layer, self.n_embd = f.need("block_count"), f.need("embedding_length")
+        self.n_head = f.need("attention.head_count")
+        self.n_kv_head = f.key("attention.head_count_kv", self.n_head)
+        self.head_dim = f.key("attention.key_length", self.n_embd // self.n_head)
+        self.eps = f.need("attention.layer_norm_rms_epsilon")
+        self.rope_base = f.key("rope.freq_base", 10000.0)
+        if f.key("rope.dimension_count", self.head_dim) != self.head_dim:
+            raise ValueError("partial rotation is not covered")
+        scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
+        if scaling not in ("none", "linear"):
+            raise ValueError(f"rope scaling {scaling!r} is not covered")
+        self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
+        self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
+        # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
+        self.window_period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
+        self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
+        self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
+        self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
+        self.activation = gelu_tanh if gemma else silu
+        # The 27B Gemmas scale by their width, not by the key length.
+        by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
+        self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
+        self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.head_dim // 2)
+
+    def is_local(self, layer):
+        return bool(self.window) and (layer + 1) % self.window_period != 0
+
+    def linear(self, x, name):
+        y = x @ self.file.tensor(name + ".weight").T
+        return y + self.file.tensor(name + ".bias") if self.file.has(name + ".bias") else y
+
+    def norm(self, x, name):
+        return rms_norm(x, self.file.tensor(name + ".weight"), self.eps)
+
+    def optional_norm(self, x, name):
+        return self.norm(x, name) if self.file.has(name + ".weight") else x
+
+    def rotate(self, x, positions, local):
+        """x[n, heads, head_dim]; llama turns neighbours (2i, 2i+1), the others the halves (i, i + d/2)."""
+        local = local and self.arch == "gemma3"  # gemma3's local layers have their own base, unscaled
+        base, scale = (self.file.key("rope.freq_base_swa", 10000.0), 1.0) if local else (self.rope_base, self.rope_scale)
+        d = self.head_dim
+        inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / self.rope_factors / scale
+        angle = positions[:, None].astype(np.float64) * inv_freq
+        cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+        first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch == "llama" else (slice(0, d // 2), slice(d // 2, d))
+        out = np.empty_like(x)
+        out[..., first] = x[..., first] * cos - x[..., second] * sin
+        out[..., second] = x[..., second] * cos + x[..., first] * sin
+        return out
+
+    def attention(self, x, layer, positions):
+        n, blk = len(x), f"blk.{layer}."
+        local = self.is_local(layer)
+        q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, self.head_dim)
+        k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
+        v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
+        q = self.rotate(self.optional_norm(q, blk + "attn_q_norm"), positions, local)
+        k = self.rotate(self.optional_norm(k, blk + "attn_k_norm"), positions, local)
+        distance = positions[:, None] - positions[None, :]
+        visible = distance >= 0
+        if local:
+            visible &= distance < self.window
+        out = np.empty((n, self.n_head, v.shape[-1]))
+        for h in range(self.n_head):
+            g = h // (self.n_head // self.n_kv_head)
+            s = q[:, h] @ k[:, g].T * self.attn_scale
+            if self.attn_softcap:
+                s = self.attn_softcap * np.tanh(s / self.attn_softcap)
+            out[:, h] = softmax(np.where(visible, s, -np.inf)) @ v[:, g]
+        return self.linear(out.reshape(n, -1), blk + "attn_output")
+
+    def feed_forward(self, x, layer):
+        blk = f"blk.{layer}."
+        hidden = self.activation(self.linear(x, blk + "ffn_gate")) * self.linear(x, blk + "ffn_up")
+        return self.linear(hidden, blk + "ffn_down")
+
+    def forward(self, tokens, rows=None, taps=None):
+        """Logits float64[len(rows), n_vocab] of the given positions (default all) of one sequence."""
+        tokens = np.asarray(tokens, dtype=np.int64)
+        positions = np.arange(len(tokens))
+        embedding = self.file.tensor("token_embd.weight", np.float32)
+        x = embedding[tokens].astype(np.float64) * self.embed_scale
+        if taps is not None:
+            taps.append(x)
+        for layer in range(self.n_layer):
+            blk = f"blk.{layer}."
+            y = self.attention(self.norm(x, blk + "attn_norm"), layer, positions)
+            x = x + self.optional_norm(y, blk + "post_attention_norm")
+            y = self.feed_forward(self.norm(x, blk + "ffn_norm"), layer)
+            x = x + self.optional_norm(y, blk + "post_ffw_norm")
+            if taps is not None:
+                taps.append(x)
+        x = self.norm(x, "output_norm")
+        x = x if rows is None else x[np.asarray(rows)]
+        head = self.file.tensor("output.weight", np.float32) if self.file.has("output.weight") else embedding
+        logits = np.empty((len(x), len(head)))
+        for at in range(0, len(head), 8192):  # in slices: a 262144-row head in fp64 would take gigabytes
+            logits[:, at : at + 8192] = x @ head[at : at + 8192].astype(np.float64).T
+        self.file.check_all_used()
+        if self.final_softcap:
+            logits = self.final_softcap * np.tanh(logits / self.final_softcap)
+        return logits
+
+
+def parse_tokens(text):
+    """`1,2,3`, or `@file.json` with a list (or an object with the list under "tokens"), `@file.json[a:b]` a part."""
+    if not text.startswith("@"):
+        return [int(t) for t in text.split(",")]
+    path, begin, end = re.fullmatch(r"@(.+?)(?:\[(\d*):(\d*)\])?", text).groups()
+    with open(path, encoding="utf-8") as f:
+        data = json.load(f)
+    data = data["tokens"] if isinstance(data, dict) else data
+    return data[int(begin) if begin else 0 : int(end) if end else None]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("model")
+    p.add_argument("--tokens", required=True, help="1,2,3 or @ids.json or @ids.json[0:64]")
+    p.add_argument("--out", required=True)
+    p.add_argument("--rows", choices=("all", "last"), default="all")
+    p.add_argument("--taps", action="store_true", help="also store the residual stream after every layer")
+    args = p.parse_args()
+    tokens = parse_tokens(args.tokens)
+    rows = list(range(len(tokens))) if args.rows == "all" else [len(tokens) - 1]
+    taps = [] if args.taps else None
+    logits = Model(args.model).forward(tokens, rows, taps)
+    arrays = {"tokens": np.asarray(tokens), "rows": np.asarray(rows), "logits": logits}
+    if taps is not None:
+        arrays["residual"] = np.stack(taps)
+    np.savez(args.out, **arrays)
+    top = np.argsort(-logits[-1], kind="stable")[:5]
+    print(json.dumps({"n_tokens": len(tokens), "last_top5": [[int(t), float(logits[-1, t])] for t in top]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,9 @@
 
 #define ROWMAX_CONCAT_INNER(a, b) a##b
 #define ROWMAX_CONCAT(a, b) ROWMAX_CONCAT_INNER(a, b)
-#define ROWMAX_TRY_INNER(result, name, ...)            \
-  auto result = (__VA_ARGS__);                         \
-  if (!result.ok()) return std::move(result).error();  \
+#define ROWMAX_TRY_INNER(result, name, ...)           \
+  auto result = (__VA_ARGS__);                        \
+  if (!result.ok()) return std::move(result).error(); \
   auto name = std::move(result).value()
 #define ROWMAX_TRY(name, ...) ROWMAX_TRY_INNER(ROWMAX_CONCAT(rowmax_result_, __LINE__), name, __VA_ARGS__)
 #define ROWMAX_RETURN_IF_ERROR(...)                                   \

@@ -42,8 +42,7 @@ template <class Fn>
 void parallel_for(Executor& executor, std::int64_t n_tasks, Fn&& fn) {
   using Body = std::remove_reference_t<Fn>;
   executor.run(
-      n_tasks,
-      [](void* context, std::int64_t task, int worker) { (*static_cast<Body*>(context))(task, worker); },
+      n_tasks, [](void* context, std::int64_t task, int worker) { (*static_cast<Body*>(context))(task, worker); },
       const_cast<void*>(static_cast<const void*>(&fn)));
 }
 

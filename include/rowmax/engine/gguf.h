@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -19,19 +20,32 @@
 namespace rowmax::engine {
 
 enum class GgufType : std::uint32_t {
-  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7,
-  kString = 8, kArray = 9, kU64 = 10, kI64 = 11, kF64 = 12,
+  kU8 = 0,
+  kI8 = 1,
+  kU16 = 2,
+  kI16 = 3,
+  kU32 = 4,
+  kI32 = 5,
+  kF32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kU64 = 10,
+  kI64 = 11,
+  kF64 = 12,
 };
 const char* gguf_type_name(GgufType type) noexcept;
 
 // An array of scalars keeps its bytes in the file (little-endian, perhaps unaligned); one of strings is a list of views
-// into the file. Arrays of arrays are refused.
+// into the file, whose bytes are the file's own (any byte, NUL and malformed UTF-8 included). Arrays of arrays are
+// refused.
 struct GgufArray {
   GgufType element_type = GgufType::kU8;
   std::size_t size = 0;
-  std::span<const std::byte> bytes;          // scalars: size * element size
-  std::vector<std::string_view> strings;     // strings: size views, valid as long as the file
-  // Element i as a number (i < size, element_type not a string); integers beyond 2^53 lose bits in as_double.
+  std::span<const std::byte> bytes;       // scalars: size * element size
+  std::vector<std::string_view> strings;  // strings: size views, valid as long as the file
+  // Element i as a number (i < size, element_type not a string); integers beyond 2^53 lose bits in as_double, and
+  // as_int cuts fractions, takes the nearest int64 for what is out of its range, and 0 for NaN.
   double as_double(std::size_t i) const noexcept;
   std::int64_t as_int(std::size_t i) const noexcept;
 };
@@ -44,16 +58,18 @@ struct GgufValue {
 
 struct GgufTensor {
   std::string_view name;
-  std::uint32_t type = 0;            // the file's type id; engine/quant knows its name and sizes
-  std::vector<std::int64_t> shape;   // 1 to 4 dims, fastest first: a matrix is [columns, rows]
-  std::uint64_t offset = 0;          // from the start of the tensor data
-  std::span<const std::byte> data;   // in the map; size checked against type and shape
+  std::uint32_t type = 0;           // the file's type id; engine/quant knows its name and sizes
+  std::vector<std::int64_t> shape;  // 1 to 4 dims, fastest first: a matrix is [columns, rows]
+  std::uint64_t offset = 0;         // from the start of the tensor data
+  std::span<const std::byte> data;  // in the map; size checked against type and shape
   std::int64_t n_elements() const noexcept;
 };
 
 class GgufFile {
  public:
-  // Maps a regular file read-only. Errors name the file and the header field, key or tensor.
+  // Maps a regular file read-only. Errors name the file and the header field, key or tensor. A tensor whose type
+  // rowmax cannot read is an error (kUnsupported) that names the type. The file must not be truncated while it is open:
+  // reading bytes that are gone ends the process with SIGBUS (replace a model by renaming a new file over it).
   static Result<GgufFile> open(const std::string& path);
   // Reads from memory that the caller keeps alive; name stands in error messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name);
@@ -75,12 +91,15 @@ class GgufFile {
   const GgufTensor* find_tensor(std::string_view name) const noexcept;
 
   // Typed access. kNotFound for an absent key, kCorrupt for another type or a value outside the range; messages name
-  // file, key, expected and found. Any integer kind converts when the value fits; f32 and f64 both read as double.
+  // file, key, expected and found. Any integer kind converts when the value fits; f32 and f64 both read as double, and
+  // infinities and NaN are refused. get_array wants exactly this element type, get_int_array any integer kind (read it
+  // with as_int).
   Result<std::uint64_t> get_uint(std::string_view key) const;
   Result<double> get_float(std::string_view key) const;
   Result<bool> get_bool(std::string_view key) const;
   Result<std::string_view> get_string(std::string_view key) const;
   Result<const GgufArray*> get_array(std::string_view key, GgufType element_type) const;
+  Result<const GgufArray*> get_int_array(std::string_view key) const;
 
   // Tells the kernel that the tensor bytes are not needed in memory any more (they can be read again).
   void drop_pages() const noexcept;
@@ -88,33 +107,51 @@ class GgufFile {
  private:
   struct Impl;
   explicit GgufFile(std::unique_ptr<Impl> impl) noexcept;
+  Result<const GgufValue*> require(std::string_view key, std::string_view expected) const;
+  Error mismatch(std::string_view key, std::string_view expected, const GgufValue& found) const;
   std::unique_ptr<Impl> impl_;
 };
 
-// Builds a file in memory order and writes it atomically (a temporary file beside it, then a rename).
+// Builds a version 3 file, keys and tensors in the order of the calls, and writes it atomically (a temporary file
+// beside it, then a rename). The tensor data's alignment is 32, or what set_uint32("general.alignment", ...) says.
 class GgufWriter {
  public:
   void set_uint32(std::string key, std::uint32_t value);
   void set_uint64(std::string key, std::uint64_t value);
   void set_float32(std::string key, float value);
   void set_bool(std::string key, bool value);
-  void set_string(std::string key, std::string value);
-  void set_strings(std::string key, std::vector<std::string> values);
-  void set_int32s(std::string key, std::vector<std::int32_t> values);
-  void set_float32s(std::string key, std::vector<float> values);
+  void set_string(std::string key, std::string_view value);
+  void set_bools(std::string key, const std::vector<bool>& values);
+  void set_strings(std::string key, const std::vector<std::string>& values);
+  void set_int32s(std::string key, const std::vector<std::int32_t>& values);
+  void set_float32s(std::string key, const std::vector<float>& values);
   // data: exactly the bytes that type and shape need (else write() fails).
   void add_tensor(std::string name, std::uint32_t type, std::vector<std::int64_t> shape, std::vector<std::byte> data);
 
-  // The whole file as bytes; kInvalidArgument for a duplicate name, a wrong size or an unknown type.
+  // The whole file as bytes; kInvalidArgument for a duplicate or unprintable name, a wrong size or an unknown type:
+  // what is written can always be read back.
   Result<std::vector<std::byte>> bytes() const;
   Status write(const std::string& path) const;
 
  private:
-  struct Entry { std::string key; GgufType type; GgufType element; std::vector<std::byte> body; };
-  struct Tensor { std::string name; std::uint32_t type; std::vector<std::int64_t> shape; std::vector<std::byte> data; };
+  struct Entry {
+    std::string key;
+    GgufType type;
+    std::vector<std::byte> body;  // as it stands in the file, behind the type
+  };
+  struct Tensor {
+    std::string name;
+    std::uint32_t type;
+    std::vector<std::int64_t> shape;
+    std::vector<std::byte> data;
+  };
+  void put(std::string key, GgufType type, std::vector<std::byte> body);
+  Result<std::uint32_t> alignment() const;
+  // Everything before the tensor data, padded; checks all that bytes() promises.
+  Result<std::vector<std::byte>> head() const;
+
   std::vector<Entry> entries_;
   std::vector<Tensor> tensors_;
-  void put(std::string key, GgufType type, GgufType element, std::vector<std::byte> body);
 };
 
 }  // namespace rowmax::engine

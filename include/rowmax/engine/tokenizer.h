@@ -18,7 +18,14 @@ namespace rowmax::engine {
 
 using TokenId = std::int32_t;
 
-enum class TokenKind : std::uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum class TokenKind : std::uint8_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 struct TokenizerOptions {
   // Used where the file names no pre-tokenizer or an unknown one; without it such a file is refused.
@@ -43,16 +50,17 @@ class Tokenizer {
   // Pieces joined; for SentencePiece vocabularies with a space prefix, the leading space of the first one removed.
   std::string decode(std::span<const TokenId> ids, bool include_special) const;
 
-  std::int64_t size() const noexcept;                    // number of tokens
-  std::string_view model() const noexcept;               // "gpt2" or "llama"
-  std::string_view pre() const noexcept;                 // the pre-tokenizer in use, e.g. "smollm"; "spm" for llama
-  std::string_view text(TokenId id) const noexcept;      // as stored in the file
+  std::int64_t size() const noexcept;                // number of tokens
+  std::string_view model() const noexcept;           // "gpt2" or "llama"
+  std::string_view pre() const noexcept;             // the pre-tokenizer in use, e.g. "smollm"; "spm" for llama
+  std::string_view text(TokenId id) const noexcept;  // as stored in the file
   TokenKind kind(TokenId id) const noexcept;
   TokenId find(std::string_view stored_text) const noexcept;  // -1 when absent
-  TokenId bos() const noexcept;                          // -1 when the file has none
+  TokenId bos() const noexcept;                               // -1 when the file has none
   TokenId eos() const noexcept;
-  bool add_bos() const noexcept;                         // the model expects BOS first (exactly one)
-  // Ids that end a turn: eos, eot, eom and the tokens known by text (<|im_end|>, <|eot_id|>, <end_of_turn>, ...); sorted.
+  bool add_bos() const noexcept;  // the model expects BOS first (exactly one)
+  // Ids that end a turn: eos, eot, eom and the tokens known by text (<|im_end|>, <|eot_id|>, <end_of_turn>, ...);
+  // sorted.
   std::span<const TokenId> end_of_generation() const noexcept;
   bool is_end_of_generation(TokenId id) const noexcept;
   // One line each: defaults taken, ids repaired.

@@ -1,0 +1,160 @@
+// Two 256-bit registers. See simd.h for the contract.
+#pragma once
+
+#include <immintrin.h>
+
+namespace rowmax::simd {
+namespace {
+
+inline constexpr const char* kWidthName = "avx2";
+inline constexpr int kRegisters = 16;
+inline constexpr int kRegistersPerVector = 2;
+
+struct F32x16 {
+  __m256 lo, hi;
+};
+struct I32x16 {
+  __m256i lo, hi;
+};
+struct M16 {
+  __m256 lo, hi;
+};  // all bits of a lane set or clear
+
+// Lane masks for the first n of 8 (n clamped to 0..8).
+ROWMAX_INLINE __m256i first_n8(int n) noexcept {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+ROWMAX_INLINE F32x16 load(const float* p) noexcept { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+ROWMAX_INLINE void store(float* p, F32x16 x) noexcept {
+  _mm256_storeu_ps(p, x.lo);
+  _mm256_storeu_ps(p + 8, x.hi);
+}
+ROWMAX_INLINE F32x16 load_n(const float* p, int n) noexcept {
+  return {_mm256_maskload_ps(p, first_n8(n)), _mm256_maskload_ps(p + 8, first_n8(n - 8))};
+}
+ROWMAX_INLINE void store_n(float* p, F32x16 x, int n) noexcept {
+  _mm256_maskstore_ps(p, first_n8(n), x.lo);
+  _mm256_maskstore_ps(p + 8, first_n8(n - 8), x.hi);
+}
+ROWMAX_INLINE I32x16 load_i32(const std::int32_t* p) noexcept {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+}
+ROWMAX_INLINE void store_i32(std::int32_t* p, I32x16 x) noexcept {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.lo);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.hi);
+}
+ROWMAX_INLINE F32x16 load_f16(const std::uint16_t* p) noexcept {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+}
+ROWMAX_INLINE F32x16 load_f16_n(const std::uint16_t* p, int n) noexcept {
+  alignas(32) std::uint16_t lanes[16] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_f16(lanes);
+}
+ROWMAX_INLINE __m256 widen_bf16(__m128i x) noexcept {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+}
+ROWMAX_INLINE F32x16 load_bf16(const std::uint16_t* p) noexcept {
+  return {widen_bf16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          widen_bf16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+}
+ROWMAX_INLINE F32x16 load_bf16_n(const std::uint16_t* p, int n) noexcept {
+  alignas(32) std::uint16_t lanes[16] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_bf16(lanes);
+}
+ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
+  constexpr int kRound = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x.lo, kRound));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(x.hi, kRound));
+}
+ROWMAX_INLINE F32x16 splat(float x) noexcept { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+ROWMAX_INLINE I32x16 splat_i32(std::int32_t x) noexcept { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+
+ROWMAX_INLINE F32x16 add(F32x16 a, F32x16 b) noexcept { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
+ROWMAX_INLINE F32x16 sub(F32x16 a, F32x16 b) noexcept { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
+ROWMAX_INLINE F32x16 mul(F32x16 a, F32x16 b) noexcept { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+ROWMAX_INLINE F32x16 div(F32x16 a, F32x16 b) noexcept { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+ROWMAX_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) noexcept {
+  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+ROWMAX_INLINE F32x16 sqrt(F32x16 a) noexcept { return {_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
+ROWMAX_INLINE F32x16 max(F32x16 a, F32x16 b) noexcept { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+ROWMAX_INLINE F32x16 min(F32x16 a, F32x16 b) noexcept { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+
+ROWMAX_INLINE M16 less(F32x16 a, F32x16 b) noexcept {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
+}
+ROWMAX_INLINE M16 equal(F32x16 a, F32x16 b) noexcept {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ)};
+}
+ROWMAX_INLINE M16 is_nan(F32x16 a) noexcept {
+  return {_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)};
+}
+ROWMAX_INLINE M16 less(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(b.lo, a.lo)), _mm256_castsi256_ps(_mm256_cmpgt_epi32(b.hi, a.hi))};
+}
+ROWMAX_INLINE M16 mask_from_bits(std::uint32_t bits) noexcept {
+  const __m256i low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i high = _mm256_slli_epi32(low, 8);
+  const __m256i all = _mm256_set1_epi32(static_cast<int>(bits));
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, low), low)),
+          _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, high), high))};
+}
+ROWMAX_INLINE std::uint32_t mask_bits(M16 m) noexcept {
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(m.lo)) |
+         (static_cast<std::uint32_t>(_mm256_movemask_ps(m.hi)) << 8);
+}
+ROWMAX_INLINE F32x16 select(M16 m, F32x16 yes, F32x16 no) noexcept {
+  return {_mm256_blendv_ps(no.lo, yes.lo, m.lo), _mm256_blendv_ps(no.hi, yes.hi, m.hi)};
+}
+
+ROWMAX_INLINE I32x16 bitcast_i32(F32x16 x) noexcept { return {_mm256_castps_si256(x.lo), _mm256_castps_si256(x.hi)}; }
+ROWMAX_INLINE F32x16 bitcast_f32(I32x16 x) noexcept { return {_mm256_castsi256_ps(x.lo), _mm256_castsi256_ps(x.hi)}; }
+ROWMAX_INLINE F32x16 to_f32(I32x16 x) noexcept { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
+ROWMAX_INLINE I32x16 round_to_i32(F32x16 x) noexcept { return {_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)}; }
+ROWMAX_INLINE I32x16 add(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+}
+ROWMAX_INLINE I32x16 sub(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
+}
+ROWMAX_INLINE I32x16 mul(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi)};
+}
+ROWMAX_INLINE I32x16 bit_and(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)};
+}
+ROWMAX_INLINE I32x16 bit_or(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)};
+}
+ROWMAX_INLINE I32x16 bit_xor(I32x16 a, I32x16 b) noexcept {
+  return {_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)};
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_left(I32x16 a) noexcept {
+  return {_mm256_slli_epi32(a.lo, kBits), _mm256_slli_epi32(a.hi, kBits)};
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
+  return {_mm256_srai_epi32(a.lo, kBits), _mm256_srai_epi32(a.hi, kBits)};
+}
+
+ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
+  const __m256 a = _mm256_add_ps(x.lo, x.hi);
+  const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
+  const __m256 a = _mm256_max_ps(x.lo, x.hi);
+  const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+
+}  // namespace
+}  // namespace rowmax::simd

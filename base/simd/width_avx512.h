@@ -1,0 +1,103 @@
+// One 512-bit register. See simd.h for the contract.
+#pragma once
+
+#include <immintrin.h>
+
+namespace rowmax::simd {
+namespace {
+
+inline constexpr const char* kWidthName = "avx512";
+inline constexpr int kRegisters = 32;          // architectural vector registers
+inline constexpr int kRegistersPerVector = 1;  // registers one F32x16 takes
+
+struct F32x16 {
+  __m512 v;
+};
+struct I32x16 {
+  __m512i v;
+};
+struct M16 {
+  __mmask16 v;
+};
+
+ROWMAX_INLINE __mmask16 first_n(int n) noexcept { return static_cast<__mmask16>((1u << n) - 1u); }
+
+ROWMAX_INLINE F32x16 load(const float* p) noexcept { return {_mm512_loadu_ps(p)}; }
+ROWMAX_INLINE void store(float* p, F32x16 x) noexcept { _mm512_storeu_ps(p, x.v); }
+// The first n lanes (0..16); the others become +0 / keep the memory; bytes beyond are not touched.
+ROWMAX_INLINE F32x16 load_n(const float* p, int n) noexcept { return {_mm512_maskz_loadu_ps(first_n(n), p)}; }
+ROWMAX_INLINE void store_n(float* p, F32x16 x, int n) noexcept { _mm512_mask_storeu_ps(p, first_n(n), x.v); }
+ROWMAX_INLINE I32x16 load_i32(const std::int32_t* p) noexcept { return {_mm512_loadu_si512(p)}; }
+ROWMAX_INLINE void store_i32(std::int32_t* p, I32x16 x) noexcept { _mm512_storeu_si512(p, x.v); }
+ROWMAX_INLINE F32x16 load_f16(const std::uint16_t* p) noexcept {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+ROWMAX_INLINE F32x16 load_f16_n(const std::uint16_t* p, int n) noexcept {
+  return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_n(n), p))};
+}
+ROWMAX_INLINE F32x16 load_bf16(const std::uint16_t* p) noexcept {
+  return {_mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
+}
+ROWMAX_INLINE F32x16 load_bf16_n(const std::uint16_t* p, int n) noexcept {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_n(n), p)), 16))};
+}
+ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+ROWMAX_INLINE F32x16 splat(float x) noexcept { return {_mm512_set1_ps(x)}; }
+ROWMAX_INLINE I32x16 splat_i32(std::int32_t x) noexcept { return {_mm512_set1_epi32(x)}; }
+
+ROWMAX_INLINE F32x16 add(F32x16 a, F32x16 b) noexcept { return {_mm512_add_ps(a.v, b.v)}; }
+ROWMAX_INLINE F32x16 sub(F32x16 a, F32x16 b) noexcept { return {_mm512_sub_ps(a.v, b.v)}; }
+ROWMAX_INLINE F32x16 mul(F32x16 a, F32x16 b) noexcept { return {_mm512_mul_ps(a.v, b.v)}; }
+ROWMAX_INLINE F32x16 div(F32x16 a, F32x16 b) noexcept { return {_mm512_div_ps(a.v, b.v)}; }
+ROWMAX_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) noexcept { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+ROWMAX_INLINE F32x16 sqrt(F32x16 a) noexcept { return {_mm512_sqrt_ps(a.v)}; }
+ROWMAX_INLINE F32x16 max(F32x16 a, F32x16 b) noexcept { return {_mm512_max_ps(a.v, b.v)}; }
+ROWMAX_INLINE F32x16 min(F32x16 a, F32x16 b) noexcept { return {_mm512_min_ps(a.v, b.v)}; }
+
+ROWMAX_INLINE M16 less(F32x16 a, F32x16 b) noexcept { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+ROWMAX_INLINE M16 equal(F32x16 a, F32x16 b) noexcept { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+ROWMAX_INLINE M16 is_nan(F32x16 a) noexcept { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
+ROWMAX_INLINE M16 less(I32x16 a, I32x16 b) noexcept { return {_mm512_cmplt_epi32_mask(a.v, b.v)}; }
+ROWMAX_INLINE M16 mask_from_bits(std::uint32_t bits) noexcept { return {static_cast<__mmask16>(bits)}; }
+ROWMAX_INLINE std::uint32_t mask_bits(M16 m) noexcept { return m.v; }
+ROWMAX_INLINE F32x16 select(M16 m, F32x16 yes, F32x16 no) noexcept { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
+
+ROWMAX_INLINE I32x16 bitcast_i32(F32x16 x) noexcept { return {_mm512_castps_si512(x.v)}; }
+ROWMAX_INLINE F32x16 bitcast_f32(I32x16 x) noexcept { return {_mm512_castsi512_ps(x.v)}; }
+ROWMAX_INLINE F32x16 to_f32(I32x16 x) noexcept { return {_mm512_cvtepi32_ps(x.v)}; }
+// Round to nearest even; for |x| < 2^31 only.
+ROWMAX_INLINE I32x16 round_to_i32(F32x16 x) noexcept { return {_mm512_cvtps_epi32(x.v)}; }
+ROWMAX_INLINE I32x16 add(I32x16 a, I32x16 b) noexcept { return {_mm512_add_epi32(a.v, b.v)}; }
+ROWMAX_INLINE I32x16 sub(I32x16 a, I32x16 b) noexcept { return {_mm512_sub_epi32(a.v, b.v)}; }
+ROWMAX_INLINE I32x16 mul(I32x16 a, I32x16 b) noexcept { return {_mm512_mullo_epi32(a.v, b.v)}; }
+ROWMAX_INLINE I32x16 bit_and(I32x16 a, I32x16 b) noexcept { return {_mm512_and_si512(a.v, b.v)}; }
+ROWMAX_INLINE I32x16 bit_or(I32x16 a, I32x16 b) noexcept { return {_mm512_or_si512(a.v, b.v)}; }
+ROWMAX_INLINE I32x16 bit_xor(I32x16 a, I32x16 b) noexcept { return {_mm512_xor_si512(a.v, b.v)}; }
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_left(I32x16 a) noexcept {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
+  return {_mm512_srai_epi32(a.v, kBits)};
+}
+
+ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
+  const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+  const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
+  const __m256 a = _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+  const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+
+}  // namespace
+}  // namespace rowmax::simd

@@ -1,0 +1,217 @@
+// Four 128-bit registers of AArch64 Advanced SIMD. See simd.h for the contract.
+#pragma once
+
+#include <arm_neon.h>
+
+namespace rowmax::simd {
+namespace {
+
+inline constexpr const char* kWidthName = "neon";
+inline constexpr int kRegisters = 32;
+inline constexpr int kRegistersPerVector = 4;
+
+struct F32x16 {
+  float32x4_t v[4];
+};
+struct I32x16 {
+  int32x4_t v[4];
+};
+struct M16 {
+  uint32x4_t v[4];
+};  // all bits of a lane set or clear
+
+#define ROWMAX_EACH(expression)                      \
+  for (int i = 0; i < 4; ++i) r.v[i] = (expression); \
+  return r
+
+ROWMAX_INLINE F32x16 load(const float* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vld1q_f32(p + 4 * i));
+}
+ROWMAX_INLINE void store(float* p, F32x16 x) noexcept {
+  for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, x.v[i]);
+}
+ROWMAX_INLINE F32x16 load_n(const float* p, int n) noexcept {
+  float lanes[16] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+ROWMAX_INLINE void store_n(float* p, F32x16 x, int n) noexcept {
+  float lanes[16];
+  store(lanes, x);
+  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+}
+ROWMAX_INLINE I32x16 load_i32(const std::int32_t* p) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vld1q_s32(p + 4 * i));
+}
+ROWMAX_INLINE void store_i32(std::int32_t* p, I32x16 x) noexcept {
+  for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, x.v[i]);
+}
+ROWMAX_INLINE F32x16 load_f16(const std::uint16_t* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
+}
+ROWMAX_INLINE F32x16 load_f16_n(const std::uint16_t* p, int n) noexcept {
+  std::uint16_t lanes[16] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_f16(lanes);
+}
+ROWMAX_INLINE F32x16 load_bf16(const std::uint16_t* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
+}
+ROWMAX_INLINE F32x16 load_bf16_n(const std::uint16_t* p, int n) noexcept {
+  std::uint16_t lanes[16] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_bf16(lanes);
+}
+ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
+  for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.v[i])));
+}
+ROWMAX_INLINE F32x16 splat(float x) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vdupq_n_f32(x));
+}
+ROWMAX_INLINE I32x16 splat_i32(std::int32_t x) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vdupq_n_s32(x));
+}
+
+ROWMAX_INLINE F32x16 add(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vaddq_f32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE F32x16 sub(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vsubq_f32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE F32x16 mul(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vmulq_f32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE F32x16 div(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vdivq_f32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vfmaq_f32(c.v[i], a.v[i], b.v[i]));
+}
+ROWMAX_INLINE F32x16 sqrt(F32x16 a) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vsqrtq_f32(a.v[i]));
+}
+// Not vmaxq/vminq: those return NaN where x86 returns the second operand.
+ROWMAX_INLINE F32x16 max(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]));
+}
+ROWMAX_INLINE F32x16 min(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vbslq_f32(vcltq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]));
+}
+
+ROWMAX_INLINE M16 less(F32x16 a, F32x16 b) noexcept {
+  M16 r;
+  ROWMAX_EACH(vcltq_f32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE M16 equal(F32x16 a, F32x16 b) noexcept {
+  M16 r;
+  ROWMAX_EACH(vceqq_f32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE M16 is_nan(F32x16 a) noexcept {
+  M16 r;
+  ROWMAX_EACH(vmvnq_u32(vceqq_f32(a.v[i], a.v[i])));
+}
+ROWMAX_INLINE M16 less(I32x16 a, I32x16 b) noexcept {
+  M16 r;
+  ROWMAX_EACH(vcltq_s32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE M16 mask_from_bits(std::uint32_t bits) noexcept {
+  const std::uint32_t first[4] = {1, 2, 4, 8};
+  const uint32x4_t lanes = vld1q_u32(first);
+  M16 r;
+  ROWMAX_EACH(vtstq_u32(vdupq_n_u32(bits >> (4 * i)), lanes));
+}
+ROWMAX_INLINE std::uint32_t mask_bits(M16 m) noexcept {
+  const std::uint32_t first[4] = {1, 2, 4, 8};
+  const uint32x4_t lanes = vld1q_u32(first);
+  std::uint32_t bits = 0;
+  for (int i = 0; i < 4; ++i) bits |= vaddvq_u32(vandq_u32(m.v[i], lanes)) << (4 * i);
+  return bits;
+}
+ROWMAX_INLINE F32x16 select(M16 m, F32x16 yes, F32x16 no) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vbslq_f32(m.v[i], yes.v[i], no.v[i]));
+}
+
+ROWMAX_INLINE I32x16 bitcast_i32(F32x16 x) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vreinterpretq_s32_f32(x.v[i]));
+}
+ROWMAX_INLINE F32x16 bitcast_f32(I32x16 x) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vreinterpretq_f32_s32(x.v[i]));
+}
+ROWMAX_INLINE F32x16 to_f32(I32x16 x) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(vcvtq_f32_s32(x.v[i]));
+}
+ROWMAX_INLINE I32x16 round_to_i32(F32x16 x) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vcvtnq_s32_f32(x.v[i]));
+}
+ROWMAX_INLINE I32x16 add(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vaddq_s32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE I32x16 sub(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vsubq_s32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE I32x16 mul(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vmulq_s32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE I32x16 bit_and(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vandq_s32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE I32x16 bit_or(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vorrq_s32(a.v[i], b.v[i]));
+}
+ROWMAX_INLINE I32x16 bit_xor(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(veorq_s32(a.v[i], b.v[i]));
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_left(I32x16 a) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vshlq_n_s32(a.v[i], kBits));
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(vshrq_n_s32(a.v[i], kBits));
+}
+#undef ROWMAX_EACH
+
+ROWMAX_INLINE float32x4_t keep_greater(float32x4_t a, float32x4_t b) noexcept {
+  return vbslq_f32(vcgtq_f32(a, b), a, b);
+}
+ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
+  const float32x4_t a = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
+  const float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+  return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+}
+ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
+  const float32x4_t a = keep_greater(keep_greater(x.v[0], x.v[2]), keep_greater(x.v[1], x.v[3]));
+  const float low = vgetq_lane_f32(a, 0) > vgetq_lane_f32(a, 2) ? vgetq_lane_f32(a, 0) : vgetq_lane_f32(a, 2);
+  const float high = vgetq_lane_f32(a, 1) > vgetq_lane_f32(a, 3) ? vgetq_lane_f32(a, 1) : vgetq_lane_f32(a, 3);
+  return low > high ? low : high;
+}
+
+}  // namespace
+}  // namespace rowmax::simd

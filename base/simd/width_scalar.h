@@ -1,0 +1,196 @@
+// Plain arrays: the reference every other width must equal bit for bit, and what a CPU without AVX2 runs.
+// See simd.h for the contract.
+#pragma once
+
+#include "base/half.h"
+
+namespace rowmax::simd {
+namespace {
+
+inline constexpr const char* kWidthName = "scalar";
+inline constexpr int kRegisters = 16;
+inline constexpr int kRegistersPerVector = 4;
+
+struct F32x16 {
+  float v[16];
+};
+struct I32x16 {
+  std::int32_t v[16];
+};
+struct M16 {
+  std::uint32_t v;
+};
+
+#define ROWMAX_EACH(expression)                       \
+  for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
+  return r
+
+ROWMAX_INLINE F32x16 load(const float* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(p[i]);
+}
+ROWMAX_INLINE void store(float* p, F32x16 x) noexcept {
+  for (int i = 0; i < 16; ++i) p[i] = x.v[i];
+}
+ROWMAX_INLINE F32x16 load_n(const float* p, int n) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(i < n ? p[i] : 0.0f);
+}
+ROWMAX_INLINE void store_n(float* p, F32x16 x, int n) noexcept {
+  for (int i = 0; i < n; ++i) p[i] = x.v[i];
+}
+ROWMAX_INLINE I32x16 load_i32(const std::int32_t* p) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(p[i]);
+}
+ROWMAX_INLINE void store_i32(std::int32_t* p, I32x16 x) noexcept {
+  for (int i = 0; i < 16; ++i) p[i] = x.v[i];
+}
+ROWMAX_INLINE F32x16 load_f16(const std::uint16_t* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(base::f16_to_f32(p[i]));
+}
+ROWMAX_INLINE F32x16 load_f16_n(const std::uint16_t* p, int n) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(i < n ? base::f16_to_f32(p[i]) : 0.0f);
+}
+ROWMAX_INLINE F32x16 load_bf16(const std::uint16_t* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(base::bf16_to_f32(p[i]));
+}
+ROWMAX_INLINE F32x16 load_bf16_n(const std::uint16_t* p, int n) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(i < n ? base::bf16_to_f32(p[i]) : 0.0f);
+}
+ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
+  for (int i = 0; i < 16; ++i) p[i] = base::f32_to_f16(x.v[i]);
+}
+ROWMAX_INLINE F32x16 splat(float x) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(x);
+}
+ROWMAX_INLINE I32x16 splat_i32(std::int32_t x) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(x);
+}
+
+ROWMAX_INLINE F32x16 add(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(a.v[i] + b.v[i]);
+}
+ROWMAX_INLINE F32x16 sub(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(a.v[i] - b.v[i]);
+}
+ROWMAX_INLINE F32x16 mul(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(a.v[i] * b.v[i]);
+}
+ROWMAX_INLINE F32x16 div(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(a.v[i] / b.v[i]);
+}
+// fmaf is correctly rounded by definition, in hardware or (on old CPUs) by the C library.
+ROWMAX_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(__builtin_fmaf(a.v[i], b.v[i], c.v[i]));
+}
+ROWMAX_INLINE F32x16 sqrt(F32x16 a) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(__builtin_sqrtf(a.v[i]));
+}
+ROWMAX_INLINE F32x16 max(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
+}
+ROWMAX_INLINE F32x16 min(F32x16 a, F32x16 b) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]);
+}
+
+#define ROWMAX_TEST(expression)                                                    \
+  M16 r{0};                                                                        \
+  for (int i = 0; i < 16; ++i) r.v |= static_cast<std::uint32_t>(expression) << i; \
+  return r
+ROWMAX_INLINE M16 less(F32x16 a, F32x16 b) noexcept { ROWMAX_TEST(a.v[i] < b.v[i]); }
+ROWMAX_INLINE M16 equal(F32x16 a, F32x16 b) noexcept { ROWMAX_TEST(a.v[i] == b.v[i]); }
+ROWMAX_INLINE M16 is_nan(F32x16 a) noexcept { ROWMAX_TEST(a.v[i] != a.v[i]); }
+ROWMAX_INLINE M16 less(I32x16 a, I32x16 b) noexcept { ROWMAX_TEST(a.v[i] < b.v[i]); }
+#undef ROWMAX_TEST
+ROWMAX_INLINE M16 mask_from_bits(std::uint32_t bits) noexcept { return {bits & 0xFFFFu}; }
+ROWMAX_INLINE std::uint32_t mask_bits(M16 m) noexcept { return m.v; }
+ROWMAX_INLINE F32x16 select(M16 m, F32x16 yes, F32x16 no) noexcept {
+  F32x16 r;
+  ROWMAX_EACH((m.v >> i) & 1u ? yes.v[i] : no.v[i]);
+}
+
+ROWMAX_INLINE I32x16 bitcast_i32(F32x16 x) noexcept { return std::bit_cast<I32x16>(x); }
+ROWMAX_INLINE F32x16 bitcast_f32(I32x16 x) noexcept { return std::bit_cast<F32x16>(x); }
+ROWMAX_INLINE F32x16 to_f32(I32x16 x) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(static_cast<float>(x.v[i]));
+}
+// Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| <= 2^22; larger values are integers already.
+ROWMAX_INLINE std::int32_t round_lane(float x) noexcept {
+  const float magnitude = x < 0 ? -x : x;
+  if (!(magnitude <= 0x1p22f)) return static_cast<std::int32_t>(x);
+  const volatile float shifted = x + 0x1.8p23f;
+  return static_cast<std::int32_t>(shifted - 0x1.8p23f);
+}
+ROWMAX_INLINE I32x16 round_to_i32(F32x16 x) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(round_lane(x.v[i]));
+}
+ROWMAX_INLINE std::int32_t wrap(std::uint32_t x) noexcept { return static_cast<std::int32_t>(x); }
+ROWMAX_INLINE std::uint32_t bits(std::int32_t x) noexcept { return static_cast<std::uint32_t>(x); }
+ROWMAX_INLINE I32x16 add(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(wrap(bits(a.v[i]) + bits(b.v[i])));
+}
+ROWMAX_INLINE I32x16 sub(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(wrap(bits(a.v[i]) - bits(b.v[i])));
+}
+ROWMAX_INLINE I32x16 mul(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(wrap(bits(a.v[i]) * bits(b.v[i])));
+}
+ROWMAX_INLINE I32x16 bit_and(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(a.v[i] & b.v[i]);
+}
+ROWMAX_INLINE I32x16 bit_or(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(a.v[i] | b.v[i]);
+}
+ROWMAX_INLINE I32x16 bit_xor(I32x16 a, I32x16 b) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(a.v[i] ^ b.v[i]);
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_left(I32x16 a) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(wrap(bits(a.v[i]) << kBits));
+}
+template <int kBits>
+ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
+  I32x16 r;
+  ROWMAX_EACH(a.v[i] >> kBits);
+}
+#undef ROWMAX_EACH
+
+ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) x.v[i] = x.v[i] + x.v[i + width];
+  }
+  return x.v[0];
+}
+ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) x.v[i] = x.v[i] > x.v[i + width] ? x.v[i] : x.v[i + width];
+  }
+  return x.v[0];
+}
+
+}  // namespace
+}  // namespace rowmax::simd

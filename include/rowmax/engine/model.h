@@ -1,0 +1,89 @@
+// A model: the file, what it says about itself, its tokenizer and its weights made ready for the CPU.
+//
+// Immutable after load; any number of sessions and threads may use one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rowmax/cpu.h"
+#include "rowmax/engine/gguf.h"
+#include "rowmax/engine/tokenizer.h"
+#include "rowmax/executor.h"
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+// How products with quantised weights treat their input.
+enum class Activations : int {
+  kInt8 = 0,  // blocks of 32 rounded to int8: integer dot products, the fast default
+  kF32 = 1,   // kept in f32: the exact path
+};
+
+struct ModelOptions {
+  Isa isa = Isa::kScalar;  // see default_isa()
+  Activations activations = Activations::kInt8;
+  TokenizerOptions tokenizer;
+};
+
+// One thing the engine will do because of the file, and where it learned it.
+struct ModelFact {
+  std::string name;    // e.g. "rms_norm_eps"
+  std::string value;   // e.g. "1e-05"
+  std::string source;  // e.g. "key llama.attention.layer_norm_rms_epsilon", "default of architecture llama"
+};
+
+struct ModelShape {
+  std::int64_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, head_dim = 0, n_ff = 0, n_vocab = 0;
+  std::int64_t context_length = 0;  // as the file was trained for
+};
+
+// What the engine would do with a file, without its weights: architecture, effective constants, every tensor claimed.
+// The same checks as Model::load, except those that read tensor data.
+struct ModelDescription {
+  std::string architecture;
+  ModelShape shape;
+  std::vector<ModelFact> facts;
+  std::vector<std::string> notices;
+};
+Result<ModelDescription> describe_model(const GgufFile& file);
+// The names of the architectures that can be loaded.
+std::vector<std::string_view> supported_architectures();
+
+class Model {
+ public:
+  // Errors name file, tensor or key, what was expected and found. Repacks the weights on the executor's threads;
+  // the file's pages are given back to the system afterwards.
+  static Result<Model> load(const std::string& path, const ModelOptions& options, Executor& executor);
+  // The same for a file that is already open (or lives in memory).
+  static Result<Model> load(GgufFile file, const ModelOptions& options, Executor& executor);
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
+  const GgufFile& file() const noexcept;
+  const Tokenizer& tokenizer() const noexcept;
+  const ModelDescription& description() const noexcept;
+  const ModelShape& shape() const noexcept;
+  const ModelOptions& options() const noexcept;
+  // The file's chat template, empty when it has none.
+  std::string_view chat_template() const noexcept;
+  // Bytes of weights that one generated token must read (a tied embedding once).
+  std::int64_t bytes_per_token() const noexcept;
+  // Resident bytes of the repacked weights.
+  std::int64_t weight_bytes() const noexcept;
+
+  struct Impl;  // engine/runtime
+  const Impl& impl() const noexcept { return *impl_; }
+
+ private:
+  explicit Model(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,77 @@
+// A session computes: it owns a paged K/V cache for a number of sequences and runs ragged batches of new tokens through
+// a model. The logits of a position depend on the tokens before it and on nothing else: not on the batch, the chunks a
+// prompt is cut into, the number of threads, or what the cache already held (bit for bit).
+//
+// One session is used from one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rowmax/engine/model.h"
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+enum class KvType : int { kF16 = 0, kF32 = 1 };
+
+struct SessionOptions {
+  std::int64_t context = 0;  // most tokens a sequence may hold; 0: min(the model's own, 4096)
+  int max_sequences = 1;
+  KvType kv_type = KvType::kF16;
+  std::int64_t max_batch = 512;  // most rows computed at once; longer batches are cut, without changing a bit
+  bool reuse_prefixes = true;    // keep the pages of finished sequences for prompts that begin alike
+};
+
+using SequenceId = int;
+
+enum class LogitsFor : std::uint8_t { kNone, kLast, kAll };
+
+struct BatchItem {
+  SequenceId sequence = 0;
+  std::span<const TokenId> tokens;  // appended to the sequence
+  LogitsFor logits = LogitsFor::kLast;
+};
+
+class Session {
+ public:
+  // model and executor must outlive the session. Takes address space for max_sequences * context tokens; memory is
+  // touched as tokens arrive.
+  static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  // An empty sequence; kLimit when max_sequences are in use.
+  Result<SequenceId> open();
+  void close(SequenceId sequence);
+  // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in an earlier
+  // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
+  Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
+  // Forgets everything behind the first n tokens.
+  Status truncate(SequenceId sequence, std::int64_t n);
+  std::span<const TokenId> tokens(SequenceId sequence) const noexcept;
+
+  // Computes the items' tokens, each sequence at most once. kLimit when a sequence would exceed the context (nothing
+  // is changed then), kInvalidArgument for a token id outside the vocabulary, kNumericFault naming sequence and
+  // position when a logit is not finite.
+  Status forward(std::span<const BatchItem> items);
+  // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32.
+  // Valid until the next call.
+  std::int64_t n_logit_rows() const noexcept;
+  std::span<const float> logits(std::int64_t row) const noexcept;
+
+  std::int64_t context() const noexcept;
+  std::int64_t kv_bytes_per_token() const noexcept;
+  const Model& model() const noexcept;
+
+  struct Impl;  // engine/runtime
+
+ private:
+  explicit Session(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,204 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <optional>
+
+#include "base/try.h"
+#include "engine/io/gguf_format.h"
+#include "engine/io/gguf_parse.h"
+#include "engine/io/mapped_file.h"
+#include "engine/io/text.h"
+#include "rowmax/engine/gguf.h"
+
+namespace rowmax::engine {
+namespace {
+
+// Calls fn with element i as its own C++ type; bytes may be unaligned.
+template <class Fn>
+auto with_element(const GgufArray& array, std::size_t i, Fn fn) noexcept {
+  const auto load = [&]<class T>(T value) {
+    std::memcpy(&value, array.bytes.data() + i * sizeof(T), sizeof(T));
+    return fn(value);
+  };
+  switch (array.element_type) {
+    case GgufType::kU8:
+    case GgufType::kBool: return load(std::uint8_t{});
+    case GgufType::kI8: return load(std::int8_t{});
+    case GgufType::kU16: return load(std::uint16_t{});
+    case GgufType::kI16: return load(std::int16_t{});
+    case GgufType::kU32: return load(std::uint32_t{});
+    case GgufType::kI32: return load(std::int32_t{});
+    case GgufType::kU64: return load(std::uint64_t{});
+    case GgufType::kI64: return load(std::int64_t{});
+    case GgufType::kF32: return load(float{});
+    case GgufType::kF64: return load(double{});
+    case GgufType::kString:
+    case GgufType::kArray: break;
+  }
+  return fn(std::uint8_t{0});
+}
+
+// To the nearest int64: fractions are cut, what is too large or small takes the end of the range, NaN gives 0.
+std::int64_t saturate(double value) noexcept {
+  if (std::isnan(value)) return 0;
+  if (value >= 0x1p63) return std::numeric_limits<std::int64_t>::max();
+  if (value < -0x1p63) return std::numeric_limits<std::int64_t>::min();
+  return static_cast<std::int64_t>(value);
+}
+
+std::string describe(const GgufValue& value) {
+  const std::string type = gguf_type_name(value.type);
+  if (const auto* number = std::get_if<std::uint64_t>(&value.value)) return concat(*number, " (", type, ")");
+  if (const auto* number = std::get_if<std::int64_t>(&value.value)) return concat(*number, " (", type, ")");
+  if (const auto* number = std::get_if<double>(&value.value)) return concat(std::to_string(*number), " (", type, ")");
+  if (const auto* number = std::get_if<bool>(&value.value)) return concat(*number ? "true" : "false", " (", type, ")");
+  if (const auto* text = std::get_if<std::string_view>(&value.value)) return concat("the string ", quote(*text));
+  const auto& array = std::get<GgufArray>(value.value);
+  return concat("an array of ", array.size, " ", gguf_type_name(array.element_type));
+}
+
+template <class T, class Name>
+const T* find_sorted(std::span<const std::uint32_t> order, const T* items, std::string_view wanted,
+                     Name name) noexcept {
+  const auto at = std::ranges::lower_bound(order, wanted, {}, [&](std::uint32_t i) { return name(items[i]); });
+  return at != order.end() && name(items[*at]) == wanted ? &items[*at] : nullptr;
+}
+
+}  // namespace
+
+double GgufArray::as_double(std::size_t i) const noexcept {
+  return with_element(*this, i, [](auto value) { return static_cast<double>(value); });
+}
+
+std::int64_t GgufArray::as_int(std::size_t i) const noexcept {
+  return with_element(*this, i, [](auto value) -> std::int64_t {
+    if constexpr (std::is_floating_point_v<decltype(value)>) {
+      return saturate(value);
+    } else if constexpr (std::is_same_v<decltype(value), std::uint64_t>) {
+      return static_cast<std::int64_t>(std::min<std::uint64_t>(value, std::numeric_limits<std::int64_t>::max()));
+    } else {
+      return value;
+    }
+  });
+}
+
+std::int64_t GgufTensor::n_elements() const noexcept {
+  std::int64_t n = 1;
+  for (const std::int64_t dim : shape) n *= dim;  // the loader has proved that this does not overflow
+  return n;
+}
+
+struct GgufFile::Impl {
+  std::optional<MappedFile> map;  // absent when the caller owns the bytes
+  GgufContent content;
+};
+
+Result<GgufFile> GgufFile::open(const std::string& path) try {
+  ROWMAX_TRY(map, MappedFile::open(path));
+  ROWMAX_TRY(content, parse_gguf(map.bytes(), path));
+  ROWMAX_RETURN_IF_ERROR(map.check_size());
+  return GgufFile(std::make_unique<Impl>(Impl{std::move(map), std::move(content)}));
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string name) try {
+  ROWMAX_TRY(content, parse_gguf(bytes, std::move(name)));
+  return GgufFile(std::make_unique<Impl>(Impl{std::nullopt, std::move(content)}));
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+GgufFile::GgufFile(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+GgufFile::GgufFile(GgufFile&&) noexcept = default;
+GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
+GgufFile::~GgufFile() = default;
+
+const std::string& GgufFile::name() const noexcept { return impl_->content.name; }
+std::uint32_t GgufFile::version() const noexcept { return impl_->content.version; }
+std::uint64_t GgufFile::file_bytes() const noexcept { return impl_->content.file_bytes; }
+std::uint32_t GgufFile::alignment() const noexcept { return impl_->content.alignment; }
+std::span<const std::string> GgufFile::notices() const noexcept { return impl_->content.notices; }
+std::span<const std::pair<std::string_view, GgufValue>> GgufFile::metadata() const noexcept {
+  return impl_->content.metadata;
+}
+std::span<const GgufTensor> GgufFile::tensors() const noexcept { return impl_->content.tensors; }
+
+const GgufValue* GgufFile::find(std::string_view key) const noexcept {
+  const auto* entry = find_sorted(impl_->content.keys_by_name, impl_->content.metadata.data(), key,
+                                  [](const auto& item) { return item.first; });
+  return entry == nullptr ? nullptr : &entry->second;
+}
+
+const GgufTensor* GgufFile::find_tensor(std::string_view name) const noexcept {
+  return find_sorted(impl_->content.tensors_by_name, impl_->content.tensors.data(), name,
+                     [](const GgufTensor& tensor) { return tensor.name; });
+}
+
+Error GgufFile::mismatch(std::string_view key, std::string_view expected, const GgufValue& found) const {
+  return Error{ErrorCode::kCorrupt,
+               concat(name(), ": key ", quote(key), " expected ", expected, ", found ", describe(found))};
+}
+
+Result<const GgufValue*> GgufFile::require(std::string_view key, std::string_view expected) const {
+  const GgufValue* value = find(key);
+  if (value != nullptr) return value;
+  return Error{ErrorCode::kNotFound, concat(name(), ": key ", quote(key), " is missing, expected ", expected)};
+}
+
+Result<std::uint64_t> GgufFile::get_uint(std::string_view key) const {
+  constexpr std::string_view kExpected = "an unsigned integer";
+  ROWMAX_TRY(found, require(key, kExpected));
+  if (const auto* number = std::get_if<std::uint64_t>(&found->value)) return *number;
+  if (const auto* number = std::get_if<std::int64_t>(&found->value); number != nullptr && *number >= 0) {
+    return static_cast<std::uint64_t>(*number);
+  }
+  return mismatch(key, kExpected, *found);
+}
+
+Result<double> GgufFile::get_float(std::string_view key) const {
+  constexpr std::string_view kExpected = "a finite float";
+  ROWMAX_TRY(found, require(key, kExpected));
+  if (const auto* number = std::get_if<double>(&found->value); number != nullptr && std::isfinite(*number))
+    return *number;
+  return mismatch(key, kExpected, *found);
+}
+
+Result<bool> GgufFile::get_bool(std::string_view key) const {
+  constexpr std::string_view kExpected = "a bool";
+  ROWMAX_TRY(found, require(key, kExpected));
+  if (const auto* truth = std::get_if<bool>(&found->value)) return *truth;
+  return mismatch(key, kExpected, *found);
+}
+
+Result<std::string_view> GgufFile::get_string(std::string_view key) const {
+  constexpr std::string_view kExpected = "a string";
+  ROWMAX_TRY(found, require(key, kExpected));
+  if (const auto* text = std::get_if<std::string_view>(&found->value)) return *text;
+  return mismatch(key, kExpected, *found);
+}
+
+Result<const GgufArray*> GgufFile::get_array(std::string_view key, GgufType element_type) const {
+  const std::string expected = concat("an array of ", gguf_type_name(element_type));
+  ROWMAX_TRY(found, require(key, expected));
+  const auto* array = std::get_if<GgufArray>(&found->value);
+  if (array != nullptr && array->element_type == element_type) return array;
+  return mismatch(key, expected, *found);
+}
+
+Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
+  constexpr std::string_view kExpected = "an array of integers";
+  ROWMAX_TRY(found, require(key, kExpected));
+  const auto* array = std::get_if<GgufArray>(&found->value);
+  if (array != nullptr && gguf_is_integer(array->element_type)) return array;
+  return mismatch(key, kExpected, *found);
+}
+
+void GgufFile::drop_pages() const noexcept {
+  if (impl_->map.has_value()) impl_->map->drop_pages();
+}
+
+}  // namespace rowmax::engine

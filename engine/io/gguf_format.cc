@@ -1,0 +1,114 @@
+#include "engine/io/gguf_format.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "engine/io/text.h"
+#include "engine/quant/format.h"
+
+namespace rowmax::engine {
+namespace {
+
+struct ForeignType {
+  std::uint32_t id;
+  std::string_view name;
+};
+
+// Ids from ggml.h (upstream), and 36, 133 to 135 from the forks that read BitNet files. "removed" ones had a meaning in
+// old files.
+constexpr ForeignType kForeignTypes[] = {
+    {0, "F32"},
+    {1, "F16"},
+    {2, "Q4_0"},
+    {3, "Q4_1"},
+    {4, "Q4_2, removed from the format"},
+    {5, "Q4_3, removed from the format"},
+    {6, "Q5_0"},
+    {7, "Q5_1"},
+    {8, "Q8_0"},
+    {9, "Q8_1"},
+    {10, "Q2_K"},
+    {11, "Q3_K"},
+    {12, "Q4_K"},
+    {13, "Q5_K"},
+    {14, "Q6_K"},
+    {15, "Q8_K"},
+    {16, "IQ2_XXS"},
+    {17, "IQ2_XS"},
+    {18, "IQ3_XXS"},
+    {19, "IQ1_S"},
+    {20, "IQ4_NL"},
+    {21, "IQ3_S"},
+    {22, "IQ2_S"},
+    {23, "IQ4_XS"},
+    {24, "I8"},
+    {25, "I16"},
+    {26, "I32"},
+    {27, "I64"},
+    {28, "F64"},
+    {29, "IQ1_M"},
+    {30, "BF16"},
+    {31, "Q4_0_4_4, removed from the format"},
+    {32, "Q4_0_4_8, removed from the format"},
+    {33, "Q4_0_8_8, removed from the format"},
+    {34, "TQ1_0"},
+    {35, "TQ2_0"},
+    {36, "I2_S of bitnet.cpp, or the removed IQ4_NL_4_4"},
+    {37, "IQ4_NL_4_8, removed from the format"},
+    {38, "IQ4_NL_8_8, removed from the format"},
+    {39, "MXFP4"},
+    {40, "NVFP4"},
+    {41, "Q1_0"},
+    {42, "Q2_0"},
+    {134, "IQ1_BN of ik_llama.cpp"},
+    {135, "IQ2_BN of ik_llama.cpp"},
+};
+
+Error unreadable_type(std::uint32_t type) {
+  const std::string_view name = foreign_tensor_type_name(type);
+  if (name.empty()) return Error{ErrorCode::kUnsupported, concat("has the unknown type ", type)};
+  return Error{ErrorCode::kUnsupported, concat("has type ", type, " (", name, "), which is not supported")};
+}
+
+}  // namespace
+
+const char* gguf_type_name(GgufType type) noexcept {
+  static constexpr const char* kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                           "bool", "string", "array", "u64", "i64", "f64"};
+  const auto index = static_cast<std::size_t>(type);
+  return index < std::size(kNames) ? kNames[index] : "unknown";
+}
+
+std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept {
+  const auto* found = std::ranges::find(kForeignTypes, type, &ForeignType::id);
+  return found == std::end(kForeignTypes) ? std::string_view() : found->name;
+}
+
+Result<std::uint64_t> gguf_tensor_bytes(std::uint32_t type, const std::vector<std::int64_t>& shape) {
+  if (shape.empty() || shape.size() > kGgufMaxDims) {
+    return Error{ErrorCode::kCorrupt, concat("has ", shape.size(), " dimensions, expected 1 to ", kGgufMaxDims)};
+  }
+  std::int64_t n_elements = 1;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 1) {
+      return Error{ErrorCode::kCorrupt, concat("has ", shape[i], " as dimension ", i, ", expected at least 1")};
+    }
+    if (__builtin_mul_overflow(n_elements, shape[i], &n_elements)) {
+      return Error{ErrorCode::kCorrupt, "has dimensions whose product exceeds 2^63 - 1"};
+    }
+  }
+  const FormatInfo* format = find_format(type);
+  if (format == nullptr) return unreadable_type(type);
+  const auto block = static_cast<std::int64_t>(format->block_elements);
+  if (shape[0] % block != 0) {
+    return Error{ErrorCode::kCorrupt, concat("has rows of ", shape[0], " elements, which are not whole blocks of ",
+                                             block, " (type ", format->name, ")")};
+  }
+  std::int64_t n_bytes = 0;
+  if (__builtin_mul_overflow(n_elements / block, static_cast<std::int64_t>(format->block_bytes), &n_bytes)) {
+    return Error{ErrorCode::kCorrupt, "has more than 2^63 - 1 bytes"};
+  }
+  return static_cast<std::uint64_t>(n_bytes);
+}
+
+}  // namespace rowmax::engine

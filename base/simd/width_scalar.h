@@ -130,12 +130,12 @@ ROWMAX_INLINE F32x16 to_f32(I32x16 x) noexcept {
   F32x16 r;
   ROWMAX_EACH(static_cast<float>(x.v[i]));
 }
-// Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| <= 2^22; larger values are integers already.
+// Adding and taking away 2^23 with x's sign rounds to nearest even for |x| < 2^23; larger values are integers already.
 ROWMAX_INLINE std::int32_t round_lane(float x) noexcept {
-  const float magnitude = x < 0 ? -x : x;
-  if (!(magnitude <= 0x1p22f)) return static_cast<std::int32_t>(x);
-  const volatile float shifted = x + 0x1.8p23f;
-  return static_cast<std::int32_t>(shifted - 0x1.8p23f);
+  const float shift = x < 0 ? -0x1p23f : 0x1p23f;
+  if (!(x < 0x1p23f && x > -0x1p23f)) return static_cast<std::int32_t>(x);
+  const volatile float shifted = x + shift;
+  return static_cast<std::int32_t>(shifted - shift);
 }
 ROWMAX_INLINE I32x16 round_to_i32(F32x16 x) noexcept {
   I32x16 r;

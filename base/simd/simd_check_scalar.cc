@@ -1,0 +1,10 @@
+#define ROWMAX_SIMD_SCALAR 1  // on AArch64 too: the arrays are the reference
+#include "base/simd/simd_check.h"
+
+namespace rowmax::simd {
+
+void check_scalar(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out) {
+  check_all(a, b, c, h, out);
+}
+
+}  // namespace rowmax::simd

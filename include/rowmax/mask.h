@@ -1,0 +1,170 @@
+// Masks as values: which query may see which key.
+//
+// A MaskSpec is a set of conditions that must all hold; the order in which they are added means nothing. compile()
+// turns it and the shapes of a call into a MaskPlan, which attend() reads: kernels know no mask kinds.
+//
+// Positions. Key j of a sequence (j in [0, n_kv)) has position j. Query i has the position that the Sequence gives it,
+// in the same numbering: q_pos + i. So causal alignment is not an option but data:
+//     token-by-token or chunked generation      q_pos = number of keys before the chunk (n_past)
+//     bottom-right aligned                      q_pos = n_kv - n_q
+//     top-left aligned                          q_pos = 0
+//
+// Meaning of the whole, with p the query's position:
+//     visible = valid AND segments AND chunk AND bitmap AND (prefix OR (j <= p + right AND (j >= p - left OR
+//     keep_first)))
+// A query that sees no key is legal: its result is +0 and its lse -inf.
+//
+// Ownership. A MaskSpec keeps pointers to the arrays given to it. compile() copies what it needs, except bitmap words:
+// these must live, unchanged, as long as the plan is used.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "rowmax/result.h"
+
+namespace rowmax {
+
+inline constexpr std::int64_t kUnbounded = std::numeric_limits<std::int64_t>::max();
+
+// Keys [begin, end).
+struct KeySpan {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+// Document or segment numbers of one sequence: a pair is visible only where both are equal.
+struct SegmentIds {
+  const std::int32_t* q_ids = nullptr;  // [n_q]
+  const std::int32_t* k_ids = nullptr;  // [n_kv]
+};
+
+// One bit a pair, 1 = keep: bit (j mod 64) of words[h * head_stride + i * row_stride + j / 64]. Strides in words, 0 to
+// broadcast. Words past ceil(n_kv / 64) of a row are not read; the bits past n_kv of the last one are ignored.
+struct BitmapView {
+  const std::uint64_t* words = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t head_stride = 0;  // h counts query heads
+};
+
+// Spans of per-sequence data hold either one element a sequence of the geometry or a single one for all.
+class MaskSpec {
+ public:
+  static constexpr int kMaxTerms = 4;  // conditions of one kind (valid, segments, bitmap) in one spec
+
+  // j <= p.
+  MaskSpec& causal() noexcept { return window(kUnbounded, 0); }
+  // p - left <= j <= p + right, both inclusive, so a causal window of w keys including the own one is window(w - 1, 0).
+  // Negative bounds are allowed (right = -1: strictly earlier keys). Given several times, the narrowest bounds hold.
+  //     left = 2, right = 1, p = 5:   j  2 3 4 5 6 7
+  //                                      . x x x x .
+  MaskSpec& window(std::int64_t left, std::int64_t right) noexcept;
+  // begin <= j < end: left and right padding, cache lengths. Nothing outside is ever dereferenced.
+  MaskSpec& valid(std::span<const KeySpan> spans) noexcept;
+  // Packed documents. Where the ids of queries and keys do not decrease, each document is computed exactly as it would
+  // be alone; any other ids are right too, tiles are then cut as for the whole sequence.
+  MaskSpec& segments(std::span<const SegmentIds> ids) noexcept;
+  // floor((j - origin) / size) = floor((p - origin) / size): chunked/local attention; origin is the first valid key.
+  MaskSpec& chunk(std::int64_t size) noexcept;
+  // Arbitrary masks, trees.
+  MaskSpec& bitmap(std::span<const BitmapView> bitmaps) noexcept;
+  // Keys before prefix_ends[s] are visible to all queries (prefix-LM), whatever causal and window say. At most once.
+  MaskSpec& prefix(std::span<const std::int64_t> prefix_ends) noexcept;
+  // The first n valid keys stay visible past the window (streaming "sinks"); never overrides causality. At most once.
+  MaskSpec& keep_first(std::int64_t n) noexcept;
+
+ private:
+  friend class MaskPlan;
+  friend struct MaskCompiler;
+  std::int64_t left_ = kUnbounded;
+  std::int64_t right_ = kUnbounded;
+  std::int64_t chunk_ = 0;
+  std::int64_t keep_first_ = 0;
+  std::span<const KeySpan> valid_[kMaxTerms];
+  std::span<const SegmentIds> segments_[kMaxTerms];
+  std::span<const BitmapView> bitmaps_[kMaxTerms];
+  std::span<const std::int64_t> prefix_;
+  int n_valid_ = 0;
+  int n_segments_ = 0;
+  int n_bitmaps_ = 0;
+  int n_chunks_ = 0;
+  int n_keep_first_ = 0;
+  int n_prefix_ = 0;
+};
+
+// One sequence of a call. Queries of all sequences lie in one array of rows (packed, no padding needed); a sequence
+// owns rows [q_begin, q_begin + n_q). Rows that belong to no sequence are left as they are; no row may belong to two.
+struct Sequence {
+  std::int64_t q_begin = 0;
+  std::int64_t n_q = 0;
+  std::int64_t q_pos = 0;  // position of the first query; may be negative
+  std::int64_t n_kv = 0;   // keys [0, n_kv) exist
+  // Positions of the queries [n_q] in place of q_pos + i, any order; or nullptr.
+  const std::int64_t* positions = nullptr;
+  // Key at which the tile grid starts: results of two calls are bit-identical when their keys stand alike from here.
+  // -1: the first valid key, which is what makes padding invisible. Otherwise not above the first valid key.
+  std::int64_t anchor = -1;
+};
+
+struct Geometry {
+  std::span<const Sequence> sequences;
+  std::int32_t n_head = 1;
+  std::int32_t n_kv_head = 1;  // divides n_head; query head h reads kv head h / (n_head / n_kv_head)
+};
+
+// What a plan leaves to do; counts cover all heads.
+struct MaskStats {
+  std::int64_t visible_pairs = 0;
+  std::int64_t empty_rows = 0;
+  // Tiles of one query (and head) by kKeyTile keys that hold at least one valid key.
+  std::int64_t full_tiles = 0;
+  std::int64_t partial_tiles = 0;
+  std::int64_t empty_tiles = 0;
+};
+
+// A compiled mask. Cheap: the work is O(sequences) (plus O(n_q + n_kv) where segments or positions are given); nothing
+// is expanded. Movable, reusable: compiling into the same object again allocates only when it has to grow, so a decode
+// loop that keeps its plan objects never allocates.
+class MaskPlan {
+ public:
+  MaskPlan() noexcept = default;
+  MaskPlan(MaskPlan&& other) noexcept : impl_(other.impl_) { other.impl_ = nullptr; }
+  MaskPlan& operator=(MaskPlan&& other) noexcept {
+    Impl* mine = impl_;
+    impl_ = other.impl_;
+    other.impl_ = mine;
+    return *this;
+  }
+  ~MaskPlan();
+
+  // Errors: kInvalidArgument (a shape, span or count that makes no sense; named), kOutOfMemory. After an error the plan
+  // is empty (attend refuses it).
+  Status compile(const MaskSpec& spec, const Geometry& geometry);
+
+  std::int64_t n_sequence() const noexcept;
+  std::int64_t n_head() const noexcept;
+  std::int64_t n_kv_head() const noexcept;
+  // Whether query i of sequence s, query head h, sees key j: the definition, pair by pair.
+  bool visible(std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) const noexcept;
+  // The first key of sequence s that some query may see and the tile grid's start.
+  std::int64_t anchor(std::int64_t s) const noexcept;
+  // Counts by walking all rows and tiles.
+  MaskStats stats() const noexcept;
+
+  struct Impl;  // private to the implementation
+  const Impl* impl() const noexcept { return impl_; }
+
+ private:
+  Impl* impl_ = nullptr;
+};
+
+inline Result<MaskPlan> compile(const MaskSpec& spec, const Geometry& geometry) {
+  MaskPlan plan;
+  Status status = plan.compile(spec, geometry);
+  if (!status.ok()) return std::move(status).error();
+  return plan;
+}
+
+}  // namespace rowmax

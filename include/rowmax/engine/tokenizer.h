@@ -32,17 +32,20 @@ struct TokenizerOptions {
   std::string pre_override;
 };
 
+struct TokenizerSource;  // the unchecked lists of a file; private (engine/tokenizer/source.h)
+
 class Tokenizer {
  public:
   // kUnsupported for a tokenizer model or pre-tokenizer that is not known, kCorrupt for lists that do not fit.
   static Result<Tokenizer> from_gguf(const GgufFile& file, const TokenizerOptions& options = {});
+  static Result<Tokenizer> from_source(const TokenizerSource& source, const TokenizerOptions& options = {});
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
   // parse_special: the texts of control tokens inside `text` become those tokens; otherwise they stay plain text.
-  // Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error (bytes fall back to byte tokens or U+FFFD
-  // exactly as the model's own tokenizer does).
+  // User-defined tokens are always found. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its bytes
+  // are kept where the vocabulary has a token for them, else become U+FFFD (gpt2) or the unknown token (llama).
   std::vector<TokenId> encode(std::string_view text, bool parse_special) const;
   // The token's bytes; control tokens give their text only with include_special. A piece may end inside a UTF-8
   // character. Out of range ids give an empty string.

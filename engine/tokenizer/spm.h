@@ -1,0 +1,53 @@
+// SentencePiece's byte-pair encoding as llama files carry it: characters are symbols, and the adjacent pair whose joined
+// text is the token with the highest score is merged, the leftmost first, until no pair makes a token. A character that
+// is no token becomes its bytes' tokens. Spaces are written as U+2581.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tokenizer/vocabulary.h"
+
+namespace rowmax::engine {
+
+inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
+
+class SpmMerges {
+ public:
+  struct Scratch {
+    struct Node {
+      std::uint32_t begin, size;  // in text; size 0 when merged away
+      std::int32_t prev, next;
+    };
+    struct Pair {
+      float score;
+      std::int32_t left;
+      std::uint32_t size;
+    };
+    std::string text;
+    std::vector<Node> nodes;
+    std::vector<Pair> heap;
+  };
+
+  // Looks through the tokens; notices tell of missing byte tokens. unknown: the id for what no token can write, or -1.
+  void init(const Vocabulary& vocabulary, TokenId unknown, std::vector<std::string>& notices);
+
+  // Whether no token holds a space mark after something else: then a text may be cut before every space that follows
+  // something else, and its words be encoded one by one, with the same result as in one go.
+  bool words_are_separate() const noexcept { return words_are_separate_; }
+
+  // Appends the tokens of `text`, in which spaces are still spaces. space_before: as if one more stood before it.
+  void encode(std::string_view text, bool space_before, const Vocabulary& vocabulary, Scratch& scratch,
+              std::vector<TokenId>& out) const;
+
+ private:
+  bool words_are_separate_ = true;
+  TokenId unknown_ = -1;
+
+  void encode_marked(const Vocabulary& vocabulary, Scratch& scratch, std::vector<TokenId>& out) const;
+  void append(std::string_view symbol, const Vocabulary& vocabulary, std::vector<TokenId>& out) const;
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,326 @@
+#include "rowmax/engine/tokenizer.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "base/try.h"
+#include "engine/tokenizer/bpe.h"
+#include "engine/tokenizer/end_of_generation.h"
+#include "engine/tokenizer/pre_tokenizer.h"
+#include "engine/tokenizer/source.h"
+#include "engine/tokenizer/special_tokens.h"
+#include "engine/tokenizer/spm.h"
+#include "engine/tokenizer/vocabulary.h"
+#include "engine/tokenizer/word_cache.h"
+
+namespace rowmax::engine {
+namespace {
+
+Error corrupt(const TokenizerSource& source, std::string message) {
+  return Error{ErrorCode::kCorrupt, source.name + ": " + std::move(message)};
+}
+
+std::string known_names() {
+  std::string out;
+  for (const PreTokenizer& entry : pre_tokenizers()) out.append(out.empty() ? "" : ", ").append(entry.name);
+  return out;
+}
+
+// White space as in C's isspace.
+bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+bool names_phi3(std::string name) {
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos;
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  bool is_bpe = false;
+  std::string model;
+  const PreTokenizer* pre = nullptr;  // for is_bpe
+  Vocabulary vocabulary;
+  BpeMerges bpe;
+  SpmMerges spm;
+  SpecialTokens always;      // user-defined tokens
+  SpecialTokens when_asked;  // these and control and unknown tokens
+  // Tokens that swallow the white space after them (phi-3), sorted.
+  std::vector<TokenId> strip_right;
+  TokenId bos = -1, eos = -1, unknown = -1;
+  bool add_bos = false;
+  bool space_prefix = false;
+  std::vector<TokenId> end_of_generation;
+  std::vector<std::string> notices;
+
+  Status init(const TokenizerSource& source, const TokenizerOptions& options);
+  Status choose_model(const TokenizerSource& source, const TokenizerOptions& options);
+  Status read_ids(const TokenizerSource& source);
+  Status choose_bos(const TokenizerSource& source);
+  void collect_special(const TokenizerSource& source);
+
+  struct Encoder;
+};
+
+Status Tokenizer::Impl::init(const TokenizerSource& source, const TokenizerOptions& options) {
+  ROWMAX_RETURN_IF_ERROR(choose_model(source, options));
+  ROWMAX_TRY(list, Vocabulary::create(source, notices));
+  vocabulary = std::move(list);
+  ROWMAX_RETURN_IF_ERROR(read_ids(source));
+  ROWMAX_RETURN_IF_ERROR(choose_bos(source));
+  if (is_bpe) {
+    ROWMAX_TRY(merges, BpeMerges::create(source, vocabulary, pre->ignore_merges, notices));
+    bpe = std::move(merges);
+  } else {
+    space_prefix = source.add_space_prefix.value_or(true);
+    spm.init(vocabulary, unknown, notices);
+  }
+  collect_special(source);
+  return {};
+}
+
+Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const TokenizerOptions& options) {
+  model = source.model;
+  is_bpe = model == "gpt2";
+  if (!is_bpe && model != "llama") {
+    return Error{ErrorCode::kUnsupported,
+                 source.name + ": tokenizer.ggml.model: expected gpt2 or llama, found '" + model + "'"};
+  }
+  if (!is_bpe) return {};
+  const auto refuse = [&](const std::string& what) {
+    return Error{ErrorCode::kUnsupported, source.name + ": " + what +
+                                              "; a wrong one changes the tokens, so none is guessed: name one with "
+                                              "--pre NAME (" + known_names() + ")"};
+  };
+  if (source.pre) pre = find_pre_tokenizer(*source.pre);
+  if (pre != nullptr) return {};
+  if (options.pre_override.empty()) {
+    if (!source.pre) return refuse("tokenizer.ggml.pre is missing");
+    return refuse("tokenizer.ggml.pre: unknown pre-tokenizer '" + *source.pre + "'");
+  }
+  pre = find_pre_tokenizer(options.pre_override);
+  if (pre == nullptr) return refuse("--pre: unknown pre-tokenizer '" + options.pre_override + "'");
+  notices.push_back("pre-tokenizer " + options.pre_override + " taken from --pre: the file names " +
+                    (source.pre ? "'" + *source.pre + "', which is not known" : "none"));
+  return {};
+}
+
+Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
+  std::vector<TokenId> ends;
+  for (const auto& [key, value] : source.ids) {
+    if (value >= static_cast<std::uint64_t>(vocabulary.size())) {
+      return corrupt(source, "tokenizer.ggml." + key + ": " + std::to_string(value) + " is not below the " +
+                                 std::to_string(vocabulary.size()) + " tokens");
+    }
+    const auto id = static_cast<TokenId>(value);
+    if (key == "bos_token_id") bos = id;
+    if (key == "eos_token_id") eos = id;
+    if (key == "unknown_token_id") unknown = id;
+    if (key == "eos_token_id" || key == "eot_token_id" || key == "eom_token_id") ends.push_back(id);
+  }
+  if (!is_bpe) {
+    // Llama's own ids, where the file is silent and its tokens are Llama's.
+    const auto fall_back = [&](TokenId& id, TokenId value, std::string_view text, const char* key) {
+      if (id >= 0 || !vocabulary.contains(value) || vocabulary.text(value) != text) return;
+      id = value;
+      notices.push_back(std::string("tokenizer.ggml.") + key + " is missing: " + std::to_string(value) + " '" +
+                        std::string(text) + "' taken");
+    };
+    fall_back(unknown, 0, "<unk>", "unknown_token_id");
+    fall_back(bos, 1, "<s>", "bos_token_id");
+    fall_back(eos, 2, "</s>", "eos_token_id");
+    if (eos >= 0) ends.push_back(eos);
+  }
+  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices);
+  if (end_of_generation.empty()) notices.push_back("no token ends a turn: the file names none and none is known by text");
+  return {};
+}
+
+Status Tokenizer::Impl::choose_bos(const TokenizerSource& source) {
+  add_bos = source.add_bos.value_or(is_bpe ? pre->default_add_bos : true);
+  if (!add_bos || bos >= 0) return {};
+  if (source.add_bos) {
+    return corrupt(source, "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
+  }
+  add_bos = false;
+  notices.push_back("tokenizer.ggml.bos_token_id is missing: no BOS is added");
+  return {};
+}
+
+void Tokenizer::Impl::collect_special(const TokenizerSource& source) {
+  const bool phi3 = names_phi3(source.model_name);
+  for (TokenId id = 0; id < vocabulary.size(); ++id) {
+    const std::string_view text = vocabulary.text(id);
+    const TokenKind kind = vocabulary.kind(id);
+    const bool user_defined = kind == TokenKind::kUserDefined;
+    if (text.empty() || (!user_defined && kind != TokenKind::kControl && kind != TokenKind::kUnknown)) continue;
+    if (user_defined) always.add(text, id);
+    when_asked.add(text, id);
+    // The attribute `rstrip` of phi-3's added tokens, which a GGUF file has no place for.
+    if (phi3 && text != "<unk>" && text != "<s>" && text != "<|endoftext|>") strip_right.push_back(id);
+  }
+}
+
+// One call of encode: a cache of the words seen and the scratch of the merging.
+struct Tokenizer::Impl::Encoder {
+  const Impl& impl;
+  std::vector<TokenId>& out;
+  WordCache cache;
+  BpeMerges::Scratch bpe_scratch;
+  SpmMerges::Scratch spm_scratch;
+
+  Encoder(const Impl& owner, std::size_t text_bytes, std::vector<TokenId>& ids)
+      : impl(owner), out(ids), cache(text_bytes) {}
+
+  void run(std::string_view text, bool parse_special) {
+    const SpecialTokens& special = parse_special ? impl.when_asked : impl.always;
+    bool after_special = true;  // the start counts as such: SentencePiece puts its space there
+    for (std::size_t at = 0; at < text.size();) {
+      const SpecialTokens::Match match = special.find(text, at);
+      const std::size_t stop = std::min(match.begin, text.size());
+      if (stop > at) {
+        plain(text.substr(at, stop - at), after_special);
+        after_special = false;
+      }
+      at = stop;
+      if (match.id < 0) break;
+      out.push_back(match.id);
+      after_special = true;
+      at = match.begin + match.size;
+      if (std::binary_search(impl.strip_right.begin(), impl.strip_right.end(), match.id)) {
+        while (at < text.size() && is_ascii_space(text[at])) ++at;
+      }
+    }
+  }
+
+  void plain(std::string_view text, bool after_special) {
+    if (impl.is_bpe) {
+      split_words(impl.pre->passes, text, [this](std::string_view word) {
+        cached(word, [&] { impl.bpe.encode(word, impl.vocabulary, bpe_scratch, out); });
+      });
+      return;
+    }
+    const bool prefix = after_special && impl.space_prefix;
+    if (!impl.spm.words_are_separate()) {
+      impl.spm.encode(text, prefix, impl.vocabulary, spm_scratch, out);
+      return;
+    }
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t size = spm_word(text.substr(begin));
+      const std::string_view word = text.substr(begin, size);
+      if (begin == 0 && prefix) {
+        impl.spm.encode(word, true, impl.vocabulary, spm_scratch, out);
+      } else {
+        cached(word, [&] { impl.spm.encode(word, false, impl.vocabulary, spm_scratch, out); });
+      }
+      begin += size;
+    }
+  }
+
+  // Bytes up to the first space (or space mark) that follows something else.
+  static std::size_t spm_word(std::string_view text) {
+    std::size_t i = 0;
+    const auto space_bytes = [&]() -> std::size_t {
+      if (text[i] == ' ') return 1;
+      return text[i] == kSpaceMark[0] && text.substr(i, kSpaceMark.size()) == kSpaceMark ? kSpaceMark.size() : 0;
+    };
+    for (std::size_t n; i < text.size() && (n = space_bytes()) != 0;) i += n;
+    while (i < text.size() && space_bytes() == 0) ++i;
+    return i;
+  }
+
+  template <class Encode>
+  void cached(std::string_view word, Encode&& encode) {
+    WordCache::Entry* entry = cache.find(word);
+    if (entry == nullptr) return encode();
+    if (entry->word == word && !entry->word.empty()) {
+      // The ids lie in `out` itself; it may move while it grows.
+      const std::size_t n = entry->n_ids;
+      out.resize(out.size() + n);
+      std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(entry->begin), n, out.end() - static_cast<std::ptrdiff_t>(n));
+      return;
+    }
+    const std::size_t begin = out.size();
+    encode();
+    *entry = {word, begin, out.size() - begin};
+  }
+};
+
+Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Result<Tokenizer> Tokenizer::from_source(const TokenizerSource& source, const TokenizerOptions& options) {
+  try {
+    auto impl = std::make_unique<Impl>();
+    ROWMAX_RETURN_IF_ERROR(impl->init(source, options));
+    return Tokenizer(std::move(impl));
+  } catch (const std::bad_alloc&) {
+    return Error::out_of_memory();
+  }
+}
+
+std::vector<TokenId> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  std::vector<TokenId> out;
+  out.reserve(text.size() / 4 + 1);
+  Impl::Encoder(*impl_, text.size(), out).run(text, parse_special);
+  return out;
+}
+
+std::string Tokenizer::piece(TokenId id, bool include_special) const {
+  const Vocabulary& vocabulary = impl_->vocabulary;
+  if (!vocabulary.contains(id)) return {};
+  const std::string_view text = vocabulary.text(id);
+  switch (vocabulary.kind(id)) {
+    case TokenKind::kControl:
+    case TokenKind::kUnknown: return include_special ? std::string(text) : std::string();
+    case TokenKind::kUserDefined: return std::string(text);
+    case TokenKind::kByte: return std::string(1, static_cast<char>(vocabulary.byte_of(id)));
+    case TokenKind::kNormal:
+    case TokenKind::kUnused: break;
+  }
+  if (impl_->is_bpe) return bytes_of_text(text);
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const bool mark = text.substr(at, kSpaceMark.size()) == kSpaceMark;
+    out += mark ? ' ' : text[at];
+    at += mark ? kSpaceMark.size() : 1;
+  }
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids, bool include_special) const {
+  std::string out;
+  bool first = impl_->space_prefix;
+  for (const TokenId id : ids) {
+    const std::string text = piece(id, include_special);
+    const bool control = impl_->vocabulary.contains(id) && kind(id) == TokenKind::kControl;
+    const bool strip = first && !control && !text.empty() && text[0] == ' ';
+    out.append(text, strip ? 1 : 0);
+    if (!control) first = false;
+  }
+  return out;
+}
+
+std::int64_t Tokenizer::size() const noexcept { return impl_->vocabulary.size(); }
+std::string_view Tokenizer::model() const noexcept { return impl_->model; }
+std::string_view Tokenizer::pre() const noexcept { return impl_->is_bpe ? impl_->pre->name : "spm"; }
+std::string_view Tokenizer::text(TokenId id) const noexcept {
+  return impl_->vocabulary.contains(id) ? impl_->vocabulary.text(id) : std::string_view();
+}
+TokenKind Tokenizer::kind(TokenId id) const noexcept {
+  return impl_->vocabulary.contains(id) ? impl_->vocabulary.kind(id) : TokenKind::kUnused;
+}
+TokenId Tokenizer::find(std::string_view stored_text) const noexcept { return impl_->vocabulary.find(stored_text); }
+TokenId Tokenizer::bos() const noexcept { return impl_->bos; }
+TokenId Tokenizer::eos() const noexcept { return impl_->eos; }
+bool Tokenizer::add_bos() const noexcept { return impl_->add_bos; }
+std::span<const TokenId> Tokenizer::end_of_generation() const noexcept { return impl_->end_of_generation; }
+bool Tokenizer::is_end_of_generation(TokenId id) const noexcept {
+  return std::binary_search(impl_->end_of_generation.begin(), impl_->end_of_generation.end(), id);
+}
+std::span<const std::string> Tokenizer::notices() const noexcept { return impl_->notices; }
+
+}  // namespace rowmax::engine

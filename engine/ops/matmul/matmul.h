@@ -1,0 +1,93 @@
+// y[tok][row] = sum over k of W[row][k] * x[tok][k], for weights in any format of engine/quant.
+//
+// Weights stay quantised: pack() rearranges them once, at load, into panels of 16 rows (at about the file's size), so
+// that a vector lane is an output row. Every output is then one chain of float operations over k, in an order fixed by
+// the weight format alone. The same bits come out for any number of tokens, any batch around a token, any thread count
+// and any instruction set.
+//
+// Activations::kInt8 (the default; for formats with integer codes). Each token's x is cut into blocks of 32 (k = 32b ..
+// 32b+31) and rounded once:
+//   m = max |x|;  d = m / 127;  a = round to nearest even (x * (127 / m)), so |a| <= 127
+//   (m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN).
+// W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q6_K: 16); for K-quants scale = d*sc
+// and min = -(dmin*m), both exact in f32. Per output, for g ascending, starting from acc = +0:
+//   i   = sum over the group of (code - offset) * a        an exact integer, below 2^24
+//   acc = fma(float(i), scale * d, acc)
+//   acc = fma(min, d * float(sum of a), acc)               formats with a minimum, after the line above
+// Activations::kF32 (the exact path; always taken for F32, F16, BF16 and any format without an integer path). w is
+// exactly what the format's decode() gives. k is cut into chunks of 256; each chunk is one chain s = fma(w, x, s) from
+// s = +0, k ascending; y = chunk 0's sum, then y = y + (chunk's sum), chunks ascending.
+// NaN outputs are the canonical NaN 0x7FC00000.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/buffer.h"
+#include "engine/quant/format.h"
+#include "rowmax/cpu.h"
+#include "rowmax/executor.h"
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+enum class Activations { kInt8, kF32 };
+
+inline constexpr std::int64_t kPanelRows = 16;
+
+// A weight matrix [rows, cols] in panels of 16 rows; the rows missing in the last panel are zero. Owns its bytes.
+class PackedMatrix {
+ public:
+  PackedMatrix() noexcept = default;
+
+  std::int64_t rows() const noexcept { return rows_; }
+  std::int64_t cols() const noexcept { return cols_; }
+  const FormatInfo* format() const noexcept { return format_; }  // nullptr for an empty matrix
+  bool empty() const noexcept { return format_ == nullptr; }
+  std::size_t bytes() const noexcept { return buffer_.size(); }
+
+  // For the kernels.
+  std::int64_t n_panels() const noexcept { return (rows_ + kPanelRows - 1) / kPanelRows; }
+  std::int64_t panel_bytes() const noexcept { return panel_bytes_; }
+  const std::byte* panel(std::int64_t i) const noexcept { return buffer_.data() + i * panel_bytes_; }
+  int layout() const noexcept { return layout_; }
+
+ private:
+  friend Result<PackedMatrix> pack(std::uint32_t format, std::span<const std::byte> tensor, std::int64_t rows,
+                                   std::int64_t cols, Executor& executor);
+  base::Buffer buffer_;
+  const FormatInfo* format_ = nullptr;
+  std::int64_t rows_ = 0;
+  std::int64_t cols_ = 0;
+  std::int64_t panel_bytes_ = 0;
+  int layout_ = 0;  // row of the table of panel layouts
+};
+
+// Rearranges a row-major tensor from its file's bytes (any alignment; not needed afterwards). Errors: kUnsupported for
+// a format that is not in the table, kInvalidArgument for rows or cols below 1, cols that are not whole blocks of the
+// format, or a byte count that is not that of [rows, cols]; kOutOfMemory.
+Result<PackedMatrix> pack(std::uint32_t format, std::span<const std::byte> tensor, std::int64_t rows, std::int64_t cols,
+                          Executor& executor);
+
+// One product: y is [n_tok][ldy], ldy >= weights->rows(); columns from rows() on are not touched. y overlaps neither x
+// nor another product's y.
+struct MatmulTerm {
+  const PackedMatrix* weights;
+  float* y;
+  std::int64_t ldy;
+};
+
+// Bytes of workspace for a matmul of n_tok tokens of cols elements; enough for fewer tokens and for either kind of
+// activations. Grows in n_tok and cols.
+std::size_t matmul_workspace_bytes(std::int64_t n_tok, std::int64_t cols) noexcept;
+
+// All terms share the input x [n_tok][ldx] (q, k and v; gate and up), so that it is rounded once and the threads meet
+// once. All weights have the same cols; ldx >= cols. workspace: at least matmul_workspace_bytes, aligned to 64, not
+// shared with a call at the same time. Nothing is allocated and nothing can fail; wrong shapes are a caller's bug
+// (ROWMAX_CHECK). n_tok 0 or no terms: nothing happens. `isa` must be a supported one (rowmax/cpu.h). Sets the
+// floating-point environment in every task.
+void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_tok,
+            Activations activations, std::span<std::byte> workspace, Isa isa, Executor& executor) noexcept;
+
+}  // namespace rowmax::engine

@@ -1,0 +1,280 @@
+#include "tools/make_model/synthetic/synthetic_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/math/f64.h"
+#include "base/try.h"
+#include "tools/make_model/synthetic/encode.h"
+#include "tools/make_model/synthetic/vocabulary.h"
+
+namespace rowmax::tools {
+namespace {
+
+using engine::GgufWriter;
+
+// What distinguishes the files of one architecture from another's.
+struct ArchRow {
+  std::string_view name;
+  std::int64_t layers;
+  std::int64_t head_dim;  // 0: embd / heads
+  std::int64_t window;
+  double rope_base;
+  double eps;
+  const char* pre;  // nullptr: a SentencePiece vocabulary
+  bool rope_dimension_key;
+  bool head_length_keys;
+  bool qkv_biases;
+  bool qk_norms;
+  bool post_norms;
+  bool soft_caps;
+};
+
+constexpr ArchRow kArchs[] = {
+    {"llama", 2, 0, 0, 1e4, 1e-5, "smollm", true, false, false, false, false, false},
+    {"qwen2", 2, 0, 0, 1e6, 1e-6, "qwen2", false, false, true, false, false, false},
+    {"qwen3", 2, 32, 0, 1e6, 1e-6, "qwen2", false, true, false, true, false, false},
+    {"gemma2", 4, 32, 64, 1e4, 1e-6, nullptr, false, true, false, false, true, true},
+    {"gemma3", 7, 32, 64, 1e6, 1e-6, nullptr, false, true, false, true, true, false},
+};
+
+const ArchRow* find_arch(std::string_view name) {
+  const auto* row = std::ranges::find(kArchs, name, &ArchRow::name);
+  return row == std::end(kArchs) ? nullptr : row;
+}
+
+Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
+
+std::int64_t least_vocabulary(const ArchRow& row) {
+  return row.pre != nullptr ? byte_level_vocabulary_size() : sentence_piece_vocabulary_size();
+}
+
+Status check(const SyntheticSpec& spec, const ArchRow& row) {
+  const std::pair<const char*, std::int64_t> sizes[] = {
+      {"layers", spec.layers}, {"embd", spec.embd},   {"heads", spec.heads},     {"kv_heads", spec.kv_heads},
+      {"ff", spec.ff},         {"vocab", spec.vocab}, {"context", spec.context}, {"head_dim", spec.head_dim}};
+  for (const auto& [name, value] : sizes) {
+    // The upper bound keeps every product of two sizes far inside 63 bits.
+    if (value < 1 || value > (1 << 24)) {
+      return invalid(std::string(name) + " is " + std::to_string(value) + ", expected 1 to 16777216");
+    }
+  }
+  if (spec.heads % spec.kv_heads != 0) return invalid("heads must be a multiple of kv_heads");
+  if (spec.head_dim % 2 != 0) return invalid("head_dim must be even (RoPE turns pairs)");
+  if (row.window == 0 && spec.window != 0) return invalid("architecture " + spec.arch + " has no window");
+  if (spec.window < 0) return invalid("window must not be negative");
+  if (spec.vocab < least_vocabulary(row)) {
+    return invalid("vocab is " + std::to_string(spec.vocab) + ", the tokenizer of " + spec.arch + " needs at least " +
+                   std::to_string(least_vocabulary(row)));
+  }
+  const bool numbers_ok =
+      spec.rope_base > 0 && std::isfinite(spec.rope_base) && spec.eps > 0 && std::isfinite(spec.eps);
+  if (!numbers_ok) return invalid("rope_base and eps must be positive");
+  if (spec.arch != "llama" && (spec.biases || spec.rope_factors)) {
+    return invalid("biases and rope_factors are choices of architecture llama only");
+  }
+  return {};
+}
+
+class Builder {
+ public:
+  Builder(const SyntheticSpec& spec, const ArchRow& row, const MatrixType& type)
+      : spec_(spec), row_(row), type_(type) {}
+
+  GgufWriter build() {
+    add_keys();
+    if (row_.pre != nullptr) {
+      add_byte_level_vocabulary(writer_, spec_.vocab, spec_.pre);
+    } else {
+      add_sentence_piece_vocabulary(writer_, spec_.vocab);
+    }
+    if (spec_.rope_factors) add_rope_factors();
+    // Tied, the embedding is the output matrix too: 1/sqrt(embd) gives logits of about unit size.
+    matrix("token_embd.weight", spec_.embd, spec_.vocab);
+    for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer("blk." + std::to_string(layer) + ".");
+    norm("output_norm.weight", spec_.embd);
+    if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab);
+    return std::move(writer_);
+  }
+
+ private:
+  void add_keys();
+  void add_layer(const std::string& prefix);
+  void add_rope_factors();
+  // columns: the fan-in. Elements of standard deviation 1/sqrt(columns).
+  void matrix(const std::string& name, std::int64_t columns, std::int64_t rows);
+  // All norms of a GGUF are plain factors near 1 (the converter has added Gemma's 1).
+  void norm(const std::string& name, std::int64_t size);
+  void bias(const std::string& name, std::int64_t size);
+  void vector(const std::string& name, const std::vector<float>& values);
+
+  const SyntheticSpec& spec_;
+  const ArchRow& row_;
+  const MatrixType& type_;
+  GgufWriter writer_;
+};
+
+void Builder::add_keys() {
+  const auto key = [&](std::string_view name) { return spec_.arch + "." + std::string(name); };
+  const auto count = [&](std::string_view name, std::int64_t value) {
+    writer_.set_uint32(key(name), static_cast<std::uint32_t>(value));
+  };
+  writer_.set_string("general.architecture", spec_.arch);
+  writer_.set_string("general.name",
+                     "synthetic " + spec_.arch + ", random weights, seed " + std::to_string(spec_.seed));
+  count("context_length", spec_.context);
+  count("embedding_length", spec_.embd);
+  count("block_count", spec_.layers);
+  count("feed_forward_length", spec_.ff);
+  count("attention.head_count", spec_.heads);
+  count("attention.head_count_kv", spec_.kv_heads);
+  writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
+  count("vocab_size", spec_.vocab);
+  // Gemma 2 files carry no base: its default is part of the architecture.
+  if (row_.name != "gemma2" || spec_.rope_base != row_.rope_base) {
+    writer_.set_float32(key("rope.freq_base"), static_cast<float>(spec_.rope_base));
+  }
+  if (row_.head_length_keys || spec_.head_dim * spec_.heads != spec_.embd) {
+    count("attention.key_length", spec_.head_dim);
+    count("attention.value_length", spec_.head_dim);
+  }
+  if (row_.rope_dimension_key) count("rope.dimension_count", spec_.head_dim);
+  if (spec_.window > 0) count("attention.sliding_window", spec_.window);
+  if (row_.soft_caps) {
+    writer_.set_float32(key("attn_logit_softcapping"), 50.0f);
+    writer_.set_float32(key("final_logit_softcapping"), 30.0f);
+  }
+}
+
+void Builder::add_layer(const std::string& prefix) {
+  const std::int64_t q = spec_.heads * spec_.head_dim;
+  const std::int64_t kv = spec_.kv_heads * spec_.head_dim;
+  norm(prefix + "attn_norm.weight", spec_.embd);
+  matrix(prefix + "attn_q.weight", spec_.embd, q);
+  matrix(prefix + "attn_k.weight", spec_.embd, kv);
+  matrix(prefix + "attn_v.weight", spec_.embd, kv);
+  matrix(prefix + "attn_output.weight", q, spec_.embd);
+  if (row_.qkv_biases || spec_.biases) {
+    bias(prefix + "attn_q.bias", q);
+    bias(prefix + "attn_k.bias", kv);
+    bias(prefix + "attn_v.bias", kv);
+  }
+  if (spec_.biases) bias(prefix + "attn_output.bias", spec_.embd);
+  if (row_.qk_norms) {
+    norm(prefix + "attn_q_norm.weight", spec_.head_dim);
+    norm(prefix + "attn_k_norm.weight", spec_.head_dim);
+  }
+  if (row_.post_norms) norm(prefix + "post_attention_norm.weight", spec_.embd);
+  norm(prefix + "ffn_norm.weight", spec_.embd);
+  matrix(prefix + "ffn_gate.weight", spec_.embd, spec_.ff);
+  matrix(prefix + "ffn_up.weight", spec_.embd, spec_.ff);
+  matrix(prefix + "ffn_down.weight", spec_.ff, spec_.embd);
+  if (row_.post_norms) norm(prefix + "post_ffw_norm.weight", spec_.embd);
+}
+
+// The divisors of Llama 3's RoPE frequencies: 1 for wave lengths that fit the original context four times, 8 for those
+// that do not fit it once, a blend between.
+void Builder::add_rope_factors() {
+  constexpr double kFactor = 8, kLow = 1, kHigh = 4, kTwoPi = 6.283185307179586;
+  const double original = static_cast<double>(spec_.context) / 4;
+  std::vector<float> factors;
+  for (std::int64_t i = 0; i < spec_.head_dim; i += 2) {
+    const double exponent = static_cast<double>(i) / static_cast<double>(spec_.head_dim);
+    const double wave_length = kTwoPi * base::pow_f64(spec_.rope_base, exponent);
+    double factor = 1;
+    if (wave_length > original / kLow) {
+      factor = kFactor;
+    } else if (wave_length >= original / kHigh) {
+      const double smooth = (original / wave_length - kLow) / (kHigh - kLow);
+      factor = 1 / ((1 - smooth) / kFactor + smooth);
+    }
+    factors.push_back(static_cast<float>(factor));
+  }
+  vector("rope_freqs.weight", factors);
+}
+
+void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows) {
+  std::vector<float> values = random_normal(spec_.seed, name, columns * rows);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(columns));
+  for (float& value : values) value *= scale;
+  EncodedMatrix encoded = encode_matrix(type_, columns, values);
+  writer_.add_tensor(name, encoded.type, {columns, rows}, std::move(encoded.bytes));
+}
+
+void Builder::norm(const std::string& name, std::int64_t size) {
+  std::vector<float> values = random_normal(spec_.seed, name, size);
+  for (float& value : values) value = 1.0f + 0.1f * value;
+  vector(name, values);
+}
+
+void Builder::bias(const std::string& name, std::int64_t size) {
+  std::vector<float> values = random_normal(spec_.seed, name, size);
+  for (float& value : values) value *= 0.5f;
+  vector(name, values);
+}
+
+void Builder::vector(const std::string& name, const std::vector<float>& values) {
+  const auto bytes = std::as_bytes(std::span(values));
+  writer_.add_tensor(name, kTypeF32, {std::ssize(values)}, {bytes.begin(), bytes.end()});
+}
+
+}  // namespace
+
+Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
+  const ArchRow* row = find_arch(spec.arch);
+  if (row == nullptr) {
+    return invalid("unknown architecture '" + spec.arch + "', expected llama, qwen2, qwen3, gemma2 or gemma3");
+  }
+  if (spec.layers == 0) spec.layers = row->layers;
+  if (spec.head_dim == 0) spec.head_dim = row->head_dim;
+  if (spec.head_dim == 0 && spec.heads > 0) spec.head_dim = spec.embd / spec.heads;
+  if (spec.window == 0) spec.window = row->window;
+  if (spec.rope_base == 0) spec.rope_base = row->rope_base;
+  if (spec.eps == 0) spec.eps = row->eps;
+  if (spec.vocab == 0) spec.vocab = least_vocabulary(*row);
+  if (spec.pre.empty() && row->pre != nullptr) spec.pre = row->pre;
+  ROWMAX_RETURN_IF_ERROR(check(spec, *row));
+  return spec;
+}
+
+SyntheticSpec odd_spec(std::string arch) {
+  SyntheticSpec spec;
+  const ArchRow* row = find_arch(arch);
+  spec.arch = std::move(arch);
+  spec.layers = 3;
+  spec.embd = 96;
+  spec.heads = 3;
+  spec.kv_heads = 1;
+  spec.head_dim = 40;
+  spec.ff = 224;
+  spec.vocab = 431;
+  spec.context = 1000;
+  if (row != nullptr && row->window > 0) {
+    spec.window = 37;
+    spec.layers = 7;
+  }
+  return spec;
+}
+
+const std::vector<std::string>& synthetic_architectures() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> out;
+    for (const ArchRow& row : kArchs) out.emplace_back(row.name);
+    return out;
+  }();
+  return names;
+}
+
+Result<GgufWriter> make_synthetic_model(const SyntheticSpec& partial) {
+  ROWMAX_TRY(spec, with_defaults(partial));
+  ROWMAX_TRY(type, find_matrix_type(spec.type));
+  return Builder(spec, *find_arch(spec.arch), type).build();
+}
+
+Result<std::vector<std::byte>> synthetic_model_bytes(const SyntheticSpec& spec) {
+  ROWMAX_TRY(writer, make_synthetic_model(spec));
+  return writer.bytes();
+}
+
+}  // namespace rowmax::tools

@@ -1,0 +1,56 @@
+// Tiny models with random weights, for tests of everything that needs a model file but no sense in its answers.
+//
+// The same spec gives the same bytes on every machine: own generator, no libm. A tensor's values depend on the seed and
+// on its name only, so that two specs that differ in one detail share all other weights.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rowmax/engine/gguf.h"
+#include "rowmax/result.h"
+
+namespace rowmax::tools {
+
+// Zero means: the architecture's usual choice (see with_defaults).
+struct SyntheticSpec {
+  std::string arch = "llama";  // llama, qwen2, qwen3, gemma2, gemma3
+  std::int64_t layers = 0;     // 2; gemma2 4; gemma3 7 (layer 5 is the first without a window)
+  std::int64_t embd = 64;
+  std::int64_t heads = 4;
+  std::int64_t kv_heads = 2;
+  std::int64_t head_dim = 0;  // embd / heads for llama and qwen2, 32 for the others
+  std::int64_t ff = 160;
+  std::int64_t vocab = 0;  // the tokenizer's own size; a larger one is filled up with unused tokens
+  std::int64_t context = 512;
+  std::int64_t window = 0;   // gemma2, gemma3: 64; must stay 0 for the others
+  double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3 1000000
+  double eps = 0;            // llama 1e-5, others 1e-6
+  std::string type = "F32";  // of the matrices; rows that are no whole blocks of it are stored as F16
+  std::string pre;           // pre-tokenizer of the byte-level vocabularies: smollm for llama, qwen2 for qwen
+  bool untied = false;       // an output.weight of its own
+  bool biases = false;       // llama: on q, k, v and output (qwen2 always has those on q, k, v)
+  // llama: rope_freqs.weight with Llama 3's factors (factor 8, low 1, high 4), a quarter of the context being the
+  // original one.
+  bool rope_factors = false;
+  std::uint64_t seed = 1;
+};
+
+// The spec with every zero replaced. kInvalidArgument: unknown arch or type, an impossible shape.
+Result<SyntheticSpec> with_defaults(SyntheticSpec spec);
+// Sizes that are no multiple of anything convenient: three heads on one key head, head_dim 40, vocab 431, window 37.
+SyntheticSpec odd_spec(std::string arch);
+const std::vector<std::string>& synthetic_architectures();
+
+// The whole file; write() or bytes() it.
+Result<engine::GgufWriter> make_synthetic_model(const SyntheticSpec& spec);
+// The same, as bytes for GgufFile::parse.
+Result<std::vector<std::byte>> synthetic_model_bytes(const SyntheticSpec& spec);
+
+// n values from a bell-shaped distribution (sum of twelve uniform ones) with mean 0 and standard deviation 1, fixed by
+// seed and name. Exact in every operation, so the same on every machine.
+std::vector<float> random_normal(std::uint64_t seed, std::string_view name, std::int64_t n);
+
+}  // namespace rowmax::tools

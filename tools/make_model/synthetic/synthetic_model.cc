@@ -17,26 +17,43 @@ using engine::GgufWriter;
 // What distinguishes the files of one architecture from another's.
 struct ArchRow {
   std::string_view name;
-  std::int64_t layers;
-  std::int64_t head_dim;  // 0: embd / heads
-  std::int64_t window;
-  double rope_base;
-  double eps;
-  const char* pre;  // nullptr: a SentencePiece vocabulary
-  bool rope_dimension_key;
-  bool head_length_keys;
-  bool qkv_biases;
-  bool qk_norms;
-  bool post_norms;
-  bool soft_caps;
+  const char* pre = nullptr;  // nullptr: a SentencePiece vocabulary
+  std::int64_t layers = 2;
+  std::int64_t head_dim = 0;  // 0: embd / heads
+  std::int64_t window = 0;
+  double rope_base = 1e4;
+  double eps = 1e-6;
+  bool rope_base_key = true;
+  bool rope_dimension_key = false;
+  bool head_length_keys = false;
+  bool square_query = false;  // heads * head_dim = embd (llama.cpp refuses other qwen2 files)
+  bool qkv_biases = false;
+  bool qk_norms = false;
+  bool post_norms = false;
+  bool soft_caps = false;
 };
 
 constexpr ArchRow kArchs[] = {
-    {"llama", 2, 0, 0, 1e4, 1e-5, "smollm", true, false, false, false, false, false},
-    {"qwen2", 2, 0, 0, 1e6, 1e-6, "qwen2", false, false, true, false, false, false},
-    {"qwen3", 2, 32, 0, 1e6, 1e-6, "qwen2", false, true, false, true, false, false},
-    {"gemma2", 4, 32, 64, 1e4, 1e-6, nullptr, false, true, false, false, true, true},
-    {"gemma3", 7, 32, 64, 1e6, 1e-6, nullptr, false, true, false, true, true, false},
+    {.name = "llama", .pre = "smollm", .eps = 1e-5, .rope_dimension_key = true},
+    {.name = "qwen2", .pre = "qwen2", .rope_base = 1e6, .square_query = true, .qkv_biases = true},
+    {.name = "qwen3", .pre = "qwen2", .head_dim = 32, .rope_base = 1e6, .head_length_keys = true, .qk_norms = true},
+    // Gemma 2 files carry no RoPE base: it is part of the architecture.
+    {.name = "gemma2",
+     .layers = 4,
+     .head_dim = 32,
+     .window = 64,
+     .rope_base_key = false,
+     .head_length_keys = true,
+     .post_norms = true,
+     .soft_caps = true},
+    {.name = "gemma3",
+     .layers = 7,
+     .head_dim = 32,
+     .window = 64,
+     .rope_base = 1e6,
+     .head_length_keys = true,
+     .qk_norms = true,
+     .post_norms = true},
 };
 
 const ArchRow* find_arch(std::string_view name) {
@@ -62,6 +79,9 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
   }
   if (spec.heads % spec.kv_heads != 0) return invalid("heads must be a multiple of kv_heads");
   if (spec.head_dim % 2 != 0) return invalid("head_dim must be even (RoPE turns pairs)");
+  if (row.square_query && spec.heads * spec.head_dim != spec.embd) {
+    return invalid("architecture " + spec.arch + " needs heads * head_dim = embd");
+  }
   if (row.window == 0 && spec.window != 0) return invalid("architecture " + spec.arch + " has no window");
   if (spec.window < 0) return invalid("window must not be negative");
   if (spec.vocab < least_vocabulary(row)) {
@@ -131,8 +151,7 @@ void Builder::add_keys() {
   count("attention.head_count_kv", spec_.kv_heads);
   writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
   count("vocab_size", spec_.vocab);
-  // Gemma 2 files carry no base: its default is part of the architecture.
-  if (row_.name != "gemma2" || spec_.rope_base != row_.rope_base) {
+  if (row_.rope_base_key || spec_.rope_base != row_.rope_base) {
     writer_.set_float32(key("rope.freq_base"), static_cast<float>(spec_.rope_base));
   }
   if (row_.head_length_keys || spec_.head_dim * spec_.heads != spec_.embd) {
@@ -246,7 +265,7 @@ SyntheticSpec odd_spec(std::string arch) {
   spec.embd = 96;
   spec.heads = 3;
   spec.kv_heads = 1;
-  spec.head_dim = 40;
+  spec.head_dim = row != nullptr && row->square_query ? 32 : 40;
   spec.ff = 224;
   spec.vocab = 431;
   spec.context = 1000;

@@ -40,7 +40,8 @@ struct SyntheticSpec {
 
 // The spec with every zero replaced. kInvalidArgument: unknown arch or type, an impossible shape.
 Result<SyntheticSpec> with_defaults(SyntheticSpec spec);
-// Sizes that are no multiple of anything convenient: three heads on one key head, head_dim 40, vocab 431, window 37.
+// Sizes that are no multiple of anything convenient: three heads on one key head, head_dim 40 (qwen2: 32), vocab 431,
+// window 37.
 SyntheticSpec odd_spec(std::string arch);
 const std::vector<std::string>& synthetic_architectures();
 

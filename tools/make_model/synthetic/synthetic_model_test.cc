@@ -103,13 +103,14 @@ TEST(Synthetic, TensorsAndShapesOfEachArchitecture) {
     EXPECT_EQ(found, expected) << arch;
     const auto shape = [&](std::string_view name) { return built.file.find_tensor(name)->shape; };
     using Shape = std::vector<std::int64_t>;
+    const std::int64_t head_dim = arch == "qwen2" ? 32 : 40;
     EXPECT_EQ(shape("token_embd.weight"), (Shape{96, 431}));
-    EXPECT_EQ(shape("blk.1.attn_q.weight"), (Shape{96, 120}));
-    EXPECT_EQ(shape("blk.1.attn_k.weight"), (Shape{96, 40}));
-    EXPECT_EQ(shape("blk.1.attn_output.weight"), (Shape{120, 96}));
+    EXPECT_EQ(shape("blk.1.attn_q.weight"), (Shape{96, 3 * head_dim}));
+    EXPECT_EQ(shape("blk.1.attn_k.weight"), (Shape{96, head_dim}));
+    EXPECT_EQ(shape("blk.1.attn_output.weight"), (Shape{3 * head_dim, 96}));
     EXPECT_EQ(shape("blk.1.ffn_gate.weight"), (Shape{96, 224}));
     EXPECT_EQ(shape("blk.1.ffn_down.weight"), (Shape{224, 96}));
-    EXPECT_EQ(*built.file.get_uint(arch + ".attention.key_length"), 40u);
+    EXPECT_EQ(built.file.get_uint(arch + ".attention.key_length").ok(), arch != "qwen2") << arch;
   }
 }
 
@@ -234,6 +235,9 @@ TEST(Synthetic, RefusesImpossibleSpecs) {
   spec = spec_of("qwen2");
   spec.window = 8;
   refused(spec, "has no window");
+  spec = spec_of("qwen2");
+  spec.head_dim = 32;
+  refused(spec, "needs heads * head_dim = embd");
   spec = spec_of("gemma3");
   spec.vocab = 10;
   refused(spec, "needs at least");

@@ -9,9 +9,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "rowmax/cpu.h"
+#include "rowmax/engine/activations.h"
 #include "rowmax/engine/gguf.h"
 #include "rowmax/engine/tokenizer.h"
 #include "rowmax/executor.h"
@@ -19,16 +21,15 @@
 
 namespace rowmax::engine {
 
-// How products with quantised weights treat their input.
-enum class Activations : int {
-  kInt8 = 0,  // blocks of 32 rounded to int8: integer dot products, the fast default
-  kF32 = 1,   // kept in f32: the exact path
-};
+// Values that stand in for metadata keys of the file (missing or wrong ones), as text: {"llama.rope.freq_base",
+// "500000"}.
+using KeyOverrides = std::vector<std::pair<std::string, std::string>>;
 
 struct ModelOptions {
   Isa isa = Isa::kScalar;  // see default_isa()
   Activations activations = Activations::kInt8;
   TokenizerOptions tokenizer;
+  KeyOverrides overrides;
 };
 
 // One thing the engine will do because of the file, and where it learned it.
@@ -51,7 +52,7 @@ struct ModelDescription {
   std::vector<ModelFact> facts;
   std::vector<std::string> notices;
 };
-Result<ModelDescription> describe_model(const GgufFile& file);
+Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides = {});
 // The names of the architectures that can be loaded.
 std::vector<std::string_view> supported_architectures();
 

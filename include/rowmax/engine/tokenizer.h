@@ -44,8 +44,8 @@ class Tokenizer {
   ~Tokenizer();
 
   // parse_special: the texts of control tokens inside `text` become those tokens; otherwise they stay plain text.
-  // User-defined tokens are always found. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its bytes
-  // are kept where the vocabulary has a token for them, else become U+FFFD (gpt2) or the unknown token (llama).
+  // User-defined tokens are always found. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its
+  // bytes are kept where the vocabulary has a token for them, else become U+FFFD (gpt2) or the unknown token (llama).
   std::vector<TokenId> encode(std::string_view text, bool parse_special) const;
   // The token's bytes; control tokens give their text only with include_special. A piece may end inside a UTF-8
   // character. Out of range ids give an empty string.

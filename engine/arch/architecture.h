@@ -1,0 +1,44 @@
+// One row per architecture: how its metadata becomes a ModelSpec. To add one, write engine/arch/<name>.cc and its row
+// in registry.cc; behaviour that no field of ModelSpec expresses needs a new field there, never a question for the
+// name.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "engine/arch/key_reader.h"
+#include "engine/model/spec.h"
+#include "engine/model/weight_sources.h"
+
+namespace rowmax::engine {
+
+struct Architecture {
+  std::string_view name;  // general.architecture
+  void (*read)(KeyReader& keys, ModelSpec& spec);
+};
+
+std::span<const Architecture> architectures() noexcept;
+
+// The reading functions of the rows.
+void read_llama(KeyReader& keys, ModelSpec& spec);
+void read_qwen2(KeyReader& keys, ModelSpec& spec);
+void read_qwen3(KeyReader& keys, ModelSpec& spec);
+void read_gemma2(KeyReader& keys, ModelSpec& spec);
+void read_gemma3(KeyReader& keys, ModelSpec& spec);
+
+// What all of them share: sizes, head counts, eps, the (first) RoPE, one LayerSpec a layer, scale 1/sqrt(head_dim).
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing);
+
+// A file read as far as its metadata and tensor list go: every tensor claimed, every shape checked.
+struct ReadModel {
+  ModelSpec spec;
+  WeightSources sources;
+  ModelDescription description;
+};
+Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides);
+
+// The tensor-name map of the llama family, which all architectures here follow. Optional tensors are the biases, the
+// head, rope_freqs and what the spec's flags ask for; anything unclaimed is an error that names it.
+Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources, std::vector<ModelFact>& facts);
+
+}  // namespace rowmax::engine

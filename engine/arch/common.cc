@@ -1,0 +1,89 @@
+#include <cmath>
+#include <string>
+
+#include "base/math/f64.h"
+#include "engine/arch/architecture.h"
+
+namespace rowmax::engine {
+namespace {
+
+constexpr std::int64_t kMaxWidth = 1 << 20;
+
+void read_shape(KeyReader& keys, ModelSpec& spec) {
+  ModelShape& shape = spec.shape;
+  shape.context_length = keys.require_int("context_length", 1, std::int64_t{1} << 31, "context_length");
+  shape.n_embd = keys.require_int("embedding_length", 1, kMaxWidth, "embedding_length");
+  shape.n_layer = keys.require_int("block_count", 1, 4096, "block_count");
+  shape.n_ff = keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
+  shape.n_head = keys.require_int("attention.head_count", 1, 65536, "head_count");
+  shape.n_kv_head =
+      keys.int_or("attention.head_count_kv", shape.n_head, 1, 65536, "head_count_kv", "default: as many as heads");
+  if (keys.failed()) return;
+  if (shape.n_kv_head > shape.n_head || shape.n_head % shape.n_kv_head != 0) {
+    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.head_count_kv") +
+                                       "': expected a divisor of head_count " + std::to_string(shape.n_head) +
+                                       ", found " + std::to_string(shape.n_kv_head));
+    return;
+  }
+  const bool has_length = keys.has("attention.key_length");
+  if (!has_length && shape.n_embd % shape.n_head != 0) {
+    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.key_length") +
+                                       "' is missing and embedding_length " + std::to_string(shape.n_embd) +
+                                       " is not a multiple of head_count " + std::to_string(shape.n_head));
+    return;
+  }
+  shape.head_dim = keys.int_or("attention.key_length", shape.n_embd / shape.n_head, 2, 576, "head_dim",
+                               "default: embedding_length / head_count");
+  const std::int64_t value_length =
+      keys.int_or("attention.value_length", shape.head_dim, 2, 576, nullptr, "default: as the key length");
+  if (value_length != shape.head_dim) {
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("attention.value_length") +
+                                           "': expected the key length " + std::to_string(shape.head_dim) + ", found " +
+                                           std::to_string(value_length));
+  }
+}
+
+void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
+  RopeSpec rope;
+  rope.pairing = pairing;
+  rope.n_rot = keys.int_or("rope.dimension_count", spec.shape.head_dim, 2, spec.shape.head_dim, "rope_dimensions",
+                           "default: head_dim");
+  if (rope.n_rot % 2 != 0) {
+    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.dimension_count") +
+                                       "': expected an even number, found " + std::to_string(rope.n_rot));
+  }
+  rope.base = keys.float_or("rope.freq_base", 10000.0, 1.0, 1e12, "rope_base", "default of the RoPE paper");
+  keys.fact("rope_pairing", pairing == RopePairing::kHalves ? "halves (i, i + n/2)" : "adjacent (2i, 2i + 1)",
+            "architecture " + spec.architecture);
+  const bool old_key = !keys.has("rope.scaling.type") && keys.has("rope.scale_linear");
+  const bool unnamed = !keys.has("rope.scaling.type") && keys.has("rope.scaling.factor");
+  const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear" : "none");
+  if (type == "linear") {
+    const double factor =
+        keys.require_float(old_key ? "rope.scale_linear" : "rope.scaling.factor", 1e-3, 1e6, "rope_scaling_factor");
+    rope.scale = 1.0 / factor;
+  } else if (type != "none") {
+    keys.fail(ErrorCode::kUnsupported,
+              "key '" + keys.full_key("rope.scaling.type") + "': expected none or linear, found '" + type + "'");
+  }
+  keys.fact("rope_scaling", type,
+            keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type") : "default: none");
+  spec.ropes.push_back(std::move(rope));
+}
+
+}  // namespace
+
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
+  read_shape(keys, spec);
+  if (keys.failed()) return;
+  spec.rms_norm_eps =
+      static_cast<float>(keys.require_float("attention.layer_norm_rms_epsilon", 1e-20, 1.0, "rms_norm_eps"));
+  read_rope(keys, spec, pairing);
+  // IEEE square roots are correctly rounded everywhere.
+  const double scale = 1.0 / std::sqrt(static_cast<double>(spec.shape.head_dim));
+  spec.attention_scale =
+      static_cast<float>(keys.float_or("attention.scale", scale, 1e-6, 1e3, "attention_scale", "1 / sqrt(head_dim)"));
+  spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), LayerSpec{});
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,165 @@
+#include "engine/arch/key_reader.h"
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+namespace rowmax::engine {
+
+std::string number_text(double value) {
+  char text[40];
+  const auto result = std::to_chars(text, text + sizeof text, value);
+  return std::string(text, result.ptr);
+}
+
+KeyReader::KeyReader(const GgufFile& file, const KeyOverrides& overrides, std::string prefix)
+    : file_(file), overrides_(overrides), override_used_(overrides.size(), false), prefix_(std::move(prefix)) {}
+
+std::string KeyReader::full_key(std::string_view key) const { return prefix_ + "." + std::string(key); }
+
+void KeyReader::fail(ErrorCode code, std::string message) {
+  if (!error_) error_ = Error{code, file_.name() + ": " + std::move(message)};
+}
+
+void KeyReader::fact(std::string name, std::string value, std::string source) {
+  facts_.push_back({std::move(name), std::move(value), std::move(source)});
+}
+
+const std::string* KeyReader::override_for(std::string_view full_key) {
+  for (std::size_t i = 0; i < overrides_.size(); ++i) {
+    if (overrides_[i].first != full_key) continue;
+    override_used_[i] = true;
+    return &overrides_[i].second;
+  }
+  return nullptr;
+}
+
+void KeyReader::check_overrides_used() {
+  for (std::size_t i = 0; i < overrides_.size(); ++i) {
+    if (!override_used_[i]) {
+      fail(ErrorCode::kInvalidArgument, "override of key '" + overrides_[i].first + "': architecture '" + prefix_ +
+                                            "' does not read a key of that name");
+    }
+  }
+}
+
+bool KeyReader::has(std::string_view key) const {
+  const std::string full = full_key(key);
+  for (const auto& [name, value] : overrides_) {
+    if (name == full) return true;
+  }
+  return file_.find(full) != nullptr;
+}
+
+std::optional<double> KeyReader::find_number(std::string_view key, bool integer, std::string* source) {
+  const std::string full = full_key(key);
+  if (const std::string* text = override_for(full)) {
+    double value = 0;
+    const auto result = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (result.ec != std::errc() || result.ptr != text->data() + text->size() ||
+        (integer && value != std::floor(value))) {
+      fail(ErrorCode::kInvalidArgument, "override of key '" + full + "': expected " +
+                                            (integer ? "an integer" : "a number") + ", found '" + *text + "'");
+      return std::nullopt;
+    }
+    *source = "override of key " + full;
+    return value;
+  }
+  const GgufValue* found = file_.find(full);
+  if (found == nullptr) return std::nullopt;
+  *source = "key " + full;
+  if (found->type == GgufType::kArray) {  // per-layer values: only the same one everywhere is understood
+    const GgufArray& array = std::get<GgufArray>(found->value);
+    if (array.element_type == GgufType::kString || array.size == 0) {
+      fail(ErrorCode::kCorrupt, "key '" + full + "': expected a number, found an array that is empty or of strings");
+      return std::nullopt;
+    }
+    for (std::size_t i = 1; i < array.size; ++i) {
+      if (array.as_double(i) != array.as_double(0)) {
+        fail(ErrorCode::kUnsupported, "key '" + full + "': values that differ between layers are not supported");
+        return std::nullopt;
+      }
+    }
+    return array.as_double(0);
+  }
+  if (integer) {
+    auto value = file_.get_uint(full);
+    if (!value.ok()) {
+      if (!error_) error_ = std::move(value).error();
+      return std::nullopt;
+    }
+    return static_cast<double>(*value);
+  }
+  auto value = file_.get_float(full);
+  if (!value.ok()) {
+    if (!error_) error_ = std::move(value).error();
+    return std::nullopt;
+  }
+  return *value;
+}
+
+double KeyReader::checked(std::string_view key, double value, double low, double high) {
+  if (value >= low && value <= high) return value;
+  fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "': expected " + number_text(low) + " to " + number_text(high) +
+                                ", found " + number_text(value));
+  return low;
+}
+
+std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* name) {
+  return static_cast<std::int64_t>([&] {
+    std::string source;
+    const std::optional<double> value = find_number(key, true, &source);
+    if (!value) {
+      fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "' is missing; --set " + full_key(key) + "=VALUE gives one");
+      return static_cast<double>(low);
+    }
+    const double result = checked(key, *value, static_cast<double>(low), static_cast<double>(high));
+    if (name != nullptr) fact(name, number_text(result), source);
+    return result;
+  }());
+}
+
+double KeyReader::require_float(std::string_view key, double low, double high, const char* name) {
+  std::string source;
+  const std::optional<double> value = find_number(key, false, &source);
+  if (!value) {
+    fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "' is missing; --set " + full_key(key) + "=VALUE gives one");
+    return low;
+  }
+  const double result = checked(key, *value, low, high);
+  if (name != nullptr) fact(name, number_text(result), source);
+  return result;
+}
+
+std::int64_t KeyReader::int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high,
+                               const char* name, std::string_view why) {
+  std::string source(why);
+  const std::optional<double> value = find_number(key, true, &source);
+  const double result =
+      value ? checked(key, *value, static_cast<double>(low), static_cast<double>(high)) : static_cast<double>(fallback);
+  if (name != nullptr) fact(name, number_text(result), source);
+  return static_cast<std::int64_t>(result);
+}
+
+double KeyReader::float_or(std::string_view key, double fallback, double low, double high, const char* name,
+                           std::string_view why) {
+  std::string source(why);
+  const std::optional<double> value = find_number(key, false, &source);
+  const double result = value ? checked(key, *value, low, high) : fallback;
+  if (name != nullptr) fact(name, number_text(result), source);
+  return result;
+}
+
+std::string KeyReader::string_or(std::string_view key, std::string_view fallback) {
+  const std::string full = full_key(key);
+  if (const std::string* text = override_for(full)) return *text;
+  if (file_.find(full) == nullptr) return std::string(fallback);
+  auto value = file_.get_string(full);
+  if (!value.ok()) {
+    if (!error_) error_ = std::move(value).error();
+    return std::string(fallback);
+  }
+  return std::string(*value);
+}
+
+}  // namespace rowmax::engine

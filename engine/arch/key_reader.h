@@ -1,0 +1,63 @@
+// Reads the metadata an architecture needs: typed, ranged, with overrides, and with a record of where every effective
+// value came from. The first error is kept; later reads return harmless values, so that a reader stays straight-line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rowmax/engine/gguf.h"
+#include "rowmax/engine/model.h"
+
+namespace rowmax::engine {
+
+class KeyReader {
+ public:
+  // prefix: the architecture's name; keys are given without it ("rope.freq_base").
+  KeyReader(const GgufFile& file, const KeyOverrides& overrides, std::string prefix);
+
+  bool has(std::string_view key) const;
+  // Required: an absent key is an error that names it and the override. Values outside [low, high] are errors.
+  std::int64_t require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* fact);
+  double require_float(std::string_view key, double low, double high, const char* fact);
+  // Optional: the default is the architecture's documented one.
+  std::int64_t int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high,
+                      const char* fact, std::string_view why);
+  double float_or(std::string_view key, double fallback, double low, double high, const char* fact,
+                  std::string_view why);
+  std::string string_or(std::string_view key, std::string_view fallback);
+
+  void fact(std::string name, std::string value, std::string source);
+  void notice(std::string text) { notices_.push_back(std::move(text)); }
+  void fail(ErrorCode code, std::string message);  // keeps the first one; adds the file's name
+
+  const GgufFile& file() const noexcept { return file_; }
+  const std::string& prefix() const noexcept { return prefix_; }
+  std::string full_key(std::string_view key) const;
+  bool failed() const noexcept { return error_.has_value(); }
+  Error take_error() { return std::move(*error_); }
+  std::vector<ModelFact>& facts() noexcept { return facts_; }
+  std::vector<std::string>& notices() noexcept { return notices_; }
+  // An override that no read has asked for is a typing error of the user: kInvalidArgument.
+  void check_overrides_used();
+
+ private:
+  const GgufFile& file_;
+  const KeyOverrides& overrides_;
+  std::vector<bool> override_used_;
+  std::string prefix_;
+  std::vector<ModelFact> facts_;
+  std::vector<std::string> notices_;
+  std::optional<Error> error_;
+
+  const std::string* override_for(std::string_view full_key);
+  std::optional<double> find_number(std::string_view key, bool integer, std::string* source);
+  double checked(std::string_view key, double value, double low, double high);
+};
+
+// Shortest decimal text that reads back as the same double, e.g. "1e-05", "10000".
+std::string number_text(double value);
+
+}  // namespace rowmax::engine

@@ -1,0 +1,32 @@
+// cos and sin of every (position, frequency) of a batch, computed in f64 and rounded once: the angle of position p and
+// pair i is p * scale * base^(-2i/n_rot) / divisor_i, exact to f64 at any context length.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/spec.h"
+#include "rowmax/executor.h"
+
+namespace rowmax::engine {
+
+class RopeTable {
+ public:
+  explicit RopeTable(const RopeSpec& spec);
+  // Row r is for positions[r].
+  void prepare(std::span<const std::int64_t> positions, Executor& executor);
+  std::int64_t n_pair() const noexcept { return static_cast<std::int64_t>(frequencies_.size()); }
+  RopePairing pairing() const noexcept { return pairing_; }
+  const float* cos(std::int64_t row) const noexcept { return cos_.data() + row * n_pair(); }
+  const float* sin(std::int64_t row) const noexcept { return sin_.data() + row * n_pair(); }
+  // Inverse frequencies, radians per position; for inspection and tests.
+  std::span<const double> frequencies() const noexcept { return frequencies_; }
+
+ private:
+  RopePairing pairing_;
+  std::vector<double> frequencies_;
+  std::vector<float> cos_, sin_;
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,91 @@
+#include "engine/model/weights.h"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "base/try.h"
+
+namespace rowmax::engine {
+namespace {
+
+Error in_tensor(std::string_view file_name, const WeightSource& source, Error error) {
+  error.message = std::string(file_name) + ": tensor '" + std::string(source.name) + "': " + error.message;
+  return error;
+}
+
+struct Loader {
+  std::string_view file_name;
+  Executor& executor;
+
+  Status vector(const WeightSource& source, std::vector<float>& out) const {
+    if (!source.present()) return {};
+    out.resize(static_cast<std::size_t>(source.cols));
+    std::memcpy(out.data(), source.bytes.data(), out.size() * sizeof(float));
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (std::isfinite(out[i])) continue;
+      return in_tensor(file_name, source,
+                       {ErrorCode::kCorrupt,
+                        "expected finite values, found " + std::to_string(out[i]) + " at " + std::to_string(i)});
+    }
+    return {};
+  }
+
+  Status matrix(const WeightSource& source, PackedMatrix& out) const {
+    auto packed = pack(source.format, source.bytes, source.rows, source.cols, executor);
+    if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
+    out = std::move(packed).value();
+    return {};
+  }
+
+  Status layer(const LayerSources& from, LayerWeights& to) const {
+    const std::pair<const WeightSource*, std::vector<float>*> vectors[] = {
+        {&from.attn_norm, &to.attn_norm},     {&from.q_bias, &to.q_bias},
+        {&from.k_bias, &to.k_bias},           {&from.v_bias, &to.v_bias},
+        {&from.output_bias, &to.output_bias}, {&from.q_norm, &to.q_norm},
+        {&from.k_norm, &to.k_norm},           {&from.post_attn_norm, &to.post_attn_norm},
+        {&from.ffn_norm, &to.ffn_norm},       {&from.post_ffn_norm, &to.post_ffn_norm}};
+    for (const auto& [source, out] : vectors) ROWMAX_RETURN_IF_ERROR(vector(*source, *out));
+    const std::pair<const WeightSource*, PackedMatrix*> matrices[] = {
+        {&from.attn_q, &to.q},      {&from.attn_k, &to.k},
+        {&from.attn_v, &to.v},      {&from.attn_output, &to.attn_output},
+        {&from.ffn_gate, &to.gate}, {&from.ffn_up, &to.up},
+        {&from.ffn_down, &to.down}};
+    for (const auto& [source, out] : matrices) ROWMAX_RETURN_IF_ERROR(matrix(*source, *out));
+    return {};
+  }
+};
+
+}  // namespace
+
+std::int64_t ModelWeights::packed_bytes() const noexcept {
+  std::size_t total = output.bytes();
+  for (const LayerWeights& layer : layers) {
+    for (const PackedMatrix* matrix :
+         {&layer.q, &layer.k, &layer.v, &layer.attn_output, &layer.gate, &layer.up, &layer.down}) {
+      total += matrix->bytes();
+    }
+  }
+  return static_cast<std::int64_t>(total);
+}
+
+Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor) {
+  const Loader load{file_name, executor};
+  ModelWeights weights;
+  weights.token_embedding = sources.token_embedding;
+  weights.embedding_format = find_format(sources.token_embedding.format);
+  if (weights.embedding_format == nullptr) {
+    return in_tensor(
+        file_name, sources.token_embedding,
+        {ErrorCode::kUnsupported, "no decoder for type " + std::to_string(sources.token_embedding.format)});
+  }
+  weights.layers.resize(sources.layers.size());
+  for (std::size_t i = 0; i < sources.layers.size(); ++i) {
+    ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], weights.layers[i]));
+  }
+  ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
+  ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
+  return weights;
+}
+
+}  // namespace rowmax::engine

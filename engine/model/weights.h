@@ -1,0 +1,36 @@
+// A model's weights, packed for the kernels.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/spec.h"
+#include "engine/model/weight_sources.h"
+#include "engine/ops/matmul/matmul.h"
+#include "rowmax/executor.h"
+
+namespace rowmax::engine {
+
+// Vectors are empty where the model has none.
+struct LayerWeights {
+  std::vector<float> attn_norm, q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, post_attn_norm, ffn_norm,
+      post_ffn_norm;
+  PackedMatrix q, k, v, attn_output, gate, up, down;
+};
+
+struct ModelWeights {
+  // Rows are looked up one at a time, in the file's bytes, which must stay mapped.
+  WeightSource token_embedding;
+  const FormatInfo* embedding_format = nullptr;
+  std::vector<float> output_norm;
+  PackedMatrix output;
+  std::vector<LayerWeights> layers;
+
+  std::int64_t packed_bytes() const noexcept;
+};
+
+// file_name stands in messages. kCorrupt for a norm or bias that is not finite, kUnsupported for a format without code.
+Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor);
+
+}  // namespace rowmax::engine

@@ -1,0 +1,39 @@
+// Operations on single rows of activations: norms, RoPE, gates, residuals, cache writes. One table of functions per
+// instruction set, all with the same bits. A row never depends on its neighbours, so batches and threads cannot matter.
+#pragma once
+
+#include <cstdint>
+
+#include "rowmax/cpu.h"
+
+namespace rowmax::engine {
+
+enum class Gate : std::uint8_t { kSilu, kGeluTanh };
+
+struct RowKernels {
+  // y[i] = (x[i] / sqrt(mean(x^2) + eps)) * weight[i]. The sum of squares: lane i mod 16, fma, ascending, then the tree
+  // of reduce_add. y may be x. Zhang & Sennrich 2019.
+  void (*rms_norm)(const float* x, const float* weight, float eps, std::int64_t n, float* y);
+  // In place on one head: the first 2 * n_pair dimensions turn by the angles whose cos and sin are given, [n_pair].
+  // Pair i is (i, i + n_pair) for halves and (2i, 2i + 1) for adjacent. Su et al. 2021.
+  void (*rope_halves)(float* x, const float* cos, const float* sin, std::int64_t n_pair);
+  void (*rope_adjacent)(float* x, const float* cos, const float* sin, std::int64_t n_pair);
+  // gate[i] = act(gate[i]) * up[i]
+  void (*gate_silu)(float* gate, const float* up, std::int64_t n);
+  void (*gate_gelu_tanh)(float* gate, const float* up, std::int64_t n);
+  // x[i] += y[i]
+  void (*add)(float* x, const float* y, std::int64_t n);
+  // x[i] *= factor
+  void (*scale)(float* x, float factor, std::int64_t n);
+  // x[i] = cap * tanh(x[i] / cap)
+  void (*softcap)(float* x, float cap, std::int64_t n);
+  // Round to nearest even to IEEE half; out[i * out_stride].
+  void (*to_f16)(const float* x, std::int64_t n, std::uint16_t* out, std::int64_t out_stride);
+  // Whether every value is finite.
+  bool (*all_finite)(const float* x, std::int64_t n);
+};
+
+// isa must be supported here.
+const RowKernels& row_kernels(Isa isa) noexcept;
+
+}  // namespace rowmax::engine

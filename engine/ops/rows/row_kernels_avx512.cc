@@ -1,0 +1,8 @@
+#include "engine/ops/rows/row_kernels_body.h"
+#include "engine/ops/rows/row_kernels_list.h"
+
+namespace rowmax::engine {
+
+const RowKernels& row_kernels_avx512() noexcept { return kRowKernels; }
+
+}  // namespace rowmax::engine

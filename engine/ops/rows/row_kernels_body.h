@@ -1,0 +1,120 @@
+// The algorithms of row_kernels.h over sixteen virtual lanes; included by one file per ISA.
+#pragma once
+
+#include "base/simd/math.h"
+#include "engine/ops/rows/row_kernels.h"
+
+namespace rowmax::engine {
+namespace {
+
+using simd::F32x16;
+
+// Calls body(x, offset, lanes) for whole vectors and once more for the tail; one code for both keeps the bits alike.
+template <class Body>
+ROWMAX_INLINE void for_lanes(std::int64_t n, Body body) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) body(i, 16);
+  if (i < n) body(i, static_cast<int>(n - i));
+}
+ROWMAX_INLINE F32x16 load_lanes(const float* p, int lanes) {
+  return lanes == 16 ? simd::load(p) : simd::load_n(p, lanes);
+}
+ROWMAX_INLINE void store_lanes(float* p, F32x16 x, int lanes) {
+  if (lanes == 16) {
+    simd::store(p, x);
+  } else {
+    simd::store_n(p, x, lanes);
+  }
+}
+
+void rms_norm(const float* x, const float* weight, float eps, std::int64_t n, float* y) {
+  F32x16 squares = simd::splat(0.0f);
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 v = load_lanes(x + i, lanes);
+    squares = simd::fma(v, v, squares);
+  });
+  const float mean = simd::reduce_add(squares) / static_cast<float>(n);
+  const F32x16 factor = simd::div(simd::splat(1.0f), simd::sqrt(simd::splat(mean + eps)));
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 scaled = simd::mul(load_lanes(x + i, lanes), factor);
+    store_lanes(y + i, simd::mul(scaled, load_lanes(weight + i, lanes)), lanes);
+  });
+}
+
+void rope_halves(float* x, const float* cos, const float* sin, std::int64_t n_pair) {
+  float* second = x + n_pair;
+  for_lanes(n_pair, [&](std::int64_t i, int lanes) {
+    const F32x16 a = load_lanes(x + i, lanes), b = load_lanes(second + i, lanes);
+    const F32x16 c = load_lanes(cos + i, lanes), s = load_lanes(sin + i, lanes);
+    store_lanes(x + i, simd::fma(a, c, simd::neg(simd::mul(b, s))), lanes);
+    store_lanes(second + i, simd::fma(b, c, simd::mul(a, s)), lanes);
+  });
+}
+
+void rope_adjacent(float* x, const float* cos, const float* sin, std::int64_t n_pair) {
+  for (std::int64_t i = 0; i < n_pair; ++i) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    const float bs = b * sin[i], as = a * sin[i];
+    x[2 * i] = __builtin_fmaf(a, cos[i], -bs);
+    x[2 * i + 1] = __builtin_fmaf(b, cos[i], as);
+  }
+}
+
+void gate_silu(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(gate + i, simd::mul(simd::silu(load_lanes(gate + i, lanes)), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+void gate_gelu_tanh(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(gate + i, simd::mul(simd::gelu_tanh(load_lanes(gate + i, lanes)), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+void add(float* x, const float* y, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(x + i, simd::add(load_lanes(x + i, lanes), load_lanes(y + i, lanes)), lanes);
+  });
+}
+
+void scale(float* x, float factor, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(x + i, simd::mul(load_lanes(x + i, lanes), simd::splat(factor)), lanes);
+  });
+}
+
+void softcap(float* x, float cap, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 t = simd::tanh(simd::div(load_lanes(x + i, lanes), simd::splat(cap)));
+    store_lanes(x + i, simd::mul(t, simd::splat(cap)), lanes);
+  });
+}
+
+void to_f16(const float* x, std::int64_t n, std::uint16_t* out, std::int64_t out_stride) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    if (lanes == 16 && out_stride == 1) {
+      simd::store_f16(out + i, simd::load(x + i));
+      return;
+    }
+    std::uint16_t halves[16];
+    simd::store_f16(halves, load_lanes(x + i, lanes));
+    for (int lane = 0; lane < lanes; ++lane) out[(i + lane) * out_stride] = halves[lane];
+  });
+}
+
+bool all_finite(const float* x, std::int64_t n) {
+  // x - x is 0 for finite x and NaN otherwise.
+  F32x16 sum = simd::splat(0.0f);
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 v = load_lanes(x + i, lanes);
+    sum = simd::add(sum, simd::sub(v, v));
+  });
+  return simd::mask_bits(simd::is_nan(sum)) == 0;
+}
+
+constexpr RowKernels kRowKernels = {rms_norm, rope_halves, rope_adjacent, gate_silu, gate_gelu_tanh,
+                                    add,      scale,       softcap,       to_f16,    all_finite};
+
+}  // namespace
+}  // namespace rowmax::engine

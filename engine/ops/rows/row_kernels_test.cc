@@ -1,0 +1,139 @@
+#include "engine/ops/rows/row_kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/half.h"
+
+namespace rowmax::engine {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::vector<float> random_row(std::int64_t n, std::uint64_t seed, float spread = 2.0f) {
+  std::vector<float> row(static_cast<std::size_t>(n));
+  for (float& x : row) {
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    x = (static_cast<float>(seed >> 40) / 16777216.0f - 0.5f) * 2 * spread;
+  }
+  return row;
+}
+
+const std::int64_t kSizes[] = {1, 2, 15, 16, 17, 31, 64, 100, 576, 1537};
+
+template <class Run>
+void expect_same_bits(std::int64_t n, Run run) {
+  const std::vector<float> want = run(row_kernels(Isa::kScalar));
+  for (Isa isa : supported_isas()) {
+    const std::vector<float> got = run(row_kernels(isa));
+    ASSERT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0) << isa_name(isa) << " n " << n;
+  }
+}
+
+TEST(RowKernels, RmsNormAgainstF64AndAcrossIsas) {
+  for (std::int64_t n : kSizes) {
+    const std::vector<float> x = random_row(n, 1), w = random_row(n, 2);
+    expect_same_bits(n, [&](const RowKernels& k) {
+      std::vector<float> y(x.size(), NAN);
+      k.rms_norm(x.data(), w.data(), 1e-5f, n, y.data());
+      return y;
+    });
+    double squares = 0;
+    for (float v : x) squares += static_cast<double>(v) * v;
+    const double factor = 1 / std::sqrt(squares / static_cast<double>(n) + static_cast<double>(1e-5f));
+    std::vector<float> y(x.size(), NAN);
+    row_kernels(supported_isas().back()).rms_norm(x.data(), w.data(), 1e-5f, n, y.data());
+    // Sum of n/16 + 4 rounded additions, halved by the root, and five more roundings.
+    const double bound = (static_cast<double>(n) / 16 + 4 + 10) * 0x1p-24;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double want = x[i] * factor * w[i];
+      ASSERT_NEAR(y[i], want, bound * std::fabs(want)) << n << " " << i;
+    }
+  }
+}
+
+TEST(RowKernels, RopePairingsAreThePairsTheyName) {
+  for (std::int64_t n_pair : {1, 4, 16, 17, 32, 48}) {
+    const std::vector<float> x = random_row(2 * n_pair, 3);
+    std::vector<float> cos(static_cast<std::size_t>(n_pair)), sin(cos.size());
+    for (std::size_t i = 0; i < cos.size(); ++i) {
+      cos[i] = static_cast<float>(std::cos(0.37 * static_cast<double>(i + 1)));
+      sin[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i + 1)));
+    }
+    for (const bool halves : {true, false}) {
+      expect_same_bits(n_pair, [&](const RowKernels& k) {
+        std::vector<float> y = x;
+        (halves ? k.rope_halves : k.rope_adjacent)(y.data(), cos.data(), sin.data(), n_pair);
+        return y;
+      });
+      std::vector<float> y = x;
+      const RowKernels& k = row_kernels(supported_isas().back());
+      (halves ? k.rope_halves : k.rope_adjacent)(y.data(), cos.data(), sin.data(), n_pair);
+      for (std::int64_t i = 0; i < n_pair; ++i) {
+        const std::size_t first = static_cast<std::size_t>(halves ? i : 2 * i);
+        const std::size_t second = static_cast<std::size_t>(halves ? i + n_pair : 2 * i + 1);
+        const double c = cos[static_cast<std::size_t>(i)], s = sin[static_cast<std::size_t>(i)];
+        ASSERT_NEAR(y[first], x[first] * c - x[second] * s, 1e-6);
+        ASSERT_NEAR(y[second], x[second] * c + x[first] * s, 1e-6);
+      }
+    }
+  }
+}
+
+TEST(RowKernels, GatesResidualsAndSoftcap) {
+  for (std::int64_t n : kSizes) {
+    const std::vector<float> g = random_row(n, 4, 6), u = random_row(n, 5);
+    for (int which = 0; which < 5; ++which) {
+      const auto run = [&](const RowKernels& k) {
+        std::vector<float> y = g;
+        if (which == 0) k.gate_silu(y.data(), u.data(), n);
+        if (which == 1) k.gate_gelu_tanh(y.data(), u.data(), n);
+        if (which == 2) k.add(y.data(), u.data(), n);
+        if (which == 3) k.scale(y.data(), 25.298221f, n);
+        if (which == 4) k.softcap(y.data(), 5.0f, n);
+        return y;
+      };
+      expect_same_bits(n, run);
+      const std::vector<float> y = run(row_kernels(supported_isas().back()));
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const double x = g[i], v = u[i];
+        const double inner = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+        const double want[] = {x / (1 + std::exp(-x)) * v, 0.5 * x * (1 + std::tanh(inner)) * v, x + v,
+                               x * static_cast<double>(25.298221f), 5 * std::tanh(x / 5)};
+        ASSERT_NEAR(y[i], want[which], 4e-6 * std::fabs(want[which]) + 1e-12) << which << " " << x;
+      }
+    }
+  }
+}
+
+TEST(RowKernels, HalvesAndFiniteness) {
+  for (std::int64_t n : kSizes) {
+    const std::vector<float> x = random_row(n, 6, 70000);
+    for (Isa isa : supported_isas()) {
+      for (std::int64_t stride : {1, 3}) {
+        std::vector<std::uint16_t> out(static_cast<std::size_t>(n * stride), 0xDEAD);
+        row_kernels(isa).to_f16(x.data(), n, out.data(), stride);
+        for (std::int64_t i = 0; i < n * stride; ++i) {
+          const std::uint16_t want =
+              i % stride == 0 ? base::f32_to_f16(x[static_cast<std::size_t>(i / stride)]) : 0xDEAD;
+          ASSERT_EQ(out[static_cast<std::size_t>(i)], want) << isa_name(isa);
+        }
+      }
+      EXPECT_TRUE(row_kernels(isa).all_finite(x.data(), n));
+      for (float bad : {kInfinity, -kInfinity, static_cast<float>(NAN)}) {
+        for (std::int64_t at : {std::int64_t{0}, n / 2, n - 1}) {
+          std::vector<float> y = x;
+          y[static_cast<std::size_t>(at)] = bad;
+          EXPECT_FALSE(row_kernels(isa).all_finite(y.data(), n)) << isa_name(isa) << " " << bad << " at " << at;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rowmax::engine

@@ -1,0 +1,55 @@
+#include "rowmax/engine/model.h"
+
+#include <string>
+#include <utility>
+
+#include "base/try.h"
+#include "engine/runtime/model_impl.h"
+
+namespace rowmax::engine {
+
+Model::Model(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+const GgufFile& Model::file() const noexcept { return impl_->file; }
+const Tokenizer& Model::tokenizer() const noexcept { return impl_->tokenizer; }
+const ModelDescription& Model::description() const noexcept { return impl_->description; }
+const ModelShape& Model::shape() const noexcept { return impl_->spec.shape; }
+const ModelOptions& Model::options() const noexcept { return impl_->options; }
+std::string_view Model::chat_template() const noexcept { return impl_->chat_template; }
+std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
+std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.packed_bytes(); }
+
+Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
+  ROWMAX_TRY(file, GgufFile::open(path));
+  return load(std::move(file), options, executor);
+}
+
+Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& executor) {
+  if (!isa_supported(options.isa)) {
+    return Error{ErrorCode::kUnsupported,
+                 "instruction set '" + std::string(isa_name(options.isa)) + "' is not supported by this CPU"};
+  }
+  ROWMAX_TRY(read, read_model(file, options.overrides));
+  ROWMAX_TRY(tokenizer, Tokenizer::from_gguf(file, options.tokenizer));
+  if (tokenizer.size() != read.spec.shape.n_vocab) {
+    return Error{ErrorCode::kCorrupt, file.name() + ": the tokenizer has " + std::to_string(tokenizer.size()) +
+                                          " tokens, tensor 'token_embd.weight' " +
+                                          std::to_string(read.spec.shape.n_vocab) + " rows"};
+  }
+  std::string_view chat_template;
+  if (file.find("tokenizer.chat_template") != nullptr) {
+    ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
+    chat_template = text;
+  }
+  ROWMAX_TRY(weights, load_weights(read.sources, file.name(), executor));
+  for (const std::string& text : tokenizer.notices()) read.description.notices.push_back(text);
+  file.drop_pages();
+  return Model(
+      std::unique_ptr<Impl>(new Impl{std::move(file), options, std::move(read.spec), std::move(read.description),
+                                     std::move(tokenizer), std::move(weights), chat_template}));
+}
+
+}  // namespace rowmax::engine

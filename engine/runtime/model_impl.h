@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+
+#include "engine/arch/architecture.h"
+#include "engine/model/weights.h"
+#include "rowmax/engine/model.h"
+
+namespace rowmax::engine {
+
+struct Model::Impl {
+  GgufFile file;
+  ModelOptions options;
+  ModelSpec spec;
+  ModelDescription description;
+  Tokenizer tokenizer;
+  ModelWeights weights;
+  std::string_view chat_template;
+};
+
+}  // namespace rowmax::engine

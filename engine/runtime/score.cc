@@ -1,0 +1,75 @@
+#include <algorithm>
+#include <string>
+
+#include "base/try.h"
+#include "rowmax/engine/generate.h"
+
+namespace rowmax::engine {
+namespace {
+
+// Logits of a whole half window of a large vocabulary would take hundreds of megabytes: a few rows at a time instead.
+constexpr std::int64_t kRowsAtATime = 64;
+
+// Computes one window of tokens and appends the scores of predictions [first, window - 1).
+Status score_window(Session& session, SequenceId sequence, std::span<const TokenId> window, std::int64_t first,
+                    Score& score) {
+  ROWMAX_RETURN_IF_ERROR(session.truncate(sequence, 0));
+  const std::int64_t end =
+      static_cast<std::int64_t>(window.size()) - 1;  // the last token predicts nothing of this window
+  if (first > 0) {
+    const BatchItem head{sequence, window.first(static_cast<std::size_t>(first)), LogitsFor::kNone};
+    ROWMAX_RETURN_IF_ERROR(session.forward({&head, 1}));
+  }
+  for (std::int64_t begin = first; begin < end; begin += kRowsAtATime) {
+    const std::int64_t n = std::min(kRowsAtATime, end - begin);
+    const BatchItem item{sequence, window.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n)),
+                         LogitsFor::kAll};
+    ROWMAX_RETURN_IF_ERROR(session.forward({&item, 1}));
+    for (std::int64_t row = 0; row < n; ++row) {
+      const TokenId next = window[static_cast<std::size_t>(begin + row + 1)];
+      const double log_prob = log_probability(session.logits(row), next);
+      score.tokens.push_back(next);
+      score.log_probs.push_back(log_prob);
+      score.nll -= log_prob;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Score> score(Session& session, std::span<const TokenId> tokens, const ScoreOptions& options) {
+  if (options.window < 4 || options.window > session.context()) {
+    return Error{ErrorCode::kInvalidArgument, "window: expected 4 to the context of " +
+                                                  std::to_string(session.context()) + " tokens, found " +
+                                                  std::to_string(options.window)};
+  }
+  const std::int64_t n_windows = static_cast<std::int64_t>(tokens.size()) / options.window;
+  if (n_windows == 0) {
+    return Error{ErrorCode::kInvalidArgument, "text of " + std::to_string(tokens.size()) +
+                                                  " tokens: expected at least one window of " +
+                                                  std::to_string(options.window)};
+  }
+  const Tokenizer& tokenizer = session.model().tokenizer();
+  ROWMAX_TRY(sequence, session.open());
+  Score result;
+  result.n_tokens = static_cast<std::int64_t>(tokens.size());
+  Status status;
+  for (std::int64_t w = 0; w < n_windows && status.ok(); ++w) {
+    const auto whole =
+        tokens.subspan(static_cast<std::size_t>(w * options.window), static_cast<std::size_t>(options.window));
+    std::vector<TokenId> window(whole.begin(), whole.end());
+    if (tokenizer.add_bos() && tokenizer.bos() >= 0) window[0] = tokenizer.bos();
+    status = score_window(session, sequence, window, options.window / 2, result);
+    if (status.ok() && options.progress && !options.progress(w + 1, n_windows)) {
+      status = Error{ErrorCode::kCancelled, "scoring was cancelled after " + std::to_string(w + 1) + " windows"};
+    }
+  }
+  session.close(sequence);
+  if (!status.ok()) return std::move(status).error();
+  result.n_scored = static_cast<std::int64_t>(result.log_probs.size());
+  result.nll /= static_cast<double>(result.n_scored);
+  return result;
+}
+
+}  // namespace rowmax::engine

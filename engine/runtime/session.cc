@@ -1,0 +1,227 @@
+#include "rowmax/engine/session.h"
+
+#include <algorithm>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "base/fp_env.h"
+#include "base/try.h"
+#include "engine/model/forward.h"
+#include "engine/runtime/kv_cache.h"
+#include "engine/runtime/model_impl.h"
+
+namespace rowmax::engine {
+
+struct Session::Impl {
+  const Model* model;
+  Executor* executor;
+  SessionOptions options;
+  KvCache cache;
+  KvLayers layers;
+  Forward forward;
+  std::vector<float> logits;
+  std::int64_t n_logit_rows = 0;
+  // Of the batch in hand.
+  std::vector<TokenId> tokens;
+  std::vector<ForwardSequence> sequences;
+  std::vector<std::int32_t> logit_rows;
+
+  Status check(std::span<const BatchItem> items) const;
+  Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts);
+  Status check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const;
+};
+
+Session::Session(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Result<Session> Session::create(const Model& model, const SessionOptions& options, Executor& executor) {
+  const Model::Impl& m = model.impl();
+  SessionOptions chosen = options;
+  if (chosen.context == 0) chosen.context = std::min<std::int64_t>(m.spec.shape.context_length, 4096);
+  if (chosen.context < 1 || chosen.context > m.spec.shape.context_length) {
+    return Error{ErrorCode::kLimit, "context: expected 1 to the " + std::to_string(m.spec.shape.context_length) +
+                                        " tokens the model was trained for, found " + std::to_string(chosen.context)};
+  }
+  if (chosen.max_sequences < 1 || chosen.max_sequences > 4096) {
+    return Error{ErrorCode::kLimit, "max_sequences: expected 1 to 4096, found " + std::to_string(chosen.max_sequences)};
+  }
+  if (chosen.max_batch < 1 || chosen.max_batch > 65536) {
+    return Error{ErrorCode::kLimit, "max_batch: expected 1 to 65536, found " + std::to_string(chosen.max_batch)};
+  }
+  chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
+  const ModelShape& s = m.spec.shape;
+  ROWMAX_TRY(cache, KvCache::create({s.n_layer, s.n_kv_head, s.head_dim, chosen.kv_type, chosen.context,
+                                     chosen.max_sequences, chosen.reuse_prefixes}));
+  ROWMAX_TRY(forward, Forward::create(m.spec, m.weights, chosen.max_batch, chosen.max_sequences, chosen.context,
+                                      m.options.activations, m.options.isa, executor));
+  KvLayers layers{cache.view(), {}, {}};
+  for (std::int64_t layer = 0; layer < s.n_layer; ++layer) {
+    layers.keys.push_back(cache.layer_keys(layer));
+    layers.values.push_back(cache.layer_values(layer));
+  }
+  return Session(std::unique_ptr<Impl>(
+      new Impl{&model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}}));
+}
+
+Result<SequenceId> Session::open() { return impl_->cache.open(); }
+void Session::close(SequenceId sequence) {
+  if (impl_->cache.is_open(sequence)) impl_->cache.close(sequence);
+}
+
+Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId> tokens) {
+  if (!impl_->cache.is_open(sequence)) {
+    return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+  }
+  if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
+  return impl_->cache.reuse(sequence, tokens);
+}
+
+Status Session::truncate(SequenceId sequence, std::int64_t n) {
+  if (!impl_->cache.is_open(sequence)) {
+    return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+  }
+  if (n < 0)
+    return Error{ErrorCode::kInvalidArgument, "truncate: expected 0 tokens or more, found " + std::to_string(n)};
+  impl_->cache.truncate(sequence, n);
+  return {};
+}
+
+std::span<const TokenId> Session::tokens(SequenceId sequence) const noexcept {
+  if (!impl_->cache.is_open(sequence)) return {};
+  return impl_->cache.sequence(sequence).tokens;
+}
+
+std::int64_t Session::n_logit_rows() const noexcept { return impl_->n_logit_rows; }
+std::span<const float> Session::logits(std::int64_t row) const noexcept {
+  const std::size_t n_vocab = static_cast<std::size_t>(impl_->model->shape().n_vocab);
+  return {impl_->logits.data() + static_cast<std::size_t>(row) * n_vocab, n_vocab};
+}
+std::int64_t Session::context() const noexcept { return impl_->options.context; }
+std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.bytes_per_token(); }
+const Model& Session::model() const noexcept { return *impl_->model; }
+
+Status Session::Impl::check(std::span<const BatchItem> items) const {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const BatchItem& item = items[i];
+    const std::string where = "sequence " + std::to_string(item.sequence);
+    if (!cache.is_open(item.sequence)) return Error{ErrorCode::kInvalidArgument, where + " is not open"};
+    for (std::size_t j = 0; j < i; ++j) {
+      if (items[j].sequence == item.sequence)
+        return Error{ErrorCode::kInvalidArgument, where + " occurs twice in one batch"};
+    }
+    const std::size_t total = cache.sequence(item.sequence).tokens.size() + item.tokens.size();
+    if (static_cast<std::int64_t>(total) > options.context) {
+      return Error{ErrorCode::kLimit, where + " would hold " + std::to_string(total) + " tokens; the context is " +
+                                          std::to_string(options.context)};
+    }
+    for (TokenId token : item.tokens) {
+      if (token < 0 || token >= model->shape().n_vocab) {
+        return Error{ErrorCode::kInvalidArgument, where + ": expected token ids 0 to " +
+                                                      std::to_string(model->shape().n_vocab - 1) + ", found " +
+                                                      std::to_string(token)};
+      }
+    }
+  }
+  return {};
+}
+
+// All tokens are in the cache's books already; computes them in batches of at most max_batch rows.
+Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts) {
+  std::int64_t done_logits = 0;
+  std::size_t item = 0;
+  std::int64_t offset = 0;  // within the item
+  while (item < items.size()) {
+    tokens.clear();
+    sequences.clear();
+    logit_rows.clear();
+    while (item < items.size() && static_cast<std::int64_t>(tokens.size()) < options.max_batch) {
+      const BatchItem& from = items[item];
+      const std::int64_t size = static_cast<std::int64_t>(from.tokens.size());
+      const std::int64_t begin = static_cast<std::int64_t>(tokens.size());
+      const std::int64_t n = std::min(options.max_batch - begin, size - offset);
+      if (n > 0) {
+        sequences.push_back({begin, n, starts[item] + offset, cache.sequence(from.sequence).pages.data()});
+        const auto part = from.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
+        tokens.insert(tokens.end(), part.begin(), part.end());
+      }
+      for (std::int64_t row = 0; row < n; ++row) {
+        const bool last = offset + row == size - 1;
+        if (from.logits == LogitsFor::kAll || (from.logits == LogitsFor::kLast && last)) {
+          logit_rows.push_back(static_cast<std::int32_t>(begin + row));
+        }
+      }
+      offset += n;
+      if (offset == size) {
+        ++item;
+        offset = 0;
+      }
+    }
+    if (tokens.empty()) break;
+    float* out = logits.data() + static_cast<std::size_t>(done_logits * model->shape().n_vocab);
+    ROWMAX_RETURN_IF_ERROR(forward.run({tokens, sequences, logit_rows}, layers, out));
+    done_logits += static_cast<std::int64_t>(logit_rows.size());
+  }
+  return {};
+}
+
+// The engine's last line: a logit that is not a number must never reach a sampler.
+Status Session::Impl::check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const {
+  const RowKernels& kernels = row_kernels(model->options().isa);
+  const std::int64_t n_vocab = model->shape().n_vocab;
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::int64_t size = static_cast<std::int64_t>(items[i].tokens.size());
+    const std::int64_t n =
+        items[i].logits == LogitsFor::kAll ? size : (items[i].logits == LogitsFor::kLast && size > 0 ? 1 : 0);
+    for (std::int64_t k = 0; k < n; ++k, ++row) {
+      const base::ScopedFpEnv environment;
+      if (kernels.all_finite(logits.data() + row * n_vocab, n_vocab)) continue;
+      return Error{ErrorCode::kNumericFault, "a logit is not finite: sequence " + std::to_string(items[i].sequence) +
+                                                 ", position " + std::to_string(starts[i] + size - n + k)};
+    }
+  }
+  return {};
+}
+
+Status Session::forward(std::span<const BatchItem> items) {
+  Impl& s = *impl_;
+  ROWMAX_RETURN_IF_ERROR(s.check(items));
+  std::int64_t n_rows = 0;
+  for (const BatchItem& item : items) {
+    if (item.logits == LogitsFor::kAll) n_rows += static_cast<std::int64_t>(item.tokens.size());
+    if (item.logits == LogitsFor::kLast && !item.tokens.empty()) ++n_rows;
+  }
+  std::size_t n_floats = 0;
+  if (!base::checked_mul(static_cast<std::size_t>(n_rows), static_cast<std::size_t>(s.model->shape().n_vocab),
+                         &n_floats)) {
+    return Error::out_of_memory();
+  }
+  s.n_logit_rows = 0;
+  try {
+    if (s.logits.size() < n_floats) s.logits.resize(n_floats);
+  } catch (const std::bad_alloc&) {
+    return Error::out_of_memory();
+  }
+  std::vector<std::int64_t> starts;
+  Status status;
+  for (const BatchItem& item : items) {
+    starts.push_back(static_cast<std::int64_t>(s.cache.sequence(item.sequence).tokens.size()));
+    if (s.cache.append(item.sequence, item.tokens)) continue;
+    status = Error{ErrorCode::kLimit, "the K/V cache has no free page for sequence " + std::to_string(item.sequence)};
+    break;
+  }
+  if (status.ok()) status = s.compute(items, starts);
+  if (status.ok()) status = s.check_finite(items, starts);
+  if (!status.ok()) {
+    for (std::size_t i = 0; i < starts.size(); ++i) s.cache.truncate(items[i].sequence, starts[i]);
+    return status;
+  }
+  for (const BatchItem& item : items) s.cache.publish(item.sequence);
+  s.n_logit_rows = n_rows;
+  return {};
+}
+
+}  // namespace rowmax::engine

@@ -97,6 +97,15 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
   return {};
 }
 
+// Gain of queries and keys: scores of a standard deviation of about 3, so that attention picks few keys. With flat
+// attention all positions see the same average, and a greedy answer is one token repeated.
+constexpr float kSharp = 1.75f;
+// Logits of a standard deviation of about 2.
+constexpr float kLogits = 2.0f;
+// Gain of the norms behind a layer's parts, where there are any: the token's own embedding (of unit size in these
+// architectures) must not outweigh them, or each answer repeats its last token.
+constexpr float kPostNorm = 2.0f;
+
 class Builder {
  public:
   Builder(const SyntheticSpec& spec, const ArchRow& row, const MatrixType& type)
@@ -110,11 +119,12 @@ class Builder {
       add_sentence_piece_vocabulary(writer_, spec_.vocab);
     }
     if (spec_.rope_factors) add_rope_factors();
-    // Tied, the embedding is the output matrix too: 1/sqrt(embd) gives logits of about unit size.
-    matrix("token_embd.weight", spec_.embd, spec_.vocab);
+    // Architectures with post norms multiply the embedding by sqrt(embd), so there the output norm takes the gain.
+    const bool scaled = row_.post_norms;
+    matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits);
     for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer("blk." + std::to_string(layer) + ".");
-    norm("output_norm.weight", spec_.embd);
-    if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab);
+    norm("output_norm.weight", spec_.embd, scaled ? kLogits : 1.0f);
+    if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits);
     return std::move(writer_);
   }
 
@@ -122,10 +132,10 @@ class Builder {
   void add_keys();
   void add_layer(const std::string& prefix);
   void add_rope_factors();
-  // columns: the fan-in. Elements of standard deviation 1/sqrt(columns).
-  void matrix(const std::string& name, std::int64_t columns, std::int64_t rows);
-  // All norms of a GGUF are plain factors near 1 (the converter has added Gemma's 1).
-  void norm(const std::string& name, std::int64_t size);
+  // columns: the fan-in. Elements of standard deviation gain/sqrt(columns).
+  void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain = 1.0f);
+  // All norms of a GGUF are plain factors (the converter has added Gemma's 1): gain, give or take a tenth.
+  void norm(const std::string& name, std::int64_t size, float gain = 1.0f);
   void bias(const std::string& name, std::int64_t size);
   void vector(const std::string& name, const std::vector<float>& values);
 
@@ -170,8 +180,8 @@ void Builder::add_layer(const std::string& prefix) {
   const std::int64_t q = spec_.heads * spec_.head_dim;
   const std::int64_t kv = spec_.kv_heads * spec_.head_dim;
   norm(prefix + "attn_norm.weight", spec_.embd);
-  matrix(prefix + "attn_q.weight", spec_.embd, q);
-  matrix(prefix + "attn_k.weight", spec_.embd, kv);
+  matrix(prefix + "attn_q.weight", spec_.embd, q, kSharp);
+  matrix(prefix + "attn_k.weight", spec_.embd, kv, kSharp);
   matrix(prefix + "attn_v.weight", spec_.embd, kv);
   matrix(prefix + "attn_output.weight", q, spec_.embd);
   if (row_.qkv_biases || spec_.biases) {
@@ -181,15 +191,15 @@ void Builder::add_layer(const std::string& prefix) {
   }
   if (spec_.biases) bias(prefix + "attn_output.bias", spec_.embd);
   if (row_.qk_norms) {
-    norm(prefix + "attn_q_norm.weight", spec_.head_dim);
-    norm(prefix + "attn_k_norm.weight", spec_.head_dim);
+    norm(prefix + "attn_q_norm.weight", spec_.head_dim, kSharp);
+    norm(prefix + "attn_k_norm.weight", spec_.head_dim, kSharp);
   }
-  if (row_.post_norms) norm(prefix + "post_attention_norm.weight", spec_.embd);
+  if (row_.post_norms) norm(prefix + "post_attention_norm.weight", spec_.embd, kPostNorm);
   norm(prefix + "ffn_norm.weight", spec_.embd);
   matrix(prefix + "ffn_gate.weight", spec_.embd, spec_.ff);
   matrix(prefix + "ffn_up.weight", spec_.embd, spec_.ff);
   matrix(prefix + "ffn_down.weight", spec_.ff, spec_.embd);
-  if (row_.post_norms) norm(prefix + "post_ffw_norm.weight", spec_.embd);
+  if (row_.post_norms) norm(prefix + "post_ffw_norm.weight", spec_.embd, kPostNorm);
 }
 
 // The divisors of Llama 3's RoPE frequencies: 1 for wave lengths that fit the original context four times, 8 for those
@@ -213,17 +223,17 @@ void Builder::add_rope_factors() {
   vector("rope_freqs.weight", factors);
 }
 
-void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows) {
+void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain) {
   std::vector<float> values = random_normal(spec_.seed, name, columns * rows);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(columns));
+  const float scale = gain / std::sqrt(static_cast<float>(columns));
   for (float& value : values) value *= scale;
   EncodedMatrix encoded = encode_matrix(type_, columns, values);
   writer_.add_tensor(name, encoded.type, {columns, rows}, std::move(encoded.bytes));
 }
 
-void Builder::norm(const std::string& name, std::int64_t size) {
+void Builder::norm(const std::string& name, std::int64_t size, float gain) {
   std::vector<float> values = random_normal(spec_.seed, name, size);
-  for (float& value : values) value = 1.0f + 0.1f * value;
+  for (float& value : values) value = gain * (1.0f + 0.1f * value);
   vector(name, values);
 }
 

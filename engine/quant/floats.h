@@ -1,0 +1,58 @@
+// F32, F16 and BF16: one element a block, little-endian.
+#pragma once
+
+#include <cstring>
+
+#include "base/half.h"
+#include "engine/quant/format.h"
+
+namespace rowmax::engine::quant {
+
+struct F32 {
+  static constexpr std::uint32_t kId = 0;
+  static constexpr const char* kName = "F32";
+  using Stored = float;
+  static float decode(float x) noexcept { return x; }
+  static float encode(float x) noexcept { return x; }
+};
+struct F16 {
+  static constexpr std::uint32_t kId = 1;
+  static constexpr const char* kName = "F16";
+  using Stored = std::uint16_t;
+  static float decode(std::uint16_t bits) noexcept { return base::f16_to_f32(bits); }
+  static std::uint16_t encode(float x) noexcept { return base::f32_to_f16(x); }
+};
+struct BF16 {
+  static constexpr std::uint32_t kId = 30;
+  static constexpr const char* kName = "BF16";
+  using Stored = std::uint16_t;
+  static float decode(std::uint16_t bits) noexcept { return base::bf16_to_f32(bits); }
+  static std::uint16_t encode(float x) noexcept { return base::f32_to_bf16(x); }
+};
+
+// The table row of a float format.
+template <class Format>
+constexpr FormatInfo float_format_row() noexcept {
+  using Stored = typename Format::Stored;
+  return FormatInfo{
+      Format::kId,
+      Format::kName,
+      1,
+      sizeof(Stored),
+      [](const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
+        for (std::int64_t i = 0; i < n_blocks; ++i) {
+          Stored stored;
+          std::memcpy(&stored, blocks + i * static_cast<std::int64_t>(sizeof stored), sizeof stored);
+          out[i] = Format::decode(stored);
+        }
+      },
+      [](const float* values, std::int64_t n_blocks, std::byte* out) noexcept {
+        for (std::int64_t i = 0; i < n_blocks; ++i) {
+          const Stored stored = Format::encode(values[i]);
+          std::memcpy(out + i * static_cast<std::int64_t>(sizeof stored), &stored, sizeof stored);
+        }
+      },
+  };
+}
+
+}  // namespace rowmax::engine::quant

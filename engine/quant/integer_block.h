@@ -1,0 +1,123 @@
+// What the integer formats have in common. A block holds codes of kCodeBits bits; groups of kGroup elements share a
+// scale and, in some formats, a minimum:
+//   value[k] = scale(g) * (code[k] - kOffset)             without a minimum
+//   value[k] = scale(g) * (code[k] - kOffset) + min(g)    with one
+// scale(g) is the block's half `d`, or, with sub-scales, d * (a small integer); min(g) likewise from the half `m`. All
+// products are exact in f32 (11 bits of a half, at most 8 of a sub-scale, at most 6 of a code beside it), so that the
+// value has one rounding at most, in the last sum, on whatever path it is computed.
+//
+// A format is a struct of static members:
+//   kId, kName; struct Block (byte-aligned); kElements, kGroup, kCodeBits, kOffset
+//   kHasMin; kSubScales (sub_scale(block, g), and with kHasMin sub_min(block, g), whose product is subtracted)
+//   scale_bits(block), min_bits(block): the halves d and m as bits
+//   read_codes(block, codes): kElements codes in 0 .. 2^kCodeBits - 1
+//   encode(values, block)
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/half.h"
+#include "engine/quant/format.h"
+
+namespace rowmax::engine::quant {
+
+// A 16-bit little-endian field at any address.
+struct Bits16 {
+  std::uint8_t bytes[2];
+  std::uint16_t get() const noexcept { return static_cast<std::uint16_t>(bytes[0] | (bytes[1] << 8)); }
+  void set(std::uint16_t bits) noexcept {
+    bytes[0] = static_cast<std::uint8_t>(bits & 0xFF);
+    bytes[1] = static_cast<std::uint8_t>(bits >> 8);
+  }
+};
+
+template <class Format>
+float group_scale(const typename Format::Block& block, int group) noexcept {
+  const float d = base::f16_to_f32(Format::scale_bits(block));
+  if constexpr (Format::kSubScales) {
+    return d * static_cast<float>(Format::sub_scale(block, group));
+  } else {
+    return d;
+  }
+}
+
+template <class Format>
+float group_min(const typename Format::Block& block, int group) noexcept {
+  const float m = base::f16_to_f32(Format::min_bits(block));
+  if constexpr (Format::kSubScales) {
+    return -(m * static_cast<float>(Format::sub_min(block, group)));
+  } else {
+    return m;
+  }
+}
+
+template <class Format>
+void decode_integer_block(const typename Format::Block& block, float* out) noexcept {
+  std::uint8_t codes[Format::kElements];
+  Format::read_codes(block, codes);
+  for (int group = 0; group < Format::kElements / Format::kGroup; ++group) {
+    const float scale = group_scale<Format>(block, group);
+    [[maybe_unused]] float min = 0.0f;
+    if constexpr (Format::kHasMin) min = group_min<Format>(block, group);
+    for (int i = group * Format::kGroup; i < (group + 1) * Format::kGroup; ++i) {
+      const float scaled = scale * static_cast<float>(codes[i] - Format::kOffset);
+      if constexpr (Format::kHasMin) {
+        out[i] = scaled + min;
+      } else {
+        out[i] = scaled;
+      }
+    }
+  }
+}
+
+// The table row of an integer format.
+template <class Format>
+constexpr FormatInfo integer_format_row() noexcept {
+  using Block = typename Format::Block;
+  static_assert(alignof(Block) == 1);
+  return FormatInfo{
+      Format::kId,
+      Format::kName,
+      Format::kElements,
+      sizeof(Block),
+      [](const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
+        for (std::int64_t i = 0; i < n_blocks; ++i) {
+          Block block;
+          std::memcpy(&block, blocks + i * static_cast<std::int64_t>(sizeof block), sizeof block);
+          decode_integer_block<Format>(block, out + i * Format::kElements);
+        }
+      },
+      [](const float* values, std::int64_t n_blocks, std::byte* out) noexcept {
+        for (std::int64_t i = 0; i < n_blocks; ++i) {
+          Block block{};
+          Format::encode(values + i * Format::kElements, block);
+          std::memcpy(out + i * static_cast<std::int64_t>(sizeof block), &block, sizeof block);
+        }
+      },
+  };
+}
+
+// ---- bits that several formats share
+
+// 32 codes of 4 bits in 16 bytes: byte j holds element j (low half) and j + 16 (high half).
+inline void read_nibbles(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
+  for (int j = 0; j < 16; ++j) {
+    codes[j] = bytes[j] & 15;
+    codes[j + 16] = bytes[j] >> 4;
+  }
+}
+inline void write_nibbles(const std::uint8_t* codes, std::uint8_t* bytes) noexcept {
+  for (int j = 0; j < 16; ++j) bytes[j] = static_cast<std::uint8_t>((codes[j] & 15) | ((codes[j + 16] & 15) << 4));
+}
+// The fifth bits of 32 codes in 4 bytes, element j in bit j.
+inline void read_fifth_bits(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
+  for (int j = 0; j < 32; ++j) codes[j] |= static_cast<std::uint8_t>(((bytes[j / 8] >> (j % 8)) & 1) << 4);
+}
+inline void write_fifth_bits(const std::uint8_t* codes, std::uint8_t* bytes) noexcept {
+  for (int j = 0; j < 32; ++j) bytes[j / 8] |= static_cast<std::uint8_t>(((codes[j] >> 4) & 1) << (j % 8));
+}
+
+}  // namespace rowmax::engine::quant

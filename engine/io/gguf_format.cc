@@ -84,6 +84,11 @@ std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept {
   return found == std::end(kForeignTypes) ? std::string_view() : found->name;
 }
 
+std::string_view gguf_tensor_type_name(std::uint32_t type) noexcept {
+  const FormatInfo* format = find_format(type);
+  return format != nullptr ? std::string_view(format->name) : foreign_tensor_type_name(type);
+}
+
 Result<std::uint64_t> gguf_tensor_bytes(std::uint32_t type, const std::vector<std::int64_t>& shape) {
   if (shape.empty() || shape.size() > kGgufMaxDims) {
     return Error{ErrorCode::kCorrupt, concat("has ", shape.size(), " dimensions, expected 1 to ", kGgufMaxDims)};

@@ -35,6 +35,8 @@ enum class GgufType : std::uint32_t {
   kF64 = 12,
 };
 const char* gguf_type_name(GgufType type) noexcept;
+// The name of a tensor's type id, as in "Q4_1"; empty for one that nobody defined.
+std::string_view gguf_tensor_type_name(std::uint32_t type) noexcept;
 
 // An array of scalars keeps its bytes in the file (little-endian, perhaps unaligned); one of strings is a list of views
 // into the file, whose bytes are the file's own (any byte, NUL and malformed UTF-8 included). Arrays of arrays are

@@ -1,0 +1,181 @@
+// rowmax bench: speed of prompts and of generation at given sizes, depths and thread counts.
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli/bench_report.h"
+#include "apps/cli/command.h"
+#include "apps/cli/engine_setup.h"
+#include "apps/cli/interrupt.h"
+#include "apps/cli/memory_bandwidth.h"
+#include "apps/cli/model_catalog.h"
+#include "apps/cli/options.h"
+#include "apps/cli/terminal.h"
+#include "base/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  rowmax bench -m model.gguf
+  rowmax bench -m model.gguf -p 512 -n 128 -d 0,4096 -t 1,2 -r 5 --json
+ppN: N prompt tokens at once. tgN: N tokens one after another. @D: behind D tokens that are in the cache already.
+GB/s of tg is the weights read per token; beside it what this machine reads at most (its own measurement).
+)";
+
+constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
+constexpr std::size_t kProbeBytes = std::size_t{512} << 20;  // far beyond any cache
+
+using Clock = std::chrono::steady_clock;
+
+struct BenchFlags {
+  EngineFlags engine;
+  std::string prompts = "512", generations = "128", depths = "0", threads = "0", kv_type = "f16";
+  int repetitions = 5;
+  bool json = false;
+};
+
+struct BenchPlan {
+  std::vector<std::int64_t> prompts, generations, depths, threads;
+  std::int64_t context = 0;  // what the longest case needs
+};
+
+Result<BenchPlan> make_plan(const BenchFlags& flags) {
+  BenchPlan plan;
+  ROWMAX_TRY(prompts, parse_integers(flags.prompts, "-p", 0, kMaxTokens));
+  ROWMAX_TRY(generations, parse_integers(flags.generations, "-n", 0, kMaxTokens));
+  ROWMAX_TRY(depths, parse_integers(flags.depths, "-d", 0, kMaxTokens));
+  ROWMAX_TRY(threads, parse_integers(flags.threads, "-t", 0, 1024));
+  std::erase(prompts, 0);
+  std::erase(generations, 0);
+  std::int64_t longest = 1, deepest = 0;
+  for (const std::int64_t n : prompts) longest = std::max(longest, n);
+  for (const std::int64_t n : generations) longest = std::max(longest, n);
+  for (const std::int64_t n : depths) deepest = std::max(deepest, n);
+  plan = {std::move(prompts), std::move(generations), std::move(depths), std::move(threads), longest + deepest};
+  return plan;
+}
+
+// The same ids every time, from anywhere in the vocabulary.
+std::vector<engine::TokenId> made_up_tokens(std::int64_t n, std::int64_t n_vocab) {
+  std::vector<engine::TokenId> ids(static_cast<std::size_t>(n));
+  std::uint64_t state = 1;
+  for (engine::TokenId& id : ids) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    id = static_cast<engine::TokenId>((state >> 33) % static_cast<std::uint64_t>(n_vocab));
+  }
+  return ids;
+}
+
+class Bench {
+ public:
+  Bench(const BenchFlags& flags, const BenchPlan& plan, const engine::Model& model)
+      : flags_(flags), plan_(plan), model_(model), tokens_(made_up_tokens(plan.context, model.shape().n_vocab)) {}
+
+  Result<BenchReport> run() {
+    for (const std::int64_t threads : plan_.threads) {
+      ROWMAX_TRY(executor, make_thread_pool(static_cast<int>(threads)));
+      ROWMAX_RETURN_IF_ERROR(run_threads(*executor));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  Status run_threads(Executor& executor) {
+    ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));
+    report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
+    engine::SessionOptions options;
+    options.context = plan_.context;
+    options.kv_type = flags_.kv_type == "f32" ? engine::KvType::kF32 : engine::KvType::kF16;
+    options.reuse_prefixes = false;
+    ROWMAX_TRY(session, engine::Session::create(model_, options, executor));
+    for (const std::int64_t depth : plan_.depths) {
+      ROWMAX_TRY(sequence, session.open());
+      if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, 0, depth));
+      for (const std::int64_t n : plan_.prompts) {
+        ROWMAX_RETURN_IF_ERROR(measure({"pp", n, depth, executor.concurrency(), {}}, session, sequence, n));
+      }
+      for (const std::int64_t n : plan_.generations) {
+        ROWMAX_RETURN_IF_ERROR(measure({"tg", n, depth, executor.concurrency(), {}}, session, sequence, 1));
+      }
+      session.close(sequence);
+    }
+    return {};
+  }
+
+  // Appends the tokens of positions [begin, begin + n) in one call.
+  Status forward(engine::Session& session, engine::SequenceId sequence, std::int64_t begin, std::int64_t n) {
+    const engine::BatchItem item{sequence, std::span(tokens_).subspan(begin, n), engine::LogitsFor::kLast};
+    return session.forward({&item, 1});
+  }
+
+  Status measure(BenchRow row, engine::Session& session, engine::SequenceId sequence, std::int64_t step) {
+    if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) {
+      std::fprintf(stderr, "\r\x1b[K%s%lld@%lld, %d threads", row.kind, static_cast<long long>(row.n),
+                   static_cast<long long>(row.depth), row.threads);
+    }
+    for (int repetition = -1; repetition < flags_.repetitions; ++repetition) {  // the first one warms up
+      const auto start = Clock::now();
+      for (std::int64_t done = 0; done < row.n; done += step) {
+        if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
+        ROWMAX_RETURN_IF_ERROR(forward(session, sequence, row.depth + done, step));
+      }
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      if (repetition >= 0) row.samples.push_back(static_cast<double>(row.n) / seconds);
+      ROWMAX_RETURN_IF_ERROR(session.truncate(sequence, row.depth));
+    }
+    if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) std::fputs("\r\x1b[K", stderr);
+    report_.rows.push_back(std::move(row));
+    return {};
+  }
+
+  const BenchFlags& flags_;
+  const BenchPlan& plan_;
+  const engine::Model& model_;
+  std::vector<engine::TokenId> tokens_;
+  BenchReport report_;
+};
+
+Result<ExitCode> bench(const BenchFlags& flags) {
+  ROWMAX_TRY(plan, make_plan(flags));
+  if (plan.prompts.empty() && plan.generations.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "nothing to measure: -p and -n are both 0"};
+  }
+  EngineFlags loading = flags.engine;
+  ROWMAX_TRY(engine, load_engine(loading));
+  ROWMAX_TRY(report, Bench(flags, plan, *engine.model).run());
+  describe(*engine.model, flags.kv_type, report);
+  if (flags.json) {
+    ROWMAX_RETURN_IF_ERROR(print_json(bench_json(report)));
+  } else {
+    std::fputs(bench_markdown(report).c_str(), stdout);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+CommandBody declare_bench(CLI::App& app) {
+  auto flags = std::make_shared<BenchFlags>();
+  add_model_flag(app, flags->engine);
+  const auto list = [&](const std::string& names, std::string& value, const std::string& help) {
+    app.add_option(names, value, help)->type_name("LIST")->default_str(value);
+  };
+  list("-p,--n-prompt", flags->prompts, "prompt sizes, with commas between; 0: none");
+  list("-n,--n-gen", flags->generations, "generation sizes; 0: none");
+  list("-d,--depth", flags->depths, "tokens in the cache before");
+  list("-t,--threads", flags->threads, "thread counts; 0: physical cores");
+  add_value(app, "-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
+      ->check(CLI::Range(1, 1000));
+  add_value(app, "--isa", flags->engine.isa, "instruction set: scalar, avx2, avx512 or neon")->type_name("NAME");
+  add_value(app, "--activations", flags->engine.activations, "int8 or f32")
+      ->check(CLI::IsMember({"int8", "f32"}))
+      ->default_str("int8");
+  add_value(app, "--kv-type", flags->kv_type, "f16 or f32")->check(CLI::IsMember({"f16", "f32"}))->default_str("f16");
+  add_switch(app, "--json", flags->json, "print one JSON object in place of a markdown table");
+  app.footer(kExamples);
+  return [flags] { return bench(*flags); };
+}
+
+}  // namespace rowmax::cli

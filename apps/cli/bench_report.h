@@ -1,0 +1,37 @@
+// What `rowmax bench` measured, as a markdown table and as JSON.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/cli/json_output.h"
+#include "rowmax/engine/model.h"
+
+namespace rowmax::cli {
+
+struct BenchRow {
+  const char* kind = "";  // "pp": prompt, "tg": generation
+  std::int64_t n = 0, depth = 0;
+  int threads = 0;
+  std::vector<double> samples;  // tokens per second
+};
+
+struct BenchMachine {
+  int threads = 0;
+  double read_gb_per_s = 0;  // measured on this machine with so many threads
+};
+
+struct BenchReport {
+  std::string model, architecture, isa, activations, kv_type, cpu;
+  std::int64_t bytes_per_token = 0;  // weights
+  std::vector<BenchMachine> machines;
+  std::vector<BenchRow> rows;
+};
+
+// Fills in everything but the measurements.
+void describe(const engine::Model& model, const std::string& kv_type, BenchReport& report);
+std::string bench_markdown(const BenchReport& report);
+Json bench_json(const BenchReport& report);
+
+}  // namespace rowmax::cli

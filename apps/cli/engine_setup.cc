@@ -1,0 +1,114 @@
+#include "apps/cli/engine_setup.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <system_error>
+
+#include "apps/cli/model_catalog.h"
+#include "apps/cli/terminal.h"
+#include "base/try.h"
+#include "rowmax/cpu.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr std::size_t kMaxTextBytes = std::size_t{256} << 20;
+
+Error file_error(const std::string& path, int code) {
+  const ErrorCode kind = code == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
+  return {kind, (path == "-" ? "standard input" : path) + ": " + std::strerror(code)};
+}
+
+Result<std::string> read_stream(const std::string& path, std::FILE* stream) {
+  std::string text;
+  char block[1 << 16];
+  for (;;) {
+    errno = 0;
+    const std::size_t n = std::fread(block, 1, sizeof block, stream);
+    text.append(block, n);
+    if (text.size() > kMaxTextBytes) {
+      return Error{ErrorCode::kLimit, path + ": more than " + std::to_string(kMaxTextBytes >> 20) + " MiB of text"};
+    }
+    if (n < sizeof block) break;
+  }
+  if (std::ferror(stream) != 0) return file_error(path, errno != 0 ? errno : EIO);
+  return text;
+}
+
+}  // namespace
+
+engine::TokenizerOptions tokenizer_options(const EngineFlags& flags) {
+  engine::TokenizerOptions options;
+  options.pre_override = flags.pre;
+  return options;
+}
+
+Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
+  engine::ModelOptions options;
+  ROWMAX_TRY(isa, flags.isa.empty() ? default_isa() : find_isa(flags.isa));
+  options.isa = isa;
+  options.activations = flags.activations == "f32" ? engine::Activations::kF32 : engine::Activations::kInt8;
+  options.tokenizer = tokenizer_options(flags);
+  return options;
+}
+
+Result<Engine> load_engine(const EngineFlags& flags) {
+  ROWMAX_TRY(options, model_options(flags));
+  ROWMAX_TRY(path, resolve_model(flags.model));
+  ROWMAX_TRY(executor, make_thread_pool(flags.threads));
+  ROWMAX_TRY(model, engine::Model::load(path, options, *executor));
+  Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model))};
+  if (!flags.quiet) {
+    for (const std::string& notice : engine.model->description().notices) note(notice);
+  }
+  return engine;
+}
+
+Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::Model& model,
+                                                                 const TemplateFlags& flags) {
+  std::string source(model.chat_template());
+  if (!flags.chat_template.empty()) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(flags.chat_template, ignored)) {
+      ROWMAX_TRY(text, read_text(flags.chat_template));
+      source = std::move(text);
+    } else if (flags.chat_template.find("{{") != std::string::npos ||
+               flags.chat_template.find("{%") != std::string::npos) {
+      source = flags.chat_template;
+    } else {
+      return Error{ErrorCode::kNotFound,
+                   "--chat-template: " + flags.chat_template + " is neither a file nor Jinja text (no {{ or {% in it)"};
+    }
+  }
+  if (source.empty()) return std::unique_ptr<engine::ChatTemplate>();
+  auto parsed = engine::ChatTemplate::parse(source);
+  if (!parsed.ok()) {
+    const bool own = flags.chat_template.empty();
+    return Error{parsed.error().code,
+                 std::string(own ? "the model's chat template: " : "--chat-template: ") + parsed.error().message +
+                     (own ? " (--raw completes plain text, --chat-template FILE replaces it)" : "")};
+  }
+  return std::make_unique<engine::ChatTemplate>(std::move(parsed).value());
+}
+
+std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags) {
+  std::vector<engine::ChatMessage> messages;
+  if (!flags.system.empty()) messages.push_back({"system", flags.system});
+  return messages;
+}
+
+std::int64_t now_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
+
+Result<std::string> read_text(const std::string& path) {
+  if (path == "-") return read_stream(path, stdin);
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (file == nullptr) return file_error(path, errno);
+  auto text = read_stream(path, file);
+  std::fclose(file);
+  return text;
+}
+
+}  // namespace rowmax::cli

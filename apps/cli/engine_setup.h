@@ -1,0 +1,36 @@
+// From flags to a model that is ready to compute.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/cli/options.h"
+#include "rowmax/engine/generate.h"
+#include "rowmax/executor.h"
+#include "rowmax/result.h"
+
+namespace rowmax::cli {
+
+struct Engine {
+  std::unique_ptr<Executor> executor;
+  std::unique_ptr<engine::Model> model;
+};
+
+// Loads the model; its notices go to standard error unless --quiet.
+Result<Engine> load_engine(const EngineFlags& flags);
+Result<engine::ModelOptions> model_options(const EngineFlags& flags);
+engine::TokenizerOptions tokenizer_options(const EngineFlags& flags);
+
+// The template that --chat-template names (a file, or Jinja text), else the model's own; null when there is neither.
+Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::Model& model,
+                                                                 const TemplateFlags& flags);
+// A system message (where there is one) and what follows, in the form that encode_chat takes.
+std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags);
+// Seconds since the epoch, for templates that print the date.
+std::int64_t now_seconds();
+
+// The whole of a file, or of standard input for "-". kNotFound, kIo; kLimit above 256 MiB.
+Result<std::string> read_text(const std::string& path);
+
+}  // namespace rowmax::cli

@@ -1,0 +1,58 @@
+// rowmax inspect: what is in a file, and what the engine would do with it, each fact with its source.
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli/command.h"
+#include "apps/cli/engine_setup.h"
+#include "apps/cli/inspect_report.h"
+#include "apps/cli/model_catalog.h"
+#include "apps/cli/terminal.h"
+#include "base/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  rowmax inspect -m model.gguf
+  rowmax inspect model.gguf --all | less
+  rowmax inspect model.gguf --json | jq .model.facts
+The exit code is 0 where the model can be run; otherwise it names the reason, and what the file holds is shown anyway.
+)";
+
+struct InspectFlags {
+  EngineFlags engine;
+  std::string path;
+  bool all = false, json = false;
+};
+
+Result<ExitCode> inspect(const InspectFlags& flags) {
+  ROWMAX_TRY(path, resolve_model(flags.path.empty() ? flags.engine.model : flags.path));
+  ROWMAX_TRY(file, engine::GgufFile::open(path));
+  const Inspection inspection = inspect_file(file, tokenizer_options(flags.engine));
+  if (flags.json) {
+    ROWMAX_RETURN_IF_ERROR(print_json(inspection_json(inspection)));
+  } else {
+    const std::string text = inspection_text(inspection, flags.all);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
+  if (!inspection.description.ok()) return exit_code(inspection.description.error().code);
+  if (!inspection.tokenizer.ok()) return exit_code(inspection.tokenizer.error().code);
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+CommandBody declare_inspect(CLI::App& app) {
+  auto flags = std::make_shared<InspectFlags>();
+  app.add_option("path", flags->path, "in place of -m")->type_name("PATH|NAME");
+  add_model_flag(app, flags->engine);
+  add_switch(app, "-a,--all", flags->all, "every tensor and whole lists; layers that are alike are folded otherwise");
+  add_switch(app, "--json", flags->json, "print one JSON object");
+  app.footer(kExamples);
+  return [flags] { return inspect(*flags); };
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,182 @@
+#include "apps/cli/inspect_report.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "apps/cli/metadata_value.h"
+#include "apps/cli/tensor_tree.h"
+#include "apps/cli/terminal.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr std::size_t kShownItems = 6;
+constexpr std::size_t kShownBytes = 70;
+constexpr std::size_t kJsonItems = 64;
+
+std::string heading(std::string_view text) { return "\n" + bold(text, STDOUT_FILENO) + "\n"; }
+
+std::string padded(std::string text, std::size_t width) {
+  if (text.size() < width) text.append(width - text.size(), ' ');
+  return text;
+}
+
+std::string facts_text(const engine::ModelDescription& description) {
+  std::size_t name_width = 0, value_width = 0;
+  for (const engine::ModelFact& fact : description.facts) {
+    name_width = std::max(name_width, fact.name.size());
+    value_width = std::max(value_width, fact.value.size());
+  }
+  std::string out;
+  for (const engine::ModelFact& fact : description.facts) {
+    out += padded(fact.name, name_width) + "  " + padded(printable(fact.value), value_width) + "  " +
+           dim(printable(fact.source), STDOUT_FILENO) + "\n";
+  }
+  return out;
+}
+
+std::string token_text(const engine::Tokenizer& tokenizer, engine::TokenId id) {
+  if (id < 0) return "none";
+  return std::to_string(id) + " " + printable(tokenizer.text(id));
+}
+
+std::string tokenizer_text(const engine::Tokenizer& tokenizer) {
+  std::string out = printable(tokenizer.model()) + ", pre-tokenizer " + printable(tokenizer.pre()) + ", " +
+                    std::to_string(tokenizer.size()) + " tokens\n";
+  out +=
+      "bos " + token_text(tokenizer, tokenizer.bos()) + (tokenizer.add_bos() ? " (put first)\n" : " (not put first)\n");
+  out += "eos " + token_text(tokenizer, tokenizer.eos()) + "\nstops at";
+  for (const engine::TokenId id : tokenizer.end_of_generation()) out += "  " + token_text(tokenizer, id);
+  return out + "\n";
+}
+
+Json tokenizer_json(const engine::Tokenizer& tokenizer) {
+  return {{"model", tokenizer.model()},
+          {"pre", tokenizer.pre()},
+          {"size", tokenizer.size()},
+          {"bos", tokenizer.bos()},
+          {"eos", tokenizer.eos()},
+          {"add_bos", tokenizer.add_bos()},
+          {"end_of_generation", tokenizer.end_of_generation()}};
+}
+
+Json error_json(const Error& error) {
+  return {{"error", {{"code", error_code_name(error.code)}, {"message", error.message}}}};
+}
+
+Json description_json(const engine::ModelDescription& description) {
+  const engine::ModelShape& shape = description.shape;
+  Json facts = Json::array();
+  for (const engine::ModelFact& fact : description.facts) {
+    facts.push_back({{"name", fact.name}, {"value", fact.value}, {"source", fact.source}});
+  }
+  return {{"architecture", description.architecture},
+          {"shape",
+           {{"n_layer", shape.n_layer},
+            {"n_embd", shape.n_embd},
+            {"n_head", shape.n_head},
+            {"n_kv_head", shape.n_kv_head},
+            {"head_dim", shape.head_dim},
+            {"n_ff", shape.n_ff},
+            {"n_vocab", shape.n_vocab},
+            {"context_length", shape.context_length}}},
+          {"facts", facts},
+          {"notices", description.notices}};
+}
+
+std::string metadata_section(const engine::GgufFile& file, bool all) {
+  std::size_t width = 0;
+  for (const auto& [key, value] : file.metadata()) width = std::max(width, key.size());
+  const std::size_t most = static_cast<std::size_t>(-1);
+  std::string out;
+  for (const auto& [key, value] : file.metadata()) {
+    out += padded(printable(key), width) + "  " + padded(metadata_type(value), 6) + "  " +
+           printable(metadata_text(value, all ? most : kShownItems, all ? most : kShownBytes)) + "\n";
+  }
+  return out;
+}
+
+std::vector<std::string> all_notices(const Inspection& inspection) {
+  std::vector<std::string> notices(inspection.file.notices().begin(), inspection.file.notices().end());
+  const auto add = [&](const auto& more) {
+    for (const std::string& notice : more) {
+      if (std::find(notices.begin(), notices.end(), notice) == notices.end()) notices.push_back(notice);
+    }
+  };
+  if (inspection.description.ok()) add(inspection.description->notices);
+  if (inspection.tokenizer.ok()) add(inspection.tokenizer->notices());
+  return notices;
+}
+
+}  // namespace
+
+Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {
+  Inspection inspection{file, engine::describe_model(file), engine::Tokenizer::from_gguf(file, options), "", {}};
+  if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
+    if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
+  }
+  if (!inspection.chat_template.empty()) {
+    auto parsed = engine::ChatTemplate::parse(inspection.chat_template);
+    if (!parsed.ok()) inspection.template_error = std::move(parsed).error();
+  }
+  return inspection;
+}
+
+std::string inspection_text(const Inspection& inspection, bool all) {
+  const engine::GgufFile& file = inspection.file;
+  std::string out = bold(printable(file.name()), STDOUT_FILENO) + "\nGGUF version " + std::to_string(file.version()) +
+                    ", " + human_bytes(static_cast<double>(file.file_bytes())) + ", " +
+                    std::to_string(file.metadata().size()) + " keys, " + std::to_string(file.tensors().size()) +
+                    " tensors\n";
+  out += heading("Model");
+  out += inspection.description.ok() ? facts_text(*inspection.description)
+                                     : "cannot be run: " + printable(inspection.description.error().message) + "\n";
+  out += heading("Tokenizer");
+  out += inspection.tokenizer.ok() ? tokenizer_text(*inspection.tokenizer)
+                                   : "cannot be used: " + printable(inspection.tokenizer.error().message) + "\n";
+  out += heading("Chat template");
+  if (inspection.chat_template.empty()) {
+    out += "none: `rowmax run` goes on with plain text, `rowmax chat` refuses\n";
+  } else if (inspection.template_error) {
+    out += "cannot be used: " + printable(inspection.template_error->message) + "\n";
+  } else {
+    out += std::to_string(inspection.chat_template.size()) + " bytes, can be used\n";
+  }
+  out += heading("Keys") + metadata_section(file, all);
+  out += heading("Tensors") + tensor_tree(file.tensors(), !all) + "\n" + tensor_types(file.tensors());
+  const std::vector<std::string> notices = all_notices(inspection);
+  if (!notices.empty()) out += heading("Notes");
+  for (const std::string& notice : notices) out += printable(notice) + "\n";
+  return out;
+}
+
+Json inspection_json(const Inspection& inspection) {
+  const engine::GgufFile& file = inspection.file;
+  Json metadata = Json::object(), tensors = Json::array();
+  for (const auto& [key, value] : file.metadata()) metadata[std::string(key)] = metadata_json(value, kJsonItems);
+  for (const engine::GgufTensor& tensor : file.tensors()) {
+    tensors.push_back({{"name", tensor.name},
+                       {"type", engine::gguf_tensor_type_name(tensor.type)},
+                       {"shape", tensor.shape},
+                       {"offset", tensor.offset},
+                       {"bytes", tensor.data.size()}});
+  }
+  Json chat_template = {{"present", !inspection.chat_template.empty()}};
+  if (inspection.template_error) chat_template.update(error_json(*inspection.template_error));
+  return {{"file",
+           {{"path", file.name()},
+            {"version", file.version()},
+            {"bytes", file.file_bytes()},
+            {"alignment", file.alignment()}}},
+          {"model", inspection.description.ok() ? description_json(*inspection.description)
+                                                : error_json(inspection.description.error())},
+          {"tokenizer", inspection.tokenizer.ok() ? tokenizer_json(*inspection.tokenizer)
+                                                  : error_json(inspection.tokenizer.error())},
+          {"chat_template", chat_template},
+          {"metadata", metadata},
+          {"tensors", tensors},
+          {"notices", all_notices(inspection)}};
+}
+
+}  // namespace rowmax::cli

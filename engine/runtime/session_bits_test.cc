@@ -1,0 +1,262 @@
+// One answer: the logits of every position have the same bits for any thread count, prompt chunking, batch, cache state
+// and instruction set. Compared by memcmp, on generated models with odd sizes and several key splits.
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "rowmax/engine/session.h"
+#include "tools/make_model/synthetic/synthetic_model.h"
+
+namespace rowmax::engine {
+namespace {
+
+constexpr std::int64_t kLength = 1300;  // more than two splits of 512 keys, and no multiple of a tile
+
+std::vector<TokenId> random_tokens(std::int64_t n, std::int64_t n_vocab, std::uint64_t seed) {
+  std::vector<TokenId> tokens(static_cast<std::size_t>(n));
+  for (TokenId& token : tokens) {
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    token = static_cast<TokenId>((seed >> 33) % static_cast<std::uint64_t>(n_vocab));
+  }
+  return tokens;
+}
+
+struct Setup {
+  Isa isa = supported_isas().back();
+  int threads = 1;
+  Activations activations = Activations::kInt8;
+  KvType kv_type = KvType::kF16;
+  std::int64_t max_batch = 512;
+  int max_sequences = 6;
+};
+
+// A model and a session; the bytes of the file stay alive beside them.
+struct Engine {
+  std::unique_ptr<Executor> pool;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Session> session;
+
+  Engine(const std::vector<std::byte>& bytes, const Setup& setup) {
+    pool = std::move(make_thread_pool(setup.threads)).value();
+    ModelOptions options;
+    options.isa = setup.isa;
+    options.activations = setup.activations;
+    auto file = GgufFile::parse(bytes, "synthetic");
+    EXPECT_TRUE(file.ok()) << file.error().message;
+    auto loaded = Model::load(std::move(file).value(), options, *pool);
+    EXPECT_TRUE(loaded.ok()) << loaded.error().message;
+    model = std::make_unique<Model>(std::move(loaded).value());
+    SessionOptions session_options;
+    session_options.kv_type = setup.kv_type;
+    session_options.max_batch = setup.max_batch;
+    session_options.max_sequences = setup.max_sequences;
+    auto created = Session::create(*model, session_options, *pool);
+    EXPECT_TRUE(created.ok()) << created.error().message;
+    session = std::make_unique<Session>(std::move(created).value());
+  }
+
+  // Logits of all positions of one sequence, computed in chunks of the given size.
+  std::vector<float> logits(std::span<const TokenId> tokens, std::int64_t chunk) {
+    const SequenceId sequence = *session->open();
+    std::vector<float> all;
+    for (std::size_t begin = 0; begin < tokens.size(); begin += static_cast<std::size_t>(chunk)) {
+      const std::size_t n = std::min(static_cast<std::size_t>(chunk), tokens.size() - begin);
+      const BatchItem item{sequence, tokens.subspan(begin, n), LogitsFor::kAll};
+      const Status status = session->forward({&item, 1});
+      EXPECT_TRUE(status.ok()) << status.error().message;
+      for (std::int64_t row = 0; row < session->n_logit_rows(); ++row) {
+        all.insert(all.end(), session->logits(row).begin(), session->logits(row).end());
+      }
+    }
+    session->close(sequence);
+    return all;
+  }
+};
+
+std::vector<std::byte> model_bytes(const std::string& arch, const char* type) {
+  tools::SyntheticSpec spec = tools::odd_spec(arch);
+  spec.context = 2048;
+  spec.type = type;
+  auto bytes = tools::synthetic_model_bytes(spec);
+  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
+  return std::move(bytes).value();
+}
+
+void expect_same(const std::vector<float>& got, const std::vector<float>& want, std::int64_t n_vocab,
+                 const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  ASSERT_FALSE(want.empty()) << what;
+  if (std::memcmp(got.data(), want.data(), want.size() * sizeof(float)) == 0) return;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    ASSERT_EQ(std::memcmp(&got[i], &want[i], sizeof(float)), 0)
+        << what << ": position " << i / static_cast<std::size_t>(n_vocab) << " token "
+        << i % static_cast<std::size_t>(n_vocab) << ": " << got[i] << " against " << want[i];
+  }
+}
+
+struct Case {
+  const char* arch;
+  const char* type;
+  Activations activations;
+  KvType kv_type;
+};
+
+class SameBits : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    bytes_ = model_bytes(GetParam().arch, GetParam().type);
+    setup_.activations = GetParam().activations;
+    setup_.kv_type = GetParam().kv_type;
+    Engine engine(bytes_, setup_);
+    n_vocab_ = engine.model->shape().n_vocab;
+    tokens_ = random_tokens(kLength, n_vocab_, 7);
+    want_ = engine.logits(tokens_, kLength);
+  }
+  std::vector<std::byte> bytes_;
+  Setup setup_;
+  std::int64_t n_vocab_ = 0;
+  std::vector<TokenId> tokens_;
+  std::vector<float> want_;
+};
+
+TEST_P(SameBits, ForAnyChunkingOfThePrompt) {
+  for (const std::int64_t chunk : {64, 7, 512}) {
+    expect_same(Engine(bytes_, setup_).logits(tokens_, chunk), want_, n_vocab_, "chunks of " + std::to_string(chunk));
+  }
+  const std::span<const TokenId> head(tokens_.data(), 600);
+  const std::vector<float> want(want_.begin(), want_.begin() + 600 * n_vocab_);
+  expect_same(Engine(bytes_, setup_).logits(head, 1), want, n_vocab_, "token by token");
+  Setup small = setup_;
+  small.max_batch = 33;
+  expect_same(Engine(bytes_, small).logits(tokens_, kLength), want_, n_vocab_, "batches of 33 rows");
+}
+
+TEST_P(SameBits, ForAnyNumberOfThreads) {
+  for (const int threads : {2, 3, 7}) {
+    Setup setup = setup_;
+    setup.threads = threads;
+    expect_same(Engine(bytes_, setup).logits(tokens_, 512), want_, n_vocab_, std::to_string(threads) + " threads");
+  }
+}
+
+TEST_P(SameBits, OnEveryInstructionSet) {
+  // Short enough for plain C++; a head of the prompt has the same bits as in the whole.
+  const std::int64_t n = 577;
+  const std::span<const TokenId> head(tokens_.data(), static_cast<std::size_t>(n));
+  const std::vector<float> want(want_.begin(), want_.begin() + n * n_vocab_);
+  for (const Isa isa : supported_isas()) {
+    Setup setup = setup_;
+    setup.isa = isa;
+    expect_same(Engine(bytes_, setup).logits(head, 200), want, n_vocab_, std::string(isa_name(isa)));
+  }
+}
+
+TEST_P(SameBits, InABatchOfFiveRaggedOthers) {
+  Engine engine(bytes_, setup_);
+  std::vector<std::vector<TokenId>> others;
+  for (const std::int64_t n : {1, 63, 64, 200, 515})
+    others.push_back(random_tokens(n, n_vocab_, static_cast<std::uint64_t>(n) + 100));
+  std::vector<BatchItem> items;
+  for (int i = 0; i < 6; ++i) {
+    const SequenceId sequence = *engine.session->open();
+    items.push_back(i == 3
+                        ? BatchItem{sequence, tokens_, LogitsFor::kAll}
+                        : BatchItem{sequence, others[static_cast<std::size_t>(i < 3 ? i : i - 1)], LogitsFor::kNone});
+  }
+  ASSERT_TRUE(engine.session->forward(items).ok());
+  std::vector<float> got;
+  for (std::int64_t row = 0; row < engine.session->n_logit_rows(); ++row) {
+    got.insert(got.end(), engine.session->logits(row).begin(), engine.session->logits(row).end());
+  }
+  expect_same(got, want_, n_vocab_, "batch of six");
+}
+
+TEST_P(SameBits, AfterAPrefixWasReused) {
+  Engine engine(bytes_, setup_);
+  const SequenceId first = *engine.session->open();
+  const std::span<const TokenId> all(tokens_);
+  const BatchItem prefix{first, all.first(700), LogitsFor::kNone};
+  ASSERT_TRUE(engine.session->forward({&prefix, 1}).ok());
+  for (const bool another_sequence : {false, true}) {
+    const SequenceId sequence = another_sequence ? *engine.session->open() : first;
+    auto reused = engine.session->reuse(sequence, all);
+    ASSERT_TRUE(reused.ok());
+    ASSERT_GE(*reused, another_sequence ? 640 : 700);
+    const BatchItem rest{sequence, all.subspan(static_cast<std::size_t>(*reused)), LogitsFor::kAll};
+    ASSERT_TRUE(engine.session->forward({&rest, 1}).ok());
+    std::vector<float> got;
+    for (std::int64_t row = 0; row < engine.session->n_logit_rows(); ++row) {
+      got.insert(got.end(), engine.session->logits(row).begin(), engine.session->logits(row).end());
+    }
+    const std::vector<float> want(want_.begin() + *reused * n_vocab_, want_.end());
+    expect_same(got, want, n_vocab_, another_sequence ? "prefix of another sequence" : "own prefix");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, SameBits,
+                         testing::Values(Case{"llama", "Q4_1", Activations::kInt8, KvType::kF16},
+                                         Case{"gemma3", "Q5_0", Activations::kInt8, KvType::kF16},
+                                         Case{"qwen3", "Q8_0", Activations::kF32, KvType::kF32},
+                                         Case{"gemma2", "F16", Activations::kF32, KvType::kF16}),
+                         [](const auto& info) {
+                           return std::string(info.param.arch) + "_" + info.param.type +
+                                  (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");
+                         });
+
+TEST(Session, RefusesWhatDoesNotFitAndChangesNothing) {
+  const std::vector<std::byte> bytes = model_bytes("llama", "F32");
+  Setup setup;
+  setup.max_sequences = 2;
+  Engine engine(bytes, setup);
+  Session& session = *engine.session;
+  const SequenceId sequence = *session.open();
+  const std::vector<TokenId> tokens = random_tokens(10, 431, 1);
+  const BatchItem good{sequence, tokens, LogitsFor::kLast};
+  ASSERT_TRUE(session.forward({&good, 1}).ok());
+  const auto refused = [&](std::span<const BatchItem> items, ErrorCode code, const char* text) {
+    const Status status = session.forward(items);
+    ASSERT_FALSE(status.ok()) << text;
+    EXPECT_EQ(status.error().code, code);
+    EXPECT_NE(status.error().message.find(text), std::string::npos) << status.error().message;
+    EXPECT_EQ(session.tokens(sequence).size(), 10u);
+  };
+  const std::vector<TokenId> many(5000, 3), bad = {1, 431}, negative = {-1};
+  const BatchItem too_long{sequence, many, LogitsFor::kNone}, unknown{sequence, bad, LogitsFor::kNone};
+  const BatchItem below{sequence, negative, LogitsFor::kNone}, closed{1, tokens, LogitsFor::kNone};
+  refused({&too_long, 1}, ErrorCode::kLimit, "context");
+  refused({&unknown, 1}, ErrorCode::kInvalidArgument, "431");
+  refused({&below, 1}, ErrorCode::kInvalidArgument, "-1");
+  refused({&closed, 1}, ErrorCode::kInvalidArgument, "not open");
+  const BatchItem twice[] = {good, good};
+  refused(twice, ErrorCode::kInvalidArgument, "twice");
+}
+
+TEST(Session, ANonFiniteLogitIsAnErrorThatNamesThePosition) {
+  // A weight of infinity reaches the logits as infinity or NaN.
+  tools::SyntheticSpec spec;
+  spec.type = "F32";
+  auto bytes = tools::synthetic_model_bytes(spec);
+  ASSERT_TRUE(bytes.ok());
+  auto file = GgufFile::parse(*bytes, "synthetic");
+  ASSERT_TRUE(file.ok());
+  const GgufTensor* down = file->find_tensor("blk.1.ffn_down.weight");
+  ASSERT_NE(down, nullptr);
+  const float infinity = __builtin_inff();
+  std::memcpy(bytes->data() + (down->data.data() - bytes->data()), &infinity, sizeof infinity);
+  Setup setup;
+  Engine engine(*bytes, setup);
+  const SequenceId sequence = *engine.session->open();
+  const std::vector<TokenId> tokens = random_tokens(5, 200, 1);
+  const BatchItem item{sequence, tokens, LogitsFor::kLast};
+  const Status status = engine.session->forward({&item, 1});
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, ErrorCode::kNumericFault);
+  EXPECT_NE(status.error().message.find("position 4"), std::string::npos) << status.error().message;
+  EXPECT_TRUE(engine.session->tokens(sequence).empty());
+}
+
+}  // namespace
+}  // namespace rowmax::engine

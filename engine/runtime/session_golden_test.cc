@@ -1,0 +1,91 @@
+// The exact path against logits that Hugging Face transformers computed from the same weights (tests/golden/README.md):
+// one tiny model for every trait of every architecture, past sliding windows and original contexts.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "rowmax/engine/session.h"
+
+namespace rowmax::engine {
+namespace {
+
+struct Golden {
+  std::vector<TokenId> tokens;
+  std::vector<std::uint32_t> rows;
+  std::vector<float> logits;  // [rows][n_vocab]
+  std::uint32_t n_vocab = 0;
+};
+
+Golden read_golden(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  Golden golden;
+  std::uint32_t header[4];
+  if (bytes.size() < 24 || std::memcmp(bytes.data(), "RMGOLD1", 8) != 0) return golden;
+  std::memcpy(header, bytes.data() + 8, sizeof header);
+  golden.tokens.resize(header[0]);
+  golden.rows.resize(header[1]);
+  golden.n_vocab = header[2];
+  golden.logits.resize(static_cast<std::size_t>(header[1]) * header[2]);
+  const char* at = bytes.data() + 24;
+  const auto take = [&](auto& out) {
+    std::memcpy(out.data(), at, out.size() * sizeof(out[0]));
+    at += out.size() * sizeof(out[0]);
+  };
+  take(golden.tokens);
+  take(golden.rows);
+  take(golden.logits);
+  return golden;
+}
+
+class GoldenModel : public testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenModel, ExactPathAgreesWithTransformers) {
+  const std::string base = std::string(ROWMAX_SOURCE_DIR) + "/tests/golden/" + GetParam();
+  const Golden golden = read_golden(base + ".golden");
+  ASSERT_FALSE(golden.rows.empty()) << base;
+  auto pool = make_thread_pool(2);
+  ModelOptions options;
+  options.isa = supported_isas().back();
+  options.activations = Activations::kF32;
+  auto model = Model::load(base + ".gguf", options, **pool);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  SessionOptions session_options;
+  session_options.kv_type = KvType::kF32;
+  auto session = Session::create(*model, session_options, **pool);
+  ASSERT_TRUE(session.ok()) << session.error().message;
+  const SequenceId sequence = *session->open();
+  const BatchItem item{sequence, golden.tokens, LogitsFor::kAll};
+  const Status status = session->forward({&item, 1});
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  ASSERT_EQ(session->logits(0).size(), golden.n_vocab);
+
+  const auto [low, high] = std::minmax_element(golden.logits.begin(), golden.logits.end());
+  const double range = static_cast<double>(*high) - *low;
+  double worst = 0;
+  std::size_t n_compared = 0;
+  for (std::size_t r = 0; r < golden.rows.size(); ++r) {
+    const std::span<const float> got = session->logits(golden.rows[r]);
+    for (std::size_t v = 0; v < got.size(); ++v, ++n_compared) {
+      worst = std::max(worst, std::fabs(static_cast<double>(got[v]) - golden.logits[r * got.size() + v]) / range);
+    }
+  }
+  EXPECT_EQ(n_compared, golden.logits.size());
+  // Wrong conventions land between 5e-6 (eps) and 0.7 (RoPE pairing); see the README of the goldens.
+  EXPECT_LE(worst, 3e-6);
+  RecordProperty("worst_relative_delta", std::to_string(worst));
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
+                         testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "gemma2", "gemma3"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace rowmax::engine

@@ -38,7 +38,8 @@ struct ByteCodes {
 constexpr ByteCodes kByteCodes;
 
 std::size_t hash_pair(TokenId left, TokenId right) noexcept {
-  std::uint64_t x = static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
+  std::uint64_t x =
+      static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
   x *= 0x9E3779B97F4A7C15u;
   x ^= x >> 32;
   x *= 0xD6E8FEB86659FD93u;

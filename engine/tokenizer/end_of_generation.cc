@@ -8,17 +8,26 @@ namespace {
 
 // Nothing but the end of a turn or of a document is ever written like this.
 constexpr std::string_view kUnmistakable[] = {
-    "<|eot_id|>",      "<|im_end|>",         "<|end|>",     "<|return|>",         "<|call|>",
-    "<end_of_turn>",   "<|endoftext|>",      "<|eom_id|>",  "<|end_of_text|>",    "<end_of_utterance>",
-    "<|EOT|>",         "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<|EOT|>",
+    "<\xEF\xBD\x9C"
+    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
 };
 
 // These end a turn where the file marks them as control tokens. The second row begins or pads another document in the
 // fill-in-the-middle layout: a model that writes one has finished its answer.
 constexpr std::string_view kWhenControl[] = {
-    "</s>",         "<eos>",          "<EOT>",      "_<EOT>",       "[EOT]",        "[EOS]",
-    "<|fim_pad|>",  "<fim-pad>",      "<fim_pad>",  "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<reponame>",
-    "<|file_sep|>",
+    "</s>",      "<eos>",     "<EOT>",        "_<EOT>",        "[EOT]",      "[EOS]",      "<|fim_pad|>",
+    "<fim-pad>", "<fim_pad>", "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<reponame>", "<|file_sep|>",
 };
 
 }  // namespace
@@ -42,7 +51,8 @@ std::vector<TokenId> end_of_generation_ids(std::vector<TokenId> ids, Vocabulary&
     if (vocabulary.kind(id) == TokenKind::kControl) {
       ids.push_back(id);
     } else if (std::find(ids.begin(), ids.end(), id) == ids.end()) {
-      notices.push_back(label(id) + " is not marked as a control token in the file; it is ordinary text and ends nothing");
+      notices.push_back(label(id) +
+                        " is not marked as a control token in the file; it is ordinary text and ends nothing");
     }
   }
   // In the layout that has <|return|> and <|call|>, <|end|> closes one message of a turn that goes on.

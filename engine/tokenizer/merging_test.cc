@@ -1,9 +1,9 @@
 // Byte-level BPE and SentencePiece merging, against Hugging Face tokenizers and sentencepiece.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <algorithm>
 #include <random>
 
 #include "engine/tokenizer/test_support.h"
@@ -70,7 +70,8 @@ TEST(Bpe, AnyBytesComeBack) {
   std::size_t next = 0;
   const TestVocabulary vocabulary = read_bpe(read_lines("bpe.txt"), next);
   std::mt19937 random(5);
-  for (const char* pre : {"gpt-2", "llama-bpe", "qwen2", "smollm", "deepseek-llm", "deepseek-coder", "falcon", "gpt-4o", "default"}) {
+  for (const char* pre :
+       {"gpt-2", "llama-bpe", "qwen2", "smollm", "deepseek-llm", "deepseek-coder", "falcon", "gpt-4o", "default"}) {
     const Tokenizer tokenizer = make(vocabulary.bpe(pre));
     for (int i = 0; i < 200; ++i) {
       std::string text;
@@ -113,9 +114,10 @@ TEST(Spm, SameIdsAsSentencePiece) {
   const Tokenizer with = make(source);
   source.add_space_prefix = false;
   const Tokenizer without = make(source);
-  // A token with a space inside forbids the cutting into words; no text here can make this one.
+  // Tokens with a space inside forbid the cutting into words; no text here can make one of these.
   TestVocabulary joined_vocabulary = vocabulary;
-  joined_vocabulary.add("\x01\xE2\x96\x81\x01");
+  for (int byte = 1; byte < 256; ++byte)
+    joined_vocabulary.add(std::string(1, static_cast<char>(byte)) + "\xE2\x96\x81\x02");
   source = joined_vocabulary.spm();
   source.add_space_prefix = false;
   const Tokenizer joined = make(source);
@@ -123,8 +125,8 @@ TEST(Spm, SameIdsAsSentencePiece) {
     const std::vector<std::string> fields = split_fields(lines[next], ';');
     ASSERT_EQ(fields.size(), 3u);
     const std::string text = from_hex(fields[0]);
-    const bool user_defined_first = text.substr(0, 1) == "\n" || text.find("<tool>") != std::string::npos ||
-                                    text.find("\n\n") != std::string::npos;
+    const bool user_defined_first =
+        text.substr(0, 1) == "\n" || text.find("<tool>") != std::string::npos || text.find("\n\n") != std::string::npos;
     // Between special tokens llama.cpp's rule (a space after each) differs from sentencepiece's (one at the start).
     if (!user_defined_first) {
       EXPECT_EQ(with.encode(text, false), to_ids(fields[1])) << text;
@@ -144,6 +146,15 @@ TEST(Spm, TextsOfControlTokensStayText) {
   const Tokenizer tokenizer = make(source);
   EXPECT_EQ(tokenizer.encode("<s>", false), (std::vector<TokenId>{tokenizer.find("<s"), tokenizer.find(">")}));
   EXPECT_EQ(tokenizer.encode("<s>", true), (std::vector<TokenId>{1}));
+}
+
+TEST(Spm, TokensThatReachOverASpace) {
+  TestVocabulary vocabulary = spm_vocabulary();
+  for (const char* text : {"\xE2\x96\x81", "<", ">", ">\xE2\x96\x81"}) vocabulary.add(text, 1, -5);
+  const TokenId over = vocabulary.add(">\xE2\x96\x81<", 1, -1);
+  TokenizerSource source = vocabulary.spm();
+  source.add_space_prefix = false;
+  EXPECT_EQ(make(source).encode("> <", false), (std::vector<TokenId>{over}));
 }
 
 TEST(Spm, AnyBytesComeBack) {

@@ -12,8 +12,8 @@ constexpr NextPiece kQwen2[] = {scan_qwen2};
 constexpr NextPiece kQwen35[] = {scan_qwen35};
 constexpr NextPiece kGpt4o[] = {scan_gpt4o};
 constexpr NextPiece kTekken[] = {scan_tekken};
-constexpr NextPiece kDeepseekLlm[] = {scan_newline,        scan_deepseek_letters, scan_deepseek_punctuation,
-                                      scan_trailing_space, scan_cjk,              scan_number_run};
+constexpr NextPiece kDeepseekLlm[] = {
+    scan_newline, scan_deepseek_letters, scan_deepseek_punctuation, scan_trailing_space, scan_cjk, scan_number_run};
 constexpr NextPiece kDeepseekCoder[] = {scan_newline, scan_letters, scan_punctuation, scan_cjk, scan_number};
 constexpr NextPiece kFalcon[] = {scan_falcon_punctuation, scan_gpt2, scan_three_digits};
 constexpr NextPiece kDefault[] = {scan_default_punctuation, scan_gpt2, scan_number_run, scan_three_digits};

@@ -13,9 +13,8 @@ namespace {
 
 std::string lengths(const PreTokenizer& pre, std::string_view text) {
   std::string out;
-  split_words(pre.passes, text, [&](std::string_view word) {
-    out.append(out.empty() ? "" : " ").append(std::to_string(word.size()));
-  });
+  split_words(pre.passes, text,
+              [&](std::string_view word) { out.append(out.empty() ? "" : " ").append(std::to_string(word.size())); });
   return out;
 }
 
@@ -82,8 +81,9 @@ TEST(Unicode, DecodesOnlyWellFormedSequences) {
   EXPECT_EQ(decode("\xF0\x9F\x98\x81").code, 0x1F601u);
   EXPECT_EQ(decode("\xF4\x8F\xBF\xBF").code, 0x10FFFFu);
   // Overlong forms, a surrogate, above U+10FFFF, a lone continuation, truncations.
-  for (const char* bad : {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF",
-                          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\x80", "\xE2\x96", "\xF0\x9F\x98", "\xC3", "\xC3(", "\xFF"}) {
+  for (const char* bad :
+       {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
+        "\xF5\x80\x80\x80", "\x80", "\xE2\x96", "\xF0\x9F\x98", "\xC3", "\xC3(", "\xFF"}) {
     EXPECT_EQ(decode(bad).code, 0xFFFDu);
     EXPECT_EQ(decode(bad).size, 1);
   }

@@ -62,13 +62,14 @@ const char* scan_space_or_newlines(const char* p, const char* end) {
 }
 
 const char* up_to_numbers(int limit, const char* p, const char* end) {
-  for (Char c = char_at(p, end); limit-- > 0 && c.size != 0 && (c.bits & kNumber) != 0; c = char_at(p, end)) p += c.size;
+  for (Char c = char_at(p, end); limit-- > 0 && c.size != 0 && (c.bits & kNumber) != 0; c = char_at(p, end))
+    p += c.size;
   return p;
 }
 
 struct WordRules {
   int max_digits;
-  std::uint8_t letters;      // the class that [\p{L}]+ means
+  std::uint8_t letters;  // the class that [\p{L}]+ means
   bool contractions_first;
   bool slash_after_symbols;  // [\r\n/]* in place of [\r\n]*
 };
@@ -162,8 +163,8 @@ const char* match_or_gap(Match match, const char* p, const char* end) {
   return p;
 }
 
-// The same for \s?[class]+, and for [class]+ without kLeadingSpace: whether a match starts is known from two characters,
-// so a long run is not scanned twice.
+// The same for \s?[class]+, and for [class]+ without kLeadingSpace: whether a match starts is known from two
+// characters, so a long run is not scanned twice.
 template <bool kLeadingSpace, class Is>
 const char* run_or_gap(Is is, const char* p, const char* end) {
   const auto starts = [&](const char* at) {
@@ -182,9 +183,7 @@ const char* run_or_gap(Is is, const char* p, const char* end) {
   return p;
 }
 
-bool is_cjk(const Char& c) {
-  return (c.code >= 0x0800 && c.code <= 0x9FA5) || (c.code >= 0xAC00 && c.code <= 0xD7FF);
-}
+bool is_cjk(const Char& c) { return (c.code >= 0x0800 && c.code <= 0x9FA5) || (c.code >= 0xAC00 && c.code <= 0xD7FF); }
 
 bool is_deepseek_punctuation(const Char& c) {
   const std::uint32_t x = c.code;
@@ -236,7 +235,8 @@ const char* scan_three_digits(const char* p, const char* end) {
 
 const char* scan_newline(const char* p, const char* end) {
   return match_or_gap(
-      [](const char* at, const char* stop) { return at != stop && (*at == '\r' || *at == '\n') ? at + 1 : at; }, p, end);
+      [](const char* at, const char* stop) { return at != stop && (*at == '\r' || *at == '\n') ? at + 1 : at; }, p,
+      end);
 }
 
 const char* scan_trailing_space(const char* p, const char* end) {

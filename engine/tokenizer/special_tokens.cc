@@ -6,7 +6,8 @@ SpecialTokens::SpecialTokens() : roots_(256, -1) {}
 
 std::int32_t SpecialTokens::child(std::int32_t node, char byte) const noexcept {
   std::int32_t at = nodes_[static_cast<std::size_t>(node)].first_child;
-  while (at != -1 && nodes_[static_cast<std::size_t>(at)].byte != byte) at = nodes_[static_cast<std::size_t>(at)].sibling;
+  while (at != -1 && nodes_[static_cast<std::size_t>(at)].byte != byte)
+    at = nodes_[static_cast<std::size_t>(at)].sibling;
   return at;
 }
 

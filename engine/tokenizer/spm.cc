@@ -19,18 +19,18 @@ bool after(const SpmMerges::Scratch::Pair& a, const SpmMerges::Scratch::Pair& b)
 // of a user does not become the control token.
 bool mergeable(TokenKind kind) noexcept { return kind == TokenKind::kNormal || kind == TokenKind::kUnused; }
 
-bool mark_inside(std::string_view text) noexcept {
-  std::size_t at = 0;
-  while (text.substr(at, kSpaceMark.size()) == kSpaceMark) at += kSpaceMark.size();
-  return text.find(kSpaceMark, at) != std::string_view::npos;
-}
-
 }  // namespace
 
 void SpmMerges::init(const Vocabulary& vocabulary, TokenId unknown, std::vector<std::string>& notices) {
   unknown_ = unknown;
   for (TokenId id = 0; id < vocabulary.size(); ++id) {
-    if (mergeable(vocabulary.kind(id)) && mark_inside(vocabulary.text(id))) words_are_separate_ = false;
+    if (!mergeable(vocabulary.kind(id))) continue;
+    const std::string_view text = vocabulary.text(id);
+    for (std::size_t at = 0; (at = text.find(kSpaceMark, at)) != std::string_view::npos; at += kSpaceMark.size()) {
+      const bool after_mark =
+          at >= kSpaceMark.size() && text.substr(at - kSpaceMark.size(), kSpaceMark.size()) == kSpaceMark;
+      if (at > 0 && !after_mark) glued_[static_cast<unsigned char>(text[at - 1])] = true;
+    }
   }
   int n_missing = 0;
   for (int byte = 0; byte < 256; ++byte) n_missing += vocabulary.byte_token(static_cast<std::uint8_t>(byte)) < 0;

@@ -1,8 +1,9 @@
-// SentencePiece's byte-pair encoding as llama files carry it: characters are symbols, and the adjacent pair whose joined
-// text is the token with the highest score is merged, the leftmost first, until no pair makes a token. A character that
-// is no token becomes its bytes' tokens. Spaces are written as U+2581.
+// SentencePiece's byte-pair encoding as llama files carry it: characters are symbols, and the adjacent pair whose
+// joined text is the token with the highest score is merged, the leftmost first, until no pair makes a token. A
+// character that is no token becomes its bytes' tokens. Spaces are written as U+2581.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -34,16 +35,17 @@ class SpmMerges {
   // Looks through the tokens; notices tell of missing byte tokens. unknown: the id for what no token can write, or -1.
   void init(const Vocabulary& vocabulary, TokenId unknown, std::vector<std::string>& notices);
 
-  // Whether no token holds a space mark after something else: then a text may be cut before every space that follows
-  // something else, and its words be encoded one by one, with the same result as in one go.
-  bool words_are_separate() const noexcept { return words_are_separate_; }
+  // Whether a text may be cut between this byte and a space that follows it, and the parts be encoded one by one, with
+  // the same result as in one go: no token that merging makes holds a space mark after the byte. The byte is not a
+  // space, nor the end of a space mark.
+  bool may_cut_after(char byte) const noexcept { return !glued_[static_cast<unsigned char>(byte)]; }
 
   // Appends the tokens of `text`, in which spaces are still spaces. space_before: as if one more stood before it.
   void encode(std::string_view text, bool space_before, const Vocabulary& vocabulary, Scratch& scratch,
               std::vector<TokenId>& out) const;
 
  private:
-  bool words_are_separate_ = true;
+  std::array<bool, 256> glued_{};  // bytes that stand before a space mark inside some token
   TokenId unknown_ = -1;
 
   void encode_marked(const Vocabulary& vocabulary, Scratch& scratch, std::vector<TokenId>& out) const;

@@ -91,7 +91,8 @@ Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const Tokeni
   const auto refuse = [&](const std::string& what) {
     return Error{ErrorCode::kUnsupported, source.name + ": " + what +
                                               "; a wrong one changes the tokens, so none is guessed: name one with "
-                                              "--pre NAME (" + known_names() + ")"};
+                                              "--pre NAME (" +
+                                              known_names() + ")"};
   };
   if (source.pre) pre = find_pre_tokenizer(*source.pre);
   if (pre != nullptr) return {};
@@ -133,7 +134,8 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
     if (eos >= 0) ends.push_back(eos);
   }
   end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices);
-  if (end_of_generation.empty()) notices.push_back("no token ends a turn: the file names none and none is known by text");
+  if (end_of_generation.empty())
+    notices.push_back("no token ends a turn: the file names none and none is known by text");
   return {};
 }
 
@@ -202,10 +204,6 @@ struct Tokenizer::Impl::Encoder {
       return;
     }
     const bool prefix = after_special && impl.space_prefix;
-    if (!impl.spm.words_are_separate()) {
-      impl.spm.encode(text, prefix, impl.vocabulary, spm_scratch, out);
-      return;
-    }
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t size = spm_word(text.substr(begin));
       const std::string_view word = text.substr(begin, size);
@@ -218,16 +216,20 @@ struct Tokenizer::Impl::Encoder {
     }
   }
 
-  // Bytes up to the first space (or space mark) that follows something else.
-  static std::size_t spm_word(std::string_view text) {
-    std::size_t i = 0;
-    const auto space_bytes = [&]() -> std::size_t {
+  // Bytes up to the first space (or space mark) before which the text may be cut.
+  std::size_t spm_word(std::string_view text) const {
+    const auto space_bytes = [&](std::size_t i) -> std::size_t {
       if (text[i] == ' ') return 1;
       return text[i] == kSpaceMark[0] && text.substr(i, kSpaceMark.size()) == kSpaceMark ? kSpaceMark.size() : 0;
     };
-    for (std::size_t n; i < text.size() && (n = space_bytes()) != 0;) i += n;
-    while (i < text.size() && space_bytes() == 0) ++i;
-    return i;
+    bool after_text = false;  // the character before is no space, and no token reaches over the border
+    for (std::size_t i = 0; i < text.size();) {
+      const std::size_t n = space_bytes(i);
+      if (n != 0 && after_text) return i;
+      after_text = n == 0 && impl.spm.may_cut_after(text[i]);
+      i += n == 0 ? 1 : n;
+    }
+    return text.size();
   }
 
   template <class Encode>
@@ -238,7 +240,8 @@ struct Tokenizer::Impl::Encoder {
       // The ids lie in `out` itself; it may move while it grows.
       const std::size_t n = entry->n_ids;
       out.resize(out.size() + n);
-      std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(entry->begin), n, out.end() - static_cast<std::ptrdiff_t>(n));
+      std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(entry->begin), n,
+                  out.end() - static_cast<std::ptrdiff_t>(n));
       return;
     }
     const std::size_t begin = out.size();

@@ -68,7 +68,10 @@ TEST(Tokenizer, SpaceBeforeTextAndAfterSpecialTokens) {
   TestVocabulary vocabulary = spm_vocabulary();
   const TokenId space = vocabulary.add("\xE2\x96\x81", 1, -5);
   const TokenId a = vocabulary.add("a", 1, -6);
-  const TokenId space_a = vocabulary.add("\xE2\x96\x81" "a", 1, -1);
+  const TokenId space_a = vocabulary.add(
+      "\xE2\x96\x81"
+      "a",
+      1, -1);
   const TokenId end = vocabulary.add("<|end|>", 3);
   const Tokenizer tokenizer = make(vocabulary.spm());
   EXPECT_EQ(tokenizer.encode("a a", false), (Ids{space_a, space_a}));
@@ -91,7 +94,8 @@ TEST(Tokenizer, EndOfGeneration) {
   const TokenId repo = vocabulary.add("<reponame>", 3);
   const TokenId eos = vocabulary.add("<fin>", 3);
   TokenizerSource source = vocabulary.bpe("smollm");
-  source.ids = {{"eos_token_id", static_cast<std::uint64_t>(eos)}, {"bos_token_id", static_cast<std::uint64_t>(text_end)}};
+  source.ids = {{"eos_token_id", static_cast<std::uint64_t>(eos)},
+                {"bos_token_id", static_cast<std::uint64_t>(text_end)}};
   const Tokenizer tokenizer = make(source);
   EXPECT_EQ(Ids(tokenizer.end_of_generation().begin(), tokenizer.end_of_generation().end()),
             (Ids{text_end, im_end, repo, eos}));
@@ -185,7 +189,8 @@ TEST(Tokenizer, RefusesBadLists) {
   for (const char* key : {"bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id"}) {
     source = good.bpe("gpt-2");
     source.ids = {{key, 256}};
-    expect_error(source, ErrorCode::kCorrupt, std::string("tokenizer.ggml.") + key + ": 256 is not below the 256 tokens");
+    expect_error(source, ErrorCode::kCorrupt,
+                 std::string("tokenizer.ggml.") + key + ": 256 is not below the 256 tokens");
     source.ids = {{key, std::numeric_limits<std::uint64_t>::max()}};
     expect_error(source, ErrorCode::kCorrupt, key);
   }

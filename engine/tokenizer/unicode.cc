@@ -10,8 +10,9 @@ constexpr std::uint32_t kPlaneSize = 0x10000;
 
 std::uint8_t search_class(std::uint32_t code) noexcept {
   const CharClassRange* end = kCharClassRanges + kCharClassRangeCount;
-  const CharClassRange* after = std::upper_bound(
-      kCharClassRanges, end, code, [](std::uint32_t value, const CharClassRange& range) { return value < range.begin; });
+  const CharClassRange* after =
+      std::upper_bound(kCharClassRanges, end, code,
+                       [](std::uint32_t value, const CharClassRange& range) { return value < range.begin; });
   return (after - 1)->bits;
 }
 
@@ -66,8 +67,9 @@ std::uint8_t char_class_wide(std::uint32_t code) noexcept {
 
 bool is_deepseek_letter(std::uint32_t code) noexcept {
   const CodeRange* end = kDeepseekLetterRanges + kDeepseekLetterRangeCount;
-  const CodeRange* after = std::upper_bound(
-      kDeepseekLetterRanges, end, code, [](std::uint32_t value, const CodeRange& range) { return value < range.first; });
+  const CodeRange* after =
+      std::upper_bound(kDeepseekLetterRanges, end, code,
+                       [](std::uint32_t value, const CodeRange& range) { return value < range.first; });
   return after != kDeepseekLetterRanges && code <= (after - 1)->last;
 }
 

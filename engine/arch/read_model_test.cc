@@ -1,0 +1,179 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "engine/arch/architecture.h"
+#include "tools/make_model/synthetic/synthetic_model.h"
+
+namespace rowmax::engine {
+namespace {
+
+std::vector<std::byte> bytes_of(const tools::SyntheticSpec& spec) {
+  auto bytes = tools::synthetic_model_bytes(spec);
+  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
+  return std::move(bytes).value();
+}
+
+tools::SyntheticSpec spec_of(const std::string& arch) {
+  tools::SyntheticSpec spec;
+  spec.arch = arch;
+  return spec;
+}
+
+// Replaces the first occurrence of one text by another of the same length, in the file itself.
+std::vector<std::byte> patched(std::vector<std::byte> bytes, const std::string& from, const std::string& to) {
+  EXPECT_EQ(from.size(), to.size());
+  const auto* begin = reinterpret_cast<const std::byte*>(from.data());
+  const auto at = std::search(bytes.begin(), bytes.end(), begin, begin + from.size());
+  EXPECT_NE(at, bytes.end()) << from;
+  std::copy_n(reinterpret_cast<const std::byte*>(to.data()), to.size(), at);
+  return bytes;
+}
+
+Result<ReadModel> read(const std::vector<std::byte>& bytes, const KeyOverrides& overrides = {}) {
+  auto file = GgufFile::parse(bytes, "m.gguf");
+  EXPECT_TRUE(file.ok()) << file.error().message;
+  // ReadModel's views point into `bytes`, not into the GgufFile.
+  return read_model(*file, overrides);
+}
+
+void expect_error(const Result<ReadModel>& result, ErrorCode code, std::initializer_list<const char*> texts) {
+  ASSERT_FALSE(result.ok()) << *texts.begin();
+  EXPECT_EQ(result.error().code, code) << result.error().message;
+  EXPECT_NE(result.error().message.find("m.gguf"), std::string::npos) << result.error().message;
+  for (const char* text : texts) {
+    EXPECT_NE(result.error().message.find(text), std::string::npos) << text << " in: " << result.error().message;
+  }
+}
+
+std::string fact(const ReadModel& model, const std::string& name, bool source = false) {
+  for (auto it = model.description.facts.rbegin(); it != model.description.facts.rend(); ++it) {
+    if (it->name == name) return source ? it->source : it->value;
+  }
+  return "absent";
+}
+
+TEST(ReadModel, EveryArchitectureStatesItsConventions) {
+  for (const std::string& arch : tools::synthetic_architectures()) {
+    auto model = read(bytes_of(spec_of(arch)));
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    const ModelSpec& spec = model->spec;
+    const bool gemma = arch.starts_with("gemma");
+    EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
+    EXPECT_EQ(spec.qk_norm, arch == "qwen3" || arch == "gemma3") << arch;
+    EXPECT_EQ(spec.post_norms, gemma) << arch;
+    EXPECT_EQ(spec.activation, gemma ? FfnActivation::kGeluTanh : FfnActivation::kSilu) << arch;
+    EXPECT_EQ(spec.embedding_scale, gemma ? std::sqrt(static_cast<float>(spec.shape.n_embd)) : 1.0f) << arch;
+    EXPECT_FLOAT_EQ(spec.attention_scale, 1.0f / std::sqrt(static_cast<float>(spec.shape.head_dim))) << arch;
+    EXPECT_EQ(spec.attention_softcap > 0, arch == "gemma2") << arch;
+    EXPECT_EQ(fact(*model, "rms_norm_eps", true), "key " + arch + ".attention.layer_norm_rms_epsilon");
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+      const bool local = (arch == "gemma2" && i % 2 == 0) || (arch == "gemma3" && i % 6 != 5);
+      EXPECT_EQ(spec.layers[i].window, local ? 64 : 0) << arch << " layer " << i;
+      EXPECT_EQ(spec.layers[i].rope, arch == "gemma3" && local ? 1 : 0) << arch << " layer " << i;
+    }
+  }
+}
+
+TEST(ReadModel, Gemma3TurnsLocalLayersWithTheirOwnBase) {
+  auto model =
+      read(bytes_of(spec_of("gemma3")), {{"gemma3.rope.scaling.type", "linear"}, {"gemma3.rope.scaling.factor", "8"}});
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  ASSERT_EQ(model->spec.ropes.size(), 2u);
+  EXPECT_EQ(model->spec.ropes[0].base, 1e6);
+  EXPECT_EQ(model->spec.ropes[0].scale, 0.125);
+  EXPECT_EQ(model->spec.ropes[1].base, 1e4);
+  EXPECT_EQ(model->spec.ropes[1].scale, 1.0);
+}
+
+TEST(ReadModel, MissingKeysAreNamedWithTheFlagThatGivesThem) {
+  const std::vector<std::byte> good = bytes_of(spec_of("llama"));
+  const std::string eps = "llama.attention.layer_norm_rms_epsilon";
+  const std::vector<std::byte> bad = patched(good, eps, "llama.attention.layer_norm_rms_epsilox");
+  expect_error(read(bad), ErrorCode::kCorrupt, {eps.c_str(), "missing", "--set"});
+  auto model = read(bad, {{eps, "1e-5"}});
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  EXPECT_EQ(model->spec.rms_norm_eps, 1e-5f);
+  EXPECT_EQ(fact(*model, "rms_norm_eps", true), "override of key " + eps);
+  expect_error(read(patched(good, "llama.block_count", "llama.block_cuont")), ErrorCode::kCorrupt,
+               {"llama.block_count", "missing"});
+}
+
+TEST(ReadModel, ValuesOutOfRangeAreNamed) {
+  const std::vector<std::byte> bytes = bytes_of(spec_of("llama"));
+  const auto refused = [&](const char* key, const char* value, std::initializer_list<const char*> texts) {
+    const auto result = read(bytes, {{std::string("llama.") + key, value}});
+    ASSERT_FALSE(result.ok()) << key << "=" << value;
+    for (const char* text : texts)
+      EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
+  };
+  refused("attention.layer_norm_rms_epsilon", "0", {"layer_norm_rms_epsilon", "found 0"});
+  refused("attention.layer_norm_rms_epsilon", "-1", {"layer_norm_rms_epsilon", "found -1"});
+  refused("attention.layer_norm_rms_epsilon", "nan", {"layer_norm_rms_epsilon"});
+  refused("rope.freq_base", "0", {"rope.freq_base", "found 0"});
+  refused("rope.freq_base", "inf", {"rope.freq_base"});
+  refused("attention.head_count", "0", {"head_count", "found 0"});
+  refused("attention.head_count_kv", "3", {"head_count_kv", "divisor", "found 3"});
+  refused("block_count", "2147483648", {"block_count"});
+  refused("block_count", "2.5", {"block_count", "integer"});
+  refused("context_length", "0", {"context_length"});
+  refused("rope.dimension_count", "7", {"rope.dimension_count", "even"});
+  refused("rope.scaling.type", "yarn", {"rope.scaling.type", "yarn"});
+  refused("expert_count", "8", {"expert_count"});
+  refused("no.such.key", "1", {"no.such.key", "does not read"});
+  refused("embedding_length", "63", {"embedding_length"});
+}
+
+TEST(ReadModel, EveryTensorIsClaimedOrNamed) {
+  const std::vector<std::byte> llama = bytes_of(spec_of("llama"));
+  expect_error(read(patched(llama, "blk.1.ffn_norm.weight", "blk.1.ffn_norn.weight")), ErrorCode::kCorrupt,
+               {"blk.1.ffn_norm.weight", "missing"});
+  // One layer fewer than the file has: its tensors would silently not be used.
+  expect_error(read(llama, {{"llama.block_count", "1"}}), ErrorCode::kUnsupported, {"blk.1.", "not used"});
+  expect_error(read(llama, {{"llama.feed_forward_length", "128"}}), ErrorCode::kCorrupt,
+               {"ffn_gate.weight", "[64, 128]", "[64, 160]"});
+  // Qwen 2 without one of its biases is not Qwen 2.
+  const std::vector<std::byte> qwen = bytes_of(spec_of("qwen2"));
+  expect_error(read(patched(qwen, "blk.0.attn_k.bias", "blk.0.attn_k.bies")), ErrorCode::kCorrupt,
+               {"blk.0.attn_k.bias", "missing"});
+  // A llama with biases uses them; a tied head is used twice.
+  tools::SyntheticSpec biased = spec_of("llama");
+  biased.biases = true;
+  auto model = read(bytes_of(biased));
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  EXPECT_TRUE(model->sources.layers[1].output_bias.present());
+  EXPECT_TRUE(model->sources.tied);
+  EXPECT_EQ(model->sources.output.bytes.data(), model->sources.token_embedding.bytes.data());
+  biased.untied = true;
+  auto untied = read(bytes_of(biased));
+  ASSERT_TRUE(untied.ok());
+  EXPECT_FALSE(untied->sources.tied);
+}
+
+TEST(ReadModel, UnknownArchitecturesAreRefusedWithTheKnownOnes) {
+  const std::vector<std::byte> bytes = patched(bytes_of(spec_of("llama")), std::string("\x05\0\0\0\0\0\0\0llama", 13),
+                                               std::string("\x05\0\0\0\0\0\0\0mamba", 13));
+  expect_error(read(bytes), ErrorCode::kUnsupported, {"general.architecture", "mamba", "qwen3"});
+}
+
+TEST(ReadModel, RopeFactorsMustBePositive) {
+  tools::SyntheticSpec spec = spec_of("llama");
+  spec.rope_factors = true;
+  std::vector<std::byte> bytes = bytes_of(spec);
+  auto good = read(bytes);
+  ASSERT_TRUE(good.ok()) << good.error().message;
+  EXPECT_EQ(good->spec.ropes[0].divisors.size(), static_cast<std::size_t>(good->spec.shape.head_dim / 2));
+  auto file = GgufFile::parse(bytes, "m.gguf");
+  const GgufTensor* tensor = file->find_tensor("rope_freqs.weight");
+  ASSERT_NE(tensor, nullptr);
+  const float zero = 0;
+  std::copy_n(reinterpret_cast<const std::byte*>(&zero), sizeof zero,
+              bytes.begin() + (tensor->data.data() - bytes.data()));
+  expect_error(read(bytes), ErrorCode::kCorrupt, {"rope_freqs.weight"});
+}
+
+}  // namespace
+}  // namespace rowmax::engine

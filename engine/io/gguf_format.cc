@@ -14,8 +14,8 @@ struct ForeignType {
   std::string_view name;
 };
 
-// Ids from ggml.h (upstream), and 36, 133 to 135 from the forks that read BitNet files. "removed" ones had a meaning in
-// old files.
+// Ids from ggml.h (upstream); 36 also, 134 and 135 only, from the forks that read BitNet files. "removed" ones had a
+// meaning in old files.
 constexpr ForeignType kForeignTypes[] = {
     {0, "F32"},
     {1, "F16"},

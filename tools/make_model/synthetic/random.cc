@@ -3,7 +3,7 @@
 namespace rowmax::tools {
 namespace {
 
-// splitmix64 (public domain, Sebastiano Vigna, https://prng.di.unimi.it/splitmix64.c).
+// splitmix64 (public domain, https://prng.di.unimi.it/splitmix64.c).
 class Splitmix64 {
  public:
   explicit Splitmix64(std::uint64_t state) : state_(state) {}

@@ -138,7 +138,8 @@ def cmd_greedy(args):
     with open(args.prompts, encoding="utf-8") as f:
         prompts = [line.rstrip("\n") for line in f if line.strip()]
     peer = Peer(args.model, 512, args.threads, args.kv, args.ubatch)
-    result = {"engine": "llama.cpp", "kv": args.kv, "runs": [greedy(peer, p, args.steps) for p in prompts]}
+    eog = [t for t in range(peer.n_vocab) if peer.c.llama_vocab_is_eog(peer.vocab, t)]
+    result = {"engine": "llama.cpp", "kv": args.kv, "eog": eog, "runs": [greedy(peer, p, args.steps) for p in prompts]}
     with open(args.out, "w", encoding="utf-8") as f:
         json.dump(result, f)
     return {"prompts": len(prompts), "steps": args.steps, "out": args.out, "system": peer.system_info()}

@@ -6,7 +6,7 @@ product, norm, rotation and softmax is plain numpy in float64, and attention mat
 Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
 
-    forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last]
+    forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b]
 
 The output holds `tokens` int64[n], `rows` int64[r] (the positions), `logits` float64[r, n_vocab], and with --taps
 `residual` float64[n_layer + 1, n, n_embd] (the stream after the embedding and after each layer).
@@ -209,11 +209,12 @@ def main():
     p.add_argument("model")
     p.add_argument("--tokens", required=True, help="1,2,3 or @ids.json or @ids.json[0:64]")
     p.add_argument("--out", required=True)
-    p.add_argument("--rows", choices=("all", "last"), default="all")
+    p.add_argument("--rows", default="all", help="all, last, or a:b: the positions whose logits are stored")
     p.add_argument("--taps", action="store_true", help="also store the residual stream after every layer")
     args = p.parse_args()
     tokens = parse_tokens(args.tokens)
-    rows = list(range(len(tokens))) if args.rows == "all" else [len(tokens) - 1]
+    part = {"all": slice(None), "last": slice(-1, None)}.get(args.rows)
+    rows = list(range(len(tokens)))[part or slice(*(int(v) if v else None for v in args.rows.split(":")))]
     taps = [] if args.taps else None
     logits = Model(args.model).forward(tokens, rows, taps)
     arrays = {"tokens": np.asarray(tokens), "rows": np.asarray(rows), "logits": logits}

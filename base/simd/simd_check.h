@@ -9,7 +9,7 @@
 namespace rowmax::simd {
 
 // Fills out[kCheckWords] with the bits of every operation applied to a, b, c (16 floats each) and h (16 halves).
-inline constexpr int kCheckWords = 16 * 40;
+inline constexpr int kCheckWords = 16 * 56;
 using CheckFn = void (*)(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_scalar(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_avx2(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
@@ -82,6 +82,11 @@ inline void check_all(const float* a_, const float* b_, const float* c_, const s
   std::uint16_t halves[16];
   store_f16(halves, small);
   for (int i = 0; i < 16; ++i) out[16 * slot + i] = halves[i];
+  ++slot;
+  F32x16 matrix[16];
+  for (int i = 0; i < 16; ++i) matrix[i] = add(i % 2 == 0 ? small : to_f32(n), splat(static_cast<float>(i)));
+  transpose(matrix);
+  for (F32x16 row : matrix) put(row);
 }
 
 }  // namespace

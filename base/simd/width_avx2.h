@@ -156,5 +156,41 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
 }
 
+ROWMAX_INLINE void transpose8(__m256 (&x)[8]) noexcept {
+  __m256 t[8], u[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; ++i) {
+    x[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    x[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+// Rows become columns: lane j of x[i] and lane i of x[j] change places.
+ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
+  __m256 a[8], b[8], c[8], d[8];
+  for (int i = 0; i < 8; ++i) {
+    a[i] = x[i].lo;
+    b[i] = x[i].hi;
+    c[i] = x[i + 8].lo;
+    d[i] = x[i + 8].hi;
+  }
+  transpose8(a);
+  transpose8(b);
+  transpose8(c);
+  transpose8(d);
+  for (int i = 0; i < 8; ++i) {
+    x[i] = {a[i], c[i]};
+    x[i + 8] = {b[i], d[i]};
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::simd

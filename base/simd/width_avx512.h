@@ -99,5 +99,30 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
 }
 
+// Rows become columns: lane j of x[i] and lane i of x[j] change places.
+ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
+  __m512 t[16], u[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(x[i].v, x[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+  for (int i = 0; i < 16; i += 4) {  // u[4a + b]: rows 4a..4a+3 of columns b, b+4, b+8, b+12
+    u[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    u[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    u[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+    u[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+  }
+  for (int b = 0; b < 4; ++b) {
+    const __m512 low01 = _mm512_shuffle_f32x4(u[b], u[4 + b], 0x88);  // columns b, b+8 of rows 0-3, 4-7
+    const __m512 low23 = _mm512_shuffle_f32x4(u[8 + b], u[12 + b], 0x88);
+    const __m512 high01 = _mm512_shuffle_f32x4(u[b], u[4 + b], 0xDD);  // columns b+4, b+12
+    const __m512 high23 = _mm512_shuffle_f32x4(u[8 + b], u[12 + b], 0xDD);
+    x[b].v = _mm512_shuffle_f32x4(low01, low23, 0x88);
+    x[b + 8].v = _mm512_shuffle_f32x4(low01, low23, 0xDD);
+    x[b + 4].v = _mm512_shuffle_f32x4(high01, high23, 0x88);
+    x[b + 12].v = _mm512_shuffle_f32x4(high01, high23, 0xDD);
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::simd

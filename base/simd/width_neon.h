@@ -213,5 +213,21 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   return low > high ? low : high;
 }
 
+// Rows become columns: lane j of x[i] and lane i of x[j] change places.
+ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
+  F32x16 y[16];
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 4; ++j) {  // the 4 x 4 block of rows i.., columns 4j..
+      const float32x4x2_t p = vtrnq_f32(x[i].v[j], x[i + 1].v[j]);
+      const float32x4x2_t q = vtrnq_f32(x[i + 2].v[j], x[i + 3].v[j]);
+      y[4 * j].v[i / 4] = vcombine_f32(vget_low_f32(p.val[0]), vget_low_f32(q.val[0]));
+      y[4 * j + 1].v[i / 4] = vcombine_f32(vget_low_f32(p.val[1]), vget_low_f32(q.val[1]));
+      y[4 * j + 2].v[i / 4] = vcombine_f32(vget_high_f32(p.val[0]), vget_high_f32(q.val[0]));
+      y[4 * j + 3].v[i / 4] = vcombine_f32(vget_high_f32(p.val[1]), vget_high_f32(q.val[1]));
+    }
+  }
+  for (int i = 0; i < 16; ++i) x[i] = y[i];
+}
+
 }  // namespace
 }  // namespace rowmax::simd

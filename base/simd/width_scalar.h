@@ -192,5 +192,16 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   return x.v[0];
 }
 
+// Rows become columns: lane j of x[i] and lane i of x[j] change places.
+ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float lane = x[i].v[j];
+      x[i].v[j] = x[j].v[i];
+      x[j].v[i] = lane;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::simd

@@ -101,7 +101,7 @@ std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan,
 
 // Bytes that suffice for every call within these bounds, so that a caller can allocate once.
 struct AttendBounds {
-  std::int64_t max_sequences = 1;
+  std::int64_t max_sequences = 1;  // every document of ordered segments counts as one
   std::int64_t max_n_kv = 0;  // of one sequence
   std::int64_t n_head = 1;
   std::int64_t n_kv_head = 1;

@@ -104,7 +104,8 @@ struct Sequence {
   // Positions of the queries [n_q] in place of q_pos + i, any order; or nullptr.
   const std::int64_t* positions = nullptr;
   // Key at which the tile grid starts: results of two calls are bit-identical when their keys stand alike from here.
-  // -1: the first valid key, which is what makes padding invisible. Otherwise not above the first valid key.
+  // -1: the first valid key (of the document, with ordered segments), which is what makes padding invisible. Otherwise
+  // not above the first valid key.
   std::int64_t anchor = -1;
 };
 
@@ -124,9 +125,10 @@ struct MaskStats {
   std::int64_t empty_tiles = 0;
 };
 
-// A compiled mask. Cheap: the work is O(sequences) (plus O(n_q + n_kv) where segments or positions are given); nothing
-// is expanded. Movable, reusable: compiling into the same object again allocates only when it has to grow, so a decode
-// loop that keeps its plan objects never allocates.
+// A compiled mask. Cheap: the work is O(sequences), plus O(n_q + n_kv) where segments or positions are given, and
+// nothing is expanded (only segment ids out of order become a bitmap of n_q * n_kv bits). Movable, reusable: compiling
+// into the same object again allocates only when it has to grow, so a decode loop that keeps its plan objects never
+// allocates.
 class MaskPlan {
  public:
   MaskPlan() noexcept = default;
@@ -148,8 +150,8 @@ class MaskPlan {
   std::int64_t n_kv_head() const noexcept;
   // Whether query i of sequence s, query head h, sees key j: the definition, pair by pair.
   bool visible(std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) const noexcept;
-  // The first key of sequence s that some query may see and the tile grid's start.
-  std::int64_t anchor(std::int64_t s) const noexcept;
+  // Where the tile grid of query i of sequence s starts.
+  std::int64_t anchor(std::int64_t s, std::int64_t i) const noexcept;
   // Counts by walking all rows and tiles.
   MaskStats stats() const noexcept;
 

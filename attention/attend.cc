@@ -1,0 +1,297 @@
+// Validates a call, cuts it into tasks, runs the chosen kernel over them.
+#include <atomic>
+#include <cmath>
+#include <string>
+
+#include "attention/schedule.h"
+#include "base/fp_env.h"
+#include "base/half.h"
+#include "base/try.h"
+#include "rowmax/attention.h"
+
+namespace rowmax {
+namespace attention {
+namespace {
+
+Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
+
+std::string found(const char* what, std::int64_t expected, std::int64_t actual) {
+  return std::string(what) + ": expected " + std::to_string(expected) + ", found " + std::to_string(actual);
+}
+
+std::string name_of(const PlanSequence& s) { return "sequence " + std::to_string(s.source); }
+
+const AttendKernel* kernel_for(Isa isa) noexcept {
+  switch (isa) {
+    case Isa::kScalar: return &kAttendScalar;
+#if defined(__x86_64__)
+    case Isa::kAvx2: return &kAttendAvx2;
+    case Isa::kAvx512: return &kAttendAvx512;
+#elif defined(__aarch64__)
+    case Isa::kNeon: return &kAttendNeon;
+#endif
+    default: return nullptr;
+  }
+}
+
+bool has_bias(const AttendArgs& args) noexcept {
+  for (const KvSequence& s : args.sequences) {
+    if (s.bias != nullptr) return true;
+  }
+  return false;
+}
+
+ScheduleShape shape_of(const AttendArgs& args, int concurrency) noexcept {
+  return {args.kv.k_dim, args.kv.v_dim, has_bias(args), concurrency};
+}
+
+Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
+  if (args.q.space != MemorySpace::kHost || args.kv.space != MemorySpace::kHost ||
+      args.out.space != MemorySpace::kHost || args.stream != nullptr) {
+    return Error{ErrorCode::kUnsupported, "attend: only host memory is supported, without a stream"};
+  }
+  if (args.q.dtype > DType::kBF16 || args.kv.dtype > DType::kBF16 || args.bias.dtype > DType::kBF16) {
+    return Error{ErrorCode::kUnsupported, "attend: unknown element type"};
+  }
+  if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
+  if (args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
+  if (args.kv.n_kv_head != plan.n_kv_head) return invalid(found("kv heads", plan.n_kv_head, args.kv.n_kv_head));
+  if (args.kv.k_dim < 1 || args.kv.v_dim < 1 || args.kv.k_dim > 65536 || args.kv.v_dim > 65536) {
+    return invalid("head size: expected 1 to 65536, found k_dim " + std::to_string(args.kv.k_dim) + ", v_dim " +
+                   std::to_string(args.kv.v_dim));
+  }
+  if (args.q.n_dim != args.kv.k_dim) return invalid(found("q head size", args.kv.k_dim, args.q.n_dim));
+  if (args.out.n_dim != args.kv.v_dim) return invalid(found("out head size", args.kv.v_dim, args.out.n_dim));
+  if (args.kv.page_size < 0) return invalid("page_size " + std::to_string(args.kv.page_size) + " is negative");
+  if (!std::isfinite(args.scale)) return invalid("scale is not finite");
+  if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) return invalid("softcap is not finite or negative");
+  if (static_cast<std::int64_t>(args.sequences.size()) != plan.n_sources) {
+    return invalid(found("K/V sequences", plan.n_sources, static_cast<std::int64_t>(args.sequences.size())));
+  }
+  return {};
+}
+
+// Page numbers below 0 where a query sees a key. Bitmaps and bias are not looked at: behind them a page may be missing
+// only where the bounds hide it.
+Status check_pages(const AttendArgs& args, const PlanSequence& s) {
+  const KvSequence& kv = args.sequences[static_cast<std::size_t>(s.source)];
+  if (kv.pages == nullptr || args.kv.page_size == 0 || s.n_bitmaps > 0 || kv.bias != nullptr) return {};
+  std::int64_t checked_begin = 0;
+  std::int64_t checked_end = 0;
+  for (std::int64_t i = 0; i < s.n_q; ++i) {
+    const RowSpans spans = row_spans(s, i);
+    const std::int64_t bounds[2][2] = {{spans.begin0, spans.end0}, {spans.begin1, spans.end1}};
+    for (const auto& [begin, end] : bounds) {
+      if (begin >= end) continue;
+      std::int64_t page = begin / args.kv.page_size;
+      const std::int64_t page_end = (end - 1) / args.kv.page_size + 1;
+      if (page >= checked_begin && page < checked_end) page = checked_end;  // queries step on by one key
+      for (; page < page_end; ++page) {
+        if (kv.pages[page] >= 0) continue;
+        return invalid("sequence " + std::to_string(s.source) + ": page " + std::to_string(page) +
+                       " holds visible keys but its number is " + std::to_string(kv.pages[page]));
+      }
+      if (checked_begin == checked_end) checked_begin = begin / args.kv.page_size;
+      if (begin / args.kv.page_size <= checked_end) checked_end = max_i64(checked_end, page_end);
+    }
+  }
+  return {};
+}
+
+Status check_sequences(const AttendArgs& args, const MaskPlan::Impl& plan) {
+  for (std::int64_t k = 0; k < plan.n_sequences; ++k) {
+    const PlanSequence& s = plan.sequences[k];
+    const KvSequence& kv = args.sequences[static_cast<std::size_t>(s.source)];
+    if (s.n_q == 0) continue;
+    if (s.q_begin + s.n_q > args.q.n_row || s.q_begin + s.n_q > args.out.n_row) {
+      return invalid(name_of(s) + ": queries end at row " + std::to_string(s.q_begin + s.n_q) + ", q has " +
+                     std::to_string(args.q.n_row) + " rows, out " + std::to_string(args.out.n_row));
+    }
+    if (args.q.data == nullptr || args.out.data == nullptr) return invalid("q or out has no data");
+    if (s.kv_begin < s.kv_end && (kv.k == nullptr || kv.v == nullptr))
+      return invalid(name_of(s) + ": K or V has no data");
+    ROWMAX_RETURN_IF_ERROR(check_pages(args, s));
+  }
+  return {};
+}
+
+float bias_at(const AttendArgs& args, const KvSequence& kv, std::int64_t index) noexcept {
+  switch (args.bias.dtype) {
+    case DType::kF32: return static_cast<const float*>(kv.bias)[index];
+    case DType::kF16: return base::f16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
+    case DType::kBF16: return base::bf16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
+  }
+  return 0.0f;
+}
+
+Status check_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
+  for (std::int64_t k = 0; k < plan.n_sequences; ++k) {
+    const PlanSequence& s = plan.sequences[k];
+    const KvSequence& kv = args.sequences[static_cast<std::size_t>(s.source)];
+    if (kv.bias == nullptr) continue;
+    for (std::int64_t h = 0; h < plan.n_head; ++h) {
+      for (std::int64_t i = 0; i < s.n_q; ++i) {
+        const RowSpans spans = row_spans(s, i);
+        for (std::int64_t tile = s.anchor; tile < s.kv_end; tile += kKeyTile) {
+          std::uint64_t word = spans_word(spans, tile);
+          if (word != 0) word &= bitmaps_word(s, i, h, tile);
+          for (; word != 0; word &= word - 1) {
+            const std::int64_t j = tile + __builtin_ctzll(word);
+            const float value =
+                bias_at(args, kv,
+                        (s.q_first + i) * args.bias.row_stride + h * args.bias.head_stride + j * args.bias.key_stride);
+            if (!std::isnan(value) && value != INFINITY) continue;
+            return Error{ErrorCode::kNumericFault, std::string("bias: ") + (std::isnan(value) ? "NaN" : "+inf") +
+                                                       " at sequence " + std::to_string(s.source) + ", head " +
+                                                       std::to_string(h) + ", query " + std::to_string(s.q_first + i) +
+                                                       ", key " + std::to_string(j)};
+          }
+        }
+      }
+    }
+  }
+  return {};
+}
+
+// The block of rows that task `index` of a head computes. Under a causal mask later blocks cost more: first and last
+// are paired, so that equal shares of tasks are about equal work.
+std::int64_t block_of(std::int64_t index, std::int64_t n_blocks) noexcept {
+  return index % 2 == 0 ? index / 2 : n_blocks - 1 - index / 2;
+}
+
+// Everything a running call shares between its tasks.
+struct Call {
+  CallArgs kernel_args;
+  const MaskPlan::Impl* plan;
+  const AttendKernel* kernel;
+  Schedule schedule;
+  ScheduleShape shape;
+  std::byte* memory;
+
+  const SequenceTasks* tasks() const noexcept {
+    return reinterpret_cast<const SequenceTasks*>(memory + schedule.sequences_at);
+  }
+  BlockCounts* counts(int worker) const noexcept {
+    return reinterpret_cast<BlockCounts*>(memory + schedule.reports_at + static_cast<std::size_t>(worker) * 64);
+  }
+
+  std::int64_t sequence_of(std::int64_t task) const noexcept {
+    std::int64_t low = 0;
+    std::int64_t high = plan->n_sequences - 1;
+    while (low < high) {  // the last sequence whose first task is not after this one
+      const std::int64_t middle = low + (high - low + 1) / 2;
+      if (tasks()[middle].first_task <= task) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return low;
+  }
+
+  void run_task(std::int64_t task, int worker) const noexcept {
+    const base::ScopedFpEnv fp_env;
+    const std::int64_t k = sequence_of(task);
+    const SequenceTasks& t = tasks()[k];
+    const std::int64_t head = (task - t.first_task) / t.tasks_per_head;
+    const std::int64_t index = (task - t.first_task) % t.tasks_per_head;
+    Scratch scratch;
+    place_scratch(memory + schedule.scratch_at + static_cast<std::size_t>(worker) * schedule.scratch_stride,
+                  schedule.scratch_rows, shape, &scratch);
+    BlockArgs block{};
+    block.sequence = &plan->sequences[k];
+    block.kv = &kernel_args.args->sequences[static_cast<std::size_t>(block.sequence->source)];
+    block.kv_head = head;
+    if (!t.stored) {
+      block.row_begin = block_of(index, t.tasks_per_head) * t.block_rows;
+      block.n_rows = static_cast<int>(min_i64(t.block_rows, t.rows - block.row_begin));
+      block.split_begin = t.split_begin;
+      block.split_end = t.split_end;
+      kernel->block(kernel_args, block, scratch, counts(worker));
+      return;
+    }
+    block.n_rows = static_cast<int>(t.rows);
+    const std::int64_t split_floats = t.rows * kernel_args.partial_stride;
+    float* partials = reinterpret_cast<float*>(memory + schedule.partials_at) + t.partial_offset +
+                      head * t.tasks_per_head * split_floats;
+    block.split_begin = t.split_begin + index;
+    block.split_end = block.split_begin + 1;
+    block.partials = partials + index * split_floats;
+    kernel->block(kernel_args, block, scratch, counts(worker));
+    auto* counters = reinterpret_cast<std::uint32_t*>(memory + schedule.counters_at);
+    std::atomic_ref<std::uint32_t> unfinished(counters[t.first_counter + head]);
+    if (unfinished.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    // The last one done merges, always in the same order.
+    block.partials = partials;
+    block.split_begin = t.split_begin;
+    block.split_end = t.split_end;
+    kernel->merge(kernel_args, block, t.tasks_per_head, scratch, counts(worker));
+  }
+};
+
+AttendReport run_call(Call& call, Executor& executor) noexcept {
+  const MaskPlan::Impl& plan = *call.plan;
+  auto* tasks = reinterpret_cast<SequenceTasks*>(call.memory + call.schedule.sequences_at);
+  make_schedule(plan, call.shape, tasks);
+  auto* counters = reinterpret_cast<std::uint32_t*>(call.memory + call.schedule.counters_at);
+  AttendReport report;
+  for (std::int64_t k = 0; k < plan.n_sequences; ++k) {
+    report.n_rows += plan.sequences[k].n_q * plan.n_head;
+    if (!tasks[k].stored) continue;
+    for (std::int64_t h = 0; h < plan.n_kv_head; ++h) {
+      counters[tasks[k].first_counter + h] = static_cast<std::uint32_t>(tasks[k].tasks_per_head);
+    }
+  }
+  for (int worker = 0; worker < call.shape.concurrency; ++worker) ::new (call.counts(worker)) BlockCounts();
+  parallel_for(executor, call.schedule.n_tasks,
+               [&call](std::int64_t task, int worker) { call.run_task(task, worker); });
+  for (int worker = 0; worker < call.shape.concurrency; ++worker) {
+    const BlockCounts& counts = *call.counts(worker);
+    report.n_empty += counts.empty;
+    report.n_non_finite += counts.non_finite;
+    report.n_overflow += counts.overflow;
+  }
+  return report;
+}
+
+}  // namespace
+}  // namespace attention
+
+std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan, int concurrency) noexcept {
+  if (plan.impl() == nullptr || !plan.impl()->ready) return 0;
+  return attention::make_schedule(*plan.impl(), attention::shape_of(args, concurrency), nullptr).total_bytes;
+}
+
+std::size_t attend_workspace_bound(const AttendBounds& bounds) noexcept { return attention::schedule_bound(bounds); }
+
+Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Workspace workspace, Executor& executor,
+                            Isa isa) {
+  using namespace attention;
+  if (plan.impl() == nullptr || !plan.impl()->ready) return invalid("attend: the mask plan was not compiled");
+  const AttendKernel* kernel = kernel_for(isa);
+  if (kernel == nullptr || !isa_supported(isa)) {
+    return Error{ErrorCode::kUnsupported, "attend: this machine cannot run " + std::string(isa_name(isa))};
+  }
+  const MaskPlan::Impl& impl = *plan.impl();
+  ROWMAX_RETURN_IF_ERROR(check_views(args, impl));
+  ROWMAX_RETURN_IF_ERROR(check_sequences(args, impl));
+  if (args.check_bias) ROWMAX_RETURN_IF_ERROR(check_bias(args, impl));
+  const ScheduleShape shape = shape_of(args, executor.concurrency());
+  const Schedule schedule = make_schedule(impl, shape, nullptr);
+  if (workspace.size < schedule.total_bytes || (workspace.data == nullptr && schedule.total_bytes > 0)) {
+    return invalid("attend: workspace of " + std::to_string(workspace.size) + " bytes, expected " +
+                   std::to_string(schedule.total_bytes));
+  }
+  if (reinterpret_cast<std::uintptr_t>(workspace.data) % 64 != 0) {
+    return invalid("attend: the workspace is not aligned to 64 bytes");
+  }
+  Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim), partial_stride_of(args.kv.v_dim)},
+            &impl,
+            kernel,
+            schedule,
+            shape,
+            static_cast<std::byte*>(workspace.data)};
+  return run_call(call, executor);
+}
+
+}  // namespace rowmax

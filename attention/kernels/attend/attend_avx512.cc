@@ -1,0 +1,7 @@
+#include "attention/kernels/attend/attend_kernel.h"
+
+namespace rowmax::attention {
+
+const AttendKernel kAttendAvx512{attend_block, attend_merge};
+
+}  // namespace rowmax::attention

@@ -1,0 +1,402 @@
+// The attend kernel's algorithm, once for all ISAs; attend.h defines what it computes.
+#pragma once
+
+#include "attention/kernels/attend/blocks.h"
+#include "base/math/f64.h"
+#include "base/simd/math.h"
+
+namespace rowmax::attention {
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+
+// Where the keys of a block's rows lie, to tell empty and full tiles without looking at rows.
+struct BlockSpans {
+  std::int64_t begin0_min, begin0_max, end0_min, end0_max;
+  std::int64_t begin1_min, begin1_max, end1_min, end1_max;
+
+  // Some row may see a key of [begin, end).
+  bool touches(std::int64_t begin, std::int64_t end) const noexcept {
+    return (begin0_min < end && end0_max > begin) || (begin1_min < end && end1_max > begin);
+  }
+  // All rows see all keys of [begin, end).
+  bool covers(std::int64_t begin, std::int64_t end) const noexcept {
+    return (begin0_max <= begin && end0_min >= end) || (begin1_max <= begin && end1_min >= end);
+  }
+};
+
+struct Row {
+  std::int64_t query;  // within the PlanSequence
+  std::int64_t head;   // query head
+};
+
+inline Row row_of(const CallArgs& call, const BlockArgs& block, int r) noexcept {
+  const std::int64_t row = block.row_begin + r;
+  const std::int64_t query = row / call.group;
+  return {query, block.kv_head * call.group + (row - query * call.group)};
+}
+
+inline BlockSpans find_spans(const CallArgs& call, const BlockArgs& block, RowSpans* spans) noexcept {
+  BlockSpans all{};
+  std::int64_t last_query = -1;
+  for (int r = 0; r < block.n_rows; ++r) {
+    const std::int64_t query = row_of(call, block, r).query;
+    if (query == last_query) {
+      spans[r] = spans[r - 1];
+      continue;
+    }
+    last_query = query;
+    const RowSpans row = row_spans(*block.sequence, query);
+    spans[r] = row;
+    if (r == 0) {
+      all = {row.begin0, row.begin0, row.end0, row.end0, row.begin1, row.begin1, row.end1, row.end1};
+      continue;
+    }
+    all.begin0_min = min_i64(all.begin0_min, row.begin0);
+    all.begin0_max = max_i64(all.begin0_max, row.begin0);
+    all.end0_min = min_i64(all.end0_min, row.end0);
+    all.end0_max = max_i64(all.end0_max, row.end0);
+    all.begin1_min = min_i64(all.begin1_min, row.begin1);
+    all.begin1_max = max_i64(all.begin1_max, row.begin1);
+    all.end1_min = min_i64(all.end1_min, row.end1);
+    all.end1_max = max_i64(all.end1_max, row.end1);
+  }
+  return all;
+}
+
+template <class Source>
+void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) noexcept {
+  const ConstHeadsView& q = call.args->q;
+  const auto* data = static_cast<const typename Source::Type*>(q.data);
+  for (int r = 0; r < block.n_rows; ++r) {
+    const Row row = row_of(call, block, r);
+    const auto* from = data + (block.sequence->q_begin + row.query) * q.row_stride + row.head * q.head_stride;
+    float* to = out + r * q.n_dim;
+    for (std::int64_t d = 0; d < q.n_dim; ++d) to[d] = Source::one(from + d * q.dim_stride);
+  }
+}
+
+// Bias of one row for the keys of `word`; returns the word without the keys that the bias masks.
+template <class Source>
+std::uint64_t load_bias_row(const CallArgs& call, const BlockArgs& block, const Row& row, std::int64_t begin,
+                            std::uint64_t word, float* out) noexcept {
+  const BiasStrides& strides = call.args->bias;
+  const auto* from = static_cast<const typename Source::Type*>(block.kv->bias) +
+                     (block.sequence->q_first + row.query) * strides.row_stride + row.head * strides.head_stride;
+  std::uint64_t kept = 0;
+  for (int k = 0; k < kKeyTile; ++k) {
+    const float value = (word >> k) & 1u ? Source::one(from + (begin + k) * strides.key_stride) : 0.0f;
+    out[k] = value;
+    if (value != -kInfinity) kept |= std::uint64_t{1} << k;
+  }
+  return word & kept;
+}
+
+// Fills words[r], the keys of a tile that row r sees, and returns their union.
+inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, const BlockSpans& all, std::int64_t begin,
+                                const Scratch& scratch) noexcept {
+  const PlanSequence& sequence = *block.sequence;
+  const std::int64_t valid_begin = max_i64(begin, sequence.kv_begin);
+  const std::int64_t valid_end = min_i64(begin + kKeyTile, sequence.kv_end);
+  const bool has_bias = block.kv->bias != nullptr;
+  if (sequence.n_bitmaps == 0 && !has_bias && all.covers(valid_begin, valid_end)) {
+    const std::uint64_t word = bit_range(valid_begin - begin, valid_end - begin);
+    for (int r = 0; r < block.n_rows; ++r) scratch.words[r] = word;
+    return word;
+  }
+  std::uint64_t any = 0;
+  for (int r = 0; r < block.n_rows; ++r) {
+    std::uint64_t word = spans_word(scratch.spans[r], begin);
+    if (word != 0 && (sequence.n_bitmaps != 0 || has_bias)) {
+      const Row row = row_of(call, block, r);
+      word &= bitmaps_word(sequence, row.query, row.head, begin);
+      if (has_bias) {
+        with_source(call.args->bias.dtype, [&](auto source) {
+          word = load_bias_row<decltype(source)>(call, block, row, begin, word, scratch.bias + r * kKeyTile);
+        });
+      }
+    }
+    scratch.words[r] = word;
+    any |= word;
+  }
+  return any;
+}
+
+ROWMAX_INLINE F32x16 guarded_base(F32x16 m) noexcept {
+  return simd::select(simd::equal(m, simd::splat(-kInfinity)), simd::splat(0.0f), m);
+}
+
+// Turns raw dots of row r into masked scores; returns their maximum and notes infinite visible ones.
+inline float finish_scores(const CallArgs& call, const float* bias, std::uint64_t word, float* s,
+                           std::uint32_t* flags) noexcept {
+  const F32x16 scale = simd::splat(call.args->scale);
+  const float softcap = call.args->softcap;
+  const F32x16 minus_infinity = simd::splat(-kInfinity);
+  F32x16 high = minus_infinity;
+  F32x16 low = simd::splat(kInfinity);
+  F32x16 raw_size = simd::splat(0.0f);
+  for (int c = 0; c < kKeyTile; c += 16) {
+    const simd::M16 visible = simd::mask_from_bits(static_cast<std::uint32_t>(word >> c) & 0xFFFFu);
+    F32x16 x = simd::mul(simd::load(s + c), scale);
+    if (softcap > 0.0f) {
+      raw_size = simd::max(raw_size, simd::select(visible, simd::abs(x), simd::splat(0.0f)));
+      x = simd::mul(simd::splat(softcap), simd::tanh(simd::div(x, simd::splat(softcap))));
+    }
+    if (bias != nullptr) x = simd::add(x, simd::load(bias + c));
+    low = simd::min(low, simd::select(visible, x, simd::splat(kInfinity)));
+    x = simd::select(visible, x, minus_infinity);
+    high = simd::max(high, x);
+    simd::store(s + c, x);
+  }
+  const float max = simd::reduce_max(high);
+  const float min = -simd::reduce_max(simd::neg(low));
+  *flags |= kRowSeen;
+  if (max == kInfinity || min == -kInfinity || simd::reduce_max(raw_size) == kInfinity) *flags |= kRowOverflow;
+  return max;
+}
+
+// Scores to weights for rows [r0, r0 + n), n <= 16: updates m, l, alpha.
+inline void softmax_rows(const CallArgs& call, const BlockArgs& block, int r0, int n, const Scratch& scratch) noexcept {
+  const F32x16 m_old = simd::load(scratch.m + r0);
+  for (int r = r0; r < r0 + n; ++r) {
+    if (scratch.words[r] == 0) continue;
+    const float* bias = block.kv->bias != nullptr ? scratch.bias + r * kKeyTile : nullptr;
+    const float high = finish_scores(call, bias, scratch.words[r], scratch.s + r * kKeyTile, &scratch.flags[r]);
+    const float m = scratch.m[r];
+    scratch.m[r] = m > high ? m : high;
+  }
+  const F32x16 base = guarded_base(simd::load(scratch.m + r0));
+  float bases[16];
+  simd::store(bases, base);
+  simd::store(scratch.alpha + r0, simd::exp(simd::sub(m_old, base)));
+  for (int r = r0; r < r0 + n; ++r) {
+    float* s = scratch.s + r * kKeyTile;
+    if (scratch.words[r] == 0) {
+      scratch.alpha[r] = 1.0f;
+      for (int c = 0; c < kKeyTile; c += 16) simd::store(s + c, simd::splat(0.0f));
+      continue;
+    }
+    const F32x16 row_base = simd::splat(bases[r - r0]);
+    F32x16 sum = simd::exp(simd::sub(simd::load(s), row_base));
+    simd::store(s, sum);
+    for (int c = 16; c < kKeyTile; c += 16) {
+      const F32x16 p = simd::exp(simd::sub(simd::load(s + c), row_base));
+      simd::store(s + c, p);
+      sum = simd::add(sum, p);
+    }
+    float* l = scratch.l + r * 16;
+    simd::store(l, simd::add(simd::mul(simd::load(l), simd::splat(scratch.alpha[r])), sum));
+  }
+}
+
+inline std::uint64_t words_union(const std::uint64_t* words, int n) noexcept {
+  std::uint64_t any = 0;
+  for (int r = 0; r < n; ++r) any |= words[r];
+  return any;
+}
+
+template <class Source>
+void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand& v, std::uint64_t tile_word,
+                const Scratch& scratch) noexcept {
+  const std::int64_t n_dim = call.args->kv.v_dim;
+  int finite = -1;  // not looked at yet
+  for (int r0 = 0; r0 < block.n_rows; r0 += kBlockRows) {
+    const int n = block.n_rows - r0 < kBlockRows ? block.n_rows - r0 : kBlockRows;
+    const std::uint64_t any = words_union(scratch.words + r0, n);
+    if (any == 0) continue;
+    const int begin = lowest_bit(any);
+    const int end = bits_end(any);
+    const std::uint64_t range = bit_range(begin, end);
+    bool masked = false;
+    for (int r = r0; r < r0 + n; ++r) masked = masked || scratch.words[r] != range;
+    if (masked && finite < 0) finite = finite_values<Source>(v, lowest_bit(tile_word), bits_end(tile_word), n_dim);
+    if (masked && finite == 0) {
+      for (int r = r0; r < r0 + n; ++r) {
+        values_guarded<Source>(scratch.s + r * kKeyTile, scratch.alpha[r], v, scratch.words[r], n_dim,
+                               scratch.o + r * call.o_stride);
+      }
+    } else {
+      values_block<Source>(n, scratch.s + r0 * kKeyTile, scratch.alpha + r0, v, begin, end, n_dim,
+                           scratch.o + r0 * call.o_stride, call.o_stride);
+    }
+  }
+}
+
+template <class Source>
+void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch) noexcept {
+  const std::int64_t n_dim = call.args->kv.k_dim;
+  for (int r0 = 0; r0 < block.n_rows; r0 += kBlockRows) {
+    const int n = block.n_rows - r0 < kBlockRows ? block.n_rows - r0 : kBlockRows;
+    if (words_union(scratch.words + r0, n) == 0) continue;
+    const float* q = scratch.q + r0 * n_dim;
+    float* s = scratch.s + r0 * kKeyTile;
+    if (k.n_lanes == kKeyTile) {
+      scores_block<Source, false>(n, q, n_dim, k, s);
+    } else {
+      scores_block<Source, true>(n, q, n_dim, k, s);
+    }
+  }
+}
+
+// The tile that starts at key `begin`; `word`: the keys that some row sees, not 0.
+inline void process_tile(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
+                         const Scratch& scratch) noexcept {
+  const TileOperand k = prepare_keys(call, block, begin, word, scratch);
+  with_source(k.dtype, [&](auto source) { find_scores<decltype(source)>(call, block, k, scratch); });
+  for (int r0 = 0; r0 < block.n_rows; r0 += 16) {
+    softmax_rows(call, block, r0, block.n_rows - r0 < 16 ? block.n_rows - r0 : 16, scratch);
+  }
+  const TileOperand v = prepare_values(call, block, begin, word, scratch);
+  with_source(v.dtype, [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch); });
+}
+
+inline void start_split(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {
+  for (int r = 0; r < block.n_rows; r += 16) simd::store(scratch.m + r, simd::splat(-kInfinity));
+  for (int r = 0; r < block.n_rows; ++r) {
+    simd::store(scratch.l + r * 16, simd::splat(0.0f));
+    scratch.flags[r] = 0;
+  }
+  std::memset(scratch.o, 0, static_cast<std::size_t>(block.n_rows * call.o_stride) * sizeof(float));
+}
+
+// One row's finished split joins the splits before it.
+inline void merge_row(const CallArgs& call, const float* o, float m, float l, std::uint32_t flags, int r,
+                      const Scratch& scratch) noexcept {
+  if ((flags & kRowSeen) == 0) return;
+  float* total = scratch.total + r * call.o_stride;
+  if ((scratch.total_flags[r] & kRowSeen) == 0) {
+    std::memcpy(total, o, static_cast<std::size_t>(call.o_stride) * sizeof(float));
+    scratch.total_m[r] = m;
+    scratch.total_l[r] = l;
+    scratch.total_flags[r] = flags;
+    return;
+  }
+  const float m_total = scratch.total_m[r];
+  const float m_new = m_total > m ? m_total : m;
+  float factors[16];
+  const F32x16 exponents = simd::select(simd::mask_from_bits(1), simd::splat(m_total), simd::splat(m));
+  simd::store(factors, simd::exp(simd::sub(exponents, guarded_base(simd::splat(m_new)))));
+  const F32x16 a = simd::splat(factors[0]);
+  const F32x16 b = simd::splat(factors[1]);
+  for (std::int64_t d = 0; d < call.o_stride; d += 16) {
+    simd::store(total + d, simd::fma(simd::load(o + d), b, simd::mul(simd::load(total + d), a)));
+  }
+  simd::store(factors, simd::fma(simd::splat(l), b, simd::mul(simd::splat(scratch.total_l[r]), a)));
+  scratch.total_l[r] = factors[0];
+  scratch.total_m[r] = m_new;
+  scratch.total_flags[r] |= flags;
+}
+
+inline void close_split(const CallArgs& call, const BlockArgs& block, std::int64_t split,
+                        const Scratch& scratch) noexcept {
+  for (int r = 0; r < block.n_rows; ++r) {
+    const float l = simd::reduce_add(simd::load(scratch.l + r * 16));
+    const float* o = scratch.o + r * call.o_stride;
+    if (block.partials == nullptr) {
+      merge_row(call, o, scratch.m[r], l, scratch.flags[r], r, scratch);
+      continue;
+    }
+    float* stored = block.partials + ((split - block.split_begin) * block.n_rows + r) * call.partial_stride;
+    if ((scratch.flags[r] & kRowSeen) != 0) {
+      std::memcpy(stored, o, static_cast<std::size_t>(call.o_stride) * sizeof(float));
+    }
+    const PartialTail tail{scratch.m[r], l, scratch.flags[r]};
+    std::memcpy(stored + call.o_stride, &tail, sizeof tail);
+  }
+}
+
+// Divides, writes one row's results and says what became of it.
+inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r, const Scratch& scratch) noexcept {
+  const AttendArgs& args = *call.args;
+  const Row row = row_of(call, block, r);
+  const std::int64_t packed_row = block.sequence->q_begin + row.query;
+  const std::uint32_t flags = scratch.total_flags[r];
+  const bool empty = (flags & kRowSeen) == 0;
+  const float* o = scratch.total + r * call.o_stride;
+  float* out = args.out.data + packed_row * args.out.row_stride + row.head * args.out.head_stride;
+  const float l = scratch.total_l[r];
+  std::uint32_t nan_bits = 0;
+  std::uint32_t inf_bits = 0;
+  for (std::int64_t d = 0; d < args.kv.v_dim; d += 16) {
+    const int n = args.kv.v_dim - d < 16 ? static_cast<int>(args.kv.v_dim - d) : 16;
+    F32x16 x = simd::splat(0.0f);
+    if (!empty) x = simd::canonical_nan(simd::add(simd::div(simd::load(o + d), simd::splat(l)), simd::splat(0.0f)));
+    const std::uint32_t lanes = (1u << n) - 1u;
+    nan_bits |= simd::mask_bits(simd::is_nan(x)) & lanes;
+    inf_bits |= simd::mask_bits(simd::equal(simd::abs(x), simd::splat(kInfinity))) & lanes;
+    if (args.out.dim_stride == 1) {
+      simd::store_n(out + d, x, n);
+    } else {
+      float values[16];
+      simd::store(values, x);
+      for (int i = 0; i < n; ++i) out[(d + i) * args.out.dim_stride] = values[i];
+    }
+  }
+  const bool nan = nan_bits != 0 || (!empty && l != l);
+  const RowStatus status = empty                         ? RowStatus::kEmpty
+                           : (flags & kRowOverflow) != 0 ? RowStatus::kOverflow
+                           : nan                         ? RowStatus::kNonFinite
+                           : inf_bits != 0               ? RowStatus::kOverflow
+                                                         : RowStatus::kOk;
+  if (args.lse != nullptr) {
+    float lse = -kInfinity;
+    if (!empty) {
+      lse = static_cast<float>(static_cast<double>(scratch.total_m[r]) + base::log_f64(static_cast<double>(l)));
+      if (lse != lse) lse = __builtin_bit_cast(float, 0x7FC00000u);
+    }
+    args.lse[packed_row * args.lse_row_stride + row.head * args.lse_head_stride] = lse;
+  }
+  if (args.row_status != nullptr) {
+    args.row_status[packed_row * args.status_row_stride + row.head * args.status_head_stride] = status;
+  }
+  return status;
+}
+
+inline void finish_rows(const CallArgs& call, const BlockArgs& block, const Scratch& scratch,
+                        BlockCounts* counts) noexcept {
+  for (int r = 0; r < block.n_rows; ++r) {
+    const RowStatus status = finish_row(call, block, r, scratch);
+    counts->empty += status == RowStatus::kEmpty;
+    counts->non_finite += status == RowStatus::kNonFinite;
+    counts->overflow += status == RowStatus::kOverflow;
+  }
+}
+
+inline void attend_block(const CallArgs& call, const BlockArgs& block, const Scratch& scratch, BlockCounts* counts) {
+  with_source(call.args->q.dtype, [&](auto source) { load_query_rows<decltype(source)>(call, block, scratch.q); });
+  const BlockSpans all = find_spans(call, block, scratch.spans);
+  for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
+  for (std::int64_t split = block.split_begin; split < block.split_end; ++split) {
+    const std::int64_t split_key = block.sequence->anchor + split * kSplitKeys;
+    const std::int64_t end = min_i64(split_key + kSplitKeys, block.sequence->kv_end);
+    bool started = false;
+    for (std::int64_t begin = split_key; begin < end; begin += kKeyTile) {
+      if (!all.touches(begin, begin + kKeyTile)) continue;
+      const std::uint64_t word = find_words(call, block, all, begin, scratch);
+      if (word == 0) continue;
+      if (!started) start_split(call, block, scratch);
+      started = true;
+      process_tile(call, block, begin, word, scratch);
+    }
+    if (!started && block.partials != nullptr) start_split(call, block, scratch);
+    if (started || block.partials != nullptr) close_split(call, block, split, scratch);
+  }
+  if (block.partials == nullptr) finish_rows(call, block, scratch, counts);
+}
+
+inline void attend_merge(const CallArgs& call, const BlockArgs& block, std::int64_t n_splits, const Scratch& scratch,
+                         BlockCounts* counts) {
+  for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
+  for (std::int64_t split = 0; split < n_splits; ++split) {
+    for (int r = 0; r < block.n_rows; ++r) {
+      const float* stored = block.partials + (split * block.n_rows + r) * call.partial_stride;
+      PartialTail tail;
+      std::memcpy(&tail, stored + call.o_stride, sizeof tail);
+      merge_row(call, stored, tail.m, tail.l, tail.flags, r, scratch);
+    }
+  }
+  finish_rows(call, block, scratch, counts);
+}
+
+}  // namespace
+}  // namespace rowmax::attention

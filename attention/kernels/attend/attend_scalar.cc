@@ -1,0 +1,9 @@
+#define ROWMAX_SIMD_SCALAR 1  // where the compiler always has vectors, too: the arrays are the reference
+
+#include "attention/kernels/attend/attend_kernel.h"
+
+namespace rowmax::attention {
+
+const AttendKernel kAttendScalar{attend_block, attend_merge};
+
+}  // namespace rowmax::attention

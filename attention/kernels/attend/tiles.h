@@ -1,0 +1,227 @@
+// Key tiles as the kernel wants them: where a tile's keys and values can be read as they lie, and how they are gathered
+// into f32 scratch where they cannot. Part of the attend kernel's algorithm, see attend.h.
+#pragma once
+
+#include <cstring>
+
+#include "attention/kernels/attend/attend.h"
+#include "base/half.h"
+#include "base/simd/simd.h"
+
+namespace rowmax::attention {
+namespace {
+
+using simd::F32x16;
+
+// Element types: sixteen of them, the first n, or one, as f32.
+struct SourceF32 {
+  using Type = float;
+  static ROWMAX_INLINE F32x16 load(const float* p) noexcept { return simd::load(p); }
+  static ROWMAX_INLINE F32x16 load_n(const float* p, int n) noexcept { return simd::load_n(p, n); }
+  static ROWMAX_INLINE float one(const float* p) noexcept { return *p; }
+};
+struct SourceF16 {
+  using Type = std::uint16_t;
+  static ROWMAX_INLINE F32x16 load(const std::uint16_t* p) noexcept { return simd::load_f16(p); }
+  static ROWMAX_INLINE F32x16 load_n(const std::uint16_t* p, int n) noexcept { return simd::load_f16_n(p, n); }
+  static ROWMAX_INLINE float one(const std::uint16_t* p) noexcept { return base::f16_to_f32(*p); }
+};
+struct SourceBf16 {
+  using Type = std::uint16_t;
+  static ROWMAX_INLINE F32x16 load(const std::uint16_t* p) noexcept { return simd::load_bf16(p); }
+  static ROWMAX_INLINE F32x16 load_n(const std::uint16_t* p, int n) noexcept { return simd::load_bf16_n(p, n); }
+  static ROWMAX_INLINE float one(const std::uint16_t* p) noexcept { return base::bf16_to_f32(*p); }
+};
+
+// Calls fn(Source{}) for the element type.
+template <class Fn>
+ROWMAX_INLINE void with_source(DType dtype, Fn&& fn) noexcept {
+  if (dtype == DType::kF32) {
+    fn(SourceF32{});
+  } else if (dtype == DType::kF16) {
+    fn(SourceF16{});
+  } else {
+    fn(SourceBf16{});
+  }
+}
+
+ROWMAX_INLINE const void* element(const void* base, DType dtype, std::int64_t index) noexcept {
+  return dtype == DType::kF32 ? static_cast<const void*>(static_cast<const float*>(base) + index)
+                              : static_cast<const void*>(static_cast<const std::uint16_t*>(base) + index);
+}
+
+// Keys or values of one kv head of one sequence.
+struct Stream {
+  const void* base;  // of the head
+  const KvStrides* strides;
+  const std::int32_t* pages;
+  std::int64_t page_size;
+  DType dtype;
+
+  // Elements from `base` to key j.
+  ROWMAX_INLINE std::int64_t offset(std::int64_t j) const noexcept {
+    if (page_size == 0) return j * strides->key_stride;
+    const std::int64_t index = j / page_size;
+    const std::int64_t page = pages != nullptr ? pages[index] : index;
+    return page * strides->page_stride + (j - index * page_size) * strides->key_stride;
+  }
+  ROWMAX_INLINE const void* key(std::int64_t j) const noexcept { return element(base, dtype, offset(j)); }
+  // Whether keys [begin, end) lie in one page.
+  ROWMAX_INLINE bool one_page(std::int64_t begin, std::int64_t end) const noexcept {
+    return page_size == 0 || begin / page_size == (end - 1) / page_size;
+  }
+};
+
+inline Stream key_stream(const CallArgs& call, const BlockArgs& block) noexcept {
+  const KvView& kv = call.args->kv;
+  return {element(block.kv->k, kv.dtype, block.kv_head * kv.k.head_stride), &kv.k, block.kv->pages, kv.page_size,
+          kv.dtype};
+}
+inline Stream value_stream(const CallArgs& call, const BlockArgs& block) noexcept {
+  const KvView& kv = call.args->kv;
+  return {element(block.kv->v, kv.dtype, block.kv_head * kv.v.head_stride), &kv.v, block.kv->pages, kv.page_size,
+          kv.dtype};
+}
+
+// One operand of a tile, ready for the register blocks: keys as [d][key], values as [key][d].
+struct TileOperand {
+  const void* data;
+  std::int64_t stride;  // elements between two d of keys, between two keys of values
+  DType dtype;
+  int n_lanes;  // lanes that may be read: keys of a direct key tile, else kKeyTile
+};
+
+inline int lowest_bit(std::uint64_t word) noexcept { return __builtin_ctzll(word); }
+inline int bits_end(std::uint64_t word) noexcept { return 64 - __builtin_clzll(word); }
+
+// Keys of `word` of the tile that starts at key `begin`, as f32 [d][key]; other lanes are 0.
+template <class Source>
+void gather_keys(const Stream& stream, std::int64_t begin, std::uint64_t word, std::int64_t n_dim,
+                 float* out) noexcept {
+  using Type = typename Source::Type;
+  if (word != ~std::uint64_t{0}) {
+    std::memset(out, 0, static_cast<std::size_t>(n_dim) * kKeyTile * sizeof(float));
+  }
+  const std::int64_t dim_stride = stream.strides->dim_stride;
+  std::int64_t d_done = 0;
+  if (dim_stride == 1) {
+    // Sixteen keys by sixteen dimensions at a time.
+    for (int k0 = 0; k0 < kKeyTile; k0 += 16) {
+      const std::uint32_t bits = static_cast<std::uint32_t>(word >> k0) & 0xFFFFu;
+      if (bits == 0) continue;
+      const Type* rows[16];
+      for (int k = 0; k < 16; ++k) {
+        rows[k] = (bits >> k) & 1u ? static_cast<const Type*>(stream.key(begin + k0 + k)) : nullptr;
+      }
+      for (std::int64_t d0 = 0; d0 + 16 <= n_dim; d0 += 16) {
+        F32x16 x[16];
+        for (int k = 0; k < 16; ++k) x[k] = rows[k] != nullptr ? Source::load(rows[k] + d0) : simd::splat(0.0f);
+        simd::transpose(x);
+        for (int d = 0; d < 16; ++d) simd::store(out + (d0 + d) * kKeyTile + k0, x[d]);
+      }
+    }
+    d_done = n_dim / 16 * 16;
+  }
+  for (std::uint64_t rest = word; rest != 0; rest &= rest - 1) {
+    const int k = lowest_bit(rest);
+    const Type* row = static_cast<const Type*>(stream.key(begin + k));
+    for (std::int64_t d = d_done; d < n_dim; ++d) out[d * kKeyTile + k] = Source::one(row + d * dim_stride);
+  }
+}
+
+// The same for keys that already lie as [d][key] in one page.
+template <class Source>
+void convert_keys(const TileOperand& from, std::int64_t n_dim, float* out) noexcept {
+  const auto* data = static_cast<const typename Source::Type*>(from.data);
+  for (std::int64_t d = 0; d < n_dim; ++d) {
+    for (int c = 0; c < kKeyTile; c += 16) {
+      const int n = from.n_lanes - c;
+      const auto* p = data + d * from.stride + c;
+      simd::store(out + d * kKeyTile + c, n >= 16 ? Source::load(p) : Source::load_n(p, n < 0 ? 0 : n));
+    }
+  }
+}
+
+// Values of the keys of `word` as f32 [key][o_stride]; keys left out and padding are 0.
+template <class Source>
+void gather_values(const Stream& stream, std::int64_t begin, std::uint64_t word, std::int64_t n_dim,
+                   std::int64_t o_stride, float* out) noexcept {
+  using Type = typename Source::Type;
+  const std::int64_t dim_stride = stream.strides->dim_stride;
+  for (int k = lowest_bit(word); k < bits_end(word); ++k) {
+    float* to = out + k * o_stride;
+    if (((word >> k) & 1u) == 0) {
+      std::memset(to, 0, static_cast<std::size_t>(o_stride) * sizeof(float));
+      continue;
+    }
+    const Type* row = static_cast<const Type*>(stream.key(begin + k));
+    if (dim_stride == 1) {
+      std::int64_t d = 0;
+      for (; d + 16 <= n_dim; d += 16) simd::store(to + d, Source::load(row + d));
+      if (d < n_dim) simd::store(to + d, Source::load_n(row + d, static_cast<int>(n_dim - d)));
+    } else {
+      std::memset(to, 0, static_cast<std::size_t>(o_stride) * sizeof(float));
+      for (std::int64_t d = 0; d < n_dim; ++d) to[d] = Source::one(row + d * dim_stride);
+    }
+  }
+}
+
+// Blocks of more rows than this reuse a tile often enough to have it converted to f32 and laid out densely first.
+inline constexpr int kConvertRows = 12;
+
+// `word`: the keys that some row of the block sees; not 0.
+inline TileOperand prepare_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
+                                const Scratch& scratch) noexcept {
+  const Stream stream = key_stream(call, block);
+  const PlanSequence& sequence = *block.sequence;
+  const std::int64_t n_dim = call.args->kv.k_dim;
+  const std::int64_t end = min_i64(begin + kKeyTile, sequence.kv_end);
+  const bool direct = stream.strides->key_stride == 1 && begin >= sequence.kv_begin && stream.one_page(begin, end);
+  const TileOperand packed{scratch.k, kKeyTile, DType::kF32, kKeyTile};
+  if (direct) {
+    const TileOperand operand{stream.key(begin), stream.strides->dim_stride, stream.dtype,
+                              static_cast<int>(end - begin)};
+    if (block.n_rows <= kConvertRows || (stream.dtype == DType::kF32 && operand.n_lanes == kKeyTile)) return operand;
+    with_source(stream.dtype, [&](auto source) { convert_keys<decltype(source)>(operand, n_dim, scratch.k); });
+    return packed;
+  }
+  with_source(stream.dtype, [&](auto source) { gather_keys<decltype(source)>(stream, begin, word, n_dim, scratch.k); });
+  return packed;
+}
+
+inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
+                                  const Scratch& scratch) noexcept {
+  const Stream stream = value_stream(call, block);
+  const std::int64_t n_dim = call.args->kv.v_dim;
+  const std::int64_t first = begin + lowest_bit(word);
+  const bool direct = stream.strides->dim_stride == 1 && stream.one_page(first, begin + bits_end(word));
+  // Direct f32 rows far apart would fall into few cache sets; blocks with many rows copy them together.
+  const bool dense = stream.dtype == DType::kF32 && stream.strides->key_stride == n_dim;
+  if (direct && (block.n_rows <= kConvertRows || dense)) {
+    // Key `begin` itself may lie in a page of its own, or nowhere: count back from the first visible one.
+    const std::int64_t back = stream.offset(first) - (first - begin) * stream.strides->key_stride;
+    return {element(stream.base, stream.dtype, back), stream.strides->key_stride, stream.dtype, kKeyTile};
+  }
+  with_source(stream.dtype, [&](auto source) {
+    gather_values<decltype(source)>(stream, begin, word, n_dim, call.o_stride, scratch.v);
+  });
+  return {scratch.v, call.o_stride, DType::kF32, kKeyTile};
+}
+
+// Whether all values of keys [begin, end) of a tile are finite.
+template <class Source>
+bool finite_values(const TileOperand& v, int begin, int end, std::int64_t n_dim) noexcept {
+  const auto* data = static_cast<const typename Source::Type*>(v.data);
+  F32x16 sum = simd::splat(0.0f);  // x * 0 is NaN for a non-finite x
+  const F32x16 zero = simd::splat(0.0f);
+  for (int k = begin; k < end; ++k) {
+    const auto* row = data + k * v.stride;
+    std::int64_t d = 0;
+    for (; d + 16 <= n_dim; d += 16) sum = simd::fma(Source::load(row + d), zero, sum);
+    if (d < n_dim) sum = simd::fma(Source::load_n(row + d, static_cast<int>(n_dim - d)), zero, sum);
+  }
+  return simd::mask_bits(simd::is_nan(sum)) == 0;
+}
+
+}  // namespace
+}  // namespace rowmax::attention

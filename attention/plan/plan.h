@@ -1,0 +1,144 @@
+// What a compiled mask is inside: one PlanSequence for every run of queries that shares its bounds, and the rule that
+// turns a query's position into at most two intervals of keys and, with bitmaps, into a word of 64 bits a key tile.
+//
+// ISA-specific files include this: plain data and helpers in an unnamed namespace only.
+#pragma once
+
+#include <cstdint>
+
+#include "rowmax/kv.h"
+#include "rowmax/mask.h"
+
+namespace rowmax::attention {
+
+inline constexpr int kMaxBitmaps = MaskSpec::kMaxTerms + 1;  // one more for segments that are not in order
+inline constexpr std::int64_t kMaxPosition = std::int64_t{1} << 60;
+inline constexpr std::int64_t kSplitTiles = 8;  // tiles of one split; part of the definition of the result's bits
+inline constexpr std::int64_t kSplitKeys = kSplitTiles * kKeyTile;
+
+// Queries [q_first, q_first + n_q) of a sequence of the caller, with everything that decides what they see.
+struct PlanSequence {
+  std::int64_t source = 0;   // index of the caller's sequence
+  std::int64_t q_begin = 0;  // row of the first query
+  std::int64_t q_first = 0;  // its number within the source sequence
+  std::int64_t n_q = 0;
+  std::int64_t q_pos = 0;                   // position of the first query
+  const std::int64_t* positions = nullptr;  // of each query instead; owned by the plan
+  std::int64_t n_kv = 0;                    // keys of the source sequence
+  std::int64_t kv_begin = 0;                // valid keys
+  std::int64_t kv_end = 0;
+  std::int64_t anchor = 0;  // <= kv_begin
+  std::int64_t left = kUnbounded;
+  std::int64_t right = kUnbounded;
+  std::int64_t chunk = 0;  // 0: none
+  std::int64_t chunk_origin = 0;
+  std::int64_t prefix_end = 0;  // keys before are visible to all
+  std::int64_t keep_end = 0;    // keys before stay visible past the window
+  BitmapView bitmaps[kMaxBitmaps];
+  int n_bitmaps = 0;
+};
+
+// Keys [begin0, end0) and [begin1, end1), ascending and apart; an empty second interval has begin1 = end1 = end0, an
+// empty row has all four equal.
+struct RowSpans {
+  std::int64_t begin0;
+  std::int64_t end0;
+  std::int64_t begin1;
+  std::int64_t end1;
+};
+
+namespace {
+
+inline std::int64_t min_i64(std::int64_t a, std::int64_t b) noexcept { return a < b ? a : b; }
+inline std::int64_t max_i64(std::int64_t a, std::int64_t b) noexcept { return a > b ? a : b; }
+
+inline std::int64_t query_position(const PlanSequence& s, std::int64_t i) noexcept {
+  return s.positions != nullptr ? s.positions[i] : s.q_pos + i;
+}
+
+// Query i (within the PlanSequence), bitmaps not counted. All bounds lie within +-2^61, so nothing overflows.
+inline RowSpans row_spans(const PlanSequence& s, std::int64_t i) noexcept {
+  const std::int64_t p = query_position(s, i);
+  std::int64_t first = s.kv_begin;
+  std::int64_t last = s.kv_end;
+  if (s.chunk > 0) {
+    const std::int64_t offset = p - s.chunk_origin;
+    const std::int64_t index = offset >= 0 ? offset / s.chunk : -((s.chunk - 1 - offset) / s.chunk);
+    const std::int64_t start = s.chunk_origin + index * s.chunk;
+    first = max_i64(first, start);
+    last = min_i64(last, start + s.chunk);
+  }
+  const std::int64_t right_end = s.right == kUnbounded ? last : min_i64(last, p + s.right + 1);
+  const std::int64_t window_begin = s.left == kUnbounded ? first : max_i64(first, p - s.left);
+  // Prefix and the keys kept in front of the window both start where the row starts.
+  const std::int64_t front_end = min_i64(last, max_i64(s.prefix_end, min_i64(s.keep_end, right_end)));
+  if (front_end <= first) {
+    if (right_end <= window_begin) return {first, first, first, first};
+    return {window_begin, right_end, right_end, right_end};
+  }
+  if (right_end <= window_begin) return {first, front_end, front_end, front_end};
+  if (window_begin <= front_end) {
+    const std::int64_t end = max_i64(front_end, right_end);
+    return {first, end, end, end};
+  }
+  return {first, front_end, window_begin, right_end};
+}
+
+// Bits [begin, end) of a word, after clamping both to 0..64.
+inline std::uint64_t bit_range(std::int64_t begin, std::int64_t end) noexcept {
+  const std::int64_t a = begin < 0 ? 0 : begin;
+  const std::int64_t b = end > 64 ? 64 : end;
+  if (a >= b) return 0;
+  const std::uint64_t below_end = b == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << b) - 1;
+  return below_end & ~((std::uint64_t{1} << a) - 1);
+}
+
+inline std::uint64_t spans_word(const RowSpans& spans, std::int64_t tile_begin) noexcept {
+  return bit_range(spans.begin0 - tile_begin, spans.end0 - tile_begin) |
+         bit_range(spans.begin1 - tile_begin, spans.end1 - tile_begin);
+}
+
+// The 64 bits of a bitmap row from key `begin` on; keys past n_kv read as 0.
+inline std::uint64_t bitmap_word(const std::uint64_t* row, std::int64_t n_kv, std::int64_t begin) noexcept {
+  const std::int64_t n_words = (n_kv + 63) / 64;
+  const std::int64_t word = begin / 64;
+  const int shift = static_cast<int>(begin % 64);
+  if (word >= n_words) return 0;
+  std::uint64_t bits = row[word] >> shift;
+  if (shift != 0 && word + 1 < n_words) bits |= row[word + 1] << (64 - shift);
+  return bits & bit_range(0, n_kv - begin);
+}
+
+// All bitmaps of query i (within the PlanSequence), head h, for the tile from tile_begin on.
+inline std::uint64_t bitmaps_word(const PlanSequence& s, std::int64_t i, std::int64_t h,
+                                  std::int64_t tile_begin) noexcept {
+  std::uint64_t word = ~std::uint64_t{0};
+  for (int b = 0; b < s.n_bitmaps; ++b) {
+    const BitmapView& map = s.bitmaps[b];
+    const std::uint64_t* row = map.words + (s.q_first + i) * map.row_stride + h * map.head_stride;
+    word &= bitmap_word(row, s.n_kv, tile_begin);
+  }
+  return word;
+}
+
+}  // namespace
+}  // namespace rowmax::attention
+
+namespace rowmax {
+
+struct MaskPlan::Impl {
+  attention::PlanSequence* sequences = nullptr;
+  std::int64_t n_sequences = 0;
+  std::int64_t n_sources = 0;  // sequences of the caller
+  std::int32_t n_head = 0;
+  std::int32_t n_kv_head = 0;
+  bool ready = false;
+  // Memory behind `sequences`, positions and bitmap words; kept from one compile to the next.
+  std::int64_t sequence_capacity = 0;
+  std::int64_t* positions = nullptr;
+  std::int64_t position_capacity = 0;
+  std::uint64_t* words = nullptr;
+  std::int64_t word_capacity = 0;
+};
+
+}  // namespace rowmax

@@ -27,12 +27,11 @@
 #include "base/buffer.h"
 #include "engine/quant/format.h"
 #include "rowmax/cpu.h"
+#include "rowmax/engine/activations.h"
 #include "rowmax/executor.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
-
-enum class Activations { kInt8, kF32 };
 
 inline constexpr std::int64_t kPanelRows = 16;
 

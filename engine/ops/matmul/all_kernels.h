@@ -1,0 +1,28 @@
+// The kernel table of one instruction set: included by matmul_<isa>.cc after dot_<isa>.h, which is all that differs.
+#pragma once
+
+#include "engine/ops/matmul/f32_kernel.h"
+#include "engine/ops/matmul/int8_kernel.h"
+#include "engine/ops/matmul/round_kernel.h"
+
+namespace rowmax::engine::panel {
+namespace {
+
+template <class Panel>
+constexpr PanelKernels panel_kernels() noexcept {
+  if constexpr (Panel::kInteger) {
+    return {&int8_job<Panel>, &f32_job<Panel>};
+  } else {
+    return {nullptr, &f32_job<Panel>};
+  }
+}
+
+template <class... kPanels>
+constexpr Kernels all_kernels(PanelList<kPanels...>) noexcept {
+  return {{panel_kernels<kPanels>()...}, &round_groups};
+}
+
+constexpr Kernels kAllKernels = all_kernels(Panels{});
+
+}  // namespace
+}  // namespace rowmax::engine::panel

@@ -1,0 +1,65 @@
+// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: AVX-512 VNNI. See int8_kernel.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "base/simd/simd.h"
+
+namespace rowmax::engine::panel {
+namespace {
+
+inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
+inline constexpr int kGemmGroups = 3;         // groups of 4 tokens in one register block
+
+struct Codes {
+  __m512i v;
+};
+ROWMAX_INLINE Codes load_codes(const void* p) noexcept { return {_mm512_loadu_si512(p)}; }
+ROWMAX_INLINE void store_codes(void* p, Codes c) noexcept { _mm512_storeu_si512(p, c.v); }
+// Every byte moved by kShift bits (left when positive) and masked; the mask must drop what crosses from other bytes.
+template <int kShift, int kMask>
+ROWMAX_INLINE Codes shifted(Codes c) noexcept {
+  __m512i v = c.v;
+  if constexpr (kShift > 0) v = _mm512_slli_epi16(v, kShift);
+  if constexpr (kShift < 0) v = _mm512_srli_epi16(v, -kShift);
+  return {_mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(kMask)))};
+}
+ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept { return {_mm512_or_si512(a.v, b.v)}; }
+ROWMAX_INLINE Codes flip_sign(Codes c) noexcept { return {_mm512_xor_si512(c.v, _mm512_set1_epi8(-128))}; }
+
+// Sums of up to 8 quads. index counts the add() calls, from 0.
+template <int kBits>
+struct Dot {
+  __m512i sum;
+
+  using Weights = Codes;
+  static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
+  ROWMAX_INLINE void start(std::int32_t correction) noexcept { sum = _mm512_set1_epi32(correction); }
+  ROWMAX_INLINE void add(Weights w, const std::int8_t* a, int /*index*/) noexcept {
+    std::int32_t quad;
+    std::memcpy(&quad, a, 4);
+    sum = _mm512_dpbusd_epi32(sum, w.v, _mm512_set1_epi32(quad));
+  }
+  ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept { return {sum}; }
+};
+
+ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+ROWMAX_INLINE simd::I32x16 load_i8(const std::uint8_t* p) noexcept {
+  return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+// Lanes in -128 .. 127.
+ROWMAX_INLINE void store_i8(std::int8_t* p, simd::I32x16 x) noexcept {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept { return _mm512_reduce_add_epi32(x.v); }
+ROWMAX_INLINE void prefetch(const std::byte* p) noexcept {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
+
+}  // namespace
+}  // namespace rowmax::engine::panel

@@ -1,0 +1,81 @@
+// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: plain C++. See int8_kernel.h.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "base/simd/simd.h"
+
+namespace rowmax::engine::panel {
+namespace {
+
+inline constexpr bool kUnsignedBytes = false;
+inline constexpr int kGemmGroups = 1;
+
+struct Codes {
+  std::uint8_t v[64];
+};
+ROWMAX_INLINE Codes load_codes(const void* p) noexcept {
+  Codes c;
+  std::memcpy(c.v, p, 64);
+  return c;
+}
+ROWMAX_INLINE void store_codes(void* p, Codes c) noexcept { std::memcpy(p, c.v, 64); }
+template <int kShift, int kMask>
+ROWMAX_INLINE Codes shifted(Codes c) noexcept {
+  for (std::uint8_t& byte : c.v) {
+    const int moved = kShift > 0 ? byte << (kShift > 0 ? kShift : 0) : byte >> (kShift < 0 ? -kShift : 0);
+    byte = static_cast<std::uint8_t>(moved & kMask);
+  }
+  return c;
+}
+ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept {
+  for (int i = 0; i < 64; ++i) a.v[i] |= b.v[i];
+  return a;
+}
+ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
+  for (std::uint8_t& byte : c.v) byte ^= 0x80;
+  return c;
+}
+
+template <int kBits>
+struct Dot {
+  simd::I32x16 sum;
+
+  using Weights = Codes;
+  static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
+  ROWMAX_INLINE void start(std::int32_t correction) noexcept { sum = simd::splat_i32(correction); }
+  ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int /*index*/) noexcept {
+    for (int r = 0; r < 16; ++r) {
+      for (int i = 0; i < 4; ++i) {
+        const std::uint8_t byte = w.v[4 * r + i];
+        sum.v[r] += (kBits == 8 ? static_cast<std::int8_t>(byte) : static_cast<int>(byte)) * a[i];
+      }
+    }
+  }
+  ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept { return sum; }
+};
+
+ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {
+  simd::I32x16 x;
+  for (int i = 0; i < 16; ++i) x.v[i] = p[i];
+  return x;
+}
+ROWMAX_INLINE simd::I32x16 load_i8(const std::uint8_t* p) noexcept {
+  simd::I32x16 x;
+  for (int i = 0; i < 16; ++i) x.v[i] = static_cast<std::int8_t>(p[i]);
+  return x;
+}
+// Lanes in -128 .. 127.
+ROWMAX_INLINE void store_i8(std::int8_t* p, simd::I32x16 x) noexcept {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<std::int8_t>(x.v[i]);
+}
+ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept {
+  std::int32_t sum = 0;
+  for (int i = 0; i < 16; ++i) sum += x.v[i];
+  return sum;
+}
+ROWMAX_INLINE void prefetch(const std::byte*) noexcept {}
+
+}  // namespace
+}  // namespace rowmax::engine::panel

@@ -1,0 +1,200 @@
+// The integer path: rounded activations against integer panels. Included after one dot_*.h by the file of one
+// instruction set; see matmul.h for the order of operations and panel.h for the layouts.
+//
+// dot_*.h provides Codes (a quad: 16 rows x 4 k bytes) with load_codes, store_codes, shifted, merge, flip_sign;
+// Dot<bits> with start(correction), add(weights, 4 activations, index), value(); kUnsignedBytes; kGemmGroups; and small
+// loads. Integer sums are exact everywhere, so only the float chain per output needs an order, and that is lane-wise.
+#pragma once
+
+#include "engine/ops/matmul/unpack.h"
+
+namespace rowmax::engine::panel {
+namespace {
+
+// Codes start from -offset * (sum of activations), so that the offset costs nothing.
+template <class Panel>
+struct Start {
+  static constexpr int kOffset = Panel::kBits == 8 && !kUnsignedBytes ? 0 : Panel::kOffset;
+  static ROWMAX_INLINE constexpr int index(int group) noexcept {
+    return kOffset == 0 ? 0 : correction_index(kOffset, Panel::kGroup, group * Panel::kGroup);
+  }
+  static_assert(kOffset == 0 || (index(0) >= 0 && index(Panel::kGroups - 1) >= 0), "add a row to kCorrectionTable");
+
+  static ROWMAX_INLINE std::int32_t value(const Int8Activations& act, int group, std::int64_t at) noexcept {
+    if constexpr (kOffset == 0) {
+      return 0;
+    } else {
+      return act.corrections[index(group)][at];
+    }
+  }
+};
+
+ROWMAX_INLINE void store_rows(float* y, simd::F32x16 value, int n_rows) noexcept {
+  if (n_rows == kRows) {
+    simd::store(y, value);
+  } else {
+    simd::store_n(y, value, n_rows);
+  }
+}
+ROWMAX_INLINE simd::F32x16 load_rows(const float* y, int n_rows) noexcept {
+  return n_rows == kRows ? simd::load(y) : simd::load_n(y, n_rows);
+}
+ROWMAX_INLINE int rows_of_panel(const Job& job, std::int64_t p) noexcept {
+  const std::int64_t left = job.rows - p * kRows;
+  return left < kRows ? static_cast<int>(left) : kRows;
+}
+
+// Up to 4 tokens: codes go from the packed bytes through registers, once.
+template <class Panel, int kTokens>
+void int8_few(const Job& job) noexcept {
+  using DotBits = Dot<Panel::kBits>;
+  constexpr int kGroups = Panel::kGroups;
+  const Int8Activations& act = *job.int8;
+  const std::int64_t first = job.token_begin * act.n_tiles;
+  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
+    const std::byte* record = job.panels + p * job.panel_bytes;
+    const std::byte* tile = record + Panel::scale_bytes(job.cols);
+    simd::F32x16 acc[kTokens];
+    for (int t = 0; t < kTokens; ++t) acc[t] = simd::splat(0.0f);
+    std::int64_t at = first;
+    for (std::int64_t b = 0; b < act.n_tiles; b += Panel::kScaleTiles, record += Panel::kRecordBytes) {
+      const Scales<Panel> scales(record);
+      for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += kTokens) {
+        for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(tile + kPrefetchBytes + line);
+        const std::int8_t* a = act.codes + at * kTile;
+        DotBits dots[kTokens][kGroups];
+        for (int t = 0; t < kTokens; ++t) {
+          for (int g = 0; g < kGroups; ++g) dots[t][g].start(Start<Panel>::value(act, g, at + t));
+        }
+        const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA {
+          Codes low, high;
+          unpack_pair<Panel, j>(tile, low, high);
+          const auto low_weights = DotBits::prepare(low), high_weights = DotBits::prepare(high);
+          for (int t = 0; t < kTokens; ++t) {
+            dots[t][0].add(low_weights, a + kTile * t + 4 * j, kGroups == 1 ? 2 * j : j);
+            dots[t][kGroups - 1].add(high_weights, a + kTile * t + 16 + 4 * j, kGroups == 1 ? 2 * j + 1 : j);
+          }
+        };
+        pair.template operator()<0>();
+        pair.template operator()<1>();
+        pair.template operator()<2>();
+        pair.template operator()<3>();
+        for (int g = 0; g < kGroups; ++g) {
+          const simd::F32x16 scale = scales.scale(s * kGroups + g);
+          for (int t = 0; t < kTokens; ++t) {
+            const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[at + t]));
+            acc[t] = simd::fma(simd::to_f32(dots[t][g].value(kQuads / kGroups)), product, acc[t]);
+          }
+        }
+        if constexpr (Panel::kHasMin) {
+          const simd::F32x16 min = scales.min(s);
+          for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(min, simd::splat(act.sums[at + t]), acc[t]);
+        }
+      }
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      store_rows(job.y + (job.token_begin + t) * job.ldy + p * kRows, simd::canonical_nan(acc[t]),
+                 rows_of_panel(job, p));
+    }
+  }
+}
+
+// kGroupsOf4 groups of 4 tokens against some unpacked tiles; y holds the chains between one chunk of tiles and the
+// next.
+template <class Panel, int kGroupsOf4>
+void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin, std::int64_t tile_end,
+                std::int64_t token, std::int64_t p) noexcept {
+  using DotBits = Dot<Panel::kBits>;
+  constexpr int kGroups = Panel::kGroups;
+  constexpr int kTokens = kGroupsOf4 * kTokenGroup;
+  const Int8Activations& act = *job.int8;
+  const int n_rows = rows_of_panel(job, p);
+  const int n_valid = static_cast<int>(act.n_tok - token < kTokens ? act.n_tok - token : kTokens);
+  float* y = job.y + token * job.ldy + p * kRows;
+
+  simd::F32x16 acc[kTokens];
+  for (int t = 0; t < kTokens; ++t) {
+    acc[t] = tile_begin == 0 || t >= n_valid ? simd::splat(0.0f) : load_rows(y + t * job.ldy, n_rows);
+  }
+  const std::int64_t group_stride = act.n_tiles * kTokenGroup;
+  std::int64_t at = token * act.n_tiles + tile_begin * kTokenGroup;
+  const int n_tiles = static_cast<int>(tile_end - tile_begin);
+  for (int b = 0; b < n_tiles; ++b, at += kTokenGroup) {
+    const std::int8_t* codes[kGroupsOf4];
+    for (int i = 0; i < kGroupsOf4; ++i) codes[i] = act.codes + (at + i * group_stride) * kTile;
+    for (int g = 0; g < kGroups; ++g) {
+      DotBits dots[kTokens];
+#pragma GCC unroll 12
+      for (int t = 0; t < kTokens; ++t) {
+        dots[t].start(Start<Panel>::value(act, g, at + t / kTokenGroup * group_stride + t % kTokenGroup));
+      }
+#pragma GCC unroll 8
+      for (int q = 0; q < kQuads / kGroups; ++q) {
+        const int quad = g * (kQuads / kGroups) + q;
+        const auto w = DotBits::prepare(load_codes(weights.codes[b][quad]));
+#pragma GCC unroll 12
+        for (int t = 0; t < kTokens; ++t) {
+          dots[t].add(w, codes[t / kTokenGroup] + kTile * (t % kTokenGroup) + 4 * quad, q);
+        }
+      }
+      const simd::F32x16 scale = simd::load(weights.scales[b * kGroups + g]);
+#pragma GCC unroll 12
+      for (int t = 0; t < kTokens; ++t) {
+        const float d = act.scales[at + t / kTokenGroup * group_stride + t % kTokenGroup];
+        acc[t] = simd::fma(simd::to_f32(dots[t].value(kQuads / kGroups)), simd::mul(scale, simd::splat(d)), acc[t]);
+      }
+    }
+    if constexpr (Panel::kHasMin) {
+      const simd::F32x16 min = simd::load(weights.mins[b]);
+#pragma GCC unroll 12
+      for (int t = 0; t < kTokens; ++t) {
+        const float sum = act.sums[at + t / kTokenGroup * group_stride + t % kTokenGroup];
+        acc[t] = simd::fma(min, simd::splat(sum), acc[t]);
+      }
+    }
+  }
+  const bool last = tile_end == act.n_tiles;
+  for (int t = 0; t < n_valid; ++t) {
+    store_rows(y + t * job.ldy, last ? simd::canonical_nan(acc[t]) : acc[t], n_rows);
+  }
+}
+
+// Many tokens: some tiles of a panel are unpacked once for all of them.
+template <class Panel>
+void int8_many(const Job& job) noexcept {
+  constexpr std::int64_t kChunkTiles = kInt8Chunk / kTile;
+  Unpacked weights;
+  const std::int64_t n_tiles = job.int8->n_tiles;
+  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
+    for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
+      const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
+      unpack<Panel>(job.panels + p * job.panel_bytes, job.cols, b, b_end, weights);
+      std::int64_t token = job.token_begin;
+      for (; token + kTokenGroup * (kGemmGroups - 1) < job.token_end; token += kTokenGroup * kGemmGroups) {
+        int8_block<Panel, kGemmGroups>(job, weights, b, b_end, token, p);
+      }
+      if constexpr (kGemmGroups > 2) {
+        if (token + kTokenGroup < job.token_end) {
+          int8_block<Panel, 2>(job, weights, b, b_end, token, p);
+          token += 2 * kTokenGroup;
+        }
+      }
+      for (; token < job.token_end; token += kTokenGroup) int8_block<Panel, 1>(job, weights, b, b_end, token, p);
+    }
+  }
+}
+
+// The whole call's number of tokens decides, as it decided the order of the activations in memory.
+template <class Panel>
+void int8_job(const Job& job) noexcept {
+  switch (job.int8->n_tok) {
+    case 1: return int8_few<Panel, 1>(job);
+    case 2: return int8_few<Panel, 2>(job);
+    case 3: return int8_few<Panel, 3>(job);
+    case 4: return int8_few<Panel, 4>(job);
+    default: return int8_many<Panel>(job);
+  }
+}
+
+}  // namespace
+}  // namespace rowmax::engine::panel

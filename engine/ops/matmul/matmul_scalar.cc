@@ -1,0 +1,10 @@
+#define ROWMAX_SIMD_SCALAR 1  // where the compiler always has vectors, too: the arrays are the reference
+#include "engine/ops/matmul/dot_scalar.h"
+
+#include "engine/ops/matmul/all_kernels.h"
+
+namespace rowmax::engine::panel {
+
+const Kernels& kernels_scalar() noexcept { return kAllKernels; }
+
+}  // namespace rowmax::engine::panel

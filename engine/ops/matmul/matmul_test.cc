@@ -1,0 +1,365 @@
+#include "engine/ops/matmul/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "engine/ops/matmul/matmul_test_util.h"
+
+namespace rowmax::engine {
+namespace {
+
+using matmul_test::Shape;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr std::uint32_t kPoison = 0x7FA12345;  // a NaN that no computation gives
+
+std::vector<std::uint32_t> bits_of(const std::vector<float>& y) {
+  std::vector<std::uint32_t> bits(y.size());
+  std::memcpy(bits.data(), y.data(), y.size() * 4);
+  for (std::uint32_t& word : bits) {
+    if ((word & 0x7FFFFFFF) > 0x7F800000) word = 0x7FC00000;
+  }
+  return bits;
+}
+
+Executor& serial() {
+  static SerialExecutor executor;
+  return executor;
+}
+
+PackedMatrix packed(const FormatInfo& format, const std::vector<std::byte>& tensor, std::int64_t rows,
+                    std::int64_t cols) {
+  auto result = pack(format.id, tensor, rows, cols, serial());
+  EXPECT_TRUE(result.ok()) << result.error().message;
+  return std::move(result).value();
+}
+
+// y [n_tok][rows] as bits, from a padded and poisoned output whose padding must stay untouched.
+std::vector<std::uint32_t> run(const std::vector<const PackedMatrix*>& matrices, const std::vector<float>& x,
+                               std::int64_t ldx, std::int64_t n_tok, Activations activations, Isa isa,
+                               Executor& executor) {
+  constexpr std::int64_t kPad = 3;
+  std::vector<std::vector<std::uint32_t>> outputs;
+  std::vector<MatmulTerm> terms;
+  for (const PackedMatrix* matrix : matrices) {
+    outputs.emplace_back(static_cast<std::size_t>(n_tok * (matrix->rows() + kPad)), kPoison);
+    terms.push_back({matrix, reinterpret_cast<float*>(outputs.back().data()), matrix->rows() + kPad});
+  }
+  const std::size_t n_bytes = matmul_workspace_bytes(n_tok, matrices[0]->cols());
+  auto workspace = base::Buffer::allocate(n_bytes);
+  std::memset(workspace->data(), 0xA5, n_bytes);
+  matmul(terms, x.data(), ldx, n_tok, activations, {workspace->data(), n_bytes}, isa, executor);
+  std::vector<std::uint32_t> all;
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    for (std::int64_t t = 0; t < n_tok; ++t) {
+      const auto row = outputs[i].begin() + t * (matrices[i]->rows() + kPad);
+      all.insert(all.end(), row, row + matrices[i]->rows());
+      for (std::int64_t j = 0; j < kPad; ++j) EXPECT_EQ(row[matrices[i]->rows() + j], kPoison) << "padding of y";
+    }
+  }
+  return all;
+}
+
+std::vector<float> decoded(const FormatInfo& format, const std::vector<std::byte>& tensor, std::int64_t n_elements) {
+  std::vector<float> weights(static_cast<std::size_t>(n_elements));
+  format.decode(tensor.data(), n_elements / format.block_elements, weights.data());
+  return weights;
+}
+
+std::vector<std::uint32_t> reference(const FormatInfo& format, const std::vector<std::byte>& tensor, const Shape& shape,
+                                     const std::vector<float>& x, std::int64_t ldx, Activations activations) {
+  const auto read = matmul_test::integer_reader(format.id);
+  if (activations == Activations::kInt8 && read != nullptr) {
+    return bits_of(int8_reference(read(tensor, shape.rows * shape.cols), shape, x.data(), ldx));
+  }
+  return bits_of(f32_reference(decoded(format, tensor, shape.rows * shape.cols), shape, x.data(), ldx));
+}
+
+// Position of the first difference, for a message.
+std::string difference(const std::vector<std::uint32_t>& found, const std::vector<std::uint32_t>& expected) {
+  if (found.size() != expected.size()) return "sizes differ";
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i] == expected[i]) continue;
+    float a, b;
+    std::memcpy(&a, &found[i], 4);
+    std::memcpy(&b, &expected[i], 4);
+    return "index " + std::to_string(i) + ": found " + std::to_string(a) + ", expected " + std::to_string(b);
+  }
+  return "";
+}
+
+class EveryFormat : public testing::TestWithParam<const FormatInfo*> {};
+INSTANTIATE_TEST_SUITE_P(Formats, EveryFormat, testing::ValuesIn([] {
+                           std::vector<const FormatInfo*> all;
+                           for (const FormatInfo& format : formats()) all.push_back(&format);
+                           return all;
+                         }()),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+std::vector<std::int64_t> cols_for(const FormatInfo& format) {
+  if (format.block_elements == 256) return {256, 768, 1536};
+  if (format.block_elements == 32) return {32, 96, 576, 1536};
+  return {1, 31, 257, 576};
+}
+
+TEST_P(EveryFormat, EqualsTheDefinitionOnEveryIsa) {
+  const FormatInfo& format = *GetParam();
+  for (const std::int64_t cols : cols_for(format)) {
+    for (const std::int64_t rows : {1, 16, 19, 37}) {
+      const auto tensor = matmul_test::random_tensor(format, rows, cols, static_cast<int>(rows + cols));
+      const PackedMatrix matrix = packed(format, tensor, rows, cols);
+      for (const std::int64_t n_tok : {1, 2, 3, 4, 5, 17}) {
+        const std::int64_t ldx = cols + 5;
+        const auto x = matmul_test::random_input(n_tok * ldx, static_cast<int>(n_tok));
+        for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
+          const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, ldx, activations);
+          for (const Isa isa : supported_isas()) {
+            const auto found = run({&matrix}, x, ldx, n_tok, activations, isa, serial());
+            ASSERT_EQ(difference(found, expected), "")
+                << isa_name(isa) << " rows " << rows << " cols " << cols << " n_tok " << n_tok << " int8 "
+                << (activations == Activations::kInt8);
+          }
+        }
+      }
+    }
+  }
+}
+
+// The definition itself against fp64. Exact path: every output is a sum of at most 256 fused steps and cols / 256
+// additions, each rounding a partial sum of size at most S = sum |w x| by half an ulp: |error| <= 2^-24 * (256 + cols /
+// 256) * S. Integer path: x is off by at most d / 2 (plus the rounding of x * 127 / m, below 2^-22 * 127 of d) in each
+// element, and the float chain adds 2 roundings a group with each scale rounded once more.
+TEST_P(EveryFormat, IsCloseToTheFp64Product) {
+  const FormatInfo& format = *GetParam();
+  const std::int64_t cols = cols_for(format).back(), rows = 19, n_tok = 5;
+  const auto tensor = matmul_test::random_tensor(format, rows, cols, 1);
+  const auto weights = decoded(format, tensor, rows * cols);
+  const auto x = matmul_test::random_input(n_tok * cols, 2);
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  const auto exact_bits = run({&matrix}, x, cols, n_tok, Activations::kF32, supported_isas().back(), serial());
+  const auto int8_bits = run({&matrix}, x, cols, n_tok, Activations::kInt8, supported_isas().back(), serial());
+  for (std::int64_t t = 0; t < n_tok; ++t) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      double product = 0, size = 0, rounding = 0;
+      for (std::int64_t k = 0; k < cols; ++k) {
+        const double w = weights[static_cast<std::size_t>(r * cols + k)];
+        const double value = x[static_cast<std::size_t>(t * cols + k)];
+        product += w * value;
+        size += std::fabs(w * value);
+        float most = 0;
+        for (std::int64_t i = k / 32 * 32; i < std::min(k / 32 * 32 + 32, cols); ++i) {
+          most = std::max(most, std::fabs(x[static_cast<std::size_t>(t * cols + i)]));
+        }
+        rounding += std::fabs(w) * most / 127.0 * 0.5001;
+      }
+      const auto at = static_cast<std::size_t>(t * rows + r);
+      float exact, int8;
+      std::memcpy(&exact, &exact_bits[at], 4);
+      std::memcpy(&int8, &int8_bits[at], 4);
+      const double f32_bound = 0x1p-24 * (256.0 + static_cast<double>(cols) / 256.0) * size + 1e-30;
+      EXPECT_NEAR(exact, product, f32_bound);
+      // A weight with a minimum is a difference of two larger numbers: 3 roundings of each, a few times `size`.
+      EXPECT_NEAR(int8, product, f32_bound + rounding + 0x1p-24 * 8 * static_cast<double>(cols) / 16 * size);
+    }
+  }
+}
+
+TEST_P(EveryFormat, SameBitsForAnyThreadsBatchAndCompany) {
+  const FormatInfo& format = *GetParam();
+  const std::int64_t cols = format.block_elements == 256 ? 1280 : 1312, n_tok = 251;
+  const std::int64_t rows[] = {37, 16, 70};
+  std::vector<PackedMatrix> matrices;
+  for (const std::int64_t n : rows) {
+    matrices.push_back(packed(format, matmul_test::random_tensor(format, n, cols, static_cast<int>(n)), n, cols));
+  }
+  const auto x = matmul_test::random_input(n_tok * cols, 3);
+  const Isa isa = supported_isas().back();
+  for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
+    // Every token alone, every matrix alone, one thread.
+    std::vector<std::uint32_t> expected;
+    for (const PackedMatrix& matrix : matrices) {
+      for (std::int64_t t = 0; t < n_tok; ++t) {
+        const std::vector<float> token(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+        const auto y = run({&matrix}, token, cols, 1, activations, isa, serial());
+        expected.insert(expected.end(), y.begin(), y.end());
+      }
+    }
+    const std::vector<const PackedMatrix*> all{&matrices[0], &matrices[1], &matrices[2]};
+    for (const int n_threads : {1, 2, 3, 7}) {
+      auto pool = make_thread_pool(n_threads);
+      ASSERT_TRUE(pool.ok());
+      const auto found = run(all, x, cols, n_tok, activations, isa, **pool);
+      ASSERT_EQ(difference(found, expected), "") << n_threads << " threads";
+    }
+  }
+}
+
+// Codes, scales and activations at their ends: integer sums must not saturate anywhere.
+TEST_P(EveryFormat, ExtremeCodesAndActivationsDoNotOverflow) {
+  const FormatInfo& format = *GetParam();
+  const std::int64_t cols = 256, rows = 17, n_tok = 5;
+  for (const int fill : {0x00, 0xFF, 0x7F, 0x80}) {
+    std::vector<std::byte> tensor(static_cast<std::size_t>(rows * format_row_bytes(format, cols)), std::byte(fill));
+    if (matmul_test::integer_reader(format.id) == nullptr) continue;
+    // Finite scales: the halves d (and m) lie at a block's start, but at the end of Q6_K's.
+    const std::int64_t n_blocks = static_cast<std::int64_t>(tensor.size()) / format.block_bytes;
+    const bool has_min = std::string(format.name).back() == '1' || format.name == std::string("Q4_K") ||
+                         format.name == std::string("Q5_K");
+    for (std::int64_t b = 0; b < n_blocks; ++b) {
+      std::byte* at = tensor.data() + b * format.block_bytes;
+      if (format.name == std::string("Q6_K")) at += format.block_bytes - 2;
+      const std::uint16_t halves[2] = {0x3C01, 0x2E66};
+      std::memcpy(at, halves, has_min ? 4 : 2);
+    }
+    const PackedMatrix matrix = packed(format, tensor, rows, cols);
+    for (const int signs : {0, 1, 2}) {
+      std::vector<float> x(static_cast<std::size_t>(n_tok * cols));
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = signs == 0 ? 3.0f : signs == 1 ? -3.0f : i % 2 ? 3.0f : -3.0f;
+      const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+      for (const Isa isa : supported_isas()) {
+        const auto found = run({&matrix}, x, cols, n_tok, Activations::kInt8, isa, serial());
+        ASSERT_EQ(difference(found, expected), "") << isa_name(isa) << " fill " << fill << " signs " << signs;
+      }
+    }
+  }
+}
+
+TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
+  const FormatInfo& format = *GetParam();
+  const std::int64_t cols = 512, rows = 18, n_tok = 6;
+  auto tensor = matmul_test::random_tensor(format, rows, cols, 5);
+  // Every second byte pair of row 3 all ones: NaN halves, and NaN floats.
+  const std::int64_t row_bytes = format_row_bytes(format, cols);
+  std::memset(tensor.data() + 3 * row_bytes, 0xFF, static_cast<std::size_t>(row_bytes));
+  auto x = matmul_test::random_input(n_tok * cols, 6);
+  x[static_cast<std::size_t>(1 * cols + 100)] = kNan;
+  x[static_cast<std::size_t>(2 * cols + 511)] = std::numeric_limits<float>::infinity();
+  x[static_cast<std::size_t>(4 * cols + 1)] = -std::numeric_limits<float>::infinity();
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
+    const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, activations);
+    for (const Isa isa : supported_isas()) {
+      const auto found = run({&matrix}, x, cols, n_tok, activations, isa, serial());
+      ASSERT_EQ(difference(found, expected), "") << isa_name(isa);
+      for (const std::int64_t t : {0, 3, 5}) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+          float y;
+          std::memcpy(&y, &found[static_cast<std::size_t>(t * rows + r)], 4);
+          EXPECT_EQ(std::isnan(y), r == 3);
+        }
+      }
+      for (std::int64_t r = 0; r < rows; ++r) EXPECT_EQ(found[static_cast<std::size_t>(rows + r)], 0x7FC00000u);
+    }
+  }
+}
+
+TEST(Matmul, TinyAndZeroActivations) {
+  const FormatInfo& format = *find_format("Q8_0");
+  const std::int64_t cols = 64, rows = 5;
+  const auto tensor = matmul_test::random_tensor(format, rows, cols, 7);
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  for (const float size : {0.0f, 1e-45f, 1e-38f, 0x1.8p-101f, 0x1p-100f, 1e-20f, 1e30f, 3e38f}) {
+    std::vector<float> x(64);
+    for (int i = 0; i < 64; ++i) x[static_cast<std::size_t>(i)] = size * static_cast<float>(i % 7 - 3) / 3.0f;
+    const auto expected = reference(format, tensor, {rows, cols, 1}, x, cols, Activations::kInt8);
+    for (const Isa isa : supported_isas()) {
+      EXPECT_EQ(difference(run({&matrix}, x, cols, 1, Activations::kInt8, isa, serial()), expected), "")
+          << isa_name(isa) << " " << size;
+    }
+  }
+}
+
+TEST(Matmul, TermsOfDifferentFormatsShareAnInput) {
+  const std::int64_t cols = 512, n_tok = 7;
+  const auto x = matmul_test::random_input(n_tok * cols, 8);
+  std::vector<PackedMatrix> matrices;
+  std::vector<std::uint32_t> expected;
+  std::int64_t rows = 20;
+  for (const FormatInfo& format : formats()) {
+    const auto tensor = matmul_test::random_tensor(format, rows, cols, static_cast<int>(rows));
+    matrices.push_back(packed(format, tensor, rows, cols));
+    const auto y = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+    expected.insert(expected.end(), y.begin(), y.end());
+    rows += 13;
+  }
+  std::vector<const PackedMatrix*> all;
+  for (const PackedMatrix& matrix : matrices) all.push_back(&matrix);
+  auto pool = make_thread_pool(3);
+  ASSERT_TRUE(pool.ok());
+  for (const Isa isa : supported_isas()) {
+    EXPECT_EQ(difference(run(all, x, cols, n_tok, Activations::kInt8, isa, **pool), expected), "") << isa_name(isa);
+  }
+}
+
+#if defined(__x86_64__)
+TEST(Matmul, KeepsItsBitsAndTheCallersFloatingPointEnvironment) {
+  const FormatInfo& format = *find_format("Q4_1");
+  const std::int64_t cols = 96, rows = 16;
+  const auto tensor = matmul_test::random_tensor(format, rows, cols, 9);
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  auto x = matmul_test::random_input(cols, 10);
+  for (float& value : x) value *= 1e-37f;  // products below the normal range
+  for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
+    const auto expected = run({&matrix}, x, cols, 1, activations, supported_isas().back(), serial());
+    const unsigned saved = _mm_getcsr();
+    const unsigned odd = 0x1F80 | 0x8040 | 0x6000;  // flush, denormals are zero, round toward zero
+    _mm_setcsr(odd);
+    const auto found = run({&matrix}, x, cols, 1, activations, supported_isas().back(), serial());
+    const unsigned after = _mm_getcsr();
+    _mm_setcsr(saved);
+    EXPECT_EQ(after & 0xFFC0u, odd & 0xFFC0u);
+    EXPECT_EQ(difference(found, expected), "");
+  }
+}
+#endif
+
+TEST(Matmul, NothingToDo) {
+  matmul({}, nullptr, 0, 0, Activations::kInt8, {}, Isa::kScalar, serial());
+  EXPECT_EQ(matmul_workspace_bytes(0, 64), 0u);
+  EXPECT_EQ(matmul_workspace_bytes(1, 64) % 64, 0u);
+  EXPECT_LE(matmul_workspace_bytes(3, 64), matmul_workspace_bytes(4, 64));
+  EXPECT_LE(matmul_workspace_bytes(4, 64), matmul_workspace_bytes(5, 64));
+}
+
+TEST(Pack, RefusesWhatDoesNotFit) {
+  const std::vector<std::byte> bytes(64 * 34);
+  const auto error = [&](std::uint32_t format, std::int64_t rows, std::int64_t cols, std::size_t n_bytes) {
+    const auto result = pack(format, std::span(bytes).first(n_bytes), rows, cols, serial());
+    return result.ok() ? std::string("ok")
+                       : std::string(error_code_name(result.error().code)) + ": " + result.error().message;
+  };
+  EXPECT_EQ(error(8, 2, 32, 68), "ok");
+  EXPECT_EQ(error(5, 2, 32, 68), "unsupported: pack: no format with type id 5");
+  EXPECT_EQ(error(8, 2, 33, 68), "invalid_argument: pack: expected cols in whole blocks of Q8_0, each 32, found 33");
+  EXPECT_EQ(error(8, 2, 32, 67), "invalid_argument: pack: expected bytes: 68, found 67");
+  EXPECT_EQ(error(8, 0, 32, 0), "invalid_argument: pack: expected rows in 1 .. 1099511627776, found 0");
+  EXPECT_EQ(error(8, 1, -32, 0), "invalid_argument: pack: expected cols in 1 .. 1099511627776, found -32");
+  EXPECT_EQ(error(8, std::int64_t{1} << 40, std::int64_t{1} << 40, 0), "out_of_memory: out of memory");
+}
+
+TEST(Pack, TakesAboutTheBytesOfTheFile) {
+  for (const FormatInfo& format : formats()) {
+    const std::int64_t rows = 64, cols = 1536;
+    const auto tensor = matmul_test::random_tensor(format, rows, cols, 11);
+    const PackedMatrix matrix = packed(format, tensor, rows, cols);
+    EXPECT_GE(matrix.bytes(), tensor.size()) << format.name;
+    EXPECT_LE(static_cast<double>(matrix.bytes()), 1.03 * static_cast<double>(tensor.size())) << format.name;
+    EXPECT_EQ(matrix.rows(), rows);
+    EXPECT_EQ(matrix.cols(), cols);
+    EXPECT_EQ(matrix.format(), &format);
+  }
+}
+
+}  // namespace
+}  // namespace rowmax::engine

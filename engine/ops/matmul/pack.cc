@@ -1,0 +1,220 @@
+#include <cstring>
+#include <string>
+
+#include "base/check.h"
+#include "base/fp_env.h"
+#include "base/try.h"
+#include "engine/ops/matmul/matmul.h"
+#include "engine/ops/matmul/panel.h"
+#include "engine/quant/floats.h"
+#include "engine/quant/q4_0.h"
+#include "engine/quant/q4_1.h"
+#include "engine/quant/q4_k.h"
+#include "engine/quant/q5_0.h"
+#include "engine/quant/q5_1.h"
+#include "engine/quant/q5_k.h"
+#include "engine/quant/q6_k.h"
+#include "engine/quant/q8_0.h"
+
+namespace rowmax::engine {
+namespace {
+
+using panel::kQuads;
+using panel::kRows;
+using panel::kTile;
+using panel::kVector;
+
+struct Source {
+  const FormatInfo* format;
+  const std::byte* tensor;
+  std::int64_t rows, cols;
+
+  const std::byte* row(std::int64_t r) const noexcept { return tensor + r * format_row_bytes(*format, cols); }
+};
+
+// Writes the panel of rows [first_row, first_row + n_rows) over zeroed bytes.
+using PackFn = void (*)(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept;
+
+struct PackRow {
+  std::uint32_t format;
+  int layout;
+  std::int64_t (*panel_bytes)(std::int64_t cols) noexcept;
+  PackFn pack;
+};
+
+template <class Wanted, class... kPanels>
+constexpr int index_in(panel::PanelList<kPanels...>) noexcept {
+  const bool same[] = {std::is_same_v<Wanted, kPanels>...};
+  for (int i = 0; i < static_cast<int>(sizeof...(kPanels)); ++i) {
+    if (same[i]) return i;
+  }
+  return -1;
+}
+
+// ---- integer formats
+
+// One code into its tile; r is the row in the panel, k the position in the tile.
+template <class Panel>
+inline void put_code(std::uint8_t* tile, int r, int k, std::uint8_t code) noexcept {
+  const int quad = k / 4, byte = 4 * r + k % 4;
+  if constexpr (Panel::kBits == 8) {
+    tile[kVector * quad + byte] = static_cast<std::uint8_t>(code ^ 0x80);
+  } else {
+    tile[kVector * (quad % 4) + byte] |= static_cast<std::uint8_t>((code & 15) << (quad / 4 * 4));
+    if constexpr (Panel::kBits == 5) tile[kVector * 4 + byte] |= static_cast<std::uint8_t>((code >> 4) << quad);
+    if constexpr (Panel::kBits == 6) {
+      tile[kVector * (4 + quad / 4) + byte] |= static_cast<std::uint8_t>((code >> 4) << (quad % 4 * 2));
+    }
+  }
+}
+
+template <class Format, class Panel>
+void put_scales(const typename Format::Block& block, int r, std::uint8_t* record) noexcept {
+  const auto put_half = [&](int index, std::uint16_t bits) { std::memcpy(record + 2 * (index * kRows + r), &bits, 2); };
+  put_half(0, Format::scale_bits(block));
+  if constexpr (Format::kHasMin) put_half(1, Format::min_bits(block));
+  if constexpr (Format::kSubScales) {
+    for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
+      std::uint8_t* sub = record + Panel::kHalvesBytes + g * Panel::kSubBytes + r;
+      sub[0] = static_cast<std::uint8_t>(Format::sub_scale(block, g));
+      if constexpr (Format::kHasMin) sub[kRows] = static_cast<std::uint8_t>(Format::sub_min(block, g));
+    }
+  }
+}
+
+template <class Format, class Panel>
+void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
+  using Block = typename Format::Block;
+  auto* records = reinterpret_cast<std::uint8_t*>(out);
+  std::uint8_t* tiles = records + Panel::scale_bytes(source.cols);
+  for (std::int64_t b = 0; b < source.cols / Format::kElements; ++b) {
+    for (int r = 0; r < n_rows; ++r) {
+      Block block;
+      std::memcpy(&block, source.row(first_row + r) + b * static_cast<std::int64_t>(sizeof block), sizeof block);
+      put_scales<Format, Panel>(block, r, records + b * Panel::kRecordBytes);
+      std::uint8_t codes[Format::kElements];
+      Format::read_codes(block, codes);
+      std::uint8_t* tile = tiles + b * Panel::kScaleTiles * Panel::kTileBytes;
+      for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
+        for (int k = 0; k < kTile; ++k) put_code<Panel>(tile, r, k, codes[t * kTile + k]);
+      }
+    }
+  }
+}
+
+template <class Format>
+constexpr PackRow integer_row() noexcept {
+  using Panel =
+      panel::IntegerPanel<Format::kCodeBits, Format::kGroup, Format::kOffset, Format::kHasMin, Format::kSubScales>;
+  static_assert(Format::kElements == Panel::kBlock);
+  static_assert(index_in<Panel>(panel::Panels{}) >= 0, "add the layout to panel::Panels");
+  return {Format::kId, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
+}
+
+// ---- floats
+
+template <class Stored>
+void pack_stored(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
+  for (int r = 0; r < n_rows; ++r) {
+    const std::byte* row = source.row(first_row + r);
+    std::byte* to = out + r * static_cast<int>(sizeof(Stored));
+    for (std::int64_t k = 0; k < source.cols; ++k) {
+      std::memcpy(to + k * kRows * static_cast<int>(sizeof(Stored)), row + k * static_cast<int>(sizeof(Stored)),
+                  sizeof(Stored));
+    }
+  }
+}
+
+template <class Format, panel::Float kKind>
+constexpr PackRow float_row() noexcept {
+  using Panel = panel::FloatPanel<kKind>;
+  return {Format::kId, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_stored<typename Format::Stored>};
+}
+
+// A format without a row in kPackRows: decoded to f32 at load.
+void pack_decoded(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
+  constexpr std::int64_t kMaxBlock = 1024;
+  const std::int64_t block = source.format->block_elements;
+  ROWMAX_CHECK(block <= kMaxBlock, "a format with larger blocks than pack_decoded has room for");
+  float values[kMaxBlock];
+  auto* to = reinterpret_cast<float*>(out);
+  for (int r = 0; r < n_rows; ++r) {
+    const std::byte* row = source.row(first_row + r);
+    for (std::int64_t b = 0; b < source.cols / block; ++b) {
+      source.format->decode(row + b * source.format->block_bytes, 1, values);
+      for (std::int64_t i = 0; i < block; ++i) to[(b * block + i) * kRows + r] = values[i];
+    }
+  }
+}
+
+constexpr PackRow kPackRows[] = {
+    float_row<quant::F32, panel::Float::kF32>(),
+    float_row<quant::F16, panel::Float::kF16>(),
+    float_row<quant::BF16, panel::Float::kBf16>(),
+    integer_row<quant::Q40>(),
+    integer_row<quant::Q41>(),
+    integer_row<quant::Q50>(),
+    integer_row<quant::Q51>(),
+    integer_row<quant::Q80>(),
+    integer_row<quant::Q4K>(),
+    integer_row<quant::Q5K>(),
+    integer_row<quant::Q6K>(),
+};
+
+PackRow pack_row(const FormatInfo& format) noexcept {
+  for (const PackRow& row : kPackRows) {
+    if (row.format == format.id) return row;
+  }
+  using Panel = panel::FloatPanel<panel::Float::kF32>;
+  return {format.id, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_decoded};
+}
+
+Error wrong(std::string what, std::int64_t expected, std::int64_t found) {
+  return Error{ErrorCode::kInvalidArgument,
+               "pack: expected " + what + " " + std::to_string(expected) + ", found " + std::to_string(found)};
+}
+
+}  // namespace
+
+Result<PackedMatrix> pack(std::uint32_t format_id, std::span<const std::byte> tensor, std::int64_t rows,
+                          std::int64_t cols, Executor& executor) {
+  constexpr std::int64_t kMaxDim = std::int64_t{1} << 40;
+  const FormatInfo* format = find_format(format_id);
+  if (format == nullptr) {
+    return Error{ErrorCode::kUnsupported, "pack: no format with type id " + std::to_string(format_id)};
+  }
+  if (rows < 1 || rows > kMaxDim) return wrong("rows in 1 ..", kMaxDim, rows);
+  if (cols < 1 || cols > kMaxDim) return wrong("cols in 1 ..", kMaxDim, cols);
+  if (cols % format->block_elements != 0) {
+    return wrong(std::string("cols in whole blocks of ") + format->name + ", each", format->block_elements, cols);
+  }
+  std::int64_t n_bytes = 0, n_packed = 0;
+  if (__builtin_mul_overflow(rows, format_row_bytes(*format, cols), &n_bytes)) return Error::out_of_memory();
+  if (n_bytes != static_cast<std::int64_t>(tensor.size())) {
+    return wrong("bytes:", n_bytes, static_cast<std::int64_t>(tensor.size()));
+  }
+  const PackRow row = pack_row(*format);
+
+  PackedMatrix matrix;
+  matrix.format_ = format;
+  matrix.rows_ = rows;
+  matrix.cols_ = cols;
+  matrix.layout_ = row.layout;
+  matrix.panel_bytes_ = row.panel_bytes(cols);
+  const std::int64_t n_panels = matrix.n_panels();
+  if (__builtin_mul_overflow(n_panels, matrix.panel_bytes_, &n_packed)) return Error::out_of_memory();
+  ROWMAX_TRY(buffer, base::Buffer::allocate(static_cast<std::size_t>(n_packed)));
+  const Source source{format, tensor.data(), rows, cols};
+  std::byte* out = buffer.data();
+  parallel_for(executor, n_panels, [&](std::int64_t p, int) {
+    const base::ScopedFpEnv fp_env;
+    std::byte* to = out + p * matrix.panel_bytes_;
+    std::memset(to, 0, static_cast<std::size_t>(matrix.panel_bytes_));
+    const std::int64_t left = rows - p * kRows;
+    row.pack(source, p * kRows, left < kRows ? static_cast<int>(left) : kRows, to);
+  });
+  matrix.buffer_ = std::move(buffer);
+  return matrix;
+}
+
+}  // namespace rowmax::engine

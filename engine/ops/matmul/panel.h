@@ -1,0 +1,147 @@
+// How PackedMatrix lays out 16 rows, and the kernels that each instruction set offers for each layout.
+//
+// An integer panel is a scale area, padded to 64 bytes, then a code area of one tile for every 32 k:
+//   codes   tile bytes 4 * r + i belong to row r; "quad q" is k = 4q .. 4q+3 of the tile, i = k - 4q.
+//           4, 5, 6 bits: four vectors of 64 bytes; byte (r, i) of vector j holds the low four bits of quad j in its
+//           low half and of quad j + 4 in its high half. 5 bits: one more vector, bit q = the fifth bit of quad q. 6
+//           bits: two more, vector h has bits 2j, 2j+1 = the upper bits of quad 4h + j. 8 bits: eight vectors, code -
+//           128 as a signed byte of quads 0 .. 7.
+//   scales  without sub-scales, for each tile: 16 halves d, then with a minimum 16 halves m. With them, for each 256 k:
+//           16 halves d, [16 halves dmin], then for each group 16 bytes sub-scale, [16 bytes sub-minimum].
+// A float panel is [k][16], padded to 64 bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rowmax::engine::panel {
+
+inline constexpr int kRows = 16;
+inline constexpr int kTile = 32;             // k of a tile of codes = activations that share a scale
+inline constexpr int kQuads = 8;             // of 4 k, in a tile
+inline constexpr int kVector = 64;           // bytes: one quad of 16 rows
+inline constexpr int kTokenGroup = 4;        // tokens whose rounded activations lie side by side
+inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
+inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
+inline constexpr int kPrefetchBytes = 2048;  // ahead of a tile of codes
+
+__attribute__((always_inline)) constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) noexcept {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_>
+struct IntegerPanel {
+  static constexpr bool kInteger = true;
+  static constexpr int kBits = kBits_, kGroup = kGroup_, kOffset = kOffset_;
+  static constexpr bool kHasMin = kHasMin_, kSubScales = kSubScales_;
+  static_assert(kGroup == 16 || kGroup == 32);
+  static_assert(kBits == 4 || kBits == 5 || kBits == 6 || kBits == 8);
+
+  static constexpr int kGroups = kTile / kGroup;                // in a tile
+  static constexpr int kTileBytes = kRows * kTile * kBits / 8;  // of codes
+  static constexpr int kScaleTiles = kSubScales ? 8 : 1;        // tiles that share a record of scales
+  static constexpr int kHalvesBytes = kRows * 2 * (kHasMin ? 2 : 1);
+  static constexpr int kSubBytes = kRows * (kHasMin ? 2 : 1);  // of one group
+  static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? 8 * kGroups * kSubBytes : 0);
+  static constexpr int kBlock = kTile * kScaleTiles;  // cols are a multiple of this
+
+  __attribute__((always_inline)) static constexpr std::int64_t scale_bytes(std::int64_t cols) noexcept {
+    return round_up(cols / kBlock * kRecordBytes, kVector);
+  }
+  __attribute__((always_inline)) static constexpr std::int64_t bytes(std::int64_t cols) noexcept {
+    return scale_bytes(cols) + cols / kTile * kTileBytes;
+  }
+};
+
+enum class Float { kF32, kF16, kBf16 };
+template <Float kKind_>
+struct FloatPanel {
+  static constexpr bool kInteger = false;
+  static constexpr Float kKind = kKind_;
+  static constexpr int kElementBytes = kKind == Float::kF32 ? 4 : 2;
+  static constexpr int kBlock = 1;
+  __attribute__((always_inline)) static constexpr std::int64_t bytes(std::int64_t cols) noexcept {
+    return round_up(cols * kRows * kElementBytes, kVector);
+  }
+};
+
+// Every layout there is; its place in the list is PackedMatrix::layout(). Formats choose theirs in pack.cc.
+template <class... kPanels>
+struct PanelList {
+  static constexpr int kSize = sizeof...(kPanels);
+};
+using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, FloatPanel<Float::kBf16>,
+                         IntegerPanel<4, 32, 8, false, false>,    // Q4_0
+                         IntegerPanel<4, 32, 0, true, false>,     // Q4_1
+                         IntegerPanel<5, 32, 16, false, false>,   // Q5_0
+                         IntegerPanel<5, 32, 0, true, false>,     // Q5_1
+                         IntegerPanel<8, 32, 128, false, false>,  // Q8_0
+                         IntegerPanel<4, 32, 0, true, true>,      // Q4_K
+                         IntegerPanel<5, 32, 0, true, true>,      // Q5_K
+                         IntegerPanel<6, 16, 32, false, true>>;   // Q6_K
+
+// ---- rounded activations
+
+// -offset * (sum of the activations of a group), which a dot product over unsigned codes starts from. One array for
+// each offset and group that a layout uses.
+inline constexpr int kCorrections = 5;
+struct Correction {
+  int offset, group, first;  // first k of the group in the tile
+};
+constexpr Correction kCorrectionTable[kCorrections] = {
+    {8, 32, 0}, {16, 32, 0}, {128, 32, 0}, {32, 16, 0}, {32, 16, 16}};
+__attribute__((always_inline)) constexpr int correction_index(int offset, int group, int first) noexcept {
+  for (int i = 0; i < kCorrections; ++i) {
+    const Correction& row = kCorrectionTable[i];
+    if (row.offset == offset && row.group == group && row.first == first) return i;
+  }
+  return -1;
+}
+
+// Tokens in groups of 4 (the last group of 4 or more tokens padded with zeros; fewer than 4 tokens are one group of
+// that width). Of group g, tile b, token lane t: codes at ((4 g * n_tiles + b * width) + t) * 32, the others at that
+// index without the 32.
+struct Int8Activations {
+  std::int8_t* codes;
+  float* scales;                            // d
+  float* sums;                              // d * float(sum of codes)
+  std::int32_t* corrections[kCorrections];  // nullptr: no term needs it
+  std::int64_t n_tok;
+  std::int64_t n_tiles;
+  int width;
+};
+
+// ---- kernels
+
+// A range of panels times a range of tokens; first_token is a multiple of 4.
+struct Job {
+  const std::byte* panels;  // panel 0 of the matrix
+  std::int64_t panel_bytes, rows, cols;
+  std::int64_t panel_begin, panel_end;
+  std::int64_t token_begin, token_end;
+  float* y;
+  std::int64_t ldy;
+  const float* x;  // f32 path
+  std::int64_t ldx;
+  const Int8Activations* int8;  // integer path
+};
+
+using JobFn = void (*)(const Job& job) noexcept;
+struct PanelKernels {
+  JobFn int8;  // nullptr for float panels
+  JobFn f32;
+};
+// Rounds the tokens of token groups [group_begin, group_end).
+using RoundFn = void (*)(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
+                         std::int64_t group_end) noexcept;
+struct Kernels {
+  PanelKernels panels[Panels::kSize];
+  RoundFn round;
+};
+
+const Kernels& kernels_scalar() noexcept;
+const Kernels& kernels_avx2() noexcept;
+const Kernels& kernels_avx512() noexcept;
+const Kernels& kernels_neon() noexcept;
+
+}  // namespace rowmax::engine::panel

@@ -1,0 +1,108 @@
+// Codes and scales out of an integer panel. Included after one dot_*.h; see panel.h for the layout.
+#pragma once
+
+#include "engine/ops/matmul/panel.h"
+
+#define ROWMAX_INLINE_LAMBDA __attribute__((always_inline))
+
+namespace rowmax::engine::panel {
+namespace {
+
+// Quads j and j + 4 of a tile, for j in 0 .. 3. Codes are unsigned; with 8 bits they are signed bytes unless the dot
+// product wants unsigned ones.
+template <class Panel, int j>
+ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) noexcept {
+  if constexpr (Panel::kBits == 8) {
+    low = load_codes(tile + kVector * j);
+    high = load_codes(tile + kVector * (j + 4));
+    if constexpr (kUnsignedBytes) {
+      low = flip_sign(low);
+      high = flip_sign(high);
+    }
+  } else {
+    const Codes nibbles = load_codes(tile + kVector * j);
+    low = shifted<0, 0x0F>(nibbles);
+    high = shifted<-4, 0x0F>(nibbles);
+    if constexpr (Panel::kBits == 5) {
+      const Codes fifth = load_codes(tile + 4 * kVector);
+      low = merge(low, shifted<4 - j, 0x10>(fifth));
+      high = merge(high, shifted<-j, 0x10>(fifth));
+    }
+    if constexpr (Panel::kBits == 6) {
+      low = merge(low, shifted<4 - 2 * j, 0x30>(load_codes(tile + 4 * kVector)));
+      high = merge(high, shifted<4 - 2 * j, 0x30>(load_codes(tile + 5 * kVector)));
+    }
+  }
+}
+
+// The scales of one record (a tile, or the 8 tiles that share sub-scales).
+template <class Panel>
+class Scales {
+ public:
+  ROWMAX_INLINE explicit Scales(const std::byte* record) noexcept
+      : subs_(reinterpret_cast<const std::uint8_t*>(record) + Panel::kHalvesBytes),
+        d_(simd::load_f16(reinterpret_cast<const std::uint16_t*>(record))) {
+    if constexpr (Panel::kHasMin) m_ = simd::load_f16(reinterpret_cast<const std::uint16_t*>(record) + kRows);
+  }
+  // Of group `group` counted from the record's start.
+  ROWMAX_INLINE simd::F32x16 scale(int group) const noexcept {
+    if constexpr (Panel::kSubScales) {
+      const std::uint8_t* sub = subs_ + group * Panel::kSubBytes;
+      // Only formats with a minimum have unsigned sub-scales.
+      return simd::mul(d_, simd::to_f32(Panel::kHasMin ? load_u8(sub) : load_i8(sub)));
+    } else {
+      return d_;
+    }
+  }
+  ROWMAX_INLINE simd::F32x16 min(int group) const noexcept {
+    if constexpr (Panel::kSubScales) {
+      return simd::neg(simd::mul(m_, simd::to_f32(load_u8(subs_ + group * Panel::kSubBytes + kRows))));
+    } else {
+      return m_;
+    }
+  }
+
+ private:
+  const std::uint8_t* subs_;
+  simd::F32x16 d_;
+  simd::F32x16 m_;
+};
+
+// Some tiles of a panel, taken apart: what several tokens share.
+struct Unpacked {
+  alignas(64) std::uint8_t codes[kInt8Chunk / kTile][kQuads][kVector];
+  alignas(64) float scales[kInt8Chunk / 16][kRows];  // by group
+  alignas(64) float mins[kInt8Chunk / 32][kRows];
+};
+
+// Tiles [tile_begin, tile_end) (at most kInt8Chunk / kTile; tile_begin a multiple of Panel::kScaleTiles).
+template <class Panel>
+ROWMAX_INLINE void unpack(const std::byte* panel, std::int64_t cols, std::int64_t tile_begin, std::int64_t tile_end,
+                          Unpacked& out) noexcept {
+  const std::byte* tile = panel + Panel::scale_bytes(cols) + tile_begin * Panel::kTileBytes;
+  const std::byte* record = panel + tile_begin / Panel::kScaleTiles * Panel::kRecordBytes;
+  const int n_tiles = static_cast<int>(tile_end - tile_begin);
+  for (int first = 0; first < n_tiles; first += Panel::kScaleTiles, record += Panel::kRecordBytes) {
+    const Scales<Panel> scales(record);
+    for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
+      auto& codes = out.codes[first + t];
+      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA {
+        Codes low, high;
+        unpack_pair<Panel, j>(tile, low, high);
+        store_codes(codes[j], low);
+        store_codes(codes[j + 4], high);
+      };
+      pair.template operator()<0>();
+      pair.template operator()<1>();
+      pair.template operator()<2>();
+      pair.template operator()<3>();
+      for (int g = 0; g < Panel::kGroups; ++g) {
+        simd::store(out.scales[(first + t) * Panel::kGroups + g], scales.scale(t * Panel::kGroups + g));
+      }
+      if constexpr (Panel::kHasMin) simd::store(out.mins[first + t], scales.min(t));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rowmax::engine::panel

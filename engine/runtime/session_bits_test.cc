@@ -24,7 +24,7 @@ std::vector<TokenId> random_tokens(std::int64_t n, std::int64_t n_vocab, std::ui
   return tokens;
 }
 
-struct Setup {
+struct Config {
   Isa isa = supported_isas().back();
   int threads = 1;
   Activations activations = Activations::kInt8;
@@ -39,20 +39,20 @@ struct Engine {
   std::unique_ptr<Model> model;
   std::unique_ptr<Session> session;
 
-  Engine(const std::vector<std::byte>& bytes, const Setup& setup) {
-    pool = std::move(make_thread_pool(setup.threads)).value();
+  Engine(const std::vector<std::byte>& bytes, const Config& config) {
+    pool = std::move(make_thread_pool(config.threads)).value();
     ModelOptions options;
-    options.isa = setup.isa;
-    options.activations = setup.activations;
+    options.isa = config.isa;
+    options.activations = config.activations;
     auto file = GgufFile::parse(bytes, "synthetic");
     EXPECT_TRUE(file.ok()) << file.error().message;
     auto loaded = Model::load(std::move(file).value(), options, *pool);
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;
     model = std::make_unique<Model>(std::move(loaded).value());
     SessionOptions session_options;
-    session_options.kv_type = setup.kv_type;
-    session_options.max_batch = setup.max_batch;
-    session_options.max_sequences = setup.max_sequences;
+    session_options.kv_type = config.kv_type;
+    session_options.max_batch = config.max_batch;
+    session_options.max_sequences = config.max_sequences;
     auto created = Session::create(*model, session_options, *pool);
     EXPECT_TRUE(created.ok()) << created.error().message;
     session = std::make_unique<Session>(std::move(created).value());
@@ -108,15 +108,15 @@ class SameBits : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     bytes_ = model_bytes(GetParam().arch, GetParam().type);
-    setup_.activations = GetParam().activations;
-    setup_.kv_type = GetParam().kv_type;
-    Engine engine(bytes_, setup_);
+    config_.activations = GetParam().activations;
+    config_.kv_type = GetParam().kv_type;
+    Engine engine(bytes_, config_);
     n_vocab_ = engine.model->shape().n_vocab;
     tokens_ = random_tokens(kLength, n_vocab_, 7);
     want_ = engine.logits(tokens_, kLength);
   }
   std::vector<std::byte> bytes_;
-  Setup setup_;
+  Config config_;
   std::int64_t n_vocab_ = 0;
   std::vector<TokenId> tokens_;
   std::vector<float> want_;
@@ -124,21 +124,21 @@ class SameBits : public testing::TestWithParam<Case> {
 
 TEST_P(SameBits, ForAnyChunkingOfThePrompt) {
   for (const std::int64_t chunk : {64, 7, 512}) {
-    expect_same(Engine(bytes_, setup_).logits(tokens_, chunk), want_, n_vocab_, "chunks of " + std::to_string(chunk));
+    expect_same(Engine(bytes_, config_).logits(tokens_, chunk), want_, n_vocab_, "chunks of " + std::to_string(chunk));
   }
   const std::span<const TokenId> head(tokens_.data(), 600);
   const std::vector<float> want(want_.begin(), want_.begin() + 600 * n_vocab_);
-  expect_same(Engine(bytes_, setup_).logits(head, 1), want, n_vocab_, "token by token");
-  Setup small = setup_;
+  expect_same(Engine(bytes_, config_).logits(head, 1), want, n_vocab_, "token by token");
+  Config small = config_;
   small.max_batch = 33;
   expect_same(Engine(bytes_, small).logits(tokens_, kLength), want_, n_vocab_, "batches of 33 rows");
 }
 
 TEST_P(SameBits, ForAnyNumberOfThreads) {
   for (const int threads : {2, 3, 7}) {
-    Setup setup = setup_;
-    setup.threads = threads;
-    expect_same(Engine(bytes_, setup).logits(tokens_, 512), want_, n_vocab_, std::to_string(threads) + " threads");
+    Config config = config_;
+    config.threads = threads;
+    expect_same(Engine(bytes_, config).logits(tokens_, 512), want_, n_vocab_, std::to_string(threads) + " threads");
   }
 }
 
@@ -148,14 +148,14 @@ TEST_P(SameBits, OnEveryInstructionSet) {
   const std::span<const TokenId> head(tokens_.data(), static_cast<std::size_t>(n));
   const std::vector<float> want(want_.begin(), want_.begin() + n * n_vocab_);
   for (const Isa isa : supported_isas()) {
-    Setup setup = setup_;
-    setup.isa = isa;
-    expect_same(Engine(bytes_, setup).logits(head, 200), want, n_vocab_, std::string(isa_name(isa)));
+    Config config = config_;
+    config.isa = isa;
+    expect_same(Engine(bytes_, config).logits(head, 200), want, n_vocab_, std::string(isa_name(isa)));
   }
 }
 
 TEST_P(SameBits, InABatchOfFiveRaggedOthers) {
-  Engine engine(bytes_, setup_);
+  Engine engine(bytes_, config_);
   std::vector<std::vector<TokenId>> others;
   for (const std::int64_t n : {1, 63, 64, 200, 515})
     others.push_back(random_tokens(n, n_vocab_, static_cast<std::uint64_t>(n) + 100));
@@ -175,7 +175,7 @@ TEST_P(SameBits, InABatchOfFiveRaggedOthers) {
 }
 
 TEST_P(SameBits, AfterAPrefixWasReused) {
-  Engine engine(bytes_, setup_);
+  Engine engine(bytes_, config_);
   const SequenceId first = *engine.session->open();
   const std::span<const TokenId> all(tokens_);
   const BatchItem prefix{first, all.first(700), LogitsFor::kNone};
@@ -208,9 +208,9 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
 
 TEST(Session, RefusesWhatDoesNotFitAndChangesNothing) {
   const std::vector<std::byte> bytes = model_bytes("llama", "F32");
-  Setup setup;
-  setup.max_sequences = 2;
-  Engine engine(bytes, setup);
+  Config config;
+  config.max_sequences = 2;
+  Engine engine(bytes, config);
   Session& session = *engine.session;
   const SequenceId sequence = *session.open();
   const std::vector<TokenId> tokens = random_tokens(10, 431, 1);
@@ -246,8 +246,8 @@ TEST(Session, ANonFiniteLogitIsAnErrorThatNamesThePosition) {
   ASSERT_NE(down, nullptr);
   const float infinity = __builtin_inff();
   std::memcpy(bytes->data() + (down->data.data() - bytes->data()), &infinity, sizeof infinity);
-  Setup setup;
-  Engine engine(*bytes, setup);
+  Config config;
+  Engine engine(*bytes, config);
   const SequenceId sequence = *engine.session->open();
   const std::vector<TokenId> tokens = random_tokens(5, 200, 1);
   const BatchItem item{sequence, tokens, LogitsFor::kLast};

@@ -9,14 +9,15 @@ namespace {
 
 // k [k_begin, k_begin + n) of an integer panel as [k][16] floats; both are multiples of Panel::kBlock.
 template <class Panel>
-ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, std::int64_t k_begin, int n, float* out) {
+ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, std::int64_t k_begin, int n,
+                                   float* out) noexcept {
   const std::byte* tile = panel + Panel::scale_bytes(cols) + k_begin / kTile * Panel::kTileBytes;
   const std::byte* record = panel + k_begin / Panel::kBlock * Panel::kRecordBytes;
   for (int first = 0; first < n; first += Panel::kBlock, record += Panel::kRecordBytes) {
     const Scales<Panel> scales(record);
     for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, out += kTile * kRows) {
       alignas(64) std::uint8_t codes[kQuads][kVector];
-      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA {
+      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA noexcept {
         Codes low, high;
         unpack_pair<Panel, j>(tile, low, high);
         store_codes(codes[j], low);
@@ -66,7 +67,8 @@ ROWMAX_INLINE const float* f32_chunk(const Job& job, std::int64_t p, std::int64_
 
 // One chunk of k for kTokens tokens: y = its sums for the first chunk, y + its sums for the others.
 template <int kTokens>
-void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std::int64_t token, std::int64_t p) {
+void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std::int64_t token,
+               std::int64_t p) noexcept {
   const float* x = job.x + token * job.ldx + k;
   simd::F32x16 sum[kTokens];
   for (int t = 0; t < kTokens; ++t) sum[t] = simd::splat(0.0f);

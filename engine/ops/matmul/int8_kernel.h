@@ -66,7 +66,7 @@ void int8_few(const Job& job) noexcept {
         for (int t = 0; t < kTokens; ++t) {
           for (int g = 0; g < kGroups; ++g) dots[t][g].start(Start<Panel>::value(act, g, at + t));
         }
-        const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA {
+        const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA noexcept {
           Codes low, high;
           unpack_pair<Panel, j>(tile, low, high);
           const auto low_weights = DotBits::prepare(low), high_weights = DotBits::prepare(high);

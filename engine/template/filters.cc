@@ -441,6 +441,7 @@ Result<Value> sum(Interpreter& in, const Value& operand, const Arguments& argume
 Result<Value> map(Interpreter& in, const Value& operand, const Arguments& arguments) {
   if (!truthy(operand)) return generator(in, {});  // as jinja2, None included
   ROWMAX_TRY(items, in.iterate(operand));
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge(static_cast<std::int64_t>(arguments.positional.size())));
   Arguments rest = arguments;
   if (rest.positional.empty()) {
     ROWMAX_TRY(bound, bind(in, arguments, "map", {"attribute", "default"}, 1));
@@ -465,6 +466,7 @@ Result<Value> map(Interpreter& in, const Value& operand, const Arguments& argume
 Result<Value> pick(Interpreter& in, const Value& operand, const Arguments& arguments, bool by_attribute, bool wanted) {
   if (!truthy(operand)) return generator(in, {});  // as jinja2, None included
   ROWMAX_TRY(items, in.iterate(operand));
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge(static_cast<std::int64_t>(arguments.positional.size())));
   Arguments rest = arguments;
   Value path;
   if (by_attribute) {

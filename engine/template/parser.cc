@@ -208,7 +208,7 @@ class Parser {
     }
     if (is_word("recursive")) return fail("recursive loops are not supported", ErrorCode::kUnsupported);
     ++loops_;
-    ROWMAX_TRY(body, block({"endfor", "else"}));
+    ROWMAX_TRY(body, block({"else", "endfor"}));
     --loops_;
     NodePtr otherwise;
     if (is_word("else")) {

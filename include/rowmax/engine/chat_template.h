@@ -27,6 +27,13 @@ struct TemplateValue {
   std::vector<TemplateValue> list;
   std::vector<std::pair<std::string, TemplateValue>> dict;
 
+  TemplateValue();
+  TemplateValue(const TemplateValue&);
+  TemplateValue(TemplateValue&&) noexcept;
+  TemplateValue& operator=(const TemplateValue&);
+  TemplateValue& operator=(TemplateValue&&) noexcept;
+  ~TemplateValue();
+
   static TemplateValue of(bool value);
   static TemplateValue of(std::int64_t value);
   static TemplateValue of(double value);
@@ -39,11 +46,14 @@ struct TemplateValue {
 struct TemplateLimits {
   std::int64_t max_source_bytes = 1 << 20;
   std::int64_t max_steps = 2'000'000;        // expressions and statements evaluated
-  std::int64_t max_output_bytes = 16 << 20;  // also bounds every string or list built on the way
-  int max_depth = 200;                       // nesting of source constructs and of macro calls
+  std::int64_t max_output_bytes = 16 << 20;  // also bounds every string or list built on the way; 4 x all alive at once
+  int max_depth = 200;                       // nesting of source constructs and of macro calls (5 x both together)
 };
 
-// A piece of rendered text. from_user pieces came from the caller's values (message contents, ...): control tokens are
+// A piece of rendered text; neighbours differ in from_user and all together are what render() gives. from_user is kept
+// exactly, byte by byte, through every operation (docs/chat_templates.md); every string of the globals counts as the
+// user's, keys of dicts too, except top-level ones named *_token. Numbers and booleans count as the template's.
+// from_user pieces came from the caller's values (message contents, ...): control tokens are
 // parsed only in the others, so that text inside a message can never become a control token.
 struct TemplatePiece {
   std::string text;

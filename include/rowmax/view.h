@@ -54,6 +54,10 @@ struct HeadsView {
   std::int64_t row_stride = 0;
   std::int64_t head_stride = 0;
   std::int64_t dim_stride = 1;
+
+  operator ConstHeadsView() const noexcept {
+    return {data, DType::kF32, space, n_row, n_head, n_dim, row_stride, head_stride, dim_stride};
+  }
 };
 
 // Densely packed [row][head][dim], the usual case.

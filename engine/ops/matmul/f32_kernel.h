@@ -17,16 +17,7 @@ ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, st
     const Scales<Panel> scales(record);
     for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, out += kTile * kRows) {
       alignas(64) std::uint8_t codes[kQuads][kVector];
-      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA noexcept {
-        Codes low, high;
-        unpack_pair<Panel, j>(tile, low, high);
-        store_codes(codes[j], low);
-        store_codes(codes[j + 4], high);
-      };
-      pair.template operator()<0>();
-      pair.template operator()<1>();
-      pair.template operator()<2>();
-      pair.template operator()<3>();
+      unpack_tile<Panel>(tile, codes);
       for (int q = 0; q < kQuads; ++q) {
         const int group = s * Panel::kGroups + q * 4 / Panel::kGroup;
         const simd::F32x16 scale = scales.scale(group);

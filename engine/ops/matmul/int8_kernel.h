@@ -44,6 +44,20 @@ ROWMAX_INLINE int rows_of_panel(const Job& job, std::int64_t p) noexcept {
   return left < kRows ? static_cast<int>(left) : kRows;
 }
 
+// Quads j and j + 4 of a tile for tokens side by side at a.
+template <class Panel, int j, int kTokens>
+ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
+                            Dot<Panel::kBits> (&dots)[kTokens][Panel::kGroups]) noexcept {
+  constexpr bool kOneGroup = Panel::kGroups == 1;
+  Codes low, high;
+  unpack_pair<Panel, j>(tile, low, high);
+  const auto low_weights = Dot<Panel::kBits>::prepare(low), high_weights = Dot<Panel::kBits>::prepare(high);
+  for (int t = 0; t < kTokens; ++t) {
+    dots[t][0].add(low_weights, a + kTile * t + 4 * j, kOneGroup ? 2 * j : j);
+    dots[t][kOneGroup ? 0 : 1].add(high_weights, a + kTile * t + 16 + 4 * j, kOneGroup ? 2 * j + 1 : j);
+  }
+}
+
 // Up to 4 tokens: codes go from the packed bytes through registers, once.
 template <class Panel, int kTokens>
 void int8_few(const Job& job) noexcept {
@@ -66,19 +80,10 @@ void int8_few(const Job& job) noexcept {
         for (int t = 0; t < kTokens; ++t) {
           for (int g = 0; g < kGroups; ++g) dots[t][g].start(Start<Panel>::value(act, g, at + t));
         }
-        const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA noexcept {
-          Codes low, high;
-          unpack_pair<Panel, j>(tile, low, high);
-          const auto low_weights = DotBits::prepare(low), high_weights = DotBits::prepare(high);
-          for (int t = 0; t < kTokens; ++t) {
-            dots[t][0].add(low_weights, a + kTile * t + 4 * j, kGroups == 1 ? 2 * j : j);
-            dots[t][kGroups - 1].add(high_weights, a + kTile * t + 16 + 4 * j, kGroups == 1 ? 2 * j + 1 : j);
-          }
-        };
-        pair.template operator()<0>();
-        pair.template operator()<1>();
-        pair.template operator()<2>();
-        pair.template operator()<3>();
+        add_pair<Panel, 0>(tile, a, dots);
+        add_pair<Panel, 1>(tile, a, dots);
+        add_pair<Panel, 2>(tile, a, dots);
+        add_pair<Panel, 3>(tile, a, dots);
         for (int g = 0; g < kGroups; ++g) {
           const simd::F32x16 scale = scales.scale(s * kGroups + g);
           for (int t = 0; t < kTokens; ++t) {

@@ -3,8 +3,6 @@
 
 #include "engine/ops/matmul/panel.h"
 
-#define ROWMAX_INLINE_LAMBDA __attribute__((always_inline))
-
 namespace rowmax::engine::panel {
 namespace {
 
@@ -33,6 +31,21 @@ ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) n
       high = merge(high, shifted<4 - 2 * j, 0x30>(load_codes(tile + 5 * kVector)));
     }
   }
+}
+
+template <class Panel, int j>
+ROWMAX_INLINE void store_pair(const std::byte* tile, std::uint8_t (*codes)[kVector]) noexcept {
+  Codes low, high;
+  unpack_pair<Panel, j>(tile, low, high);
+  store_codes(codes[j], low);
+  store_codes(codes[j + 4], high);
+}
+template <class Panel>
+ROWMAX_INLINE void unpack_tile(const std::byte* tile, std::uint8_t (*codes)[kVector]) noexcept {
+  store_pair<Panel, 0>(tile, codes);
+  store_pair<Panel, 1>(tile, codes);
+  store_pair<Panel, 2>(tile, codes);
+  store_pair<Panel, 3>(tile, codes);
 }
 
 // The scales of one record (a tile, or the 8 tiles that share sub-scales).
@@ -85,17 +98,7 @@ ROWMAX_INLINE void unpack(const std::byte* panel, std::int64_t cols, std::int64_
   for (int first = 0; first < n_tiles; first += Panel::kScaleTiles, record += Panel::kRecordBytes) {
     const Scales<Panel> scales(record);
     for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
-      auto& codes = out.codes[first + t];
-      const auto pair = [&]<int j>() ROWMAX_INLINE_LAMBDA noexcept {
-        Codes low, high;
-        unpack_pair<Panel, j>(tile, low, high);
-        store_codes(codes[j], low);
-        store_codes(codes[j + 4], high);
-      };
-      pair.template operator()<0>();
-      pair.template operator()<1>();
-      pair.template operator()<2>();
-      pair.template operator()<3>();
+      unpack_tile<Panel>(tile, out.codes[first + t]);
       for (int g = 0; g < Panel::kGroups; ++g) {
         simd::store(out.scales[(first + t) * Panel::kGroups + g], scales.scale(t * Panel::kGroups + g));
       }

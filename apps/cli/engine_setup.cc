@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "apps/cli/interrupt.h"
 #include "apps/cli/model_catalog.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
@@ -34,6 +35,7 @@ Result<std::string> read_stream(const std::string& path, std::FILE* stream) {
     }
     if (n < sizeof block) break;
   }
+  if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
   if (std::ferror(stream) != 0) return file_error(path, errno != 0 ? errno : EIO);
   return text;
 }

@@ -1,6 +1,7 @@
 #include "apps/cli/metadata_value.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 namespace rowmax::cli {
@@ -16,7 +17,10 @@ bool is_float(GgufType type) { return type == GgufType::kF32 || type == GgufType
 Json number_json(double value, GgufType type) {
   if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
   // An f32 shown with the digits that identify it, not with those of its double.
-  if (type == GgufType::kF32) return Json::parse(Json(static_cast<float>(value)).dump());
+  if (type != GgufType::kF32) return value;
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, static_cast<float>(value)).ptr;
+  std::from_chars(digits, end, value);
   return value;
 }
 

@@ -86,7 +86,7 @@ void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
   add_value(app, "--frequency-penalty", p.frequency_penalty, "subtract once per occurrence; 0: off");
   add_value(app, "--presence-penalty", p.presence_penalty, "subtract once if it occurred; 0: off");
   add_value(app, "--logit-bias", flags.logit_bias, "add to logits: ID=VALUE[,ID=VALUE...]")->type_name("LIST");
-  add_value(app, "-s,--seed", p.seed, "same seed, same text, on every machine");
+  add_value(app, "-s,--seed", p.seed, "same seed, same text, on every machine")->check(CLI::NonNegativeNumber);
   add_switch(app, "--greedy", flags.greedy, "the likeliest token each time, whatever --temp says");
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,7 @@ template <class T>
 CLI::Option* add_value(CLI::App& app, const std::string& names, T& value, const std::string& help) {
   CLI::Option* option = app.add_option(names, value, help)->envname(environment_name(names));
   if constexpr (std::is_arithmetic_v<T>) option->capture_default_str();
+  if constexpr (!std::is_same_v<T, std::vector<std::string>>) option->take_last();  // given twice, the later one wins
   return option;
 }
 // An option without one.

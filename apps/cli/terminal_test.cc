@@ -1,0 +1,51 @@
+#include "apps/cli/terminal.h"
+
+#include <gtest/gtest.h>
+
+#include "apps/cli/statistics.h"
+#include "apps/cli/timings.h"
+
+namespace rowmax::cli {
+namespace {
+
+TEST(Terminal, TextOfOthersCannotSteerTheTerminal) {
+  EXPECT_EQ(printable("plain\n\ttext"), "plain\n\ttext");
+  EXPECT_EQ(printable("\x1b[2Jx\a\r\x7f"), "^[[2Jx^G^M^?");
+  EXPECT_EQ(printable("\xC2\x9B"
+                      "31m"),
+            "\\x9B31m");  // the one-character form of ESC [
+  EXPECT_EQ(printable("\xC2\xA0ä€😀"), "\xC2\xA0ä€😀");
+  EXPECT_EQ(printable("\xC2"), "\xC2");
+}
+
+TEST(Terminal, NumbersAreShort) {
+  EXPECT_EQ(short_number(0), "0");
+  EXPECT_EQ(short_number(1.2345), "1.23");
+  EXPECT_EQ(short_number(12.345), "12.3");
+  EXPECT_EQ(short_number(1234.5), "1234");
+  EXPECT_EQ(short_number(7), "7");
+  EXPECT_EQ(human_bytes(999), "999 B");
+  EXPECT_EQ(human_bytes(98'362'432), "98.4 MB");
+  EXPECT_EQ(human_bytes(253'113'024), "253 MB");
+}
+
+TEST(Terminal, MedianAndSpread) {
+  EXPECT_EQ(spread_of({3, 1, 2}).median, 2);
+  EXPECT_EQ(spread_of({4, 1, 2, 3}).median, 2.5);
+  EXPECT_EQ(spread_of({4, 1, 2, 3}).low, 1);
+  EXPECT_EQ(spread_of({4, 1, 2, 3}).high, 4);
+  EXPECT_EQ(spread_of({}).median, 0);
+}
+
+TEST(Terminal, TimingsLineSaysWhatCameFromTheCache) {
+  engine::Generation generation;
+  generation.timings = {100, 40, 11, 500, 510, 100};
+  generation.reason = engine::StopReason::kLength;
+  EXPECT_EQ(timings_line(generation),
+            "prompt 100 tokens (40 from cache), 120 tok/s | first token 510 ms | 11 tokens, 100 tok/s | stop: length");
+  generation.timings = {};
+  EXPECT_EQ(timings_line(generation), "prompt 0 tokens, 0 tok/s | first token 0 ms | 0 tokens | stop: length");
+}
+
+}  // namespace
+}  // namespace rowmax::cli

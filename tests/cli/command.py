@@ -1,0 +1,48 @@
+"""Helpers of the tests in this folder: run the command in an empty home, with nothing of the caller's settings."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+MODEL = str(GOLDEN / "llama_bias.gguf")
+PROGRAM = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "rowmax"
+
+
+class CommandTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.home = Path(folder.name)
+
+    def environment(self, **more):
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ROWMAX_", "XDG_", "NO_COLOR"))}
+        return {**kept, "HOME": str(self.home), "TERM": "xterm", **more}
+
+    def run_command(self, *arguments, stdin="", env=None):
+        """Returns (exit code, standard output, standard error)."""
+        result = subprocess.run([PROGRAM, *map(str, arguments)], input=stdin.encode(), capture_output=True, timeout=300,
+                                env=self.environment(**(env or {})))
+        return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+    def output(self, *arguments, **more):
+        code, out, err = self.run_command(*arguments, **more)
+        self.assertEqual(code, 0, f"{arguments}: {err}")
+        return out
+
+    def json(self, *arguments, **more):
+        """The one JSON object that must be all of standard output."""
+        out = self.output(*arguments, "--json", **more)
+        self.assertEqual(out.count("\n"), 1, out[:200])
+        return json.loads(out)
+
+    def fails(self, code, *arguments, says="", **more):
+        got, out, err = self.run_command(*arguments, **more)
+        self.assertEqual(got, code, f"{arguments}: {out[:200]} {err}")
+        self.assertEqual(out, "")
+        self.assertIn("rowmax: error:", err)
+        self.assertIn(says, err)
+        return err

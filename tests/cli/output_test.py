@@ -1,0 +1,132 @@
+"""The forms that scripts rely on."""
+import json
+import math
+import unittest
+import zipfile
+from struct import unpack
+
+from command import GOLDEN, MODEL, CommandTest
+
+
+def read_npy(archive, name):
+    data = archive.read(name + ".npy")
+    assert data[:8] == b"\x93NUMPY\x01\x00"
+    length = unpack("<H", data[8:10])[0]
+    assert (10 + length) % 64 == 0
+    header = eval(data[10:10 + length], {"__builtins__": {}})
+    kind, size = {"<i4": ("i", 4), "<f8": ("d", 8)}[header["descr"]]
+    (count,) = header["shape"]
+    body = data[10 + length:]
+    assert len(body) == count * size
+    return list(unpack(f"<{count}{kind}", body))
+
+
+class Output(CommandTest):
+    def test_run(self):
+        flags = ["-m", MODEL, "-n", 12, "--greedy", "--raw"]
+        result = self.json("run", *flags, "-p", "Hello world")
+        self.assertEqual(list(result), ["prompt_tokens", "tokens", "text", "stop", "timings"])
+        self.assertIn(result["stop"], ("eos", "length", "stop", "context"))
+        self.assertLessEqual(len(result["tokens"]), 12)
+        self.assertGreater(result["timings"]["prompt_ms"], 0)
+        # The same from ids, from a file, from standard input and from the variable.
+        ids = ",".join(map(str, result["prompt_tokens"]))
+        prompt = self.home / "prompt.txt"
+        prompt.write_text("Hello world")
+        for other in (["--tokens", ids], ["-f", prompt], ["Hello world"]):
+            again = self.json("run", *flags, *other)
+            self.assertEqual((again["prompt_tokens"], again["tokens"], again["text"]),
+                             (result["prompt_tokens"], result["tokens"], result["text"]))
+        self.assertEqual(self.json("run", *flags, stdin="Hello world")["tokens"], result["tokens"])
+        self.assertEqual(self.json("run", *flags, env={"ROWMAX_PROMPT": "Hello world"})["tokens"], result["tokens"])
+        # Without --json the text alone.
+        self.assertEqual(self.output("run", *flags, "-p", "Hello world").rstrip("\n"), result["text"].rstrip("\n"))
+
+    def test_same_answer_whatever_computes_it(self):
+        flags = ["run", "-m", MODEL, "-p", "one two three four five", "-n", 16, "--raw", "--seed", 5, "--ignore-eos"]
+        first = self.json(*flags, "-t", 1, "--isa", "scalar")
+        self.assertEqual(self.json(*flags, "-t", 3)["tokens"], first["tokens"])
+        self.assertEqual(first["stop"], "length")
+
+    def test_stop_string_and_context(self):
+        flags = ["run", "-m", MODEL, "--tokens", "5,6,7", "--greedy", "--ignore-eos"]
+        text = self.json(*flags, "-n", 12)["text"]
+        middle = next(c for c in text[1:] if c.isascii() and c.isprintable() and c != text[0])
+        stopped = self.json(*flags, "-n", 12, "--stop", middle)
+        self.assertEqual(stopped["stop"], "stop")
+        self.assertEqual(stopped["text"], text[:text.index(middle)])
+        full = self.json(*flags, "-c", 16)
+        self.assertEqual(full["stop"], "context")
+        self.fails(5, *flags, "-c", 2, "-n", 1)
+
+    def test_tokenize(self):
+        result = self.json("tokenize", "-m", MODEL, "-p", "Hello world")
+        self.assertEqual(list(result), ["tokens", "pieces"])
+        self.assertEqual("".join(result["pieces"]), "Hello world")
+        self.assertEqual(self.json("tokenize", "-m", MODEL, "-f", "-", stdin="Hello world"), result)
+        lines = self.output("tokenize", "-m", MODEL, "-p", "Hello world").splitlines()
+        self.assertEqual(len(lines), len(result["tokens"]))
+
+    def test_score(self):
+        ids = self.home / "ids.json"
+        tokens = [(i * 7 + i * i) % 90 + 3 for i in range(100)]
+        ids.write_text(json.dumps(tokens))
+        npz = self.home / "out.npz"
+        flags = ["score", "-m", MODEL, "--token-ids", ids, "--ctx", 32, "--activations", "f32"]
+        result = self.json(*flags, "--logprobs", npz)
+        self.assertEqual(list(result), ["n_tokens", "n_scored", "nll", "perplexity"])
+        self.assertEqual((result["n_tokens"], result["n_scored"]), (100, 3 * 15))
+        self.assertAlmostEqual(math.exp(result["nll"]), result["perplexity"], delta=1e-9 * result["perplexity"])
+        with zipfile.ZipFile(npz) as archive:
+            self.assertIsNone(archive.testzip())
+            scored, logprobs = read_npy(archive, "tokens"), read_npy(archive, "logprobs")
+        expected = [t for w in range(3) for t in tokens[w * 32 + 17:w * 32 + 32]]
+        self.assertEqual(scored, expected)
+        self.assertAlmostEqual(-sum(logprobs) / len(logprobs), result["nll"], places=12)
+        self.assertTrue(all(x <= 0 for x in logprobs))
+        self.assertIn("perplexity", self.output(*flags))
+
+    def test_score_refuses_bad_ids(self):
+        ids = self.home / "ids.json"
+        for text in ("", "{}", "[1, 2", '["a"]', "[1.5]", "[-1]", "[99999999]", "[18446744073709551615]", "[[1]]",
+                     "[" * 100000, '{"tokens": 3}'):
+            ids.write_text(text)
+            self.fails(3, "score", "-m", MODEL, "--token-ids", ids, says="ids.json")
+        ids.write_text("[1, 2, 3]")
+        self.fails(2, "score", "-m", MODEL, "--token-ids", ids)  # not one whole window
+
+    def test_bench(self):
+        result = self.json("bench", "-m", MODEL, "-p", "8,16", "-n", 4, "-d", "0,32", "-t", "1,2", "-r", 3)
+        self.assertEqual(len(result["results"]), 2 * 2 * 3)
+        row = result["results"][0]
+        self.assertEqual((row["test"], row["n"], row["depth"], row["threads"]), ("pp", 8, 0, 1))
+        speed = row["tokens_per_second"]
+        self.assertEqual(len(row["samples"]), 3)
+        self.assertEqual(sorted(row["samples"]), [speed["min"], speed["median"], speed["max"]])
+        self.assertEqual([m["threads"] for m in result["machine"]], [1, 2])
+        self.assertTrue(all(0.2 < m["read_gb_per_s"] < 2000 for m in result["machine"]))
+        self.assertIn("| tg4@32 | 2 |", self.output("bench", "-m", MODEL, "-p", 0, "-n", 4, "-d", 32, "-t", 2, "-r", 1))
+
+    def test_inspect(self):
+        for name in ("llama_bias", "qwen3", "gemma3"):
+            path = GOLDEN / f"{name}.gguf"
+            result = self.json("inspect", "-m", path)
+            names = {fact["name"] for fact in result["model"]["facts"]}
+            self.assertTrue(all(fact["source"] for fact in result["model"]["facts"]))
+            self.assertTrue(any("eps" in n for n in names), names)
+            self.assertTrue(any("rope" in n for n in names), names)
+            self.assertGreater(len(result["tensors"]), 10)
+            text = self.output("inspect", path)
+            self.assertIn("token_embd.weight", text)
+            self.assertNotIn("\x1b", text)
+            self.assertGreater(len(self.output("inspect", path, "--all")), len(text))
+
+    def test_pull_list(self):
+        result = self.json("pull", "--list")
+        self.assertEqual([m["name"] for m in result["models"]], ["smollm2", "gemma3"])
+        self.assertFalse(any(m["here"] for m in result["models"]))
+        self.assertTrue(result["models"][0]["path"].startswith(str(self.home)))
+
+
+if __name__ == "__main__":
+    unittest.main()

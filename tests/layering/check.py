@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Checks that need no compiler: who includes whom, and a few things that must not appear.
+
+    tests/layering/check.py [ROOT]
+
+Prints one line a finding and exits with 1 where there are any. The rules are those of docs/design.md.
+"""
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2]).resolve()
+
+# Folder -> what its files may include in quotes, besides their own folder. The longest matching folder rules.
+# "rowmax/" stands for the public attention headers (include/rowmax/*.h), "rowmax/engine/" for the engine's.
+PUBLIC = ["rowmax/"]
+LAYERS = {
+    "include/rowmax": PUBLIC,
+    "include/rowmax/engine": PUBLIC + ["rowmax/engine/"],
+    "base": ["rowmax/result.h", "rowmax/executor.h", "rowmax/cpu.h"],
+    "attention": PUBLIC + ["base/"],
+    "engine/quant": PUBLIC + ["base/"],
+    "engine/io": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/gguf.h"],
+    "engine/tokenizer": PUBLIC + ["base/", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
+    "engine/template": PUBLIC + ["base/", "rowmax/engine/chat_template.h"],
+    "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/activations.h"],
+    "engine/model": PUBLIC + ["base/", "engine/ops/", "engine/quant/", "rowmax/engine/"],
+    "engine/arch": PUBLIC + ["base/", "engine/model/", "engine/io/", "engine/quant/", "rowmax/engine/"],
+    "engine/runtime": PUBLIC + ["base/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",
+                                "rowmax/engine/"],
+    "apps": PUBLIC + ["rowmax/engine/", "base/try.h"],
+    "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],
+    "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
+    "tests": PUBLIC + ["rowmax/engine/"],
+}
+# Tests may also look at what their subject is made of and use the writer of model files.
+TEST_EXTRA = {
+    "engine": ["engine/quant/", "engine/io/", "engine/ops/", "engine/model/", "engine/arch/", "rowmax/engine/", "tools/"],
+    "apps": ["engine/io/"],
+}
+THIRD_PARTY = re.compile(r"^(CLI|nlohmann|gtest|editline|benchmark)/")
+THIRD_PARTY_ALLOWED = {"apps": {"CLI", "nlohmann", "editline"}, "tools": {"CLI", "nlohmann"}, "bench": {"benchmark", "CLI"}}
+
+PRODUCT = ("include/", "base/", "attention/", "engine/")
+SOURCE = (".h", ".cc", ".cu")
+TEXT = SOURCE + (".py", ".sh", ".md", ".txt", ".cmake", ".json", "run", "test")
+MAX_LINES = 800
+
+# (pattern, where it is forbidden, why). Matched against single lines without comments.
+LIBM = r"(?:sin|cos|tan|asin|acos|atan|atan2|sinh|cosh|tanh|exp|exp2|expm1|pow|log|log2|log10|log1p|cbrt|erf|tgamma)"
+LINTS = [
+    (re.compile(rf"std::{LIBM}f?\s*\(|(?<![\w:.>]){LIBM}f\s*\("), lambda p: p.startswith(PRODUCT),
+     "a libm function whose last bit differs between machines (use base/math or base/simd/math.h)"),
+    (re.compile(r"\bcase\s+[\w:]*k?(?:Q[2-8]_|I?Q[1-4]_|TQ[12]_|I2_?S)"), lambda p: p.startswith(PRODUCT),
+     "a switch over weight formats (they are rows of engine/quant's table)"),
+    (re.compile(r"_mm\w*_(?:rcp|rsqrt)\w*|vrecpe\w*|vrsqrte\w*"), lambda p: p.startswith(PRODUCT),
+     "an estimate whose bits depend on the machine"),
+    (re.compile(r"\b(?:rand|srand)\s*\(|std::(?:mt19937|random_device|uniform_\w+|normal_distribution|shuffle)\b"),
+     lambda p: p.startswith(PRODUCT), "random numbers that are not our own"),
+    (re.compile(r"#\s*pragma\s+(?:GCC\s+optimize|STDC\s+FP_CONTRACT)|-ffast-math|-Ofast"),
+     lambda p: p.endswith(SOURCE) or "cmake" in p.lower(), "changed floating-point rules"),
+    (re.compile(r"\b(?:printf|puts|fputs|fprintf)\s*\(|std::(?:cout|cerr)\b"),
+     lambda p: p.startswith(PRODUCT) and not re.search(r"_(test|fuzz|bench)\.|/check\.cc$", p), "a library that prints"),
+    (re.compile(r"\bthrow\b(?!\s*[;(])"), lambda p: p.startswith(PRODUCT) and p.endswith(SOURCE), "a library that throws"),
+]
+TEST_MAY = ("a libm", "random numbers")
+TEXT_LINTS = [
+    (re.compile(r"/work/|/root/|/home/\w|/tmp/bash_jobs"), "a path of one machine"),
+    (re.compile(r"https?://(?:pypi|test\.pypi|files\.pythonhosted|deb\.debian|registry)\."), "the address of a package registry"),
+    (re.compile(r"\b(?:TODO|FIXME|XXX)\b|\bDISABLED_"), "unfinished work"),
+]
+SELF = "tests/layering/check.py"
+
+findings = []
+
+
+def report(path, line, text):
+    findings.append(f"{path}:{line}: {text}")
+
+
+def tracked_files():
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(command, check=True, capture_output=True).stdout.decode().split("\0")
+    except (OSError, subprocess.CalledProcessError):  # not a clone: an unpacked archive
+        names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if "build" not in p.parts and ".git" not in p.parts]
+    return sorted(n for n in names if n and (ROOT / n).is_file())
+
+
+def layer_of(path):
+    folders = [f for f in LAYERS if path.startswith(f + "/")]
+    return max(folders, key=len) if folders else None
+
+
+def is_test(path):
+    return re.search(r"_(test|fuzz|bench)\.|/test_|_test_|testing|/reference\.h$", path) is not None
+
+
+def allowed(path, layer, included):
+    own = "rowmax/engine/" if layer == "include/rowmax/engine" else "rowmax/" if layer == "include/rowmax" else layer + "/"
+    rules = LAYERS[layer] + [own]
+    if is_test(path):
+        rules = rules + TEST_EXTRA.get(layer.split("/")[0], [])
+    for rule in rules:
+        if rule == "rowmax/":  # the attention library's headers alone
+            if re.fullmatch(r"rowmax/[\w.]+", included):
+                return True
+        elif included == rule or (rule.endswith("/") and included.startswith(rule)):
+            return True
+    return False
+
+
+def check_includes(path, lines):
+    layer = layer_of(path)
+    if layer is None:
+        report(path, 1, "a source file outside the house (docs/design.md lists the rooms)")
+        return
+    third_party = THIRD_PARTY_ALLOWED.get(layer.split("/")[0], set()) | ({"gtest", "nlohmann"} if is_test(path) else set())
+    for number, line in enumerate(lines, 1):
+        quoted = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+        if quoted and not allowed(path, layer, quoted.group(1)):
+            report(path, number, f'{layer} must not include "{quoted.group(1)}"')
+        angle = re.match(r"\s*#\s*include\s+<([^>]+)>", line)
+        library = THIRD_PARTY.match(angle.group(1)) if angle else None
+        if library and library.group(1) not in third_party:
+            report(path, number, f"{layer} must not include <{angle.group(1)}>")
+        if angle and angle.group(1).startswith(("rowmax/", "base/", "attention/", "engine/")):
+            report(path, number, "our own headers are included in quotes")
+
+
+def check_source(path, lines):
+    generated = "enerated" in "".join(lines[:5])
+    if len(lines) > MAX_LINES and not generated:
+        report(path, len(lines), f"{len(lines)} lines, more than {MAX_LINES}")
+    if path.startswith("include/rowmax") and "#pragma once" not in "".join(lines[:60]):
+        report(path, 1, "no #pragma once")
+    for number, line in enumerate(lines, 1):
+        code = re.sub(r'"(?:[^"\\]|\\.)*"', '""', re.sub(r"//.*", "", line))
+        for pattern, applies, why in LINTS:
+            if applies(path) and not (is_test(path) and why.startswith(TEST_MAY)) and pattern.search(code):
+                report(path, number, why)
+
+
+def check_tested(paths):
+    """A .cc has an x_test.cc beside it, or the list (of patterns) names the test that covers it."""
+    patterns = []
+    listing = "tests/layering/tested_elsewhere.txt"
+    for number, line in enumerate((ROOT / listing).read_text().splitlines(), 1):
+        line = line.split("#")[0].strip()
+        if not line:
+            continue
+        source, _, test = line.partition(":")
+        patterns.append(source.strip())
+        if not any(fnmatch(p, source.strip()) for p in paths):
+            report(listing, number, f"no file matches {source.strip()}")
+        if not (ROOT / test.strip()).is_file():
+            report(listing, number, f"there is no {test.strip()}")
+    for path in paths:
+        if not path.endswith(".cc") or not path.startswith(("base/", "attention/", "engine/", "apps/")):
+            continue
+        if is_test(path):
+            continue
+        stem = re.sub(r"_(?:scalar|avx2|avx512|neon)$", "", path[:-3])
+        if stem + "_test.cc" not in paths and not any(fnmatch(path, p) for p in patterns):
+            report(path, 1, f"no {stem}_test.cc, and {listing} names no test that covers it")
+
+
+def check_format(paths):
+    sources = [p for p in paths if p.endswith((".h", ".cc")) and "enerated" not in (ROOT / p).read_text()[:600]]
+    try:
+        version = subprocess.run(["clang-format", "--version"], capture_output=True, text=True).stdout
+    except OSError:
+        version = ""
+    if "version 14" not in version:
+        print("layering: format not checked (clang-format 14 is not installed)")
+        return
+    result = subprocess.run(["clang-format", "--dry-run", "--ferror-limit=1", "-Werror", *sources], cwd=ROOT,
+                            capture_output=True, text=True)
+    for line in result.stderr.splitlines():
+        place = re.match(r"(.+?):(\d+):\d+: error: code should be clang-formatted", line)
+        if place:
+            report(place.group(1), place.group(2), "not as clang-format leaves it")
+
+
+def main():
+    paths = tracked_files()
+    for path in paths:
+        if not path.endswith(TEXT) or path == SELF:
+            continue
+        try:
+            text = (ROOT / path).read_text()
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            for pattern, why in TEXT_LINTS:
+                if pattern.search(line) and "testdata/" not in path:
+                    report(path, number, why)
+        if path.endswith(SOURCE):
+            lines = text.splitlines(keepends=True)
+            check_includes(path, lines)
+            check_source(path, lines)
+    check_tested([p for p in paths])
+    check_format([p for p in paths if p.endswith(SOURCE)])
+    for finding in findings:
+        print(finding)
+    if findings:
+        print(f"layering: {len(findings)} findings")
+        return 1
+    print(f"layering: {len(paths)} files, no findings")
+    return 0
+
+
+sys.exit(main())

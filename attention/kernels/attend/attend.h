@@ -17,8 +17,9 @@
 //   splits ascending: the first with a visible key is taken as it is, then with M = max(m1, m2), base as above,
 //     a = exp(m1 - base), b = exp(m2 - base):  l = fma(l2, b, l1 * a), o[d] = fma(o2[d], b, o1[d] * a)
 //   out[d] = o[d] / l + 0, NaN made canonical; lse = m + log l in fp64, rounded once.
-// A masked key adds p = 0 times a finite value, which changes nothing but the sign of a zero (hence the + 0); where the
-// tile holds non-finite values, masked keys are left out of the chain instead.
+// where exp is exp_weight (weight_exp.h). A masked key adds p = 0 times a finite value, which changes nothing but the
+// sign of a zero (hence the + 0); where the tile holds non-finite values, masked keys are left out of the chain
+// instead.
 //
 // Plain data only: ISA-specific files include this.
 #pragma once

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/kernels/attend/blocks.h"
+#include "attention/kernels/weight_exp.h"
 #include "base/math/f64.h"
 #include "base/simd/math.h"
 
@@ -126,49 +127,77 @@ ROWMAX_INLINE F32x16 guarded_base(F32x16 m) noexcept {
   return simd::select(simd::equal(m, simd::splat(-kInfinity)), simd::splat(0.0f), m);
 }
 
-// Turns raw dots of row r into masked scores; returns their maximum and notes infinite visible ones.
-inline float finish_scores(const CallArgs& call, const float* bias, std::uint64_t word, float* s,
-                           std::uint32_t* flags) noexcept {
+// Turns raw dots of a row into masked scores; returns their maximum, lane by lane, and lowers *low to the lowest
+// visible score so far. kPlain: all keys visible, neither soft cap nor bias.
+template <bool kPlain>
+ROWMAX_INLINE F32x16 finish_scores(const CallArgs& call, const float* bias, std::uint64_t word, float* s, F32x16* low,
+                                   std::uint32_t* flags) noexcept {
   const F32x16 scale = simd::splat(call.args->scale);
   const float softcap = call.args->softcap;
   const F32x16 minus_infinity = simd::splat(-kInfinity);
   F32x16 high = minus_infinity;
-  F32x16 low = simd::splat(kInfinity);
   F32x16 raw_size = simd::splat(0.0f);
+  ROWMAX_UNROLL
   for (int c = 0; c < kKeyTile; c += 16) {
-    const simd::M16 visible = simd::mask_from_bits(static_cast<std::uint32_t>(word >> c) & 0xFFFFu);
     F32x16 x = simd::mul(simd::load(s + c), scale);
-    if (softcap > 0.0f) {
-      raw_size = simd::max(raw_size, simd::select(visible, simd::abs(x), simd::splat(0.0f)));
-      x = simd::mul(simd::splat(softcap), simd::tanh(simd::div(x, simd::splat(softcap))));
+    if constexpr (kPlain) {
+      *low = simd::min(x, *low);  // a NaN leaves it as it is
+    } else {
+      const simd::M16 visible = simd::mask_from_bits(static_cast<std::uint32_t>(word >> c) & 0xFFFFu);
+      if (softcap > 0.0f) {
+        raw_size = simd::max(simd::select(visible, simd::abs(x), simd::splat(0.0f)), raw_size);
+        x = simd::mul(simd::splat(softcap), simd::tanh(simd::div(x, simd::splat(softcap))));
+      }
+      if (bias != nullptr) x = simd::add(x, simd::load(bias + c));
+      *low = simd::min(simd::select(visible, x, simd::splat(kInfinity)), *low);
+      x = simd::select(visible, x, minus_infinity);
     }
-    if (bias != nullptr) x = simd::add(x, simd::load(bias + c));
-    low = simd::min(low, simd::select(visible, x, simd::splat(kInfinity)));
-    x = simd::select(visible, x, minus_infinity);
     high = simd::max(high, x);
     simd::store(s + c, x);
   }
-  const float max = simd::reduce_max(high);
-  const float min = -simd::reduce_max(simd::neg(low));
-  *flags |= kRowSeen;
-  if (max == kInfinity || min == -kInfinity || simd::reduce_max(raw_size) == kInfinity) *flags |= kRowOverflow;
-  return max;
+  if (!kPlain && softcap > 0.0f && simd::reduce_max(raw_size) == kInfinity) *flags |= kRowOverflow;
+  return high;
+}
+
+inline bool has_minus_infinity(F32x16 x) noexcept {
+  return simd::mask_bits(simd::equal(x, simd::splat(-kInfinity))) != 0;
+}
+
+// Notes which of the rows [r0, r0 + n) have a visible score of -inf.
+inline void find_overflow(int r0, int n, const Scratch& scratch) noexcept {
+  for (int r = r0; r < r0 + n; ++r) {
+    for (int c = 0; c < kKeyTile; c += 16) {
+      const std::uint32_t visible = static_cast<std::uint32_t>(scratch.words[r] >> c) & 0xFFFFu;
+      const F32x16 x = simd::load(scratch.s + r * kKeyTile + c);
+      if ((simd::mask_bits(simd::equal(x, simd::splat(-kInfinity))) & visible) != 0) scratch.flags[r] |= kRowOverflow;
+    }
+  }
 }
 
 // Scores to weights for rows [r0, r0 + n), n <= 16: updates m, l, alpha.
 inline void softmax_rows(const CallArgs& call, const BlockArgs& block, int r0, int n, const Scratch& scratch) noexcept {
   const F32x16 m_old = simd::load(scratch.m + r0);
+  const bool has_bias = block.kv->bias != nullptr;
+  const bool plain = !has_bias && !(call.args->softcap > 0.0f);
+  F32x16 low = simd::splat(kInfinity);
   for (int r = r0; r < r0 + n; ++r) {
-    if (scratch.words[r] == 0) continue;
-    const float* bias = block.kv->bias != nullptr ? scratch.bias + r * kKeyTile : nullptr;
-    const float high = finish_scores(call, bias, scratch.words[r], scratch.s + r * kKeyTile, &scratch.flags[r]);
+    const std::uint64_t word = scratch.words[r];
+    if (word == 0) continue;
+    float* s = scratch.s + r * kKeyTile;
+    const float* bias = has_bias ? scratch.bias + r * kKeyTile : nullptr;
+    const F32x16 high = plain && word == ~std::uint64_t{0}
+                            ? finish_scores<true>(call, bias, word, s, &low, &scratch.flags[r])
+                            : finish_scores<false>(call, bias, word, s, &low, &scratch.flags[r]);
+    const float highest = simd::reduce_max(high);
     const float m = scratch.m[r];
-    scratch.m[r] = m > high ? m : high;
+    scratch.m[r] = m > highest ? m : highest;
+    scratch.flags[r] |= kRowSeen;
   }
+  if (has_minus_infinity(low)) find_overflow(r0, n, scratch);
   const F32x16 base = guarded_base(simd::load(scratch.m + r0));
   float bases[16];
   simd::store(bases, base);
-  simd::store(scratch.alpha + r0, simd::exp(simd::sub(m_old, base)));
+  simd::store(scratch.alpha + r0, exp_weight(simd::sub(m_old, base)));
   for (int r = r0; r < r0 + n; ++r) {
     float* s = scratch.s + r * kKeyTile;
     if (scratch.words[r] == 0) {
@@ -177,13 +206,13 @@ inline void softmax_rows(const CallArgs& call, const BlockArgs& block, int r0, i
       continue;
     }
     const F32x16 row_base = simd::splat(bases[r - r0]);
-    F32x16 sum = simd::exp(simd::sub(simd::load(s), row_base));
-    simd::store(s, sum);
-    for (int c = 16; c < kKeyTile; c += 16) {
-      const F32x16 p = simd::exp(simd::sub(simd::load(s + c), row_base));
-      simd::store(s + c, p);
-      sum = simd::add(sum, p);
+    F32x16 p[4];
+    ROWMAX_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      p[c] = exp_weight(simd::sub(simd::load(s + 16 * c), row_base));
+      simd::store(s + 16 * c, p[c]);
     }
+    const F32x16 sum = simd::add(simd::add(simd::add(p[0], p[1]), p[2]), p[3]);
     float* l = scratch.l + r * 16;
     simd::store(l, simd::add(simd::mul(simd::load(l), simd::splat(scratch.alpha[r])), sum));
   }
@@ -275,7 +304,7 @@ inline void merge_row(const CallArgs& call, const float* o, float m, float l, st
   const float m_new = m_total > m ? m_total : m;
   float factors[16];
   const F32x16 exponents = simd::select(simd::mask_from_bits(1), simd::splat(m_total), simd::splat(m));
-  simd::store(factors, simd::exp(simd::sub(exponents, guarded_base(simd::splat(m_new)))));
+  simd::store(factors, exp_weight(simd::sub(exponents, guarded_base(simd::splat(m_new)))));
   const F32x16 a = simd::splat(factors[0]);
   const F32x16 b = simd::splat(factors[1]);
   for (std::int64_t d = 0; d < call.o_stride; d += 16) {
@@ -333,11 +362,12 @@ inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r,
     }
   }
   const bool nan = nan_bits != 0 || (!empty && l != l);
-  const RowStatus status = empty                         ? RowStatus::kEmpty
-                           : (flags & kRowOverflow) != 0 ? RowStatus::kOverflow
-                           : nan                         ? RowStatus::kNonFinite
-                           : inf_bits != 0               ? RowStatus::kOverflow
-                                                         : RowStatus::kOk;
+  const bool overflow = (flags & kRowOverflow) != 0 || scratch.total_m[r] == kInfinity;
+  const RowStatus status = empty           ? RowStatus::kEmpty
+                           : overflow      ? RowStatus::kOverflow
+                           : nan           ? RowStatus::kNonFinite
+                           : inf_bits != 0 ? RowStatus::kOverflow
+                                           : RowStatus::kOk;
   if (args.lse != nullptr) {
     float lse = -kInfinity;
     if (!empty) {

@@ -4,6 +4,13 @@
 
 #include "attention/kernels/attend/tiles.h"
 
+// Register blocks are registers only where these loops are unrolled, whatever the optimisation level.
+#if defined(__clang__)
+#define ROWMAX_UNROLL _Pragma("unroll")
+#else
+#define ROWMAX_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace rowmax::attention {
 namespace {
 
@@ -23,25 +30,33 @@ void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, float
   for (int c = 0; c < kKeyTile; c += 16 * kVectors) {
     const auto* column = static_cast<const typename Source::Type*>(k.data) + c;
     F32x16 acc[kRows][kVectors];
+    ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::splat(0.0f);
     }
     int n[kVectors];
+    ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       const int lanes = k.n_lanes - c - 16 * j;
       n[j] = lanes < 0 ? 0 : lanes > 16 ? 16 : lanes;
     }
     for (std::int64_t d = 0; d < n_dim; ++d, column += k.stride) {
       F32x16 x[kVectors];
+      ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) {
         x[j] = kTail ? Source::load_n(column + 16 * j, n[j]) : Source::load(column + 16 * j);
       }
+      ROWMAX_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const F32x16 y = simd::splat(q[r * n_dim + d]);
+        ROWMAX_UNROLL
         for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);
       }
     }
+    ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) simd::store(s + r * kKeyTile + c + 16 * j, acc[r][j]);
     }
   }
@@ -64,22 +79,29 @@ template <class Source, int kRows, int kVectors, bool kTail>
 ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const TileOperand& v, int begin, int end,
                                   std::int64_t d, int lanes, float* o, std::int64_t o_stride) noexcept {
   F32x16 acc[kRows][kVectors];
+  ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
     const F32x16 a = simd::splat(alpha[r]);
+    ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::mul(simd::load(o + r * o_stride + d + 16 * j), a);
   }
   const auto* row = static_cast<const typename Source::Type*>(v.data) + begin * v.stride + d;
   for (int key = begin; key < end; ++key, row += v.stride) {
     F32x16 x[kVectors];
+    ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       x[j] = kTail ? Source::load_n(row + 16 * j, lanes) : Source::load(row + 16 * j);
     }
+    ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const F32x16 y = simd::splat(p[r * kKeyTile + key]);
+      ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);
     }
   }
+  ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) simd::store(o + r * o_stride + d + 16 * j, acc[r][j]);
   }
 }

@@ -49,12 +49,15 @@ class Output(CommandTest):
         self.assertEqual(first["stop"], "length")
 
     def test_stop_string_and_context(self):
-        flags = ["run", "-m", MODEL, "--tokens", "5,6,7", "--greedy", "--ignore-eos"]
+        # Two letters are made so likely that nothing else comes; the penalty makes them alternate.
+        a, b = (self.json("tokenize", "-m", MODEL, "-p", letter)["tokens"][0] for letter in "ab")
+        flags = ["run", "-m", MODEL, "--tokens", "5,6,7", "--greedy", "--logit-bias", f"{a}=1000,{b}=999.5",
+                 "--frequency-penalty", "1.5"]
         text = self.json(*flags, "-n", 12)["text"]
-        middle = next(c for c in text[1:] if c.isascii() and c.isprintable() and c != text[0])
-        stopped = self.json(*flags, "-n", 12, "--stop", middle)
-        self.assertEqual(stopped["stop"], "stop")
-        self.assertEqual(stopped["text"], text[:text.index(middle)])
+        self.assertEqual(set(text), {"a", "b"})
+        for stop in ("b", "ba", text[5:9]):
+            stopped = self.json(*flags, "-n", 12, "--stop", "zz", "--stop", stop)
+            self.assertEqual((stopped["stop"], stopped["text"]), ("stop", text[:text.index(stop)]))
         full = self.json(*flags, "-c", 16)
         self.assertEqual(full["stop"], "context")
         self.fails(5, *flags, "-c", 2, "-n", 1)

@@ -8,7 +8,11 @@ namespace rowmax::engine {
 
 std::string number_text(double value) {
   char text[40];
-  const auto result = std::to_chars(text, text + sizeof text, value);
+  // Files mostly hold f32: 1e-06 rather than 9.999999974752427e-07.
+  const float narrow = static_cast<float>(value);
+  const bool is_f32 = static_cast<double>(narrow) == value;
+  const auto result =
+      is_f32 ? std::to_chars(text, text + sizeof text, narrow) : std::to_chars(text, text + sizeof text, value);
   return std::string(text, result.ptr);
 }
 

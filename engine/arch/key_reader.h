@@ -57,7 +57,7 @@ class KeyReader {
   double checked(std::string_view key, double value, double low, double high);
 };
 
-// Shortest decimal text that reads back as the same double, e.g. "1e-05", "10000".
+// Shortest decimal text that reads back as the same value: as f32 where it is one, e.g. "1e-05", "10000".
 std::string number_text(double value);
 
 }  // namespace rowmax::engine

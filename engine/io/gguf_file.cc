@@ -197,8 +197,8 @@ Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
   return mismatch(key, kExpected, *found);
 }
 
-void GgufFile::drop_pages() const noexcept {
-  if (impl_->map.has_value()) impl_->map->drop_pages();
+void GgufFile::drop_pages(std::span<const std::byte> range) const noexcept {
+  if (impl_->map.has_value()) impl_->map->drop_pages(range);
 }
 
 }  // namespace rowmax::engine

@@ -73,8 +73,13 @@ Status MappedFile::check_size() const {
                                       " bytes while it was being read: is it still being written?")};
 }
 
-void MappedFile::drop_pages() const noexcept {
-  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+void MappedFile::drop_pages(std::span<const std::byte> range) const noexcept {
+  if (range.empty() || range.data() < data_ || range.data() + range.size() > data_ + size_) return;
+  // From the first page that begins inside the range to the last one that ends there.
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(range.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(range.data() + range.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 void MappedFile::release() noexcept {

@@ -32,8 +32,8 @@ class MappedFile {
 
   // kIo when the file has another size now than when it was mapped.
   Status check_size() const;
-  // Tells the kernel that the pages are not needed in memory now; they are read again on demand.
-  void drop_pages() const noexcept;
+  // Tells the kernel that these bytes of the file are not needed in memory now; they are read again on demand.
+  void drop_pages(std::span<const std::byte> range) const noexcept;
 
  private:
   MappedFile() = default;

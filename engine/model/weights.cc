@@ -17,6 +17,7 @@ Error in_tensor(std::string_view file_name, const WeightSource& source, Error er
 struct Loader {
   std::string_view file_name;
   Executor& executor;
+  const std::function<void(std::span<const std::byte>)>& done_with;
 
   Status vector(const WeightSource& source, std::vector<float>& out) const {
     if (!source.present()) return {};
@@ -35,6 +36,7 @@ struct Loader {
     auto packed = pack(source.format, source.bytes, source.rows, source.cols, executor);
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
     out = std::move(packed).value();
+    done_with(source.bytes);
     return {};
   }
 
@@ -69,8 +71,9 @@ std::int64_t ModelWeights::packed_bytes() const noexcept {
   return static_cast<std::int64_t>(total);
 }
 
-Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor) {
-  const Loader load{file_name, executor};
+Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor,
+                                  const std::function<void(std::span<const std::byte>)>& done_with) {
+  const Loader load{file_name, executor, done_with};
   ModelWeights weights;
   weights.token_embedding = sources.token_embedding;
   weights.embedding_format = find_format(sources.token_embedding.format);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -31,6 +32,9 @@ struct ModelWeights {
 };
 
 // file_name stands in messages. kCorrupt for a norm or bias that is not finite, kUnsupported for a format without code.
-Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor);
+// done_with is called with the file's bytes of each matrix that is packed, so that file and copy need not both be in
+// memory.
+Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor,
+                                  const std::function<void(std::span<const std::byte>)>& done_with);
 
 }  // namespace rowmax::engine

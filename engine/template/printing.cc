@@ -146,7 +146,7 @@ Status print_repr(Interpreter& in, const Value& value, Builder* out, int depth) 
 // json.dumps ---------------------------------------------------------------------------------------------------------
 
 static std::string json_unit(std::uint32_t unit) {
-  char buffer[8];
+  char buffer[16];
   std::snprintf(buffer, sizeof buffer, "\\u%04x", static_cast<unsigned>(unit));
   return buffer;
 }

@@ -103,8 +103,8 @@ class GgufFile {
   Result<const GgufArray*> get_array(std::string_view key, GgufType element_type) const;
   Result<const GgufArray*> get_int_array(std::string_view key) const;
 
-  // Tells the kernel that the tensor bytes are not needed in memory any more (they can be read again).
-  void drop_pages() const noexcept;
+  // Tells the kernel that these bytes of the file (a tensor, say) are not needed in memory now; they can be read again.
+  void drop_pages(std::span<const std::byte> range) const noexcept;
 
  private:
   struct Impl;

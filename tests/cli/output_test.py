@@ -55,7 +55,7 @@ class Output(CommandTest):
                  "--frequency-penalty", "1.5"]
         text = self.json(*flags, "-n", 12)["text"]
         self.assertEqual(set(text), {"a", "b"})
-        for stop in ("b", "ba", text[5:9]):
+        for stop in ("b", "ab", text[5:9]):
             stopped = self.json(*flags, "-n", 12, "--stop", "zz", "--stop", stop)
             self.assertEqual((stopped["stop"], stopped["text"]), ("stop", text[:text.index(stop)]))
         full = self.json(*flags, "-c", 16)

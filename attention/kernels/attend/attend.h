@@ -32,7 +32,7 @@
 namespace rowmax::attention {
 
 // Most rows of one block.
-inline constexpr int kMaxRows = 96;
+inline constexpr int kMaxRows = 192;
 
 struct Scratch {
   float* q;                    // [rows][k_dim]

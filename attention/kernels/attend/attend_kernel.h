@@ -73,7 +73,11 @@ void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) n
     const Row row = row_of(call, block, r);
     const auto* from = data + (block.sequence->q_begin + row.query) * q.row_stride + row.head * q.head_stride;
     float* to = out + r * q.n_dim;
-    for (std::int64_t d = 0; d < q.n_dim; ++d) to[d] = Source::one(from + d * q.dim_stride);
+    std::int64_t d = 0;
+    if (q.dim_stride == 1) {
+      for (; d + 16 <= q.n_dim; d += 16) simd::store(to + d, Source::load(from + d));
+    }
+    for (; d < q.n_dim; ++d) to[d] = Source::one(from + d * q.dim_stride);
   }
 }
 
@@ -224,13 +228,38 @@ inline std::uint64_t words_union(const std::uint64_t* words, int n) noexcept {
   return any;
 }
 
+// Register blocks of equal height where few rows do not fill two: 8 rows are 4 + 4, not 6 + 2.
+inline int rows_of_block(int n_rows) noexcept {
+  if (n_rows > kConvertRows) return kBlockRows;
+  const int n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
+  return (n_rows + n_blocks - 1) / n_blocks;
+}
+
+// Asks for a direct operand of the tile that starts at key `begin`, unless the block has rows enough to wait for it.
+inline Prefetch prefetch_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin) noexcept {
+  const Stream stream = key_stream(call, block);
+  if (block.n_rows > kConvertRows || stream.strides->key_stride != 1 || begin >= block.sequence->kv_end) return {};
+  const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
+  return prefetch_rows(stream.key(begin), call.args->kv.k_dim, kKeyTile * size, stream.strides->dim_stride * size);
+}
+inline Prefetch prefetch_values(const CallArgs& call, const BlockArgs& block, std::int64_t begin,
+                                std::uint64_t word) noexcept {
+  const Stream stream = value_stream(call, block);
+  if (block.n_rows > kConvertRows || stream.strides->dim_stride != 1) return {};
+  const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
+  const int first = lowest_bit(word);
+  return prefetch_rows(stream.key(begin + first), bits_end(word) - first, call.args->kv.v_dim * size,
+                       stream.strides->key_stride * size);
+}
+
 template <class Source>
 void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand& v, std::uint64_t tile_word,
-                const Scratch& scratch) noexcept {
+                const Scratch& scratch, Prefetch ahead) noexcept {
   const std::int64_t n_dim = call.args->kv.v_dim;
   int finite = -1;  // not looked at yet
-  for (int r0 = 0; r0 < block.n_rows; r0 += kBlockRows) {
-    const int n = block.n_rows - r0 < kBlockRows ? block.n_rows - r0 : kBlockRows;
+  const int step = rows_of_block(block.n_rows);
+  for (int r0 = 0; r0 < block.n_rows; r0 += step) {
+    const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
     const std::uint64_t any = words_union(scratch.words + r0, n);
     if (any == 0) continue;
     const int begin = lowest_bit(any);
@@ -246,37 +275,42 @@ void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand&
       }
     } else {
       values_block<Source>(n, scratch.s + r0 * kKeyTile, scratch.alpha + r0, v, begin, end, n_dim,
-                           scratch.o + r0 * call.o_stride, call.o_stride);
+                           scratch.o + r0 * call.o_stride, call.o_stride, &ahead);
     }
   }
 }
 
 template <class Source>
-void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch) noexcept {
+void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch,
+                 Prefetch ahead) noexcept {
   const std::int64_t n_dim = call.args->kv.k_dim;
-  for (int r0 = 0; r0 < block.n_rows; r0 += kBlockRows) {
-    const int n = block.n_rows - r0 < kBlockRows ? block.n_rows - r0 : kBlockRows;
+  const int step = rows_of_block(block.n_rows);
+  for (int r0 = 0; r0 < block.n_rows; r0 += step) {
+    const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
     if (words_union(scratch.words + r0, n) == 0) continue;
     const float* q = scratch.q + r0 * n_dim;
     float* s = scratch.s + r0 * kKeyTile;
     if (k.n_lanes == kKeyTile) {
-      scores_block<Source, false>(n, q, n_dim, k, s);
+      scores_block<Source, false>(n, q, n_dim, k, s, &ahead);
     } else {
-      scores_block<Source, true>(n, q, n_dim, k, s);
+      scores_block<Source, true>(n, q, n_dim, k, s, &ahead);
     }
   }
 }
 
-// The tile that starts at key `begin`; `word`: the keys that some row sees, not 0.
+// The tile that starts at key `begin`; `word`: the keys that some row sees, not 0; `more`: the next tile is likely to
+// follow.
 inline void process_tile(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
-                         const Scratch& scratch) noexcept {
+                         bool more, const Scratch& scratch) noexcept {
   const TileOperand k = prepare_keys(call, block, begin, word, scratch);
-  with_source(k.dtype, [&](auto source) { find_scores<decltype(source)>(call, block, k, scratch); });
+  const Prefetch values_ahead = prefetch_values(call, block, begin, word);
+  with_source(k.dtype, [&](auto source) { find_scores<decltype(source)>(call, block, k, scratch, values_ahead); });
   for (int r0 = 0; r0 < block.n_rows; r0 += 16) {
     softmax_rows(call, block, r0, block.n_rows - r0 < 16 ? block.n_rows - r0 : 16, scratch);
   }
   const TileOperand v = prepare_values(call, block, begin, word, scratch);
-  with_source(v.dtype, [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch); });
+  const Prefetch keys_ahead = more ? prefetch_keys(call, block, begin + kKeyTile) : Prefetch{};
+  with_source(v.dtype, [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch, keys_ahead); });
 }
 
 inline void start_split(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {
@@ -406,7 +440,7 @@ inline void attend_block(const CallArgs& call, const BlockArgs& block, const Scr
       if (word == 0) continue;
       if (!started) start_split(call, block, scratch);
       started = true;
-      process_tile(call, block, begin, word, scratch);
+      process_tile(call, block, begin, word, all.touches(begin + kKeyTile, begin + 2 * kKeyTile), scratch);
     }
     if (!started && block.partials != nullptr) start_split(call, block, scratch);
     if (started || block.partials != nullptr) close_split(call, block, split, scratch);

@@ -23,9 +23,42 @@ inline constexpr int kBlockVectors = simd::kRegistersPerVector == 1 ? 4
                                      : kRows == 2                   ? 2
                                                                     : 1;
 
+// Lines of memory to ask for while computing: where a tile is used once or twice, its successor must be on its way.
+struct Prefetch {
+  const char* line = nullptr;
+  std::int64_t n_lines = 0;  // left to ask for
+  std::int64_t row_skip = 0;
+  std::int64_t lines_of_row = 0;
+  std::int64_t left_of_row = 0;
+
+  ROWMAX_INLINE void next() noexcept {
+    if (n_lines <= 0) return;
+    __builtin_prefetch(line, 0, 3);
+    --n_lines;
+    line += 64;
+    if (--left_of_row == 0) {
+      left_of_row = lines_of_row;
+      line += row_skip;
+    }
+  }
+};
+
+// n_rows rows of row_bytes each, stride_bytes apart.
+inline Prefetch prefetch_rows(const void* data, std::int64_t n_rows, std::int64_t row_bytes,
+                              std::int64_t stride_bytes) noexcept {
+  if (row_bytes == stride_bytes) {  // dense: one long row
+    row_bytes *= n_rows;
+    stride_bytes = row_bytes;
+    n_rows = 1;
+  }
+  const std::int64_t lines = (row_bytes + 63) / 64;
+  return {static_cast<const char*>(data), n_rows * lines, stride_bytes - 64 * lines, lines, lines};
+}
+
 // s[r][key] = sum over d ascending of q[r][d] * k[d][key].
 template <class Source, bool kTail, int kRows>
-void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, float* s) noexcept {
+void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, float* s, Prefetch* prefetch) noexcept {
+  Prefetch ahead = *prefetch;
   constexpr int kVectors = kBlockVectors<kRows>;
   for (int c = 0; c < kKeyTile; c += 16 * kVectors) {
     const auto* column = static_cast<const typename Source::Type*>(k.data) + c;
@@ -42,6 +75,8 @@ void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, float
       n[j] = lanes < 0 ? 0 : lanes > 16 ? 16 : lanes;
     }
     for (std::int64_t d = 0; d < n_dim; ++d, column += k.stride) {
+      ahead.next();
+      ahead.next();
       F32x16 x[kVectors];
       ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) {
@@ -60,24 +95,28 @@ void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, float
       for (int j = 0; j < kVectors; ++j) simd::store(s + r * kKeyTile + c + 16 * j, acc[r][j]);
     }
   }
+  *prefetch = ahead;
 }
 
 template <class Source, bool kTail>
-void scores_block(int n_rows, const float* q, std::int64_t n_dim, const TileOperand& k, float* s) noexcept {
+void scores_block(int n_rows, const float* q, std::int64_t n_dim, const TileOperand& k, float* s,
+                  Prefetch* ahead) noexcept {
   switch (n_rows) {
-    case 1: return scores_rows<Source, kTail, 1>(q, n_dim, k, s);
-    case 2: return scores_rows<Source, kTail, 2>(q, n_dim, k, s);
-    case 3: return scores_rows<Source, kTail, 3>(q, n_dim, k, s);
-    case 4: return scores_rows<Source, kTail, 4>(q, n_dim, k, s);
-    case 5: return scores_rows<Source, kTail, 5>(q, n_dim, k, s);
-    default: return scores_rows<Source, kTail, 6>(q, n_dim, k, s);
+    case 1: return scores_rows<Source, kTail, 1>(q, n_dim, k, s, ahead);
+    case 2: return scores_rows<Source, kTail, 2>(q, n_dim, k, s, ahead);
+    case 3: return scores_rows<Source, kTail, 3>(q, n_dim, k, s, ahead);
+    case 4: return scores_rows<Source, kTail, 4>(q, n_dim, k, s, ahead);
+    case 5: return scores_rows<Source, kTail, 5>(q, n_dim, k, s, ahead);
+    default: return scores_rows<Source, kTail, 6>(q, n_dim, k, s, ahead);
   }
 }
 
 // kVectors vectors of columns from d on; the last one has `lanes` lanes where kTail.
 template <class Source, int kRows, int kVectors, bool kTail>
 ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const TileOperand& v, int begin, int end,
-                                  std::int64_t d, int lanes, float* o, std::int64_t o_stride) noexcept {
+                                  std::int64_t d, int lanes, float* o, std::int64_t o_stride,
+                                  Prefetch* prefetch) noexcept {
+  Prefetch ahead = *prefetch;
   F32x16 acc[kRows][kVectors];
   ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -87,6 +126,8 @@ ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const Tile
   }
   const auto* row = static_cast<const typename Source::Type*>(v.data) + begin * v.stride + d;
   for (int key = begin; key < end; ++key, row += v.stride) {
+    ahead.next();
+    ahead.next();
     F32x16 x[kVectors];
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
@@ -104,35 +145,36 @@ ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const Tile
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) simd::store(o + r * o_stride + d + 16 * j, acc[r][j]);
   }
+  *prefetch = ahead;
 }
 
 // o[r][d] = alpha[r] * o[r][d], then + p[r][key] * v[key][d] over keys [begin, end) ascending.
 template <class Source, int kRows>
 void values_rows(const float* p, const float* alpha, const TileOperand& v, int begin, int end, std::int64_t n_dim,
-                 float* o, std::int64_t o_stride) noexcept {
+                 float* o, std::int64_t o_stride, Prefetch* ahead) noexcept {
   constexpr int kVectors = kBlockVectors<kRows>;
   std::int64_t d = 0;
   for (; d + 16 * kVectors <= n_dim; d += 16 * kVectors) {
-    values_columns<Source, kRows, kVectors, false>(p, alpha, v, begin, end, d, 16, o, o_stride);
+    values_columns<Source, kRows, kVectors, false>(p, alpha, v, begin, end, d, 16, o, o_stride, ahead);
   }
   for (; d + 16 <= n_dim; d += 16) {
-    values_columns<Source, kRows, 1, false>(p, alpha, v, begin, end, d, 16, o, o_stride);
+    values_columns<Source, kRows, 1, false>(p, alpha, v, begin, end, d, 16, o, o_stride, ahead);
   }
   if (d < n_dim) {
-    values_columns<Source, kRows, 1, true>(p, alpha, v, begin, end, d, static_cast<int>(n_dim - d), o, o_stride);
+    values_columns<Source, kRows, 1, true>(p, alpha, v, begin, end, d, static_cast<int>(n_dim - d), o, o_stride, ahead);
   }
 }
 
 template <class Source>
 void values_block(int n_rows, const float* p, const float* alpha, const TileOperand& v, int begin, int end,
-                  std::int64_t n_dim, float* o, std::int64_t o_stride) noexcept {
+                  std::int64_t n_dim, float* o, std::int64_t o_stride, Prefetch* ahead) noexcept {
   switch (n_rows) {
-    case 1: return values_rows<Source, 1>(p, alpha, v, begin, end, n_dim, o, o_stride);
-    case 2: return values_rows<Source, 2>(p, alpha, v, begin, end, n_dim, o, o_stride);
-    case 3: return values_rows<Source, 3>(p, alpha, v, begin, end, n_dim, o, o_stride);
-    case 4: return values_rows<Source, 4>(p, alpha, v, begin, end, n_dim, o, o_stride);
-    case 5: return values_rows<Source, 5>(p, alpha, v, begin, end, n_dim, o, o_stride);
-    default: return values_rows<Source, 6>(p, alpha, v, begin, end, n_dim, o, o_stride);
+    case 1: return values_rows<Source, 1>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 2: return values_rows<Source, 2>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 3: return values_rows<Source, 3>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 4: return values_rows<Source, 4>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 5: return values_rows<Source, 5>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    default: return values_rows<Source, 6>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
   }
 }
 

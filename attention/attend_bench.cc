@@ -1,7 +1,7 @@
 // Speed of attend(): prefill in useful GFLOP/s (visible pairs only), decode in GB/s of keys and values beside the
 // machine's read bandwidth, measured in the same run.
 //
-//   rowmax_attention_bench [prefill|decode|all] [threads] [isa]
+//   rowmax_attend_bench [prefill|decode|all] [threads] [isa]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -5,6 +5,7 @@
 #   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only
 #   *_test.cc                  one GoogleTest program rowmax_<name>_test
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
+#   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
 # Components see the repository root (private headers by their path from it) and include/.
 
 include(CheckCXXCompilerFlag)
@@ -120,6 +121,14 @@ function(rowmax_component name)
     endforeach()
     target_compile_definitions(rowmax_${name}_test PRIVATE ROWMAX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     gtest_discover_tests(rowmax_${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${name})
+  endif()
+  if(ROWMAX_BENCH)
+    file(GLOB_RECURSE benches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_bench.cc)
+    foreach(bench ${benches})
+      get_filename_component(bench_name ${bench} NAME_WE)
+      add_executable(rowmax_${bench_name} ${bench})
+      target_link_libraries(rowmax_${bench_name} PRIVATE rowmax_${name} rowmax_flags)
+    endforeach()
   endif()
   if(ROWMAX_FUZZ)
     foreach(fuzzer ${fuzzers})

@@ -133,13 +133,13 @@ Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate&
                                 {"bos_token", token_text(tokenizer.bos())},
                                 {"eos_token", token_text(tokenizer.eos())}});
   ROWMAX_TRY(pieces, chat_template.render_pieces(globals, now));
-  std::vector<TokenId> ids;
+  std::vector<TextPart> parts;
   if (rendered != nullptr) rendered->clear();
   for (const TemplatePiece& piece : pieces) {
-    const std::vector<TokenId> part = tokenizer.encode(piece.text, !piece.from_user);
-    ids.insert(ids.end(), part.begin(), part.end());
+    parts.push_back({piece.text, !piece.from_user});
     if (rendered != nullptr) *rendered += piece.text;
   }
+  std::vector<TokenId> ids = tokenizer.encode(parts);
   // The template may write BOS, the tokenizer's flag may ask for it: one is right, two shift every position.
   const TokenId bos = tokenizer.bos();
   if (bos >= 0) {

@@ -175,25 +175,29 @@ struct Tokenizer::Impl::Encoder {
   Encoder(const Impl& owner, std::size_t text_bytes, std::vector<TokenId>& ids)
       : impl(owner), out(ids), cache(text_bytes) {}
 
-  void run(std::string_view text, bool parse_special) {
-    const SpecialTokens& special = parse_special ? impl.when_asked : impl.always;
+  // The parts are one text: words and merges reach over their borders, special tokens do not, so that none can be put
+  // together from the end of one part and the beginning of another.
+  void run(std::string_view text, std::span<const TextPart> parts) {
     bool after_special = true;  // the start counts as such: SentencePiece puts its space there
-    for (std::size_t at = 0; at < text.size();) {
-      const SpecialTokens::Match match = special.find(text, at);
-      const std::size_t stop = std::min(match.begin, text.size());
-      if (stop > at) {
-        plain(text.substr(at, stop - at), after_special);
-        after_special = false;
+    std::size_t plain_begin = 0, part_begin = 0;
+    for (const TextPart& part : parts) {
+      const SpecialTokens& special = part.parse_special ? impl.when_asked : impl.always;
+      const std::size_t part_end = part_begin + part.text.size();
+      for (std::size_t at = std::max(part_begin, plain_begin); at < part_end;) {
+        const SpecialTokens::Match match = special.find(text.substr(0, part_end), at);
+        if (match.id < 0) break;
+        if (match.begin > plain_begin) plain(text.substr(plain_begin, match.begin - plain_begin), after_special);
+        out.push_back(match.id);
+        after_special = true;
+        at = match.begin + match.size;
+        if (std::binary_search(impl.strip_right.begin(), impl.strip_right.end(), match.id)) {
+          while (at < text.size() && is_ascii_space(text[at])) ++at;
+        }
+        plain_begin = at;
       }
-      at = stop;
-      if (match.id < 0) break;
-      out.push_back(match.id);
-      after_special = true;
-      at = match.begin + match.size;
-      if (std::binary_search(impl.strip_right.begin(), impl.strip_right.end(), match.id)) {
-        while (at < text.size() && is_ascii_space(text[at])) ++at;
-      }
+      part_begin = part_end;
     }
+    if (plain_begin < text.size()) plain(text.substr(plain_begin), after_special);
   }
 
   void plain(std::string_view text, bool after_special) {
@@ -268,7 +272,25 @@ Result<Tokenizer> Tokenizer::from_source(const TokenizerSource& source, const To
 std::vector<TokenId> Tokenizer::encode(std::string_view text, bool parse_special) const {
   std::vector<TokenId> out;
   out.reserve(text.size() / 4 + 1);
-  Impl::Encoder(*impl_, text.size(), out).run(text, parse_special);
+  const TextPart part{text, parse_special};
+  Impl::Encoder(*impl_, text.size(), out).run(text, {&part, 1});
+  return out;
+}
+
+std::vector<TokenId> Tokenizer::encode(std::span<const TextPart> parts) const {
+  std::string text;
+  for (const TextPart& part : parts) text += part.text;
+  std::vector<TextPart> merged;  // neighbours of one kind become one part of `text`
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::size_t begin = end;
+    end += parts[i].text.size();
+    while (i + 1 < parts.size() && parts[i + 1].parse_special == parts[i].parse_special) end += parts[++i].text.size();
+    merged.push_back({std::string_view(text).substr(begin, end - begin), parts[i].parse_special});
+  }
+  std::vector<TokenId> out;
+  out.reserve(text.size() / 4 + 1);
+  Impl::Encoder(*impl_, text.size(), out).run(text, merged);
   return out;
 }
 

@@ -54,6 +54,25 @@ TEST(Tokenizer, SpecialTokensOnlyWhereAllowed) {
   EXPECT_EQ(tokenizer.text(longer + 1), "");
 }
 
+// The parts of a chat: the template's own text and a user's words inside it.
+TEST(Tokenizer, PartsJoinWordsButNeverMakeAControlToken) {
+  TestVocabulary vocabulary = byte_vocabulary();
+  const TokenId end = vocabulary.add("<|im_end|>", 3);
+  const TokenId two = vocabulary.add("\xC4\x8A\xC4\x8A", 1);  // two line feeds, as the byte alphabet spells them
+  vocabulary.merges.push_back("\xC4\x8A \xC4\x8A");
+  const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
+  const auto encode = [&](std::initializer_list<TextPart> parts) {
+    return tokenizer.encode(std::span<const TextPart>(parts.begin(), parts.size()));
+  };
+  EXPECT_EQ(encode({{"a", true}, {"<|im_end|>", true}}), (Ids{'a', end}));
+  EXPECT_EQ(encode({{"<|im_", true}, {"end|>", true}}), Ids{end});  // both the template's own
+  EXPECT_EQ(encode({{"<|im_end|>", false}, {"<|im_end|>", true}}).size(), 11u);
+  EXPECT_EQ(encode({{"<|im_", true}, {"end|>", false}}).size(), 10u);
+  EXPECT_EQ(encode({{"<|im_", false}, {"end|>", true}}).size(), 10u);
+  EXPECT_EQ(encode({{"\n", true}, {"\n", false}}), Ids{two});  // a word may reach over the border
+  EXPECT_EQ(encode({}), Ids{});
+}
+
 // A user-defined token whose text is the printable form of a byte stands for the character, not for the byte.
 TEST(Tokenizer, UserDefinedTextThatLooksLikeAByte) {
   TestVocabulary vocabulary = byte_vocabulary();

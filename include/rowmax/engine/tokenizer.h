@@ -34,6 +34,12 @@ struct TokenizerOptions {
 
 struct TokenizerSource;  // the unchecked lists of a file; private (engine/tokenizer/source.h)
 
+// A stretch of a text, and whether control tokens are recognised in it.
+struct TextPart {
+  std::string_view text;
+  bool parse_special = false;
+};
+
 class Tokenizer {
  public:
   // kUnsupported for a tokenizer model or pre-tokenizer that is not known, kCorrupt for lists that do not fit.
@@ -47,6 +53,9 @@ class Tokenizer {
   // User-defined tokens are always found. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its
   // bytes are kept where the vocabulary has a token for them, else become U+FFFD (gpt2) or the unknown token (llama).
   std::vector<TokenId> encode(std::string_view text, bool parse_special) const;
+  // The same for a text given in parts: tokens may reach over the parts' borders, control tokens never do. So a chat
+  // template's own text can hold them and a user's words inside it cannot.
+  std::vector<TokenId> encode(std::span<const TextPart> parts) const;
   // The token's bytes; control tokens give their text only with include_special. A piece may end inside a UTF-8
   // character. Out of range ids give an empty string.
   std::string piece(TokenId id, bool include_special) const;

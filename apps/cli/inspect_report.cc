@@ -111,8 +111,10 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
 
 }  // namespace
 
-Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {
-  Inspection inspection{file, engine::describe_model(file), engine::Tokenizer::from_gguf(file, options), "", {}};
+Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
+                        const engine::KeyOverrides& overrides) {
+  Inspection inspection{
+      file, engine::describe_model(file, overrides), engine::Tokenizer::from_gguf(file, options), "", {}};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
   }

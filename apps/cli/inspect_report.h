@@ -20,7 +20,8 @@ struct Inspection {
   std::optional<Error> template_error;  // why it cannot be used
 };
 
-Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options);
+Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
+                        const engine::KeyOverrides& overrides);
 
 // all: every tensor and the whole of long lists, where the default folds layers that are alike and cuts lists.
 std::string inspection_text(const Inspection& inspection, bool all);

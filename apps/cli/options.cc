@@ -47,6 +47,9 @@ void add_model_flag(CLI::App& app, EngineFlags& flags) {
       ->default_str("smollm2");
   add_value(app, "--pre", flags.pre, "pre-tokenizer to use where the file names none or an unknown one")
       ->type_name("NAME");
+  add_value(app, "--set", flags.overrides, "a value in place of a metadata key's; may be given several times")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
   add_switch(app, "-q,--quiet", flags.quiet, "no notes and no timings on standard error");
 }
 
@@ -59,6 +62,18 @@ void add_engine_flags(CLI::App& app, EngineFlags& flags) {
       ->check(CLI::IsMember({"int8", "f32"}))
       ->default_str("int8")
       ->type_name("TYPE");
+}
+
+Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
+  engine::KeyOverrides overrides;
+  for (const std::string& text : flags.overrides) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return Error{ErrorCode::kInvalidArgument, "--set: expected KEY=VALUE, found \"" + text + "\""};
+    }
+    overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return overrides;
 }
 
 void add_session_flags(CLI::App& app, SessionFlags& flags) {

@@ -37,10 +37,13 @@ struct EngineFlags {
   std::string isa;
   std::string activations = "int8";
   std::string pre;
+  std::vector<std::string> overrides;  // KEY=VALUE
   bool quiet = false;
 };
 void add_model_flag(CLI::App& app, EngineFlags& flags);
 void add_engine_flags(CLI::App& app, EngineFlags& flags);
+// --set as the engine takes it; kInvalidArgument where there is no '='.
+Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
 
 struct SessionFlags {
   std::int64_t context = 0;

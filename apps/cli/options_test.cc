@@ -38,6 +38,18 @@ TEST(Options, LogitBiasIsAListOfPairs) {
   }
 }
 
+TEST(Options, SetIsKeyAndValue) {
+  EngineFlags flags;
+  flags.overrides = {"a.b=1=2", "c="};
+  const auto overrides = key_overrides(flags);
+  ASSERT_TRUE(overrides.ok());
+  EXPECT_EQ(*overrides, (engine::KeyOverrides{{"a.b", "1=2"}, {"c", ""}}));
+  for (const char* bad : {"", "x", "=1"}) {
+    flags.overrides = {bad};
+    EXPECT_FALSE(key_overrides(flags).ok()) << bad;
+  }
+}
+
 TEST(Options, GreedyOverridesTheTemperature) {
   SamplingFlags flags;
   flags.params.temperature = 1.5f;

@@ -21,6 +21,13 @@ def read_npy(archive, name):
     return list(unpack(f"<{count}{kind}", body))
 
 
+def float_of(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 class Output(CommandTest):
     def test_run(self):
         flags = ["-m", MODEL, "-n", 12, "--greedy", "--raw"]
@@ -123,6 +130,15 @@ class Output(CommandTest):
             self.assertIn("token_embd.weight", text)
             self.assertNotIn("\x1b", text)
             self.assertGreater(len(self.output("inspect", path, "--all")), len(text))
+
+    def test_set_replaces_a_key(self):
+        facts = {f["name"]: f for f in self.json("inspect", MODEL, "--set", "llama.rope.freq_base=12345")["model"]["facts"]}
+        changed = [f for f in facts.values() if float_of(f["value"]) == 12345]
+        self.assertEqual(len(changed), 1)
+        self.assertIn("override", changed[0]["source"])
+        run = ["run", "-m", MODEL, "--tokens", "1,2,3,4,5,6,7,8", "-n", 1]
+        self.fails(2, *run, "--set", "llama.rope.freq_base")
+        self.fails(2, *run, "--set", "llama.no_such_key=1", says="llama.no_such_key")
 
     def test_pull_list(self):
         result = self.json("pull", "--list")

@@ -62,15 +62,17 @@ void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std:
                std::int64_t p) noexcept {
   const float* x = job.x + token * job.ldx + k;
   simd::F32x16 sum[kTokens];
+  ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) sum[t] = simd::splat(0.0f);
   for (int i = 0; i < n; ++i) {
     const simd::F32x16 w = simd::load(weights + i * kRows);
-#pragma GCC unroll 12
+    ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) sum[t] = simd::fma(w, simd::splat(x[t * job.ldx + i]), sum[t]);
   }
   const std::int64_t left = job.rows - p * kRows;
   const int n_rows = left < kRows ? static_cast<int>(left) : kRows;
   float* y = job.y + token * job.ldy + p * kRows;
+  ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t, y += job.ldy) {
     simd::F32x16 value = k == 0 ? sum[t] : simd::add(simd::load_n(y, n_rows), sum[t]);
     if (k + n == job.cols) value = simd::canonical_nan(value);

@@ -52,6 +52,7 @@ ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
   Codes low, high;
   unpack_pair<Panel, j>(tile, low, high);
   const auto low_weights = Dot<Panel::kBits>::prepare(low), high_weights = Dot<Panel::kBits>::prepare(high);
+  ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     dots[t][0].add(low_weights, a + kTile * t + 4 * j, kOneGroup ? 2 * j : j);
     dots[t][kOneGroup ? 0 : 1].add(high_weights, a + kTile * t + 16 + 4 * j, kOneGroup ? 2 * j + 1 : j);
@@ -69,6 +70,7 @@ void int8_few(const Job& job) noexcept {
     const std::byte* record = job.panels + p * job.panel_bytes;
     const std::byte* tile = record + Panel::scale_bytes(job.cols);
     simd::F32x16 acc[kTokens];
+    ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) acc[t] = simd::splat(0.0f);
     std::int64_t at = first;
     for (std::int64_t b = 0; b < act.n_tiles; b += Panel::kScaleTiles, record += Panel::kRecordBytes) {
@@ -77,15 +79,19 @@ void int8_few(const Job& job) noexcept {
         for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(tile + kPrefetchBytes + line);
         const std::int8_t* a = act.codes + at * kTile;
         DotBits dots[kTokens][kGroups];
+        ROWMAX_UNROLL
         for (int t = 0; t < kTokens; ++t) {
+          ROWMAX_UNROLL
           for (int g = 0; g < kGroups; ++g) dots[t][g].start(Start<Panel>::value(act, g, at + t));
         }
         add_pair<Panel, 0>(tile, a, dots);
         add_pair<Panel, 1>(tile, a, dots);
         add_pair<Panel, 2>(tile, a, dots);
         add_pair<Panel, 3>(tile, a, dots);
+        ROWMAX_UNROLL
         for (int g = 0; g < kGroups; ++g) {
           const simd::F32x16 scale = scales.scale(s * kGroups + g);
+          ROWMAX_UNROLL
           for (int t = 0; t < kTokens; ++t) {
             const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[at + t]));
             acc[t] = simd::fma(simd::to_f32(dots[t][g].value(kQuads / kGroups)), product, acc[t]);
@@ -93,10 +99,12 @@ void int8_few(const Job& job) noexcept {
         }
         if constexpr (Panel::kHasMin) {
           const simd::F32x16 min = scales.min(s);
+          ROWMAX_UNROLL
           for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(min, simd::splat(act.sums[at + t]), acc[t]);
         }
       }
     }
+    ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       store_rows(job.y + (job.token_begin + t) * job.ldy + p * kRows, simd::canonical_nan(acc[t]),
                  rows_of_panel(job, p));
@@ -118,6 +126,7 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
   float* y = job.y + token * job.ldy + p * kRows;
 
   simd::F32x16 acc[kTokens];
+  ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     acc[t] = tile_begin == 0 || t >= n_valid ? simd::splat(0.0f) : load_rows(y + t * job.ldy, n_rows);
   }
@@ -126,24 +135,26 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int b = 0; b < n_tiles; ++b, at += kTokenGroup) {
     const std::int8_t* codes[kGroupsOf4];
+    ROWMAX_UNROLL
     for (int i = 0; i < kGroupsOf4; ++i) codes[i] = act.codes + (at + i * group_stride) * kTile;
+    ROWMAX_UNROLL
     for (int g = 0; g < kGroups; ++g) {
       DotBits dots[kTokens];
-#pragma GCC unroll 12
+      ROWMAX_UNROLL
       for (int t = 0; t < kTokens; ++t) {
         dots[t].start(Start<Panel>::value(act, g, at + t / kTokenGroup * group_stride + t % kTokenGroup));
       }
-#pragma GCC unroll 8
+      ROWMAX_UNROLL
       for (int q = 0; q < kQuads / kGroups; ++q) {
         const int quad = g * (kQuads / kGroups) + q;
         const auto w = DotBits::prepare(load_codes(weights.codes[b][quad]));
-#pragma GCC unroll 12
+        ROWMAX_UNROLL
         for (int t = 0; t < kTokens; ++t) {
           dots[t].add(w, codes[t / kTokenGroup] + kTile * (t % kTokenGroup) + 4 * quad, q);
         }
       }
       const simd::F32x16 scale = simd::load(weights.scales[b * kGroups + g]);
-#pragma GCC unroll 12
+      ROWMAX_UNROLL
       for (int t = 0; t < kTokens; ++t) {
         const float d = act.scales[at + t / kTokenGroup * group_stride + t % kTokenGroup];
         acc[t] = simd::fma(simd::to_f32(dots[t].value(kQuads / kGroups)), simd::mul(scale, simd::splat(d)), acc[t]);
@@ -151,7 +162,7 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
     }
     if constexpr (Panel::kHasMin) {
       const simd::F32x16 min = simd::load(weights.mins[b]);
-#pragma GCC unroll 12
+      ROWMAX_UNROLL
       for (int t = 0; t < kTokens; ++t) {
         const float sum = act.sums[at + t / kTokenGroup * group_stride + t % kTokenGroup];
         acc[t] = simd::fma(min, simd::splat(sum), acc[t]);
@@ -159,8 +170,9 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
     }
   }
   const bool last = tile_end == act.n_tiles;
-  for (int t = 0; t < n_valid; ++t) {
-    store_rows(y + t * job.ldy, last ? simd::canonical_nan(acc[t]) : acc[t], n_rows);
+  ROWMAX_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    if (t < n_valid) store_rows(y + t * job.ldy, last ? simd::canonical_nan(acc[t]) : acc[t], n_rows);
   }
 }
 

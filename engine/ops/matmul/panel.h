@@ -14,6 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 
+// Loops over tokens and groups index arrays that must stay in registers: g++ -O2 does not unroll them by itself.
+#define ROWMAX_UNROLL _Pragma("GCC unroll 16")
+
 namespace rowmax::engine::panel {
 
 inline constexpr int kRows = 16;
@@ -22,7 +25,7 @@ inline constexpr int kQuads = 8;             // of 4 k, in a tile
 inline constexpr int kVector = 64;           // bytes: one quad of 16 rows
 inline constexpr int kTokenGroup = 4;        // tokens whose rounded activations lie side by side
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
-inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
+inline constexpr int kInt8Chunk = 2048;      // k unpacked at a time for many tokens (16 KiB of codes)
 inline constexpr int kPrefetchBytes = 2048;  // ahead of a tile of codes
 
 __attribute__((always_inline)) constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) noexcept {

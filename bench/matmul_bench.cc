@@ -1,0 +1,221 @@
+// Speed of engine/ops/matmul beside what the machine can do: GEMV in GB/s of packed weights against a plain streaming
+// read, GEMM in GOPS (2 * rows * cols * tokens) against independent vpdpbusd (or the widest integer dot at hand).
+//
+//   rowmax_matmul_bench [--threads N] [--isa NAME] [--seconds S] [--small] [--f32] [--cpu] [FORMAT...]
+//
+// GEMV walks through a pool of matrices larger than the last-level share of a core pair, as decoding does through the
+// layers of a model; --small keeps one matrix (in cache). Medians over repetitions; one line for each shape. --cpu: one
+// thread, and the best processor time instead of the median wall time, for a machine that others use as well.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <time.h>
+
+#include "engine/ops/matmul/matmul.h"
+
+namespace {
+
+using namespace rowmax;
+using namespace rowmax::engine;
+
+double now(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+// CLOCK_THREAD_CPUTIME_ID with --cpu.
+clockid_t g_clock = CLOCK_MONOTONIC;
+
+struct Options {
+  int threads = 2;
+  double seconds = 0.3;
+  bool small = false;
+  bool f32 = false;
+  Isa isa = supported_isas().back();
+  std::vector<std::string> formats;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    if (arg == "--threads" && i + 1 < argc) {
+      options.threads = std::atoi(argv[++i]);
+    } else if (arg == "--seconds" && i + 1 < argc) {
+      options.seconds = std::atof(argv[++i]);
+    } else if (arg == "--small") {
+      options.small = true;
+    } else if (arg == "--cpu") {
+      g_clock = CLOCK_THREAD_CPUTIME_ID;
+      options.threads = 1;
+    } else if (arg == "--f32") {
+      options.f32 = true;
+    } else if (arg == "--isa" && i + 1 < argc) {
+      auto isa = find_isa(argv[++i]);
+      if (!isa.ok()) {
+        std::fprintf(stderr, "%s\n", isa.error().message.c_str());
+        std::exit(2);
+      }
+      options.isa = *isa;
+    } else {
+      options.formats.push_back(arg);
+    }
+  }
+  if (options.formats.empty()) options.formats = {"Q4_1", "Q8_0", "Q5_0", "Q4_K", "Q6_K"};
+  return options;
+}
+
+// Calls body for about `seconds`; the median time of one call (with --cpu the shortest).
+template <class Body>
+double median_time(double seconds, Body&& body) {
+  body();
+  std::vector<double> times;
+  const double start = now(CLOCK_MONOTONIC);
+  while (now(CLOCK_MONOTONIC) - start < seconds || times.size() < 5) {
+    const double before = now(g_clock);
+    body();
+    times.push_back(now(g_clock) - before);
+  }
+  const auto wanted = g_clock == CLOCK_MONOTONIC ? times.size() / 2 : 0;
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(wanted), times.end());
+  return times[wanted];
+}
+
+// GB/s of all threads reading n_bytes in order.
+double read_bandwidth(Executor& executor, const std::byte* data, std::size_t n_bytes, double seconds) {
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(executor.concurrency()) * 8);
+  constexpr std::size_t kPiece = 256 * 1024;
+  const auto n = static_cast<std::int64_t>(n_bytes / kPiece);
+  const double time = median_time(seconds, [&] {
+    parallel_for(executor, n, [&](std::int64_t piece, int worker) {
+      const auto* words = reinterpret_cast<const std::uint64_t*>(data + static_cast<std::size_t>(piece) * kPiece);
+      std::uint64_t s[8] = {};
+      for (std::size_t i = 0; i < kPiece / 8; i += 64) {
+        __builtin_prefetch(words + i + 512);
+        __builtin_prefetch(words + i + 520);
+        for (int j = 0; j < 8; ++j) s[j] += words[i + static_cast<std::size_t>(8 * j)];
+      }
+      for (const std::uint64_t value : s) sums[static_cast<std::size_t>(worker) * 8] += value;
+    });
+  });
+  return static_cast<double>(n) * kPiece / time * 1e-9;
+}
+
+#if defined(__x86_64__)
+// Independent vpdpbusd zmm chains; 128 integer operations each.
+__attribute__((target("avx512f,avx512vnni"))) void dot_chains(std::int64_t n) {
+  asm volatile(
+      "1:\n"
+      "vpdpbusd %%zmm16, %%zmm17, %%zmm0\n vpdpbusd %%zmm16, %%zmm17, %%zmm1\n"
+      "vpdpbusd %%zmm16, %%zmm17, %%zmm2\n vpdpbusd %%zmm16, %%zmm17, %%zmm3\n"
+      "vpdpbusd %%zmm16, %%zmm17, %%zmm4\n vpdpbusd %%zmm16, %%zmm17, %%zmm5\n"
+      "vpdpbusd %%zmm16, %%zmm17, %%zmm6\n vpdpbusd %%zmm16, %%zmm17, %%zmm7\n"
+      "vpdpbusd %%zmm16, %%zmm17, %%zmm8\n vpdpbusd %%zmm16, %%zmm17, %%zmm9\n"
+      "vpdpbusd %%zmm16, %%zmm17, %%zmm10\n vpdpbusd %%zmm16, %%zmm17, %%zmm11\n"
+      "dec %0\n jnz 1b\n"
+      : "+r"(n)::"cc", "zmm0", "zmm1", "zmm2", "zmm3", "zmm4", "zmm5", "zmm6", "zmm7", "zmm8", "zmm9", "zmm10",
+        "zmm11");
+}
+double dot_peak(Executor& executor) {
+  if (!isa_supported(Isa::kAvx512)) return 0.0;
+  constexpr std::int64_t kLoops = 2'000'000;
+  const double time = median_time(
+      0.05, [&] { parallel_for(executor, executor.concurrency(), [](std::int64_t, int) { dot_chains(kLoops); }); });
+  return static_cast<double>(kLoops) * 12 * 128 * executor.concurrency() / time * 1e-9;
+}
+#else
+double dot_peak(Executor&) { return 0.0; }
+#endif
+
+struct Shape {
+  const char* model;
+  std::int64_t rows, cols;
+};
+
+PackedMatrix random_matrix(const FormatInfo& format, std::int64_t rows, std::int64_t cols, Executor& executor) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0.0f, 0.05f);
+  std::vector<float> values(static_cast<std::size_t>(cols));
+  for (float& value : values) value = normal(random);
+  const auto row_bytes = static_cast<std::size_t>(format_row_bytes(format, cols));
+  std::vector<std::byte> tensor(row_bytes * static_cast<std::size_t>(rows));
+  format.encode(values.data(), cols / format.block_elements, tensor.data());
+  for (std::int64_t r = 1; r < rows; ++r) {
+    std::memcpy(tensor.data() + static_cast<std::size_t>(r) * row_bytes, tensor.data(), row_bytes);
+  }
+  auto packed = pack(format.id, tensor, rows, cols, executor);
+  if (!packed.ok()) {
+    std::fprintf(stderr, "%s\n", packed.error().message.c_str());
+    std::exit(1);
+  }
+  return std::move(packed).value();
+}
+
+void bench_shape(const Options& options, const FormatInfo& format, const Shape& shape, Executor& executor,
+                 double bandwidth, double peak) {
+  constexpr std::size_t kPoolBytes = std::size_t{400} << 20;
+  constexpr std::int64_t kMaxTokens = 256;
+  if (shape.cols % format.block_elements != 0) return;
+  std::vector<PackedMatrix> pool;
+  std::size_t n_bytes = 0;
+  do {
+    pool.push_back(random_matrix(format, shape.rows, shape.cols, executor));
+    n_bytes += pool.back().bytes();
+  } while (!options.small && n_bytes < kPoolBytes);
+  std::vector<float> x(static_cast<std::size_t>(kMaxTokens * shape.cols), 0.5f);
+  std::vector<float> y(static_cast<std::size_t>(kMaxTokens * shape.rows));
+  auto workspace = base::Buffer::allocate(matmul_workspace_bytes(kMaxTokens, shape.cols));
+  const auto activations = options.f32 ? Activations::kF32 : Activations::kInt8;
+  const auto call = [&](const PackedMatrix& matrix, std::int64_t n_tok) {
+    const MatmulTerm term{&matrix, y.data(), shape.rows};
+    matmul({&term, 1}, x.data(), shape.cols, n_tok, activations, {workspace->data(), workspace->size()}, options.isa,
+           executor);
+  };
+  std::printf("%-5s %6ld x %-5ld %-8s", format.name, static_cast<long>(shape.rows), static_cast<long>(shape.cols),
+              shape.model);
+  for (const std::int64_t n_tok : {1, 4}) {
+    const double time = median_time(options.seconds, [&] {
+      for (const PackedMatrix& matrix : pool) call(matrix, n_tok);
+    });
+    const double rate = static_cast<double>(n_bytes) / time * 1e-9;
+    std::printf("  n=%ld %5.1f GB/s (%3.0f %%)", static_cast<long>(n_tok), rate, 100 * rate / bandwidth);
+  }
+  for (const std::int64_t n_tok : {8, 12, 24, 64, 256}) {
+    const double time = median_time(options.seconds, [&] { call(pool[0], n_tok); });
+    const double rate = 2.0 * static_cast<double>(shape.rows * shape.cols * n_tok) / time * 1e-9;
+    std::printf("  n=%ld %5.0f", static_cast<long>(n_tok), rate);
+    if (n_tok == 256) std::printf(" GOPS (%2.0f %%)", peak > 0 ? 100 * rate / peak : 0.0);
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  auto executor = make_thread_pool(options.threads);
+  if (!executor.ok()) return 1;
+  auto memory = base::Buffer::allocate_zeroed(std::size_t{512} << 20);
+  const double bandwidth = read_bandwidth(**executor, memory->data(), memory->size(), 0.5);
+  const double peak = dot_peak(**executor);
+  std::printf("%s, %d threads, %s: read %.1f GB/s, vpdpbusd %.0f GOPS\n", cpu_name().data(), options.threads,
+              isa_name(options.isa).data(), bandwidth, peak);
+  const Shape shapes[] = {{"135M q", 576, 576},     {"135M up", 1536, 576}, {"135M dn", 576, 1536},
+                          {"135M out", 49152, 576}, {"1B q", 2048, 2048},   {"1B up", 8192, 2048},
+                          {"1B dn", 2048, 8192}};
+  for (const std::string& name : options.formats) {
+    const FormatInfo* format = find_format(std::string_view(name));
+    if (format == nullptr) {
+      std::fprintf(stderr, "no format %s\n", name.c_str());
+      return 2;
+    }
+    for (const Shape& shape : shapes) bench_shape(options, *format, shape, **executor, bandwidth, peak);
+  }
+  return 0;
+}

@@ -1,0 +1,115 @@
+// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: AArch64 Advanced SIMD. See
+// int8_kernel.h.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "base/simd/simd.h"
+
+namespace rowmax::engine::panel {
+namespace {
+
+inline constexpr bool kUnsignedBytes = false;
+inline constexpr int kGemmGroups = 1;
+
+struct Codes {
+  uint8x16_t v[4];
+};
+ROWMAX_INLINE Codes load_codes(const void* p) noexcept {
+  const auto* q = static_cast<const std::uint8_t*>(p);
+  return {{vld1q_u8(q), vld1q_u8(q + 16), vld1q_u8(q + 32), vld1q_u8(q + 48)}};
+}
+ROWMAX_INLINE void store_codes(void* p, Codes c) noexcept {
+  auto* q = static_cast<std::uint8_t*>(p);
+  for (int i = 0; i < 4; ++i) vst1q_u8(q + 16 * i, c.v[i]);
+}
+template <int kShift, int kMask>
+ROWMAX_INLINE Codes shifted(Codes c) noexcept {
+  for (uint8x16_t& v : c.v) {
+    if constexpr (kShift > 0) v = vshlq_n_u8(v, kShift);
+    if constexpr (kShift < 0) v = vshrq_n_u8(v, -kShift);
+    v = vandq_u8(v, vdupq_n_u8(kMask));
+  }
+  return c;
+}
+ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept {
+  for (int i = 0; i < 4; ++i) a.v[i] = vorrq_u8(a.v[i], b.v[i]);
+  return a;
+}
+ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
+  for (uint8x16_t& v : c.v) v = veorq_u8(v, vdupq_n_u8(0x80));
+  return c;
+}
+
+// Products of signed bytes (codes below 128 are their own signed value) add up in 16 bits, kQuads16 of them before
+// they could overflow: 8 * 15*127 = 15240, 8 * 31*127 = 31496, 4 * 63*127 = 32004, 2 * 128*127 = 32512.
+template <int kBits>
+struct Dot {
+  static constexpr int kQuads16 = kBits <= 5 ? 8 : kBits == 6 ? 4 : 2;
+  int32x4_t sums[8];   // register i: rows 2i and 2i + 1, two partial sums each
+  int16x8_t words[8];  // products of the quads since the last flush
+  std::int32_t start_from;
+
+  using Weights = Codes;
+  static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
+  ROWMAX_INLINE void start(std::int32_t correction) noexcept {
+    start_from = correction;
+    for (int i = 0; i < 8; ++i) {
+      sums[i] = vdupq_n_s32(0);
+      words[i] = vdupq_n_s16(0);
+    }
+  }
+  ROWMAX_INLINE void flush() noexcept {
+    for (int i = 0; i < 8; ++i) sums[i] = vpadalq_s16(sums[i], words[i]);
+  }
+  ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int index) noexcept {
+    std::int32_t bytes;
+    std::memcpy(&bytes, a, 4);
+    const int8x8_t quad = vreinterpret_s8_s32(vdup_n_s32(bytes));
+    const bool fresh = index % kQuads16 == 0;
+    for (int i = 0; i < 4; ++i) {
+      const int8x16_t v = vreinterpretq_s8_u8(w.v[i]);
+      words[2 * i] = fresh ? vmull_s8(vget_low_s8(v), quad) : vmlal_s8(words[2 * i], vget_low_s8(v), quad);
+      words[2 * i + 1] = fresh ? vmull_s8(vget_high_s8(v), quad) : vmlal_s8(words[2 * i + 1], vget_high_s8(v), quad);
+    }
+    if (index % kQuads16 == kQuads16 - 1) flush();
+  }
+  ROWMAX_INLINE simd::I32x16 value(int n_added) noexcept {
+    if (n_added % kQuads16 != 0) flush();
+    simd::I32x16 total;
+    for (int i = 0; i < 4; ++i) {
+      total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), vdupq_n_s32(start_from));
+    }
+    return total;
+  }
+};
+
+ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {
+  const uint8x16_t bytes = vld1q_u8(p);
+  const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_u8(vget_high_u8(bytes));
+  return {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))), vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(low))),
+           vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
+           vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high)))}};
+}
+ROWMAX_INLINE simd::I32x16 load_i8(const std::uint8_t* p) noexcept {
+  const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
+  const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
+  return {{vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)), vmovl_s16(vget_low_s16(high)),
+           vmovl_s16(vget_high_s16(high))}};
+}
+// Lanes in -128 .. 127.
+ROWMAX_INLINE void store_i8(std::int8_t* p, simd::I32x16 x) noexcept {
+  const int16x8_t low = vcombine_s16(vmovn_s32(x.v[0]), vmovn_s32(x.v[1]));
+  const int16x8_t high = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
+  vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept {
+  return vaddvq_s32(vaddq_s32(vaddq_s32(x.v[0], x.v[1]), vaddq_s32(x.v[2], x.v[3])));
+}
+ROWMAX_INLINE void prefetch(const std::byte* p) noexcept { __builtin_prefetch(p); }
+
+}  // namespace
+}  // namespace rowmax::engine::panel

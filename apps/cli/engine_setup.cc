@@ -50,7 +50,7 @@ engine::TokenizerOptions tokenizer_options(const EngineFlags& flags) {
 
 Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   engine::ModelOptions options;
-  ROWMAX_TRY(isa, flags.isa.empty() ? default_isa() : find_isa(flags.isa));
+  ROWMAX_TRY(isa, flags.isa.empty() ? engine::fastest_isa() : find_isa(flags.isa));
   options.isa = isa;
   options.activations = flags.activations == "f32" ? engine::Activations::kF32 : engine::Activations::kInt8;
   options.tokenizer = tokenizer_options(flags);

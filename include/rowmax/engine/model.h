@@ -26,7 +26,7 @@ namespace rowmax::engine {
 using KeyOverrides = std::vector<std::pair<std::string, std::string>>;
 
 struct ModelOptions {
-  Isa isa = Isa::kScalar;  // see default_isa()
+  Isa isa = Isa::kScalar;  // see fastest_isa()
   Activations activations = Activations::kInt8;
   TokenizerOptions tokenizer;
   KeyOverrides overrides;
@@ -43,6 +43,11 @@ struct ModelShape {
   std::int64_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, head_dim = 0, n_ff = 0, n_vocab = 0;
   std::int64_t context_length = 0;  // as the file was trained for
 };
+
+// The supported instruction set that multiplies fastest on this machine, found by trying (a few milliseconds): the
+// widest is not the fastest everywhere, and all give the same bits. ROWMAX_ISA= decides instead where it is set (errors
+// as default_isa()).
+Result<Isa> fastest_isa();
 
 // What the engine would do with a file, without its weights: architecture, effective constants, every tensor claimed.
 // The same checks as Model::load, except those that read tensor data.

@@ -263,6 +263,31 @@ TEST(Guard, OverflowIsCounted) {
   }
 }
 
+TEST(Guard, AWholeTileOfMinusInfinityDoesNotSpoilTheNext) {
+  // 64 visible scores that overflow to -inf, then finite ones: the tile's maximum is -inf, differences must not be NaN.
+  const Shape shape{1, 1, 1, 1};
+  for (std::int64_t n_kv : {70, 64 * 8 + 5}) {  // within a split, and a whole split of them
+    Numbers x;
+    x.n_q = 1;
+    x.n_kv = n_kv;
+    x.q = {1e20f};
+    x.k.assign(static_cast<std::size_t>(n_kv), -1e20f);
+    x.v.assign(static_cast<std::size_t>(n_kv), 9.0f);
+    for (std::int64_t j = n_kv / 64 * 64; j < n_kv; ++j) {
+      x.k[static_cast<std::size_t>(j)] = 0.0f;
+      x.v[static_cast<std::size_t>(j)] = 2.0f;
+    }
+    const std::vector<Sequence> sequences{{0, 1, 0, n_kv}};
+    for (Isa isa : supported_isas()) {
+      RunOptions options;
+      options.isa = isa;
+      const Output output = run(shape, {x}, sequences, MaskSpec(), options);
+      EXPECT_EQ(output.out[0], 2.0f) << isa_name(isa) << ", " << n_kv << " keys";
+      EXPECT_EQ(output.status[0], RowStatus::kOverflow);
+    }
+  }
+}
+
 TEST(Guard, LargeFiniteScoresStayFinite) {
   Random random(36);
   const Shape shape{1, 1, 8, 8};

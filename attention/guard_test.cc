@@ -288,6 +288,25 @@ TEST(Guard, AWholeTileOfMinusInfinityDoesNotSpoilTheNext) {
   }
 }
 
+TEST(Guard, AnUnderflowedResultIsPlusZero) {
+  // -1.4e-45 * 0.14 underflows to -0; a masked key's + 0 would turn it into +0, a skipped one would not.
+  const Shape shape{1, 1, 1, 1};
+  Numbers x;
+  x.n_q = 1;
+  x.n_kv = 2;
+  x.q = {1.0f};
+  x.k = {-2.0f, 0.0f};
+  x.v = {-1.4e-45f, -0.0f};
+  const std::vector<Sequence> sequences{{0, 1, 0, 2}};
+  for (Isa isa : supported_isas()) {
+    RunOptions options;
+    options.isa = isa;
+    options.scale = 1.0f;
+    const Output output = run(shape, {x}, sequences, MaskSpec(), options);
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(output.out[0]), 0u) << isa_name(isa);
+  }
+}
+
 TEST(Guard, LargeFiniteScoresStayFinite) {
   Random random(36);
   const Shape shape{1, 1, 8, 8};

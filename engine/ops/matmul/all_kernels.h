@@ -11,15 +11,15 @@ namespace {
 template <class Panel>
 constexpr PanelKernels panel_kernels() noexcept {
   if constexpr (Panel::kInteger) {
-    return {&int8_job<Panel>, &f32_job<Panel>};
+    return {&int8_job<Panel>, Start<Panel>::kOffset == 0 ? 0u : corrections_of<Panel>(), &f32_job<Panel>};
   } else {
-    return {nullptr, &f32_job<Panel>};
+    return {nullptr, 0u, &f32_job<Panel>};
   }
 }
 
 template <class... kPanels>
 constexpr Kernels all_kernels(PanelList<kPanels...>) noexcept {
-  return {{panel_kernels<kPanels>()...}, &round_groups};
+  return {{panel_kernels<kPanels>()...}, &round_groups, kGemmTokens};
 }
 
 constexpr Kernels kAllKernels = all_kernels(Panels{});

@@ -13,7 +13,7 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
-inline constexpr int kGemmGroups = 1;
+inline constexpr int kGemmTokens = 4;  // tokens in one register block
 
 struct Codes {
   __m256i lo, hi;
@@ -116,6 +116,14 @@ ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept {
   __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4E));
   b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1));
+  return _mm_cvtsi128_si32(b);
+}
+// The largest of both vectors' lanes.
+ROWMAX_INLINE std::int32_t max_lanes(simd::I32x16 x, simd::I32x16 y) noexcept {
+  const __m256i a = _mm256_max_epi32(_mm256_max_epi32(x.lo, x.hi), _mm256_max_epi32(y.lo, y.hi));
+  __m128i b = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  b = _mm_max_epi32(b, _mm_shuffle_epi32(b, 0x4E));
+  b = _mm_max_epi32(b, _mm_shuffle_epi32(b, 0xB1));
   return _mm_cvtsi128_si32(b);
 }
 ROWMAX_INLINE void prefetch(const std::byte* p) noexcept {

@@ -12,7 +12,7 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
-inline constexpr int kGemmGroups = 3;         // groups of 4 tokens in one register block
+inline constexpr int kGemmTokens = 12;        // tokens in one register block
 
 struct Codes {
   __m512i v;
@@ -57,6 +57,10 @@ ROWMAX_INLINE void store_i8(std::int8_t* p, simd::I32x16 x) noexcept {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
 }
 ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept { return _mm512_reduce_add_epi32(x.v); }
+// The largest of both vectors' lanes.
+ROWMAX_INLINE std::int32_t max_lanes(simd::I32x16 x, simd::I32x16 y) noexcept {
+  return _mm512_reduce_max_epi32(_mm512_max_epi32(x.v, y.v));
+}
 ROWMAX_INLINE void prefetch(const std::byte* p) noexcept {
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
 }

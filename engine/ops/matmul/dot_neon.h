@@ -13,7 +13,7 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
-inline constexpr int kGemmGroups = 1;
+inline constexpr int kGemmTokens = 4;  // tokens in one register block
 
 struct Codes {
   uint8x16_t v[4];
@@ -108,6 +108,12 @@ ROWMAX_INLINE void store_i8(std::int8_t* p, simd::I32x16 x) noexcept {
 }
 ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept {
   return vaddvq_s32(vaddq_s32(vaddq_s32(x.v[0], x.v[1]), vaddq_s32(x.v[2], x.v[3])));
+}
+// The largest of both vectors' lanes.
+ROWMAX_INLINE std::int32_t max_lanes(simd::I32x16 x, simd::I32x16 y) noexcept {
+  int32x4_t most = vmaxq_s32(x.v[0], y.v[0]);
+  for (int i = 1; i < 4; ++i) most = vmaxq_s32(most, vmaxq_s32(x.v[i], y.v[i]));
+  return vmaxvq_s32(most);
 }
 ROWMAX_INLINE void prefetch(const std::byte* p) noexcept { __builtin_prefetch(p); }
 

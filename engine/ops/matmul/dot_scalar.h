@@ -10,7 +10,7 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
-inline constexpr int kGemmGroups = 1;
+inline constexpr int kGemmTokens = 4;  // tokens in one register block
 
 struct Codes {
   std::uint8_t v[64];
@@ -74,6 +74,15 @@ ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept {
   std::int32_t sum = 0;
   for (int i = 0; i < 16; ++i) sum += x.v[i];
   return sum;
+}
+// The largest of both vectors' lanes.
+ROWMAX_INLINE std::int32_t max_lanes(simd::I32x16 x, simd::I32x16 y) noexcept {
+  std::int32_t most = x.v[0];
+  for (int i = 0; i < 16; ++i) {
+    most = x.v[i] > most ? x.v[i] : most;
+    most = y.v[i] > most ? y.v[i] : most;
+  }
+  return most;
 }
 ROWMAX_INLINE void prefetch(const std::byte*) noexcept {}
 

@@ -82,7 +82,7 @@ void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std:
 
 template <class Panel>
 void f32_job(const Job& job) noexcept {
-  constexpr int kMany = kGemmGroups * kTokenGroup;
+  constexpr int kMany = kGemmTokens;
   alignas(64) float scratch[kF32Chunk * kRows];
   for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
     for (std::int64_t k = 0; k < job.cols; k += kF32Chunk) {

@@ -112,17 +112,77 @@ void int8_few(const Job& job) noexcept {
   }
 }
 
-// kGroupsOf4 groups of 4 tokens against some unpacked tiles; y holds the chains between one chunk of tiles and the
-// next.
-template <class Panel, int kGroupsOf4>
+// The start of one token group's rows of Int8Activations at a tile.
+template <class Panel>
+struct Activations {
+  const std::int8_t* codes;
+  const float* scales;
+  const float* sums;
+  const std::int32_t* corrections[Panel::kGroups];
+
+  ROWMAX_INLINE Activations(const Int8Activations& act, std::int64_t at) noexcept
+      : codes(act.codes + at * kTile), scales(act.scales + at), sums(act.sums + at) {
+    if constexpr (Start<Panel>::kOffset != 0) {
+      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::index(g)] + at;
+    }
+  }
+  ROWMAX_INLINE std::int32_t start(int group, int token) const noexcept {
+    if constexpr (Start<Panel>::kOffset == 0) {
+      return 0;
+    } else {
+      return corrections[group][token];
+    }
+  }
+  ROWMAX_INLINE void next(int width) noexcept {
+    codes += width * kTile;
+    scales += width;
+    sums += width;
+    if constexpr (Start<Panel>::kOffset != 0) {
+      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] += width;
+    }
+  }
+};
+
+// One tile of unpacked weights added to the chains of kTokens tokens.
+template <class Panel, int kTokens>
+ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (*scales)[kRows], const float* min,
+                             const Activations<Panel>& act, simd::F32x16 (&acc)[kTokens]) noexcept {
+  using DotBits = Dot<Panel::kBits>;
+  constexpr int kQuadsOfGroup = kQuads / Panel::kGroups;
+  ROWMAX_UNROLL
+  for (int g = 0; g < Panel::kGroups; ++g) {
+    DotBits dots[kTokens];
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) dots[t].start(act.start(g, t));
+    ROWMAX_UNROLL
+    for (int q = 0; q < kQuadsOfGroup; ++q) {
+      const int quad = g * kQuadsOfGroup + q;
+      const auto w = DotBits::prepare(load_codes(codes[quad]));
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) dots[t].add(w, act.codes + kTile * t + 4 * quad, q);
+    }
+    const simd::F32x16 scale = simd::load(scales[g]);
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[t]));
+      acc[t] = simd::fma(simd::to_f32(dots[t].value(kQuadsOfGroup)), product, acc[t]);
+    }
+  }
+  if constexpr (Panel::kHasMin) {
+    const simd::F32x16 m = simd::load(min);
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(m, simd::splat(act.sums[t]), acc[t]);
+  }
+}
+
+// One group of kTokens tokens (padding included) against some unpacked tiles; y holds the chains between one chunk of
+// tiles and the next.
+template <class Panel, int kTokens>
 void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin, std::int64_t tile_end,
                 std::int64_t token, std::int64_t p) noexcept {
-  using DotBits = Dot<Panel::kBits>;
-  constexpr int kGroups = Panel::kGroups;
-  constexpr int kTokens = kGroupsOf4 * kTokenGroup;
-  const Int8Activations& act = *job.int8;
   const int n_rows = rows_of_panel(job, p);
-  const int n_valid = static_cast<int>(act.n_tok - token < kTokens ? act.n_tok - token : kTokens);
+  const std::int64_t left = job.int8->n_tok - token;
+  const int n_valid = left < kTokens ? static_cast<int>(left) : kTokens;
   float* y = job.y + token * job.ldy + p * kRows;
 
   simd::F32x16 acc[kTokens];
@@ -130,46 +190,13 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
   for (int t = 0; t < kTokens; ++t) {
     acc[t] = tile_begin == 0 || t >= n_valid ? simd::splat(0.0f) : load_rows(y + t * job.ldy, n_rows);
   }
-  const std::int64_t group_stride = act.n_tiles * kTokenGroup;
-  std::int64_t at = token * act.n_tiles + tile_begin * kTokenGroup;
+  Activations<Panel> act(*job.int8, token * job.int8->n_tiles + tile_begin * kTokens);
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
-  for (int b = 0; b < n_tiles; ++b, at += kTokenGroup) {
-    const std::int8_t* codes[kGroupsOf4];
-    ROWMAX_UNROLL
-    for (int i = 0; i < kGroupsOf4; ++i) codes[i] = act.codes + (at + i * group_stride) * kTile;
-    ROWMAX_UNROLL
-    for (int g = 0; g < kGroups; ++g) {
-      DotBits dots[kTokens];
-      ROWMAX_UNROLL
-      for (int t = 0; t < kTokens; ++t) {
-        dots[t].start(Start<Panel>::value(act, g, at + t / kTokenGroup * group_stride + t % kTokenGroup));
-      }
-      ROWMAX_UNROLL
-      for (int q = 0; q < kQuads / kGroups; ++q) {
-        const int quad = g * (kQuads / kGroups) + q;
-        const auto w = DotBits::prepare(load_codes(weights.codes[b][quad]));
-        ROWMAX_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-          dots[t].add(w, codes[t / kTokenGroup] + kTile * (t % kTokenGroup) + 4 * quad, q);
-        }
-      }
-      const simd::F32x16 scale = simd::load(weights.scales[b * kGroups + g]);
-      ROWMAX_UNROLL
-      for (int t = 0; t < kTokens; ++t) {
-        const float d = act.scales[at + t / kTokenGroup * group_stride + t % kTokenGroup];
-        acc[t] = simd::fma(simd::to_f32(dots[t].value(kQuads / kGroups)), simd::mul(scale, simd::splat(d)), acc[t]);
-      }
-    }
-    if constexpr (Panel::kHasMin) {
-      const simd::F32x16 min = simd::load(weights.mins[b]);
-      ROWMAX_UNROLL
-      for (int t = 0; t < kTokens; ++t) {
-        const float sum = act.sums[at + t / kTokenGroup * group_stride + t % kTokenGroup];
-        acc[t] = simd::fma(min, simd::splat(sum), acc[t]);
-      }
-    }
+  for (int b = 0; b < n_tiles; ++b) {
+    int8_tile<Panel, kTokens>(weights.codes[b], weights.scales + b * Panel::kGroups, weights.mins[b], act, acc);
+    act.next(kTokens);
   }
-  const bool last = tile_end == act.n_tiles;
+  const bool last = tile_end == job.int8->n_tiles;
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     if (t < n_valid) store_rows(y + t * job.ldy, last ? simd::canonical_nan(acc[t]) : acc[t], n_rows);
@@ -186,17 +213,18 @@ void int8_many(const Job& job) noexcept {
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
       unpack<Panel>(job.panels + p * job.panel_bytes, job.cols, b, b_end, weights);
-      std::int64_t token = job.token_begin;
-      for (; token + kTokenGroup * (kGemmGroups - 1) < job.token_end; token += kTokenGroup * kGemmGroups) {
-        int8_block<Panel, kGemmGroups>(job, weights, b, b_end, token, p);
-      }
-      if constexpr (kGemmGroups > 2) {
-        if (token + kTokenGroup < job.token_end) {
-          int8_block<Panel, 2>(job, weights, b, b_end, token, p);
-          token += 2 * kTokenGroup;
+      for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
+        const int width = job.int8->width(token);
+        if (width == kGemmTokens) {
+          int8_block<Panel, kGemmTokens>(job, weights, b, b_end, token, p);
+        } else if constexpr (kGemmTokens == 12) {
+          if (width == 8) {
+            int8_block<Panel, 8>(job, weights, b, b_end, token, p);
+          } else {
+            int8_block<Panel, 4>(job, weights, b, b_end, token, p);
+          }
         }
       }
-      for (; token < job.token_end; token += kTokenGroup) int8_block<Panel, 1>(job, weights, b, b_end, token, p);
     }
   }
 }

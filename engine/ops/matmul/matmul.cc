@@ -11,7 +11,7 @@ namespace {
 
 using panel::Int8Activations;
 using panel::kTile;
-using panel::kTokenGroup;
+using panel::kTokenStep;
 using panel::round_up;
 
 // Work of one task. Small enough to balance two threads on one layer's q, k and v; large enough that handing out tasks
@@ -19,7 +19,7 @@ using panel::round_up;
 constexpr std::int64_t kTaskBytes = 16 * 1024;
 // Tokens of one task: their rounded activations stay in the second-level cache while panels pass by.
 constexpr std::int64_t kTaskTokens = 240;
-static_assert(kTaskTokens % (3 * kTokenGroup) == 0);
+static_assert(kTaskTokens % panel::kMaxTokenGroup == 0);
 // Fewer tokens than this are rounded by the calling thread.
 constexpr std::int64_t kParallelRoundTokens = 16;
 
@@ -45,7 +45,7 @@ const panel::Kernels& kernels_for(Isa isa) noexcept {
 }
 
 std::int64_t padded_tokens(std::int64_t n_tok) noexcept {
-  return n_tok < kTokenGroup ? n_tok : round_up(n_tok, kTokenGroup);
+  return n_tok < kTokenStep ? n_tok : round_up(n_tok, kTokenStep);
 }
 
 // Carves the workspace; `base` may be null to learn the size alone.
@@ -60,7 +60,6 @@ std::size_t lay_out(std::byte* base, std::int64_t n_tok, std::int64_t cols, Int8
   };
   act.n_tok = n_tok;
   act.n_tiles = n_tiles;
-  act.width = static_cast<int>(std::min<std::int64_t>(n_tok, kTokenGroup));
   act.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * kTile));
   act.scales = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
   act.sums = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
@@ -123,7 +122,7 @@ struct Call {
 };
 
 void round_activations(const Call& call, Executor& executor) noexcept {
-  const std::int64_t n_groups = (call.n_tok + kTokenGroup - 1) / kTokenGroup;
+  const std::int64_t n_groups = (call.n_tok + call.int8.group - 1) / call.int8.group;
   const auto round = [&](std::int64_t begin, std::int64_t end) {
     const base::ScopedFpEnv fp_env;
     call.kernels.round(call.x, call.ldx, call.int8, begin, end);
@@ -159,11 +158,23 @@ void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
 
   Call call{terms, x, ldx, n_tok, activations, kernels_for(isa), {}};
   lay_out(workspace.data(), n_tok, cols, call.int8);
+  call.int8.group = call.kernels.token_group;
   bool any_int8 = false;
+  unsigned corrections = 0;
   std::int64_t n_panels = 0;
   for (const MatmulTerm& term : terms) {
-    any_int8 = any_int8 || uses_int8(call.kernels, term, activations);
+    if (uses_int8(call.kernels, term, activations)) {
+      any_int8 = true;
+      corrections |= call.kernels.panels[term.weights->layout()].corrections;
+    }
     n_panels += n_panel_tasks(*term.weights, n_tok);
+  }
+  for (int i = 0; i < panel::kCorrections; ++i) {
+    if ((corrections >> i & 1u) == 0) {
+      call.int8.corrections[i] = nullptr;
+    } else if (panel::kCorrectionTable[i].group < kTile) {
+      call.int8.half_sums = true;
+    }
   }
   if (any_int8) round_activations(call, executor);
   const std::int64_t n_token_tasks = (n_tok + kTaskTokens - 1) / kTaskTokens;

@@ -20,12 +20,13 @@
 namespace rowmax::engine::panel {
 
 inline constexpr int kRows = 16;
-inline constexpr int kTile = 32;             // k of a tile of codes = activations that share a scale
-inline constexpr int kQuads = 8;             // of 4 k, in a tile
-inline constexpr int kVector = 64;           // bytes: one quad of 16 rows
-inline constexpr int kTokenGroup = 4;        // tokens whose rounded activations lie side by side
+inline constexpr int kTile = 32;      // k of a tile of codes = activations that share a scale
+inline constexpr int kQuads = 8;      // of 4 k, in a tile
+inline constexpr int kVector = 64;    // bytes: one quad of 16 rows
+inline constexpr int kTokenStep = 4;  // many tokens are padded to a multiple of this
+inline constexpr int kMaxTokenGroup = 12;
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
-inline constexpr int kInt8Chunk = 2048;      // k unpacked at a time for many tokens (16 KiB of codes)
+inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
 inline constexpr int kPrefetchBytes = 2048;  // ahead of a tile of codes
 
 __attribute__((always_inline)) constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) noexcept {
@@ -101,22 +102,40 @@ __attribute__((always_inline)) constexpr int correction_index(int offset, int gr
   return -1;
 }
 
-// Tokens in groups of 4 (the last group of 4 or more tokens padded with zeros; fewer than 4 tokens are one group of
-// that width). Of group g, tile b, token lane t: codes at ((4 g * n_tiles + b * width) + t) * 32, the others at that
-// index without the 32.
+// The rows of the table that a layout uses, as bits; on some ISAs codes of 8 bits are signed and need none.
+template <class Panel>
+__attribute__((always_inline)) constexpr unsigned corrections_of() noexcept {
+  unsigned bits = 0;
+  if constexpr (Panel::kInteger) {
+    for (int first = 0; Panel::kOffset != 0 && first < kTile; first += Panel::kGroup) {
+      bits |= 1u << correction_index(Panel::kOffset, Panel::kGroup, first);
+    }
+  }
+  return bits;
+}
+
+// Tokens lie in groups of `group`, what a kernel takes at once: 4 or 12. The last group is as wide as it must be: up to
+// 4 tokens in all are one group of that many, more are padded with zeros to a multiple of 4. Of group g, tile b, token
+// lane t: codes at ((group * g * n_tiles + b * width(g)) + t) * 32, the others at that index without the 32.
 struct Int8Activations {
   std::int8_t* codes;
   float* scales;                            // d
   float* sums;                              // d * float(sum of codes)
   std::int32_t* corrections[kCorrections];  // nullptr: no term needs it
+  bool half_sums;                           // some correction is of 16 k
   std::int64_t n_tok;
   std::int64_t n_tiles;
-  int width;
+  int group;
+
+  int width(std::int64_t token) const noexcept __attribute__((always_inline)) {
+    const std::int64_t left = n_tok <= kTokenStep ? n_tok : round_up(n_tok - token, kTokenStep);
+    return static_cast<int>(left < group ? left : group);
+  }
 };
 
 // ---- kernels
 
-// A range of panels times a range of tokens; first_token is a multiple of 4.
+// A range of panels times a range of tokens; token_begin is a multiple of the token group.
 struct Job {
   const std::byte* panels;  // panel 0 of the matrix
   std::int64_t panel_bytes, rows, cols;
@@ -131,7 +150,8 @@ struct Job {
 
 using JobFn = void (*)(const Job& job) noexcept;
 struct PanelKernels {
-  JobFn int8;  // nullptr for float panels
+  JobFn int8;            // nullptr for float panels
+  unsigned corrections;  // that int8 reads, as bits
   JobFn f32;
 };
 // Rounds the tokens of token groups [group_begin, group_end).
@@ -140,6 +160,7 @@ using RoundFn = void (*)(const float* x, std::int64_t ldx, const Int8Activations
 struct Kernels {
   PanelKernels panels[Panels::kSize];
   RoundFn round;
+  int token_group;
 };
 
 const Kernels& kernels_scalar() noexcept;

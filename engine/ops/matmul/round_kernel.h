@@ -2,6 +2,7 @@
 // Int8Activations for the order in memory.
 #pragma once
 
+#include <cstring>
 #include <limits>
 
 #include "engine/ops/matmul/panel.h"
@@ -11,57 +12,53 @@ namespace {
 
 // One block of one token, to index `at`; x is nullptr for a padding token.
 ROWMAX_INLINE void round_block(const float* x, const Int8Activations& out, std::int64_t at) noexcept {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kTiny = 0x1p-100f;  // below it 127 / m could overflow
+  constexpr std::int32_t kInfinityBits = 0x7F800000;
+  constexpr std::int32_t kTinyBits = 0x0D800000;  // 2^-100; below it 127 / m could overflow
   std::int8_t* codes = out.codes + at * kTile;
-  std::int32_t low_sum = 0, high_sum = 0;
-  float d = 0.0f;
-  float inverse = 0.0f;
+  std::int32_t bits = 0;  // of m: magnitudes of floats compare as integers, NaN above infinity
   if (x != nullptr) {
-    simd::F32x16 low = simd::abs(simd::load(x)), high = simd::abs(simd::load(x + 16));
-    low = simd::select(simd::is_nan(low), simd::splat(kInfinity), low);
-    high = simd::select(simd::is_nan(high), simd::splat(kInfinity), high);
-    const float most = simd::reduce_max(simd::max(low, high));
-    if (most >= kTiny) {
-      d = most / 127.0f;
-      inverse = 127.0f / most;
-    }
-    if (most == kInfinity) {
-      d = kNan;
-      inverse = 0.0f;
-    }
+    const simd::I32x16 magnitude = simd::splat_i32(INT32_MAX);
+    const simd::I32x16 low = simd::bit_and(simd::bitcast_i32(simd::load(x)), magnitude);
+    const simd::I32x16 high = simd::bit_and(simd::bitcast_i32(simd::load(x + 16)), magnitude);
+    bits = max_lanes(low, high);
   }
-  if (inverse != 0.0f) {
-    const simd::F32x16 factor = simd::splat(inverse);
+  std::int32_t low_sum = 0, sum = 0;
+  float d = 0.0f;
+  if (bits >= kTinyBits && bits < kInfinityBits) {
+    float most = 0.0f;
+    std::memcpy(&most, &bits, 4);
+    d = most / 127.0f;
+    const simd::F32x16 factor = simd::splat(127.0f / most);
     const simd::I32x16 low = simd::round_to_i32(simd::mul(simd::load(x), factor));
     const simd::I32x16 high = simd::round_to_i32(simd::mul(simd::load(x + 16), factor));
     store_i8(codes, low);
     store_i8(codes + 16, high);
-    low_sum = sum_lanes(low);
-    high_sum = sum_lanes(high);
+    sum = sum_lanes(simd::add(low, high));
+    if (out.half_sums) low_sum = sum_lanes(low);
   } else {
+    if (bits >= kInfinityBits) d = kNan;
     store_i8(codes, simd::splat_i32(0));
     store_i8(codes + 16, simd::splat_i32(0));
   }
   out.scales[at] = d;
-  out.sums[at] = d * static_cast<float>(low_sum + high_sum);
+  out.sums[at] = d * static_cast<float>(sum);
   for (int i = 0; i < kCorrections; ++i) {
     if (out.corrections[i] == nullptr) continue;
     const Correction& row = kCorrectionTable[i];
-    const std::int32_t sum = row.group == kTile ? low_sum + high_sum : row.first == 0 ? low_sum : high_sum;
-    out.corrections[i][at] = -row.offset * sum;
+    out.corrections[i][at] = -row.offset * (row.group == kTile ? sum : row.first == 0 ? low_sum : sum - low_sum);
   }
 }
 
 void round_groups(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
                   std::int64_t group_end) noexcept {
-  for (std::int64_t group = group_begin; group < group_end; ++group) {
-    for (int t = 0; t < out.width; ++t) {
-      const std::int64_t token = group * kTokenGroup + t;
-      const float* row = token < out.n_tok ? x + token * ldx : nullptr;
-      std::int64_t at = group * kTokenGroup * out.n_tiles + t;
-      for (std::int64_t b = 0; b < out.n_tiles; ++b, at += out.width) {
+  for (std::int64_t first = group_begin * out.group; first < group_end * out.group; first += out.group) {
+    if (first >= out.n_tok) return;
+    const int width = out.width(first);
+    for (int t = 0; t < width; ++t) {
+      const float* row = first + t < out.n_tok ? x + (first + t) * ldx : nullptr;
+      std::int64_t at = first * out.n_tiles + t;
+      for (std::int64_t b = 0; b < out.n_tiles; ++b, at += width) {
         round_block(row == nullptr ? nullptr : row + b * kTile, out, at);
       }
     }

@@ -114,7 +114,16 @@ inline void write_nibbles(const std::uint8_t* codes, std::uint8_t* bytes) noexce
 }
 // The fifth bits of 32 codes in 4 bytes, element j in bit j.
 inline void read_fifth_bits(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
-  for (int j = 0; j < 32; ++j) codes[j] |= static_cast<std::uint8_t>(((bytes[j / 8] >> (j % 8)) & 1) << 4);
+  for (int i = 0; i < 4; ++i) {
+    // Bit j of the byte to byte j: select it there, then carry it to the byte's top.
+    constexpr std::uint64_t kOwnBit = 0x8040201008040201u, kTop = 0x8080808080808080u;
+    const std::uint64_t selected = (bytes[i] * 0x0101010101010101u) & kOwnBit;
+    const std::uint64_t fifth = ((selected + (kTop - kOwnBit)) & kTop) >> 3;
+    std::uint64_t word;
+    std::memcpy(&word, codes + 8 * i, 8);
+    word |= fifth;
+    std::memcpy(codes + 8 * i, &word, 8);
+  }
 }
 inline void write_fifth_bits(const std::uint8_t* codes, std::uint8_t* bytes) noexcept {
   for (int j = 0; j < 32; ++j) bytes[j / 8] |= static_cast<std::uint8_t>(((codes[j] >> 4) & 1) << (j % 8));

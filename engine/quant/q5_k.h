@@ -25,10 +25,12 @@ struct Q5K {
   static int sub_scale(const Block& block, int g) noexcept { return block.scales.scale(g); }
   static int sub_min(const Block& block, int g) noexcept { return block.scales.min(g); }
   static void read_codes(const Block& block, std::uint8_t* codes) noexcept {
-    for (int k = 0; k < kElements; ++k) {
-      const int group = k / 32, i = k % 32;
-      const int low = (block.qs[group / 2 * 32 + i] >> (group % 2 * 4)) & 15;
-      codes[k] = static_cast<std::uint8_t>(low | (((block.qh[i] >> group) & 1) << 4));
+    for (int group = 0; group < 8; ++group) {
+      const std::uint8_t* low = block.qs + group / 2 * 32;
+      for (int i = 0; i < 32; ++i) {
+        const int nibble = (low[i] >> (group % 2 * 4)) & 15;
+        codes[32 * group + i] = static_cast<std::uint8_t>(nibble | (((block.qh[i] >> group) & 1) << 4));
+      }
     }
   }
   static void encode(const float* x, Block& block) noexcept {

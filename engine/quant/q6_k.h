@@ -34,11 +34,13 @@ struct Q6K {
   static std::uint16_t scale_bits(const Block& block) noexcept { return block.d.get(); }
   static int sub_scale(const Block& block, int g) noexcept { return block.scales[g]; }
   static void read_codes(const Block& block, std::uint8_t* codes) noexcept {
-    for (int k = 0; k < kElements; ++k) {
-      const Place at = place(k);
-      const int low = (block.ql[at.low_byte] >> at.low_shift) & 15,
-                high = (block.qh[at.high_byte] >> at.high_shift) & 3;
-      codes[k] = static_cast<std::uint8_t>(low | (high << 4));
+    for (int first = 0; first < kElements; first += 32) {
+      const Place at = place(first);
+      for (int i = 0; i < 32; ++i) {
+        const int low = (block.ql[at.low_byte + i] >> at.low_shift) & 15;
+        const int high = (block.qh[at.high_byte + i] >> at.high_shift) & 3;
+        codes[first + i] = static_cast<std::uint8_t>(low | (high << 4));
+      }
     }
   }
   static void encode(const float* x, Block& block) noexcept {

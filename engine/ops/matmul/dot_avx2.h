@@ -65,8 +65,9 @@ struct Dot {
       return c;
     }
   }
-  ROWMAX_INLINE void start(std::int32_t correction) noexcept {
-    sum_lo = sum_hi = _mm256_set1_epi32(correction);
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
+    sum_lo = from.lo;
+    sum_hi = from.hi;
     pairs_lo = pairs_hi = _mm256_setzero_si256();
   }
   ROWMAX_INLINE void flush() noexcept {

@@ -37,7 +37,7 @@ struct Dot {
 
   using Weights = Codes;
   static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
-  ROWMAX_INLINE void start(std::int32_t correction) noexcept { sum = _mm512_set1_epi32(correction); }
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept { sum = from.v; }
   ROWMAX_INLINE void add(Weights w, const std::int8_t* a, int /*index*/) noexcept {
     std::int32_t quad;
     std::memcpy(&quad, a, 4);

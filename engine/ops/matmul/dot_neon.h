@@ -51,12 +51,12 @@ struct Dot {
   static constexpr int kQuads16 = kBits <= 5 ? 8 : kBits == 6 ? 4 : 2;
   int32x4_t sums[8];   // register i: rows 2i and 2i + 1, two partial sums each
   int16x8_t words[8];  // products of the quads since the last flush
-  std::int32_t start_from;
+  simd::I32x16 start_from;
 
   using Weights = Codes;
   static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
-  ROWMAX_INLINE void start(std::int32_t correction) noexcept {
-    start_from = correction;
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
+    start_from = from;
     for (int i = 0; i < 8; ++i) {
       sums[i] = vdupq_n_s32(0);
       words[i] = vdupq_n_s16(0);
@@ -81,7 +81,7 @@ struct Dot {
     if (n_added % kQuads16 != 0) flush();
     simd::I32x16 total;
     for (int i = 0; i < 4; ++i) {
-      total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), vdupq_n_s32(start_from));
+      total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), start_from.v[i]);
     }
     return total;
   }

@@ -44,7 +44,7 @@ struct Dot {
 
   using Weights = Codes;
   static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
-  ROWMAX_INLINE void start(std::int32_t correction) noexcept { sum = simd::splat_i32(correction); }
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept { sum = from; }
   ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int /*index*/) noexcept {
     for (int r = 0; r < 16; ++r) {
       for (int i = 0; i < 4; ++i) {

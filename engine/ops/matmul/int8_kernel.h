@@ -2,8 +2,10 @@
 // instruction set; see matmul.h for the order of operations and panel.h for the layouts.
 //
 // dot_*.h provides Codes (a quad: 16 rows x 4 k bytes) with load_codes, store_codes, shifted, merge, flip_sign;
-// Dot<bits> with start(correction), add(weights, 4 activations, index), value(); kUnsignedBytes; kGemmGroups; and small
-// loads. Integer sums are exact everywhere, so only the float chain per output needs an order, and that is lane-wise.
+// Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(); kUnsignedBytes; kGemmTokens; and small
+// loads. Each activation is two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128, is where
+// the one of the fine bytes starts. Integer sums are exact everywhere, so only the float chain per output needs an
+// order, and that is lane-wise.
 #pragma once
 
 #include "engine/ops/matmul/unpack.h"
@@ -47,15 +49,20 @@ ROWMAX_INLINE int rows_of_panel(const Job& job, std::int64_t p) noexcept {
 // Quads j and j + 4 of a tile for tokens side by side at a.
 template <class Panel, int j, int kTokens>
 ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
-                            Dot<Panel::kBits> (&dots)[kTokens][Panel::kGroups]) noexcept {
+                            Dot<Panel::kBits> (&coarse)[kTokens][Panel::kGroups],
+                            Dot<Panel::kBits> (&fine)[kTokens][Panel::kGroups]) noexcept {
   constexpr bool kOneGroup = Panel::kGroups == 1;
   Codes low, high;
   unpack_pair<Panel, j>(tile, low, high);
   const auto low_weights = Dot<Panel::kBits>::prepare(low), high_weights = Dot<Panel::kBits>::prepare(high);
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
-    dots[t][0].add(low_weights, a + kTile * t + 4 * j, kOneGroup ? 2 * j : j);
-    dots[t][kOneGroup ? 0 : 1].add(high_weights, a + kTile * t + 16 + 4 * j, kOneGroup ? 2 * j + 1 : j);
+    const std::int8_t* codes = a + kCodeBytes * t + 4 * j;
+    constexpr int kSecond = kOneGroup ? 0 : 1;
+    coarse[t][0].add(low_weights, codes, kOneGroup ? 2 * j : j);
+    fine[t][0].add(low_weights, codes + kTile, kOneGroup ? 2 * j : j);
+    coarse[t][kSecond].add(high_weights, codes + 16, kOneGroup ? 2 * j + 1 : j);
+    fine[t][kSecond].add(high_weights, codes + kTile + 16, kOneGroup ? 2 * j + 1 : j);
   }
 }
 
@@ -77,24 +84,29 @@ void int8_few(const Job& job) noexcept {
       const Scales<Panel> scales(record);
       for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += kTokens) {
         for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(tile + kPrefetchBytes + line);
-        const std::int8_t* a = act.codes + at * kTile;
-        DotBits dots[kTokens][kGroups];
+        const std::int8_t* a = act.codes + at * kCodeBytes;
+        DotBits coarse[kTokens][kGroups], fine[kTokens][kGroups];
         ROWMAX_UNROLL
         for (int t = 0; t < kTokens; ++t) {
           ROWMAX_UNROLL
-          for (int g = 0; g < kGroups; ++g) dots[t][g].start(Start<Panel>::value(act, g, at + t));
+          for (int g = 0; g < kGroups; ++g) {
+            coarse[t][g].start(simd::splat_i32(0));
+            fine[t][g].start(simd::splat_i32(Start<Panel>::value(act, g, at + t)));
+          }
         }
-        add_pair<Panel, 0>(tile, a, dots);
-        add_pair<Panel, 1>(tile, a, dots);
-        add_pair<Panel, 2>(tile, a, dots);
-        add_pair<Panel, 3>(tile, a, dots);
+        add_pair<Panel, 0>(tile, a, coarse, fine);
+        add_pair<Panel, 1>(tile, a, coarse, fine);
+        add_pair<Panel, 2>(tile, a, coarse, fine);
+        add_pair<Panel, 3>(tile, a, coarse, fine);
         ROWMAX_UNROLL
         for (int g = 0; g < kGroups; ++g) {
           const simd::F32x16 scale = scales.scale(s * kGroups + g);
           ROWMAX_UNROLL
           for (int t = 0; t < kTokens; ++t) {
             const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[at + t]));
-            acc[t] = simd::fma(simd::to_f32(dots[t][g].value(kQuads / kGroups)), product, acc[t]);
+            const simd::I32x16 sum = simd::add(simd::shift_left<kTermShift>(coarse[t][g].value(kQuads / kGroups)),
+                                               fine[t][g].value(kQuads / kGroups));
+            acc[t] = simd::fma(simd::to_f32(sum), product, acc[t]);
           }
         }
         if constexpr (Panel::kHasMin) {
@@ -121,7 +133,7 @@ struct Activations {
   const std::int32_t* corrections[Panel::kGroups];
 
   ROWMAX_INLINE Activations(const Int8Activations& act, std::int64_t at) noexcept
-      : codes(act.codes + at * kTile), scales(act.scales + at), sums(act.sums + at) {
+      : codes(act.codes + at * kCodeBytes), scales(act.scales + at), sums(act.sums + at) {
     if constexpr (Start<Panel>::kOffset != 0) {
       for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::index(g)] + at;
     }
@@ -134,7 +146,7 @@ struct Activations {
     }
   }
   ROWMAX_INLINE void next(int width) noexcept {
-    codes += width * kTile;
+    codes += width * kCodeBytes;
     scales += width;
     sums += width;
     if constexpr (Start<Panel>::kOffset != 0) {
@@ -142,6 +154,18 @@ struct Activations {
     }
   }
 };
+
+// The quads of one group of a tile, for one byte of each activation.
+template <class Panel, int kTokens>
+ROWMAX_INLINE void add_quads(const std::uint8_t (*codes)[kVector], const std::int8_t* a,
+                             Dot<Panel::kBits> (&dots)[kTokens]) noexcept {
+  ROWMAX_UNROLL
+  for (int q = 0; q < kQuads / Panel::kGroups; ++q) {
+    const auto w = Dot<Panel::kBits>::prepare(load_codes(codes[q]));
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) dots[t].add(w, a + kCodeBytes * t + 4 * q, q);
+  }
+}
 
 // One tile of unpacked weights added to the chains of kTokens tokens.
 template <class Panel, int kTokens>
@@ -153,14 +177,14 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
   for (int g = 0; g < Panel::kGroups; ++g) {
     DotBits dots[kTokens];
     ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) dots[t].start(act.start(g, t));
+    for (int t = 0; t < kTokens; ++t) dots[t].start(simd::splat_i32(0));
+    add_quads<Panel, kTokens>(codes + g * kQuadsOfGroup, act.codes + 4 * g * kQuadsOfGroup, dots);
     ROWMAX_UNROLL
-    for (int q = 0; q < kQuadsOfGroup; ++q) {
-      const int quad = g * kQuadsOfGroup + q;
-      const auto w = DotBits::prepare(load_codes(codes[quad]));
-      ROWMAX_UNROLL
-      for (int t = 0; t < kTokens; ++t) dots[t].add(w, act.codes + kTile * t + 4 * quad, q);
+    for (int t = 0; t < kTokens; ++t) {
+      const simd::I32x16 coarse = simd::shift_left<kTermShift>(dots[t].value(kQuadsOfGroup));
+      dots[t].start(simd::add(coarse, simd::splat_i32(act.start(g, t))));
     }
+    add_quads<Panel, kTokens>(codes + g * kQuadsOfGroup, act.codes + kTile + 4 * g * kQuadsOfGroup, dots);
     const simd::F32x16 scale = simd::load(scales[g]);
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {

@@ -60,7 +60,7 @@ std::size_t lay_out(std::byte* base, std::int64_t n_tok, std::int64_t cols, Int8
   };
   act.n_tok = n_tok;
   act.n_tiles = n_tiles;
-  act.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * kTile));
+  act.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * panel::kCodeBytes));
   act.scales = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
   act.sums = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
   for (auto& correction : act.corrections) {

@@ -6,13 +6,16 @@
 // and any instruction set.
 //
 // Activations::kInt8 (the default; for formats with integer codes). Each token's x is cut into blocks of 32 (k = 32b ..
-// 32b+31) and rounded once:
-//   m = max |x|;  d = m / 127;  a = round to nearest even (x * (127 / m)), so |a| <= 127
+// 32b+31) and rounded once, to two signed bytes a number:
+//   m = max |x|;  d = m / 16256;  a = round to nearest even (x * (16256 / m)), so |a| <= 16256 = 127 * 128
+//   a = 128 * coarse + fine, |coarse| <= 127, -64 <= fine <= 63: the products are of bytes, their sum is that of a
+//   (one byte alone, d = m / 127, costs SmolLM2-135M 0.5 % perplexity and its answer to a plain question; see
+//   docs/numerics.md)
 //   (m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN).
 // W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q6_K: 16); for K-quants scale = d*sc
 // and min = -(dmin*m), both exact in f32. Per output, for g ascending, starting from acc = +0:
-//   i   = sum over the group of (code - offset) * a        an exact integer, below 2^24
-//   acc = fma(float(i), scale * d, acc)
+//   i   = sum over the group of (code - offset) * a        an exact integer, below 2^27
+//   acc = fma(float(i), scale * d, acc)                    float(i) rounds to nearest even
 //   acc = fma(min, d * float(sum of a), acc)               formats with a minimum, after the line above
 // Activations::kF32 (the exact path; always taken for F32, F16, BF16 and any format without an integer path). w is
 // exactly what the format's decode() gives. k is cut into chunks of 256; each chunk is one chain s = fma(w, x, s) from

@@ -138,8 +138,8 @@ TEST_P(EveryFormat, EqualsTheDefinitionOnEveryIsa) {
 
 // The definition itself against fp64. Exact path: every output is a sum of at most 256 fused steps and cols / 256
 // additions, each rounding a partial sum of size at most S = sum |w x| by half an ulp: |error| <= 2^-24 * (256 + cols /
-// 256) * S. Integer path: x is off by at most d / 2 (plus the rounding of x * 127 / m, below 2^-22 * 127 of d) in each
-// element, and the float chain adds 2 roundings a group with each scale rounded once more.
+// 256) * S. Integer path: x is off by at most d / 2 (plus the rounding of x * 16256 / m, below 2^-22 * 16256 of d) in
+// each element, and the float chain adds 2 roundings a group with each scale rounded once more.
 TEST_P(EveryFormat, IsCloseToTheFp64Product) {
   const FormatInfo& format = *GetParam();
   const std::int64_t cols = cols_for(format).back(), rows = 19, n_tok = 5;
@@ -161,7 +161,7 @@ TEST_P(EveryFormat, IsCloseToTheFp64Product) {
         for (std::int64_t i = k / 32 * 32; i < std::min(k / 32 * 32 + 32, cols); ++i) {
           most = std::max(most, std::fabs(x[static_cast<std::size_t>(t * cols + i)]));
         }
-        rounding += std::fabs(w) * most / 127.0 * 0.5001;
+        rounding += std::fabs(w) * most / 16256.0 * 0.505;
       }
       const auto at = static_cast<std::size_t>(t * rows + r);
       float exact, int8;

@@ -79,8 +79,8 @@ inline RoundedBlock round_block(const float* x) {
     most = std::max(most, std::fabs(x[i]));
   }
   if (most < 0x1p-100f) return out;
-  out.d = most / 127.0f;
-  const float inverse = 127.0f / most;
+  out.d = most / 16256.0f;
+  const float inverse = 16256.0f / most;
   for (int i = 0; i < 32; ++i) out.a[i] = static_cast<int>(std::nearbyint(x[i] * inverse));
   return out;
 }

@@ -53,17 +53,28 @@ constexpr int index_in(panel::PanelList<kPanels...>) noexcept {
 
 // ---- integer formats
 
-// One code into its tile; r is the row in the panel, k the position in the tile.
+// 32 codes of row r into their tile, a quad at a time (one byte a code: shifts by less than a byte's free bits stay
+// within bytes).
 template <class Panel>
-inline void put_code(std::uint8_t* tile, int r, int k, std::uint8_t code) noexcept {
-  const int quad = k / 4, byte = 4 * r + k % 4;
+inline void put_codes(const std::uint8_t* codes, int r, std::uint8_t* tile) noexcept {
+  std::uint32_t quads[kQuads];
+  std::memcpy(quads, codes, sizeof quads);
+  const auto put = [&](int vector, std::uint32_t word) { std::memcpy(tile + kVector * vector + 4 * r, &word, 4); };
   if constexpr (Panel::kBits == 8) {
-    tile[kVector * quad + byte] = static_cast<std::uint8_t>(code ^ 0x80);
+    for (int q = 0; q < kQuads; ++q) put(q, quads[q] ^ 0x80808080u);
   } else {
-    tile[kVector * (quad % 4) + byte] |= static_cast<std::uint8_t>((code & 15) << (quad / 4 * 4));
-    if constexpr (Panel::kBits == 5) tile[kVector * 4 + byte] |= static_cast<std::uint8_t>((code >> 4) << quad);
+    for (int j = 0; j < 4; ++j) put(j, (quads[j] & 0x0F0F0F0Fu) | ((quads[j + 4] & 0x0F0F0F0Fu) << 4));
+    if constexpr (Panel::kBits == 5) {
+      std::uint32_t fifth = 0;
+      for (int q = 0; q < kQuads; ++q) fifth |= ((quads[q] >> 4) & 0x01010101u) << q;
+      put(4, fifth);
+    }
     if constexpr (Panel::kBits == 6) {
-      tile[kVector * (4 + quad / 4) + byte] |= static_cast<std::uint8_t>((code >> 4) << (quad % 4 * 2));
+      for (int h = 0; h < 2; ++h) {
+        std::uint32_t upper = 0;
+        for (int j = 0; j < 4; ++j) upper |= ((quads[4 * h + j] >> 4) & 0x03030303u) << (2 * j);
+        put(4 + h, upper);
+      }
     }
   }
 }
@@ -96,7 +107,7 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
       Format::read_codes(block, codes);
       std::uint8_t* tile = tiles + b * Panel::kScaleTiles * Panel::kTileBytes;
       for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
-        for (int k = 0; k < kTile; ++k) put_code<Panel>(tile, r, k, codes[t * kTile + k]);
+        put_codes<Panel>(codes + t * kTile, r, tile);
       }
     }
   }

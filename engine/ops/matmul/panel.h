@@ -20,10 +20,14 @@
 namespace rowmax::engine::panel {
 
 inline constexpr int kRows = 16;
-inline constexpr int kTile = 32;      // k of a tile of codes = activations that share a scale
-inline constexpr int kQuads = 8;      // of 4 k, in a tile
-inline constexpr int kVector = 64;    // bytes: one quad of 16 rows
-inline constexpr int kTokenStep = 4;  // many tokens are padded to a multiple of this
+inline constexpr int kTile = 32;  // k of a tile of codes = activations that share a scale
+inline constexpr int kTerms = 2;  // signed bytes that stand for one activation: coarse * 128 + fine
+inline constexpr int kTermShift = 7;
+inline constexpr int kMaxCode = 127 << kTermShift;
+inline constexpr int kCodeBytes = kTile * kTerms;  // of one token in one tile: 32 coarse ones, then 32 fine ones
+inline constexpr int kQuads = 8;                   // of 4 k, in a tile
+inline constexpr int kVector = 64;                 // bytes: one quad of 16 rows
+inline constexpr int kTokenStep = 4;               // many tokens are padded to a multiple of this
 inline constexpr int kMaxTokenGroup = 12;
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
 inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
@@ -116,7 +120,7 @@ __attribute__((always_inline)) constexpr unsigned corrections_of() noexcept {
 
 // Tokens lie in groups of `group`, what a kernel takes at once: 4 or 12. The last group is as wide as it must be: up to
 // 4 tokens in all are one group of that many, more are padded with zeros to a multiple of 4. Of group g, tile b, token
-// lane t: codes at ((group * g * n_tiles + b * width(g)) + t) * 32, the others at that index without the 32.
+// lane t: codes at ((group * g * n_tiles + b * width(g)) + t) * 64, the others at that index without the 64.
 struct Int8Activations {
   std::int8_t* codes;
   float* scales;                            // d

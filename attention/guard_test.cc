@@ -116,8 +116,10 @@ TEST(Guard, NothingOutsideTheValidKeysIsRead) {
         args.sequences = {&kv, 1};
         args.scale = 0.35f;
         // 3 rows read the tiles as they lie, 15 have them converted first.
-        for (std::int64_t n_q : {1, 5}) {
-          const std::vector<Sequence> sequences{{0, n_q, padding + n_kv - 1 - n_q / 2, 2 * padding + n_kv}};
+        // Tiles start at the first valid key, or before it.
+        for (auto [n_q, anchor] : {std::pair<std::int64_t, std::int64_t>{1, -1}, {5, -1}, {1, 64}, {5, 3}}) {
+          const std::vector<Sequence> sequences{
+              {0, n_q, padding + n_kv - 1 - n_q / 2, 2 * padding + n_kv, nullptr, anchor}};
           const Result<MaskPlan> plan = compile(MaskSpec().causal().valid(valid), {sequences, 3, 1});
           ASSERT_TRUE(plan.ok());
           for (Isa isa : supported_isas()) {
@@ -308,6 +310,31 @@ TEST(Guard, AnUnderflowedResultIsPlusZero) {
     options.scale = 1.0f;
     const Output output = run(shape, {x}, sequences, MaskSpec(), options);
     EXPECT_EQ(std::bit_cast<std::uint32_t>(output.out[0]), 0u) << isa_name(isa);
+  }
+}
+
+TEST(Guard, NoMaskedKeyBeatsAVisibleOneHoweverLowItsScore) {
+  const Shape shape{1, 1, 1, 1};
+  for (float low : {-6e4f, -2.45e5f, -3e9f, -1e30f, -3e38f}) {
+    Numbers x;
+    x.n_q = 1;
+    x.n_kv = 10;
+    x.q = {1.0f};
+    x.k.assign(10, low);
+    x.v.assign(10, 9.0f);
+    x.v[4] = 2.0f;
+    const std::vector<std::uint64_t> words{1u << 4};
+    const std::vector<BitmapView> bitmaps{{words.data(), 1, 0}};
+    const std::vector<Sequence> sequences{{0, 1, 0, 10}};
+    for (Isa isa : supported_isas()) {
+      RunOptions options;
+      options.isa = isa;
+      options.scale = 1.0f;
+      const Output output = run(shape, {x}, sequences, MaskSpec().bitmap(bitmaps), options);
+      EXPECT_EQ(output.out[0], 2.0f) << isa_name(isa) << ", scores " << low;
+      EXPECT_EQ(output.lse[0], low);
+      EXPECT_EQ(output.status[0], RowStatus::kOk);
+    }
   }
 }
 

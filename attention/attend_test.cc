@@ -310,6 +310,25 @@ TEST(Attend, GroupedHeadsGiveTheBitsOfRepeatedKvHeads) {
   }
 }
 
+// The bits themselves, recorded once: the same on every processor and compiler. A change of the definition in
+// kernels/attend/attend.h changes them, and nothing else may.
+TEST(Attend, GoldenBits) {
+  Random random(77);
+  const Shape shape{6, 2, 40, 56};
+  const std::vector<Numbers> numbers{random_numbers(random, shape, 30, 130, DType::kF16),
+                                     random_numbers(random, shape, 1, 1100, DType::kF16)};
+  const std::vector<Sequence> sequences{{0, 30, 100, 130}, {30, 1, 1099, 1100}};
+  for (Isa isa : supported_isas()) {
+    const RunOptions options{isa, 2, DType::kF16, Layout::kPagedFast, 0.3f, 4.0f};
+    const Output output = run(shape, numbers, sequences, MaskSpec().causal().window(900, 0).keep_first(4), options);
+    std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a over 32-bit words
+    for (const std::vector<float>* values : {&output.out, &output.lse}) {
+      for (float value : *values) hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001B3ull;
+    }
+    EXPECT_EQ(hash, 0x15E1FC3114097316ull) << isa_name(isa);
+  }
+}
+
 TEST(Attend, PositionsInAnyOrder) {
   Random random(26);
   const Shape shape{1, 1, 16, 16};

@@ -28,7 +28,7 @@ LAYERS = {
     "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/activations.h"],
     "engine/model": PUBLIC + ["base/", "engine/ops/", "engine/quant/", "rowmax/engine/"],
     "engine/arch": PUBLIC + ["base/", "engine/model/", "engine/io/", "engine/quant/", "rowmax/engine/"],
-    "engine/runtime": PUBLIC + ["base/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",
+    "engine/runtime": PUBLIC + ["base/", "engine/ops/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",
                                 "rowmax/engine/"],
     "apps": PUBLIC + ["rowmax/engine/", "base/try.h"],
     "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],

@@ -102,6 +102,7 @@ struct Case {
   const char* type;
   Activations activations;
   KvType kv_type;
+  std::uint64_t hash;
 };
 
 class SameBits : public testing::TestWithParam<Case> {
@@ -196,11 +197,23 @@ TEST_P(SameBits, AfterAPrefixWasReused) {
   }
 }
 
+// Across machines: the hash of all logits, as x86-64 with plain C++ code first gave them. An AArch64 build runs this
+// too.
+TEST_P(SameBits, AreTheStoredOnes) {
+  std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
+  for (const float logit : want_) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &logit, sizeof bits);
+    for (int i = 0; i < 4; ++i) hash = (hash ^ ((bits >> (8 * i)) & 255u)) * 0x100000001B3ull;
+  }
+  EXPECT_EQ(hash, GetParam().hash) << std::hex << hash;
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, SameBits,
-                         testing::Values(Case{"llama", "Q4_1", Activations::kInt8, KvType::kF16},
-                                         Case{"gemma3", "Q5_0", Activations::kInt8, KvType::kF16},
-                                         Case{"qwen3", "Q8_0", Activations::kF32, KvType::kF32},
-                                         Case{"gemma2", "F16", Activations::kF32, KvType::kF16}),
+                         testing::Values(Case{"llama", "Q4_1", Activations::kInt8, KvType::kF16, 0x7d05ef1030a7743d},
+                                         Case{"gemma3", "Q5_0", Activations::kInt8, KvType::kF16, 0xcbf129a363529247},
+                                         Case{"qwen3", "Q8_0", Activations::kF32, KvType::kF32, 0x89d0a21557a70887},
+                                         Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14}),
                          [](const auto& info) {
                            return std::string(info.param.arch) + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");

@@ -114,6 +114,7 @@ class Chat(CommandTest):
         terminal.wait("first words")
         terminal.type("\r")
         terminal.wait("stop: ")
+        terminal.wait("> ")
         terminal.type("\x04")
         self.assertEqual(terminal.exit_code(), 0)
         history = self.home / ".local/state/rowmax/chat_history"
@@ -131,6 +132,7 @@ class Chat(CommandTest):
         terminal.wait("> ")
         terminal.type("hello\r")
         terminal.wait("stop: ")
+        terminal.wait("> ")
         terminal.type("/exit\r")
         self.assertEqual(terminal.exit_code(), 0)
 
@@ -150,6 +152,7 @@ class Chat(CommandTest):
         terminal.wait("> ")
         terminal.type("hello\r")
         self.assertNotIn("\x1b[2m", terminal.wait("stop: "))
+        terminal.wait("> ")
         terminal.type("/exit\r")
         terminal.exit_code()
         colourful = Terminal(self)

@@ -50,6 +50,7 @@ class Conversation {
     options_.max_tokens = flags.generation.max_tokens;
     options_.sampling = std::move(sampling);
     options_.stop = flags.generation.stop;
+    options_.cancelled = interrupted;
     clear();
   }
 

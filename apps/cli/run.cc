@@ -130,6 +130,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.sampling = std::move(sampling);
   options.stop = flags.generation.stop;
   options.ignore_eos = flags.ignore_eos;
+  options.cancelled = interrupted;
   const bool escape = is_terminal(STDOUT_FILENO);
   const engine::TextSink sink = [&](std::string_view text) {
     if (!flags.json) {

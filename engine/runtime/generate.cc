@@ -32,8 +32,10 @@ Status check(const Session& session, std::span<const TokenId> prompt, const Gene
   return {};
 }
 
-Status compute(Session& session, SequenceId sequence, std::span<const TokenId> tokens) {
-  const BatchItem item{sequence, tokens, LogitsFor::kLast};
+constexpr std::size_t kPromptPiece = 512;
+
+Status compute(Session& session, SequenceId sequence, std::span<const TokenId> tokens, LogitsFor logits) {
+  const BatchItem item{sequence, tokens, logits};
   return session.forward({&item, 1});
 }
 
@@ -65,7 +67,17 @@ Result<Generation> generate(Session& session, SequenceId sequence, std::span<con
   timings.cached_tokens = cached;
   result.reason = StopReason::kLength;
   if (options.max_tokens == 0) return result;
-  ROWMAX_RETURN_IF_ERROR(compute(session, sequence, prompt.subspan(static_cast<std::size_t>(cached))));
+  // In pieces, so that a long prompt can be cancelled; the pieces change no bit.
+  for (std::size_t at = static_cast<std::size_t>(cached); at < prompt.size(); at += kPromptPiece) {
+    if (options.cancelled && options.cancelled()) {
+      result.reason = StopReason::kCancelled;
+      return result;
+    }
+    const std::size_t n = std::min(kPromptPiece, prompt.size() - at);
+    const bool last = at + n == prompt.size();
+    ROWMAX_RETURN_IF_ERROR(
+        compute(session, sequence, prompt.subspan(at, n), last ? LogitsFor::kLast : LogitsFor::kNone));
+  }
   timings.prompt_ms = ms_since(start);
 
   TextStream stream(options.stop, sink);
@@ -96,7 +108,11 @@ Result<Generation> generate(Session& session, SequenceId sequence, std::span<con
       result.reason = StopReason::kContext;
       break;
     }
-    ROWMAX_RETURN_IF_ERROR(compute(session, sequence, {&*token, 1}));
+    if (options.cancelled && options.cancelled()) {
+      result.reason = StopReason::kCancelled;
+      break;
+    }
+    ROWMAX_RETURN_IF_ERROR(compute(session, sequence, {&*token, 1}, LogitsFor::kLast));
   }
   if (!stream.finish() && result.reason != StopReason::kStop) result.reason = StopReason::kCancelled;
   timings.generate_ms = ms_since(first_token);

@@ -133,6 +133,13 @@ Status BpeMerges::add(const TokenizerSource& source, const Vocabulary& vocabular
   return {};
 }
 
+// Whether a byte is part of what people write: no control character but white space, no byte that UTF-8 never uses.
+static bool occurs_in_text(int byte) {
+  const bool control = (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7F;
+  const bool never_utf8 = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
+  return !control && !never_utf8;
+}
+
 void BpeMerges::index_bytes(const Vocabulary& vocabulary, std::vector<std::string>& notices) {
   byte_ids_.assign(256, -1);
   int n_missing = 0;
@@ -141,7 +148,7 @@ void BpeMerges::index_bytes(const Vocabulary& vocabulary, std::vector<std::strin
     // A user-defined token of that text stands for the character, not for the byte.
     if (id >= 0 && vocabulary.kind(id) == TokenKind::kNormal) {
       byte_ids_[static_cast<std::size_t>(byte)] = id;
-    } else {
+    } else if (occurs_in_text(byte)) {
       ++n_missing;
     }
   }

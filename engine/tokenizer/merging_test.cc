@@ -86,11 +86,14 @@ TEST(Bpe, BytesWithoutATokenAreReplacedOrDropped) {
   const auto remove = [&](std::uint8_t byte) { vocabulary.tokens[byte] = "gone" + std::to_string(byte); };
   remove(0xFF);
   remove(0x07);
+  remove('Q');
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
   EXPECT_EQ(tokenizer.decode(tokenizer.encode("a\xFF\x07z", false), false), "a\xEF\xBF\xBDz");
   ASSERT_FALSE(tokenizer.notices().empty());
   bool told = false;
-  for (const std::string& notice : tokenizer.notices()) told = told || notice.find("2 byte values") == 0;
+  for (const std::string& notice : tokenizer.notices())
+    told = told || notice.find("1 byte values") == 0  // only of Q: the others do not occur in text
+        ;
   EXPECT_TRUE(told);
 }
 

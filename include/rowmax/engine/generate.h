@@ -23,6 +23,7 @@ struct GenerateOptions {
   SamplingParams sampling;
   std::vector<std::string> stop;  // the text ends before the first of these
   bool ignore_eos = false;
+  std::function<bool()> cancelled;  // asked between batches and tokens; true ends the generation (kCancelled)
 };
 
 struct GenerateTimings {

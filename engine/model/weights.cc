@@ -1,5 +1,6 @@
 #include "engine/model/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -32,7 +33,33 @@ struct Loader {
     return {};
   }
 
+  // A NaN or infinity in one scale would spread to every logit; a damaged file is told from a bad prompt here.
+  Status check_finite(const WeightSource& source) const {
+    const FormatInfo* format = find_format(source.format);
+    if (format == nullptr) return {};  // pack() refuses it
+    constexpr std::int64_t kRowsATask = 64;
+    const std::int64_t n_tasks = (source.rows + kRowsATask - 1) / kRowsATask;
+    const std::int64_t row_blocks = source.cols / format->block_elements;
+    std::vector<std::int64_t> found(static_cast<std::size_t>(n_tasks), -1);
+    parallel_for(executor, n_tasks, [&](std::int64_t task, int) {
+      const std::int64_t first = task * kRowsATask * row_blocks;
+      const std::int64_t n = std::min(kRowsATask * row_blocks, source.rows * row_blocks - first);
+      const std::int64_t at = format->find_not_finite(source.bytes.data() + first * format->block_bytes, n);
+      if (at >= 0) found[static_cast<std::size_t>(task)] = first + at;
+    });
+    for (const std::int64_t block : found) {
+      if (block < 0) continue;
+      return in_tensor(
+          file_name, source,
+          {ErrorCode::kCorrupt, "expected finite numbers, found NaN or infinity in " + std::string(format->name) +
+                                    " block " + std::to_string(block) + " (row " + std::to_string(block / row_blocks) +
+                                    "); the file is damaged"});
+    }
+    return {};
+  }
+
   Status matrix(const WeightSource& source, PackedMatrix& out) const {
+    ROWMAX_RETURN_IF_ERROR(check_finite(source));
     auto packed = pack(source.format, source.bytes, source.rows, source.cols, executor);
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
     out = std::move(packed).value();
@@ -82,6 +109,7 @@ Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view
         file_name, sources.token_embedding,
         {ErrorCode::kUnsupported, "no decoder for type " + std::to_string(sources.token_embedding.format)});
   }
+  if (!sources.tied) ROWMAX_RETURN_IF_ERROR(load.check_finite(sources.token_embedding));
   weights.layers.resize(sources.layers.size());
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
     ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], weights.layers[i]));

@@ -1,6 +1,7 @@
 // F32, F16 and BF16: one element a block, little-endian.
 #pragma once
 
+#include <bit>
 #include <cstring>
 
 #include "base/half.h"
@@ -51,6 +52,15 @@ constexpr FormatInfo float_format_row() noexcept {
           const Stored stored = Format::encode(values[i]);
           std::memcpy(out + i * static_cast<std::int64_t>(sizeof stored), &stored, sizeof stored);
         }
+      },
+      [](const std::byte* blocks, std::int64_t n_blocks) noexcept -> std::int64_t {
+        constexpr std::uint32_t kExponent = 0x7F800000;
+        for (std::int64_t i = 0; i < n_blocks; ++i) {
+          Stored stored;
+          std::memcpy(&stored, blocks + i * static_cast<std::int64_t>(sizeof stored), sizeof stored);
+          if ((std::bit_cast<std::uint32_t>(Format::decode(stored)) & kExponent) == kExponent) return i;
+        }
+        return -1;
       },
   };
 }

@@ -22,6 +22,8 @@ struct FormatInfo {
   // The inverse, rounding to nearby representable blocks. Finite input; what comes out for NaN or infinity is
   // unspecified but never out of bounds. Meant for tools and tests: it is deterministic, but not tuned for speed.
   void (*encode)(const float* values, std::int64_t n_blocks, std::byte* out) noexcept;
+  // The first block whose scale or minimum (or, in float formats, whose value) is NaN or infinite; -1: none is.
+  std::int64_t (*find_not_finite)(const std::byte* blocks, std::int64_t n_blocks) noexcept;
 };
 
 // All formats, in order of id.

@@ -97,6 +97,17 @@ constexpr FormatInfo integer_format_row() noexcept {
           std::memcpy(out + i * static_cast<std::int64_t>(sizeof block), &block, sizeof block);
         }
       },
+      [](const std::byte* blocks, std::int64_t n_blocks) noexcept -> std::int64_t {
+        constexpr unsigned kExponent = 0x7C00;  // of a half: all ones for NaN and infinity
+        for (std::int64_t i = 0; i < n_blocks; ++i) {
+          Block block;
+          std::memcpy(&block, blocks + i * static_cast<std::int64_t>(sizeof block), sizeof block);
+          bool finite = (Format::scale_bits(block) & kExponent) != kExponent;
+          if constexpr (Format::kHasMin) finite = finite && (Format::min_bits(block) & kExponent) != kExponent;
+          if (!finite) return i;
+        }
+        return -1;
+      },
   };
 }
 

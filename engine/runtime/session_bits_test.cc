@@ -247,18 +247,48 @@ TEST(Session, RefusesWhatDoesNotFitAndChangesNothing) {
   refused(twice, ErrorCode::kInvalidArgument, "twice");
 }
 
+TEST(Session, NanOrInfinityInTheFileIsRefusedWithItsPlace) {
+  for (const char* type : {"F32", "F16", "Q8_0", "Q4_1", "Q6_K"}) {
+    tools::SyntheticSpec spec;
+    spec.type = type;
+    spec.embd = 256;
+    spec.ff = 512;
+    auto bytes = tools::synthetic_model_bytes(spec);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    auto file = GgufFile::parse(*bytes, "damaged.gguf");
+    const GgufTensor* up = file->find_tensor("blk.1.ffn_up.weight");
+    ASSERT_NE(up, nullptr);
+    // The last two bytes of a block: the scale of Q6_K, the top of an F32, an F16. The others begin with their scale.
+    const bool first = type == std::string("Q8_0") || type == std::string("Q4_1");
+    const std::size_t block = type == std::string("Q8_0") ? 34 : type == std::string("Q4_1") ? 20 : 2;
+    std::byte* at =
+        bytes->data() + (up->data.data() - bytes->data()) + (first ? up->data.size() - block : up->data.size() - 2);
+    const std::uint16_t infinity = type == std::string("F32") ? 0x7F80 : 0x7C00;
+    std::memcpy(at, &infinity, sizeof infinity);
+    SerialExecutor executor;
+    auto model = Model::load(std::move(GgufFile::parse(*bytes, "damaged.gguf")).value(), {}, executor);
+    ASSERT_FALSE(model.ok()) << type;
+    EXPECT_EQ(model.error().code, ErrorCode::kCorrupt);
+    for (const char* text : {"damaged.gguf", "blk.1.ffn_up.weight", type, "(row 511)"}) {
+      EXPECT_NE(model.error().message.find(text), std::string::npos) << text << ": " << model.error().message;
+    }
+  }
+}
+
 TEST(Session, ANonFiniteLogitIsAnErrorThatNamesThePosition) {
-  // A weight of infinity reaches the logits as infinity or NaN.
+  // Finite weights, but so large that the logits leave f32's range.
   tools::SyntheticSpec spec;
   spec.type = "F32";
   auto bytes = tools::synthetic_model_bytes(spec);
   ASSERT_TRUE(bytes.ok());
   auto file = GgufFile::parse(*bytes, "synthetic");
   ASSERT_TRUE(file.ok());
-  const GgufTensor* down = file->find_tensor("blk.1.ffn_down.weight");
-  ASSERT_NE(down, nullptr);
-  const float infinity = __builtin_inff();
-  std::memcpy(bytes->data() + (down->data.data() - bytes->data()), &infinity, sizeof infinity);
+  const GgufTensor* norm = file->find_tensor("output_norm.weight");
+  ASSERT_NE(norm, nullptr);
+  const float huge = 3e38f;
+  for (std::size_t at = 0; at < norm->data.size(); at += sizeof huge) {
+    std::memcpy(bytes->data() + (norm->data.data() - bytes->data()) + at, &huge, sizeof huge);
+  }
   Config config;
   Engine engine(*bytes, config);
   const SequenceId sequence = *engine.session->open();

@@ -133,10 +133,12 @@ Status BpeMerges::add(const TokenizerSource& source, const Vocabulary& vocabular
   return {};
 }
 
-// Whether a byte is part of what people write: no control character but white space, no byte that UTF-8 never uses.
+// Whether a byte is part of what people write: no control character but white space, no byte that UTF-8
+// text never has.
 static bool occurs_in_text(int byte) {
   const bool control = (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7F;
-  const bool never_utf8 = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
+  // 0xF1 and 0xF2 begin planes 4 to 11, which hold no characters.
+  const bool never_utf8 = byte == 0xC0 || byte == 0xC1 || byte == 0xF1 || byte == 0xF2 || byte >= 0xF5;
   return !control && !never_utf8;
 }
 

@@ -12,7 +12,7 @@ if [ "$part" = attention ]; then
 else
   cmake --install "$build" --prefix "$work/prefix" --component engine >/dev/null
 fi
-cmake -S "$source/tests/consumer/$part" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/prefix" \
+cmake -G Ninja -S "$source/tests/consumer/$part" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/prefix" \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build "$work/build" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 "$work/build/consumer" "$source/tests/golden/llama_bias.gguf"

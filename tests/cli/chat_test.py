@@ -43,9 +43,9 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def end(self, keys="\x04", seconds=60):
-        """Types keys (Ctrl-D) until the program ends; returns its exit code. Once may not be enough: what arrives between
-        the prompt and the editor's switch to raw input reaches it as other characters."""
+    def end(self, keys="\x15\x04", seconds=60):
+        """Types keys until the program ends; returns its exit code. Ctrl-U before Ctrl-D: what arrives between the prompt
+        and the editor's switch to raw input may stand in the line as another character, and only an empty line ends."""
         end = time.monotonic() + seconds
         next_key = 0
         while time.monotonic() < end:

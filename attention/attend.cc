@@ -53,6 +53,19 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   if (args.q.dtype > DType::kBF16 || args.kv.dtype > DType::kBF16 || args.bias.dtype > DType::kBF16) {
     return Error{ErrorCode::kUnsupported, "attend: unknown element type"};
   }
+  const char* missing = args.arithmetic != Arithmetic::kF32           ? "f64 arithmetic"
+                        : args.out.dtype != DType::kF32               ? "out type"
+                        : args.kv.ring_keys != 0                      ? "ring"
+                        : args.alibi_slopes != nullptr                ? "alibi_slopes"
+                        : args.relative_bias.table != nullptr         ? "relative_bias"
+                        : args.sinks != nullptr                       ? "sinks"
+                        : args.empty_rows != EmptyRows::kZero         ? "empty_rows"
+                        : args.weights.data != nullptr                ? "weights"
+                        : args.partial.o != nullptr                   ? "partial"
+                        : args.probe != nullptr                       ? "probe"
+                        : args.check_weights != WeightCheck::kDefault ? "check_weights"
+                                                                      : nullptr;
+  if (missing != nullptr) return Error{ErrorCode::kUnsupported, std::string("attend: not available yet: ") + missing};
   if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
   if (args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
   if (args.kv.n_kv_head != plan.n_kv_head) return invalid(found("kv heads", plan.n_kv_head, args.kv.n_kv_head));
@@ -120,8 +133,8 @@ float bias_at(const AttendArgs& args, const KvSequence& kv, std::int64_t index) 
     case DType::kF32: return static_cast<const float*>(kv.bias)[index];
     case DType::kF16: return base::f16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
     case DType::kBF16: return base::bf16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
+    default: return 0.0f;
   }
-  return 0.0f;
 }
 
 Status check_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {

@@ -186,7 +186,7 @@ class KvMemory {
       n_v = view_.n_kv_head * view_.v.head_stride;
     }
     for (auto [memory, n] : {std::pair{&k_memory_, n_k}, std::pair{&v_memory_, n_v}}) {
-      memory->emplace_back(static_cast<std::size_t>(n) * dtype_size(dtype));
+      memory->emplace_back(static_cast<std::size_t>(dtype_bytes(dtype, n)));
       for (std::int64_t i = 0; i < n; ++i) store_as(dtype, memory->back().data(), i, NAN);
     }
   }

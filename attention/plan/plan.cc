@@ -40,6 +40,16 @@ MaskSpec& MaskSpec::bitmap(std::span<const BitmapView> bitmaps) noexcept {
   ++n_bitmaps_;
   return *this;
 }
+MaskSpec& MaskSpec::blocks(std::span<const BlockMaskView> blocks) noexcept {
+  if (n_blocks_ < kMaxTerms) blocks_[n_blocks_] = blocks;
+  ++n_blocks_;
+  return *this;
+}
+MaskSpec& MaskSpec::tree(std::span<const TreeView> trees) noexcept {
+  tree_ = trees;
+  ++n_trees_;
+  return *this;
+}
 MaskSpec& MaskSpec::prefix(std::span<const std::int64_t> prefix_ends) noexcept {
   prefix_ = prefix_ends;
   ++n_prefix_;
@@ -106,6 +116,8 @@ struct MaskCompiler {
                   {spec.n_segments_, MaskSpec::kMaxTerms, "segments"},
                   {spec.n_bitmaps_, MaskSpec::kMaxTerms, "bitmap"},
                   {spec.n_chunks_, 1, "chunk"},
+                  {spec.n_blocks_, 0, "blocks"},  // not available yet
+                  {spec.n_trees_, 0, "tree"},
                   {spec.n_prefix_, 1, "prefix"},
                   {spec.n_keep_first_, 1, "keep_first"}};
     for (const auto& limit : limits) {

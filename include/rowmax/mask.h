@@ -10,17 +10,21 @@
 //     top-left aligned                          q_pos = 0
 //
 // Meaning of the whole, with p the query's position:
-//     visible = valid AND segments AND chunk AND bitmap AND (prefix OR (j <= p + right AND (j >= p - left OR
-//     keep_first)))
+//     visible = valid AND segments AND chunk AND bitmap AND blocks AND tree AND
+//               (prefix OR (j <= p + right AND (j >= p - left OR keep_first)))
 // A query that sees no key is legal: its result is +0 and its lse -inf.
 //
-// Ownership. A MaskSpec keeps pointers to the arrays given to it. compile() copies what it needs, except bitmap words:
-// these must live, unchanged, as long as the plan is used.
+// Ownership. A MaskSpec keeps pointers to the arrays given to it. compile() copies what it needs, except the words of
+// bitmaps and blocks: these must live, unchanged, as long as the plan is used.
+//
+// Dense masks of other frameworks (boolean, additive, keep masks of a batch) become specs with mask_convert.h.
 #pragma once
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "rowmax/result.h"
@@ -49,10 +53,28 @@ struct BitmapView {
   std::int64_t head_stride = 0;  // h counts query heads
 };
 
+// Block-sparse masks: one bit a block of q_block queries by k_block keys, 1 = keep: bit (c mod 64) of
+// words[h * head_stride + r * row_stride + c / 64] with r = i / q_block, c = j / k_block. Blocks partly outside the
+// sequence count with the part inside. Strides in words, 0 to broadcast.
+struct BlockMaskView {
+  const std::uint64_t* words = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t head_stride = 0;
+  std::int64_t q_block = 64;
+  std::int64_t k_block = 64;
+};
+
+// Speculation trees: the queries of a sequence are nodes, the key of node i is key first_key + i. Query i sees every
+// key before first_key, and the keys of itself and of its ancestors. parents[i] < i, or -1 for a root.
+struct TreeView {
+  const std::int32_t* parents = nullptr;  // [n_q]
+  std::int64_t first_key = -1;            // -1: n_kv - n_q
+};
+
 // Spans of per-sequence data hold either one element a sequence of the geometry or a single one for all.
 class MaskSpec {
  public:
-  static constexpr int kMaxTerms = 4;  // conditions of one kind (valid, segments, bitmap) in one spec
+  static constexpr int kMaxTerms = 4;  // conditions of one kind (valid, segments, bitmap, blocks) in one spec
 
   // j <= p.
   MaskSpec& causal() noexcept { return window(kUnbounded, 0); }
@@ -68,8 +90,13 @@ class MaskSpec {
   MaskSpec& segments(std::span<const SegmentIds> ids) noexcept;
   // floor((j - origin) / size) = floor((p - origin) / size): chunked/local attention; origin is the first valid key.
   MaskSpec& chunk(std::int64_t size) noexcept;
-  // Arbitrary masks, trees.
+  // Arbitrary masks.
   MaskSpec& bitmap(std::span<const BitmapView> bitmaps) noexcept;
+  // Block-sparse masks.
+  MaskSpec& blocks(std::span<const BlockMaskView> blocks) noexcept;
+  // Candidates of speculative decoding that share a cache. At most once; says all about order, so no causal() beside
+  // it is needed (one beside it holds too: queries need positions first_key + depth for that to make sense).
+  MaskSpec& tree(std::span<const TreeView> trees) noexcept;
   // Keys before prefix_ends[s] are visible to all queries (prefix-LM), whatever causal and window say. At most once.
   MaskSpec& prefix(std::span<const std::int64_t> prefix_ends) noexcept;
   // The first n valid keys stay visible past the window (streaming "sinks"); never overrides causality. At most once.
@@ -85,10 +112,14 @@ class MaskSpec {
   std::span<const KeySpan> valid_[kMaxTerms];
   std::span<const SegmentIds> segments_[kMaxTerms];
   std::span<const BitmapView> bitmaps_[kMaxTerms];
+  std::span<const BlockMaskView> blocks_[kMaxTerms];
+  std::span<const TreeView> tree_;
   std::span<const std::int64_t> prefix_;
   int n_valid_ = 0;
   int n_segments_ = 0;
   int n_bitmaps_ = 0;
+  int n_blocks_ = 0;
+  int n_trees_ = 0;
   int n_chunks_ = 0;
   int n_keep_first_ = 0;
   int n_prefix_ = 0;
@@ -125,6 +156,47 @@ struct MaskStats {
   std::int64_t empty_tiles = 0;
 };
 
+// The conditions of a mask, as bits.
+enum class MaskRule : std::uint32_t {
+  kValid = 1u << 0,     // outside the valid span (or no such key)
+  kSegments = 1u << 1,  // another document
+  kChunk = 1u << 2,     // another chunk
+  kBitmap = 1u << 3,
+  kBlocks = 1u << 4,
+  kTree = 1u << 5,        // not an ancestor
+  kRightBound = 1u << 6,  // j > p + right (causal: the future), and not in the prefix
+  kLeftBound = 1u << 7,   // j < p - left (window: too old), not kept in front, and not in the prefix
+};
+// The rule's name in lower_snake_case; static storage.
+const char* mask_rule_name(MaskRule rule) noexcept;
+
+// Why a pair is hidden.
+struct MaskExplanation {
+  std::int64_t sequence = 0, head = 0, query = 0, key = 0;
+  std::int64_t position = 0;    // of the query
+  std::uint32_t hidden_by = 0;  // MaskRule bits; 0: visible
+  bool visible() const noexcept { return hidden_by == 0; }
+  bool by(MaskRule rule) const noexcept { return (hidden_by & static_cast<std::uint32_t>(rule)) != 0; }
+  // One line for people: "sequence 0, head 2, query 3 (position 10): key 12 is hidden by right_bound: ...".
+  std::string text;
+};
+
+// What a sequence's mask is in the field's terms; the strongest word that fits, found from its pairs' bounds, not from
+// the calls that built it: window(kUnbounded, 0) over unpadded keys is kCausal, a bitmap is kArbitrary (mask_convert.h
+// looks inside).
+enum class MaskKind : std::uint8_t {
+  kFull,           // every query sees every key
+  kEmpty,          // no query sees any key
+  kPadding,        // the same run of valid keys for every query
+  kCausal,         // all keys up to the own position
+  kSlidingWindow,  // bounded to the left, or to the right beyond the own position
+  kTwoSpans,       // keep_first or prefix beside a window: two runs a query
+  kChunked,
+  kDocuments,  // ordered segments
+  kArbitrary,  // bitmaps, blocks, trees, unordered segments or positions that do not rise by one
+};
+const char* mask_kind_name(MaskKind kind) noexcept;
+
 // A compiled mask. Cheap: the work is O(sequences), plus O(n_q + n_kv) where segments or positions are given, and
 // nothing is expanded (only segment ids out of order become a bitmap of n_q * n_kv bits). Movable, reusable: compiling
 // into the same object again allocates only when it has to grow, so a decode loop that keeps its plan objects never
@@ -154,6 +226,21 @@ class MaskPlan {
   std::int64_t anchor(std::int64_t s, std::int64_t i) const noexcept;
   // Counts by walking all rows and tiles.
   MaskStats stats() const noexcept;
+  MaskKind kind(std::int64_t s) const noexcept;
+  // Which rules hide key j from query i, all of them. Indices outside the shapes: kInvalidArgument.
+  Result<MaskExplanation> explain(std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) const;
+  // The mask of sequence s, head h, as bits: row i is words[i * row_words ...], bit (j mod 64) of word j / 64; bits
+  // past n_kv are 0. row_words >= ceil(n_kv / 64); `words` holds n_q rows. Errors: kInvalidArgument.
+  Status materialise(std::int64_t s, std::int64_t h, std::span<std::uint64_t> words, std::int64_t row_words) const;
+  // n_q and n_kv of sequence s.
+  std::int64_t n_query(std::int64_t s) const noexcept;
+  std::int64_t n_key(std::int64_t s) const noexcept;
+
+  // The plan of the next step of decoding, without compiling: every sequence gets n more keys at its end and its
+  // queries move on by n positions; valid spans that ended at the last key grow with it. O(sequences), allocates
+  // nothing, and gives the bits that compiling anew would. Only for plans of spans alone (causal, window, valid,
+  // chunk, prefix, keep_first; no segments, bitmaps, blocks, trees): else kUnsupported and the plan is unchanged.
+  Status advance(std::int64_t n);
 
   struct Impl;  // private to the implementation
   const Impl* impl() const noexcept { return impl_; }
@@ -168,5 +255,28 @@ inline Result<MaskPlan> compile(const MaskSpec& spec, const Geometry& geometry) 
   if (!status.ok()) return std::move(status).error();
   return plan;
 }
+
+// Compiled plans by content, for callers that meet the same masks again (every layer of a step, every step of a batch
+// of fixed shapes). Two masks are the same when every condition and shape is equal, array contents included; bitmap and
+// block words are compared by address and strides alone: whoever changes them in place must clear() first. Keeps at
+// most `capacity` plans, the least recently used goes. Not thread-safe.
+class MaskPlanCache {
+ public:
+  explicit MaskPlanCache(std::size_t capacity = 16) noexcept;
+  MaskPlanCache(MaskPlanCache&&) noexcept;
+  MaskPlanCache& operator=(MaskPlanCache&&) noexcept;
+  ~MaskPlanCache();
+
+  // The plan, valid until the next get() or clear(). Errors: those of compile().
+  Result<const MaskPlan*> get(const MaskSpec& spec, const Geometry& geometry);
+  void clear() noexcept;
+  std::int64_t n_hits() const noexcept;
+  std::int64_t n_misses() const noexcept;
+
+ private:
+  struct Impl;
+  std::size_t capacity_ = 0;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace rowmax

@@ -376,7 +376,7 @@ inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r,
   const std::uint32_t flags = scratch.total_flags[r];
   const bool empty = (flags & kRowSeen) == 0;
   const float* o = scratch.total + r * call.o_stride;
-  float* out = args.out.data + packed_row * args.out.row_stride + row.head * args.out.head_stride;
+  float* out = static_cast<float*>(args.out.data) + packed_row * args.out.row_stride + row.head * args.out.head_stride;
   const float l = scratch.total_l[r];
   std::uint32_t nan_bits = 0;
   std::uint32_t inf_bits = 0;

@@ -244,11 +244,10 @@ struct MaskCompiler {
     }
     if (p.kv_end < p.kv_begin) p.kv_end = p.kv_begin;
     p.anchor = q.anchor < 0 ? p.kv_begin : q.anchor;
+    // Far enough out that no position and key can tell the difference, near enough that sums do not overflow.
+    constexpr std::int64_t kFar = std::int64_t{1} << 62;
     const auto clamped = [](std::int64_t bound) {
-      return bound == kUnbounded     ? bound
-             : bound > kMaxPosition  ? kMaxPosition
-             : bound < -kMaxPosition ? -kMaxPosition
-                                     : bound;
+      return bound == kUnbounded ? bound : bound > kFar ? kFar : bound < -kFar ? -kFar : bound;
     };
     p.left = clamped(spec.left_);
     p.right = clamped(spec.right_);

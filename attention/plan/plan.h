@@ -56,7 +56,8 @@ inline std::int64_t query_position(const PlanSequence& s, std::int64_t i) noexce
   return s.positions != nullptr ? s.positions[i] : s.q_pos + i;
 }
 
-// Query i (within the PlanSequence), bitmaps not counted. Positions and keys lie within +-2^60, bounds within +-2^62, so nothing overflows.
+// Query i (within the PlanSequence), bitmaps not counted. Positions and keys lie within +-2^60, bounds within +-2^62,
+// so nothing overflows.
 inline RowSpans row_spans(const PlanSequence& s, std::int64_t i) noexcept {
   const std::int64_t p = query_position(s, i);
   std::int64_t first = s.kv_begin;

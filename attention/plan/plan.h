@@ -11,10 +11,25 @@
 
 namespace rowmax::attention {
 
-inline constexpr int kMaxBitmaps = MaskSpec::kMaxTerms + 1;  // one more for segments that are not in order
 inline constexpr std::int64_t kMaxPosition = std::int64_t{1} << 60;
 inline constexpr std::int64_t kSplitTiles = 8;  // tiles of one split; part of the definition of the result's bits
 inline constexpr std::int64_t kSplitKeys = kSplitTiles * kKeyTile;
+
+// Bits of one condition of a sequence: bitmap, blocks, tree, or segments that are not in order. Query i and head h have
+// the row at words + (i / q_block) * row_stride + h * head_stride; its bit c stands for the k_block keys from
+// key_begin + c * k_block on. Keys before key_begin are visible, keys from key_begin + n_key on are not.
+struct PlanBits {
+  const std::uint64_t* words = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t head_stride = 0;
+  std::int64_t key_begin = 0;
+  std::int64_t n_key = 0;
+  std::int64_t q_block = 1;
+  std::int64_t k_block = 1;
+  std::int8_t q_shift = 0;  // log2 of q_block, -1 where that is no power of two
+  std::int8_t k_shift = 0;
+  MaskRule rule = MaskRule::kBitmap;
+};
 
 // Queries [q_first, q_first + n_q) of a sequence of the caller, with everything that decides what they see.
 struct PlanSequence {
@@ -32,10 +47,20 @@ struct PlanSequence {
   std::int64_t right = kUnbounded;
   std::int64_t chunk = 0;  // 0: none
   std::int64_t chunk_origin = 0;
-  std::int64_t prefix_end = 0;  // keys before are visible to all
-  std::int64_t keep_end = 0;    // keys before stay visible past the window
-  BitmapView bitmaps[kMaxBitmaps];
+  std::int64_t prefix_end = 0;        // keys before are visible to all
+  std::int64_t keep_end = 0;          // keys before stay visible past the window
+  const PlanBits* bitmaps = nullptr;  // conditions that are bits, of any kind; owned by the plan
   int n_bitmaps = 0;
+  // Keys of the queries' document; all of the sequence without segments or where these are bits. For explanations:
+  // the valid keys above are already narrowed to it.
+  KeySpan document;
+};
+
+// What the plan remembers of the caller's sequence.
+struct PlanSource {
+  std::int64_t first = 0;  // of its PlanSequences, which lie one after another, queries ascending
+  std::int64_t n_q = 0;
+  KeySpan valid;  // the common part of all valid spans; empty where end <= begin
 };
 
 // Keys [begin0, end0) and [begin1, end1), ascending and apart; an empty second interval has begin1 = end1 = end0, an
@@ -110,15 +135,41 @@ inline std::uint64_t bitmap_word(const std::uint64_t* row, std::int64_t n_kv, st
   return bits & bit_range(0, n_kv - begin);
 }
 
-// All bitmaps of query i (within the PlanSequence), head h, for the tile from tile_begin on.
+// x / block for x >= 0; shift as in PlanBits.
+inline std::int64_t divided(std::int64_t x, std::int64_t block, int shift) noexcept {
+  return shift >= 0 ? x >> shift : x / block;
+}
+
+// The 64 bits from key `begin` on of a row whose bits stand for blocks; begin counts from the bits' first key.
+inline std::uint64_t blocks_word(const PlanBits& bits, const std::uint64_t* row, std::int64_t begin) noexcept {
+  const std::int64_t end = min_i64(begin + 64, bits.n_key);
+  std::int64_t block = divided(begin, bits.k_block, bits.k_shift);
+  std::uint64_t word = 0;
+  for (std::int64_t key = begin; key < end; ++block) {
+    const std::int64_t next = min_i64((block + 1) * bits.k_block, end);
+    if ((row[block / 64] >> (block % 64) & 1) != 0) word |= bit_range(key - begin, next - begin);
+    key = next;
+  }
+  return word;
+}
+
+// One condition's bits for query i of the source sequence, head h, and the tile from tile_begin on.
+inline std::uint64_t bits_word(const PlanBits& bits, std::int64_t i, std::int64_t h, std::int64_t tile_begin) noexcept {
+  const std::int64_t begin = tile_begin - bits.key_begin;
+  if (begin <= -64) return ~std::uint64_t{0};
+  const std::uint64_t* row =
+      bits.words + divided(i, bits.q_block, bits.q_shift) * bits.row_stride + h * bits.head_stride;
+  const auto from = [&](std::int64_t key) {
+    return bits.k_block == 1 ? bitmap_word(row, bits.n_key, key) : blocks_word(bits, row, key);
+  };
+  return begin >= 0 ? from(begin) : from(0) << -begin | bit_range(0, -begin);
+}
+
+// All conditions that are bits, of query i (within the PlanSequence), head h, for the tile from tile_begin on.
 inline std::uint64_t bitmaps_word(const PlanSequence& s, std::int64_t i, std::int64_t h,
                                   std::int64_t tile_begin) noexcept {
   std::uint64_t word = ~std::uint64_t{0};
-  for (int b = 0; b < s.n_bitmaps; ++b) {
-    const BitmapView& map = s.bitmaps[b];
-    const std::uint64_t* row = map.words + (s.q_first + i) * map.row_stride + h * map.head_stride;
-    word &= bitmap_word(row, s.n_kv, tile_begin);
-  }
+  for (int b = 0; b < s.n_bitmaps; ++b) word &= bits_word(s.bitmaps[b], s.q_first + i, h, tile_begin);
   return word;
 }
 
@@ -130,16 +181,24 @@ namespace rowmax {
 struct MaskPlan::Impl {
   attention::PlanSequence* sequences = nullptr;
   std::int64_t n_sequences = 0;
-  std::int64_t n_sources = 0;  // sequences of the caller
+  attention::PlanSource* sources = nullptr;  // n_sources, and one more whose `first` is n_sequences
+  std::int64_t n_sources = 0;                // sequences of the caller
   std::int32_t n_head = 0;
   std::int32_t n_kv_head = 0;
   bool ready = false;
-  // Memory behind `sequences`, positions and bitmap words; kept from one compile to the next.
+  bool spans_alone = false;  // neither segments nor bits: advance() can do it
+  // Memory behind the pointers above; kept from one compile to the next.
   std::int64_t sequence_capacity = 0;
+  std::int64_t source_capacity = 0;
   std::int64_t* positions = nullptr;
   std::int64_t position_capacity = 0;
-  std::uint64_t* words = nullptr;
+  attention::PlanBits* bits = nullptr;
+  std::int64_t bits_capacity = 0;
+  std::uint64_t* words = nullptr;  // of trees and of segments that are not in order
   std::int64_t word_capacity = 0;
+
+  // The PlanSequence of query i of the caller's sequence s; nullptr where there is no such query.
+  const attention::PlanSequence* find(std::int64_t s, std::int64_t i) const noexcept;
 };
 
 }  // namespace rowmax

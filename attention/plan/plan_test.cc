@@ -226,7 +226,7 @@ TEST(Plan, RefusesWhatMakesNoSense) {
   EXPECT_EQ(message(MaskSpec().valid(long_span), sequences), "sequence 0: valid keys [0, 11), expected within [0, 10)");
   EXPECT_EQ(message(MaskSpec().valid(three), sequences),
             "valid: expected one element for each of 2 sequences or a single one, found 3");
-  EXPECT_EQ(message(MaskSpec().chunk(0), sequences), "mask: chunk size 0, expected at least 1");
+  EXPECT_EQ(message(MaskSpec().chunk(0), sequences), "mask: chunk size 0, expected 1 to 2^60");
   EXPECT_EQ(message(MaskSpec().keep_first(1).keep_first(2), sequences),
             "mask: keep_first given 2 times, at most 1 can be combined");
   EXPECT_EQ(message(MaskSpec().keep_first(-1), sequences), "mask: keep_first -1 is negative");

@@ -56,7 +56,7 @@ struct BitmapView {
 // Block-sparse masks: one bit a block of q_block queries by k_block keys, 1 = keep: bit (c mod 64) of
 // words[h * head_stride + r * row_stride + c / 64] with r = i / q_block, c = j / k_block. Blocks partly outside the
 // sequence count with the part inside. Strides in words, 0 to broadcast.
-struct BlockMaskView {
+struct BlockMaskView {  // q_block, k_block >= 1; powers of two, best multiples of 64 keys, are fastest
   const std::uint64_t* words = nullptr;
   std::int64_t row_stride = 0;
   std::int64_t head_stride = 0;
@@ -65,7 +65,8 @@ struct BlockMaskView {
 };
 
 // Speculation trees: the queries of a sequence are nodes, the key of node i is key first_key + i. Query i sees every
-// key before first_key, and the keys of itself and of its ancestors. parents[i] < i, or -1 for a root.
+// key before first_key, the keys of itself and of its ancestors, and none past first_key + n_q. parents[i] < i, or -1
+// for a root.
 struct TreeView {
   const std::int32_t* parents = nullptr;  // [n_q]
   std::int64_t first_key = -1;            // -1: n_kv - n_q
@@ -86,7 +87,8 @@ class MaskSpec {
   // begin <= j < end: left and right padding, cache lengths. Nothing outside is ever dereferenced.
   MaskSpec& valid(std::span<const KeySpan> spans) noexcept;
   // Packed documents. Where the ids of queries and keys do not decrease, each document is computed exactly as it would
-  // be alone; any other ids are right too, tiles are then cut as for the whole sequence.
+  // be alone; any other ids are right too, tiles are then cut as for the whole sequence. chunk() and keep_first() count
+  // from the first valid key of the whole sequence all the same.
   MaskSpec& segments(std::span<const SegmentIds> ids) noexcept;
   // floor((j - origin) / size) = floor((p - origin) / size): chunked/local attention; origin is the first valid key.
   MaskSpec& chunk(std::int64_t size) noexcept;
@@ -158,7 +160,7 @@ struct MaskStats {
 
 // The conditions of a mask, as bits.
 enum class MaskRule : std::uint32_t {
-  kValid = 1u << 0,     // outside the valid span (or no such key)
+  kValid = 1u << 0,     // outside the valid spans
   kSegments = 1u << 1,  // another document
   kChunk = 1u << 2,     // another chunk
   kBitmap = 1u << 3,
@@ -177,30 +179,32 @@ struct MaskExplanation {
   std::uint32_t hidden_by = 0;  // MaskRule bits; 0: visible
   bool visible() const noexcept { return hidden_by == 0; }
   bool by(MaskRule rule) const noexcept { return (hidden_by & static_cast<std::uint32_t>(rule)) != 0; }
-  // One line for people: "sequence 0, head 2, query 3 (position 10): key 12 is hidden by right_bound: ...".
+  // One line for people: "sequence 0, head 2, query 3 (position 10): key 12 is hidden by right_bound: key 12 > position
+  // 10 + 0"; several rules are joined by "; ".
   std::string text;
 };
 
-// What a sequence's mask is in the field's terms; the strongest word that fits, found from its pairs' bounds, not from
-// the calls that built it: window(kUnbounded, 0) over unpadded keys is kCausal, a bitmap is kArbitrary (mask_convert.h
-// looks inside).
+// What a sequence's mask is in the field's terms: the first word that fits, found from what its rows see, not from the
+// calls that built it. So a window wider than the sequence is kCausal, and the one query of a decoding step, which sees
+// one run of keys, is kFull or kPadding whatever window led to it.
 enum class MaskKind : std::uint8_t {
   kFull,           // every query sees every key
-  kEmpty,          // no query sees any key
-  kPadding,        // the same run of valid keys for every query
-  kCausal,         // all keys up to the own position
-  kSlidingWindow,  // bounded to the left, or to the right beyond the own position
-  kTwoSpans,       // keep_first or prefix beside a window: two runs a query
+  kEmpty,          // no query sees any key; also where there is no query or no key
+  kPadding,        // the same run of keys for every query
+  kCausal,         // all valid keys up to the own position
+  kPrefix,         // all valid keys up to the own position, and those of a prefix (prefix-LM)
+  kSlidingWindow,  // one run around the position, bounded to the left or not ending at it
+  kTwoSpans,       // keep_first or prefix beside a window
   kChunked,
-  kDocuments,  // ordered segments
-  kArbitrary,  // bitmaps, blocks, trees, unordered segments or positions that do not rise by one
+  kDocuments,  // segments in order, more than one
+  kArbitrary,  // bitmaps, blocks, trees, segments out of order, or positions that do not rise by one
 };
 const char* mask_kind_name(MaskKind kind) noexcept;
 
 // A compiled mask. Cheap: the work is O(sequences), plus O(n_q + n_kv) where segments or positions are given, and
-// nothing is expanded (only segment ids out of order become a bitmap of n_q * n_kv bits). Movable, reusable: compiling
-// into the same object again allocates only when it has to grow, so a decode loop that keeps its plan objects never
-// allocates.
+// nothing is expanded (only segment ids out of order become n_q * n_kv bits, and trees n_q * n_q). Movable, reusable:
+// compiling into the same object again allocates only when it has to grow, so a decode loop that keeps its plan objects
+// never allocates.
 class MaskPlan {
  public:
   MaskPlan() noexcept = default;
@@ -220,12 +224,14 @@ class MaskPlan {
   std::int64_t n_sequence() const noexcept;
   std::int64_t n_head() const noexcept;
   std::int64_t n_kv_head() const noexcept;
-  // Whether query i of sequence s, query head h, sees key j: the definition, pair by pair.
+  // Whether query i of sequence s, query head h, sees key j: the definition, pair by pair. False where there is no such
+  // pair.
   bool visible(std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) const noexcept;
   // Where the tile grid of query i of sequence s starts.
   std::int64_t anchor(std::int64_t s, std::int64_t i) const noexcept;
   // Counts by walking all rows and tiles.
   MaskStats stats() const noexcept;
+  // O(n_q). Bitmaps, blocks and trees are not looked into.
   MaskKind kind(std::int64_t s) const noexcept;
   // Which rules hide key j from query i, all of them. Indices outside the shapes: kInvalidArgument.
   Result<MaskExplanation> explain(std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) const;
@@ -237,9 +243,10 @@ class MaskPlan {
   std::int64_t n_key(std::int64_t s) const noexcept;
 
   // The plan of the next step of decoding, without compiling: every sequence gets n more keys at its end and its
-  // queries move on by n positions; valid spans that ended at the last key grow with it. O(sequences), allocates
-  // nothing, and gives the bits that compiling anew would. Only for plans of spans alone (causal, window, valid,
-  // chunk, prefix, keep_first; no segments, bitmaps, blocks, trees): else kUnsupported and the plan is unchanged.
+  // queries move on by n positions; valid spans that ended at the last key grow with it. O(sequences), and O(n_q) where
+  // positions were given; allocates nothing, and gives the bits that compiling anew would. Only for plans of spans
+  // alone (causal, window, valid, chunk, prefix, keep_first; no segments, bitmaps, blocks, trees): else kUnsupported. n
+  // below 0 or positions past 2^60: kInvalidArgument. After an error the plan is unchanged.
   Status advance(std::int64_t n);
 
   struct Impl;  // private to the implementation

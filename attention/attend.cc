@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "attention/output_checks.h"
 #include "attention/schedule.h"
 #include "base/fp_env.h"
 #include "base/half.h"
@@ -34,7 +35,12 @@ const AttendKernel* kernel_for(Isa isa) noexcept {
   }
 }
 
+bool has_distance_bias(const AttendArgs& args) noexcept {
+  return args.alibi_slopes != nullptr || args.relative_bias.table != nullptr;
+}
+
 bool has_bias(const AttendArgs& args) noexcept {
+  if (has_distance_bias(args)) return true;
   for (const KvSequence& s : args.sequences) {
     if (s.bias != nullptr) return true;
   }
@@ -53,18 +59,14 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   if (args.q.dtype > DType::kBF16 || args.kv.dtype > DType::kBF16 || args.bias.dtype > DType::kBF16) {
     return Error{ErrorCode::kUnsupported, "attend: unknown element type"};
   }
-  const char* missing = args.arithmetic != Arithmetic::kF32           ? "f64 arithmetic"
-                        : args.out.dtype != DType::kF32               ? "out type"
-                        : args.kv.ring_keys != 0                      ? "ring"
-                        : args.alibi_slopes != nullptr                ? "alibi_slopes"
-                        : args.relative_bias.table != nullptr         ? "relative_bias"
-                        : args.sinks != nullptr                       ? "sinks"
-                        : args.empty_rows != EmptyRows::kZero         ? "empty_rows"
-                        : args.weights.data != nullptr                ? "weights"
-                        : args.partial.o != nullptr                   ? "partial"
-                        : args.probe != nullptr                       ? "probe"
-                        : args.check_weights != WeightCheck::kDefault ? "check_weights"
-                                                                      : nullptr;
+  const char* missing = args.arithmetic != Arithmetic::kF32   ? "f64 arithmetic"
+                        : args.out.dtype != DType::kF32       ? "out type"
+                        : args.kv.ring_keys != 0              ? "ring"
+                        : args.empty_rows != EmptyRows::kZero ? "empty_rows"
+                        : args.weights.data != nullptr        ? "weights"
+                        : args.partial.o != nullptr           ? "partial"
+                        : args.probe != nullptr               ? "probe"
+                                                              : nullptr;
   if (missing != nullptr) return Error{ErrorCode::kUnsupported, std::string("attend: not available yet: ") + missing};
   if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
   if (args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
@@ -185,7 +187,8 @@ struct Call {
     return reinterpret_cast<const SequenceTasks*>(memory + schedule.sequences_at);
   }
   BlockCounts* counts(int worker) const noexcept {
-    return reinterpret_cast<BlockCounts*>(memory + schedule.reports_at + static_cast<std::size_t>(worker) * 64);
+    return reinterpret_cast<BlockCounts*>(memory + schedule.reports_at +
+                                          static_cast<std::size_t>(worker) * kCountsBytes);
   }
 
   std::int64_t sequence_of(std::int64_t task) const noexcept {
@@ -242,7 +245,16 @@ struct Call {
   }
 };
 
-AttendReport run_call(Call& call, Executor& executor) noexcept {
+bool checks_weights(const AttendArgs& args) noexcept {
+#ifdef NDEBUG
+  constexpr bool kByDefault = false;
+#else
+  constexpr bool kByDefault = true;
+#endif
+  return args.check_weights == WeightCheck::kDefault ? kByDefault : args.check_weights == WeightCheck::kOn;
+}
+
+Result<AttendReport> run_call(Call& call, Executor& executor) {
   const MaskPlan::Impl& plan = *call.plan;
   auto* tasks = reinterpret_cast<SequenceTasks*>(call.memory + call.schedule.sequences_at);
   make_schedule(plan, call.shape, tasks);
@@ -258,12 +270,20 @@ AttendReport run_call(Call& call, Executor& executor) noexcept {
   for (int worker = 0; worker < call.shape.concurrency; ++worker) ::new (call.counts(worker)) BlockCounts();
   parallel_for(executor, call.schedule.n_tasks,
                [&call](std::int64_t task, int worker) { call.run_task(task, worker); });
+  WeightFault fault;
   for (int worker = 0; worker < call.shape.concurrency; ++worker) {
     const BlockCounts& counts = *call.counts(worker);
     report.n_empty += counts.empty;
     report.n_non_finite += counts.non_finite;
     report.n_overflow += counts.overflow;
+    if (counts.fault_row >= 0 &&
+        fault_before(counts.fault_row, counts.fault_head, report.fault_row, report.fault_head)) {
+      report.fault_row = counts.fault_row;
+      report.fault_head = counts.fault_head;
+    }
+    if (fault_before(counts.weight, fault)) fault = counts.weight;
   }
+  if (fault.sequence >= 0) return weight_fault_error(fault);
   return report;
 }
 
@@ -287,6 +307,7 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   }
   const MaskPlan::Impl& impl = *plan.impl();
   ROWMAX_RETURN_IF_ERROR(check_views(args, impl));
+  ROWMAX_RETURN_IF_ERROR(check_outputs(args, impl));
   ROWMAX_RETURN_IF_ERROR(check_sequences(args, impl));
   if (args.check_bias) ROWMAX_RETURN_IF_ERROR(check_bias(args, impl));
   const ScheduleShape shape = shape_of(args, executor.concurrency());
@@ -298,7 +319,8 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   if (reinterpret_cast<std::uintptr_t>(workspace.data) % 64 != 0) {
     return invalid("attend: the workspace is not aligned to 64 bytes");
   }
-  Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim), partial_stride_of(args.kv.v_dim)},
+  Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim), partial_stride_of(args.kv.v_dim),
+             has_distance_bias(args), checks_weights(args)},
             &impl,
             kernel,
             schedule,

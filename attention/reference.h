@@ -13,6 +13,7 @@ namespace rowmax::attention::reference {
 
 struct Row {
   std::vector<double> out;
+  std::vector<double> weights;  // [n_kv]; 0 where hidden
   double lse = -std::numeric_limits<double>::infinity();
   double score_error = 0;  // bound on the f32 error of any visible score, in units of 2^-24 (see below)
   double value_max = 0;    // largest |v| a weight multiplies
@@ -22,6 +23,8 @@ struct Row {
 struct Params {
   double scale = 1;
   double softcap = 0;
+  double sink = -std::numeric_limits<double>::infinity();  // one more logit, without a value
+  double bias_error = 0;  // of a bias that f32 adds up from several terms, in units of 2^-24
 };
 
 // q[k_dim]; key(j)[k_dim], value(j)[v_dim]; visible(j); bias(j).
@@ -32,6 +35,7 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
                       const std::function<double(std::int64_t)>& bias) {
   Row row;
   row.out.assign(static_cast<std::size_t>(v_dim), 0.0);
+  row.weights.assign(static_cast<std::size_t>(n_kv), 0.0);
   std::vector<double> scores;
   std::vector<std::int64_t> keys;
   double highest = -std::numeric_limits<double>::infinity();
@@ -55,7 +59,7 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
       error += 8 * std::fabs(s);
     }
     s += b;
-    error += bias ? std::fabs(s) : 0.0;
+    error += bias ? std::fabs(s) + params.bias_error : 0.0;
     // s - m and the differences of successive maxima, which telescope: at most twice 2 max|s| u together.
     error += 4 * std::fabs(s);
     row.score_error = std::max(row.score_error, error);
@@ -64,11 +68,17 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
     highest = std::max(highest, s);
   }
   row.n_visible = static_cast<std::int64_t>(keys.size());
-  if (keys.empty()) return row;
-  double sum = 0;
+  if (keys.empty()) {
+    row.lse = params.sink;
+    return row;
+  }
+  if (std::isfinite(params.sink)) row.score_error = std::max(row.score_error, 4 * std::fabs(params.sink));
+  highest = std::max(highest, params.sink);
+  double sum = std::exp(params.sink - highest);
   for (double s : scores) sum += std::exp(s - highest);
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const double weight = std::exp(scores[i] - highest) / sum;
+    row.weights[static_cast<std::size_t>(keys[i])] = weight;
     const double* v = value(keys[i]);
     for (std::int64_t d = 0; d < v_dim; ++d) {
       row.out[static_cast<std::size_t>(d)] += weight * v[d];

@@ -119,7 +119,7 @@ Schedule make_schedule(const MaskPlan::Impl& plan, const ScheduleShape& shape, S
   };
   place(&schedule.sequences_at, static_cast<std::size_t>(plan.n_sequences) * sizeof(SequenceTasks));
   place(&schedule.counters_at, static_cast<std::size_t>(schedule.n_counters) * sizeof(std::uint32_t));
-  place(&schedule.reports_at, static_cast<std::size_t>(shape.concurrency) * kAlignment);
+  place(&schedule.reports_at, static_cast<std::size_t>(shape.concurrency) * kCountsBytes);
   place(&schedule.partials_at, static_cast<std::size_t>(schedule.partial_floats) * sizeof(float));
   schedule.scratch_stride = place_scratch(nullptr, schedule.scratch_rows, shape, nullptr);
   place(&schedule.scratch_at, static_cast<std::size_t>(shape.concurrency) * schedule.scratch_stride);
@@ -137,7 +137,7 @@ std::size_t schedule_bound(const AttendBounds& bounds) noexcept {
   const std::int64_t floats = heads * splits * max_stored_rows(group) * partial_stride_of(bounds.v_dim);
   return rounded(static_cast<std::size_t>(bounds.max_sequences) * sizeof(SequenceTasks)) +
          rounded(static_cast<std::size_t>(bounds.max_sequences * bounds.n_kv_head) * sizeof(std::uint32_t)) +
-         rounded(static_cast<std::size_t>(bounds.concurrency) * kAlignment) +
+         rounded(static_cast<std::size_t>(bounds.concurrency) * kCountsBytes) +
          rounded(static_cast<std::size_t>(floats) * sizeof(float)) +
          static_cast<std::size_t>(bounds.concurrency) * place_scratch(nullptr, kMaxRows, shape, nullptr);
 }

@@ -23,6 +23,9 @@ struct SequenceTasks {
   bool stored;
 };
 
+// Of one worker's BlockCounts: cache lines of its own.
+inline constexpr std::size_t kCountsBytes = (sizeof(BlockCounts) + 63) / 64 * 64;
+
 // Byte offsets of everything in the workspace.
 struct Schedule {
   std::int64_t n_tasks = 0;
@@ -31,7 +34,7 @@ struct Schedule {
   std::int64_t n_counters = 0;
   std::size_t sequences_at = 0;  // SequenceTasks[n_sequences]
   std::size_t counters_at = 0;   // std::uint32_t[n_counters]
-  std::size_t reports_at = 0;    // BlockCounts, one cache line for each worker
+  std::size_t reports_at = 0;    // BlockCounts, kCountsBytes apart, of each worker
   std::size_t partials_at = 0;
   std::size_t scratch_at = 0;
   std::size_t scratch_stride = 0;  // of one worker

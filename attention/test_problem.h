@@ -217,6 +217,12 @@ struct RunOptions {
   Layout layout = Layout::kKeyHeadDim;
   float scale = 0.35f;
   float softcap = 0.0f;
+  std::function<void(AttendArgs*)> adjust = {};  // the last word about the arguments
+  // What `adjust` adds, for worst_error: sinks [n_head], and bias beside Numbers::bias with its error in f32 (units of
+  // 2^-24).
+  std::vector<float> sinks = {};
+  std::function<double(std::int64_t h, std::int64_t i, std::int64_t j)> added_bias = {};
+  double bias_error = 0;
 };
 
 inline Isa best_isa() { return supported_isas().back(); }
@@ -269,15 +275,35 @@ inline Output run(const Shape& shape, const std::vector<Numbers>& numbers, const
   args.bias = {DType::kF32, shape.n_head * numbers[0].n_kv, numbers[0].n_kv, 1};
   args.scale = options.scale;
   args.softcap = options.softcap;
+  args.check_weights = WeightCheck::kOff;  // tests of bad numbers want the report
   args.out = packed_heads(output.out.data(), n_row, shape.n_head, shape.v_dim);
   args.lse = output.lse.data();
   args.lse_row_stride = shape.n_head;
   args.row_status = output.status.data();
   args.status_row_stride = shape.n_head;
+  if (options.adjust) options.adjust(&args);
   Result<AttendReport> report = attend_exact(args, *plan, pool(options.threads), options.isa);
   EXPECT_TRUE(report.ok()) << (report.ok() ? "" : report.error().message);
   if (report.ok()) output.report = *report;
   return output;
+}
+
+inline reference::Params params_of(const RunOptions& options, std::int64_t h) {
+  reference::Params params{static_cast<double>(options.scale), static_cast<double>(options.softcap)};
+  if (!options.sinks.empty()) params.sink = static_cast<double>(options.sinks[static_cast<std::size_t>(h)]);
+  params.bias_error = options.bias_error;
+  return params;
+}
+
+// Everything added to the scores of one row; no function where nothing is.
+inline std::function<double(std::int64_t)> bias_of(const Shape& shape, const Numbers& x, const RunOptions& options,
+                                                   std::int64_t h, std::int64_t i) {
+  if (x.bias.empty() && !options.added_bias) return {};
+  return [&shape, &x, &options, h, i](std::int64_t j) {
+    double bias = 0;
+    if (!x.bias.empty()) bias = x.bias[static_cast<std::size_t>((i * shape.n_head + h) * x.n_kv + j)];
+    return options.added_bias ? bias + options.added_bias(h, i, j) : bias;
+  };
 }
 
 // Compares one sequence's rows with the fp64 reference; visible(h, i, j) is the definition of the mask. Returns the
@@ -293,18 +319,15 @@ inline double worst_error(const Shape& shape, const Numbers& x, const Output& ou
       const auto first = x.q.begin() + (i * shape.n_head + h) * shape.k_dim;
       const std::vector<double> q(first, first + shape.k_dim);
       const reference::Row row = reference::attend_row(
-          q, x.n_kv, shape.v_dim, {static_cast<double>(options.scale), static_cast<double>(options.softcap)},
-          [&](std::int64_t j) { return visible(h, i, j); },
+          q, x.n_kv, shape.v_dim, params_of(options, h), [&](std::int64_t j) { return visible(h, i, j); },
           [&](std::int64_t j) { return &k[static_cast<std::size_t>((j * shape.n_kv_head + kv_head) * shape.k_dim)]; },
           [&](std::int64_t j) { return &v[static_cast<std::size_t>((j * shape.n_kv_head + kv_head) * shape.v_dim)]; },
-          x.bias.empty() ? std::function<double(std::int64_t)>() : [&](std::int64_t j) {
-            return static_cast<double>(x.bias[static_cast<std::size_t>((i * shape.n_head + h) * x.n_kv + j)]);
-          });
+          bias_of(shape, x, options, h, i));
       const std::size_t at = static_cast<std::size_t>((q_begin + i) * shape.n_head + h);
       const float lse = output.lse[at];
       if (row.n_visible == 0) {
         EXPECT_EQ(output.status[at], RowStatus::kEmpty) << "query " << i << " head " << h;
-        EXPECT_EQ(lse, -INFINITY);
+        EXPECT_EQ(lse, options.sinks.empty() ? -INFINITY : options.sinks[static_cast<std::size_t>(h)]);
         for (std::int64_t d = 0; d < shape.v_dim; ++d) {
           std::uint32_t bits;
           std::memcpy(&bits, &output.out[at * static_cast<std::size_t>(shape.v_dim) + static_cast<std::size_t>(d)], 4);

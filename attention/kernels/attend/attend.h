@@ -7,7 +7,8 @@
 // Definition of a row's result (all f32, round to nearest, every fma fused; lane = key or lane = dimension, never a
 // sum whose order depends on a register width). Tiles are kKeyTile keys from the anchor, splits kSplitTiles tiles.
 //   score     s[key] = fma chain of q[d] * k[key][d] over d ascending from +0; * scale; softcap * tanh(s / softcap);
-//             + bias; -inf where not visible
+//             + bias; -inf where not visible. Bias: dense, plus -slope * |p - key|, plus table[key - p], f32, in this
+//             order, terms that are not there left out; |p - key| is rounded to f32
 //   in a split, tiles ascending, tiles without a visible key left out:
 //     m'      = max(m, max s)                      base = m' where finite or +inf, 0 where m' = -inf
 //     alpha   = exp(m - base)                      p[key] = exp(s[key] - base)
@@ -16,7 +17,10 @@
 //   at its end  l = the 16 lanes added by reduce_add's tree
 //   splits ascending: the first with a visible key is taken as it is, then with M = max(m1, m2), base as above,
 //     a = exp(m1 - base), b = exp(m2 - base):  l = fma(l2, b, l1 * a), o[d] = fma(o2[d], b, o1[d] * a)
+//   a sink joins last, unless it is -inf: with M = max(m, sink), a = exp(m - M): l = l * a + exp(sink - M) (two
+//     roundings), o[d] = o[d] * a, m = M; of an empty row m = sink, l = 1
 //   out[d] = o[d] / l + 0, NaN made canonical; lse = m + log l in fp64, rounded once.
+//   weight[key] = exp(s[key] - base) / l with the row's final m and l, exactly +0 where not visible
 // where exp is exp_weight (weight_exp.h). A masked key adds p = 0 times a finite value, which changes nothing but the
 // sign of a zero (hence the + 0); where the tile holds non-finite values, masked keys are left out of the chain
 // instead.
@@ -68,6 +72,8 @@ struct CallArgs {
   std::int64_t group;           // query heads of a kv head
   std::int64_t o_stride;        // v_dim rounded up to 16
   std::int64_t partial_stride;  // floats of a stored row
+  bool distance_bias = false;   // ALiBi or a relative bias
+  bool check_weights = false;   // look for the first non-finite weight of a block with faulty rows
 };
 
 struct BlockArgs {
@@ -81,11 +87,38 @@ struct BlockArgs {
   float* partials;  // nullptr: finish the rows; else store each split: [split - first][row][partial_stride]
 };
 
+// The first non-finite weight, by sequence, query, head, key; query within the caller's sequence.
+struct WeightFault {
+  std::int64_t sequence = -1;  // none
+  std::int64_t query = 0;
+  std::int64_t head = 0;
+  std::int64_t key = 0;
+  float score = 0;
+};
+
+// What became of the rows of one worker's blocks.
 struct BlockCounts {
   std::int64_t empty = 0;
   std::int64_t non_finite = 0;
   std::int64_t overflow = 0;
+  std::int64_t fault_row = -1;  // the lowest faulty row of q, then head
+  std::int64_t fault_head = -1;
+  WeightFault weight;
 };
+
+namespace {
+
+inline bool fault_before(std::int64_t row, std::int64_t head, std::int64_t than_row, std::int64_t than_head) noexcept {
+  return than_row < 0 || row < than_row || (row == than_row && head < than_head);
+}
+inline bool fault_before(const WeightFault& a, const WeightFault& b) noexcept {
+  if (a.sequence < 0 || b.sequence < 0) return a.sequence >= 0;
+  if (a.sequence != b.sequence) return a.sequence < b.sequence;
+  if (a.query != b.query) return a.query < b.query;
+  return a.head != b.head ? a.head < b.head : a.key < b.key;
+}
+
+}  // namespace
 
 struct AttendKernel {
   // Computes splits [split_begin, split_end) of a block.

@@ -1,4 +1,4 @@
-#include "attention/kernels/attend/attend_kernel.h"
+#include "attention/kernels/attend/entry.h"
 
 namespace rowmax::attention {
 

@@ -1,4 +1,5 @@
-// The attend kernel's algorithm, once for all ISAs; attend.h defines what it computes.
+// The attend kernel's algorithm, once for all ISAs: tiles and splits. attend.h defines what it computes; finish.h,
+// second_pass.h and entry.h follow.
 #pragma once
 
 #include "attention/kernels/attend/blocks.h"
@@ -97,7 +98,58 @@ std::uint64_t load_bias_row(const CallArgs& call, const BlockArgs& block, const 
   return word & kept;
 }
 
-// Fills words[r], the keys of a tile that row r sees, and returns their union.
+// Distances p - j of sixteen keys from `key` on, as f32 (rounded once).
+ROWMAX_INLINE F32x16 distances(std::int64_t p, std::int64_t key) noexcept {
+  constexpr std::int64_t kSmall = std::int64_t{1} << 30;
+  const std::int64_t first = p - key;
+  if (first < kSmall && first > -kSmall) {
+    alignas(64) static constexpr std::int32_t kLanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return simd::to_f32(simd::sub(simd::splat_i32(static_cast<std::int32_t>(first)), simd::load_i32(kLanes)));
+  }
+  float lanes[16];
+  for (int i = 0; i < 16; ++i) lanes[i] = static_cast<float>(first - i);
+  return simd::load(lanes);
+}
+
+// Adds ALiBi and the relative bias to the bias of the rows that see a key of the tile; without a dense bias these are
+// all there is.
+inline void add_distance_bias(const CallArgs& call, const BlockArgs& block, std::int64_t begin,
+                              const Scratch& scratch) noexcept {
+  const AttendArgs& args = *call.args;
+  const RelativeBias& relative = args.relative_bias;
+  const bool dense = block.kv->bias != nullptr;
+  for (int r = 0; r < block.n_rows; ++r) {
+    if (scratch.words[r] == 0) continue;
+    const Row row = row_of(call, block, r);
+    const std::int64_t p = query_position(*block.sequence, row.query);
+    for (int c = 0; c < kKeyTile; c += 16) {
+      float* bias = scratch.bias + r * kKeyTile + c;
+      F32x16 sum = dense ? simd::load(bias) : simd::splat(0.0f);
+      if (args.alibi_slopes != nullptr) {
+        const F32x16 slope = simd::splat(-args.alibi_slopes[row.head]);
+        sum = simd::add(sum, simd::mul(slope, simd::abs(distances(p, begin + c))));
+      }
+      if (relative.table != nullptr) {
+        const float* table = relative.table + row.head * relative.head_stride;
+        float entries[16];
+        for (int i = 0; i < 16; ++i) {
+          const std::int64_t distance = begin + c + i - p;
+          entries[i] =
+              table[max_i64(min_i64(distance, relative.max_distance), relative.min_distance) - relative.min_distance];
+        }
+        sum = simd::add(sum, simd::load(entries));
+      }
+      simd::store(bias, sum);
+    }
+  }
+}
+
+// Whether anything is added to the scores of a block.
+inline bool adds_bias(const CallArgs& call, const BlockArgs& block) noexcept {
+  return block.kv->bias != nullptr || call.distance_bias;
+}
+
+// Fills words[r], the keys of a tile that row r sees, and their bias, and returns their union.
 inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, const BlockSpans& all, std::int64_t begin,
                                 const Scratch& scratch) noexcept {
   const PlanSequence& sequence = *block.sequence;
@@ -107,6 +159,7 @@ inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, co
   if (sequence.n_bitmaps == 0 && !has_bias && all.covers(valid_begin, valid_end)) {
     const std::uint64_t word = bit_range(valid_begin - begin, valid_end - begin);
     for (int r = 0; r < block.n_rows; ++r) scratch.words[r] = word;
+    if (call.distance_bias) add_distance_bias(call, block, begin, scratch);
     return word;
   }
   std::uint64_t any = 0;
@@ -124,6 +177,7 @@ inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, co
     scratch.words[r] = word;
     any |= word;
   }
+  if (call.distance_bias && any != 0) add_distance_bias(call, block, begin, scratch);
   return any;
 }
 
@@ -181,7 +235,7 @@ inline void find_overflow(int r0, int n, const Scratch& scratch) noexcept {
 // Scores to weights for rows [r0, r0 + n), n <= 16: updates m, l, alpha.
 inline void softmax_rows(const CallArgs& call, const BlockArgs& block, int r0, int n, const Scratch& scratch) noexcept {
   const F32x16 m_old = simd::load(scratch.m + r0);
-  const bool has_bias = block.kv->bias != nullptr;
+  const bool has_bias = adds_bias(call, block);
   const bool plain = !has_bias && !(call.args->softcap > 0.0f);
   F32x16 low = simd::splat(kInfinity);
   for (int r = r0; r < r0 + n; ++r) {
@@ -366,100 +420,6 @@ inline void close_split(const CallArgs& call, const BlockArgs& block, std::int64
     const PartialTail tail{scratch.m[r], l, scratch.flags[r]};
     std::memcpy(stored + call.o_stride, &tail, sizeof tail);
   }
-}
-
-// Divides, writes one row's results and says what became of it.
-inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r, const Scratch& scratch) noexcept {
-  const AttendArgs& args = *call.args;
-  const Row row = row_of(call, block, r);
-  const std::int64_t packed_row = block.sequence->q_begin + row.query;
-  const std::uint32_t flags = scratch.total_flags[r];
-  const bool empty = (flags & kRowSeen) == 0;
-  const float* o = scratch.total + r * call.o_stride;
-  float* out = static_cast<float*>(args.out.data) + packed_row * args.out.row_stride + row.head * args.out.head_stride;
-  const float l = scratch.total_l[r];
-  std::uint32_t nan_bits = 0;
-  std::uint32_t inf_bits = 0;
-  for (std::int64_t d = 0; d < args.kv.v_dim; d += 16) {
-    const int n = args.kv.v_dim - d < 16 ? static_cast<int>(args.kv.v_dim - d) : 16;
-    F32x16 x = simd::splat(0.0f);
-    if (!empty) x = simd::canonical_nan(simd::add(simd::div(simd::load(o + d), simd::splat(l)), simd::splat(0.0f)));
-    const std::uint32_t lanes = (1u << n) - 1u;
-    nan_bits |= simd::mask_bits(simd::is_nan(x)) & lanes;
-    inf_bits |= simd::mask_bits(simd::equal(simd::abs(x), simd::splat(kInfinity))) & lanes;
-    if (args.out.dim_stride == 1) {
-      simd::store_n(out + d, x, n);
-    } else {
-      float values[16];
-      simd::store(values, x);
-      for (int i = 0; i < n; ++i) out[(d + i) * args.out.dim_stride] = values[i];
-    }
-  }
-  const bool nan = nan_bits != 0 || (!empty && l != l);
-  const bool overflow = (flags & kRowOverflow) != 0 || scratch.total_m[r] == kInfinity;
-  const RowStatus status = empty           ? RowStatus::kEmpty
-                           : overflow      ? RowStatus::kOverflow
-                           : nan           ? RowStatus::kNonFinite
-                           : inf_bits != 0 ? RowStatus::kOverflow
-                                           : RowStatus::kOk;
-  if (args.lse != nullptr) {
-    float lse = -kInfinity;
-    if (!empty) {
-      lse = static_cast<float>(static_cast<double>(scratch.total_m[r]) + base::log_f64(static_cast<double>(l)));
-      if (lse != lse) lse = __builtin_bit_cast(float, 0x7FC00000u);
-    }
-    args.lse[packed_row * args.lse_row_stride + row.head * args.lse_head_stride] = lse;
-  }
-  if (args.row_status != nullptr) {
-    args.row_status[packed_row * args.status_row_stride + row.head * args.status_head_stride] = status;
-  }
-  return status;
-}
-
-inline void finish_rows(const CallArgs& call, const BlockArgs& block, const Scratch& scratch,
-                        BlockCounts* counts) noexcept {
-  for (int r = 0; r < block.n_rows; ++r) {
-    const RowStatus status = finish_row(call, block, r, scratch);
-    counts->empty += status == RowStatus::kEmpty;
-    counts->non_finite += status == RowStatus::kNonFinite;
-    counts->overflow += status == RowStatus::kOverflow;
-  }
-}
-
-inline void attend_block(const CallArgs& call, const BlockArgs& block, const Scratch& scratch, BlockCounts* counts) {
-  with_source(call.args->q.dtype, [&](auto source) { load_query_rows<decltype(source)>(call, block, scratch.q); });
-  const BlockSpans all = find_spans(call, block, scratch.spans);
-  for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
-  for (std::int64_t split = block.split_begin; split < block.split_end; ++split) {
-    const std::int64_t split_key = block.sequence->anchor + split * kSplitKeys;
-    const std::int64_t end = min_i64(split_key + kSplitKeys, block.sequence->kv_end);
-    bool started = false;
-    for (std::int64_t begin = split_key; begin < end; begin += kKeyTile) {
-      if (!all.touches(begin, begin + kKeyTile)) continue;
-      const std::uint64_t word = find_words(call, block, all, begin, scratch);
-      if (word == 0) continue;
-      if (!started) start_split(call, block, scratch);
-      started = true;
-      process_tile(call, block, begin, word, all.touches(begin + kKeyTile, begin + 2 * kKeyTile), scratch);
-    }
-    if (!started && block.partials != nullptr) start_split(call, block, scratch);
-    if (started || block.partials != nullptr) close_split(call, block, split, scratch);
-  }
-  if (block.partials == nullptr) finish_rows(call, block, scratch, counts);
-}
-
-inline void attend_merge(const CallArgs& call, const BlockArgs& block, std::int64_t n_splits, const Scratch& scratch,
-                         BlockCounts* counts) {
-  for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
-  for (std::int64_t split = 0; split < n_splits; ++split) {
-    for (int r = 0; r < block.n_rows; ++r) {
-      const float* stored = block.partials + (split * block.n_rows + r) * call.partial_stride;
-      PartialTail tail;
-      std::memcpy(&tail, stored + call.o_stride, sizeof tail);
-      merge_row(call, stored, tail.m, tail.l, tail.flags, r, scratch);
-    }
-  }
-  finish_rows(call, block, scratch, counts);
 }
 
 }  // namespace

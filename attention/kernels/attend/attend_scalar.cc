@@ -1,6 +1,6 @@
 #define ROWMAX_SIMD_SCALAR 1  // where the compiler always has vectors, too: the arrays are the reference
 
-#include "attention/kernels/attend/attend_kernel.h"
+#include "attention/kernels/attend/entry.h"
 
 namespace rowmax::attention {
 

@@ -31,6 +31,7 @@ LAYERS = {
     "engine/runtime": PUBLIC + ["base/", "engine/ops/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",
                                 "rowmax/engine/"],
     "apps": PUBLIC + ["rowmax/engine/", "base/try.h"],
+    "bindings": PUBLIC,
     "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],
     "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
     "tests": PUBLIC + ["rowmax/engine/"],
@@ -40,8 +41,9 @@ TEST_EXTRA = {
     "engine": ["engine/quant/", "engine/io/", "engine/ops/", "engine/model/", "engine/arch/", "rowmax/engine/", "tools/"],
     "apps": ["engine/io/"],
 }
-THIRD_PARTY = re.compile(r"^(CLI|nlohmann|gtest|editline|benchmark)/")
-THIRD_PARTY_ALLOWED = {"apps": {"CLI", "nlohmann", "editline"}, "tools": {"CLI", "nlohmann"}, "bench": {"benchmark", "CLI"}}
+THIRD_PARTY = re.compile(r"^(CLI|nlohmann|gtest|editline|benchmark|nanobind)/")
+THIRD_PARTY_ALLOWED = {"apps": {"CLI", "nlohmann", "editline"}, "tools": {"CLI", "nlohmann"}, "bench": {"benchmark", "CLI"},
+                       "bindings": {"nanobind"}}
 
 PRODUCT = ("include/", "base/", "attention/", "engine/")
 SOURCE = (".h", ".cc", ".cu")

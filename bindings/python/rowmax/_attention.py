@@ -1,0 +1,319 @@
+"""rowmax.attention and rowmax.sdpa."""
+
+from __future__ import annotations
+
+import enum
+import math
+import sys
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+import numpy as np
+
+from . import _core
+from . import mask as _mask
+from ._arrays import (BF16, F16, F32, F64, F8_E4M3, adopt, dtype_name, empty_like_kind, expand, exportable, float32_vector,
+                      float_code, is_torch, strides, swap)
+
+
+class RowStatus(enum.IntEnum):
+    """What became of a row (query and head)."""
+
+    OK = 0
+    EMPTY = 1  # no visible key
+    NON_FINITE = 2  # NaN came in through q, a visible key or value, or the bias; the result is NaN
+    OVERFLOW = 3  # a visible score or an output left the arithmetic's range
+
+
+_EMPTY_ROWS = {"zero": 0, "nan": 1, "uniform": 2}
+_OUT_TYPES = (F32, F16, BF16, F64)
+
+
+def _check_shapes(q: Any, k: Any, v: Any) -> None:
+    """Of [batch, head, n, dim] arrays."""
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if k.shape[0] != q.shape[0] or v.shape[0] != q.shape[0]:
+        raise ValueError(f"batch sizes differ: {shapes}")
+    if k.shape[1] != v.shape[1]:
+        raise ValueError(f"k and v have different numbers of heads: {shapes}")
+    if k.shape[2] != v.shape[2]:
+        raise ValueError(f"k and v have different numbers of keys: {shapes}")
+    if q.shape[3] != k.shape[3]:
+        raise ValueError(f"q and k have different head sizes: {shapes}")
+    if k.shape[1] == 0 or q.shape[1] % k.shape[1] != 0:
+        raise ValueError(f"the query heads are no multiple of the key heads: {shapes}")
+
+
+def _allocate(q: Any, columns: int, dtype: Optional[str] = None) -> Any:
+    """[batch, head, n, columns], laid out in memory as q is: head or n first."""
+    batch, n_head, n_q, _ = q.shape
+    step = strides(q)
+    if n_head > 1 and n_q > 1 and step[1] < step[2]:
+        return swap(empty_like_kind(q, (batch, n_q, n_head, columns), dtype), 1, 2)
+    return empty_like_kind(q, (batch, n_head, n_q, columns), dtype)
+
+
+class _Options:
+    """What a call may ask for besides q, k, v and the mask; checked."""
+
+    def __init__(self) -> None:
+        self.bias: Any = None
+        self.check_bias = False
+        self.scale: Optional[float] = None
+        self.softcap = 0.0
+        self.sinks: Optional[np.ndarray] = None
+        self.alibi: Optional[np.ndarray] = None
+        self.table: Optional[np.ndarray] = None
+        self.min_distance = 0
+        self.empty_rows = "zero"
+        self.arithmetic = "auto"
+        self.threads = 0
+        self.isa: Optional[str] = None
+        self.kv_len: Any = None
+        self.lse = self.weights = self.status = False
+
+
+def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[str, Any]:
+    """Arrays [batch, head, n, dim] in, the results by name out."""
+    _check_shapes(q, k, v)
+    q_code, k_code, v_code = float_code(q, "q"), float_code(k, "k"), float_code(v, "v")
+    if k_code != v_code:
+        raise TypeError(f"k and v have different element types: {dtype_name(k)} and {dtype_name(v)}")
+    if q_code not in _OUT_TYPES:
+        raise TypeError(f"q has elements of type {dtype_name(q)}; keys and values alone can have it")
+    bias, bias_code = options.bias, F32
+    if bias is not None:
+        bias_code = float_code(bias, "bias")
+        want = (*q.shape[:3], k.shape[2])
+        shape = tuple(bias.shape)
+        if len(shape) > 4 or any(n not in (1, w) for n, w in zip(reversed(shape), reversed(want))):
+            raise ValueError(f"bias: shape {shape} does not broadcast to [batch, head, n_q, n_kv] = {tuple(want)}")
+    if options.arithmetic not in ("auto", "f32", "f64"):
+        raise ValueError(f"arithmetic: expected 'auto', 'f32' or 'f64', found {options.arithmetic!r}")
+    if options.empty_rows not in _EMPTY_ROWS:
+        raise ValueError(f"empty_rows: expected one of {', '.join(_EMPTY_ROWS)}, found {options.empty_rows!r}")
+    f64 = options.arithmetic == "f64" or (options.arithmetic == "auto" and F64 in (q_code, k_code))
+    batch, n_head, n_q, dim = q.shape
+    n_kv_head, n_kv, v_dim = v.shape[1:]
+    call_mask = rules._lower(batch, n_head, n_kv_head, n_q, n_kv, options.kv_len)
+    result = {"out": _allocate(q, v_dim)}
+    if options.lse:
+        result["lse"] = _allocate(q, 1, "float32")
+    if options.weights:
+        result["weights"] = _allocate(q, n_kv, "float32")
+    if options.status:
+        result["status"] = _allocate(q, 1, "uint8")
+    if batch * n_head * n_q > 0:
+        scale = options.scale if options.scale is not None else 1 / math.sqrt(dim) if dim else 1.0
+        _core.attend(
+            exportable(q, q_code), exportable(k, k_code), exportable(v, v_code), exportable(result["out"], q_code),
+            call_mask, q_code, k_code, q_code, f64, float(scale), float(options.softcap),
+            None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.alibi,
+            options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows], result.get("lse"),
+            result.get("weights"), result.get("status"), options.threads, options.isa or "")
+    for name in ("lse", "status"):
+        if name in result:
+            result[name] = result[name][..., 0]
+    return result
+
+
+def _rules_of(mask: Any, causal: Union[bool, str], window: Any) -> _mask.Mask:
+    if mask is None:
+        rules = _mask.none()
+    elif isinstance(mask, _mask.Mask):
+        rules = mask
+    elif dtype_name(mask) in ("bool", "bool_") if hasattr(mask, "dtype") else False:
+        rules = _mask.bitmap(mask)
+    else:
+        raise TypeError("mask: expected a rowmax.mask or an array of booleans (numbers that are added are `bias`)")
+    if causal:
+        rules = rules & _mask.causal(None if causal is True else causal)
+    if window is not None:
+        if isinstance(window, (int, np.integer)):
+            if window < 1:
+                raise ValueError(f"window: {window} keys; expected 1 or more, or (left, right)")
+            rules = rules & _mask.window(int(window) - 1, 0)
+        else:
+            left, right = window
+            rules = rules & _mask.window(left, right)
+    return rules
+
+
+def _relative(table: Any, n_head: int) -> Tuple[np.ndarray, int]:
+    try:
+        numbers, min_distance = table
+    except (TypeError, ValueError):
+        raise TypeError("relative_bias: expected (table, min_distance)") from None
+    numbers = numbers.detach().float().numpy() if is_torch(numbers) else np.asarray(numbers)
+    numbers = np.atleast_2d(np.ascontiguousarray(numbers, dtype=np.float32))
+    if numbers.ndim != 2 or numbers.shape[0] not in (1, n_head) or numbers.shape[1] == 0:
+        raise ValueError(f"relative_bias: expected a table [distances] or [{n_head}, distances], found {numbers.shape}")
+    return numbers, int(min_distance)
+
+
+def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, scale: Optional[float] = None,
+              causal: Union[bool, str] = False, window: Union[None, int, Tuple[Optional[int], Optional[int]]] = None,
+              kv_len: Any = None, softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
+              relative_bias: Optional[Tuple[Any, int]] = None, empty_rows: str = "zero", arithmetic: str = "auto",
+              threads: int = 0, isa: Optional[str] = None, check_bias: bool = False, return_lse: bool = False,
+              return_weights: bool = False, return_status: bool = False) -> Any:
+    """softmax(bias + softcap(scale * q kT), over the visible keys) v.
+
+    q [batch, head, n_q, d], k [batch, kv_head, n_kv, d], v [batch, kv_head, n_kv, v_d]; without batch: [head, n, d];
+    or [n, d]. NumPy arrays or torch tensors on the CPU (or other DLPack arrays, which give NumPy results) of float32,
+    float16, bfloat16 or float64, with any strides; nothing is copied. kv_head divides head: query head h reads key head
+    h // (head // kv_head).
+
+    mask: a rowmax.mask, or booleans that broadcast to [batch, head, n_q, n_kv], True = visible.
+    bias: numbers that broadcast to the same shape, added after scale and softcap; -inf hides. check_bias=True refuses
+        NaN and +inf there.
+    scale: default 1 / sqrt(d).
+    causal: True or "bottom_right" (the last query sees the last key), or "top_left" (as torch's is_causal).
+    window: w, the last w keys including the own one; or (left, right) around the own position, None = unbounded.
+    kv_len: one number or [batch]: keys from there on do not exist (a cache longer than its contents). The queries are
+        then the last of the existing keys: position kv_len - n_q + i. A right-padded prompt batch, where query i
+        belongs to key i, is causal="top_left" or rowmax.mask.right_padding instead.
+    softcap: score = softcap * tanh(score / softcap), before bias and mask; 0: none.
+    sinks: [head], one more logit in each row's sum, without value.
+    alibi: [head] slopes, -slope * |p - j| is added.
+    relative_bias: (table, min_distance): table[..., clamp(j - p)] is added, [distances] or [head, distances].
+    empty_rows: what a query without keys gives: "zero", "nan" or "uniform" (the mean of the valid values).
+    arithmetic: "f32", "f64", or "auto": f64 where an input is f64. f64 is slow, and good as a reference.
+    threads: 0: all physical cores. The result's bits do not depend on it, nor on isa (see rowmax.supported_isas).
+
+    Returns out [batch, head, n_q, v_d] of q's kind and type, or a tuple (out, lse, weights, status) of those asked for:
+    lse [batch, head, n_q] f32, the natural log of the sum of exponentials; weights [batch, head, n_q, n_kv] f32, exactly
+    0 where hidden; status [batch, head, n_q] u8, see rowmax.RowStatus.
+
+    Raises ValueError (shapes, values), TypeError (element types), NotImplementedError (what this version cannot do),
+    RuntimeError; the sentence names the argument. For inference: gradients are not computed.
+
+    >>> q = np.ones((1, 2, 3, 8), np.float32)  # 3 queries, 2 heads
+    >>> k = v = np.ones((1, 1, 5, 8), np.float32)  # 5 keys, shared by both heads
+    >>> rowmax.attention(q, k, v, causal=True).shape
+    (1, 2, 3, 8)
+    """
+    q, k, v = adopt(q, "q"), adopt(k, "k"), adopt(v, "v")
+    n_dim = len(q.shape)
+    if not 2 <= n_dim <= 4 or len(k.shape) != n_dim or len(v.shape) != n_dim:
+        raise ValueError(f"expected q, k and v of 2, 3 or 4 dimensions alike, found {n_dim}, {len(k.shape)} and "
+                         f"{len(v.shape)}")
+    front = (None,) * (4 - n_dim)
+    q, k, v = q[front], k[front], v[front]
+    options = _Options()
+    options.scale, options.softcap = scale, softcap
+    options.empty_rows, options.arithmetic = empty_rows, arithmetic
+    options.threads, options.isa, options.kv_len = int(threads), isa, kv_len
+    options.lse, options.weights, options.status = return_lse, return_weights, return_status
+    if bias is not None:
+        options.bias, options.check_bias = adopt(bias, "bias"), check_bias
+    if sinks is not None:
+        options.sinks = float32_vector(sinks, "sinks", q.shape[1])
+    if alibi is not None:
+        options.alibi = float32_vector(alibi, "alibi", q.shape[1])
+    if relative_bias is not None:
+        options.table, options.min_distance = _relative(relative_bias, q.shape[1])
+    result = _run(q, k, v, _rules_of(mask, causal, window), options)
+    parts: List[Any] = [result[name] for name in ("out", "lse", "weights", "status") if name in result]
+    parts = [part[(0,) * len(front)] for part in parts] if front else parts
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _broadcast(shapes: List[Tuple[int, ...]], what: str) -> Tuple[int, ...]:
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError:
+        raise RuntimeError(f"sdpa: the {what} dimensions do not broadcast: {', '.join(map(str, shapes))}") from None
+
+
+def _heads(q: Any, k: Any, v: Any, enable_gqa: bool) -> Tuple[Any, Any, Any]:
+    """q, k, v [..., head, n, d] with head counts as the library reads them: q's a multiple of k's, k's equal to v's."""
+    n_q_head, n_k_head, n_v_head = (x.shape[-3] if len(x.shape) > 2 else 1 for x in (q, k, v))
+    if enable_gqa:
+        if 0 in (n_k_head, n_v_head) or n_q_head % n_k_head or n_q_head % n_v_head:
+            raise RuntimeError("sdpa: the number of heads in key and value must divide the number of heads in query")
+        n_head = n_q_head
+    else:
+        n_head = _broadcast([(n_q_head,), (n_k_head,), (n_v_head,)], "head")[0]
+        if n_q_head != n_head:
+            q = expand(q, (*q.shape[:-3], n_head, *q.shape[-2:]))
+    if n_k_head == n_v_head and (enable_gqa or n_k_head in (1, n_head)):
+        return q, k, v
+    if enable_gqa and 1 not in (n_k_head, n_v_head):  # rare: spread both by hand
+        index = np.arange(n_head)
+        return q, k[..., index // (n_head // n_k_head), :, :], v[..., index // (n_head // n_v_head), :, :]
+    common = max(n_k_head, n_v_head)
+    k = expand(k, (*k.shape[:-3], common, *k.shape[-2:]))
+    return q, k, expand(v, (*v.shape[:-3], common, *v.shape[-2:]))
+
+
+def _four(x: Any, batch: Tuple[int, ...]) -> Any:
+    """[..., head, n, d] as [batch, head, n, d], with the leading dimensions broadcast and made one."""
+    x = expand(x, (*batch, *x.shape[-3:])) if tuple(x.shape[:-3]) != batch else x
+    return x.reshape((math.prod(batch), *x.shape[-3:])) if len(batch) != 1 else x
+
+
+def _check_sdpa_types(query: Any, key: Any, value: Any, attn_mask: Any) -> None:
+    names = [dtype_name(x) for x in (query, key, value)]
+    if len(set(names)) != 1:
+        raise RuntimeError("sdpa: expected query, key and value of the same dtype, found " + ", ".join(names))
+    if attn_mask is not None and dtype_name(attn_mask) not in ("bool", "float32", names[0]):
+        raise RuntimeError(f"sdpa: expected attn_mask of dtype bool, float32 or {names[0]}, found {dtype_name(attn_mask)}")
+
+
+def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+         scale: Optional[float] = None, enable_gqa: bool = False) -> Any:
+    """torch.nn.functional.scaled_dot_product_attention, for inference; on NumPy arrays as well.
+
+    query [..., head, n_q, d], key [..., head, n_kv, d], value [..., head, n_kv, v_d]; leading dimensions (and head)
+    broadcast. attn_mask: booleans (True = visible) or numbers that are added, broadcast to [..., head, n_q, n_kv].
+    is_causal is aligned top left. A row without visible keys is 0. Errors are those of torch where torch has them
+    (RuntimeError); dropout_p other than 0 is refused with ValueError.
+
+    Finite sentinels in a float mask (-1e9, finfo.min) are ordinary numbers here, as they are in torch: a row of nothing
+    else becomes a mean. rowmax.mask.from_additive reads them as what was meant.
+
+    >>> x = np.ones((2, 4, 3, 8), np.float32)
+    >>> rowmax.sdpa(x, x, x, is_causal=True).shape
+    (2, 4, 3, 8)
+    """
+    if dropout_p != 0.0:
+        raise ValueError(f"sdpa: dropout_p is {dropout_p}; rowmax is for inference, 0 is expected")
+    if attn_mask is not None and is_causal:
+        raise RuntimeError("sdpa: explicit attn_mask should not be set when is_causal=True")
+    query, key, value = adopt(query, "query"), adopt(key, "key"), adopt(value, "value")
+    arrays = [query, key, value]
+    if attn_mask is not None:
+        attn_mask = adopt(attn_mask, "attn_mask")
+        if len(attn_mask.shape) < 2:
+            raise RuntimeError("sdpa: expected an attn_mask of at least 2 dimensions")
+    if any(len(x.shape) < 2 for x in arrays):
+        raise RuntimeError("sdpa: expected query, key and value of at least 2 dimensions")
+    _check_sdpa_types(query, key, value, attn_mask)
+    n_dim = max(len(x.shape) for x in arrays)
+    # Three dimensions are [batch, n, d] in torch's words, with every entry a head of its own here.
+    query, key, value = (x[(None,) * (3 - len(x.shape))] if len(x.shape) < 3 else x for x in arrays)
+    query, key, value = _heads(query, key, value, enable_gqa)
+    batch = _broadcast([tuple(x.shape[:-3]) for x in (query, key, value)], "batch")
+    if key.shape[-2] != value.shape[-2] or query.shape[-1] != key.shape[-1]:
+        raise RuntimeError(f"sdpa: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} do "
+                           "not fit together")
+    options = _Options()
+    options.scale = scale
+    rules = _mask.causal("top_left") if is_causal else _mask.none()
+    if attn_mask is not None:
+        pairs = (*batch, query.shape[-3], query.shape[-2], key.shape[-2])
+        mask = attn_mask[(None,) * (3 - len(attn_mask.shape))] if len(attn_mask.shape) < 3 else attn_mask
+        if _broadcast([tuple(mask.shape), pairs], "attn_mask") != pairs:
+            raise RuntimeError(f"sdpa: attn_mask of shape {tuple(attn_mask.shape)} does not broadcast to {pairs}")
+        if len(mask.shape) > 3 and math.prod(mask.shape[:-3]) > 1:
+            mask = _four(mask, batch)
+        elif len(mask.shape) > 4:
+            mask = mask[(0,) * (len(mask.shape) - 4)]
+        if dtype_name(mask) == "bool":
+            rules = rules & _mask.bitmap(mask)
+        else:
+            options.bias = mask
+    out = _run(_four(query, batch), _four(key, batch), _four(value, batch), rules, options)["out"]
+    if len(batch) != 1:
+        out = out.reshape((*batch, *out.shape[1:]))
+    return out[0] if n_dim == 2 else out

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "bindings/python/src/core.h"
+#include "bindings/python/native/core.h"
 
 namespace rowmax::python {
 namespace {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "bindings/python/src/core.h"
+#include "bindings/python/native/core.h"
 #include "rowmax/attention.h"
 #include "rowmax/cpu.h"
 

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <string>
 
-#include "bindings/python/src/core.h"
+#include "bindings/python/native/core.h"
 #include "rowmax/cpu.h"
 
 namespace rowmax::python {

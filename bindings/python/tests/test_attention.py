@@ -1,0 +1,300 @@
+import os
+import threading
+
+import numpy as np
+import pytest
+import reference
+import rowmax
+from reference import problem
+
+TOLERANCE = {"float32": 2e-6, "float16": 2e-3}
+
+
+def close(found, expected, tolerance=2e-6):
+    assert np.abs(np.asarray(found, np.float64) - expected).max(initial=0) <= tolerance
+
+
+def same_bits(a, b):
+    assert a.shape == b.shape and a.dtype == b.dtype
+    assert np.array_equal(np.ascontiguousarray(a).view(np.uint8), np.ascontiguousarray(b).view(np.uint8))
+
+
+@pytest.mark.parametrize("n_q, n_kv", [(1, 1), (1, 130), (5, 7), (7, 5), (64, 64), (3, 0)])
+@pytest.mark.parametrize("n_head, n_kv_head", [(4, 4), (4, 2), (3, 1)])
+def test_agrees_with_fp64(n_q, n_kv, n_head, n_kv_head):
+    q, k, v = problem(n_q=n_q, n_kv=n_kv, n_head=n_head, n_kv_head=n_kv_head)
+    out, lse, status = rowmax.attention(q, k, v, return_lse=True, return_status=True)
+    expected, expected_lse, _ = reference.attention(q, k, v)
+    close(out, expected)
+    assert out.dtype == np.float32 and lse.shape == status.shape == q.shape[:3]
+    if n_kv:
+        close(lse, expected_lse)
+        assert (status == rowmax.RowStatus.OK).all()
+    else:
+        assert (out == 0).all() and (lse == -np.inf).all() and (status == rowmax.RowStatus.EMPTY).all()
+
+
+def test_scale_softcap_and_bias():
+    q, k, v = problem()
+    bias = np.random.default_rng(1).standard_normal((1, 4, 5, 7)).astype(np.float32)
+    bias[0, 1, 2] = -np.inf
+    out = rowmax.attention(q, k, v, bias=bias, scale=0.7, softcap=2.5)
+    close(out, reference.attention(q, k, v, bias=bias, scale=0.7, softcap=2.5)[0])
+    assert (out[:, 1, 2] == 0).all()
+    for shape in ((7,), (5, 1), (4, 1, 7), (2, 1, 1, 7)):
+        part = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+        close(rowmax.attention(q, k, v, bias=part), reference.attention(q, k, v, bias=part)[0])
+
+
+def test_causal_alignment():
+    q, k, v = problem(n_q=3, n_kv=7)
+    i, j = np.arange(3)[:, None], np.arange(7)
+    bottom_right = reference.attention(q, k, v, j <= i + 4)[0]
+    close(rowmax.attention(q, k, v, causal=True), bottom_right)
+    close(rowmax.attention(q, k, v, causal="bottom_right"), bottom_right)
+    close(rowmax.attention(q, k, v, causal="top_left"), reference.attention(q, k, v, j <= i)[0])
+    with pytest.raises(ValueError, match="offset"):
+        rowmax.attention(q, k, v, causal="left")
+
+
+def test_window():
+    q, k, v = problem(n_q=9, n_kv=9)
+    i, j = np.arange(9)[:, None], np.arange(9)
+    close(rowmax.attention(q, k, v, window=3), reference.attention(q, k, v, (j <= i) & (j > i - 3))[0])
+    close(rowmax.attention(q, k, v, window=(2, 1)), reference.attention(q, k, v, (j <= i + 1) & (j >= i - 2))[0])
+    close(rowmax.attention(q, k, v, window=(None, 1)), reference.attention(q, k, v, j <= i + 1)[0])
+    close(rowmax.attention(q, k, v, causal=True, window=(2, 4)), reference.attention(q, k, v, (j <= i) & (j >= i - 2))[0])
+    for wrong in (0, -1, (-1, 0), (3, -1)):
+        with pytest.raises(ValueError, match="window"):
+            rowmax.attention(q, k, v, window=wrong)
+
+
+def test_kv_len_places_queries_at_the_end_of_what_exists():
+    q, k, v = problem(n_q=2, n_kv=9)
+    k[0, :, 5:] = v[0, :, 5:] = np.nan  # a cache longer than its contents
+    keep = np.zeros((2, 1, 2, 9), bool)
+    keep[0, 0, 0, :4] = keep[0, 0, 1, :5] = True
+    keep[1, 0, 0, :8] = keep[1, 0, 1, :9] = True
+    clean = reference.attention(q, np.nan_to_num(k), np.nan_to_num(v), keep)[0]
+    close(rowmax.attention(q, k, v, causal=True, kv_len=[5, 9]), clean)
+    close(rowmax.attention(q, k, v, causal=True, kv_len=np.array([5, 9], np.int32)), clean)
+    with pytest.raises(ValueError, match="kv_len"):
+        rowmax.attention(q, k, v, kv_len=10)
+    with pytest.raises(ValueError, match="kv_len"):
+        rowmax.attention(q, k, v, kv_len=[1, 2, 3])
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_without_batch_or_head(dims):
+    q, k, v = (x[(0,) * (4 - dims)] for x in problem(n_head=4, n_kv_head=4))
+    whole = rowmax.attention(*(x[(None,) * (4 - dims)] for x in (q, k, v)), causal=True, return_lse=True)
+    out, lse = rowmax.attention(q, k, v, causal=True, return_lse=True)
+    assert out.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
+    same_bits(out, whole[0][(0,) * (4 - dims)])
+    same_bits(lse, whole[1][(0,) * (4 - dims)])
+
+
+def layouts(x):
+    """The same numbers in different memory."""
+    yield "head first", np.ascontiguousarray(x)
+    yield "position first", np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
+    yield "dimension first", np.ascontiguousarray(x.swapaxes(2, 3)).swapaxes(2, 3)
+    yield "batch inside", np.ascontiguousarray(x.transpose(2, 1, 0, 3)).transpose(2, 1, 0, 3)
+    wide = np.full((*x.shape[:3], 2 * x.shape[3] + 3), np.nan, x.dtype)
+    wide[..., 1:-2:2] = x
+    yield "every other", wide[..., 1:-2:2]
+    yield "reversed", np.ascontiguousarray(x[::-1, ::-1, ::-1, ::-1])[::-1, ::-1, ::-1, ::-1]
+
+
+@pytest.mark.parametrize("n_q", [1, 5])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_layouts_give_the_same_bits(dtype, n_q):
+    q, k, v = problem(n_q=n_q, dtype=dtype)
+    mask = rowmax.mask.causal() & rowmax.mask.left_padding([3, 0])
+    expected = rowmax.attention(q, k, v, mask, return_lse=True, return_status=True)
+    keep = mask.materialise(2, 4, n_q, 7)
+    close(expected[0], reference.attention(q, k, v, keep)[0], TOLERANCE[dtype])
+    for _, kk in layouts(k):
+        for _, vv in layouts(v):
+            same_bits(rowmax.attention(q, kk, vv, mask), expected[0])
+    for _, qq in layouts(q):
+        for found, want in zip(rowmax.attention(qq, k, v, mask, return_lse=True, return_status=True), expected):
+            same_bits(found, want)
+
+
+def test_position_first_stays_so():
+    q, k, v = (np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2) for x in problem())
+    out = rowmax.attention(q, k, v)
+    assert out.swapaxes(1, 2).flags.c_contiguous
+
+
+def test_nothing_is_copied():
+    # 512 GiB of keys and values, all of them the same row in memory.
+    q, k, v = problem(batch=1, n_head=1, n_kv_head=1, n_kv=1, n_q=2)
+    many_k, many_v = (np.broadcast_to(x, (1, 1, 2**33, x.shape[-1])) for x in (k, v))
+    out = rowmax.attention(q, many_k, many_v, kv_len=100)
+    close(out, np.broadcast_to(v, out.shape))
+
+
+def test_read_only_inputs():
+    arrays = problem()
+    expected = rowmax.attention(*arrays)
+    for x in arrays:
+        x.flags.writeable = False
+    same_bits(rowmax.attention(*arrays), expected)
+
+
+def test_threads_and_isa_do_not_change_bits():
+    q, k, v = problem(n_q=70, n_kv=700)
+    expected = rowmax.attention(q, k, v, causal=True, threads=1)
+    for isa in rowmax.supported_isas():
+        for threads in (0, 1, 2, 3):
+            same_bits(rowmax.attention(q, k, v, causal=True, threads=threads, isa=isa), expected)
+
+
+def test_batch_and_padding_do_not_change_bits():
+    q, k, v = problem(batch=3, n_q=6, n_kv=80)
+    mask = rowmax.mask.causal() & rowmax.mask.left_padding([7, 0, 66])
+    batched = rowmax.attention(q, k, v, mask)
+    for b, pad in enumerate((7, 0, 66)):
+        alone = rowmax.attention(q[b, None], k[b, None, :, pad:], v[b, None, :, pad:], causal=True)
+        same_bits(batched[b, None], alone)
+
+
+def test_masked_nan_does_not_leak():
+    q, k, v = problem()
+    mask = rowmax.mask.bitmap(np.random.default_rng(3).random((2, 1, 1, 7)) < 0.5)
+    expected = rowmax.attention(q, k, v, mask)
+    hidden = ~mask.materialise(2, 1, 1, 7)[:, 0, 0]
+    k.swapaxes(1, 2)[hidden] = np.nan
+    v.swapaxes(1, 2)[hidden] = np.inf
+    same_bits(rowmax.attention(q, k, v, mask), expected)
+
+
+def test_visible_nan_is_reported():
+    q, k, v = problem(batch=1)
+    q[0, 1, 2, 0] = np.nan
+    out, status = rowmax.attention(q, k, v, return_status=True)
+    assert status[0, 1, 2] == rowmax.RowStatus.NON_FINITE and (status != 0).sum() == 1
+    assert np.isnan(out[0, 1, 2]).all() and np.isfinite(np.delete(out[0, 1], 2, axis=0)).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (2, 4, 0)])
+def test_no_rows(shape):
+    batch, n_head, n_q = shape
+    q, k, v = problem(batch=batch, n_head=n_head, n_q=n_q)
+    out, lse = rowmax.attention(q, k, v, causal=True, return_lse=True)
+    assert out.shape == (*shape, 12) and lse.shape == shape
+
+
+def test_other_dlpack_arrays():
+    class Foreign:
+        def __init__(self, array):
+            self.array = array
+
+        def __dlpack__(self, **kwargs):
+            return self.array.__dlpack__(**kwargs)
+
+        def __dlpack_device__(self):
+            return self.array.__dlpack_device__()
+
+    arrays = problem()
+    out = rowmax.attention(*(Foreign(x) for x in arrays))
+    assert isinstance(out, np.ndarray)
+    same_bits(out, rowmax.attention(*arrays))
+
+
+def test_bfloat16_of_ml_dtypes():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes (NumPy's bfloat16) is not installed")
+    q, k, v = problem(dtype=ml_dtypes.bfloat16)
+    out = rowmax.attention(q, k, v, causal=True)
+    assert out.dtype == ml_dtypes.bfloat16
+    keep = rowmax.mask.causal().materialise(1, 1, 5, 7)
+    close(out, reference.attention(q, k, v, keep)[0], 2e-2)
+
+
+def test_errors_name_the_argument():
+    q, k, v = problem()
+    cases = [
+        (ValueError, "heads", (q, k, v[:, :1]), {}),
+        (ValueError, "multiple", (q[:, :3], k, v), {}),
+        (ValueError, "batch", (q[:1], k, v), {}),
+        (ValueError, "head sizes", (q[..., :4], k, v), {}),
+        (ValueError, "numbers of keys", (q, k, v[:, :, :3]), {}),
+        (ValueError, "dimensions", (q[0], k, v), {}),
+        (ValueError, "unknown instruction set 'sse9'", (q, k, v), {"isa": "sse9"}),
+        (RuntimeError, "threads", (q, k, v), {"threads": -1}),
+        (ValueError, "bias", (q, k, v), {"bias": np.zeros((3, 7), np.float32)}),
+        (ValueError, "bitmap", (q, k, v), {"mask": np.ones((5, 6), bool)}),
+        (TypeError, "mask", (q, k, v), {"mask": np.zeros((5, 7), np.float32)}),
+        (TypeError, "int64", (q.astype(np.int64), k, v), {}),
+        (TypeError, "k and v", (q, k, v.astype(np.float16)), {}),
+        (TypeError, "found list", (q.tolist(), k, v), {}),
+        (TypeError, "byte order", (q.astype(">f4"), k, v), {}),
+        (ValueError, "scale", (q, k, v), {"scale": float("inf")}),
+        (ValueError, "softcap", (q, k, v), {"softcap": -1.0}),
+        (ValueError, "arithmetic", (q, k, v), {"arithmetic": "f16"}),
+        (ValueError, "empty_rows", (q, k, v), {"empty_rows": "one"}),
+        (ValueError, "sinks", (q, k, v), {"sinks": np.zeros(3)}),
+        (TypeError, "unexpected keyword", (q, k, v), {"is_causal": True}),
+    ]
+    for error, words, arrays, options in cases:
+        with pytest.raises(error, match=words):
+            rowmax.attention(*arrays, **options)
+
+
+def test_the_interpreter_runs_on_during_a_call():
+    q, k, v = problem(batch=1, n_head=1, n_kv_head=1, n_q=500, n_kv=3000, dim=64, v_dim=64)
+    started, done = threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        rowmax.attention(q, k, v, threads=1, isa="scalar")
+        done.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    started.wait()
+    turns = 0
+    while not done.wait(0.001):
+        turns += 1
+    worker.join()
+    assert turns >= 5
+
+
+def test_many_callers():
+    q, k, v = problem(n_q=40, n_kv=300)
+    expected = rowmax.attention(q, k, v, causal=True)
+    results = [None] * 8
+
+    def work(n):
+        for _ in range(10):
+            results[n] = rowmax.attention(q, k, v, causal=True, threads=1 + n % 2)
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for result in results:
+        same_bits(result, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_after_a_fork():
+    q, k, v = problem(n_q=40, n_kv=300)
+    expected = rowmax.attention(q, k, v, threads=2)
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(rowmax.attention(q, k, v, threads=2), expected)
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_isa_names():
+    assert rowmax.isa() in rowmax.supported_isas() and rowmax.supported_isas()[0] == "scalar"
+    assert rowmax.isa("scalar") == "scalar"
+    with pytest.raises(ValueError, match="known"):
+        rowmax.isa("mmx")
+    assert rowmax.__version__.count(".") == 2 and rowmax.cpu_name()

@@ -4,6 +4,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from unsupported import Unsupported
 
+torch._dynamo.config.specialize_float = True  # the soft cap is a constant of the function, not an input
 NAME = f"PyTorch {torch.__version__.split('+')[0]}, FlexAttention, not compiled"
 
 
@@ -26,4 +27,4 @@ def attention(case):
         block_mask = create_block_mask(lambda b, h, i, j: keep[b, h, i, j], case.batch, case.n_head, case.n_q, case.n_kv, device="cpu")
     out, lse = flex_attention(q, k, v, score_mod=score if cap or bias is not None else None, block_mask=block_mask, scale=case.scale,
                               enable_gqa=case.n_head != case.n_kv_head, return_lse=True)
-    return {"out": out.numpy(), "lse": lse.numpy()}
+    return {"out": out.numpy(), "lse": None if lse is None else lse.numpy()}

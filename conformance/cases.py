@@ -16,6 +16,8 @@ DTYPES = {F32: "<f4", F16: "<f2", BF16: "<u2", F64: "<f8", I64: "<i8", U8: "u1"}
 def _tensor_bytes(values, code):
     if code == BITS:
         return np.packbits(np.asarray(values, bool).reshape(-1), bitorder="little").tobytes()
+    if code in (F32, F16, BF16, F64):
+        values = np.where(np.isnan(values), np.nan, values)  # one NaN: the sign of a computed one differs between machines
     if code == BF16:
         return (np.ascontiguousarray(values, "<f4").view("<u4") >> 16).astype("<u2").tobytes()
     return np.ascontiguousarray(values).astype(DTYPES[code]).tobytes()

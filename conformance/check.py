@@ -71,8 +71,10 @@ def number(case, out, rows, status):
 
 def is_mean(case, out, at):
     values = case.repeated(case.v)[at[0], at[1], :, at[3]]
-    mean = values.astype(np.float64).mean() if values.size > 1 else np.nan
-    return out[at] != 0 and bool(abs(out[at] - mean) <= 1e-5 * abs(mean))
+    if values.size < 2 or not np.isfinite(values).all() or not np.isfinite(out[at]) or out[at] == 0:
+        return False
+    mean = values.astype(np.float64).mean()
+    return abs(out[at] - mean) <= 1e-5 * abs(mean)
 
 
 def empty(case, out, rows, status):

@@ -95,7 +95,7 @@ def sentinels():
     yield make("sentinel_lattice", g, "a visible logit of -20000 beside a masked one of 0: a sentinel of -1e4 gives 100, right is 1",
                "lattice #361", nq=1, nk=2, dk=1, scale=1, q=[[-20000]], k=[[1], [0]], v=[[1], [100]], bitmap=[[1, 0]])
     for text, low in (("1e4", -1e4), ("5e4", -5e4), ("245000", -2.45e5), ("1e9", -1e9), ("1e30", -1e30), ("1e38", -1e38)):
-        scores = np.array([1.5, 2.0, 1.0, 0, 1.25]) * low
+        scores = np.array([1.5, 2.0, 1.1, 0, 1.25]) * low
         scores[3] = 0
         yield one_dim(f"sentinel_logits_below_{text}", g, f"all visible logits lie below -{text}, the masked one is 0",
                       "FlashInfer #4267, #4450", scores, [1, 2, 3, 1000, 5], [[1, 1, 1, 0, 1]])

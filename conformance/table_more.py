@@ -148,6 +148,8 @@ def hard_scores():
                q=[[1e20]], k=[[1e20], [2e20], [-1e20]], v=[[1], [2], [3]])
     yield make("overflow_scores_below", g, "every visible score overflows to -inf: that is not an empty row", nq=1, nk=3, dk=1, scale=1,
                q=[[1e20]], k=[[-1e20], [-2e20], [-3e20]], v=[[1], [2], [3]])
+    yield make("overflow_one_score_below", g, "one of three visible scores overflows to -inf: its weight is 0 either way", nq=1, nk=3, dk=1, scale=1,
+               q=[[1e20]], k=[[-1e20], [1e-20], [2e-20]], v=[[1], [2], [3]])
     yield make("overflow_values", g, "values near the largest float: the sum may leave f32, a wrong number may not come out", nq=1, nk=3, dk=1, v=np.full((3, 1), 3.4e38))
     # Gradual underflow.
     tiny = np.float32(2.0 ** -140)

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "attention/layout_checks.h"
 #include "attention/output_checks.h"
 #include "attention/schedule.h"
 #include "base/fp_env.h"
@@ -56,12 +57,9 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
       args.out.space != MemorySpace::kHost || args.stream != nullptr) {
     return Error{ErrorCode::kUnsupported, "attend: only host memory is supported, without a stream"};
   }
-  if (args.q.dtype > DType::kBF16 || args.kv.dtype > DType::kBF16 || args.bias.dtype > DType::kBF16) {
-    return Error{ErrorCode::kUnsupported, "attend: unknown element type"};
-  }
+  ROWMAX_RETURN_IF_ERROR(check_layout(args));
   const char* missing = args.arithmetic != Arithmetic::kF32   ? "f64 arithmetic"
                         : args.out.dtype != DType::kF32       ? "out type"
-                        : args.kv.ring_keys != 0              ? "ring"
                         : args.empty_rows != EmptyRows::kZero ? "empty_rows"
                         : args.weights.data != nullptr        ? "weights"
                         : args.partial.o != nullptr           ? "partial"
@@ -77,38 +75,10 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   }
   if (args.q.n_dim != args.kv.k_dim) return invalid(found("q head size", args.kv.k_dim, args.q.n_dim));
   if (args.out.n_dim != args.kv.v_dim) return invalid(found("out head size", args.kv.v_dim, args.out.n_dim));
-  if (args.kv.page_size < 0) return invalid("page_size " + std::to_string(args.kv.page_size) + " is negative");
   if (!std::isfinite(args.scale)) return invalid("scale is not finite");
   if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) return invalid("softcap is not finite or negative");
   if (static_cast<std::int64_t>(args.sequences.size()) != plan.n_sources) {
     return invalid(found("K/V sequences", plan.n_sources, static_cast<std::int64_t>(args.sequences.size())));
-  }
-  return {};
-}
-
-// Page numbers below 0 where a query sees a key. Bitmaps and bias are not looked at: behind them a page may be missing
-// only where the bounds hide it.
-Status check_pages(const AttendArgs& args, const PlanSequence& s) {
-  const KvSequence& kv = args.sequences[static_cast<std::size_t>(s.source)];
-  if (kv.pages == nullptr || args.kv.page_size == 0 || s.n_bitmaps > 0 || kv.bias != nullptr) return {};
-  std::int64_t checked_begin = 0;
-  std::int64_t checked_end = 0;
-  for (std::int64_t i = 0; i < s.n_q; ++i) {
-    const RowSpans spans = row_spans(s, i);
-    const std::int64_t bounds[2][2] = {{spans.begin0, spans.end0}, {spans.begin1, spans.end1}};
-    for (const auto& [begin, end] : bounds) {
-      if (begin >= end) continue;
-      std::int64_t page = begin / args.kv.page_size;
-      const std::int64_t page_end = (end - 1) / args.kv.page_size + 1;
-      if (page >= checked_begin && page < checked_end) page = checked_end;  // queries step on by one key
-      for (; page < page_end; ++page) {
-        if (kv.pages[page] >= 0) continue;
-        return invalid("sequence " + std::to_string(s.source) + ": page " + std::to_string(page) +
-                       " holds visible keys but its number is " + std::to_string(kv.pages[page]));
-      }
-      if (checked_begin == checked_end) checked_begin = begin / args.kv.page_size;
-      if (begin / args.kv.page_size <= checked_end) checked_end = max_i64(checked_end, page_end);
-    }
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// IEEE 754 half (f16) and bfloat16 as bits, converted exactly (to f32) and with round-to-nearest-even (from f32).
-// Everything lies in an unnamed namespace: ISA-specific translation units include this, and none of their copies may
-// become the one that the linker keeps for all.
+// IEEE 754 half (f16), bfloat16 and OCP fp8 E4M3 as bits, converted exactly (to f32) and with round-to-nearest-even
+// (from f32). Everything lies in an unnamed namespace: ISA-specific translation units include this, and none of their
+// copies may become the one that the linker keeps for all.
 #pragma once
 
 #include <bit>
@@ -50,6 +50,14 @@ inline std::uint16_t f32_to_bf16(float value) noexcept {
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
   return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
 }
+
+// An E4M3 code as the f16 that is 2^8 times smaller: the exponents' biases are 7 and 15, so the bits only move. NaN
+// (0x7F, 0xFF) becomes a quiet NaN; the format has no infinities.
+inline std::uint16_t f8e4m3_to_f16_scaled(std::uint8_t code) noexcept {
+  const unsigned magnitude = code & 0x7Fu;
+  return static_cast<std::uint16_t>((code & 0x80u) << 8 | (magnitude == 0x7Fu ? 0x7E00u : magnitude << 7));
+}
+inline float f8e4m3_to_f32(std::uint8_t code) noexcept { return f16_to_f32(f8e4m3_to_f16_scaled(code)) * 256.0f; }
 
 }  // namespace
 }  // namespace rowmax::base

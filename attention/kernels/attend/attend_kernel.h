@@ -293,13 +293,14 @@ inline int rows_of_block(int n_rows) noexcept {
 inline Prefetch prefetch_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin) noexcept {
   const Stream stream = key_stream(call, block);
   if (block.n_rows > kConvertRows || stream.strides->key_stride != 1 || begin >= block.sequence->kv_end) return {};
+  if (is_packed(stream.dtype)) return {};
   const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
   return prefetch_rows(stream.key(begin), call.args->kv.k_dim, kKeyTile * size, stream.strides->dim_stride * size);
 }
 inline Prefetch prefetch_values(const CallArgs& call, const BlockArgs& block, std::int64_t begin,
                                 std::uint64_t word) noexcept {
   const Stream stream = value_stream(call, block);
-  if (block.n_rows > kConvertRows || stream.strides->dim_stride != 1) return {};
+  if (block.n_rows > kConvertRows || stream.strides->dim_stride != 1 || is_packed(stream.dtype)) return {};
   const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
   const int first = lowest_bit(word);
   return prefetch_rows(stream.key(begin + first), bits_end(word) - first, call.args->kv.v_dim * size,

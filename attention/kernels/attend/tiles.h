@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "attention/kernels/attend/attend.h"
+#include "attention/kernels/attend/packed_types.h"
 #include "base/half.h"
 #include "base/simd/simd.h"
 
@@ -45,44 +45,6 @@ ROWMAX_INLINE void with_source(DType dtype, Fn&& fn) noexcept {
   }
 }
 
-ROWMAX_INLINE const void* element(const void* base, DType dtype, std::int64_t index) noexcept {
-  return dtype == DType::kF32 ? static_cast<const void*>(static_cast<const float*>(base) + index)
-                              : static_cast<const void*>(static_cast<const std::uint16_t*>(base) + index);
-}
-
-// Keys or values of one kv head of one sequence.
-struct Stream {
-  const void* base;  // of the head
-  const KvStrides* strides;
-  const std::int32_t* pages;
-  std::int64_t page_size;
-  DType dtype;
-
-  // Elements from `base` to key j.
-  ROWMAX_INLINE std::int64_t offset(std::int64_t j) const noexcept {
-    if (page_size == 0) return j * strides->key_stride;
-    const std::int64_t index = j / page_size;
-    const std::int64_t page = pages != nullptr ? pages[index] : index;
-    return page * strides->page_stride + (j - index * page_size) * strides->key_stride;
-  }
-  ROWMAX_INLINE const void* key(std::int64_t j) const noexcept { return element(base, dtype, offset(j)); }
-  // Whether keys [begin, end) lie in one page.
-  ROWMAX_INLINE bool one_page(std::int64_t begin, std::int64_t end) const noexcept {
-    return page_size == 0 || begin / page_size == (end - 1) / page_size;
-  }
-};
-
-inline Stream key_stream(const CallArgs& call, const BlockArgs& block) noexcept {
-  const KvView& kv = call.args->kv;
-  return {element(block.kv->k, kv.dtype, block.kv_head * kv.k.head_stride), &kv.k, block.kv->pages, kv.page_size,
-          kv.dtype};
-}
-inline Stream value_stream(const CallArgs& call, const BlockArgs& block) noexcept {
-  const KvView& kv = call.args->kv;
-  return {element(block.kv->v, kv.dtype, block.kv_head * kv.v.head_stride), &kv.v, block.kv->pages, kv.page_size,
-          kv.dtype};
-}
-
 // One operand of a tile, ready for the register blocks: keys as [d][key], values as [key][d].
 struct TileOperand {
   const void* data;
@@ -90,9 +52,6 @@ struct TileOperand {
   DType dtype;
   int n_lanes;  // lanes that may be read: keys of a direct key tile, else kKeyTile
 };
-
-inline int lowest_bit(std::uint64_t word) noexcept { return __builtin_ctzll(word); }
-inline int bits_end(std::uint64_t word) noexcept { return 64 - __builtin_clzll(word); }
 
 // Keys of `word` of the tile that starts at key `begin`, as f32 [d][key]; other lanes are 0.
 template <class Source>
@@ -178,6 +137,14 @@ inline TileOperand prepare_keys(const CallArgs& call, const BlockArgs& block, st
   const std::int64_t end = min_i64(begin + kKeyTile, sequence.kv_end);
   const bool direct = stream.strides->key_stride == 1 && begin >= sequence.kv_begin && stream.one_page(begin, end);
   const TileOperand packed{scratch.k, kKeyTile, DType::kF32, kKeyTile};
+  if (is_packed(stream.dtype)) {
+    if (direct && stream.dtype == DType::kF8E4M3) {
+      convert_f8_keys(stream, begin, static_cast<int>(end - begin), n_dim, scratch.k);
+    } else {
+      gather_packed_keys(stream, begin, word, n_dim, scratch.k);
+    }
+    return packed;
+  }
   if (direct) {
     const TileOperand operand{stream.key(begin), stream.strides->dim_stride, stream.dtype,
                               static_cast<int>(end - begin)};
@@ -193,6 +160,10 @@ inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, 
                                   const Scratch& scratch) noexcept {
   const Stream stream = value_stream(call, block);
   const std::int64_t n_dim = call.args->kv.v_dim;
+  if (is_packed(stream.dtype)) {
+    gather_packed_values(stream, begin, word, n_dim, call.o_stride, scratch.v);
+    return {scratch.v, call.o_stride, DType::kF32, kKeyTile};
+  }
   const std::int64_t first = begin + lowest_bit(word);
   const bool direct = stream.strides->dim_stride == 1 && stream.one_page(first, begin + bits_end(word));
   // Direct f32 rows far apart would fall into few cache sets; blocks with many rows copy them together.

@@ -59,7 +59,6 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   }
   ROWMAX_RETURN_IF_ERROR(check_layout(args));
   const char* missing = args.arithmetic != Arithmetic::kF32   ? "f64 arithmetic"
-                        : args.out.dtype != DType::kF32       ? "out type"
                         : args.empty_rows != EmptyRows::kZero ? "empty_rows"
                         : args.weights.data != nullptr        ? "weights"
                         : args.partial.o != nullptr           ? "partial"

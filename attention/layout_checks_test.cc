@@ -111,6 +111,7 @@ Output attend_with(const Problem& p, const KvView& view, const KvSequence& kv, I
   args.lse_row_stride = p.shape.n_head;
   args.row_status = result.status.data();
   args.status_row_stride = p.shape.n_head;
+  args.check_weights = WeightCheck::kOff;
   const Result<AttendReport> report = attend_exact(args, plan, pool(2), isa);
   EXPECT_TRUE(report.ok()) << (report.ok() ? "" : report.error().message);
   if (report.ok()) result.report = *report;
@@ -286,6 +287,49 @@ TEST(Types, HeadSizesFromOneTo576WithValuesOfAnotherSize) {
           << k_dim << " " << v_dim;
       options.isa = best_isa();
       EXPECT_TRUE(run(shape, {x}, sequences, MaskSpec().causal(), options).same_bits(scalar)) << k_dim << " " << v_dim;
+    }
+  }
+}
+
+// Results of other types are the f32 results, rounded once; what leaves the narrower range is counted.
+TEST(Types, ResultsAreRoundedOnceToTheirType) {
+  Problem p = make_problem(DType::kF32, {2, 1, 32, 24}, 3, 70);
+  for (std::size_t i = 0; i < p.v.numbers.size(); ++i) p.v.numbers[i] *= i % 24 == 5 ? 1e6f : 1.0f;
+  std::memcpy(p.v.bytes.data(), p.v.numbers.data(), p.v.bytes.size());
+  const KvSequence kv{p.k.bytes.data(), p.v.bytes.data(), nullptr, nullptr};
+  const Output f32 = attend_with(p, view_of(p, DType::kF32), kv, Isa::kScalar);
+  const Sequence sequence{0, 3, 67, 70};
+  MaskPlan plan;
+  ASSERT_TRUE(plan.compile(MaskSpec().causal(), {{&sequence, 1}, 2, 1}).ok());
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF64}) {
+    for (const std::int64_t dim_stride : {1, 3}) {
+      for (const Isa isa : supported_isas()) {
+        std::vector<std::byte> out(p.q.size() * 3 * 8);
+        std::vector<RowStatus> status(6);
+        AttendArgs args;
+        args.q = packed_heads(p.q.data(), 3, 2, 32);
+        args.kv = view_of(p, DType::kF32);
+        args.sequences = {&kv, 1};
+        args.scale = 0.3f;
+        args.out = {out.data(), dtype, MemorySpace::kHost, 3, 2, 24, 48 * dim_stride, 24 * dim_stride, dim_stride};
+        args.row_status = status.data();
+        args.status_row_stride = 2;
+        ASSERT_TRUE(attend_exact(args, plan, pool(1), isa).ok());
+        for (std::size_t i = 0; i < f32.out.size(); ++i) {
+          const std::byte* at = &out[i * static_cast<std::size_t>(dim_stride * dtype_bytes(dtype, 1))];
+          if (dtype == DType::kF64) {
+            double value;
+            std::memcpy(&value, at, 8);
+            EXPECT_EQ(value, static_cast<double>(f32.out[i]));
+          } else {
+            std::uint16_t bits;
+            std::memcpy(&bits, at, 2);
+            EXPECT_EQ(bits, dtype == DType::kF16 ? base::f32_to_f16(f32.out[i]) : base::f32_to_bf16(f32.out[i]));
+          }
+        }
+        const bool overflow = dtype == DType::kF16;  // column 5 is far beyond 65504
+        for (const RowStatus row : status) EXPECT_EQ(row, overflow ? RowStatus::kOverflow : RowStatus::kOk);
+      }
     }
   }
 }

@@ -61,17 +61,39 @@ inline RowStatus status_of(const RowSum& sum, const Lanes& lanes) noexcept {
   return lanes.inf != 0 ? RowStatus::kOverflow : RowStatus::kOk;
 }
 
-// The first n lanes of x as elements [d, d + n) of a result.
-ROWMAX_INLINE void store_out(const HeadsView& view, std::int64_t row, std::int64_t head, std::int64_t d, F32x16 x,
-                             int n) noexcept {
-  float* out = static_cast<float*>(view.data) + row * view.row_stride + head * view.head_stride;
-  if (view.dim_stride == 1) {
-    simd::store_n(out + d, x, n);
-    return;
+// x as an element of a narrow or wide result; true where the type's range turns a finite x into infinity.
+inline bool store_rounded(void* data, DType dtype, std::int64_t at, float x) noexcept {
+  const bool finite = x - x == 0.0f;
+  if (dtype == DType::kF64) {
+    static_cast<double*>(data)[at] = static_cast<double>(x);
+    return false;
+  }
+  const bool half = dtype == DType::kF16;
+  const std::uint16_t bits = half ? base::f32_to_f16(x) : base::f32_to_bf16(x);
+  static_cast<std::uint16_t*>(data)[at] = bits;
+  return finite && (bits & 0x7FFFu) == (half ? 0x7C00u : 0x7F80u);
+}
+
+// The first n lanes of x as elements [d, d + n) of a result; returns those that rounding made infinite.
+ROWMAX_INLINE std::uint32_t store_out(const HeadsView& view, std::int64_t row, std::int64_t head, std::int64_t d,
+                                      F32x16 x, int n) noexcept {
+  const std::int64_t at = row * view.row_stride + head * view.head_stride;
+  if (view.dtype == DType::kF32 && view.dim_stride == 1) {
+    simd::store_n(static_cast<float*>(view.data) + at + d, x, n);
+    return 0;
   }
   float values[16];
   simd::store(values, x);
-  for (int i = 0; i < n; ++i) out[(d + i) * view.dim_stride] = values[i];
+  std::uint32_t overflowed = 0;
+  for (int i = 0; i < n; ++i) {
+    const std::int64_t index = at + (d + i) * view.dim_stride;
+    if (view.dtype == DType::kF32) {
+      static_cast<float*>(view.data)[index] = values[i];
+    } else if (store_rounded(view.data, view.dtype, index, values[i])) {
+      overflowed |= 1u << i;
+    }
+  }
+  return overflowed;
 }
 
 ROWMAX_INLINE int lanes_of(std::int64_t d, std::int64_t n_dim) noexcept {
@@ -131,7 +153,7 @@ inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r,
     const int n = lanes_of(d, args.kv.v_dim);
     const F32x16 x = sum.empty ? empty : divided(simd::load(o + d), sum);
     lanes.note(x, n);
-    store_out(args.out, at, row.head, d, x, n);
+    lanes.inf |= store_out(args.out, at, row.head, d, x, n);
   }
   if (args.lse != nullptr) args.lse[at * args.lse_row_stride + row.head * args.lse_head_stride] = lse_of(sum);
   return status_of(sum, lanes);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "attention/kernels/attend_f64/attend_f64.h"
 #include "attention/layout_checks.h"
 #include "attention/output_checks.h"
 #include "attention/schedule.h"
@@ -49,7 +50,7 @@ bool has_bias(const AttendArgs& args) noexcept {
 }
 
 ScheduleShape shape_of(const AttendArgs& args, int concurrency) noexcept {
-  return {args.kv.k_dim, args.kv.v_dim, has_bias(args), concurrency};
+  return {args.kv.k_dim, args.kv.v_dim, has_bias(args), concurrency, args.arithmetic == Arithmetic::kF64};
 }
 
 Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
@@ -58,12 +59,11 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
     return Error{ErrorCode::kUnsupported, "attend: only host memory is supported, without a stream"};
   }
   ROWMAX_RETURN_IF_ERROR(check_layout(args));
-  const char* missing = args.arithmetic != Arithmetic::kF32   ? "f64 arithmetic"
-                        : args.empty_rows != EmptyRows::kZero ? "empty_rows"
-                        : args.weights.data != nullptr        ? "weights"
-                        : args.partial.o != nullptr           ? "partial"
-                        : args.probe != nullptr               ? "probe"
-                                                              : nullptr;
+  const char* missing = args.empty_rows != EmptyRows::kZero ? "empty_rows"
+                        : args.weights.data != nullptr      ? "weights"
+                        : args.partial.o != nullptr         ? "partial"
+                        : args.probe != nullptr             ? "probe"
+                                                            : nullptr;
   if (missing != nullptr) return Error{ErrorCode::kUnsupported, std::string("attend: not available yet: ") + missing};
   if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
   if (args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
@@ -99,12 +99,13 @@ Status check_sequences(const AttendArgs& args, const MaskPlan::Impl& plan) {
   return {};
 }
 
-float bias_at(const AttendArgs& args, const KvSequence& kv, std::int64_t index) noexcept {
+double bias_at(const AttendArgs& args, const KvSequence& kv, std::int64_t index) noexcept {
   switch (args.bias.dtype) {
     case DType::kF32: return static_cast<const float*>(kv.bias)[index];
     case DType::kF16: return base::f16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
     case DType::kBF16: return base::bf16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
-    default: return 0.0f;
+    case DType::kF64: return static_cast<const double*>(kv.bias)[index];
+    default: return 0.0;
   }
 }
 
@@ -121,7 +122,7 @@ Status check_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
           if (word != 0) word &= bitmaps_word(s, i, h, tile);
           for (; word != 0; word &= word - 1) {
             const std::int64_t j = tile + __builtin_ctzll(word);
-            const float value =
+            const double value =
                 bias_at(args, kv,
                         (s.q_first + i) * args.bias.row_stride + h * args.bias.head_stride + j * args.bias.key_stride);
             if (!std::isnan(value) && value != INFINITY) continue;
@@ -270,7 +271,7 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
                             Isa isa) {
   using namespace attention;
   if (plan.impl() == nullptr || !plan.impl()->ready) return invalid("attend: the mask plan was not compiled");
-  const AttendKernel* kernel = kernel_for(isa);
+  const AttendKernel* kernel = args.arithmetic == Arithmetic::kF64 ? attend_f64_kernel(isa) : kernel_for(isa);
   if (kernel == nullptr || !isa_supported(isa)) {
     return Error{ErrorCode::kUnsupported, "attend: this machine cannot run " + std::string(isa_name(isa))};
   }
@@ -288,8 +289,8 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   if (reinterpret_cast<std::uintptr_t>(workspace.data) % 64 != 0) {
     return invalid("attend: the workspace is not aligned to 64 bytes");
   }
-  Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim), partial_stride_of(args.kv.v_dim),
-             has_distance_bias(args), checks_weights(args)},
+  Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim),
+             partial_stride_of(args.kv.v_dim, shape.f64), has_distance_bias(args), checks_weights(args)},
             &impl,
             kernel,
             schedule,

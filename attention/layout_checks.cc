@@ -73,6 +73,17 @@ Status check_layout(const AttendArgs& args) {
   ROWMAX_RETURN_IF_ERROR(check_types(args));
   if (kv.dtype == DType::kQ8_0) ROWMAX_RETURN_IF_ERROR(check_q8_0(kv));
   ROWMAX_RETURN_IF_ERROR(check_scales(kv));
+  if (args.arithmetic == Arithmetic::kF64) {
+    const char* what = args.weights.data != nullptr             ? "weights"
+                       : args.partial.o != nullptr              ? "partial results"
+                       : args.probe != nullptr                  ? "a probe"
+                       : args.check_weights == WeightCheck::kOn ? "check_weights"
+                       : args.empty_rows == EmptyRows::kUniform ? "EmptyRows::kUniform"
+                                                                : nullptr;
+    if (what != nullptr) {
+      return Error{ErrorCode::kUnsupported, std::string("attend: ") + what + " with Arithmetic::kF64"};
+    }
+  }
   if (kv.page_size < 0) return invalid("page_size " + std::to_string(kv.page_size) + " is negative");
   if (kv.ring_keys < 0) return invalid("ring_keys " + std::to_string(kv.ring_keys) + " is negative");
   if (kv.ring_keys > 0 && kv.page_size > 0 && kv.ring_keys % kv.page_size != 0) {

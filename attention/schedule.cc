@@ -38,14 +38,17 @@ std::int64_t max_stored_rows(std::int64_t group) noexcept { return group > kMaxS
 }  // namespace
 
 std::int64_t o_stride_of(std::int64_t v_dim) noexcept { return divide_up(v_dim, 16) * 16; }
-std::int64_t partial_stride_of(std::int64_t v_dim) noexcept { return o_stride_of(v_dim) + 16; }
+std::int64_t partial_stride_of(std::int64_t v_dim, bool f64) noexcept {
+  return o_stride_of(v_dim) * (f64 ? 2 : 1) + 16;
+}
 
 std::size_t place_scratch(std::byte* base, std::int64_t rows, const ScheduleShape& shape, Scratch* scratch) noexcept {
   std::size_t at = 0;
   const auto take = [&](auto** pointer, std::int64_t count) {
     using Type = std::remove_reference_t<decltype(**pointer)>;
     if (base != nullptr) *pointer = reinterpret_cast<Type*>(base + at);
-    at += rounded(static_cast<std::size_t>(count) * sizeof(Type));
+    const std::size_t width = std::is_same_v<Type, float> && shape.f64 ? sizeof(double) : sizeof(Type);
+    at += rounded(static_cast<std::size_t>(count) * width);
   };
   const std::int64_t rows16 = divide_up(rows, 16) * 16;
   const std::int64_t o_stride = o_stride_of(shape.v_dim);
@@ -102,7 +105,7 @@ Schedule make_schedule(const MaskPlan::Impl& plan, const ScheduleShape& shape, S
       t.tasks_per_head = n_splits;
       t.partial_offset = schedule.partial_floats;
       t.first_counter = schedule.n_counters;
-      schedule.partial_floats += plan.n_kv_head * n_splits * t.rows * partial_stride_of(shape.v_dim);
+      schedule.partial_floats += plan.n_kv_head * n_splits * t.rows * partial_stride_of(shape.v_dim, shape.f64);
       schedule.n_counters += plan.n_kv_head;
     } else {
       t.tasks_per_head = t.rows == 0 ? 0 : divide_up(t.rows, t.block_rows);
@@ -129,12 +132,13 @@ Schedule make_schedule(const MaskPlan::Impl& plan, const ScheduleShape& shape, S
 
 std::size_t schedule_bound(const AttendBounds& bounds) noexcept {
   const std::int64_t group = bounds.n_head / bounds.n_kv_head;
-  const ScheduleShape shape{bounds.k_dim, bounds.v_dim, true, bounds.concurrency};
+  const ScheduleShape shape{bounds.k_dim, bounds.v_dim, true, bounds.concurrency,
+                            bounds.arithmetic == Arithmetic::kF64};
   // Sequences are stored split by split only where one is more than 1 / n_wanted of all the work.
   const std::int64_t heads =
       min_i64(bounds.max_sequences * bounds.n_kv_head, bounds.concurrency * kTasksPerWorker + bounds.n_kv_head);
   const std::int64_t splits = divide_up(bounds.max_n_kv, kSplitKeys) + 1;
-  const std::int64_t floats = heads * splits * max_stored_rows(group) * partial_stride_of(bounds.v_dim);
+  const std::int64_t floats = heads * splits * max_stored_rows(group) * partial_stride_of(bounds.v_dim, shape.f64);
   return rounded(static_cast<std::size_t>(bounds.max_sequences) * sizeof(SequenceTasks)) +
          rounded(static_cast<std::size_t>(bounds.max_sequences * bounds.n_kv_head) * sizeof(std::uint32_t)) +
          rounded(static_cast<std::size_t>(bounds.concurrency) * kCountsBytes) +

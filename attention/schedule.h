@@ -46,6 +46,7 @@ struct ScheduleShape {
   std::int64_t v_dim = 0;
   bool has_bias = false;
   int concurrency = 1;
+  bool f64 = false;  // scratch and stored splits hold doubles
 };
 
 // tasks: n_sequences of them to fill, or nullptr to find the sizes alone.
@@ -55,7 +56,8 @@ Schedule make_schedule(const MaskPlan::Impl& plan, const ScheduleShape& shape, S
 std::size_t schedule_bound(const AttendBounds& bounds) noexcept;
 
 std::int64_t o_stride_of(std::int64_t v_dim) noexcept;
-std::int64_t partial_stride_of(std::int64_t v_dim) noexcept;
+// Floats of a stored row; doubles take two each.
+std::int64_t partial_stride_of(std::int64_t v_dim, bool f64 = false) noexcept;
 
 // Scratch of one worker for blocks of `rows` rows; base nullptr finds the size alone.
 std::size_t place_scratch(std::byte* base, std::int64_t rows, const ScheduleShape& shape, Scratch* scratch) noexcept;

@@ -1,0 +1,7 @@
+#include "attention/kernels/attend_f64/attend_f64_kernel.h"
+
+namespace rowmax::attention {
+
+const AttendKernel kAttendF64Neon{attend_f64_block, attend_f64_merge};
+
+}  // namespace rowmax::attention

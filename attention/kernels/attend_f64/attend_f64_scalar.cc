@@ -1,0 +1,9 @@
+#define ROWMAX_SIMD_SCALAR 1  // as in attend_scalar.cc
+
+#include "attention/kernels/attend_f64/attend_f64_kernel.h"
+
+namespace rowmax::attention {
+
+const AttendKernel kAttendF64Scalar{attend_f64_block, attend_f64_merge};
+
+}  // namespace rowmax::attention

@@ -26,6 +26,13 @@ Status MaskCompiler::check_count(std::span<const T> values, const char* what) co
                  " sequences or a single one, found " + std::to_string(values.size()));
 }
 
+Status MaskCompiler::check() const {
+  ROWMAX_RETURN_IF_ERROR(check_terms());
+  const std::int64_t n = static_cast<std::int64_t>(geometry.sequences.size());
+  for (std::int64_t s = 0; s < n; ++s) ROWMAX_RETURN_IF_ERROR(check_sequence(s));
+  return {};
+}
+
 Status MaskCompiler::check_terms() const {
   if (geometry.n_head < 1 || geometry.n_kv_head < 1 || geometry.n_head % geometry.n_kv_head != 0) {
     return invalid("n_head " + text(geometry.n_head) + " must be a positive multiple of n_kv_head " +

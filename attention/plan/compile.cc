@@ -241,9 +241,8 @@ void MaskCompiler::add_tree(std::int64_t s, Store* store) const noexcept {
 
 Status MaskCompiler::run() {
   plan.ready = false;
-  ROWMAX_RETURN_IF_ERROR(check_terms());
+  ROWMAX_RETURN_IF_ERROR(check());
   const std::int64_t n = static_cast<std::int64_t>(geometry.sequences.size());
-  for (std::int64_t s = 0; s < n; ++s) ROWMAX_RETURN_IF_ERROR(check_sequence(s));
   Sizes sizes;
   if (!count(&sizes) || !reserve(&plan.sequences, &plan.sequence_capacity, sizes.sequences) ||
       !reserve(&plan.sources, &plan.source_capacity, n + 1) ||

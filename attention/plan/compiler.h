@@ -15,6 +15,8 @@ struct MaskCompiler {
   const Geometry& geometry;
   MaskPlan::Impl& plan;
 
+  // Everything that compile() refuses, but for memory and anchors.
+  Status check() const;
   Status run();
 
  private:

@@ -107,6 +107,7 @@ class MaskSpec {
  private:
   friend class MaskPlan;
   friend struct MaskCompiler;
+  friend struct MaskKey;
   std::int64_t left_ = kUnbounded;
   std::int64_t right_ = kUnbounded;
   std::int64_t chunk_ = 0;
@@ -266,7 +267,8 @@ inline Result<MaskPlan> compile(const MaskSpec& spec, const Geometry& geometry) 
 // Compiled plans by content, for callers that meet the same masks again (every layer of a step, every step of a batch
 // of fixed shapes). Two masks are the same when every condition and shape is equal, array contents included; bitmap and
 // block words are compared by address and strides alone: whoever changes them in place must clear() first. Keeps at
-// most `capacity` plans, the least recently used goes. Not thread-safe.
+// most `capacity` plans (at least one), the least recently used goes. get() costs one pass over the arrays, and
+// allocates nothing once the cache is full of plans of a size. Not thread-safe.
 class MaskPlanCache {
  public:
   explicit MaskPlanCache(std::size_t capacity = 16) noexcept;
@@ -274,8 +276,9 @@ class MaskPlanCache {
   MaskPlanCache& operator=(MaskPlanCache&&) noexcept;
   ~MaskPlanCache();
 
-  // The plan, valid until the next get() or clear(). Errors: those of compile().
+  // The plan, valid until the next get() or clear(). Errors: those of compile(); the cache is then as before.
   Result<const MaskPlan*> get(const MaskSpec& spec, const Geometry& geometry);
+  // Forgets all plans and both counts.
   void clear() noexcept;
   std::int64_t n_hits() const noexcept;
   std::int64_t n_misses() const noexcept;

@@ -24,19 +24,6 @@ std::string found(const char* what, std::int64_t expected, std::int64_t actual) 
 
 std::string name_of(const PlanSequence& s) { return "sequence " + std::to_string(s.source); }
 
-const AttendKernel* kernel_for(Isa isa) noexcept {
-  switch (isa) {
-    case Isa::kScalar: return &kAttendScalar;
-#if defined(__x86_64__)
-    case Isa::kAvx2: return &kAttendAvx2;
-    case Isa::kAvx512: return &kAttendAvx512;
-#elif defined(__aarch64__)
-    case Isa::kNeon: return &kAttendNeon;
-#endif
-    default: return nullptr;
-  }
-}
-
 bool has_distance_bias(const AttendArgs& args) noexcept {
   return args.alibi_slopes != nullptr || args.relative_bias.table != nullptr;
 }
@@ -59,21 +46,18 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
     return Error{ErrorCode::kUnsupported, "attend: only host memory is supported, without a stream"};
   }
   ROWMAX_RETURN_IF_ERROR(check_layout(args));
-  const char* missing = args.empty_rows != EmptyRows::kZero ? "empty_rows"
-                        : args.weights.data != nullptr      ? "weights"
-                        : args.partial.o != nullptr         ? "partial"
-                        : args.probe != nullptr             ? "probe"
-                                                            : nullptr;
+  const char* missing = args.probe != nullptr ? "probe" : nullptr;
   if (missing != nullptr) return Error{ErrorCode::kUnsupported, std::string("attend: not available yet: ") + missing};
   if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
-  if (args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
+  const bool has_out = args.partial.o == nullptr;
+  if (has_out && args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
   if (args.kv.n_kv_head != plan.n_kv_head) return invalid(found("kv heads", plan.n_kv_head, args.kv.n_kv_head));
   if (args.kv.k_dim < 1 || args.kv.v_dim < 1 || args.kv.k_dim > 65536 || args.kv.v_dim > 65536) {
     return invalid("head size: expected 1 to 65536, found k_dim " + std::to_string(args.kv.k_dim) + ", v_dim " +
                    std::to_string(args.kv.v_dim));
   }
   if (args.q.n_dim != args.kv.k_dim) return invalid(found("q head size", args.kv.k_dim, args.q.n_dim));
-  if (args.out.n_dim != args.kv.v_dim) return invalid(found("out head size", args.kv.v_dim, args.out.n_dim));
+  if (has_out && args.out.n_dim != args.kv.v_dim) return invalid(found("out head size", args.kv.v_dim, args.out.n_dim));
   if (!std::isfinite(args.scale)) return invalid("scale is not finite");
   if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) return invalid("softcap is not finite or negative");
   if (static_cast<std::int64_t>(args.sequences.size()) != plan.n_sources) {
@@ -87,11 +71,12 @@ Status check_sequences(const AttendArgs& args, const MaskPlan::Impl& plan) {
     const PlanSequence& s = plan.sequences[k];
     const KvSequence& kv = args.sequences[static_cast<std::size_t>(s.source)];
     if (s.n_q == 0) continue;
-    if (s.q_begin + s.n_q > args.q.n_row || s.q_begin + s.n_q > args.out.n_row) {
+    const bool has_out = args.partial.o == nullptr;
+    if (s.q_begin + s.n_q > args.q.n_row || (has_out && s.q_begin + s.n_q > args.out.n_row)) {
       return invalid(name_of(s) + ": queries end at row " + std::to_string(s.q_begin + s.n_q) + ", q has " +
                      std::to_string(args.q.n_row) + " rows, out " + std::to_string(args.out.n_row));
     }
-    if (args.q.data == nullptr || args.out.data == nullptr) return invalid("q or out has no data");
+    if (args.q.data == nullptr || (has_out && args.out.data == nullptr)) return invalid("q or out has no data");
     if (s.kv_begin < s.kv_end && (kv.k == nullptr || kv.v == nullptr))
       return invalid(name_of(s) + ": K or V has no data");
     ROWMAX_RETURN_IF_ERROR(check_pages(args, s));
@@ -271,14 +256,14 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
                             Isa isa) {
   using namespace attention;
   if (plan.impl() == nullptr || !plan.impl()->ready) return invalid("attend: the mask plan was not compiled");
-  const AttendKernel* kernel = args.arithmetic == Arithmetic::kF64 ? attend_f64_kernel(isa) : kernel_for(isa);
-  if (kernel == nullptr || !isa_supported(isa)) {
+  const AttendKernel* kernel = args.arithmetic == Arithmetic::kF64 ? attend_f64_kernel(isa) : attend_kernel(isa);
+  if (kernel == nullptr) {
     return Error{ErrorCode::kUnsupported, "attend: this machine cannot run " + std::string(isa_name(isa))};
   }
   const MaskPlan::Impl& impl = *plan.impl();
   ROWMAX_RETURN_IF_ERROR(check_views(args, impl));
-  ROWMAX_RETURN_IF_ERROR(check_outputs(args, impl));
   ROWMAX_RETURN_IF_ERROR(check_sequences(args, impl));
+  ROWMAX_RETURN_IF_ERROR(check_outputs(args, impl));
   if (args.check_bias) ROWMAX_RETURN_IF_ERROR(check_bias(args, impl));
   const ScheduleShape shape = shape_of(args, executor.concurrency());
   const Schedule schedule = make_schedule(impl, shape, nullptr);

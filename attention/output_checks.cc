@@ -34,6 +34,52 @@ Status check_distance_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
   return {};
 }
 
+// What f64 arithmetic does not give.
+Status check_f64(const AttendArgs& args) {
+  if (args.arithmetic != Arithmetic::kF64) return {};
+  const char* missing = args.weights.data != nullptr             ? "weights"
+                        : args.partial.o != nullptr              ? "partial"
+                        : args.empty_rows == EmptyRows::kUniform ? "empty_rows kUniform"
+                        : args.probe != nullptr                  ? "probe"
+                        : args.check_weights == WeightCheck::kOn ? "check_weights"
+                                                                 : nullptr;
+  if (missing == nullptr) return {};
+  return Error{ErrorCode::kUnsupported, std::string("attend: not with f64 arithmetic: ") + missing};
+}
+
+Status check_partial(const AttendArgs& args) {
+  const PartialView& partial = args.partial;
+  if (partial.o == nullptr) return {};
+  if (partial.m == nullptr || partial.l == nullptr || partial.status == nullptr) {
+    return invalid("partial: m, l or status is missing");
+  }
+  const char* finished = args.weights.data != nullptr          ? "weights"
+                         : args.lse != nullptr                 ? "lse"
+                         : args.sinks != nullptr               ? "sinks"
+                         : args.empty_rows != EmptyRows::kZero ? "empty_rows"
+                                                               : nullptr;
+  if (finished != nullptr) return invalid(std::string("partial: rows are not finished, so no ") + finished);
+  return {};
+}
+
+// EmptyRows::kUniform reads all valid keys: none may be missing.
+Status check_valid_keys(const AttendArgs& args, const PlanSequence& s) {
+  const KvSequence& kv = args.sequences[static_cast<std::size_t>(s.source)];
+  if (s.n_q == 0 || s.kv_begin >= s.kv_end) return {};
+  const std::string name = "empty_rows kUniform: sequence " + std::to_string(s.source);
+  if (args.kv.ring_keys > 0 && s.kv_begin < s.n_kv - args.kv.ring_keys) {
+    return invalid(name + ": key " + std::to_string(s.kv_begin) + " is valid but no longer in the ring");
+  }
+  if (kv.pages == nullptr || args.kv.page_size <= 0) return {};
+  for (std::int64_t page = s.kv_begin / args.kv.page_size; page <= (s.kv_end - 1) / args.kv.page_size; ++page) {
+    const std::int64_t entry = args.kv.ring_keys > 0 ? page % (args.kv.ring_keys / args.kv.page_size) : page;
+    if (kv.pages[entry] >= 0) continue;
+    return invalid(name + ": page " + std::to_string(page) + " holds valid keys but its number is " +
+                   std::to_string(kv.pages[entry]));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status check_sinks(const float* sinks, std::int64_t n, const char* of_what) {
@@ -45,8 +91,14 @@ Status check_sinks(const float* sinks, std::int64_t n, const char* of_what) {
 }
 
 Status check_outputs(const AttendArgs& args, const MaskPlan::Impl& plan) {
+  ROWMAX_RETURN_IF_ERROR(check_f64(args));
   ROWMAX_RETURN_IF_ERROR(check_sinks(args.sinks, plan.n_head, "head"));
-  return check_distance_bias(args, plan);
+  ROWMAX_RETURN_IF_ERROR(check_distance_bias(args, plan));
+  ROWMAX_RETURN_IF_ERROR(check_partial(args));
+  for (std::int64_t k = 0; args.empty_rows == EmptyRows::kUniform && k < plan.n_sequences; ++k) {
+    ROWMAX_RETURN_IF_ERROR(check_valid_keys(args, plan.sequences[k]));
+  }
+  return {};
 }
 
 Error weight_fault_error(const WeightFault& fault) {

@@ -306,23 +306,36 @@ inline std::function<double(std::int64_t)> bias_of(const Shape& shape, const Num
   };
 }
 
-// Compares one sequence's rows with the fp64 reference; visible(h, i, j) is the definition of the mask. Returns the
-// largest error in units of the bound (below 1: all within).
+// The fp64 result of query i, head h; visible(h, i, j) is the definition of the mask.
+inline reference::Row reference_row(const Shape& shape, const Numbers& x, const RunOptions& options, std::int64_t h,
+                                    std::int64_t i,
+                                    const std::function<bool(std::int64_t, std::int64_t, std::int64_t)>& visible) {
+  const std::int64_t kv_head = h / shape.group();
+  const auto first = x.q.begin() + (i * shape.n_head + h) * shape.k_dim;
+  const std::vector<double> q(first, first + shape.k_dim);
+  std::vector<double> k(static_cast<std::size_t>(shape.k_dim)), v(static_cast<std::size_t>(shape.v_dim));
+  return reference::attend_row(
+      q, x.n_kv, shape.v_dim, params_of(options, h), [&](std::int64_t j) { return visible(h, i, j); },
+      [&](std::int64_t j) {
+        std::copy_n(x.k.begin() + (j * shape.n_kv_head + kv_head) * shape.k_dim, shape.k_dim, k.begin());
+        return k.data();
+      },
+      [&](std::int64_t j) {
+        std::copy_n(x.v.begin() + (j * shape.n_kv_head + kv_head) * shape.v_dim, shape.v_dim, v.begin());
+        return v.data();
+      },
+      bias_of(shape, x, options, h, i));
+}
+
+// Compares one sequence's rows with the fp64 reference. Returns the largest error in units of the bound (below 1: all
+// within).
 inline double worst_error(const Shape& shape, const Numbers& x, const Output& output, std::int64_t q_begin,
                           const RunOptions& options,
                           const std::function<bool(std::int64_t, std::int64_t, std::int64_t)>& visible) {
   double worst = 0;
-  std::vector<double> k(x.k.begin(), x.k.end()), v(x.v.begin(), x.v.end());
   for (std::int64_t i = 0; i < x.n_q; ++i) {
     for (std::int64_t h = 0; h < shape.n_head; ++h) {
-      const std::int64_t kv_head = h / shape.group();
-      const auto first = x.q.begin() + (i * shape.n_head + h) * shape.k_dim;
-      const std::vector<double> q(first, first + shape.k_dim);
-      const reference::Row row = reference::attend_row(
-          q, x.n_kv, shape.v_dim, params_of(options, h), [&](std::int64_t j) { return visible(h, i, j); },
-          [&](std::int64_t j) { return &k[static_cast<std::size_t>((j * shape.n_kv_head + kv_head) * shape.k_dim)]; },
-          [&](std::int64_t j) { return &v[static_cast<std::size_t>((j * shape.n_kv_head + kv_head) * shape.v_dim)]; },
-          bias_of(shape, x, options, h, i));
+      const reference::Row row = reference_row(shape, x, options, h, i, visible);
       const std::size_t at = static_cast<std::size_t>((q_begin + i) * shape.n_head + h);
       const float lse = output.lse[at];
       if (row.n_visible == 0) {

@@ -126,7 +126,12 @@ struct AttendKernel {
   // Merges n_splits stored splits of a block in ascending order and finishes its rows.
   void (*merge)(const CallArgs& call, const BlockArgs& block, std::int64_t n_splits, const Scratch& scratch,
                 BlockCounts* counts);
+  // merge_partials() for rows [begin, end) of n_row * n_head, heads fastest. f32 alone.
+  void (*merge_parts)(const MergeArgs& args, std::int64_t begin, std::int64_t end, BlockCounts* counts) = nullptr;
 };
+
+// nullptr where this machine cannot run it.
+const AttendKernel* attend_kernel(Isa isa) noexcept;
 
 extern const AttendKernel kAttendScalar;
 extern const AttendKernel kAttendAvx2;

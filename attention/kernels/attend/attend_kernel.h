@@ -377,6 +377,28 @@ inline void start_split(const CallArgs& call, const BlockArgs& block, const Scra
   std::memset(scratch.o, 0, static_cast<std::size_t>(block.n_rows * call.o_stride) * sizeof(float));
 }
 
+// How a row's split, with its maximum m, joins what was before it, with the maximum m_total.
+struct MergeFactors {
+  float m;
+  F32x16 before, added;
+
+  ROWMAX_INLINE F32x16 join(F32x16 total, F32x16 x) const noexcept {
+    return simd::fma(x, added, simd::mul(total, before));
+  }
+  float join(float total, float x) const noexcept {
+    float lanes[16];
+    simd::store(lanes, join(simd::splat(total), simd::splat(x)));
+    return lanes[0];
+  }
+};
+inline MergeFactors merge_factors(float m_total, float m) noexcept {
+  const float m_new = m_total > m ? m_total : m;
+  float factors[16];
+  const F32x16 exponents = simd::select(simd::mask_from_bits(1), simd::splat(m_total), simd::splat(m));
+  simd::store(factors, exp_weight(simd::sub(exponents, guarded_base(simd::splat(m_new)))));
+  return {m_new, simd::splat(factors[0]), simd::splat(factors[1])};
+}
+
 // One row's finished split joins the splits before it.
 inline void merge_row(const CallArgs& call, const float* o, float m, float l, std::uint32_t flags, int r,
                       const Scratch& scratch) noexcept {
@@ -389,19 +411,12 @@ inline void merge_row(const CallArgs& call, const float* o, float m, float l, st
     scratch.total_flags[r] = flags;
     return;
   }
-  const float m_total = scratch.total_m[r];
-  const float m_new = m_total > m ? m_total : m;
-  float factors[16];
-  const F32x16 exponents = simd::select(simd::mask_from_bits(1), simd::splat(m_total), simd::splat(m));
-  simd::store(factors, exp_weight(simd::sub(exponents, guarded_base(simd::splat(m_new)))));
-  const F32x16 a = simd::splat(factors[0]);
-  const F32x16 b = simd::splat(factors[1]);
+  const MergeFactors factors = merge_factors(scratch.total_m[r], m);
   for (std::int64_t d = 0; d < call.o_stride; d += 16) {
-    simd::store(total + d, simd::fma(simd::load(o + d), b, simd::mul(simd::load(total + d), a)));
+    simd::store(total + d, factors.join(simd::load(total + d), simd::load(o + d)));
   }
-  simd::store(factors, simd::fma(simd::splat(l), b, simd::mul(simd::splat(scratch.total_l[r]), a)));
-  scratch.total_l[r] = factors[0];
-  scratch.total_m[r] = m_new;
+  scratch.total_l[r] = factors.join(scratch.total_l[r], l);
+  scratch.total_m[r] = factors.m;
   scratch.total_flags[r] |= flags;
 }
 

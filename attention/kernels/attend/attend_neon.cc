@@ -2,6 +2,6 @@
 
 namespace rowmax::attention {
 
-const AttendKernel kAttendNeon{attend_block, attend_merge};
+const AttendKernel kAttendNeon{attend_block, attend_merge, merge_parts};
 
 }  // namespace rowmax::attention

@@ -4,6 +4,6 @@
 
 namespace rowmax::attention {
 
-const AttendKernel kAttendScalar{attend_block, attend_merge};
+const AttendKernel kAttendScalar{attend_block, attend_merge, merge_parts};
 
 }  // namespace rowmax::attention

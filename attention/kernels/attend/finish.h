@@ -159,6 +159,16 @@ inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r,
   return status_of(sum, lanes);
 }
 
+inline void count_row(RowStatus status, std::int64_t row, std::int64_t head, BlockCounts* counts) noexcept {
+  counts->empty += status == RowStatus::kEmpty;
+  counts->non_finite += status == RowStatus::kNonFinite;
+  counts->overflow += status == RowStatus::kOverflow;
+  if ((status_bit(status) & kFaultBits) != 0 && fault_before(row, head, counts->fault_row, counts->fault_head)) {
+    counts->fault_row = row;
+    counts->fault_head = head;
+  }
+}
+
 // Finishes all rows of a block; the result has the status_bit of every status met.
 inline std::uint32_t finish_rows(const CallArgs& call, const BlockArgs& block, const Scratch& scratch,
                                  BlockCounts* counts) noexcept {
@@ -173,13 +183,7 @@ inline std::uint32_t finish_rows(const CallArgs& call, const BlockArgs& block, c
       args.row_status[at * args.status_row_stride + row.head * args.status_head_stride] = status;
     }
     met |= status_bit(status);
-    counts->empty += status == RowStatus::kEmpty;
-    counts->non_finite += status == RowStatus::kNonFinite;
-    counts->overflow += status == RowStatus::kOverflow;
-    if ((status_bit(status) & kFaultBits) != 0 && fault_before(at, row.head, counts->fault_row, counts->fault_head)) {
-      counts->fault_row = at;
-      counts->fault_head = row.head;
-    }
+    count_row(status, at, row.head, counts);
   }
   return met;
 }

@@ -3,6 +3,7 @@
 namespace rowmax::attention {
 
 const AttendKernel* attend_f64_kernel(Isa isa) noexcept {
+  if (!isa_supported(isa)) return nullptr;
   switch (isa) {
     case Isa::kScalar: return &kAttendF64Scalar;
 #if defined(__x86_64__)

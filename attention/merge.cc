@@ -1,0 +1,94 @@
+// merge_partials(): validates, hands rows to the kernel.
+#include <atomic>
+#include <string>
+
+#include "attention/output_checks.h"
+#include "base/fp_env.h"
+#include "base/try.h"
+#include "rowmax/attention.h"
+
+namespace rowmax {
+namespace attention {
+namespace {
+
+constexpr std::int64_t kRowsPerTask = 64;
+
+Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
+
+Status check_merge(const MergeArgs& args) {
+  if (args.n_row < 0 || args.n_head < 1 || args.v_dim < 1) {
+    return invalid("merge_partials: n_row " + std::to_string(args.n_row) + ", n_head " + std::to_string(args.n_head) +
+                   ", v_dim " + std::to_string(args.v_dim));
+  }
+  if (args.out.space != MemorySpace::kHost) {
+    return Error{ErrorCode::kUnsupported, "merge_partials: only host memory is supported"};
+  }
+  if (!dtype_known(args.out.dtype) || args.out.dtype > DType::kF64) {
+    return Error{ErrorCode::kUnsupported, std::string("merge_partials: out is ") + dtype_name(args.out.dtype) +
+                                              ", expected f32, f16, bf16 or f64"};
+  }
+  if (args.out.n_row < args.n_row || args.out.n_head != args.n_head || args.out.n_dim != args.v_dim ||
+      (args.out.data == nullptr && args.n_row > 0)) {
+    return invalid("merge_partials: out does not have the parts' rows, heads and v_dim");
+  }
+  for (std::size_t i = 0; i < args.parts.size(); ++i) {
+    const PartialView& part = args.parts[i];
+    if (args.n_row == 0 || (part.o != nullptr && part.m != nullptr && part.l != nullptr && part.status != nullptr)) {
+      continue;
+    }
+    return invalid("merge_partials: part " + std::to_string(i) + " lacks o, m, l or status");
+  }
+  return check_sinks(args.sinks, args.n_head, "head");
+}
+
+// What workers add up; results do not depend on the order.
+struct SharedReport {
+  std::atomic<std::int64_t> empty = 0;
+  std::atomic<std::int64_t> non_finite = 0;
+  std::atomic<std::int64_t> overflow = 0;
+  std::atomic<std::int64_t> first_fault;  // row * n_head + head; n_row * n_head: none
+
+  void add(const BlockCounts& counts, std::int64_t n_head) noexcept {
+    empty += counts.empty;
+    non_finite += counts.non_finite;
+    overflow += counts.overflow;
+    if (counts.fault_row < 0) return;
+    const std::int64_t fault = counts.fault_row * n_head + counts.fault_head;
+    std::int64_t first = first_fault.load();
+    while (fault < first && !first_fault.compare_exchange_weak(first, fault)) {
+    }
+  }
+};
+
+}  // namespace
+}  // namespace attention
+
+Result<AttendReport> merge_partials(const MergeArgs& args, Executor& executor, Isa isa) {
+  using namespace attention;
+  const AttendKernel* kernel = attend_kernel(isa);
+  if (kernel == nullptr) {
+    return Error{ErrorCode::kUnsupported, "merge_partials: this machine cannot run " + std::string(isa_name(isa))};
+  }
+  ROWMAX_RETURN_IF_ERROR(check_merge(args));
+  AttendReport report;
+  report.n_rows = args.n_row * args.n_head;
+  SharedReport shared;
+  shared.first_fault = report.n_rows;
+  parallel_for(executor, (report.n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
+    const base::ScopedFpEnv fp_env;
+    BlockCounts counts;
+    const std::int64_t begin = task * kRowsPerTask;
+    kernel->merge_parts(args, begin, min_i64(begin + kRowsPerTask, report.n_rows), &counts);
+    shared.add(counts, args.n_head);
+  });
+  report.n_empty = shared.empty;
+  report.n_non_finite = shared.non_finite;
+  report.n_overflow = shared.overflow;
+  if (shared.first_fault < report.n_rows) {
+    report.fault_row = shared.first_fault / args.n_head;
+    report.fault_head = shared.first_fault % args.n_head;
+  }
+  return report;
+}
+
+}  // namespace rowmax

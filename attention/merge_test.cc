@@ -58,9 +58,9 @@ Output merge(const Shape& shape, std::int64_t n_row, const std::vector<Part>& pa
 
 TEST(Merge, AtEveryCutOfSplitsTheBitsAreThoseOfOneCall) {
   Random random(81);
-  const Shape shape{4, 2, 16, 300};
+  const Shape shape{4, 2, 16, 260};
   const std::vector<float> sinks{0.5f, -INFINITY, 30.0f, -2.0f};
-  for (std::int64_t n_q : {1, 3, 40}) {
+  for (std::int64_t n_q : {1, 10}) {
     const std::int64_t n_kv = 512 * 2 + 300, q_pos = n_kv - n_q - 1;
     const Numbers x = random_numbers(random, shape, n_q, n_kv);
     for (bool with_sinks : {false, true}) {
@@ -75,7 +75,8 @@ TEST(Merge, AtEveryCutOfSplitsTheBitsAreThoseOfOneCall) {
       const std::vector<std::vector<std::int64_t>> cuts{{0, n_kv}, {0, 512, 1024, n_kv}, {0, 1024, n_kv}};
       for (const std::vector<std::int64_t>& cut : cuts) {
         for (Isa isa : supported_isas()) {
-          for (int threads : {1, 3}) {
+          for (int threads : {1, 2}) {
+            if (isa == Isa::kScalar && threads != 1) continue;
             options.isa = isa;
             options.threads = threads;
             std::vector<Part> parts;

@@ -109,8 +109,8 @@ def bounded(case, out, rows, status):
     for at in np.argwhere(rows):
         seen = v[at[0], at[1]][keep[tuple(at)]]
         row, slack = out[tuple(at)], 1e-5 * np.abs(seen).max()
-        bad[tuple(at)] = not (np.isfinite(row).all() and (row >= seen.min(axis=0) - slack).all() and (row <= seen.max(axis=0) + slack).all())
-    return first(bad, case, out, lambda at: "finite, between the smallest and the largest value", lambda at: str(np.round(out[at][:3], 5)))
+        bad[tuple(at)] = (row != 0).any() and not (np.isfinite(row).all() and (row >= seen.min(axis=0) - slack).all() and (row <= seen.max(axis=0) + slack).all())
+    return first(bad, case, out, lambda at: "between the smallest and the largest value, or 0", lambda at: str(np.round(out[at][:3], 5)))
 
 
 RULES = {NUMBER: number, EMPTY: empty, NAN: not_a_number, POISONED: poisoned, RANGE: out_of_range, BOUNDED: bounded}

@@ -17,7 +17,8 @@ NAN = 2        # a visible score is NaN: out and lse are NaN
 POISONED = 3   # a visible value is NaN or inf: NaN where the definition gives NaN, not finite where it gives inf;
                # other elements right, or NaN
 RANGE = 4      # a score or a sum leaves f32: the fp64 answer, or no finite number at all; never a wrong number
-BOUNDED = 5    # finite sentinels added to every score: the result is finite and between the smallest and largest value
+BOUNDED = 5    # finite sentinels added to every score: the result is between the smallest and largest value,
+               # or 0 (taken for an empty row)
 
 
 def exp(x):

@@ -155,7 +155,7 @@ def print_table(adapters, all_records):
     print(f"CPU: {cpu_name()}. Python {platform.python_version()}, numpy {np.__version__}.\n")
     for path, (module, _) in zip(adapters, all_records):
         print(f"- `{Path(path).stem}`: {getattr(module, 'NAME', Path(path).stem)}")
-    print("\nCells: passed / tried. What an adapter cannot express is not tried.\n")
+    print("\nCells: passed / tried. What an adapter cannot express is not tried; an exception counts as not passed.\n")
     groups = list(dict.fromkeys(record["group"] for _, records in all_records for record in records))
     print("| | " + " | ".join(f"`{Path(path).stem}`" for path in adapters) + " |")
     print("|---" * (len(adapters) + 1) + "|")
@@ -168,6 +168,18 @@ def print_table(adapters, all_records):
         print(f"| {group} | " + " | ".join(cells) + " |")
     unsupported = [str(sum(r["outcome"] == "unsupported" for r in records)) for _, records in all_records]
     print("| not expressible | " + " | ".join(unsupported) + " |")
+    print("\nWhat did not pass (at most three names of a group):\n")
+    for path, (_, records) in zip(adapters, all_records):
+        print(f"- `{Path(path).stem}`: {failures(records)}")
+
+
+def failures(records):
+    groups = defaultdict(list)
+    for record in records:
+        if record["outcome"] in ("fail", "crash"):
+            groups[record["group"]].append(record["name"] + (" (error)" if record["outcome"] == "crash" else ""))
+    texts = [", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") for names in groups.values()]
+    return "; ".join(texts) + "." if texts else "nothing."
 
 
 def cpu_name():

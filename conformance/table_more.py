@@ -109,11 +109,11 @@ def sentinels():
         yield make(f"additive_{text}", g, f"an additive mask of {fill:g} (finite; every row keeps a key)", "pytorch #110213", h=2, nq=4, nk=5, bias=np.where(keep, 0, fill))
     empty = keep & (np.arange(4) != 1)[:, None]
     for text, fill in (("minus_1e9", -1e9), ("finfo_min", FLOAT_MIN)):
-        yield make(f"additive_{text}_whole_row", g, f"a row of nothing but {fill:g}: no definition is natural; the result is finite, between the smallest and largest value",
+        yield make(f"additive_{text}_whole_row", g, f"a row of nothing but {fill:g}: no definition is natural; the result is between the smallest and largest value, or 0",
                    "pytorch #110213, NeMo #2658", h=2, nq=4, nk=5, bias=np.where(empty, 0, fill), bounded=(np.arange(4) == 1), loose=True)
     two = np.where(np.arange(6)[None, :] <= np.arange(6)[:, None], 0.0, FLOAT_MIN).astype(np.float64) + np.where(np.arange(6) < 2, FLOAT_MIN, 0.0)
     two = np.where(two < FLOAT_MIN, -np.inf, two)
-    yield make("additive_two_planes", g, "causal and padding, each finfo.min, added: -inf where both hide; rows 0 and 1 hold -inf and finfo.min alone: finite, no NaN",
+    yield make("additive_two_planes", g, "causal and padding, each finfo.min, added: -inf where both hide; rows 0 and 1 hold -inf and finfo.min alone: no NaN",
                "transformers #17306, NeMo #2658", h=2, nq=6, nk=6, bias=two, bounded=(np.arange(6) < 2), loose=True)
 
 

@@ -19,7 +19,7 @@ def inputs(case):
 def only_causal(case):
     m = case.mask
     others = (m.left, m.right, m.positions, m.valid, m.q_segments, m.chunk, m.prefix, m.bitmap, m.blocks, m.tree, m.bias, m.alibi, m.relative)
-    return m.causal and not m.q_pos.any() and all(x is None for x in others)
+    return bool(m.causal) and not m.q_pos.any() and all(x is None for x in others)
 
 
 def call(case, mask, is_causal=False):

@@ -37,6 +37,20 @@ class Call {
     return compile(spec_,
                    {sequences_, static_cast<std::int32_t>(c_.n_head()), static_cast<std::int32_t>(c_.n_kv_head())});
   }
+  // As run(), with the weights [row][head][n_kv] as well.
+  Output run_with_weights(const MaskPlan& plan, Isa isa, std::vector<float>* weights) {
+    weights->assign(static_cast<std::size_t>(c_.batch() * c_.n_q() * c_.n_head() * c_.n_kv() + 1), -77.0f);
+    args_.weights = {weights->data(), c_.n_head() * c_.n_kv(), c_.n_kv()};
+    const Output output = run(plan, isa);
+    args_.weights = {};
+    return output;
+  }
+  Output run_f64(const MaskPlan& plan, Isa isa) {
+    args_.arithmetic = Arithmetic::kF64;
+    const Output output = run(plan, isa);
+    args_.arithmetic = Arithmetic::kF32;
+    return output;
+  }
   Output run(const MaskPlan& plan, Isa isa) {
     Output output;
     const std::int64_t n_row = c_.batch() * c_.n_q();
@@ -215,6 +229,7 @@ struct RowCheck {
   const float* out;
   float lse;
   RowStatus status;
+  bool f64;
 
   double expected(std::int64_t d) const { return c.tensor("out").real[c.tensor("out").at(b, h, i, d)]; }
   double of(const char* key) const { return c.tensor(key).real[c.tensor(key).at(b, h, i, 0)]; }
@@ -243,10 +258,19 @@ struct RowCheck {
           if (!std::isnan(out[d])) return differs(d);
         return std::isnan(lse) ? "" : lse_differs();
       case kPoisoned: return poisoned();
-      case kRange: return status == RowStatus::kOverflow ? "" : "overflow not reported";
+      case kRange: return out_of_range();
       case kBounded: return bounded();
     }
     return "unknown kind of row";
+  }
+  // Reported, or (in f64) right.
+  std::string out_of_range() const {
+    if (status == RowStatus::kOverflow) return "";
+    if (!f64) return "overflow not reported";
+    for (std::int64_t d = 0; d < c.v_dim(); ++d)
+      if (!(std::fabs(out[d] - expected(d)) <= of("out_tol") + 1e-6 * std::fabs(expected(d))))
+        return "overflow not reported";
+    return "";
   }
   std::string poisoned() const {
     if (status != RowStatus::kNonFinite && status != RowStatus::kOverflow) return "non-finite value not reported";
@@ -279,7 +303,7 @@ struct RowCheck {
   std::string lse_differs() const { return "lse is " + std::to_string(lse) + ", not " + std::to_string(of("lse")); }
 };
 
-void expect_right(const Case& c, const Output& output, const std::string& how) {
+void expect_right(const Case& c, const Output& output, const std::string& how, bool f64 = false) {
   for (std::int64_t b = 0; b < c.batch(); ++b) {
     for (std::int64_t h = 0; h < c.n_head(); ++h) {
       for (std::int64_t i = 0; i < c.n_q(); ++i) {
@@ -290,7 +314,8 @@ void expect_right(const Case& c, const Output& output, const std::string& how) {
                              i,
                              output.out.data() + row * static_cast<std::size_t>(c.v_dim()),
                              output.lse[row],
-                             output.status[row]};
+                             output.status[row],
+                             f64};
         const std::string problem = check.problem();
         ASSERT_EQ(problem, "") << c.name() << " (" << how << "), batch " << b << " head " << h << " query " << i
                                << "\n  " << c.text.at("why");
@@ -368,6 +393,41 @@ TEST(Conformance, EveryCaseOnEveryIsaInBothForms) {
       ASSERT_TRUE(output.same_bits(scalar))
           << c.name() << ": " << name << " differs from " << isa_name(supported_isas().front());
     }
+  }
+}
+
+TEST(Conformance, WeightsAreExactlyZeroWhereHiddenAndAddUpToOne) {
+  for (const Case& c : all_cases()) {
+    Call call(c, Form::kStructured, DType::kF32);
+    const Result<MaskPlan> plan = call.plan();
+    ASSERT_TRUE(plan.ok()) << c.name();
+    std::vector<float> weights;
+    const Output output = call.run_with_weights(*plan, test::best_isa(), &weights);
+    ASSERT_TRUE(output.same_bits(call.run(*plan, test::best_isa()))) << c.name() << ": weights change the result";
+    const Tensor& keep = c.tensor("keep");
+    for (std::int64_t row = 0; row < c.batch() * c.n_q() * c.n_head(); ++row) {
+      const std::int64_t h = row % c.n_head(), i = row / c.n_head() % c.n_q(), b = row / c.n_head() / c.n_q();
+      double sum = 0;
+      for (std::int64_t j = 0; j < c.n_kv(); ++j) {
+        const float weight = weights[static_cast<std::size_t>(row * c.n_kv() + j)];
+        if (keep.whole[keep.at(b, h, i, j)] == 0) {
+          ASSERT_EQ(bits_of(weight), 0u) << c.name() << ": batch " << b << " head " << h << " query " << i << " key "
+                                         << j;
+        }
+        sum += weight;
+      }
+      if (output.status[static_cast<std::size_t>(row)] != RowStatus::kOk || c.has("sinks")) continue;
+      ASSERT_NEAR(sum, 1.0, 1e-4) << c.name() << ": batch " << b << " head " << h << " query " << i;
+    }
+  }
+}
+
+TEST(Conformance, DoubleArithmeticIsRightWhereFloatsOverflowToo) {
+  for (const Case& c : all_cases()) {
+    Call call(c, Form::kStructured, DType::kF32);
+    const Result<MaskPlan> plan = call.plan();
+    ASSERT_TRUE(plan.ok()) << c.name();
+    ASSERT_NO_FATAL_FAILURE(expect_right(c, call.run_f64(*plan, test::best_isa()), "f64", true)) << c.name();
   }
 }
 

@@ -1,0 +1,7 @@
+#include "bench/attention/isa_kernels_inl.h"
+
+namespace rowmax::bench {
+
+const IsaKernels kKernelsAvx512{fma_chains, causal_block};
+
+}  // namespace rowmax::bench

@@ -62,8 +62,8 @@ std::size_t place_scratch(std::byte* base, std::int64_t rows, const ScheduleShap
   take(&s.k, shape.k_dim * kKeyTile);
   take(&s.v, kKeyTile * o_stride);
   take(&s.l, rows * 16);
-  take(&s.m, rows16);
-  take(&s.alpha, rows16);
+  take(&s.m, rows16 + 16);
+  take(&s.alpha, rows16 + 16);
   take(&s.total_m, rows);
   take(&s.total_l, rows);
   take(&s.flags, rows);

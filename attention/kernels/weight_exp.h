@@ -28,8 +28,7 @@ ROWMAX_INLINE simd::F32x16 exp_weight(simd::F32x16 x) noexcept {
   p = fma(p, r, splat(0x1.fffffcp-2f));
   p = fma(mul(r, r), p, r);
   p = add(p, splat(1.0f));
-  const F32x16 power = bitcast_f32(shift_left<23>(bitcast_i32(shifted)));
-  return select(less(x, splat(kWeightFloor)), splat(0.0f), mul(p, power));
+  return select(less(x, splat(kWeightFloor)), splat(0.0f), mul_power_of_2(p, n, shifted));
 }
 
 }  // namespace

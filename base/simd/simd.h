@@ -22,6 +22,7 @@
 #endif
 
 #define ROWMAX_INLINE inline __attribute__((always_inline))
+#define ROWMAX_INLINE_LAMBDA __attribute__((always_inline))
 
 #if defined(__AVX512F__) && defined(__AVX512VL__)
 #include "base/simd/width_avx512.h"

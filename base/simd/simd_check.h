@@ -9,7 +9,7 @@
 namespace rowmax::simd {
 
 // Fills out[kCheckWords] with the bits of every operation applied to a, b, c (16 floats each) and h (16 halves).
-inline constexpr int kCheckWords = 16 * 56;
+inline constexpr int kCheckWords = 16 * 64;
 using CheckFn = void (*)(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_scalar(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_avx2(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
@@ -87,6 +87,19 @@ inline void check_all(const float* a_, const float* b_, const float* c_, const s
   for (int i = 0; i < 16; ++i) matrix[i] = add(i % 2 == 0 ? small : to_f32(n), splat(static_cast<float>(i)));
   transpose(matrix);
   for (F32x16 row : matrix) put(row);
+  const F32x16 eight[8] = {a, b, c, small, matrix[0], matrix[1], splat(2.0f), b};
+  put(select(mask_from_bits(0xFF), reduce_max8(eight), splat(0.0f)));
+  const F32x16 shifted = add(min(splat(60.0f), max(splat(-60.0f), small)), splat(0x1.8p23f + 127.0f));
+  put(mul_power_of_2(splat(1.25f), sub(shifted, splat(0x1.8p23f + 127.0f)), shifted));
+  float rows[16][16];
+  const float* row_of[16];
+  for (int i = 0; i < 16; ++i) {
+    store(rows[i], matrix[i]);
+    row_of[i] = rows[i];
+  }
+  F32x16 columns[4];
+  load_columns4(row_of, 8, columns);
+  for (F32x16 column : columns) put(column);
 }
 
 }  // namespace

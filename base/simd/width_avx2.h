@@ -143,6 +143,11 @@ ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
   return {_mm256_srai_epi32(a.lo, kBits), _mm256_srai_epi32(a.hi, kBits)};
 }
 
+// x * 2^n, n integral, x * 2^n normal; `exponents` holds n + 127 in its low bits (either form may serve).
+ROWMAX_INLINE F32x16 mul_power_of_2(F32x16 x, F32x16, F32x16 exponents) noexcept {
+  return mul(x, bitcast_f32(shift_left<23>(bitcast_i32(exponents))));
+}
+
 ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
   const __m256 a = _mm256_add_ps(x.lo, x.hi);
   const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -173,6 +178,13 @@ ROWMAX_INLINE void transpose8(__m256 (&x)[8]) noexcept {
     x[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
   }
 }
+// Lane i of the result, i < 8, is reduce_max(x[i]); the others mean nothing.
+ROWMAX_INLINE F32x16 reduce_max8(const F32x16 (&x)[8]) noexcept {
+  float lanes[16] = {};
+  for (int i = 0; i < 8; ++i) lanes[i] = reduce_max(x[i]);
+  return load(lanes);
+}
+
 // Rows become columns: lane j of x[i] and lane i of x[j] change places.
 ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
   __m256 a[8], b[8], c[8], d[8];
@@ -190,6 +202,30 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
     x[i] = {a[i], c[i]};
     x[i + 8] = {b[i], d[i]};
   }
+}
+
+// Columns d..d+3 of eight rows.
+ROWMAX_INLINE void load_columns4_of_8(const float* const* rows, std::int64_t d, __m256 (&x)[4]) noexcept {
+  __m256 r[4], t[4];
+  for (int i = 0; i < 4; ++i) {  // halves: rows i, i + 4
+    r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i] + d)), _mm_loadu_ps(rows[i + 4] + d), 1);
+  }
+  t[0] = _mm256_unpacklo_ps(r[0], r[1]);
+  t[1] = _mm256_unpackhi_ps(r[0], r[1]);
+  t[2] = _mm256_unpacklo_ps(r[2], r[3]);
+  t[3] = _mm256_unpackhi_ps(r[2], r[3]);
+  for (int i = 0; i < 2; ++i) {
+    x[2 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2])));
+    x[2 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2])));
+  }
+}
+
+// Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
+ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
+  __m256 low[4], high[4];
+  load_columns4_of_8(rows, d, low);
+  load_columns4_of_8(rows + 8, d, high);
+  for (int i = 0; i < 4; ++i) x[i] = {low[i], high[i]};
 }
 
 }  // namespace

@@ -86,6 +86,9 @@ ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
   return {_mm512_srai_epi32(a.v, kBits)};
 }
 
+// x * 2^n, n integral, x * 2^n normal; `exponents` holds n + 127 in its low bits (either form may serve).
+ROWMAX_INLINE F32x16 mul_power_of_2(F32x16 x, F32x16 n, F32x16) noexcept { return {_mm512_scalef_ps(x.v, n.v)}; }
+
 ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
   const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
   const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -97,6 +100,24 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
   return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
+}
+
+// Lane i of the result, i < 8, is reduce_max(x[i]); the others mean nothing.
+ROWMAX_INLINE F32x16 reduce_max8(const F32x16 (&x)[8]) noexcept {
+  // The same tree on parts of a register: 8 lanes of two, 4 of four, 2 of eight.
+  __m512 a[4], b[2];
+  for (int i = 0; i < 4; ++i) {
+    a[i] = _mm512_max_ps(_mm512_shuffle_f32x4(x[2 * i].v, x[2 * i + 1].v, 0x44),
+                         _mm512_shuffle_f32x4(x[2 * i].v, x[2 * i + 1].v, 0xEE));
+  }
+  for (int i = 0; i < 2; ++i) {
+    b[i] = _mm512_max_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x88),
+                         _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xDD));
+  }
+  const __m512 c = _mm512_max_ps(_mm512_shuffle_ps(b[0], b[1], 0x44), _mm512_shuffle_ps(b[0], b[1], 0xEE));
+  const __m512 d = _mm512_max_ps(c, _mm512_permute_ps(c, 0xB1));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+  return {_mm512_permutexvar_ps(order, d)};
 }
 
 // Rows become columns: lane j of x[i] and lane i of x[j] change places.
@@ -121,6 +142,25 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
     x[b + 8].v = _mm512_shuffle_f32x4(low01, low23, 0xDD);
     x[b + 4].v = _mm512_shuffle_f32x4(high01, high23, 0x88);
     x[b + 12].v = _mm512_shuffle_f32x4(high01, high23, 0xDD);
+  }
+}
+
+// Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
+ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
+  __m512 r[4], t[4];
+  for (int i = 0; i < 4; ++i) {  // quarters: rows i, i + 4, i + 8, i + 12
+    r[i] = _mm512_castps128_ps512(_mm_loadu_ps(rows[i] + d));
+    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(rows[i + 4] + d), 1);
+    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(rows[i + 8] + d), 2);
+    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(rows[i + 12] + d), 3);
+  }
+  t[0] = _mm512_unpacklo_ps(r[0], r[1]);
+  t[1] = _mm512_unpackhi_ps(r[0], r[1]);
+  t[2] = _mm512_unpacklo_ps(r[2], r[3]);
+  t[3] = _mm512_unpackhi_ps(r[2], r[3]);
+  for (int i = 0; i < 2; ++i) {
+    x[2 * i].v = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    x[2 * i + 1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
   }
 }
 

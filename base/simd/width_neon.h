@@ -201,6 +201,11 @@ ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
 ROWMAX_INLINE float32x4_t keep_greater(float32x4_t a, float32x4_t b) noexcept {
   return vbslq_f32(vcgtq_f32(a, b), a, b);
 }
+// x * 2^n, n integral, x * 2^n normal; `exponents` holds n + 127 in its low bits (either form may serve).
+ROWMAX_INLINE F32x16 mul_power_of_2(F32x16 x, F32x16, F32x16 exponents) noexcept {
+  return mul(x, bitcast_f32(shift_left<23>(bitcast_i32(exponents))));
+}
+
 ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
   const float32x4_t a = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
   const float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
@@ -211,6 +216,13 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   const float low = vgetq_lane_f32(a, 0) > vgetq_lane_f32(a, 2) ? vgetq_lane_f32(a, 0) : vgetq_lane_f32(a, 2);
   const float high = vgetq_lane_f32(a, 1) > vgetq_lane_f32(a, 3) ? vgetq_lane_f32(a, 1) : vgetq_lane_f32(a, 3);
   return low > high ? low : high;
+}
+
+// Lane i of the result, i < 8, is reduce_max(x[i]); the others mean nothing.
+ROWMAX_INLINE F32x16 reduce_max8(const F32x16 (&x)[8]) noexcept {
+  float lanes[16] = {};
+  for (int i = 0; i < 8; ++i) lanes[i] = reduce_max(x[i]);
+  return load(lanes);
 }
 
 // Rows become columns: lane j of x[i] and lane i of x[j] change places.
@@ -227,6 +239,15 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
     }
   }
   for (int i = 0; i < 16; ++i) x[i] = y[i];
+}
+
+// Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
+ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
+  for (int i = 0; i < 4; ++i) {
+    float lanes[16];
+    for (int k = 0; k < 16; ++k) lanes[k] = rows[k][d + i];
+    x[i] = load(lanes);
+  }
 }
 
 }  // namespace

@@ -179,6 +179,11 @@ ROWMAX_INLINE I32x16 shift_right(I32x16 a) noexcept {
 }
 #undef ROWMAX_EACH
 
+// x * 2^n, n integral, x * 2^n normal; `exponents` holds n + 127 in its low bits (either form may serve).
+ROWMAX_INLINE F32x16 mul_power_of_2(F32x16 x, F32x16, F32x16 exponents) noexcept {
+  return mul(x, bitcast_f32(shift_left<23>(bitcast_i32(exponents))));
+}
+
 ROWMAX_INLINE float reduce_add(F32x16 x) noexcept {
   for (int width = 8; width > 0; width /= 2) {
     for (int i = 0; i < width; ++i) x.v[i] = x.v[i] + x.v[i + width];
@@ -192,6 +197,13 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   return x.v[0];
 }
 
+// Lane i of the result, i < 8, is reduce_max(x[i]); the others mean nothing.
+ROWMAX_INLINE F32x16 reduce_max8(const F32x16 (&x)[8]) noexcept {
+  float lanes[16] = {};
+  for (int i = 0; i < 8; ++i) lanes[i] = reduce_max(x[i]);
+  return load(lanes);
+}
+
 // Rows become columns: lane j of x[i] and lane i of x[j] change places.
 ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
   for (int i = 0; i < 16; ++i) {
@@ -200,6 +212,15 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
       x[i].v[j] = x[j].v[i];
       x[j].v[i] = lane;
     }
+  }
+}
+
+// Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
+ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
+  for (int i = 0; i < 4; ++i) {
+    float lanes[16];
+    for (int k = 0; k < 16; ++k) lanes[k] = rows[k][d + i];
+    x[i] = load(lanes);
   }
 }
 

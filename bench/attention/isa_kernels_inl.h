@@ -1,7 +1,7 @@
 // Definitions of IsaKernels, once for all ISAs.
 #pragma once
 
-#include "attention/kernels/attend/attend_kernel.h"
+#include "attention/kernels/attend/entry.h"
 #include "bench/attention/isa_kernels.h"
 
 namespace rowmax::bench {
@@ -42,7 +42,7 @@ inline void causal_block(const attention::CallArgs& call, const attention::Block
     }
     close_split(call, block, split, scratch);
   }
-  finish_rows(call, block, scratch, counts);
+  complete_rows(call, block, scratch, counts);
 }
 
 }  // namespace

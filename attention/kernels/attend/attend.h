@@ -47,8 +47,8 @@ struct Scratch {
   float* k;                    // [k_dim][kKeyTile]
   float* v;                    // [kKeyTile][o_stride]
   float* l;                    // [rows][16]
-  float* m;                    // [rows], rounded up to 16
-  float* alpha;                // [rows], rounded up to 16
+  float* m;                    // [rows], sixteen may be read and written from any row on
+  float* alpha;                // [rows], likewise
   float* total_m;              // [rows]
   float* total_l;              // [rows]
   std::uint32_t* flags;        // [rows] of the running split

@@ -2,15 +2,11 @@
 // second_pass.h and entry.h follow.
 #pragma once
 
-#include "attention/kernels/attend/blocks.h"
-#include "attention/kernels/weight_exp.h"
+#include "attention/kernels/attend/weights.h"
 #include "base/math/f64.h"
-#include "base/simd/math.h"
 
 namespace rowmax::attention {
 namespace {
-
-constexpr float kInfinity = __builtin_inff();
 
 // Where the keys of a block's rows lie, to tell empty and full tiles without looking at rows.
 struct BlockSpans {
@@ -144,11 +140,6 @@ inline void add_distance_bias(const CallArgs& call, const BlockArgs& block, std:
   }
 }
 
-// Whether anything is added to the scores of a block.
-inline bool adds_bias(const CallArgs& call, const BlockArgs& block) noexcept {
-  return block.kv->bias != nullptr || call.distance_bias;
-}
-
 // Fills words[r], the keys of a tile that row r sees, and their bias, and returns their union.
 inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, const BlockSpans& all, std::int64_t begin,
                                 const Scratch& scratch) noexcept {
@@ -181,141 +172,106 @@ inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, co
   return any;
 }
 
-ROWMAX_INLINE F32x16 guarded_base(F32x16 m) noexcept {
-  return simd::select(simd::equal(m, simd::splat(-kInfinity)), simd::splat(0.0f), m);
-}
-
-// Turns raw dots of a row into masked scores; returns their maximum, lane by lane, and lowers *low to the lowest
-// visible score so far. kPlain: all keys visible, neither soft cap nor bias.
-template <bool kPlain>
-ROWMAX_INLINE F32x16 finish_scores(const CallArgs& call, const float* bias, std::uint64_t word, float* s, F32x16* low,
-                                   std::uint32_t* flags) noexcept {
-  const F32x16 scale = simd::splat(call.args->scale);
-  const float softcap = call.args->softcap;
-  const F32x16 minus_infinity = simd::splat(-kInfinity);
-  F32x16 high = minus_infinity;
-  F32x16 raw_size = simd::splat(0.0f);
-  ROWMAX_UNROLL
-  for (int c = 0; c < kKeyTile; c += 16) {
-    F32x16 x = simd::mul(simd::load(s + c), scale);
-    if constexpr (kPlain) {
-      *low = simd::min(x, *low);  // a NaN leaves it as it is
-    } else {
-      const simd::M16 visible = simd::mask_from_bits(static_cast<std::uint32_t>(word >> c) & 0xFFFFu);
-      if (softcap > 0.0f) {
-        raw_size = simd::max(simd::select(visible, simd::abs(x), simd::splat(0.0f)), raw_size);
-        x = simd::mul(simd::splat(softcap), simd::tanh(simd::div(x, simd::splat(softcap))));
-      }
-      if (bias != nullptr) x = simd::add(x, simd::load(bias + c));
-      *low = simd::min(simd::select(visible, x, simd::splat(kInfinity)), *low);
-      x = simd::select(visible, x, minus_infinity);
-    }
-    high = simd::max(high, x);
-    simd::store(s + c, x);
-  }
-  if (!kPlain && softcap > 0.0f && simd::reduce_max(raw_size) == kInfinity) *flags |= kRowOverflow;
-  return high;
-}
-
-inline bool has_minus_infinity(F32x16 x) noexcept {
-  return simd::mask_bits(simd::equal(x, simd::splat(-kInfinity))) != 0;
-}
-
-// Notes which of the rows [r0, r0 + n) have a visible score of -inf.
-inline void find_overflow(int r0, int n, const Scratch& scratch) noexcept {
-  for (int r = r0; r < r0 + n; ++r) {
-    for (int c = 0; c < kKeyTile; c += 16) {
-      const std::uint32_t visible = static_cast<std::uint32_t>(scratch.words[r] >> c) & 0xFFFFu;
-      const F32x16 x = simd::load(scratch.s + r * kKeyTile + c);
-      if ((simd::mask_bits(simd::equal(x, simd::splat(-kInfinity))) & visible) != 0) scratch.flags[r] |= kRowOverflow;
-    }
-  }
-}
-
-// Scores to weights for rows [r0, r0 + n), n <= 16: updates m, l, alpha.
-inline void softmax_rows(const CallArgs& call, const BlockArgs& block, int r0, int n, const Scratch& scratch) noexcept {
-  const F32x16 m_old = simd::load(scratch.m + r0);
-  const bool has_bias = adds_bias(call, block);
-  const bool plain = !has_bias && !(call.args->softcap > 0.0f);
-  F32x16 low = simd::splat(kInfinity);
-  for (int r = r0; r < r0 + n; ++r) {
-    const std::uint64_t word = scratch.words[r];
-    if (word == 0) continue;
-    float* s = scratch.s + r * kKeyTile;
-    const float* bias = has_bias ? scratch.bias + r * kKeyTile : nullptr;
-    const F32x16 high = plain && word == ~std::uint64_t{0}
-                            ? finish_scores<true>(call, bias, word, s, &low, &scratch.flags[r])
-                            : finish_scores<false>(call, bias, word, s, &low, &scratch.flags[r]);
-    const float highest = simd::reduce_max(high);
-    const float m = scratch.m[r];
-    scratch.m[r] = m > highest ? m : highest;
-    scratch.flags[r] |= kRowSeen;
-  }
-  if (has_minus_infinity(low)) find_overflow(r0, n, scratch);
-  const F32x16 base = guarded_base(simd::load(scratch.m + r0));
-  float bases[16];
-  simd::store(bases, base);
-  simd::store(scratch.alpha + r0, exp_weight(simd::sub(m_old, base)));
-  for (int r = r0; r < r0 + n; ++r) {
-    float* s = scratch.s + r * kKeyTile;
-    if (scratch.words[r] == 0) {
-      scratch.alpha[r] = 1.0f;
-      for (int c = 0; c < kKeyTile; c += 16) simd::store(s + c, simd::splat(0.0f));
-      continue;
-    }
-    const F32x16 row_base = simd::splat(bases[r - r0]);
-    F32x16 p[4];
-    ROWMAX_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      p[c] = exp_weight(simd::sub(simd::load(s + 16 * c), row_base));
-      simd::store(s + 16 * c, p[c]);
-    }
-    const F32x16 sum = simd::add(simd::add(simd::add(p[0], p[1]), p[2]), p[3]);
-    float* l = scratch.l + r * 16;
-    simd::store(l, simd::add(simd::mul(simd::load(l), simd::splat(scratch.alpha[r])), sum));
-  }
-}
-
 inline std::uint64_t words_union(const std::uint64_t* words, int n) noexcept {
   std::uint64_t any = 0;
   for (int r = 0; r < n; ++r) any |= words[r];
   return any;
 }
 
+inline std::uint64_t words_common(const std::uint64_t* words, int n) noexcept {
+  std::uint64_t all = ~std::uint64_t{0};
+  for (int r = 0; r < n; ++r) all &= words[r];
+  return all;
+}
+
 // Register blocks of equal height where few rows do not fill two: 8 rows are 4 + 4, not 6 + 2.
 inline int rows_of_block(int n_rows) noexcept {
   if (n_rows > kConvertRows) return kBlockRows;
+  if (n_rows <= kWideBlockRows) return n_rows;
   const int n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
   return (n_rows + n_blocks - 1) / n_blocks;
 }
 
-// Asks for a direct operand of the tile that starts at key `begin`, unless the block has rows enough to wait for it.
+// The lines of a tile's keys or values, to ask for while the operand before is computed with. Nothing where the tile
+// lies in more than one piece.
 inline Prefetch prefetch_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin) noexcept {
   const Stream stream = key_stream(call, block);
-  if (block.n_rows > kConvertRows || stream.strides->key_stride != 1 || begin >= block.sequence->kv_end) return {};
-  if (is_packed(stream.dtype)) return {};
+  const std::int64_t end = min_i64(begin + kKeyTile, block.sequence->kv_end);
+  if (is_packed(stream.dtype) || begin < block.sequence->kv_begin || begin >= end) return {};
+  if (!stream.one_page(begin, end)) return {};
   const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
-  return prefetch_rows(stream.key(begin), call.args->kv.k_dim, kKeyTile * size, stream.strides->dim_stride * size);
+  const std::int64_t k_dim = call.args->kv.k_dim;
+  if (stream.strides->key_stride == 1) {
+    return prefetch_rows(stream.key(begin), k_dim, (end - begin) * size, stream.strides->dim_stride * size);
+  }
+  if (stream.strides->dim_stride != 1) return {};
+  return prefetch_rows(stream.key(begin), end - begin, k_dim * size, stream.strides->key_stride * size);
 }
 inline Prefetch prefetch_values(const CallArgs& call, const BlockArgs& block, std::int64_t begin,
                                 std::uint64_t word) noexcept {
   const Stream stream = value_stream(call, block);
-  if (block.n_rows > kConvertRows || stream.strides->dim_stride != 1 || is_packed(stream.dtype)) return {};
-  const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
   const int first = lowest_bit(word);
+  if (is_packed(stream.dtype) || stream.strides->dim_stride != 1) return {};
+  if (!stream.one_page(begin + first, begin + bits_end(word))) return {};
+  const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
   return prefetch_rows(stream.key(begin + first), bits_end(word) - first, call.args->kv.v_dim * size,
                        stream.strides->key_stride * size);
+}
+
+// Raw dots of all rows that see a key of the tile; kWeights: then their weights.
+template <class Source, bool kWeights>
+void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch,
+                 Prefetch ahead) noexcept {
+  const std::int64_t n_dim = call.args->kv.k_dim;
+  const int step = rows_of_block(block.n_rows);
+  const int n_blocks = (block.n_rows + step - 1) / step;
+  const bool inside = block.n_rows <= kConvertRows;
+  ahead.spread(inside ? score_steps(step, n_dim) * n_blocks : n_blocks);
+  const bool plain = !adds_bias(call, block) && !(call.args->softcap > 0.0f);
+  Prefetch none;
+  int last = -1;  // rows whose weights are half done
+  for (int r0 = 0; r0 < block.n_rows; r0 += step) {
+    const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
+    const std::uint64_t any = words_union(scratch.words + r0, n);
+    if (!inside) ahead.step<2>();
+    if (any == 0) continue;
+    const float* q = scratch.q + r0 * n_dim;
+    float* s = scratch.s + r0 * kKeyTile;
+    if (k.n_lanes != kKeyTile) {
+      scores_block<Source, true>(n, q, n_dim, k, 0, kKeyTile, s, &ahead);
+    } else if (inside) {
+      scores_block<Source, false>(n, q, n_dim, k, 0, kKeyTile, s, &ahead);
+    } else {
+      const int begin = lowest_bit(any) / 16 * 16;
+      const int end = (bits_end(any) + 15) / 16 * 16;
+      scores_block<Source, false>(n, q, n_dim, k, begin, end, s, n == kBlockRows ? nullptr : &none);
+    }
+    if constexpr (!kWeights) continue;
+    if (plain && n == kBlockRows && words_common(scratch.words + r0, n) == ~std::uint64_t{0}) {
+      start_weights_plain<kBlockRows>(call, r0, scratch);
+    } else {
+      start_weights(call, block, r0, n, scratch);
+    }
+    if (last >= 0) finish_weights(last, step, scratch);
+    last = r0;
+  }
+  if (last >= 0) finish_weights(last, block.n_rows - last < step ? block.n_rows - last : step, scratch);
 }
 
 template <class Source>
 void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand& v, std::uint64_t tile_word,
                 const Scratch& scratch, Prefetch ahead) noexcept {
   const std::int64_t n_dim = call.args->kv.v_dim;
+  Prefetch none;
   int finite = -1;  // not looked at yet
   const int step = rows_of_block(block.n_rows);
+  const int n_blocks = (block.n_rows + step - 1) / step;
+  const bool inside = block.n_rows <= kConvertRows;
+  ahead.spread(inside ? value_steps(step, bits_end(tile_word) - lowest_bit(tile_word), n_dim) * n_blocks : n_blocks);
   for (int r0 = 0; r0 < block.n_rows; r0 += step) {
     const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
     const std::uint64_t any = words_union(scratch.words + r0, n);
+    if (!inside) ahead.step<2>();
     if (any == 0) continue;
     const int begin = lowest_bit(any);
     const int end = bits_end(any);
@@ -330,25 +286,10 @@ void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand&
       }
     } else {
       values_block<Source>(n, scratch.s + r0 * kKeyTile, scratch.alpha + r0, v, begin, end, n_dim,
-                           scratch.o + r0 * call.o_stride, call.o_stride, &ahead);
-    }
-  }
-}
-
-template <class Source>
-void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch,
-                 Prefetch ahead) noexcept {
-  const std::int64_t n_dim = call.args->kv.k_dim;
-  const int step = rows_of_block(block.n_rows);
-  for (int r0 = 0; r0 < block.n_rows; r0 += step) {
-    const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
-    if (words_union(scratch.words + r0, n) == 0) continue;
-    const float* q = scratch.q + r0 * n_dim;
-    float* s = scratch.s + r0 * kKeyTile;
-    if (k.n_lanes == kKeyTile) {
-      scores_block<Source, false>(n, q, n_dim, k, s, &ahead);
-    } else {
-      scores_block<Source, true>(n, q, n_dim, k, s, &ahead);
+                           scratch.o + r0 * call.o_stride, call.o_stride,
+                           inside            ? &ahead
+                           : n == kBlockRows ? nullptr
+                                             : &none);
     }
   }
 }
@@ -359,10 +300,8 @@ inline void process_tile(const CallArgs& call, const BlockArgs& block, std::int6
                          bool more, const Scratch& scratch) noexcept {
   const TileOperand k = prepare_keys(call, block, begin, word, scratch);
   const Prefetch values_ahead = prefetch_values(call, block, begin, word);
-  with_source(k.dtype, [&](auto source) { find_scores<decltype(source)>(call, block, k, scratch, values_ahead); });
-  for (int r0 = 0; r0 < block.n_rows; r0 += 16) {
-    softmax_rows(call, block, r0, block.n_rows - r0 < 16 ? block.n_rows - r0 : 16, scratch);
-  }
+  with_source(k.dtype,
+              [&](auto source) { find_scores<decltype(source), true>(call, block, k, scratch, values_ahead); });
   const TileOperand v = prepare_values(call, block, begin, word, scratch);
   const Prefetch keys_ahead = more ? prefetch_keys(call, block, begin + kKeyTile) : Prefetch{};
   with_source(v.dtype, [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch, keys_ahead); });
@@ -420,21 +359,61 @@ inline void merge_row(const CallArgs& call, const float* o, float m, float l, st
   scratch.total_flags[r] |= flags;
 }
 
-inline void close_split(const CallArgs& call, const BlockArgs& block, std::int64_t split,
-                        const Scratch& scratch) noexcept {
+inline void store_partials(const CallArgs& call, const BlockArgs& block, std::int64_t split,
+                           const Scratch& scratch) noexcept {
   for (int r = 0; r < block.n_rows; ++r) {
-    const float l = simd::reduce_add(simd::load(scratch.l + r * 16));
-    const float* o = scratch.o + r * call.o_stride;
-    if (block.partials == nullptr) {
-      merge_row(call, o, scratch.m[r], l, scratch.flags[r], r, scratch);
-      continue;
-    }
     float* stored = block.partials + ((split - block.split_begin) * block.n_rows + r) * call.partial_stride;
     if ((scratch.flags[r] & kRowSeen) != 0) {
-      std::memcpy(stored, o, static_cast<std::size_t>(call.o_stride) * sizeof(float));
+      std::memcpy(stored, scratch.o + r * call.o_stride, static_cast<std::size_t>(call.o_stride) * sizeof(float));
     }
-    const PartialTail tail{scratch.m[r], l, scratch.flags[r]};
+    const PartialTail tail{scratch.m[r], simd::reduce_add(simd::load(scratch.l + r * 16)), scratch.flags[r]};
     std::memcpy(stored + call.o_stride, &tail, sizeof tail);
+  }
+}
+
+// merge_row for rows [r0, r0 + n), n <= 16, with one exponential for all of them.
+inline void merge_rows(const CallArgs& call, int r0, int n, const Scratch& scratch) noexcept {
+  float sums[16] = {};
+  std::uint32_t both = 0;
+  for (int i = 0; i < n; ++i) {
+    sums[i] = simd::reduce_add(simd::load(scratch.l + (r0 + i) * 16));
+    both |= (scratch.flags[r0 + i] & scratch.total_flags[r0 + i] & kRowSeen) << i;
+  }
+  static_assert(kRowSeen == 1);
+  const F32x16 m = simd::load(scratch.m + r0);
+  const F32x16 m_total = simd::load_n(scratch.total_m + r0, n);
+  const F32x16 base = guarded_base(simd::max(m_total, m));
+  const F32x16 a = exp_weight(simd::sub(m_total, base));
+  const F32x16 b = exp_weight(simd::sub(m, base));
+  float new_m[16], new_l[16], factors_a[16], factors_b[16];
+  simd::store(new_m, simd::max(m_total, m));
+  simd::store(new_l, simd::fma(simd::load(sums), b, simd::mul(simd::load_n(scratch.total_l + r0, n), a)));
+  simd::store(factors_a, a);
+  simd::store(factors_b, b);
+  for (int i = 0; i < n; ++i) {
+    const int r = r0 + i;
+    const float* o = scratch.o + r * call.o_stride;
+    if (((both >> i) & 1u) == 0) {
+      merge_row(call, o, scratch.m[r], sums[i], scratch.flags[r], r, scratch);
+      continue;
+    }
+    float* total = scratch.total + r * call.o_stride;
+    const F32x16 row_a = simd::splat(factors_a[i]);
+    const F32x16 row_b = simd::splat(factors_b[i]);
+    for (std::int64_t d = 0; d < call.o_stride; d += 16) {
+      simd::store(total + d, simd::fma(simd::load(o + d), row_b, simd::mul(simd::load(total + d), row_a)));
+    }
+    scratch.total_l[r] = new_l[i];
+    scratch.total_m[r] = new_m[i];
+    scratch.total_flags[r] |= scratch.flags[r];
+  }
+}
+
+inline void close_split(const CallArgs& call, const BlockArgs& block, std::int64_t split,
+                        const Scratch& scratch) noexcept {
+  if (block.partials != nullptr) return store_partials(call, block, split, scratch);
+  for (int r = 0; r < block.n_rows; r += 16) {
+    merge_rows(call, r, block.n_rows - r < 16 ? block.n_rows - r : 16, scratch);
   }
 }
 

@@ -15,33 +15,50 @@ namespace rowmax::attention {
 namespace {
 
 // Accumulators that fit the register file: 6 x 4 of 32 registers with 512 bits, else 6 x 1 (16 x 256: 12 of 16
-// registers; 32 x 128: 24 of 32); few rows take more columns so that enough chains run at once.
+// registers; 32 x 128: 24 of 32); few rows take more columns so that enough chains run at once. Where registers allow,
+// 7 and 8 rows, the usual heads of a group, are one block: keys and values are then read and converted once.
 inline constexpr int kBlockRows = 6;
+inline constexpr int kWideBlockRows = simd::kRegistersPerVector == 1 ? 8 : kBlockRows;
 template <int kRows>
-inline constexpr int kBlockVectors = simd::kRegistersPerVector == 1 ? 4
+inline constexpr int kBlockVectors = simd::kRegistersPerVector == 1 ? (kRows > kBlockRows ? 2 : 4)
                                      : kRows == 1                   ? 4
                                      : kRows == 2                   ? 2
                                                                     : 1;
+inline int block_vectors(int n_rows) noexcept {
+  if (simd::kRegistersPerVector == 1) return n_rows > kBlockRows ? 2 : 4;
+  return n_rows == 1 ? 4 : n_rows == 2 ? 2 : 1;
+}
 
-// Lines of memory to ask for while computing: where a tile is used once or twice, its successor must be on its way.
+// Lines of memory to ask for while computing: where a tile is used once or twice, its successor must be on its way, and
+// evenly, since the processor remembers only so many requests.
 struct Prefetch {
   const char* line = nullptr;
   std::int64_t n_lines = 0;  // left to ask for
   std::int64_t row_skip = 0;
   std::int64_t lines_of_row = 0;
   std::int64_t left_of_row = 0;
+  std::int64_t lines_of_step = 0;
 
-  ROWMAX_INLINE void next() noexcept {
-    if (n_lines <= 0) return;
-    __builtin_prefetch(line, 0, 3);
-    --n_lines;
-    line += 64;
-    if (--left_of_row == 0) {
-      left_of_row = lines_of_row;
-      line += row_skip;
+  // All lines in n_steps calls of step().
+  void spread(std::int64_t n_steps) noexcept { lines_of_step = (n_lines + n_steps - 1) / n_steps; }
+
+  // kLocality as __builtin_prefetch has it: 3 for the first cache, 2 for the second.
+  template <int kLocality>
+  ROWMAX_INLINE void step() noexcept {
+    std::int64_t n = n_lines < lines_of_step ? n_lines : lines_of_step;
+    n_lines -= n;
+    for (; n > 0; --n) {
+      __builtin_prefetch(line, 0, kLocality);
+      line += 64;
+      if (--left_of_row == 0) {
+        left_of_row = lines_of_row;
+        line += row_skip;
+      }
     }
   }
 };
+// Dimensions or keys between two steps.
+inline constexpr int kPrefetchEvery = 4;
 
 // n_rows rows of row_bytes each, stride_bytes apart.
 inline Prefetch prefetch_rows(const void* data, std::int64_t n_rows, std::int64_t row_bytes,
@@ -52,71 +69,105 @@ inline Prefetch prefetch_rows(const void* data, std::int64_t n_rows, std::int64_
     n_rows = 1;
   }
   const std::int64_t lines = (row_bytes + 63) / 64;
-  return {static_cast<const char*>(data), n_rows * lines, stride_bytes - 64 * lines, lines, lines};
+  return {static_cast<const char*>(data), n_rows * lines, stride_bytes - 64 * lines, lines, lines, 0};
 }
 
-// s[r][key] = sum over d ascending of q[r][d] * k[d][key].
-template <class Source, bool kTail, int kRows>
-void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, float* s, Prefetch* prefetch) noexcept {
-  Prefetch ahead = *prefetch;
-  constexpr int kVectors = kBlockVectors<kRows>;
-  for (int c = 0; c < kKeyTile; c += 16 * kVectors) {
-    const auto* column = static_cast<const typename Source::Type*>(k.data) + c;
-    F32x16 acc[kRows][kVectors];
+// s[r][key] = sum over d ascending of q[r][d] * k[d][key] for the keys of kVectors vectors from c on.
+template <class Source, bool kTail, bool kAhead, int kRows, int kVectors>
+ROWMAX_INLINE void scores_columns(const float* q, std::int64_t n_dim, const TileOperand& k, int c, float* s,
+                                  Prefetch* prefetch) noexcept {
+  const auto* column = static_cast<const typename Source::Type*>(k.data) + c;
+  F32x16 acc[kRows][kVectors];
+  ROWMAX_UNROLL
+  for (int r = 0; r < kRows; ++r) {
     ROWMAX_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      ROWMAX_UNROLL
-      for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::splat(0.0f);
-    }
-    int n[kVectors];
+    for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::splat(0.0f);
+  }
+  int n[kVectors];
+  ROWMAX_UNROLL
+  for (int j = 0; j < kVectors; ++j) {
+    const int lanes = k.n_lanes - c - 16 * j;
+    n[j] = lanes < 0 ? 0 : lanes > 16 ? 16 : lanes;
+  }
+  const auto add_dimension = [&](std::int64_t d) ROWMAX_INLINE_LAMBDA {
+    F32x16 x[kVectors];
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
-      const int lanes = k.n_lanes - c - 16 * j;
-      n[j] = lanes < 0 ? 0 : lanes > 16 ? 16 : lanes;
+      x[j] = kTail ? Source::load_n(column + 16 * j, n[j]) : Source::load(column + 16 * j);
     }
-    for (std::int64_t d = 0; d < n_dim; ++d, column += k.stride) {
-      ahead.next();
-      ahead.next();
-      F32x16 x[kVectors];
-      ROWMAX_UNROLL
-      for (int j = 0; j < kVectors; ++j) {
-        x[j] = kTail ? Source::load_n(column + 16 * j, n[j]) : Source::load(column + 16 * j);
-      }
-      ROWMAX_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const F32x16 y = simd::splat(q[r * n_dim + d]);
-        ROWMAX_UNROLL
-        for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);
-      }
-    }
+    column += k.stride;
     ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      const F32x16 y = simd::splat(q[r * n_dim + d]);
       ROWMAX_UNROLL
-      for (int j = 0; j < kVectors; ++j) simd::store(s + r * kKeyTile + c + 16 * j, acc[r][j]);
+      for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);
     }
+  };
+  if constexpr (kAhead) {
+    Prefetch ahead = *prefetch;
+    for (std::int64_t d = 0; d < n_dim;) {
+      ahead.step<3>();
+      const std::int64_t stop = d + kPrefetchEvery < n_dim ? d + kPrefetchEvery : n_dim;
+      for (; d < stop; ++d) add_dimension(d);
+    }
+    *prefetch = ahead;
+  } else {
+    for (std::int64_t d = 0; d < n_dim; ++d) add_dimension(d);
   }
-  *prefetch = ahead;
+  ROWMAX_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    ROWMAX_UNROLL
+    for (int j = 0; j < kVectors; ++j) simd::store(s + r * kKeyTile + c + 16 * j, acc[r][j]);
+  }
 }
 
+// The same for keys [begin, end), multiples of 16.
+template <class Source, bool kTail, bool kAhead, int kRows>
+void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, int begin, int end, float* s,
+                 Prefetch* prefetch) noexcept {
+  constexpr int kVectors = kBlockVectors<kRows>;
+  int c = begin;
+  for (; c + 16 * kVectors <= end; c += 16 * kVectors) {
+    scores_columns<Source, kTail, kAhead, kRows, kVectors>(q, n_dim, k, c, s, prefetch);
+  }
+  if constexpr (kVectors > 2 && !kAhead) {
+    for (; c + 32 <= end; c += 32) scores_columns<Source, kTail, kAhead, kRows, 2>(q, n_dim, k, c, s, prefetch);
+  }
+  if constexpr (kVectors > 1) {
+    for (; c < end; c += 16) scores_columns<Source, kTail, kAhead, kRows, 1>(q, n_dim, k, c, s, prefetch);
+  }
+}
+
+// Steps of a prefetch while one block computes all scores of a tile.
+inline std::int64_t score_steps(int n_rows, std::int64_t n_dim) noexcept {
+  return kKeyTile / 16 / block_vectors(n_rows) * ((n_dim + kPrefetchEvery - 1) / kPrefetchEvery);
+}
+
+// ahead: nullptr for kBlockRows rows alone, without prefetch.
 template <class Source, bool kTail>
-void scores_block(int n_rows, const float* q, std::int64_t n_dim, const TileOperand& k, float* s,
+void scores_block(int n_rows, const float* q, std::int64_t n_dim, const TileOperand& k, int begin, int end, float* s,
                   Prefetch* ahead) noexcept {
+  if (ahead == nullptr) return scores_rows<Source, false, false, kBlockRows>(q, n_dim, k, begin, end, s, nullptr);
   switch (n_rows) {
-    case 1: return scores_rows<Source, kTail, 1>(q, n_dim, k, s, ahead);
-    case 2: return scores_rows<Source, kTail, 2>(q, n_dim, k, s, ahead);
-    case 3: return scores_rows<Source, kTail, 3>(q, n_dim, k, s, ahead);
-    case 4: return scores_rows<Source, kTail, 4>(q, n_dim, k, s, ahead);
-    case 5: return scores_rows<Source, kTail, 5>(q, n_dim, k, s, ahead);
-    default: return scores_rows<Source, kTail, 6>(q, n_dim, k, s, ahead);
+    case 1: return scores_rows<Source, kTail, true, 1>(q, n_dim, k, begin, end, s, ahead);
+    case 2: return scores_rows<Source, kTail, true, 2>(q, n_dim, k, begin, end, s, ahead);
+    case 3: return scores_rows<Source, kTail, true, 3>(q, n_dim, k, begin, end, s, ahead);
+    case 4: return scores_rows<Source, kTail, true, 4>(q, n_dim, k, begin, end, s, ahead);
+    case 5: return scores_rows<Source, kTail, true, 5>(q, n_dim, k, begin, end, s, ahead);
+    case 6: return scores_rows<Source, kTail, true, 6>(q, n_dim, k, begin, end, s, ahead);
+    default: break;
+  }
+  if constexpr (kWideBlockRows > kBlockRows) {
+    if (n_rows == 7) return scores_rows<Source, kTail, true, 7>(q, n_dim, k, begin, end, s, ahead);
+    scores_rows<Source, kTail, true, 8>(q, n_dim, k, begin, end, s, ahead);
   }
 }
 
 // kVectors vectors of columns from d on; the last one has `lanes` lanes where kTail.
-template <class Source, int kRows, int kVectors, bool kTail>
+template <class Source, bool kAhead, int kRows, int kVectors, bool kTail>
 ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const TileOperand& v, int begin, int end,
                                   std::int64_t d, int lanes, float* o, std::int64_t o_stride,
                                   Prefetch* prefetch) noexcept {
-  Prefetch ahead = *prefetch;
   F32x16 acc[kRows][kVectors];
   ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -125,56 +176,82 @@ ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const Tile
     for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::mul(simd::load(o + r * o_stride + d + 16 * j), a);
   }
   const auto* row = static_cast<const typename Source::Type*>(v.data) + begin * v.stride + d;
-  for (int key = begin; key < end; ++key, row += v.stride) {
-    ahead.next();
-    ahead.next();
+  const auto add_key = [&](int key) ROWMAX_INLINE_LAMBDA {
     F32x16 x[kVectors];
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       x[j] = kTail ? Source::load_n(row + 16 * j, lanes) : Source::load(row + 16 * j);
     }
+    row += v.stride;
     ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const F32x16 y = simd::splat(p[r * kKeyTile + key]);
       ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);
     }
+  };
+  if constexpr (kAhead) {
+    Prefetch ahead = *prefetch;
+    for (int key = begin; key < end;) {
+      ahead.step<3>();
+      const int stop = key + kPrefetchEvery < end ? key + kPrefetchEvery : end;
+      for (; key < stop; ++key) add_key(key);
+    }
+    *prefetch = ahead;
+  } else {
+    for (int key = begin; key < end; ++key) add_key(key);
   }
   ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) simd::store(o + r * o_stride + d + 16 * j, acc[r][j]);
   }
-  *prefetch = ahead;
 }
 
 // o[r][d] = alpha[r] * o[r][d], then + p[r][key] * v[key][d] over keys [begin, end) ascending.
-template <class Source, int kRows>
+template <class Source, bool kAhead, int kRows>
 void values_rows(const float* p, const float* alpha, const TileOperand& v, int begin, int end, std::int64_t n_dim,
                  float* o, std::int64_t o_stride, Prefetch* ahead) noexcept {
   constexpr int kVectors = kBlockVectors<kRows>;
   std::int64_t d = 0;
   for (; d + 16 * kVectors <= n_dim; d += 16 * kVectors) {
-    values_columns<Source, kRows, kVectors, false>(p, alpha, v, begin, end, d, 16, o, o_stride, ahead);
+    values_columns<Source, kAhead, kRows, kVectors, false>(p, alpha, v, begin, end, d, 16, o, o_stride, ahead);
   }
   for (; d + 16 <= n_dim; d += 16) {
-    values_columns<Source, kRows, 1, false>(p, alpha, v, begin, end, d, 16, o, o_stride, ahead);
+    values_columns<Source, kAhead, kRows, 1, false>(p, alpha, v, begin, end, d, 16, o, o_stride, ahead);
   }
   if (d < n_dim) {
-    values_columns<Source, kRows, 1, true>(p, alpha, v, begin, end, d, static_cast<int>(n_dim - d), o, o_stride, ahead);
+    values_columns<Source, kAhead, kRows, 1, true>(p, alpha, v, begin, end, d, static_cast<int>(n_dim - d), o, o_stride,
+                                                   ahead);
   }
 }
 
+// Steps of a prefetch while one block adds all values of a tile.
+inline std::int64_t value_steps(int n_rows, int n_keys, std::int64_t n_dim) noexcept {
+  const std::int64_t width = 16 * block_vectors(n_rows);
+  const std::int64_t columns = n_dim / width + (n_dim % width + 15) / 16;
+  return columns * ((n_keys + kPrefetchEvery - 1) / kPrefetchEvery);
+}
+
+// ahead: nullptr for kBlockRows rows alone, without prefetch.
 template <class Source>
 void values_block(int n_rows, const float* p, const float* alpha, const TileOperand& v, int begin, int end,
                   std::int64_t n_dim, float* o, std::int64_t o_stride, Prefetch* ahead) noexcept {
+  if (ahead == nullptr) {
+    return values_rows<Source, false, kBlockRows>(p, alpha, v, begin, end, n_dim, o, o_stride, nullptr);
+  }
   switch (n_rows) {
-    case 1: return values_rows<Source, 1>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
-    case 2: return values_rows<Source, 2>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
-    case 3: return values_rows<Source, 3>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
-    case 4: return values_rows<Source, 4>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
-    case 5: return values_rows<Source, 5>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
-    default: return values_rows<Source, 6>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 1: return values_rows<Source, true, 1>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 2: return values_rows<Source, true, 2>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 3: return values_rows<Source, true, 3>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 4: return values_rows<Source, true, 4>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 5: return values_rows<Source, true, 5>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    case 6: return values_rows<Source, true, 6>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    default: break;
+  }
+  if constexpr (kWideBlockRows > kBlockRows) {
+    if (n_rows == 7) return values_rows<Source, true, 7>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
+    values_rows<Source, true, 8>(p, alpha, v, begin, end, n_dim, o, o_stride, ahead);
   }
 }
 

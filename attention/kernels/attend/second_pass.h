@@ -11,7 +11,7 @@ namespace {
 // Raw dots of all rows of the block that see a key of the tile.
 template <class Source>
 void score_rows(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch) noexcept {
-  find_scores<Source>(call, block, k, scratch, Prefetch{});
+  find_scores<Source, false>(call, block, k, scratch, Prefetch{});
 }
 
 // Visits the block's tiles in order, those without a visible key left out: fn(begin) finds scratch.words and in

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "attention/kernels/attend/packed_types.h"
 #include "base/half.h"
@@ -71,6 +72,16 @@ void gather_keys(const Stream& stream, std::int64_t begin, std::uint64_t word, s
       const Type* rows[16];
       for (int k = 0; k < 16; ++k) {
         rows[k] = (bits >> k) & 1u ? static_cast<const Type*>(stream.key(begin + k0 + k)) : nullptr;
+      }
+      if constexpr (std::is_same_v<Source, SourceF32>) {
+        if (bits == 0xFFFFu) {
+          for (std::int64_t d = 0; d < n_dim / 16 * 16; d += 4) {
+            F32x16 x[4];
+            simd::load_columns4(rows, d, x);
+            for (int i = 0; i < 4; ++i) simd::store(out + (d + i) * kKeyTile + k0, x[i]);
+          }
+          continue;
+        }
       }
       for (std::int64_t d0 = 0; d0 + 16 <= n_dim; d0 += 16) {
         F32x16 x[16];
@@ -167,7 +178,9 @@ inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, 
   const std::int64_t first = begin + lowest_bit(word);
   const bool direct = stream.strides->dim_stride == 1 && stream.one_page(first, begin + bits_end(word));
   // Direct f32 rows far apart would fall into few cache sets; blocks with many rows copy them together.
-  const bool dense = stream.dtype == DType::kF32 && stream.strides->key_stride == n_dim;
+  // Vectors across two cache lines cost more than the copy, too.
+  const bool dense = stream.dtype == DType::kF32 && stream.strides->key_stride == n_dim && n_dim % 16 == 0 &&
+                     reinterpret_cast<std::uintptr_t>(stream.base) % 64 == 0;
   if (direct && (block.n_rows <= kConvertRows || dense)) {
     // Key `begin` itself may lie in a page of its own, or nowhere: count back from the first visible one.
     const std::int64_t back = stream.offset(first) - (first - begin) * stream.strides->key_stride;

@@ -78,20 +78,36 @@ void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) n
   }
 }
 
-// Bias of one row for the keys of `word`; returns the word without the keys that the bias masks.
+// Bias of one row for the keys of `word`, nothing else is read; returns the word without the keys that the bias masks.
 template <class Source>
 std::uint64_t load_bias_row(const CallArgs& call, const BlockArgs& block, const Row& row, std::int64_t begin,
                             std::uint64_t word, float* out) noexcept {
   const BiasStrides& strides = call.args->bias;
   const auto* from = static_cast<const typename Source::Type*>(block.kv->bias) +
-                     (block.sequence->q_first + row.query) * strides.row_stride + row.head * strides.head_stride;
-  std::uint64_t kept = 0;
-  for (int k = 0; k < kKeyTile; ++k) {
-    const float value = (word >> k) & 1u ? Source::one(from + (begin + k) * strides.key_stride) : 0.0f;
-    out[k] = value;
-    if (value != -kInfinity) kept |= std::uint64_t{1} << k;
+                     (block.sequence->q_first + row.query) * strides.row_stride + row.head * strides.head_stride +
+                     begin * strides.key_stride;
+  std::uint64_t hidden = 0;
+  for (int c = 0; c < kKeyTile; c += 16) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(word >> c) & 0xFFFFu;
+    F32x16 x = simd::splat(0.0f);
+    if (bits == 0xFFFFu && strides.key_stride == 1) {
+      x = Source::load(from + c);
+    } else if (bits != 0 && strides.key_stride == 0) {
+      x = simd::splat(Source::one(from));
+    } else if (bits != 0 && (bits & (bits + 1)) == 0 && strides.key_stride == 1) {
+      x = Source::load_n(from + c, bits_end(bits));
+    } else if (bits != 0) {
+      float lanes[16] = {};
+      for (std::uint32_t rest = bits; rest != 0; rest &= rest - 1) {
+        const int k = lowest_bit(rest);
+        lanes[k] = Source::one(from + (c + k) * strides.key_stride);
+      }
+      x = simd::load(lanes);
+    }
+    simd::store(out + c, x);
+    hidden |= std::uint64_t{simd::mask_bits(simd::equal(x, simd::splat(-kInfinity)))} << c;
   }
-  return word & kept;
+  return word & ~hidden;
 }
 
 // Distances p - j of sixteen keys from `key` on, as f32 (rounded once).
@@ -238,13 +254,15 @@ void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand
     const float* q = scratch.q + r0 * n_dim;
     float* s = scratch.s + r0 * kKeyTile;
     if (k.n_lanes != kKeyTile) {
-      scores_block<Source, true>(n, q, n_dim, k, 0, kKeyTile, s, &ahead);
+      scores_block<Source, true>(n, q, n_dim, k, s, &ahead);
     } else if (inside) {
-      scores_block<Source, false>(n, q, n_dim, k, 0, kKeyTile, s, &ahead);
-    } else {
+      scores_block<Source, false>(n, q, n_dim, k, s, &ahead);
+    } else if (n == kBlockRows) {
       const int begin = lowest_bit(any) / 16 * 16;
       const int end = (bits_end(any) + 15) / 16 * 16;
-      scores_block<Source, false>(n, q, n_dim, k, begin, end, s, n == kBlockRows ? nullptr : &none);
+      scores_rows<Source, false, false, kBlockRows>(q, n_dim, k, begin, end, s, nullptr);
+    } else {
+      scores_block<Source, false>(n, q, n_dim, k, s, &none);
     }
     if constexpr (!kWeights) continue;
     if (plain && n == kBlockRows && words_common(scratch.words + r0, n) == ~std::uint64_t{0}) {

@@ -130,11 +130,13 @@ void scores_rows(const float* q, std::int64_t n_dim, const TileOperand& k, int b
   for (; c + 16 * kVectors <= end; c += 16 * kVectors) {
     scores_columns<Source, kTail, kAhead, kRows, kVectors>(q, n_dim, k, c, s, prefetch);
   }
-  if constexpr (kVectors > 2 && !kAhead) {
-    for (; c + 32 <= end; c += 32) scores_columns<Source, kTail, kAhead, kRows, 2>(q, n_dim, k, c, s, prefetch);
-  }
-  if constexpr (kVectors > 1) {
-    for (; c < end; c += 16) scores_columns<Source, kTail, kAhead, kRows, 1>(q, n_dim, k, c, s, prefetch);
+  if constexpr (!kAhead) {  // with a prefetch: whole tiles alone
+    if constexpr (kVectors > 2) {
+      for (; c + 32 <= end; c += 32) scores_columns<Source, kTail, false, kRows, 2>(q, n_dim, k, c, s, prefetch);
+    }
+    if constexpr (kVectors > 1) {
+      for (; c < end; c += 16) scores_columns<Source, kTail, false, kRows, 1>(q, n_dim, k, c, s, prefetch);
+    }
   }
 }
 
@@ -143,23 +145,21 @@ inline std::int64_t score_steps(int n_rows, std::int64_t n_dim) noexcept {
   return kKeyTile / 16 / block_vectors(n_rows) * ((n_dim + kPrefetchEvery - 1) / kPrefetchEvery);
 }
 
-// ahead: nullptr for kBlockRows rows alone, without prefetch.
 template <class Source, bool kTail>
-void scores_block(int n_rows, const float* q, std::int64_t n_dim, const TileOperand& k, int begin, int end, float* s,
+void scores_block(int n_rows, const float* q, std::int64_t n_dim, const TileOperand& k, float* s,
                   Prefetch* ahead) noexcept {
-  if (ahead == nullptr) return scores_rows<Source, false, false, kBlockRows>(q, n_dim, k, begin, end, s, nullptr);
   switch (n_rows) {
-    case 1: return scores_rows<Source, kTail, true, 1>(q, n_dim, k, begin, end, s, ahead);
-    case 2: return scores_rows<Source, kTail, true, 2>(q, n_dim, k, begin, end, s, ahead);
-    case 3: return scores_rows<Source, kTail, true, 3>(q, n_dim, k, begin, end, s, ahead);
-    case 4: return scores_rows<Source, kTail, true, 4>(q, n_dim, k, begin, end, s, ahead);
-    case 5: return scores_rows<Source, kTail, true, 5>(q, n_dim, k, begin, end, s, ahead);
-    case 6: return scores_rows<Source, kTail, true, 6>(q, n_dim, k, begin, end, s, ahead);
+    case 1: return scores_rows<Source, kTail, true, 1>(q, n_dim, k, 0, kKeyTile, s, ahead);
+    case 2: return scores_rows<Source, kTail, true, 2>(q, n_dim, k, 0, kKeyTile, s, ahead);
+    case 3: return scores_rows<Source, kTail, true, 3>(q, n_dim, k, 0, kKeyTile, s, ahead);
+    case 4: return scores_rows<Source, kTail, true, 4>(q, n_dim, k, 0, kKeyTile, s, ahead);
+    case 5: return scores_rows<Source, kTail, true, 5>(q, n_dim, k, 0, kKeyTile, s, ahead);
+    case 6: return scores_rows<Source, kTail, true, 6>(q, n_dim, k, 0, kKeyTile, s, ahead);
     default: break;
   }
   if constexpr (kWideBlockRows > kBlockRows) {
-    if (n_rows == 7) return scores_rows<Source, kTail, true, 7>(q, n_dim, k, begin, end, s, ahead);
-    scores_rows<Source, kTail, true, 8>(q, n_dim, k, begin, end, s, ahead);
+    if (n_rows == 7) return scores_rows<Source, kTail, true, 7>(q, n_dim, k, 0, kKeyTile, s, ahead);
+    scores_rows<Source, kTail, true, 8>(q, n_dim, k, 0, kKeyTile, s, ahead);
   }
 }
 

@@ -61,6 +61,13 @@ ROWMAX_INLINE F32x16 finish_scores(const CallArgs& call, const float* bias, std:
   return high;
 }
 
+// The same, out of line: rarely many rows, and long.
+__attribute__((noinline)) inline F32x16 finish_masked_scores(const CallArgs& call, const float* bias,
+                                                             std::uint64_t word, float* s, F32x16* low,
+                                                             std::uint32_t* flags) noexcept {
+  return finish_scores<false>(call, bias, word, s, low, flags);
+}
+
 inline bool has_minus_infinity(F32x16 x) noexcept {
   return simd::mask_bits(simd::equal(x, simd::splat(-kInfinity))) != 0;
 }
@@ -90,7 +97,6 @@ inline void start_weights(const CallArgs& call, const BlockArgs& block, int r0, 
   F32x16 low = simd::splat(kInfinity);
   std::uint32_t seen = 0;
   F32x16 high[kMaxWeightRows];
-  ROWMAX_UNROLL
   for (int i = 0; i < kMaxWeightRows; ++i) {
     high[i] = simd::splat(-kInfinity);
     if (i >= n || scratch.words[r0 + i] == 0) continue;
@@ -99,7 +105,7 @@ inline void start_weights(const CallArgs& call, const BlockArgs& block, int r0, 
     float* s = scratch.s + r * kKeyTile;
     const float* bias = has_bias ? scratch.bias + r * kKeyTile : nullptr;
     high[i] = plain && word == ~std::uint64_t{0} ? finish_scores<true>(call, bias, word, s, &low, &scratch.flags[r])
-                                                 : finish_scores<false>(call, bias, word, s, &low, &scratch.flags[r]);
+                                                 : finish_masked_scores(call, bias, word, s, &low, &scratch.flags[r]);
     scratch.flags[r] |= kRowSeen;
     seen |= 1u << i;
   }

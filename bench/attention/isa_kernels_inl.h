@@ -42,7 +42,7 @@ inline void causal_block(const attention::CallArgs& call, const attention::Block
     }
     close_split(call, block, split, scratch);
   }
-  complete_rows(call, block, scratch, counts);
+  complete_rows(call, block, nullptr, scratch, counts);
 }
 
 }  // namespace

@@ -91,6 +91,7 @@ class Run:
         self.ours = Ours(options.bench)
         self.budget = 40 if options.quick else 150
         self.rounds = 2 if options.quick else 4
+        self.flex = not (options.quick or options.no_flex)
         self.rows = []
         self.notes = []
 
@@ -143,10 +144,11 @@ class Run:
             additive = torch.zeros(n, n).masked_fill(~keep, float("-inf"))
             peers = {"bool": lambda: sdpa(q, k, v, attn_mask=keep), "additive": lambda: sdpa(q, k, v, attn_mask=additive)}
             torch.set_num_threads(threads)
-            flex, reason = (None, None) if self.options.no_flex else flex_peer(mask, n, q, k, v)
+            flex, reason = (None, None) if not self.flex else flex_peer(mask, n, q, k, v)
             if flex is not None:
                 peers["flex"] = flex
             elif reason is not None:
+                self.flex = False
                 self.notes.append(f"FlexAttention, {mask}, {threads} thread(s): {reason}")
             case = {"op": "prefill", "d": d, "n": n, "heads": heads, "mask": mask, "threads": threads}
             row = self.turns(case, peers)
@@ -258,7 +260,7 @@ def cpu_name():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", required=True, help="the program rowmax_attend_bench")
-    parser.add_argument("--quick", action="store_true", help="about a minute: fewer sizes, a smaller pool, fewer turns")
+    parser.add_argument("--quick", action="store_true", help="about a minute: fewer sizes, a smaller pool, fewer turns, without FlexAttention")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", choices=["prefill", "masks", "lowered", "decode"])
     parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention out (it needs a C++ compiler)")

@@ -15,7 +15,7 @@ struct Row {
   std::vector<double> out;
   std::vector<double> weights;  // [n_kv]; 0 where hidden
   double lse = -std::numeric_limits<double>::infinity();
-  double score_error = 0;  // bound on the f32 error of any visible score, in units of 2^-24 (see below)
+  double score_error = 0;  // bound on the f32 error of any exponent score - maximum, in units of 2^-24
   double value_max = 0;    // largest |v| a weight multiplies
   std::int64_t n_visible = 0;
 };
@@ -36,7 +36,7 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
   Row row;
   row.out.assign(static_cast<std::size_t>(v_dim), 0.0);
   row.weights.assign(static_cast<std::size_t>(n_kv), 0.0);
-  std::vector<double> scores;
+  std::vector<double> scores, errors;
   std::vector<std::int64_t> keys;
   double highest = -std::numeric_limits<double>::infinity();
   for (std::int64_t j = 0; j < n_kv; ++j) {
@@ -51,18 +51,18 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
       size += std::fabs(q[d] * k[d]);
     }
     double s = dot * params.scale;
-    // A chain of n fused steps errs by at most n u sum|q k|, the scaling by one more u; the soft cap is a contraction
-    // (slope <= 1) and adds the errors of a division, tanh (2.5 ulp) and a product; the bias adds one rounding.
-    double error = (static_cast<double>(q.size()) + 1) * size * std::fabs(params.scale);
+    // A chain of n fused steps errs by at most n u sum|q k|, the scaling by one u more; tiny products also lose bits
+    // below 2^-149. The soft cap does not widen errors (slope <= 1) and adds those of a division (which tanh does not
+    // widen either, relatively), of tanh (2.5 ulp) and of a product; the bias adds one rounding.
+    const double steps = static_cast<double>(q.size()) + 1;
+    double error = steps * (size * std::fabs(params.scale) + 0x1p-125 * std::max(1.0, std::fabs(params.scale)));
     if (params.softcap > 0) {
       s = params.softcap * std::tanh(s / params.softcap);
       error += 8 * std::fabs(s);
     }
     s += b;
     error += bias ? std::fabs(s) + params.bias_error : 0.0;
-    // s - m and the differences of successive maxima, which telescope: at most twice 2 max|s| u together.
-    error += 4 * std::fabs(s);
-    row.score_error = std::max(row.score_error, error);
+    errors.push_back(error);
     scores.push_back(s);
     keys.push_back(j);
     highest = std::max(highest, s);
@@ -72,8 +72,13 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
     row.lse = params.sink;
     return row;
   }
-  if (std::isfinite(params.sink)) row.score_error = std::max(row.score_error, 4 * std::fabs(params.sink));
   highest = std::max(highest, params.sink);
+  // Exponents are differences from the running maximum. The roundings of a key's differences add up to at most
+  // u (highest - s), as the maximum only grows; below -86.6 the weight is 0.
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    row.score_error = std::max(row.score_error, errors[i] + std::min(highest - scores[i], 87.0));
+  }
+  if (std::isfinite(params.sink)) row.score_error = std::max(row.score_error, std::min(highest - params.sink, 87.0));
   double sum = std::exp(params.sink - highest);
   for (double s : scores) sum += std::exp(s - highest);
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -89,21 +94,46 @@ inline Row attend_row(const std::vector<double>& q, std::int64_t n_kv, std::int6
   return row;
 }
 
-// Bound on |out - exact| / max|v| for an f32 result of the attend kernel (u = 2^-24). Each weight p = exp(s - base) has
-// a relative error of at most 2 * score_error u (its score and the shared maximum, which cancels in p / l up to its own
-// rounding, counted once more) + 2.04 u (exp at 1.02 ulp). Sums: l is 3 + 4 additions a tile and lane-wise additions
-// over tiles, o a chain of at most 64 fused steps a tile; every tile and every split adds one rescaling (exp, product)
-// on both. n_tiles tiles, n_splits splits; the final division one u. Errors of numerator and denominator add.
+// The bounds are derived in docs/numerics.md ("How far from exact"); u = 2^-24. Counted generously: tiles and splits
+// that hold visible keys, and a sink.
+struct Roundings {
+  Roundings(const Row& row, std::int64_t n_kv) {
+    const double n = static_cast<double>(row.n_visible);
+    const double tiles = static_cast<double>(std::min<std::int64_t>(8, n_kv / 64 + 2));  // of one split
+    const double splits = static_cast<double>(n_kv / 512 + 2);
+    weights = row.score_error + 2.04 * (tiles + splits + 1);
+    numerator = std::min(n, 512.0) + (tiles - 1) + 2 * splits + 1;
+    denominator = 4 + 2 * (tiles - 1) + 4 + 2 * splits + 2;
+    underflow = (n + tiles + 2 * splits + 4) * 0x1p-149;
+    lost = n * 0x1p-124;
+  }
+  double weights;      // relative error of any weight before it is divided by their sum, in u
+  double numerator;    // roundings on the way of a weighted value into o
+  double denominator;  // and of a weight into l
+  double underflow;    // absolute, of o
+  double lost;         // weights that count as 0, of the sum
+};
+
+// For a relative error of x u, second order included.
+inline double first_order(double x) { return x * 0x1p-24 < 0.5 ? x * 0x1p-24 / (1 - x * 0x1p-24) : 2; }
+
+// Bound on |out - exact| for an f32 result of the attend kernel.
 inline double error_bound(const Row& row, std::int64_t n_kv) {
-  const double u = 0x1p-24;
-  const double n_tiles = static_cast<double>(n_kv / 64 + 2);
-  const double n_splits = static_cast<double>(n_kv / 512 + 2);
-  const double rescale = 4;  // exp 2.04 u, product u, and the rounding of the exponent's difference
-  const double scores = 2 * row.score_error;
-  const double numerator = 2.04 + 64 * n_tiles + rescale * n_tiles + (rescale + 1) * n_splits;
-  const double denominator = 2.04 + 8 + (rescale + 1) * n_tiles + (rescale + 1) * n_splits;
-  const double total = (2 * scores + numerator + denominator + 2) * u;
-  return total * (1 + total) * row.value_max + std::numeric_limits<float>::denorm_min();
+  const Roundings r(row, n_kv);
+  const double relative = first_order(r.weights + r.numerator + r.denominator + 1) + 2 * r.lost;
+  return std::min(relative, 2.01) * row.value_max + r.underflow;
+}
+
+// Bound on |lse - exact|.
+inline double lse_bound(const Row& row, std::int64_t n_kv) {
+  const Roundings r(row, n_kv);
+  return first_order(r.weights + r.denominator) + r.lost + std::fabs(row.lse) * 0x1.1p-24 + 0x1p-149;
+}
+
+// Bound on |out - c| where all visible values are c: errors of scores and exponentials are the same above and below.
+inline double constant_bound(const Row& row, std::int64_t n_kv) {
+  const Roundings r(row, n_kv);
+  return first_order(r.numerator + r.denominator + 1) * row.value_max + r.underflow;
 }
 
 }  // namespace rowmax::attention::reference

@@ -356,9 +356,8 @@ inline double worst_error(const Shape& shape, const Numbers& x, const Output& ou
                       row.out[static_cast<std::size_t>(d)]);
         worst = std::max(worst, std::isnan(error) ? INFINITY : error / bound);
       }
-      const double lse_bound =
-          (2 * row.score_error + 8.0 * (static_cast<double>(x.n_kv) / 64 + 4) + std::fabs(row.lse)) * 0x1p-24 + 1e-6;
-      worst = std::max(worst, std::isnan(lse) ? INFINITY : std::fabs(lse - row.lse) / lse_bound);
+      worst =
+          std::max(worst, std::isnan(lse) ? INFINITY : std::fabs(lse - row.lse) / reference::lse_bound(row, x.n_kv));
     }
   }
   return worst;

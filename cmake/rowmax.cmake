@@ -3,7 +3,7 @@
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
 #   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only
-#   *_test.cc                  one GoogleTest program rowmax_<name>_test
+#   *_test.cc                  one GoogleTest program rowmax_<name>_test; *_avx2_test.cc ... as above
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
 # Components see the repository root (private headers by their path from it) and include/.
@@ -86,9 +86,10 @@ function(rowmax_component name)
   foreach(isa avx2 avx512 neon)
     if(NOT isa IN_LIST ROWMAX_ISA_FILES)
       list(FILTER sources EXCLUDE REGEX "_${isa}\\.cc$")
+      list(FILTER tests EXCLUDE REGEX "_${isa}_test\\.cc$")
     else()
-      set(isa_sources ${sources})
-      list(FILTER isa_sources INCLUDE REGEX "_${isa}\\.cc$")
+      set(isa_sources ${sources} ${tests})
+      list(FILTER isa_sources INCLUDE REGEX "_${isa}(_test)?\\.cc$")
       set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${ROWMAX_FLAGS_${isa}}")
     endif()
   endforeach()

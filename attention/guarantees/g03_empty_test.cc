@@ -53,6 +53,42 @@ TEST(G3, EmptyRowsOfEveryMaskOfThreeByThree) {
   }
 }
 
+// The weights themselves, of every mask of 3 x 3 pairs: +0 to the bit where hidden, positive where visible.
+TEST(G3, WeightsAreExactlyZeroWhereHidden) {
+  Random random(304);
+  const Shape shape{1, 1, 2, 3};
+  const std::vector<float> q = random_floats(random, 3 * 2), k = random_floats(random, 3 * 2),
+                           v = random_floats(random, 3 * 3);
+  std::vector<std::uint64_t> words;
+  std::vector<BitmapView> bitmaps(512);
+  RawCall call = packed_call(shape);
+  for (std::uint64_t mask = 0; mask < 512; ++mask) {
+    for (int i = 0; i < 3; ++i) words.push_back(mask >> (3 * i) & 7);
+    call.add(q, 0, 3, {k.data(), v.data()});
+  }
+  for (std::size_t mask = 0; mask < 512; ++mask) bitmaps[mask] = {&words[3 * mask], 1, 0};
+  for (Isa isa : supported_isas()) {
+    std::vector<float> weights(words.size() * 4, -77.0f);
+    call.weights = {weights.data(), 4, 4};
+    run_raw(call, MaskSpec().bitmap(bitmaps), isa);
+    for (std::size_t row = 0; row < words.size(); ++row) {
+      double sum = 0;
+      for (std::size_t j = 0; j < 3; ++j) {
+        const float weight = weights[row * 4 + j];
+        if ((words[row] >> j & 1) == 0) {
+          ASSERT_EQ(std::bit_cast<std::uint32_t>(weight), 0u) << isa_name(isa) << " row " << row << " key " << j;
+        } else {
+          ASSERT_GT(weight, 0.0f);
+          ASSERT_LE(weight, 1.0f);
+        }
+        sum += static_cast<double>(weight);
+      }
+      ASSERT_NEAR(sum, words[row] == 0 ? 0.0 : 1.0, 0x1p-20);
+      ASSERT_EQ(weights[row * 4 + 3], -77.0f);  // past the last key
+    }
+  }
+}
+
 // Rows that are empty for every reason there is, in one call with rows that are not.
 TEST(G3, EmptyForEveryReason) {
   Random random(302);

@@ -1,7 +1,6 @@
-// G9: results lie between the smallest and the largest visible value; equal values give that value; weights add up to 1
-// (Weights.AgreeWithTheReferenceAndHaveOneSetOfBits). G10: adding a constant to a row's scores changes nothing beyond
-// the bound, scaling values by a power of two scales results exactly, the order of keys matters within the bound, that
-// of heads and sequences not at all.
+// G9: results lie between the smallest and the largest visible value; equal values give that value; weights add up
+// to 1. G10: adding a constant to a row's scores changes nothing beyond the bound, scaling values by a power of two
+// scales results exactly, the order of keys matters within the bound, that of heads and sequences not at all.
 #include "attention/guarantees/test_call.h"
 
 namespace rowmax::attention::test {
@@ -65,6 +64,36 @@ TEST(G9, EqualValuesGiveThatValueWithinTheRoundingsOfTwoSums) {
       }
     }
   }
+}
+
+// The scores are the same bits in both passes, so only exponentials, their differences and the sum can err. A key's
+// difference from the maximum errs by u (highest - s), which weighs at most u ln(keys) over all keys.
+TEST(G9, WeightsAddUpToOne) {
+  Random random(903);
+  const Shape shape{1, 1, 5, 1};
+  double worst = 0;
+  for (float size : {0.1f, 3.0f, 50.0f, 1e3f}) {
+    for (std::int64_t n_kv : {1, 2, 63, 64, 65, 512, 513, 3000}) {
+      const std::vector<float> k = random_floats(random, n_kv * 5, size), v = random_floats(random, n_kv);
+      std::vector<float> weights(static_cast<std::size_t>(n_kv));
+      RawCall call = packed_call(shape);
+      call.weights = {weights.data(), n_kv, n_kv};
+      call.add(random_floats(random, 5), 0, n_kv, {k.data(), v.data()});
+      run_raw(call, MaskSpec(), best_isa(), 2);
+      reference::Row row = row_of(call, 0, n_kv, k, v);
+      row.score_error = std::log(static_cast<double>(n_kv));
+      const reference::Roundings r(row, n_kv);
+      const double bound = reference::first_order(2 * r.weights + r.denominator + 1) + 2 * r.lost;
+      double sum = 0;
+      for (float weight : weights) {
+        ASSERT_TRUE(weight >= 0.0f && weight <= 1.0f + 0x1p-20f);
+        sum += static_cast<double>(weight);
+      }
+      ASSERT_LE(std::fabs(sum - 1), bound) << n_kv << " keys, scores of size " << size;
+      worst = std::max(worst, std::fabs(sum - 1) / bound);
+    }
+  }
+  RecordProperty("worst_in_bounds", std::to_string(worst));
 }
 
 // Bias and constant are integers, so that their sum is exact and both results have one exact answer.

@@ -20,6 +20,7 @@ struct RawCall {
   float scale = 0.35f;
   float softcap = 0.0f;
   const float* sinks = nullptr;
+  WeightsView weights;
   std::int64_t n_row() const { return static_cast<std::int64_t>(q.size()) / (shape.n_head * shape.k_dim); }
   // One more sequence; its queries follow the last ones. Returns its first row.
   std::int64_t add(const std::vector<float>& queries, std::int64_t q_pos, std::int64_t n_kv, const KvSequence& keys,
@@ -52,6 +53,7 @@ inline AttendArgs args_of(const RawCall& c, Output* output) {
   args.scale = c.scale;
   args.softcap = c.softcap;
   args.sinks = c.sinks;
+  args.weights = c.weights;
   args.check_weights = WeightCheck::kOff;  // tests of bad numbers want the report
   args.out = packed_heads(output->out.data(), n_row, h, c.shape.v_dim);
   args.lse = output->lse.data();

@@ -33,14 +33,17 @@ class ScopedFpEnv {
 #elif defined(__aarch64__)
   ScopedFpEnv() noexcept {
     asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("mrs %0, fpsr" : "=r"(saved_flags_));
     if (saved_ != 0) asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{0}));
   }
   ~ScopedFpEnv() {
+    asm volatile("msr fpsr, %0" : : "r"(saved_flags_));  // as on x86-64: flags that we raised go
     if (saved_ != 0) asm volatile("msr fpcr, %0" : : "r"(saved_));
   }
 
  private:
   std::uint64_t saved_;
+  std::uint64_t saved_flags_;
 #else
   ScopedFpEnv() noexcept {}
   ~ScopedFpEnv() {}

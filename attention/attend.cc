@@ -58,7 +58,8 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   }
   if (args.q.n_dim != args.kv.k_dim) return invalid(found("q head size", args.kv.k_dim, args.q.n_dim));
   if (has_out && args.out.n_dim != args.kv.v_dim) return invalid(found("out head size", args.kv.v_dim, args.out.n_dim));
-  if (!std::isfinite(args.scale)) return invalid("scale is not finite");
+  const bool f64 = args.arithmetic == Arithmetic::kF64;
+  if (!std::isfinite(f64 ? args.scale : static_cast<float>(args.scale))) return invalid("scale is not finite");
   if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) return invalid("softcap is not finite or negative");
   if (static_cast<std::int64_t>(args.sequences.size()) != plan.n_sources) {
     return invalid(found("K/V sequences", plan.n_sources, static_cast<std::int64_t>(args.sequences.size())));

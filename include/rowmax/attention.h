@@ -120,7 +120,7 @@ struct AttendArgs {
   KvView kv;                              // types and strides of all sequences
   std::span<const KvSequence> sequences;  // one for each sequence of the plan
   Arithmetic arithmetic = Arithmetic::kF32;
-  float scale = 1.0f;    // finite
+  double scale = 1.0;    // finite; kF32 rounds it to f32
   float softcap = 0.0f;  // > 0: score = softcap * tanh(score / softcap), before bias and mask; 0: none
   // Bias terms add up, f32, in this order: dense, ALiBi, relative.
   BiasStrides bias;                     // read only where a sequence has a bias

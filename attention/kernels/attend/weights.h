@@ -26,7 +26,7 @@ ROWMAX_INLINE F32x16 guarded_base(F32x16 m) noexcept {
 template <bool kPlain>
 ROWMAX_INLINE F32x16 finish_scores(const CallArgs& call, const float* bias, std::uint64_t word, float* s, F32x16* low,
                                    std::uint32_t* flags) noexcept {
-  const F32x16 scale = simd::splat(call.args->scale);
+  const F32x16 scale = simd::splat(static_cast<float>(call.args->scale));
   const float softcap = call.args->softcap;
   const F32x16 minus_infinity = simd::splat(-kInfinity);
   F32x16 high = minus_infinity;

@@ -146,7 +146,7 @@ inline double score_row(const CallArgs& call, int r, bool has_bias, const Scratc
       s[k] = -kInfinityF64;
       continue;
     }
-    double x = s[k] * static_cast<double>(args.scale);
+    double x = s[k] * args.scale;
     if (args.softcap > 0.0f) {
       const double cap = static_cast<double>(args.softcap);
       if (x - x != 0.0 && x == x) scratch.flags[r] |= kRowOverflow;

@@ -132,14 +132,34 @@ function(rowmax_component name)
   endif()
 endfunction()
 
-# find_package(rowmax) gives rowmax::rowmax (the attention library) and, with the engine, rowmax::engine.
+# librowmax_attention.so: the C interface (include/rowmax/rowmax.h), with everything else hidden.
+function(rowmax_shared_library)
+  add_library(rowmax_attention_shared SHARED $<TARGET_OBJECTS:rowmax_attention>)
+  set(map ${PROJECT_SOURCE_DIR}/cmake/rowmax_exports.map)
+  set_target_properties(rowmax_attention_shared PROPERTIES LINKER_LANGUAGE CXX OUTPUT_NAME rowmax_attention
+    EXPORT_NAME rowmax_shared VERSION ${PROJECT_VERSION} SOVERSION 1 LINK_DEPENDS ${map})  # SOVERSION: ROWMAX_ABI_VERSION
+  target_include_directories(rowmax_attention_shared INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(rowmax_attention_shared PRIVATE $<BUILD_INTERFACE:rowmax_base> $<BUILD_INTERFACE:rowmax_flags>)
+  target_link_options(rowmax_attention_shared PRIVATE -Wl,--version-script=${map} -Wl,--no-undefined)
+  add_library(rowmax::rowmax_shared ALIAS rowmax_attention_shared)
+endfunction()
+
+# find_package(rowmax) gives rowmax::rowmax (the attention library), rowmax::rowmax_shared (the same behind the C
+# interface) and, with the engine, rowmax::engine.
 function(rowmax_install)
   add_library(rowmax_rowmax INTERFACE)
   set_target_properties(rowmax_rowmax PROPERTIES EXPORT_NAME rowmax)
   target_link_libraries(rowmax_rowmax INTERFACE rowmax_attention)
   add_library(rowmax::rowmax ALIAS rowmax_rowmax)
-  install(TARGETS rowmax_rowmax rowmax_attention rowmax_base EXPORT rowmax-attention COMPONENT attention
-          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  set(shared)
+  if(TARGET rowmax_attention_shared)
+    set(shared rowmax_attention_shared)
+  endif()
+  install(TARGETS rowmax_rowmax rowmax_attention rowmax_base ${shared} EXPORT rowmax-attention COMPONENT attention
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/rowmax.pc.in ${PROJECT_BINARY_DIR}/rowmax.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/rowmax.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT attention)
   install(DIRECTORY include/rowmax DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT attention
           FILES_MATCHING PATTERN "*.h" PATTERN engine EXCLUDE)
   install(EXPORT rowmax-attention NAMESPACE rowmax:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax COMPONENT attention)

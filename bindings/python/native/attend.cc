@@ -142,10 +142,11 @@ nb::dict report_of(const AttendReport& report) {
 }
 
 nb::dict attend(const Input& q, const Input& k, const Input& v, const Output& out, const CallMask& mask, int q_dtype,
-                int kv_dtype, int out_dtype, bool f64, float scale, float softcap, const OptionalInput& bias,
-                int bias_dtype, bool check_bias, const OptionalInput& alibi, const OptionalInput& table,
-                std::int64_t min_distance, const OptionalInput& sinks, int empty_rows, const OptionalOutput& lse,
-                const OptionalOutput& weights, const OptionalOutput& status, int n_threads, const std::string& isa) {
+                int kv_dtype, int out_dtype, bool f64, double scale, float softcap, const OptionalInput& bias,
+                int bias_dtype, bool check_bias, bool check_weights, const OptionalInput& alibi,
+                const OptionalInput& table, std::int64_t min_distance, const OptionalInput& sinks, int empty_rows,
+                const OptionalOutput& lse, const OptionalOutput& weights, const OptionalOutput& status, int n_threads,
+                const std::string& isa) {
   Call call;
   call.q = array_of(q, false);
   call.k = array_of(k, false);
@@ -163,6 +164,7 @@ nb::dict attend(const Input& q, const Input& k, const Input& v, const Output& ou
   args.arithmetic = f64 ? Arithmetic::kF64 : Arithmetic::kF32;
   args.scale = scale;
   args.softcap = softcap;
+  args.check_weights = check_weights ? WeightCheck::kOn : WeightCheck::kOff;
   args.empty_rows = static_cast<EmptyRows>(empty_rows);
   if (bias) {
     call.bias = array_of(*bias, true);
@@ -196,8 +198,8 @@ void bind_attend(nb::module_& module) {
   module.def("attend", &attend, arg("q").noconvert(), arg("k").noconvert(), arg("v").noconvert(),
              arg("out").noconvert(), arg("mask"), arg("q_dtype"), arg("kv_dtype"), arg("out_dtype"), arg("f64"),
              arg("scale"), arg("softcap"), arg("bias").noconvert().none(), arg("bias_dtype"), arg("check_bias"),
-             arg("alibi").noconvert().none(), arg("table").noconvert().none(), arg("min_distance"),
-             arg("sinks").noconvert().none(), arg("empty_rows"), arg("lse").noconvert().none(),
+             arg("check_weights"), arg("alibi").noconvert().none(), arg("table").noconvert().none(),
+             arg("min_distance"), arg("sinks").noconvert().none(), arg("empty_rows"), arg("lse").noconvert().none(),
              arg("weights").noconvert().none(), arg("status").noconvert().none(), arg("n_threads"), arg("isa"));
 }
 

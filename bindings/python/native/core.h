@@ -112,6 +112,7 @@ class CallMask {
 };
 
 void bind_mask(nb::module_& module);
+void bind_convert(nb::module_& module);
 void bind_attend(nb::module_& module);
 
 }  // namespace rowmax::python

@@ -122,15 +122,33 @@ namespace {
 // Writes keep (1) or hide (0) for every pair into a C-contiguous [batch][head][n_q][n_kv] array of bytes.
 void materialise(const CallMask& mask, nb::ndarray<std::uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu> out) {
   const MaskPlan plan = mask.compile();
+  const std::int64_t row_words = (mask.n_kv() + 63) / 64;
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(mask.n_q() * row_words));
   std::uint8_t* to = out.data();
-  const nb::gil_scoped_release no_gil;
   for (std::int64_t b = 0; b < mask.batch(); ++b) {
     for (std::int64_t h = 0; h < mask.n_head(); ++h) {
+      check(plan.materialise(b, h, words, row_words));
       for (std::int64_t i = 0; i < mask.n_q(); ++i) {
-        for (std::int64_t j = 0; j < mask.n_kv(); ++j) *to++ = plan.visible(b, h, i, j) ? 1 : 0;
+        const std::uint64_t* row = words.data() + i * row_words;
+        for (std::int64_t j = 0; j < mask.n_kv(); ++j) *to++ = row[j / 64] >> (j % 64) & 1;
       }
     }
   }
+}
+
+nb::tuple explain(const CallMask& mask, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) {
+  const MaskExplanation why = checked(mask.compile().explain(b, h, i, j));
+  nb::list rules;
+  for (std::uint32_t bits = why.hidden_by; bits != 0; bits &= bits - 1) {
+    rules.append(mask_rule_name(static_cast<MaskRule>(bits & (~bits + 1))));
+  }
+  return nb::make_tuple(why.visible(), nb::tuple(rules), why.text);
+}
+
+std::string kind(const CallMask& mask, std::int64_t b) {
+  const MaskPlan plan = mask.compile();
+  if (b < 0 || b >= plan.n_sequence()) throw nb::index_error("no such batch entry");
+  return mask_kind_name(plan.kind(b));
 }
 
 nb::dict stats(const CallMask& mask) {
@@ -150,6 +168,8 @@ void bind_mask(nb::module_& module) {
   nb::class_<CallMask>(module, "CallMask")
       .def(nb::init<std::int64_t, std::int32_t, std::int32_t, std::int64_t, std::int64_t, const nb::dict&>())
       .def("materialise", &materialise)
+      .def("explain", &explain)
+      .def("kind", &kind)
       .def("stats", &stats);
 }
 

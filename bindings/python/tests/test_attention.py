@@ -46,6 +46,73 @@ def test_scale_softcap_and_bias():
         close(rowmax.attention(q, k, v, bias=part), reference.attention(q, k, v, bias=part)[0])
 
 
+def test_sinks_alibi_and_relative_bias():
+    q, k, v = problem()
+    sinks = np.array([0.5, -2, 3, -np.inf])
+    out, lse = rowmax.attention(q, k, v, sinks=sinks, return_lse=True)
+    expected, expected_lse, _ = reference.attention(q, k, v, sinks=sinks)
+    close(out, expected)
+    close(lse, expected_lse)
+    distance = np.arange(7) - (np.arange(5)[:, None] + 2)
+    slopes = np.array([0.5, 0.25, 0.125, 1])
+    alibi = -slopes[:, None, None] * np.abs(distance)
+    close(rowmax.attention(q, k, v, alibi=slopes), reference.attention(q, k, v, bias=alibi)[0])
+    table = np.random.default_rng(4).standard_normal((4, 6)).astype(np.float32)
+    near = np.clip(distance, -3, 2) + 3
+    close(rowmax.attention(q, k, v, relative_bias=(table, -3)), reference.attention(q, k, v, bias=table[:, near])[0])
+    close(rowmax.attention(q, k, v, relative_bias=(table[0], -3)), reference.attention(q, k, v, bias=table[0][near])[0])
+    with pytest.raises(ValueError, match="relative_bias"):
+        rowmax.attention(q, k, v, relative_bias=(table[:3], -3))
+    with pytest.raises(TypeError, match="relative_bias"):
+        rowmax.attention(q, k, v, relative_bias=3)
+
+
+def test_weights():
+    q, k, v = problem()
+    mask = rowmax.mask.causal() & rowmax.mask.left_padding([4, 0])
+    keep = np.broadcast_to(mask.materialise(2, 4, 5, 7), (2, 4, 5, 7))
+    out, weights = rowmax.attention(q, k, v, mask, return_weights=True)
+    close(weights, reference.attention(q, k, v, keep)[2])
+    assert (weights[~keep] == 0).all() and weights.dtype == np.float32
+    same_bits(out, rowmax.attention(q, k, v, mask))
+    parts = rowmax.attention(q.swapaxes(1, 2).copy().swapaxes(1, 2), k, v, mask, return_weights=True, return_lse=True,
+                             return_status=True)
+    assert [part.shape for part in parts] == [(2, 4, 5, 12), (2, 4, 5), (2, 4, 5, 7), (2, 4, 5)]
+    same_bits(parts[2], weights)
+
+
+def test_empty_rows():
+    q, k, v = problem()
+    keep = np.ones((5, 7), bool)
+    keep[3] = False
+    for policy, expected in (("zero", 0), ("nan", np.nan), ("uniform", None)):
+        out, lse, weights, status = rowmax.attention(q, k, v, keep, empty_rows=policy, return_lse=True,
+                                                     return_weights=True, return_status=True)
+        row = np.repeat(v.mean(axis=2), 2, axis=1) if policy == "uniform" else np.full(out[:, :, 3].shape, expected)
+        assert np.allclose(out[:, :, 3], row, atol=1e-6, equal_nan=True)
+        assert np.allclose(weights[:, :, 3], 1 / 7 if policy == "uniform" else expected, equal_nan=True)
+        assert (lse[:, :, 3] == -np.inf).all() and (status[:, :, 3] == rowmax.RowStatus.EMPTY).all()
+        close(np.delete(out, 3, axis=2), np.delete(reference.attention(q, k, v, keep)[0], 3, axis=2))
+
+
+@pytest.mark.parametrize("arithmetic", ["auto", "f64"])
+def test_f64(arithmetic):
+    q, k, v = problem(n_q=20, n_kv=200, dtype=np.float64 if arithmetic == "auto" else np.float32)
+    out = rowmax.attention(q, k, v, causal=True, arithmetic=arithmetic)
+    keep = rowmax.mask.causal().materialise(1, 1, 20, 200)
+    assert out.dtype == q.dtype
+    close(out, reference.attention(q, k, v, keep)[0], 1e-14 if arithmetic == "auto" else 1e-7)
+
+
+def test_check_bias():
+    q, k, v = problem()
+    bias = np.zeros((5, 7), np.float32)
+    bias[2, 3] = np.nan
+    with pytest.raises(RuntimeError, match="key 3"):
+        rowmax.attention(q, k, v, bias=bias, check_bias=True)
+    assert (rowmax.attention(q, k, v, bias=bias, return_status=True)[1][:, :, 2] == rowmax.RowStatus.NON_FINITE).all()
+
+
 def test_causal_alignment():
     q, k, v = problem(n_q=3, n_kv=7)
     i, j = np.arange(3)[:, None], np.arange(7)
@@ -176,6 +243,8 @@ def test_visible_nan_is_reported():
     q[0, 1, 2, 0] = np.nan
     out, status = rowmax.attention(q, k, v, return_status=True)
     assert status[0, 1, 2] == rowmax.RowStatus.NON_FINITE and (status != 0).sum() == 1
+    with pytest.raises(RuntimeError, match="head 1, query 2"):
+        rowmax.attention(q, k, v, check_weights=True)
     assert np.isnan(out[0, 1, 2]).all() and np.isfinite(np.delete(out[0, 1], 2, axis=0)).all()
 
 

@@ -28,6 +28,9 @@ RULES = {
     "prefix": (m.prefix(3) & m.causal(), (J <= I) | (J < 3)),
     "keep_first": (m.keep_first(1) & m.window(1), (J <= I) & ((J >= I - 1) | (J < 1))),
     "bitmap": (m.bitmap(BITS), BITS),
+    "blocks": (m.blocks(BITS[:3, :2], 2, 3), BITS[I // 2, J // 3]),
+    "tree": (m.tree([-1, 0, 0, 1, -1, 4], 0), np.array([[1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0],
+                                                        [1, 1, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 1]], bool)),
     "positions": (m.positions([5, 3, 3, 0, 1, 2]) & m.causal(), J <= np.array([5, 3, 3, 0, 1, 2])[:, None]),
 }
 
@@ -39,7 +42,7 @@ def test_each_rule(name):
 
 
 @pytest.mark.parametrize("a", ["causal", "window", "left_padding", "segments", "bitmap", "valid"])
-@pytest.mark.parametrize("b", ["right_padding", "segments", "bitmap", "window", "chunk"])
+@pytest.mark.parametrize("b", ["right_padding", "segments", "bitmap", "window", "chunk", "blocks", "tree"])
 def test_and(a, b):
     (mask_a, bits_a), (mask_b, bits_b) = RULES[a], RULES[b]
     if "chunk" in (a, b) and a in ("left_padding", "valid"):
@@ -99,6 +102,67 @@ def test_stats():
     counts = m.causal().stats(2, 3, 4, 4)
     assert counts["visible_pairs"] == 2 * 3 * 10 and counts["empty_rows"] == 0
     assert m.left_padding(4).stats(1, 1, 4, 4)["empty_rows"] == 4
+
+
+def test_explain_and_kind():
+    mask = m.causal() & m.left_padding([2, 0])
+    why = mask.explain(0, 0, 1, 5, n_q=6, n_kv=6, batch=2)
+    assert not why.visible and why.hidden_by == ("right_bound",) and "right_bound" in why.text
+    assert mask.explain(1, 0, 3, 3, n_q=6, n_kv=6).visible
+    both = (mask & m.segments(IDS)).explain(0, 0, 0, 3, n_q=6, n_kv=6, batch=2)
+    assert set(both.hidden_by) == {"right_bound", "segments"}
+    with pytest.raises(ValueError):
+        mask.explain(0, 0, 9, 0, n_q=6, n_kv=6, batch=2)
+    assert mask.kind(2, 1, 6, 6) == ["causal", "causal"] and m.none().kind(1, 1, 3, 3) == ["full"]
+    assert m.bitmap(BITS).kind(1, 1, 6, 6) == ["arbitrary"] and m.window(2).kind(1, 1, 6, 6) == ["sliding_window"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("fill", ["-inf", "min"])
+@pytest.mark.parametrize("name", [name for name in RULES if name != "none"])
+def test_additive_out_and_in(name, fill, dtype):
+    mask = RULES[name][0]
+    expected = keep(mask)
+    numbers = mask.to_additive(1, 1, 6, 6, dtype, fill)
+    hidden = -np.inf if fill == "-inf" else np.finfo(dtype).min
+    assert numbers.dtype == dtype and np.array_equal(numbers, np.where(expected, 0, hidden))
+    found = m.from_additive(numbers)
+    assert np.array_equal(keep(found.mask), expected) and found.bias is None
+    assert found.sentinel == ("minus_infinity" if fill == "-inf" else "lowest_finite")
+    if name == "causal":
+        assert repr(found.mask) == "causal(offset=0)" and "causal" in found.text
+
+
+def test_additive_of_other_frameworks():
+    rng = np.random.default_rng(3)
+    bits = np.stack([J >= 3 + 0 * I, J >= 0 * I])[:, None] & (J <= I)  # causal, left padding, as a matrix for each entry
+    found = m.from_additive(np.where(bits, 0, -1e9).astype(np.float32))
+    assert found.sentinel == "minus_1e9" and found.value == -1e9
+    assert np.array_equal(keep(found.mask, batch=2), bits)
+    assert repr(found.mask) == "causal(offset=0) & valid([3, 0], [6, 6])"
+    bias = np.where(BITS, rng.standard_normal((6, 6)), -65504).astype(np.float32)
+    found = m.from_additive(bias)
+    assert found.bias is bias and found.sentinel == "lowest_narrower" and np.array_equal(keep(found.mask)[0, 0], BITS)
+    assert m.from_additive(np.zeros((6, 6), np.float32)).mask.kind(1, 1, 6, 6) == ["full"]
+    with pytest.raises(RuntimeError, match="NaN"):
+        m.from_additive(np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match="dimensions"):
+        m.from_additive(np.zeros(3))
+    with pytest.raises(ValueError, match="threshold"):
+        m.from_additive(np.zeros((2, 2)), threshold=1.0)
+
+
+def test_keep_mask_of_a_tokenizer():
+    tokens = np.array([[0, 0, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]])
+    mask, sides = m.from_keep_mask(tokens)
+    assert sides == ("left", "right", "none", "both", "right")
+    assert repr(mask) == "valid([2, 0, 0, 1, 0], [4, 3, 4, 3, 0])"
+    assert np.array_equal(keep(mask, 1, 4, 5)[:, 0, 0], tokens.astype(bool))
+    holes = np.array([[1, 0, 1, 1], [0, 1, 1, 1]], bool)
+    mask, sides = m.from_keep_mask(holes)
+    assert sides == ("holes", "left") and np.array_equal(keep(mask, 1, 4, 2)[:, 0, 0], holes)
+    with pytest.raises(ValueError, match="from_keep_mask"):
+        m.from_keep_mask([1, 0])
 
 
 def test_torch_bits():

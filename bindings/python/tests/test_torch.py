@@ -9,7 +9,8 @@ import rowmax
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing to compare with")
 sdpa = torch.nn.functional.scaled_dot_product_attention
 
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2,
+             torch.float64: 1e-13}
 
 
 def tensors(batch=2, n_head=4, n_kv_head=4, n_q=9, n_kv=13, dim=16, v_dim=16, dtype=torch.float32, seed=0):

@@ -1,5 +1,5 @@
-// Somebody else's engine: its own threads, its own mask (every third key, never the first query), its own paged K/V.
-// Compares with plain loops in double.
+// Somebody else's engine: its own threads, its own mask (every third key, never the first query), its own paged K/V,
+// sinks, and the softmax weights. Compares with plain loops in double.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -28,6 +28,8 @@ class TwoThreads final : public rowmax::Executor {
   }
 };
 
+constexpr float kSinks[kHeads] = {0.5f, -1.0f, 2.0f, 0.0f};
+
 bool keep(std::int64_t query, std::int64_t key) { return query > 0 && (query + key) % 3 == 0; }
 
 std::vector<float> random_numbers(std::int64_t n, unsigned seed) {
@@ -48,7 +50,7 @@ std::int64_t v_index(std::int64_t j, std::int64_t h, std::int64_t d) {
 
 double expected(const std::vector<float>& q, const std::vector<float>& k, const std::vector<float>& v, std::int64_t i,
                 std::int64_t h, std::int64_t d) {
-  double sum = 0, weighted = 0;
+  double sum = std::exp(double{kSinks[h]}), weighted = 0;
   for (std::int64_t j = 0; j < kKeys; ++j) {
     if (!keep(i, j)) continue;
     double score = 0;
@@ -59,7 +61,7 @@ double expected(const std::vector<float>& q, const std::vector<float>& k, const 
     sum += weight;
     weighted += weight * v[v_index(j, h / (kHeads / kKvHeads), d)];
   }
-  return sum > 0 ? weighted / sum : 0;
+  return weighted / sum;
 }
 
 int fail(const rowmax::Error& error) {
@@ -102,6 +104,9 @@ int main() {
   args.sequences = {&kv, 1};
   args.scale = 1 / std::sqrt(float{kDim});
   args.out = rowmax::packed_heads(out.data(), kQueries, kHeads, kDim);
+  args.sinks = kSinks;
+  std::vector<float> weights(kQueries * kHeads * kKeys, -1.0f);
+  args.weights = {weights.data(), kHeads * kKeys, kKeys};
 
   TwoThreads executor;
   rowmax::Workspace workspace;
@@ -121,7 +126,19 @@ int main() {
       }
     }
   }
+  bool weights_right = true;
+  for (std::int64_t i = 0; i < kQueries; ++i) {
+    for (std::int64_t h = 0; h < kHeads; ++h) {
+      double sum = 0;
+      for (std::int64_t j = 0; j < kKeys; ++j) {
+        const float weight = weights[(i * kHeads + h) * kKeys + j];
+        weights_right = weights_right && (keep(i, j) ? weight > 0 : weight == 0);
+        sum += double{weight};
+      }
+      weights_right = weights_right && (i == 0 ? sum == 0 : sum < 1);  // the sink has the rest
+    }
+  }
   std::printf("attention alone: worst difference %.2g, %lld empty rows\n", worst,
               static_cast<long long>(report->n_empty));
-  return worst < 2e-6 && report->n_empty == kHeads ? 0 : 1;
+  return worst < 2e-6 && weights_right && report->n_empty == kHeads ? 0 : 1;
 }

@@ -57,7 +57,7 @@ class _Options:
 
     def __init__(self) -> None:
         self.bias: Any = None
-        self.check_bias = False
+        self.check_bias = self.check_weights = False
         self.scale: Optional[float] = None
         self.softcap = 0.0
         self.sinks: Optional[np.ndarray] = None
@@ -107,7 +107,7 @@ def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[s
         _core.attend(
             exportable(q, q_code), exportable(k, k_code), exportable(v, v_code), exportable(result["out"], q_code),
             call_mask, q_code, k_code, q_code, f64, float(scale), float(options.softcap),
-            None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.alibi,
+            None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.check_weights, options.alibi,
             options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows], result.get("lse"),
             result.get("weights"), result.get("status"), options.threads, options.isa or "")
     for name in ("lse", "status"):
@@ -154,7 +154,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
               causal: Union[bool, str] = False, window: Union[None, int, Tuple[Optional[int], Optional[int]]] = None,
               kv_len: Any = None, softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
               relative_bias: Optional[Tuple[Any, int]] = None, empty_rows: str = "zero", arithmetic: str = "auto",
-              threads: int = 0, isa: Optional[str] = None, check_bias: bool = False, return_lse: bool = False,
+              threads: int = 0, isa: Optional[str] = None, check_bias: bool = False, check_weights: bool = False, return_lse: bool = False,
               return_weights: bool = False, return_status: bool = False) -> Any:
     """softmax(bias + softcap(scale * q kT), over the visible keys) v.
 
@@ -178,6 +178,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     relative_bias: (table, min_distance): table[..., clamp(j - p)] is added, [distances] or [head, distances].
     empty_rows: what a query without keys gives: "zero", "nan" or "uniform" (the mean of the valid values).
     arithmetic: "f32", "f64", or "auto": f64 where an input is f64. f64 is slow, and good as a reference.
+    check_weights: look for non-finite weights after the softmax; RuntimeError names batch entry, head, query and key.
     threads: 0: all physical cores. The result's bits do not depend on it, nor on isa (see rowmax.supported_isas).
 
     Returns out [batch, head, n_q, v_d] of q's kind and type, or a tuple (out, lse, weights, status) of those asked for:
@@ -204,6 +205,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     options.empty_rows, options.arithmetic = empty_rows, arithmetic
     options.threads, options.isa, options.kv_len = int(threads), isa, kv_len
     options.lse, options.weights, options.status = return_lse, return_weights, return_status
+    options.check_weights = check_weights
     if bias is not None:
         options.bias, options.check_bias = adopt(bias, "bias"), check_bias
     if sinks is not None:

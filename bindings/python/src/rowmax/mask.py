@@ -27,16 +27,17 @@ A query that sees no key is legal: its result is 0.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _core
-from ._arrays import to_numpy
+from ._arrays import adopt, exportable, float_code, to_numpy
 
 __all__ = [
     "Mask", "none", "causal", "window", "valid", "left_padding", "right_padding", "segments", "chunk", "prefix",
-    "keep_first", "bitmap", "blocks", "tree", "positions",
+    "keep_first", "bitmap", "blocks", "tree", "positions", "Explanation", "FromAdditive", "FromKeep", "from_additive",
+    "from_keep_mask",
 ]
 
 Ints = Union[int, Sequence[int], np.ndarray, Any]
@@ -111,6 +112,14 @@ def _runs(bits: np.ndarray) -> Optional[np.ndarray]:
     return np.stack([first, end], axis=-1).astype(np.int64)
 
 
+class Explanation(NamedTuple):
+    """Why a pair is visible or hidden."""
+
+    visible: bool
+    hidden_by: Tuple[str, ...]  # names of the rules, all of them
+    text: str
+
+
 class Mask:
     """A set of rules; immutable. Made by the functions of this module and joined with ``&``."""
 
@@ -152,6 +161,42 @@ class Mask:
         self._lower(batch, n_head, 1, n_q, n_kv, kv_len).materialise(out)
         return out.view(np.bool_)
 
+    def explain(self, b: int, h: int, i: int, j: int, *, n_q: int, n_kv: int, batch: Optional[int] = None,
+                n_head: Optional[int] = None, kv_len: Optional[Ints] = None) -> "Explanation":
+        """Which rules hide key j from query i of batch entry b, head h.
+
+        >>> rowmax.mask.causal().explain(0, 0, 1, 3, n_q=4, n_kv=4).hidden_by
+        ('right_bound',)
+        """
+        call = self._lower(b + 1 if batch is None else batch, h + 1 if n_head is None else n_head, 1, n_q, n_kv, kv_len)
+        return Explanation(*call.explain(b, h, i, j))
+
+    def kind(self, batch: int, n_head: int, n_q: int, n_kv: int, kv_len: Optional[Ints] = None) -> List[str]:
+        """What the mask of each batch entry is: "full", "empty", "padding", "causal", "prefix", "sliding_window",
+        "two_spans", "chunked", "documents" or "arbitrary"; found from what rows see, not from how the mask was made.
+
+        >>> (rowmax.mask.causal() & rowmax.mask.window(None, 3)).kind(1, 1, 8, 8)
+        ['causal']
+        """
+        call = self._lower(batch, n_head, 1, n_q, n_kv, kv_len)
+        return [call.kind(b) for b in range(batch)]
+
+    def to_additive(self, batch: int, n_head: int, n_q: int, n_kv: int, dtype: Any = "float32", fill: str = "-inf",
+                    kv_len: Optional[Ints] = None) -> np.ndarray:
+        """The mask as numbers to add, [batch, n_head, n_q, n_kv] of float16, float32 or float64: 0 where visible, else
+        -inf, or with fill="min" the type's lowest finite number.
+
+        >>> rowmax.mask.causal().to_additive(1, 1, 2, 2)[0, 0]
+        array([[  0., -inf],
+               [  0.,   0.]], dtype=float32)
+        """
+        if fill not in ("-inf", "min"):
+            raise ValueError(f"fill: expected '-inf' or 'min', found {fill!r}")
+        out = np.empty((batch, n_head, n_q, n_kv), np.dtype(dtype))
+        call = self._lower(batch, n_head, 1, n_q, n_kv, kv_len)
+        _core.to_additive(call, float_code(out, "to_additive"), fill == "min", out)
+        return out
+
     def stats(self, batch: int, n_head: int, n_q: int, n_kv: int, kv_len: Optional[Ints] = None) -> Dict[str, int]:
         """What is left to compute: visible pairs, rows without keys, and tiles (one query by 64 keys) by kind."""
         return self._lower(batch, n_head, 1, n_q, n_kv, kv_len).stats()
@@ -192,7 +237,7 @@ class _Lowering:
     def rules(self) -> Dict[str, Any]:
         if self.begin is not None and self.end is not None:
             empty = self.begin >= self.end
-            spans = np.stack([np.where(empty, 0, self.begin), np.where(empty, 0, self.end)], axis=-1)
+            spans = np.stack(np.broadcast_arrays(np.where(empty, 0, self.begin), np.where(empty, 0, self.end)), axis=-1)
             self.result["valid"] = np.ascontiguousarray(spans)
         return self.result
 
@@ -493,3 +538,89 @@ def positions(array: Any) -> Mask:
     numbers = _frozen(numbers.reshape(-1, numbers.shape[-1]))
     shown = {"_array": numbers[0] if len(numbers) == 1 else numbers}
     return Mask((_Rule("positions", shown),), ("positions", numbers))
+
+
+class FromAdditive(NamedTuple):
+    """What from_additive() found."""
+
+    mask: Mask
+    bias: Any  # the array itself where some visible pair has another number than 0, else None
+    sentinel: str  # "none", "minus_infinity", "lowest_finite", "lowest_narrower", "minus_1e9", "minus_1e4", ... "mixed"
+    value: float  # the number that hides most pairs
+    text: str
+
+
+def _recognised(found: List[Dict[str, Any]], shape: Tuple[int, ...]) -> Optional[Mask]:
+    """One mask of spans for all batch entries, if that is what all matrices are."""
+    first = found[0]
+    same = all(one["kind"] != "arbitrary" and (one["left"], one["right"]) == (first["left"], first["right"])
+               and one["q_pos"] == first["q_pos"] for one in found)
+    if shape[1] != 1 or not same:
+        return None
+    mask = Mask()
+    if first["left"] is not None or first["right"] is not None:
+        left, right = first["left"], first["right"]
+        if (left is not None and left < 0) or (right is not None and right < 0):
+            return None
+        mask = mask & causal(first["q_pos"]) if (left, right) == (None, 0) else mask & Mask(
+            (_Rule("window", {"left": left, "right": right, "offset": first["q_pos"]}, left=left, right=right),),
+            np.array([first["q_pos"]], np.int64))
+    begins, ends = (np.array([one[name] for one in found]) for name in ("begin", "end"))
+    if (begins > 0).any() or (ends < shape[3]).any():
+        mask = mask & valid(begins, ends)
+    return mask
+
+
+def from_additive(array: Any, threshold: float = -9000.0) -> FromAdditive:
+    """The mask in numbers that another framework adds to scores, [..., n_q, n_kv] (up to [batch, head, n_q, n_kv]).
+
+    Hidden is -inf, and every number at or below `threshold`: masks of -1e9, -65504 or finfo.min hide here what they were
+    meant to hide, also in rows of which nothing is left. Where visible pairs have numbers other than 0, pass the array as
+    `bias` as well. RuntimeError for NaN and +inf.
+
+    >>> found = rowmax.mask.from_additive(np.array([[0, -1e9], [0, 0]], np.float32))
+    >>> found.mask, found.sentinel
+    (causal(offset=0), 'minus_1e9')
+    """
+    values = adopt(array, "array")
+    code = float_code(values, "array")
+    if not 2 <= len(values.shape) <= 4:
+        raise ValueError(f"from_additive: expected [..., n_q, n_kv] of 2 to 4 dimensions, found {tuple(values.shape)}")
+    shape = (1,) * (4 - len(values.shape)) + tuple(values.shape)
+    keep = np.empty(shape, np.uint8)
+    if keep.size == 0:
+        raise ValueError(f"from_additive: no numbers in {tuple(values.shape)}")
+    found = _core.from_additive(exportable(values, code), code, float(threshold), keep)
+    mask = _recognised(found, shape)
+    hiding = [one for one in found if one["sentinel"] != "none"] or found[:1]
+    names = {one["sentinel"] for one in hiding}
+    text = hiding[0]["text"] if len(found) == 1 else f"{len(found)} matrices, the first that hides: {hiding[0]['text']}"
+    return FromAdditive(bitmap(keep.view(np.bool_)) if mask is None else mask,
+                        array if any(one["has_bias"] for one in found) else None,
+                        names.pop() if len(names) == 1 else "mixed", hiding[0]["value"], text)
+
+
+class FromKeep(NamedTuple):
+    """What from_keep_mask() found."""
+
+    mask: Mask
+    sides: Tuple[str, ...]  # of each batch entry: "none", "left", "right", "both" or "holes"
+
+
+def from_keep_mask(tokens: Any) -> FromKeep:
+    """The padding mask of a tokenizer, [batch, n_kv] of booleans or integers (0 = padding). Where the tokens of each
+    entry stand together, which is the rule, the mask is valid spans; padding then leaves no trace in the bits.
+
+    >>> rowmax.mask.from_keep_mask(np.array([[0, 0, 1, 1], [1, 1, 1, 1]]))
+    FromKeep(mask=valid([2, 0], [4, 4]), sides=('left', 'none'))
+    """
+    array = to_numpy(tokens, "tokens", "biu")
+    if array.ndim != 2:
+        raise ValueError(f"from_keep_mask: expected [batch, n_kv], found shape {array.shape}")
+    keep = np.ascontiguousarray(array != 0)
+    found = _core.from_keep_mask(keep.view(np.uint8))
+    mask = valid([one[0] for one in found], [one[1] for one in found]) if found else none()
+    sides = tuple(one[2] for one in found)
+    if "holes" in sides:
+        mask = mask & bitmap(keep[:, None, None, :])
+    return FromKeep(mask, sides)

@@ -19,6 +19,7 @@ RULES = {
     "causal_offset": (m.causal(2), J <= I + 2),
     "window": (m.window(2, 1), (J >= I - 2) & (J <= I + 1)),
     "window_open": (m.window(None, 1), J <= I + 1),
+    "earlier": (m.window(None, -1, negative=True), J < I),
     "valid": (m.valid(1, 5), (J >= 1) & (J < 5) | (I < 0)),
     "left_padding": (m.left_padding(2), (J >= 2) | (I < 0)),
     "right_padding": (m.right_padding([4]), (J < 4) | (I < 0)),

@@ -362,10 +362,11 @@ def causal(offset: Offset = None) -> Mask:
     return Mask((_Rule("causal", shown),), offset)
 
 
-def window(left: Optional[int], right: Optional[int] = 0) -> Mask:
+def window(left: Optional[int], right: Optional[int] = 0, *, negative: bool = False) -> Mask:
     """Keys from position p - left to p + right, both inclusive; None: unbounded.
 
-    A causal window of w keys, the own one included, is window(w - 1).
+    A causal window of w keys, the own one included, is window(w - 1). Negative bounds are refused, as -1 means unbounded
+    elsewhere; negative=True takes them at their word (right=-1: keys before the own one alone).
 
     >>> rowmax.mask.window(1, 1).materialise(1, 1, 4, 4)[0, 0].astype(int)
     array([[1, 1, 0, 0],
@@ -374,8 +375,8 @@ def window(left: Optional[int], right: Optional[int] = 0) -> Mask:
            [0, 0, 1, 1]])
     """
     for side, bound in (("left", left), ("right", right)):
-        if bound is not None and int(bound) < 0:
-            raise ValueError(f"window: {side} is {bound}; None means unbounded (not -1)")
+        if bound is not None and int(bound) < 0 and not negative:
+            raise ValueError(f"window: {side} is {bound}; None means unbounded (not -1); negative=True allows it")
     left, right = (None if bound is None else int(bound) for bound in (left, right))
     return _one("window", {"left": left, "right": right}, left=left, right=right)
 
@@ -560,8 +561,6 @@ def _recognised(found: List[Dict[str, Any]], shape: Tuple[int, ...]) -> Optional
     mask = Mask()
     if first["left"] is not None or first["right"] is not None:
         left, right = first["left"], first["right"]
-        if (left is not None and left < 0) or (right is not None and right < 0):
-            return None
         mask = mask & causal(first["q_pos"]) if (left, right) == (None, 0) else mask & Mask(
             (_Rule("window", {"left": left, "right": right, "offset": first["q_pos"]}, left=left, right=right),),
             np.array([first["q_pos"]], np.int64))

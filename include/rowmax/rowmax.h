@@ -506,8 +506,9 @@ ROWMAX_API rowmax_status rowmax_attend(const rowmax_attend_args* args, const row
                                        size_t workspace_bytes, rowmax_executor* executor, int32_t isa,
                                        rowmax_report* report, rowmax_error* error) ROWMAX_NOEXCEPT;
 
-/* Joins unfinished rows over disjoint keys, in the order given, and finishes them; empty parts change nothing. Parts
- * cut at multiples of 512 keys from one anchor give the bits of a single call (attention.h, MergeArgs). */
+/* Joins unfinished rows over disjoint keys, in the order given, and finishes them; empty parts change nothing. Parts of
+ * at most 512 keys, cut at multiples of 512 from one anchor, give the bits of a single call (attention.h, MergeArgs).
+ */
 typedef struct rowmax_merge_args {
   uint32_t struct_size;
   int32_t reserved;

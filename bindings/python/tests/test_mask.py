@@ -85,6 +85,10 @@ def test_masks_are_values():
     ids[:] = 7
     ids[0] = 1
     assert np.array_equal(keep(mask, 3, 3), before)
+    bits = BITS.copy()
+    mask = m.bitmap(bits)
+    bits[:] = True
+    assert np.array_equal(keep(mask)[0, 0], BITS)
     base = m.causal()
     both = base & m.left_padding([1])
     assert repr(base) == "causal()" and repr(both) == "causal() & left_padding([1])"

@@ -6,6 +6,7 @@
 #include "attention/kernels/attend_f64/attend_f64.h"
 #include "attention/layout_checks.h"
 #include "attention/output_checks.h"
+#include "attention/probe.h"
 #include "attention/schedule.h"
 #include "base/fp_env.h"
 #include "base/half.h"
@@ -46,8 +47,6 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
     return Error{ErrorCode::kUnsupported, "attend: only host memory is supported, without a stream"};
   }
   ROWMAX_RETURN_IF_ERROR(check_layout(args));
-  const char* missing = args.probe != nullptr ? "probe" : nullptr;
-  if (missing != nullptr) return Error{ErrorCode::kUnsupported, std::string("attend: not available yet: ") + missing};
   if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
   const bool has_out = args.partial.o == nullptr;
   if (has_out && args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
@@ -282,7 +281,13 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
             schedule,
             shape,
             static_cast<std::byte*>(workspace.data)};
-  return run_call(call, executor);
+  Result<AttendReport> report = run_call(call, executor);
+  if (args.probe != nullptr) {
+    Scratch scratch;
+    place_scratch(call.memory + schedule.scratch_at, schedule.scratch_rows, shape, &scratch);
+    show_rows(call.kernel_args, plan, *kernel, scratch, static_cast<int>(schedule.scratch_rows));
+  }
+  return report;
 }
 
 }  // namespace rowmax

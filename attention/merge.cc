@@ -1,8 +1,8 @@
 // merge_partials(): validates, hands rows to the kernel.
-#include <atomic>
 #include <string>
 
 #include "attention/output_checks.h"
+#include "attention/shared_counts.h"
 #include "base/fp_env.h"
 #include "base/try.h"
 #include "rowmax/attention.h"
@@ -41,25 +41,6 @@ Status check_merge(const MergeArgs& args) {
   return check_sinks(args.sinks, args.n_head, "head");
 }
 
-// What workers add up; results do not depend on the order.
-struct SharedReport {
-  std::atomic<std::int64_t> empty = 0;
-  std::atomic<std::int64_t> non_finite = 0;
-  std::atomic<std::int64_t> overflow = 0;
-  std::atomic<std::int64_t> first_fault;  // row * n_head + head; n_row * n_head: none
-
-  void add(const BlockCounts& counts, std::int64_t n_head) noexcept {
-    empty += counts.empty;
-    non_finite += counts.non_finite;
-    overflow += counts.overflow;
-    if (counts.fault_row < 0) return;
-    const std::int64_t fault = counts.fault_row * n_head + counts.fault_head;
-    std::int64_t first = first_fault.load();
-    while (fault < first && !first_fault.compare_exchange_weak(first, fault)) {
-    }
-  }
-};
-
 }  // namespace
 }  // namespace attention
 
@@ -70,25 +51,16 @@ Result<AttendReport> merge_partials(const MergeArgs& args, Executor& executor, I
     return Error{ErrorCode::kUnsupported, "merge_partials: this machine cannot run " + std::string(isa_name(isa))};
   }
   ROWMAX_RETURN_IF_ERROR(check_merge(args));
-  AttendReport report;
-  report.n_rows = args.n_row * args.n_head;
-  SharedReport shared;
-  shared.first_fault = report.n_rows;
-  parallel_for(executor, (report.n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
+  const std::int64_t n_rows = args.n_row * args.n_head;
+  SharedCounts counts(args.n_row, args.n_head);
+  parallel_for(executor, (n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
     const base::ScopedFpEnv fp_env;
-    BlockCounts counts;
+    BlockCounts of_task;
     const std::int64_t begin = task * kRowsPerTask;
-    kernel->merge_parts(args, begin, min_i64(begin + kRowsPerTask, report.n_rows), &counts);
-    shared.add(counts, args.n_head);
+    kernel->merge_parts(args, begin, min_i64(begin + kRowsPerTask, n_rows), &of_task);
+    counts.add(of_task);
   });
-  report.n_empty = shared.empty;
-  report.n_non_finite = shared.non_finite;
-  report.n_overflow = shared.overflow;
-  if (shared.first_fault < report.n_rows) {
-    report.fault_row = shared.first_fault / args.n_head;
-    report.fault_head = shared.first_fault % args.n_head;
-  }
-  return report;
+  return counts.report();
 }
 
 }  // namespace rowmax

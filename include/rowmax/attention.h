@@ -55,12 +55,14 @@ enum class EmptyRows : std::uint8_t {
   kZero,     // +0; weights 0
   kNaN,      // NaN, weights NaN: to find out who relies on such rows
   kUniform,  // the mean of the values of the valid span, weights 1/n there: what finite sentinels give in other
-             // frameworks (JAX, Hugging Face eager). Reads values that no query may see. +0 where no key is valid.
+             // frameworks (JAX, Hugging Face eager). Reads values that no query may see: all pages of the valid span
+             // must be there. +0 where no key is valid.
 };
 
 enum class Arithmetic : std::uint8_t {
   kF32,  // q, K, V of any type but f64
-  kF64,  // any type; slower by far: the reference for everything else
+  kF64,  // any type; slower by far: the reference for everything else. Without weights, partial, kUniform, probe and
+         // the check for non-finite weights.
 };
 
 // Additive bias: element (query i of the sequence, query head h, key j) lies at
@@ -105,8 +107,9 @@ struct PartialView {
   std::int64_t head_stride = 1;
 };
 
-// Whether to look for non-finite weights after the softmax. A find is an error that names sequence, head, query and
-// key; the results are written all the same.
+// Whether to look for non-finite weights after the softmax. A find is an error that names the first such row (by
+// sequence, query, head) and the key to blame: the first whose score is NaN or +inf, else the first visible one. The
+// results are written all the same. Costs nothing where all rows are finite.
 enum class WeightCheck : std::uint8_t {
   kDefault,  // on where the library was built without NDEBUG, else off
   kOff,

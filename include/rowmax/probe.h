@@ -1,10 +1,11 @@
 // A look inside attention: what became of single rows between q kᵀ and the result, for people who hunt wrong numbers.
 //
 // Set AttendArgs::probe. attend() then visits the rows that the probe wants a second time, with the kernel's own code,
-// after the results are written; results do not change. Without a probe nothing is paid.
+// after the results are written; results do not change. Without a probe nothing is paid. f32 arithmetic alone.
 //
 // The numbers answer these gates: the scale is applied exactly once; the mask exactly once, after it; no exponential
-// exceeds 1; weights are >= 0, finite and add up to 1 (a row without visible keys: to 0).
+// exceeds 1; weights are >= 0, finite and add up to 1 (a row without visible keys: to 0). What the kernel has is held
+// against what it did not compute: dot products in fp64 from q and K as they lie in memory, and MaskPlan::visible().
 #pragma once
 
 #include <cstdint>
@@ -29,36 +30,57 @@ struct ProbeRow {
   RowStatus status = RowStatus::kOk;
 
   double scale = 0;  // as given
-  double measured_scale =
-      0;  // scaled score / raw dot product at the visible key of largest |dot|; 0 when there is none
+  // The kernel's scaled score / the dot product in fp64, at the visible key of largest |dot product|; 0 where there is
+  // none. scale_error bounds |measured_scale - scale| by the rounding of f32 (larger where products cancel).
+  double measured_scale = 0;
+  double scale_error = 0;
   float softcap = 0;
-  // Ranges of scores; empty (+inf, -inf) where no key counts. Before the mask: the keys that this row's sequence has
-  // and some query of the call sees; after: visible keys alone.
-  float raw_min = 0, raw_max = 0;                  // dot products of visible keys
+  float sink = 0;  // -inf: none
+  // Ranges of scores, NaN left out; empty (+inf, -inf) where no key counts. Before the mask: the keys that some query
+  // of the sequence sees through this kv head, hidden from this row or not (for hidden ones without dense bias); after:
+  // visible keys alone.
+  float raw_min = 0, raw_max = 0;                  // dot products of visible keys, fp64 rounded
   float before_mask_min = 0, before_mask_max = 0;  // after scale, soft cap and bias
   float after_mask_min = 0, after_mask_max = 0;
-  float row_max = 0;       // the maximum the kernel ended with
-  float largest_exp = 0;   // of all exponentials of the row; <= 1
-  double sum = 0;          // of the exponentials, as the kernel has it (with the sink, where there is one)
-  double weights_sum = 0;  // of the final weights, added in fp64
+  std::int64_t n_hidden_weighted = 0;  // hidden keys whose exponential is not 0
+  std::int64_t n_visible_lost = 0;     // visible keys whose score is -inf
+  float row_max = 0;                   // the maximum the kernel ended with (with the sink, where there is one)
+  float largest_exp = 0;               // of all exponentials of the row's keys; <= 1
+  double sum = 0;                      // of the exponentials, as the kernel has it (with the sink, where there is one)
+  double weights_sum =
+      0;  // of the weights of visible keys, added in fp64; 0 for an empty row, whatever EmptyRows gives
   float smallest_weight = 0;
   std::int64_t n_non_finite_weights = 0;
   std::int64_t first_non_finite_key = -1;
   float lse = 0;
   int n_edge = 0;  // numbers that follow: min(n_kv, kProbeEdge)
   std::int64_t first_keys[kProbeEdge] = {}, last_keys[kProbeEdge] = {};
-  float first_scores[kProbeEdge] = {}, last_scores[kProbeEdge] = {};  // after everything; -inf: hidden
+  float first_scores[kProbeEdge] = {}, last_scores[kProbeEdge] = {};  // after mask; -inf: hidden
   float first_weights[kProbeEdge] = {}, last_weights[kProbeEdge] = {};
 };
 
-// The gates above as one verdict.
+enum class Gate : std::uint8_t {
+  kInconclusive,  // nothing could be compared: not passed
+  kPass,
+  kFail,
+};
+
+// The gates above.
 struct ProbeVerdict {
-  bool scale_once = false;
-  bool mask_applied = false;  // no hidden key has weight, no visible key is lost
-  bool exp_in_range = false;
-  bool weights_sum_to_one = false;  // within (n_kv / 64 + 64) * 2^-23, or 0 for an empty row; below 1 with a sink
-  bool checked = false;             // false: nothing could be compared (no visible key): inconclusive, not passed
-  bool ok() const noexcept { return checked && scale_once && mask_applied && exp_in_range && weights_sum_to_one; }
+  Gate scale_once = Gate::kInconclusive;    // measured_scale within scale_error of scale
+  Gate mask_applied = Gate::kInconclusive;  // no hidden key has weight, no visible key is lost
+  Gate exp_in_range = Gate::kInconclusive;  // largest_exp <= 1, no weight below 0
+  // All finite, and within (n_kv / 16 + 64) * 2^-23 of 1 (of 1 - the sink's share; 0 for an empty row).
+  Gate weights_sum_to_one = Gate::kInconclusive;
+
+  bool ok() const noexcept {
+    return scale_once == Gate::kPass && mask_applied == Gate::kPass && exp_in_range == Gate::kPass &&
+           weights_sum_to_one == Gate::kPass;
+  }
+  bool failed() const noexcept {
+    return scale_once == Gate::kFail || mask_applied == Gate::kFail || exp_in_range == Gate::kFail ||
+           weights_sum_to_one == Gate::kFail;
+  }
 };
 ProbeVerdict judge(const ProbeRow& row) noexcept;
 

@@ -33,6 +33,10 @@
 #include "attention/plan/plan.h"
 #include "rowmax/attention.h"
 
+namespace rowmax {
+struct ProbeRow;
+}
+
 namespace rowmax::attention {
 
 // Most rows of one block.
@@ -128,6 +132,9 @@ struct AttendKernel {
                 BlockCounts* counts);
   // merge_partials() for rows [begin, end) of n_row * n_head, heads fastest. f32 alone.
   void (*merge_parts)(const MergeArgs& args, std::int64_t begin, std::int64_t end, BlockCounts* counts) = nullptr;
+  // What became of one row (block.n_rows 1, all splits) with scratch for n_rows, see probe_pass.h. f32 alone.
+  void (*probe_row)(const CallArgs& call, const BlockArgs& block, const MaskPlan& plan, int n_rows,
+                    const Scratch& scratch, ProbeRow* out) = nullptr;
 };
 
 // nullptr where this machine cannot run it.

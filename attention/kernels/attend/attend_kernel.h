@@ -435,5 +435,28 @@ inline void close_split(const CallArgs& call, const BlockArgs& block, std::int64
   }
 }
 
+// The sums of the block's rows over its splits: in scratch, or stored split by split.
+inline BlockSpans sum_splits(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {
+  with_source(call.args->q.dtype, [&](auto source) { load_query_rows<decltype(source)>(call, block, scratch.q); });
+  const BlockSpans all = find_spans(call, block, scratch.spans);
+  for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
+  for (std::int64_t split = block.split_begin; split < block.split_end; ++split) {
+    const std::int64_t split_key = block.sequence->anchor + split * kSplitKeys;
+    const std::int64_t end = min_i64(split_key + kSplitKeys, block.sequence->kv_end);
+    bool started = false;
+    for (std::int64_t begin = split_key; begin < end; begin += kKeyTile) {
+      if (!all.touches(begin, begin + kKeyTile)) continue;
+      const std::uint64_t word = find_words(call, block, all, begin, scratch);
+      if (word == 0) continue;
+      if (!started) start_split(call, block, scratch);
+      started = true;
+      process_tile(call, block, begin, word, all.touches(begin + kKeyTile, begin + 2 * kKeyTile), scratch);
+    }
+    if (!started && block.partials != nullptr) start_split(call, block, scratch);
+    if (started || block.partials != nullptr) close_split(call, block, split, scratch);
+  }
+  return all;
+}
+
 }  // namespace
 }  // namespace rowmax::attention

@@ -2,6 +2,6 @@
 
 namespace rowmax::attention {
 
-const AttendKernel kAttendNeon{attend_block, attend_merge, merge_parts};
+const AttendKernel kAttendNeon{attend_block, attend_merge, merge_parts, probe_row};
 
 }  // namespace rowmax::attention

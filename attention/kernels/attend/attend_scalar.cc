@@ -4,6 +4,6 @@
 
 namespace rowmax::attention {
 
-const AttendKernel kAttendScalar{attend_block, attend_merge, merge_parts};
+const AttendKernel kAttendScalar{attend_block, attend_merge, merge_parts, probe_row};
 
 }  // namespace rowmax::attention

@@ -105,6 +105,13 @@ ROWMAX_INLINE F32x16 divided(F32x16 o, const RowSum& sum) noexcept {
   return simd::canonical_nan(simd::add(x, simd::splat(0.0f)));
 }
 
+// Sixteen weights of a row whose final maximum and sum are m and l; exactly +0 where not visible.
+ROWMAX_INLINE F32x16 weights_of_scores(F32x16 scores, std::uint32_t visible, float m, float l) noexcept {
+  const F32x16 p = exp_weight(simd::sub(scores, guarded_base(simd::splat(m))));
+  const F32x16 weight = simd::canonical_nan(simd::div(p, simd::splat(l)));
+  return simd::select(simd::mask_from_bits(visible), weight, simd::splat(0.0f));
+}
+
 // The row of q and out of a block's row.
 inline std::int64_t packed_row(const BlockArgs& block, const Row& row) noexcept {
   return block.sequence->q_begin + row.query;

@@ -70,15 +70,14 @@ inline void write_weights(const CallArgs& call, const BlockArgs& block, const Bl
     for (int r = 0; r < block.n_rows; ++r) {
       if (scratch.words[r] == 0) continue;
       float* weights = weights_of(call, block, r) + begin;
-      const F32x16 base = guarded_base(simd::splat(scratch.total_m[r]));
-      const F32x16 l = simd::splat(scratch.total_l[r]);
       for (int c = 0; c < kKeyTile; c += 16) {
         const int n = lanes_of(begin + c, block.sequence->n_kv);
         const std::uint32_t visible = static_cast<std::uint32_t>(scratch.words[r] >> c) & 0xFFFFu;
         if (visible == 0) continue;
-        const F32x16 p = exp_weight(simd::sub(simd::load(scratch.s + r * kKeyTile + c), base));
-        const F32x16 weight = simd::canonical_nan(simd::div(p, l));
-        simd::store_n(weights + c, simd::select(simd::mask_from_bits(visible), weight, simd::splat(0.0f)), n);
+        simd::store_n(weights + c,
+                      weights_of_scores(simd::load(scratch.s + r * kKeyTile + c), visible, scratch.total_m[r],
+                                        scratch.total_l[r]),
+                      n);
       }
     }
   });

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "attention/kernels/attend/finish.h"
+#include "attention/kernels/attend/stored_number.h"
 #include "attention/kernels/attend_f64/attend_f64.h"
 #include "base/math/f64.h"
 
@@ -25,30 +26,6 @@ inline ScratchF64 in_f64(const Scratch& s) noexcept {
   const auto f64 = [](float* p) { return static_cast<double*>(static_cast<void*>(p)); };
   return {f64(s.q), f64(s.s),       f64(s.bias),    f64(s.o), f64(s.total),  f64(s.k), f64(s.v), f64(s.l),
           f64(s.m), f64(s.total_m), f64(s.total_l), s.flags,  s.total_flags, s.words,  s.spans};
-}
-
-// Element `at` of an array of floats.
-inline double number_at(const void* data, DType dtype, std::int64_t at) noexcept {
-  if (dtype == DType::kF64) return static_cast<const double*>(data)[at];
-  if (dtype == DType::kF32) return static_cast<double>(static_cast<const float*>(data)[at]);
-  const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[at];
-  return static_cast<double>(dtype == DType::kF16 ? base::f16_to_f32(bits) : base::bf16_to_f32(bits));
-}
-
-// Dimension d of a key's row.
-inline double stored_number(const Stream& stream, const void* row, std::int64_t d) noexcept {
-  const auto* bytes = static_cast<const std::uint8_t*>(row);
-  if (stream.dtype == DType::kF8E4M3) {
-    return static_cast<double>(base::f8e4m3_to_f32(bytes[d * stream.strides->dim_stride]) * stream.scale);
-  }
-  if (stream.dtype == DType::kQ8_0) {
-    const std::uint8_t* block = bytes + d / 32 * 34;
-    std::uint16_t scale;
-    std::memcpy(&scale, block, sizeof scale);
-    return static_cast<double>(base::f16_to_f32(scale) *
-                               static_cast<float>(static_cast<std::int8_t>(block[2 + d % 32])));
-  }
-  return number_at(row, stream.dtype, d * stream.strides->dim_stride);
 }
 
 inline double tanh_of(double x) noexcept {

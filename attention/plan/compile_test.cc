@@ -174,6 +174,42 @@ TEST(MaskRules, CompositionsGiveTheBitsOfTheirBitmap) {
   }
 }
 
+// Rows that share their bits are looked at once: runs of queries and heads of every shape, among them tiles that all
+// rows of a block hide.
+TEST(MaskRules, SharedBitsGiveTheBitsOfTheirBitmap) {
+  Random random(16);
+  for (int round = 0; round < 60; ++round) {
+    MaskCase c;
+    c.n_q = 100 + random.below(100);
+    c.n_kv = 400;
+    c.n_head = 4;
+    if (round % 3 == 0) c.right = 0, c.q_pos = c.n_kv - c.n_q;
+    const std::int64_t sizes[] = {1, 3, 48, 64, 100, 1000};
+    for (int t = 0; t < 1 + round % 2; ++t) {
+      const std::int64_t q_block = sizes[random.below(6)], k_block = sizes[random.below(6)];
+      auto bits = MaskCase::random_bits(random, (c.n_q - 1) / q_block + 1, (c.n_kv - 1) / k_block + 1, c.n_head, 0);
+      for (auto& word : bits.words)
+        word &= random.below(2) == 0 ? 0 : std::uint64_t{random.bits()} << 32 | random.bits();
+      if (random.below(4) == 0) bits.row_stride = 0;
+      bits.q_block = q_block;
+      bits.k_block = k_block;
+      c.blocks.push_back(bits);
+    }
+    const CaseSpec x(c);
+    const CaseBitmap bitmap(c);
+    const Shape shape{4, 1 << (round % 3), 6, 5};
+    const Numbers numbers = random_numbers(random, shape, c.n_q, c.n_kv);
+    RunOptions options;
+    options.isa = best_isa();
+    const Output one = run(shape, {numbers}, x.sequences, x.spec, options);
+    const Output two = run(shape, {numbers}, x.sequences, MaskSpec().bitmap({&bitmap.view, 1}), options);
+    ASSERT_TRUE(one.same_bits(two)) << "round " << round;
+    if (round % 10 != 0) continue;
+    const auto visible = [&](std::int64_t h, std::int64_t i, std::int64_t j) { return c.visible(h, i, j); };
+    ASSERT_LT(worst_error(shape, numbers, one, 0, options, visible), 1.0) << "round " << round;
+  }
+}
+
 // What the kernel concludes from spans and words about a tile is true (guarantee G15): a word of 0 means no visible
 // pair, all ones mean all visible, and a mask that is one band has no tile that looks partial but is not.
 void check_tiles(const MaskCase& c) {

@@ -173,6 +173,46 @@ inline std::uint64_t bitmaps_word(const PlanSequence& s, std::int64_t i, std::in
   return word;
 }
 
+// The bits of one tile for queries that share them: rows of blocks, masks that are one row for all, heads alike.
+struct BitsRun {
+  std::int64_t begin = 0;  // queries (within the PlanSequence)
+  std::int64_t end = 0;
+  std::int64_t head = 0;
+  bool any_head = false;  // all heads share them
+  std::uint64_t word = 0;
+};
+
+// Makes *run the one of query i, head h, for the tile from tile_begin on; only looks where it is not yet. Between two
+// tiles a run must be made anew.
+inline void find_bits_run(const PlanSequence& s, std::int64_t i, std::int64_t h, std::int64_t tile_begin,
+                          BitsRun* run) noexcept {
+  if (i >= run->begin && i < run->end && (run->any_head || run->head == h)) return;
+  *run = {0, s.n_q, h, true, ~std::uint64_t{0}};
+  for (int b = 0; b < s.n_bitmaps; ++b) {
+    const PlanBits& bits = s.bitmaps[b];
+    run->word &= bits_word(bits, s.q_first + i, h, tile_begin);
+    run->any_head = run->any_head && bits.head_stride == 0;
+    if (bits.row_stride == 0) continue;
+    const std::int64_t first = divided(s.q_first + i, bits.q_block, bits.q_shift) * bits.q_block - s.q_first;
+    run->begin = max_i64(run->begin, first);
+    run->end = min_i64(run->end, first + bits.q_block);
+  }
+}
+
+// Whether bits hide the whole tile from queries [begin, end) and heads [h_begin, h_end). False says nothing.
+inline bool bits_hide_tile(const PlanSequence& s, std::int64_t begin, std::int64_t end, std::int64_t h_begin,
+                           std::int64_t h_end, std::int64_t tile_begin) noexcept {
+  BitsRun run;
+  for (std::int64_t i = begin; i < end; i = run.end) {
+    for (std::int64_t h = h_begin; h < h_end; ++h) {
+      find_bits_run(s, i, h, tile_begin, &run);
+      if (run.word != 0) return false;
+      if (run.any_head) break;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 }  // namespace rowmax::attention
 

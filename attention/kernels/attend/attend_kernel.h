@@ -156,7 +156,8 @@ inline void add_distance_bias(const CallArgs& call, const BlockArgs& block, std:
   }
 }
 
-// Fills words[r], the keys of a tile that row r sees, and their bias, and returns their union.
+// Fills words[r], the keys of a tile that row r sees, and their bias, and returns their union; where that is 0 nothing
+// need be filled in.
 inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, const BlockSpans& all, std::int64_t begin,
                                 const Scratch& scratch) noexcept {
   const PlanSequence& sequence = *block.sequence;
@@ -169,12 +170,22 @@ inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, co
     if (call.distance_bias) add_distance_bias(call, block, begin, scratch);
     return word;
   }
+  if (sequence.n_bitmaps != 0) {
+    const std::int64_t last = row_of(call, block, block.n_rows - 1).query;
+    const std::int64_t head = block.kv_head * call.group;
+    const std::int64_t first = row_of(call, block, 0).query;
+    if (bits_hide_tile(sequence, first, last + 1, head, head + call.group, begin)) return 0;
+  }
+  BitsRun run;
   std::uint64_t any = 0;
   for (int r = 0; r < block.n_rows; ++r) {
     std::uint64_t word = spans_word(scratch.spans[r], begin);
     if (word != 0 && (sequence.n_bitmaps != 0 || has_bias)) {
       const Row row = row_of(call, block, r);
-      word &= bitmaps_word(sequence, row.query, row.head, begin);
+      if (sequence.n_bitmaps != 0) {
+        find_bits_run(sequence, row.query, row.head, begin, &run);
+        word &= run.word;
+      }
       if (has_bias) {
         with_source(call.args->bias.dtype, [&](auto source) {
           word = load_bias_row<decltype(source)>(call, block, row, begin, word, scratch.bias + r * kKeyTile);

@@ -122,6 +122,16 @@ TEST(MaskAdvance, SeveralSequencesWithPositions) {
   EXPECT_TRUE(same_sequences(*plan, *compile(MaskSpec().causal(), {sequences, 2, 1})));
 }
 
+// Spans without a common key stay empty, though the later one ends at the last key and grows.
+TEST(MaskAdvance, DisjointSpansStayEmpty) {
+  const KeySpan early{0, 5}, none{10, 10}, grown{10, 12};
+  const Sequence now{0, 1, 9, 10}, then{0, 1, 11, 12};
+  Result<MaskPlan> plan = compile(MaskSpec().valid({&early, 1}).valid({&none, 1}), {{&now, 1}, 1, 1});
+  ASSERT_TRUE(plan->advance(2).ok());
+  EXPECT_TRUE(same_sequences(*plan, *compile(MaskSpec().valid({&early, 1}).valid({&grown, 1}), {{&then, 1}, 1, 1})));
+  EXPECT_EQ(plan->kind(0), MaskKind::kEmpty);
+}
+
 TEST(MaskAdvance, AttendGivesTheSameBits) {
   Random random(22);
   const Shape shape{4, 2, 8, 8};

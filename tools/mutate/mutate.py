@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Breaks the attention library on purpose, one way at a time, and shows which test notices.
+
+    tools/mutate/mutate.py [--list] [--only NAME]... [--jobs N] [--work DIR] [--all-failures]
+
+Each mutation of mutations.py is applied to a copy of the sources, built (-O1, one instruction set) and run against the
+tests that are expected to notice; where these pass, against all that calls attend(). Exits with 1 where a mutation survives,
+is noticed by other tests than expected only, does not build, or its text is no longer in its file exactly once.
+"""
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+from mutations import MUTATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("attention", "base", "include/rowmax", "conformance")
+TESTS = ("attend", "guard", "merge", "outputs", "weights")  # beside the guarantees
+TEST_SECONDS = 300
+
+# One library and one test program; what is special to an instruction set is left out, so that the plain code is compiled
+# for the wider registers and every mutation is built once.
+CMAKE = """cmake_minimum_required(VERSION 3.20)
+project(mutated LANGUAGES CXX)
+set(CMAKE_CXX_STANDARD 20)
+find_package(GTest REQUIRED)
+find_package(Threads REQUIRED)
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+file(GLOB_RECURSE sources attention/*.cc base/*.cc)
+list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\\\.cc$")
+list(FILTER sources EXCLUDE REGEX "_(avx2|avx512|neon)\\\\.cc$")
+file(GLOB tests attention/guarantees/*_test.cc %s)
+list(FILTER tests EXCLUDE REGEX "_(avx2|avx512|neon)_test\\\\.cc$")
+add_library(mutated STATIC ${sources})
+target_include_directories(mutated PUBLIC . include)
+target_compile_options(mutated PUBLIC -O1 -ffp-contract=off -fno-math-errno -w %s)
+add_executable(tests ${tests})
+target_compile_definitions(tests PRIVATE ROWMAX_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+target_link_libraries(tests PRIVATE mutated GTest::gtest_main Threads::Threads)
+"""
+# What chooses between instruction sets: `#if x86 ... Avx2 ... #elif aarch64`. The scalar one alone is left.
+DISPATCH = re.compile(r"#if defined\(__x86_64__\)\n((?:(?!#).*\n)*?.*(?:avx2|Avx2|add_x86_isas\(found)(?:(?!#).*\n)*)"
+                      r"#elif defined\(__aarch64__\)")
+
+
+class Tree:
+    """A copy of the sources with a build of its own."""
+
+    def __init__(self, path):
+        self.path = path
+        self.build = path / "build"
+        for folder in COPIED:
+            if (ROOT / folder).is_dir():
+                shutil.copytree(ROOT / folder, path / folder, dirs_exist_ok=True)
+        for source in list((path / "attention").rglob("*.cc")) + list((path / "base").rglob("*.cc")):
+            text = source.read_text()
+            changed = DISPATCH.sub(r"#if 0\n\1#elif 0", text)
+            if changed != text:
+                source.write_text(changed)
+        wide = "-mavx2 -mfma -mf16c" if platform.machine() in ("x86_64", "AMD64") else ""
+        tests = " ".join(f"attention/{name}_test.cc" for name in TESTS)
+        (path / "CMakeLists.txt").write_text(CMAKE % (tests, wide))
+        self.run(["cmake", "-S", str(path), "-B", str(self.build), "-G", "Ninja"], check=True)
+
+    def run(self, command, check=False, timeout=None):
+        environment = dict(os.environ, CCACHE_BASEDIR=str(self.path), CCACHE_NOHASHDIR="1")
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              env=environment, cwd=self.path, check=check, timeout=timeout)
+
+    def compile(self, jobs):
+        return self.run(["ninja", "-C", str(self.build), "-j", str(jobs), "tests"])
+
+    def tests(self, names=None, first_only=True):
+        """Names of failed tests among `names` (all: None), and what to say about a crash or a hang."""
+        command = [str(self.build / "tests"), "--gtest_color=no"] + (["--gtest_fail_fast"] if first_only else [])
+        command.append("--gtest_filter=" + (":".join(names) if names is not None else "*") + "-*Full_*")
+        try:
+            done = self.run(command, timeout=TEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            return ["(no end)"]
+        failed = re.findall(r"^\[  FAILED  \] (\S+?)(?:, where .*)? \(\d+ ms\)$", done.stdout, re.M)
+        if done.returncode != 0 and not failed:
+            last = re.findall(r"^\[ RUN      \] (\S+)", done.stdout, re.M)
+            failed = [(last[-1] if last else "(start)") + " (crash)"]
+        return list(dict.fromkeys(failed))
+
+    def test_names(self):
+        suite, names = "", []
+        for line in self.run([str(self.build / "tests"), "--gtest_list_tests"]).stdout.splitlines():
+            word = line.split("#")[0].rstrip()
+            if word and not word.startswith(" ") and word.endswith("."):
+                suite = word
+            elif word.startswith("  "):
+                names.append(suite + word.strip())
+        return [n for n in names if "Full_" not in n]
+
+
+def rotten(mutation):
+    """Why the mutation no longer fits the sources, or None."""
+    for file, old, new in mutation.edits:
+        if not (ROOT / file).is_file():
+            return f"{file} is not there"
+        count = (ROOT / file).read_text().count(old)
+        if count != 1:
+            return f"{file}: the text to replace is there {count} times: {old.splitlines()[0]}"
+    return None
+
+
+def attempt(tree, mutation, names, first_only):
+    """(caught as expected, line to print)."""
+    saved = {}
+    for file, old, new in mutation.edits:
+        path = tree.path / file
+        text = path.read_text()
+        saved.setdefault(path, text)
+        path.write_text(text.replace(old, new, 1))
+    try:
+        built = tree.compile(1)
+        if built.returncode != 0:
+            error = next((line for line in built.stdout.splitlines() if "error" in line), "")
+            return False, f"does not build: {error}"
+        expected = [n for n in names if re.match(mutation.caught_by, n)]
+        if not expected:
+            return False, f"no test is called {mutation.caught_by}"
+        failed = tree.tests(expected, first_only)
+        if failed:
+            return True, "caught by " + ", ".join(failed)
+        failed = tree.tests(None, first_only)
+        if failed:
+            return False, f"not caught by {mutation.caught_by}, but by " + ", ".join(failed)
+        return False, "SURVIVED"
+    finally:
+        for path, text in saved.items():
+            path.write_text(text)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="names and what they break")
+    parser.add_argument("--only", action="append", metavar="NAME", help="this mutation; may be given several times")
+    parser.add_argument("--jobs", type=int, default=1, help="mutations at the same time, each in a copy of its own")
+    parser.add_argument("--work", type=Path, help="folder for the copies; kept (default: a temporary one)")
+    parser.add_argument("--all-failures", action="store_true", help="name all tests that notice, not the first")
+    arguments = parser.parse_args()
+    chosen = [m for m in MUTATIONS if arguments.only is None or m.name in arguments.only]
+    unknown = set(arguments.only or []) - {m.name for m in MUTATIONS}
+    if unknown:
+        sys.exit("no mutation is called " + ", ".join(sorted(unknown)))
+    if arguments.list:
+        for mutation in chosen:
+            print(f"{mutation.name:30} {mutation.what}  [{mutation.caught_by}]")
+        return
+    bad = [(m.name, why) for m in chosen if (why := rotten(m))]
+    for name, why in bad:
+        print(f"{name:30} no longer fits: {why}", flush=True)
+    chosen = [m for m in chosen if not rotten(m)]
+    if not chosen:
+        sys.exit(1)
+    scratch = None
+    if arguments.work is None:
+        scratch = tempfile.TemporaryDirectory(prefix="rowmax_mutate_")
+    work = Path(scratch.name) if scratch else arguments.work.resolve()
+    trees = Queue()
+    for index in range(max(1, min(arguments.jobs, len(chosen)))):
+        tree = Tree(work / f"tree{index}")
+        built = tree.compile(arguments.jobs)
+        if built.returncode != 0:
+            sys.exit("the sources as they are do not build:\n" + built.stdout[-3000:])
+        trees.put(tree)
+    names = tree.test_names()
+    failed = tree.tests()
+    if failed:
+        sys.exit("tests fail without any mutation: " + ", ".join(failed))
+    lock = threading.Lock()
+    survivors = [name for name, _ in bad]
+
+    def work_on(mutation):
+        own = trees.get()
+        start = time.time()
+        try:
+            good, text = attempt(own, mutation, names, not arguments.all_failures)
+        finally:
+            trees.put(own)
+        with lock:
+            print(f"{mutation.name:30} {text}  ({time.time() - start:.0f} s)", flush=True)
+            if not good:
+                survivors.append(mutation.name)
+
+    with ThreadPoolExecutor(max_workers=trees.qsize()) as pool:
+        list(pool.map(work_on, chosen))
+    print(f"{len(chosen) + len(bad) - len(survivors)} of {len(chosen) + len(bad)} mutations caught as expected")
+    if scratch:
+        scratch.cleanup()
+    if survivors:
+        sys.exit("not caught: " + ", ".join(survivors))
+
+
+main()

@@ -1,0 +1,148 @@
+"""What is broken on purpose, and which test must notice.
+
+A mutation is a name, the tests expected to fail (a regular expression on Suite.Test), what it breaks in words, and edits:
+(file, text as it stands there exactly once, text in its place).
+"""
+from dataclasses import dataclass
+
+ATTEND = "attention/kernels/attend/"
+KERNEL, FINISH, ENTRY = ATTEND + "attend_kernel.h", ATTEND + "finish.h", ATTEND + "entry.h"
+WEIGHTS = ATTEND + "weights.h"
+BLOCKS, STREAM, TILES, MERGE = ATTEND + "blocks.h", ATTEND + "stream.h", ATTEND + "tiles.h", ATTEND + "merge.h"
+EXP = "attention/kernels/weight_exp.h"
+PLAN, COMPILE, SCHEDULE = "attention/plan/plan.h", "attention/plan/compile.cc", "attention/schedule.cc"
+FP_ENV = "base/fp_env.h"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    name: str
+    caught_by: str
+    what: str
+    edits: tuple
+
+
+def one(name, caught_by, what, file, old, new):
+    return Mutation(name, caught_by, what, ((file, old, new),))
+
+
+MUTATIONS = [
+    # Rows without keys, and what hides keys.
+    one("empty_row_unguarded", r"G3\.", "a row without visible keys is divided like any other", FINISH,
+        "const bool empty = (flags & kRowSeen) == 0;", "const bool empty = false;"),
+    one("lse_of_empty_rows_is_zero", r"G3\.", "an empty row's lse says sum 1 instead of none", FINISH,
+        "if (sum.empty) return sum.m;", "if (sum.empty) return 0.0f;"),
+    one("finite_sentinel_1e9", r"G1\.|Guard\.NoMasked", "-1e9 in place of -inf", WEIGHTS,
+        "const F32x16 minus_infinity = simd::splat(-kInfinity);", "const F32x16 minus_infinity = simd::splat(-1e9f);"),
+    one("finite_sentinel_5e4", r"G1\.|Guard\.NoMasked", "-5e4 in place of -inf", WEIGHTS,
+        "const F32x16 minus_infinity = simd::splat(-kInfinity);", "const F32x16 minus_infinity = simd::splat(-5e4f);"),
+    one("mask_added_not_selected", r"G2b\.", "the mask is added to the score: NaN and +inf stay", WEIGHTS,
+        "x = simd::select(visible, x, minus_infinity);",
+        "x = simd::add(x, simd::select(visible, simd::splat(0.0f), minus_infinity));"),
+    one("value_guard_dropped", r"G2b\.", "weight 0 times a hidden NaN in V", KERNEL,
+        "if (masked && finite == 0) {", "if (masked && finite == 2) {"),
+    one("base_unguarded", r"G1\.|Guard\.AWholeTile", "-inf - -inf where a whole tile overflowed", WEIGHTS,
+        "return simd::select(simd::equal(m, simd::splat(-kInfinity)), simd::splat(0.0f), m);", "return m;"),
+    one("minus_infinity_bias_visible", r"G4\.|Guard\.BiasMinus", "a bias of -inf does not hide its pair", KERNEL,
+        "return word & ~hidden;", "return (void)hidden, word;"),
+    one("negative_zero_kept", r"Guard\.AnUnderflowed", "skipped and masked tiles differ in the sign of a zero", FINISH,
+        "return simd::canonical_nan(simd::add(x, simd::splat(0.0f)));", "return simd::canonical_nan(x);"),
+    # Geometry of masks.
+    one("window_left_by_one", r"G4\.|G15\.", "the window loses its oldest key", PLAN,
+        "max_i64(first, p - s.left)", "max_i64(first, p - s.left + 1)"),
+    one("window_right_by_one", r"G4\.|G15\.", "causal loses the own key", PLAN,
+        "min_i64(last, p + s.right + 1)", "min_i64(last, p + s.right)"),
+    one("future_by_one", r"G4\.|G15\.", "causal shows the next key", PLAN,
+        "min_i64(last, p + s.right + 1)", "min_i64(last, p + s.right + 2)"),
+    one("aligned_top_left", r"G6\.", "positions ignore the keys that came before", PLAN,
+        "return s.positions != nullptr ? s.positions[i] : s.q_pos + i;",
+        "return s.positions != nullptr ? s.positions[i] : i;"),
+    one("anchor_at_zero", r"G5\.", "tiles start at key 0 instead of the first valid key", COMPILE,
+        "p.anchor = q.anchor < 0 ? p.kv_begin : q.anchor;", "p.anchor = q.anchor < 0 ? 0 : q.anchor;"),
+    one("documents_share_a_grid", r"G5\.", "a packed document keeps the sequence's grid", COMPILE,
+        "if (q.anchor < 0) p->anchor = p->kv_begin;", ""),
+    one("bitmap_bytes_swapped", r"G4\.", "bits of a mask in another order", PLAN,
+        "return bits & bit_range(0, n_kv - begin);", "return __builtin_bswap64(bits) & bit_range(0, n_kv - begin);"),
+    one("bitmap_row_by_one", r"G4\.", "words of the next query's mask row", PLAN,
+        "bits.words + divided(i, bits.q_block, bits.q_shift) * bits.row_stride",
+        "bits.words + divided(i + 1, bits.q_block, bits.q_shift) * bits.row_stride"),
+    one("tile_taken_for_full", r"G4\.|G6\.", "a tile that one row sees whole counts as full for all", KERNEL,
+        "begin0_max <= begin && end0_min >= end", "begin0_max <= begin && end0_max >= end"),
+    one("tile_taken_for_empty", r"G4\.|G6\.", "a tile with a single visible key is skipped", KERNEL,
+        "begin0_min < end && end0_max > begin", "begin0_min < end && end0_max > begin + 1"),
+    # Memory.
+    one("one_key_past_the_end", r"G2a\.|Guard\.Nothing", "the last tile reads one key more than there is", TILES,
+        "static_cast<int>(end - begin)};", "static_cast<int>(end - begin) + 1};"),
+    one("bitmap_read_past_the_row", r"G2a\.", "the word after a bitmap row's last is read", PLAN,
+        "if (shift != 0 && word + 1 < n_words)", "if (shift != 0 && word < n_words)"),
+    one("page_table_by_one", r"G5\.", "the next page's keys", STREAM,
+        "pages != nullptr ? pages[index] : index", "pages != nullptr ? pages[index + 1] : index"),
+    one("stride_32_bits", r"G14\.|Guard\.Strides", "offsets of keys cut to 32 bits", STREAM,
+        "if (page_size == 0) return j * strides->key_stride;",
+        "if (page_size == 0) return static_cast<std::int32_t>(j * strides->key_stride);"),
+    one("heads_interleaved", r"G7\.", "a query head reads another group's keys", KERNEL,
+        "return {query, block.kv_head * call.group + (row - query * call.group)};",
+        "return {query, (row - query * call.group) * call.args->kv.n_kv_head + block.kv_head};"),
+    # One answer, whoever computes it.
+    Mutation("split_by_threads", r"G6\.", "splits are merged only where threads computed them apart", (
+        (ENTRY, "bool started = false;", "bool started = block.partials == nullptr && split != block.split_begin;"),
+        (ENTRY, "if (started || block.partials != nullptr) close_split(call, block, split, scratch);",
+         "if (block.partials != nullptr || (started && split + 1 == block.split_end)) {\n"
+         "      close_split(call, block, split, scratch);\n    }"))),
+    one("splits_merged_backwards", r"G6\.", "stored splits are merged in descending order", ENTRY,
+        "block.partials + (split * block.n_rows + r) * call.partial_stride;",
+        "block.partials + ((n_splits - 1 - split) * block.n_rows + r) * call.partial_stride;"),
+    one("last_split_lost", r"G6\.|G5\.", "a sequence's last, incomplete split is not scheduled", SCHEDULE,
+        "*end = divide_up(last - s.anchor, kSplitKeys);", "*end = max_i64(1, (last - s.anchor) / kSplitKeys);"),
+    one("product_not_fused", r"G12\.|Attend\.GoldenBits", "a rounding between product and sum", BLOCKS,
+        "const F32x16 y = simd::splat(p[r * kKeyTile + key]);\n      ROWMAX_UNROLL\n"
+        "      for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);",
+        "const F32x16 y = simd::splat(p[r * kKeyTile + key]);\n      ROWMAX_UNROLL\n"
+        "      for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::add(simd::mul(y, x[j]), acc[r][j]);"),
+    one("denormals_flushed", r"G1\.|G2a\.|Guard\.Rounding", "flush to zero left on while computing", FP_ENV,
+        "kDefault = 0x1F80;", "kDefault = 0x9FC0;"),
+    # Arithmetic.
+    one("rescale_dropped", r"G8\.|G6\.|Masks/", "o keeps its old maximum when the maximum grows", BLOCKS,
+        "acc[r][j] = simd::mul(simd::load(o + r * o_stride + d + 16 * j), a);",
+        "acc[r][j] = simd::mul(simd::load(o + r * o_stride + d + 16 * j), simd::splat(alpha[r] > 0.0f ? 1.0f : 0.0f));"),
+    one("merge_without_maximum", r"G8\.|G16\.|Merge\.|Masks/", "merging keeps the later maximum, not the larger", KERNEL,
+        "const float m_new = m_total > m ? m_total : m;", "const float m_new = m;"),
+    one("merge_order_reversed", r"G16\.|Merge\.", "parts are merged from the last to the first", MERGE,
+        "const PartRow part = part_row(view, row, head);",
+        "const PartRow part = part_row(args.parts[args.parts.size() - 1 -\n"
+        "        static_cast<std::size_t>(&view - args.parts.data())], row, head);"),
+    one("scale_twice", r"G17\.|Masks/", "the scale is applied twice", WEIGHTS,
+        "const F32x16 scale = simd::splat(call.args->scale);",
+        "const F32x16 scale = simd::splat(call.args->scale * call.args->scale);"),
+    Mutation("soft_cap_after_mask", r"G17\.|G3\.|Guard\.", "the cap turns a hidden score into -cap", (
+        (WEIGHTS, "x = simd::select(visible, x, minus_infinity);",
+         "x = simd::select(visible, x, minus_infinity);\n      if (softcap > 0.0f) {\n"
+         "        x = simd::mul(simd::splat(softcap), simd::tanh(simd::div(x, simd::splat(softcap))));\n      }"),
+        (WEIGHTS, "x = simd::mul(simd::splat(softcap), simd::tanh(simd::div(x, simd::splat(softcap))));\n      }\n"
+                 "      if (bias", "}\n      if (bias"))),
+    one("soft_cap_after_bias", r"G17\.|Guard\.BiasMinus|G12\.", "the bias ends up inside the cap", WEIGHTS,
+        "if (bias != nullptr) x = simd::add(x, simd::load(bias + c));",
+        "if (bias != nullptr) x = simd::add(x, simd::load(bias + c));\n"
+        "      if (bias != nullptr && softcap > 0.0f) x = simd::min(x, simd::splat(softcap));"),
+    one("sink_skipped", r"G3\.|Sinks\.", "the sink takes no share", FINISH,
+        "return args.sinks != nullptr ? args.sinks[head] : -kInfinity;", "return (void)args, (void)head, -kInfinity;"),
+    one("exp_above_one", r"G11\.", "e^0 is the next number above 1", EXP,
+        "p = add(p, splat(1.0f));", "p = add(p, splat(0x1.000002p0f));"),
+    one("exp_less_exact", r"G11\.", "a coefficient of the polynomial in its last bits", EXP,
+        "splat(0x1.55549p-3f)", "splat(0x1.55569p-3f)"),
+    one("exp_scalar_tail", r"G11\.", "the last lane of sixteen takes the library's exp", EXP,
+        "return select(less(x, splat(kWeightFloor)), splat(0.0f), mul_power_of_2(p, n, shifted));",
+        "float in[16], out[16];\n  store(in, x);\n"
+        "  store(out, select(less(x, splat(kWeightFloor)), splat(0.0f), mul_power_of_2(p, n, shifted)));\n"
+        "  if (in[15] >= kWeightFloor) out[15] = __builtin_expf(in[15]);\n  return load(out);"),
+    # Trouble that must not be silent.
+    one("nan_folded_to_zero", r"G13\.", "a NaN result leaves as 0", FINISH,
+        "return simd::canonical_nan(simd::add(x, simd::splat(0.0f)));",
+        "return simd::select(simd::is_nan(x), simd::splat(0.0f), simd::add(x, simd::splat(0.0f)));"),
+    one("nan_payload_leaks", r"G13\.|Guard\.NaN", "a NaN keeps the bits it came with", FINISH,
+        "return simd::canonical_nan(simd::add(x, simd::splat(0.0f)));", "return simd::add(x, simd::splat(0.0f));"),
+    one("nan_not_reported", r"G13\.", "a NaN row says that all is well", FINISH,
+        "if (lanes.nan != 0 || sum.l != sum.l) return RowStatus::kNonFinite;", ""),
+    one("overflow_not_reported", r"G1\.", "an infinite score says that all is well", FINISH,
+        "if (sum.overflow) return RowStatus::kOverflow;", ""),
+]

@@ -11,7 +11,6 @@ import argparse
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,17 +62,27 @@ class Tree:
         self.path = path
         self.build = path / "build"
         for folder in COPIED:
-            if (ROOT / folder).is_dir():
-                shutil.copytree(ROOT / folder, path / folder, dirs_exist_ok=True)
-        for source in list((path / "attention").rglob("*.cc")) + list((path / "base").rglob("*.cc")):
-            text = source.read_text()
-            changed = DISPATCH.sub(r"#if 0\n\1#elif 0", text)
-            if changed != text:
-                source.write_text(changed)
+            for source in (ROOT / folder).rglob("*"):
+                if source.is_file():
+                    self.copy(source, path / source.relative_to(ROOT))
         wide = "-mavx2 -mfma -mf16c" if platform.machine() in ("x86_64", "AMD64") else ""
         tests = " ".join(f"attention/{name}_test.cc" for name in TESTS)
-        (path / "CMakeLists.txt").write_text(CMAKE % (tests, wide))
+        self.write(path / "CMakeLists.txt", (CMAKE % (tests, wide)).encode())
         self.run(["cmake", "-S", str(path), "-B", str(self.build), "-G", "Ninja"], check=True)
+
+    def copy(self, source, to):
+        data = source.read_bytes()
+        if source.suffix == ".cc":
+            data = DISPATCH.sub(r"#if 0\n\1#elif 0", data.decode()).encode()
+        self.write(to, data)
+
+    @staticmethod
+    def write(to, data):
+        """Leaves a file that is already so as it is, so that a kept copy is not built anew."""
+        if to.is_file() and to.read_bytes() == data:
+            return
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(data)
 
     def run(self, command, check=False, timeout=None):
         environment = dict(os.environ, CCACHE_BASEDIR=str(self.path), CCACHE_NOHASHDIR="1")

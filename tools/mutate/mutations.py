@@ -85,8 +85,8 @@ MUTATIONS = [
         "return {query, (row - query * call.group) * call.args->kv.n_kv_head + block.kv_head};"),
     # One answer, whoever computes it.
     Mutation("split_by_threads", r"G6\.", "splits are merged only where threads computed them apart", (
-        (ENTRY, "bool started = false;", "bool started = block.partials == nullptr && split != block.split_begin;"),
-        (ENTRY, "if (started || block.partials != nullptr) close_split(call, block, split, scratch);",
+        (KERNEL, "bool started = false;", "bool started = block.partials == nullptr && split != block.split_begin;"),
+        (KERNEL, "if (started || block.partials != nullptr) close_split(call, block, split, scratch);",
          "if (block.partials != nullptr || (started && split + 1 == block.split_end)) {\n"
          "      close_split(call, block, split, scratch);\n    }"))),
     one("splits_merged_backwards", r"G6\.", "stored splits are merged in descending order", ENTRY,
@@ -112,8 +112,8 @@ MUTATIONS = [
         "const PartRow part = part_row(args.parts[args.parts.size() - 1 -\n"
         "        static_cast<std::size_t>(&view - args.parts.data())], row, head);"),
     one("scale_twice", r"G17\.|Masks/", "the scale is applied twice", WEIGHTS,
-        "const F32x16 scale = simd::splat(call.args->scale);",
-        "const F32x16 scale = simd::splat(call.args->scale * call.args->scale);"),
+        "const F32x16 scale = simd::splat(static_cast<float>(call.args->scale));",
+        "const F32x16 scale = simd::splat(static_cast<float>(call.args->scale * call.args->scale));"),
     Mutation("soft_cap_after_mask", r"G17\.|G3\.|Guard\.", "the cap turns a hidden score into -cap", (
         (WEIGHTS, "x = simd::select(visible, x, minus_infinity);",
          "x = simd::select(visible, x, minus_infinity);\n      if (softcap > 0.0f) {\n"

@@ -9,7 +9,6 @@
 #include "attention/probe.h"
 #include "attention/schedule.h"
 #include "base/fp_env.h"
-#include "base/half.h"
 #include "base/try.h"
 #include "rowmax/attention.h"
 
@@ -51,6 +50,7 @@ Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   const bool has_out = args.partial.o == nullptr;
   if (has_out && args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
   if (args.kv.n_kv_head != plan.n_kv_head) return invalid(found("kv heads", plan.n_kv_head, args.kv.n_kv_head));
+  ROWMAX_RETURN_IF_ERROR(check_scales(args.kv));
   if (args.kv.k_dim < 1 || args.kv.v_dim < 1 || args.kv.k_dim > 65536 || args.kv.v_dim > 65536) {
     return invalid("head size: expected 1 to 65536, found k_dim " + std::to_string(args.kv.k_dim) + ", v_dim " +
                    std::to_string(args.kv.v_dim));
@@ -82,16 +82,6 @@ Status check_sequences(const AttendArgs& args, const MaskPlan::Impl& plan) {
     ROWMAX_RETURN_IF_ERROR(check_pages(args, s));
   }
   return {};
-}
-
-double bias_at(const AttendArgs& args, const KvSequence& kv, std::int64_t index) noexcept {
-  switch (args.bias.dtype) {
-    case DType::kF32: return static_cast<const float*>(kv.bias)[index];
-    case DType::kF16: return base::f16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
-    case DType::kBF16: return base::bf16_to_f32(static_cast<const std::uint16_t*>(kv.bias)[index]);
-    case DType::kF64: return static_cast<const double*>(kv.bias)[index];
-    default: return 0.0;
-  }
 }
 
 Status check_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {

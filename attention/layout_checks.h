@@ -7,11 +7,17 @@
 
 namespace rowmax::attention {
 
-// Element types, blocks, scales, page and ring sizes of the whole call.
+// Element types, blocks, page and ring sizes of the whole call.
 Status check_layout(const AttendArgs& args);
 
-// Page numbers below 0, and keys that have left the ring, where a query sees a key. Bitmaps and bias are not looked at:
-// what they hide must be there, unless the bounds hide it too.
+// The scales of fp8 heads; reads n_kv_head of them, which the caller has compared with the plan's.
+Status check_scales(const KvView& kv);
+
+// Page numbers below 0, and keys that have left the ring, where a query sees a key. What bits or bias hide is hidden;
+// they are looked at where the bounds alone do not decide.
 Status check_pages(const AttendArgs& args, const PlanSequence& sequence);
+
+// An element of a sequence's bias; exact.
+double bias_at(const AttendArgs& args, const KvSequence& kv, std::int64_t index) noexcept;
 
 }  // namespace rowmax::attention

@@ -5,18 +5,10 @@
 #include <sys/mman.h>
 
 #include "attention/test_problem.h"
+#include "attention/test_types.h"
 
 namespace rowmax::attention::test {
 namespace {
-
-// OCP 8-bit Floating Point Specification 1.0, E4M3: bias 7, no infinities, S.1111.111 is NaN.
-double f8_by_definition(unsigned code) {
-  const unsigned exponent = (code >> 3) & 15u, mantissa = code & 7u;
-  const double sign = (code & 0x80u) != 0 ? -1 : 1;
-  if (exponent == 15 && mantissa == 7) return NAN;
-  if (exponent == 0) return sign * mantissa / 8.0 * std::exp2(-6);
-  return sign * (1 + mantissa / 8.0) * std::exp2(static_cast<double>(exponent) - 7);
-}
 
 TEST(Types, EveryFp8CodeIsWhatTheSpecificationSays) {
   for (unsigned code = 0; code < 256; ++code) {
@@ -341,7 +333,8 @@ TEST(Types, WhatCannotBeIsNamed) {
     AttendArgs args;
     args.kv = view;
     args.q.dtype = q;
-    const Status status = check_layout(args);
+    Status status = check_layout(args);
+    if (status.ok()) status = check_scales(view);
     return status.ok() ? std::string("ok") : status.error().message;
   };
   EXPECT_EQ(message(good), "ok");
@@ -393,6 +386,134 @@ TEST(Ring, AKeyThatIsGoneIsRefused) {
   const auto report = attend_exact(args, plan, pool(1), Isa::kScalar);
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.error().message, "sequence 0, query 0: sees key 0, but a ring of 64 keys holds none before 6");
+}
+
+// A page with a visible key and no number is named, whatever else decides what is visible; one without is not looked
+// at.
+TEST(Ring, AMissingPageIsNamedUnlessAllItsKeysAreHidden) {
+  const std::int64_t n_kv = 96, page = 16;
+  const Problem p = make_problem(DType::kF32, {2, 1, 16, 16}, 2, n_kv);
+  const Sequence sequence{0, 2, n_kv - 2, n_kv};
+  std::vector<std::uint64_t> words(4, ~std::uint64_t{0});
+  std::vector<float> bias(static_cast<std::size_t>(2 * 2 * n_kv), 0.0f);
+  const std::vector<BitmapView> bitmaps{{words.data(), 2, 0}};
+  std::vector<float> out(p.q.size());
+  const auto message = [&](std::int32_t missing, std::int64_t ring, bool bits, bool biased) {
+    std::vector<std::int32_t> pages{0, 1, 2, 3, 4, 5};
+    pages[static_cast<std::size_t>(missing)] = -1;
+    KvSequence kv{p.k.bytes.data(), p.v.bytes.data(), pages.data(), biased ? bias.data() : nullptr};
+    MaskPlan plan;
+    MaskSpec spec = MaskSpec().causal();
+    if (bits) spec.bitmap(bitmaps);
+    EXPECT_TRUE(plan.compile(spec, {{&sequence, 1}, 2, 1}).ok());
+    AttendArgs args;
+    args.q = packed_heads(p.q.data(), 2, 2, 16);
+    args.out = packed_heads(out.data(), 2, 2, 16);
+    args.kv = view_of(p, DType::kF32);
+    args.kv.page_size = page;
+    args.kv.k.page_stride = args.kv.v.page_stride = page * 16;
+    args.kv.ring_keys = ring;
+    args.bias = {DType::kF32, 2 * n_kv, n_kv, 1};
+    args.sequences = {&kv, 1};
+    const auto report = attend_exact(args, plan, pool(1), best_isa());
+    return report.ok() ? std::string("ok") : report.error().message;
+  };
+  for (const std::int64_t ring : {0, 96, 160}) {
+    EXPECT_EQ(message(2, ring, false, false), "sequence 0: page 2 holds visible keys but its number is -1");
+    const std::string named = "sequence 0: page 2 holds key 32, which query 0 sees, but its number is -1";
+    EXPECT_EQ(message(2, ring, true, false), named);
+    EXPECT_EQ(message(2, ring, false, true), named);
+  }
+  // Hidden: by bits from both queries; by bias from all but the second query's second head.
+  for (const std::size_t row : {0u, 2u}) words[row] &= ~(std::uint64_t{0xFFFF} << 32);
+  EXPECT_EQ(message(2, 0, true, false), "ok");
+  words[2] |= std::uint64_t{1} << 40;
+  EXPECT_EQ(message(2, 0, true, false), "sequence 0: page 2 holds key 40, which query 1 sees, but its number is -1");
+  for (std::int64_t row = 0; row < 4; ++row) {
+    for (std::int64_t j = 48; j < 64; ++j) bias[static_cast<std::size_t>(row * n_kv + j)] = -INFINITY;
+  }
+  EXPECT_EQ(message(3, 0, false, true), "ok");
+  bias[static_cast<std::size_t>(3 * n_kv + 63)] = 1;
+  EXPECT_EQ(message(3, 0, false, true), "sequence 0: page 3 holds key 63, which query 1 sees, but its number is -1");
+}
+
+// A ring may be shorter than the bounds of a query where bits or bias hide the rest.
+TEST(Ring, KeysThatAreGoneMayBeHiddenByBits) {
+  const std::int64_t n_kv = 100, ring = 64;
+  const Problem p = make_problem(DType::kF32, {2, 1, 16, 16}, 2, n_kv);
+  std::vector<std::uint64_t> words{~std::uint64_t{0} << 36, ~std::uint64_t{0}, ~std::uint64_t{0} << 36,
+                                   ~std::uint64_t{0}};
+  const std::vector<BitmapView> bitmaps{{words.data(), 2, 0}};
+  std::vector<float> k(static_cast<std::size_t>(ring * 16)), v(k.size());
+  for (std::int64_t j = n_kv - ring; j < n_kv; ++j) {
+    std::copy_n(&p.k.numbers[static_cast<std::size_t>(j * 16)], 16, &k[static_cast<std::size_t>(j % ring * 16)]);
+    std::copy_n(&p.v.numbers[static_cast<std::size_t>(j * 16)], 16, &v[static_cast<std::size_t>(j % ring * 16)]);
+  }
+  const MaskSpec spec = MaskSpec().causal().bitmap(bitmaps);
+  const Output expected = attend_with(p, view_of(p, DType::kF32),
+                                      {p.k.bytes.data(), p.v.bytes.data(), nullptr, nullptr}, Isa::kScalar, spec);
+  KvView view = view_of(p, DType::kF32);
+  view.ring_keys = ring;
+  for (const Isa isa : supported_isas()) {
+    EXPECT_TRUE(attend_with(p, view, {k.data(), v.data(), nullptr, nullptr}, isa, spec).same_bits(expected));
+  }
+}
+
+// Every code as a value of its own column: one key has weight 1, so that the result is the number.
+TEST(Types, EveryFp8CodeComesThroughOnEveryIsa) {
+  std::vector<std::uint8_t> codes(256), key(1);
+  std::iota(codes.begin(), codes.end(), std::uint8_t{0});
+  const float q = 1, scale = 0.3f;
+  const Sequence sequence{0, 1, 0, 1};
+  MaskPlan plan;
+  ASSERT_TRUE(plan.compile(MaskSpec(), {{&sequence, 1}, 1, 1}).ok());
+  const KvSequence kv{key.data(), codes.data(), nullptr, nullptr};
+  for (const Isa isa : supported_isas()) {
+    for (const Arithmetic arithmetic : {Arithmetic::kF32, Arithmetic::kF64}) {
+      float out[256];
+      AttendArgs args;
+      args.arithmetic = arithmetic;
+      args.q = packed_heads(&q, 1, 1, 1);
+      args.kv = packed_kv(DType::kF8E4M3, 1, 1, 256);
+      args.kv.v_scales = &scale;
+      args.sequences = {&kv, 1};
+      args.out = packed_heads(out, 1, 1, 256);
+      args.check_weights = WeightCheck::kOff;
+      const auto report = attend_exact(args, plan, pool(1), isa);
+      ASSERT_TRUE(report.ok()) << report.error().message;
+      EXPECT_EQ(report->n_non_finite, 1);
+      for (unsigned code = 0; code < 256; ++code) {
+        const double number = f8_by_definition(code);
+        const float expected = static_cast<float>(number) * scale;
+        if (std::isnan(number)) {
+          EXPECT_TRUE(std::isnan(out[code])) << isa_name(isa) << " " << code;
+        } else {
+          EXPECT_EQ(out[code], expected) << isa_name(isa) << " " << code;
+        }
+      }
+    }
+  }
+}
+
+// Heads are counted before as many scales are read.
+TEST(Types, ScalesOfHeadsThatAreNotThereAreNotRead) {
+  const Problem p = make_problem(DType::kF8E4M3, {2, 1, 16, 16}, 2, 20);
+  const Sequence sequence{0, 2, 18, 20};
+  MaskPlan plan;
+  ASSERT_TRUE(plan.compile(MaskSpec().causal(), {{&sequence, 1}, 2, 1}).ok());
+  std::vector<float> out(p.q.size());
+  const std::vector<float> scales{1, NAN};
+  const KvSequence kv{p.k.bytes.data(), p.v.bytes.data(), nullptr, nullptr};
+  AttendArgs args;
+  args.q = packed_heads(p.q.data(), 2, 2, 16);
+  args.out = packed_heads(out.data(), 2, 2, 16);
+  args.kv = view_of(p, DType::kF8E4M3);
+  args.kv.k_scales = scales.data();
+  args.kv.n_kv_head = 2;
+  args.sequences = {&kv, 1};
+  const auto report = attend_exact(args, plan, pool(1), Isa::kScalar);
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().message, "kv heads: expected 1, found 2");
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 namespace rowmax::simd {
 
 // Fills out[kCheckWords] with the bits of every operation applied to a, b, c (16 floats each) and h (16 halves).
-inline constexpr int kCheckWords = 16 * 64;
+inline constexpr int kCheckWords = 16 * 65;
 using CheckFn = void (*)(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_scalar(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_avx2(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
@@ -100,6 +100,10 @@ inline void check_all(const float* a_, const float* b_, const float* c_, const s
   F32x16 columns[4];
   load_columns4(row_of, 8, columns);
   for (F32x16 column : columns) put(column);
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(h);
+  put(load_f8e4m3(bytes));
+  put(load_f8e4m3_n(bytes + 16, 9));
+  put(load_i8(reinterpret_cast<const std::int8_t*>(bytes)));
 }
 
 }  // namespace

@@ -62,6 +62,19 @@ ROWMAX_INLINE F32x16 load_bf16_n(const std::uint16_t* p, int n) noexcept {
   F32x16 r;
   ROWMAX_EACH(i < n ? base::bf16_to_f32(p[i]) : 0.0f);
 }
+// Sixteen fp8 E4M3 codes as the numbers they stand for; both NaN codes give NaN.
+ROWMAX_INLINE F32x16 load_f8e4m3(const std::uint8_t* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(base::f8e4m3_to_f32(p[i]));
+}
+ROWMAX_INLINE F32x16 load_f8e4m3_n(const std::uint8_t* p, int n) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(i < n ? base::f8e4m3_to_f32(p[i]) : 0.0f);
+}
+ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
+  F32x16 r;
+  ROWMAX_EACH(static_cast<float>(p[i]));
+}
 ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
   for (int i = 0; i < 16; ++i) p[i] = base::f32_to_f16(x.v[i]);
 }

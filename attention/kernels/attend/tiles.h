@@ -149,10 +149,12 @@ inline TileOperand prepare_keys(const CallArgs& call, const BlockArgs& block, st
   const bool direct = stream.strides->key_stride == 1 && begin >= sequence.kv_begin && stream.one_page(begin, end);
   const TileOperand packed{scratch.k, kKeyTile, DType::kF32, kKeyTile};
   if (is_packed(stream.dtype)) {
-    if (direct && stream.dtype == DType::kF8E4M3) {
+    if (stream.dtype == DType::kQ8_0) {
+      gather_packed_keys<DType::kQ8_0>(stream, begin, word, n_dim, scratch.k);
+    } else if (direct) {
       convert_f8_keys(stream, begin, static_cast<int>(end - begin), n_dim, scratch.k);
     } else {
-      gather_packed_keys(stream, begin, word, n_dim, scratch.k);
+      gather_packed_keys<DType::kF8E4M3>(stream, begin, word, n_dim, scratch.k);
     }
     return packed;
   }
@@ -172,7 +174,11 @@ inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, 
   const Stream stream = value_stream(call, block);
   const std::int64_t n_dim = call.args->kv.v_dim;
   if (is_packed(stream.dtype)) {
-    gather_packed_values(stream, begin, word, n_dim, call.o_stride, scratch.v);
+    if (stream.dtype == DType::kQ8_0) {
+      gather_packed_values<DType::kQ8_0>(stream, begin, word, n_dim, call.o_stride, scratch.v);
+    } else {
+      gather_packed_values<DType::kF8E4M3>(stream, begin, word, n_dim, call.o_stride, scratch.v);
+    }
     return {scratch.v, call.o_stride, DType::kF32, kKeyTile};
   }
   const std::int64_t first = begin + lowest_bit(word);

@@ -270,7 +270,9 @@ inline RowStatus finish_row_f64(const CallArgs& call, const BlockArgs& block, in
   }
   if (args.lse != nullptr) {
     const double lse = empty ? m : m + base::log_f64(l);
-    args.lse[at * args.lse_row_stride + row.head * args.lse_head_stride] = lse == lse ? static_cast<float>(lse) : kNaN;
+    const float rounded = lse == lse ? static_cast<float>(lse) : kNaN;
+    infinite = infinite || (lse - lse == 0.0 && rounded - rounded != 0.0f);
+    args.lse[at * args.lse_row_stride + row.head * args.lse_head_stride] = rounded;
   }
   if (empty) return RowStatus::kEmpty;
   if (overflow) return RowStatus::kOverflow;

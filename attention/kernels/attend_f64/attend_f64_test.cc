@@ -282,6 +282,18 @@ TEST(F64, NumbersBeyondF32) {
   for (const RowStatus status : attend_all(p, options, best_isa(), 1).status) EXPECT_EQ(status, RowStatus::kOverflow);
 }
 
+TEST(F64, AnLseBeyondF32IsOverflow) {
+  Options options;
+  options.scale = 1;
+  Problem p = make_problem(options);
+  for (double& x : p.q) x = 1e30;
+  for (double& x : p.k) x = 1e30;  // scores of 24e60: the softmax is fine, its logarithm no f32
+  const Found found = attend_all(p, options, best_isa(), 1);
+  for (const double x : found.out) EXPECT_TRUE(std::isfinite(x));
+  for (const float lse : found.lse) EXPECT_EQ(lse, INFINITY);
+  for (const RowStatus status : found.status) EXPECT_EQ(status, RowStatus::kOverflow);
+}
+
 TEST(F64, NarrowResultsAreRoundedOnce) {
   // 1 + 2^-11 + 2^-40 lies above the middle of two halves; through f32 it would fall on it, and down.
   const double value = 1 + 0x1p-11 + 0x1p-40;

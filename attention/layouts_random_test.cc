@@ -77,28 +77,26 @@ Axes random_axes(Random& random, const std::vector<std::int64_t>& sizes, bool bl
 // Stores a random number as element `at`; returns what it stands for (f64 numbers need not be f32).
 double store_random(Random& random, DType dtype, std::byte* data, std::int64_t at, float scale) {
   const double x = static_cast<double>(random.uniform()) + static_cast<double>(random.uniform()) * 0x1p-25;
-  switch (dtype) {
-    case DType::kF64: std::memcpy(data + 8 * at, &x, 8); return x;
-    case DType::kF8E4M3: {
-      const unsigned code = random.bits() & 0xBFu;
-      data[at] = static_cast<std::byte>(code);
-      return static_cast<double>(static_cast<float>(f8_by_definition(code)) * scale);
-    }
-    case DType::kQ8_0: {
-      std::byte* block = data + at / 32 * 34;
-      const auto half =
-          static_cast<std::uint16_t>(at / 32 % 50 == 7 ? 0x0123 : 0x1C00 + at / 32 % 777);  // or subnormal
-      std::memcpy(block, &half, 2);
-      const auto q = static_cast<std::int8_t>(random.bits());
-      block[2 + at % 32] = static_cast<std::byte>(q);
-      return static_cast<double>(base::f16_to_f32(half) * static_cast<float>(q));
-    }
-    default: {
-      const float rounded = rounded_to(dtype, static_cast<float>(x));
-      store_as(dtype, data, at, rounded);
-      return static_cast<double>(rounded);
-    }
+  if (dtype == DType::kF64) {
+    std::memcpy(data + 8 * at, &x, 8);
+    return x;
   }
+  if (dtype == DType::kF8E4M3) {
+    const unsigned code = random.bits() & 0xBFu;
+    data[at] = static_cast<std::byte>(code);
+    return static_cast<double>(static_cast<float>(f8_by_definition(code)) * scale);
+  }
+  if (dtype == DType::kQ8_0) {
+    std::byte* block = data + at / 32 * 34;
+    const auto half = static_cast<std::uint16_t>(at / 32 % 50 == 7 ? 0x0123 : 0x1C00 + at / 32 % 777);  // or subnormal
+    std::memcpy(block, &half, 2);
+    const auto q = static_cast<std::int8_t>(random.bits());
+    block[2 + at % 32] = static_cast<std::byte>(q);
+    return static_cast<double>(base::f16_to_f32(half) * static_cast<float>(q));
+  }
+  const float rounded = rounded_to(dtype, static_cast<float>(x));
+  store_as(dtype, data, at, rounded);
+  return static_cast<double>(rounded);
 }
 
 void store_minus_infinity(DType dtype, std::byte* data, std::int64_t at) {

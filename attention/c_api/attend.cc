@@ -1,7 +1,6 @@
 // attention through the C interface. Nothing is allocated: what has to be converted lies in front of the workspace.
-#include <cstring>
-
 #include "attention/c_api/c_api.h"
+#include "attention/c_api/probe_row.h"
 #include "base/try.h"
 #include "rowmax/probe.h"
 
@@ -106,44 +105,6 @@ Status workspace_bytes(const rowmax_attend_args& in, AttendArgs args, const Mask
   return {};
 }
 
-rowmax_probe_row row_of(const ProbeRow& in) noexcept {
-  rowmax_probe_row out = rowmax_probe_row_default();
-  out.status = static_cast<std::int32_t>(in.status);
-  out.sequence = in.sequence;
-  out.query = in.query;
-  out.head = in.head;
-  out.row = in.row;
-  out.position = in.position;
-  out.n_kv = in.n_kv;
-  out.n_visible = in.n_visible;
-  out.scale = in.scale;
-  out.measured_scale = in.measured_scale;
-  out.sum = in.sum;
-  out.weights_sum = in.weights_sum;
-  out.softcap = in.softcap;
-  out.raw_min = in.raw_min;
-  out.raw_max = in.raw_max;
-  out.before_mask_min = in.before_mask_min;
-  out.before_mask_max = in.before_mask_max;
-  out.after_mask_min = in.after_mask_min;
-  out.after_mask_max = in.after_mask_max;
-  out.row_max = in.row_max;
-  out.largest_exp = in.largest_exp;
-  out.smallest_weight = in.smallest_weight;
-  out.lse = in.lse;
-  out.n_edge = in.n_edge;
-  out.n_non_finite_weights = in.n_non_finite_weights;
-  out.first_non_finite_key = in.first_non_finite_key;
-  static_assert(kProbeEdge == 8);
-  std::memcpy(out.first_keys, in.first_keys, sizeof out.first_keys);
-  std::memcpy(out.last_keys, in.last_keys, sizeof out.last_keys);
-  std::memcpy(out.first_scores, in.first_scores, sizeof out.first_scores);
-  std::memcpy(out.last_scores, in.last_scores, sizeof out.last_scores);
-  std::memcpy(out.first_weights, in.first_weights, sizeof out.first_weights);
-  std::memcpy(out.last_weights, in.last_weights, sizeof out.last_weights);
-  return out;
-}
-
 class CallbackProbe final : public Probe {
  public:
   Status set(const rowmax_probe* probe) {
@@ -155,7 +116,7 @@ class CallbackProbe final : public Probe {
     return probe_.wants(probe_.user, sequence, head, query) != 0;
   }
   void row(const ProbeRow& row) const noexcept override {
-    const rowmax_probe_row c_row = row_of(row);
+    const rowmax_probe_row c_row = c_row_of(row);
     probe_.row(probe_.user, &c_row);
   }
 

@@ -47,6 +47,8 @@ ROWMAX_KNOWN(rowmax_probe_row);
 ROWMAX_KNOWN(rowmax_probe);
 ROWMAX_KNOWN(rowmax_attend_args);
 ROWMAX_KNOWN(rowmax_merge_args);
+ROWMAX_KNOWN(rowmax_probe_verdict);
+ROWMAX_KNOWN(rowmax_softmax_args);
 ROWMAX_KNOWN(rowmax_report);
 ROWMAX_KNOWN(rowmax_attend_bounds);
 #undef ROWMAX_KNOWN

@@ -197,7 +197,7 @@ CHECK_OFFSET(rowmax_partial, status, 48);
 CHECK_OFFSET(rowmax_partial, row_stride, 56);
 CHECK_OFFSET(rowmax_partial, head_stride, 64);
 
-CHECK_SIZE(rowmax_probe_row, 416);
+CHECK_SIZE(rowmax_probe_row, 448);
 CHECK_OFFSET(rowmax_probe_row, struct_size, 0);
 CHECK_OFFSET(rowmax_probe_row, status, 4);
 CHECK_OFFSET(rowmax_probe_row, sequence, 8);
@@ -209,28 +209,32 @@ CHECK_OFFSET(rowmax_probe_row, n_kv, 48);
 CHECK_OFFSET(rowmax_probe_row, n_visible, 56);
 CHECK_OFFSET(rowmax_probe_row, scale, 64);
 CHECK_OFFSET(rowmax_probe_row, measured_scale, 72);
-CHECK_OFFSET(rowmax_probe_row, sum, 80);
-CHECK_OFFSET(rowmax_probe_row, weights_sum, 88);
-CHECK_OFFSET(rowmax_probe_row, softcap, 96);
-CHECK_OFFSET(rowmax_probe_row, raw_min, 100);
-CHECK_OFFSET(rowmax_probe_row, raw_max, 104);
-CHECK_OFFSET(rowmax_probe_row, before_mask_min, 108);
-CHECK_OFFSET(rowmax_probe_row, before_mask_max, 112);
-CHECK_OFFSET(rowmax_probe_row, after_mask_min, 116);
-CHECK_OFFSET(rowmax_probe_row, after_mask_max, 120);
-CHECK_OFFSET(rowmax_probe_row, row_max, 124);
-CHECK_OFFSET(rowmax_probe_row, largest_exp, 128);
-CHECK_OFFSET(rowmax_probe_row, smallest_weight, 132);
-CHECK_OFFSET(rowmax_probe_row, lse, 136);
-CHECK_OFFSET(rowmax_probe_row, n_edge, 140);
-CHECK_OFFSET(rowmax_probe_row, n_non_finite_weights, 144);
-CHECK_OFFSET(rowmax_probe_row, first_non_finite_key, 152);
-CHECK_OFFSET(rowmax_probe_row, first_keys, 160);
-CHECK_OFFSET(rowmax_probe_row, last_keys, 224);
-CHECK_OFFSET(rowmax_probe_row, first_scores, 288);
-CHECK_OFFSET(rowmax_probe_row, last_scores, 320);
-CHECK_OFFSET(rowmax_probe_row, first_weights, 352);
-CHECK_OFFSET(rowmax_probe_row, last_weights, 384);
+CHECK_OFFSET(rowmax_probe_row, scale_error, 80);
+CHECK_OFFSET(rowmax_probe_row, sum, 88);
+CHECK_OFFSET(rowmax_probe_row, weights_sum, 96);
+CHECK_OFFSET(rowmax_probe_row, softcap, 104);
+CHECK_OFFSET(rowmax_probe_row, sink, 108);
+CHECK_OFFSET(rowmax_probe_row, raw_min, 112);
+CHECK_OFFSET(rowmax_probe_row, raw_max, 116);
+CHECK_OFFSET(rowmax_probe_row, before_mask_min, 120);
+CHECK_OFFSET(rowmax_probe_row, before_mask_max, 124);
+CHECK_OFFSET(rowmax_probe_row, after_mask_min, 128);
+CHECK_OFFSET(rowmax_probe_row, after_mask_max, 132);
+CHECK_OFFSET(rowmax_probe_row, row_max, 136);
+CHECK_OFFSET(rowmax_probe_row, largest_exp, 140);
+CHECK_OFFSET(rowmax_probe_row, smallest_weight, 144);
+CHECK_OFFSET(rowmax_probe_row, lse, 148);
+CHECK_OFFSET(rowmax_probe_row, n_edge, 152);
+CHECK_OFFSET(rowmax_probe_row, n_hidden_weighted, 160);
+CHECK_OFFSET(rowmax_probe_row, n_visible_lost, 168);
+CHECK_OFFSET(rowmax_probe_row, n_non_finite_weights, 176);
+CHECK_OFFSET(rowmax_probe_row, first_non_finite_key, 184);
+CHECK_OFFSET(rowmax_probe_row, first_keys, 192);
+CHECK_OFFSET(rowmax_probe_row, last_keys, 256);
+CHECK_OFFSET(rowmax_probe_row, first_scores, 320);
+CHECK_OFFSET(rowmax_probe_row, last_scores, 352);
+CHECK_OFFSET(rowmax_probe_row, first_weights, 384);
+CHECK_OFFSET(rowmax_probe_row, last_weights, 416);
 
 CHECK_SIZE(rowmax_probe, 32);
 CHECK_OFFSET(rowmax_probe, struct_size, 0);
@@ -313,6 +317,33 @@ CHECK_OFFSET(rowmax_merge_args, row_status, 88);
 CHECK_OFFSET(rowmax_merge_args, status_row_stride, 96);
 CHECK_OFFSET(rowmax_merge_args, status_head_stride, 104);
 
+CHECK_SIZE(rowmax_probe_verdict, 24);
+CHECK_OFFSET(rowmax_probe_verdict, struct_size, 0);
+CHECK_OFFSET(rowmax_probe_verdict, ok, 4);
+CHECK_OFFSET(rowmax_probe_verdict, scale_once, 8);
+CHECK_OFFSET(rowmax_probe_verdict, mask_applied, 12);
+CHECK_OFFSET(rowmax_probe_verdict, exp_in_range, 16);
+CHECK_OFFSET(rowmax_probe_verdict, weights_sum_to_one, 20);
+
+CHECK_SIZE(rowmax_softmax_args, 128);
+CHECK_OFFSET(rowmax_softmax_args, struct_size, 0);
+CHECK_OFFSET(rowmax_softmax_args, empty_rows, 4);
+CHECK_OFFSET(rowmax_softmax_args, scores, 8);
+CHECK_OFFSET(rowmax_softmax_args, n_row, 16);
+CHECK_OFFSET(rowmax_softmax_args, n_key, 24);
+CHECK_OFFSET(rowmax_softmax_args, row_stride, 32);
+CHECK_OFFSET(rowmax_softmax_args, keep, 40);
+CHECK_OFFSET(rowmax_softmax_args, keep_row_stride, 48);
+CHECK_OFFSET(rowmax_softmax_args, scale, 56);
+CHECK_OFFSET(rowmax_softmax_args, softcap, 64);
+CHECK_OFFSET(rowmax_softmax_args, bias, 72);
+CHECK_OFFSET(rowmax_softmax_args, bias_row_stride, 80);
+CHECK_OFFSET(rowmax_softmax_args, sink, 88);
+CHECK_OFFSET(rowmax_softmax_args, weights, 96);
+CHECK_OFFSET(rowmax_softmax_args, weights_row_stride, 104);
+CHECK_OFFSET(rowmax_softmax_args, lse, 112);
+CHECK_OFFSET(rowmax_softmax_args, row_status, 120);
+
 // What is written into programs as a number.
 static_assert(ROWMAX_OK == 0 && ROWMAX_INVALID_ARGUMENT == 1 && ROWMAX_OUT_OF_MEMORY == 2 && ROWMAX_UNSUPPORTED == 3);
 static_assert(ROWMAX_NUMERIC_FAULT == 7 && ROWMAX_LIMIT == 8);
@@ -367,6 +398,10 @@ TEST(CApiLayout, EveryStructStartsWithItsSize) {
   EXPECT_EQ(rowmax_attend_bounds_default().struct_size, sizeof(rowmax_attend_bounds));
   EXPECT_EQ(offsetof(rowmax_merge_args, struct_size), 0u);
   EXPECT_EQ(rowmax_merge_args_default().struct_size, sizeof(rowmax_merge_args));
+  EXPECT_EQ(offsetof(rowmax_probe_verdict, struct_size), 0u);
+  EXPECT_EQ(rowmax_probe_verdict_default().struct_size, sizeof(rowmax_probe_verdict));
+  EXPECT_EQ(offsetof(rowmax_softmax_args, struct_size), 0u);
+  EXPECT_EQ(rowmax_softmax_args_default().struct_size, sizeof(rowmax_softmax_args));
 }
 
 }  // namespace

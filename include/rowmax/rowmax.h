@@ -402,9 +402,11 @@ typedef struct rowmax_probe_row {
   int64_t n_visible;
   double scale;
   double measured_scale;
+  double scale_error;
   double sum;
   double weights_sum;
   float softcap;
+  float sink;
   float raw_min, raw_max;
   float before_mask_min, before_mask_max;
   float after_mask_min, after_mask_max;
@@ -412,7 +414,9 @@ typedef struct rowmax_probe_row {
   float largest_exp;
   float smallest_weight;
   float lse;
-  int32_t n_edge; /* of the arrays below, at most 8 */
+  int64_t n_edge; /* of the arrays below, at most 8 */
+  int64_t n_hidden_weighted;
+  int64_t n_visible_lost;
   int64_t n_non_finite_weights;
   int64_t first_non_finite_key;
   int64_t first_keys[8], last_keys[8];
@@ -529,6 +533,49 @@ typedef struct rowmax_merge_args {
 ROWMAX_API rowmax_status rowmax_merge(const rowmax_merge_args* args, rowmax_executor* executor, int32_t isa,
                                       rowmax_report* report, rowmax_error* error) ROWMAX_NOEXCEPT;
 
+enum { ROWMAX_GATE_INCONCLUSIVE = 0, ROWMAX_GATE_PASS = 1, ROWMAX_GATE_FAIL = 2 };
+typedef struct rowmax_probe_verdict {
+  uint32_t struct_size;
+  int32_t ok; /* 1: all gates passed */
+  int32_t scale_once;
+  int32_t mask_applied;
+  int32_t exp_in_range;
+  int32_t weights_sum_to_one;
+} rowmax_probe_verdict;
+/* The row as lines of text, and as one line of JSON, cut to `capacity` bytes, NUL included (4096 bytes suffice). */
+ROWMAX_API rowmax_status rowmax_probe_text(const rowmax_probe_row* row, char* text, size_t capacity,
+                                           rowmax_error* error) ROWMAX_NOEXCEPT;
+ROWMAX_API rowmax_status rowmax_probe_json(const rowmax_probe_row* row, char* text, size_t capacity,
+                                           rowmax_error* error) ROWMAX_NOEXCEPT;
+/* The gates of probe.h. */
+ROWMAX_API rowmax_status rowmax_probe_judge(const rowmax_probe_row* row, rowmax_probe_verdict* verdict,
+                                            rowmax_error* error) ROWMAX_NOEXCEPT;
+
+/* ---- softmax ---- */
+
+/* Masked softmax over rows of scores (softmax.h). */
+typedef struct rowmax_softmax_args {
+  uint32_t struct_size;
+  int32_t empty_rows;
+  const float* scores; /* [n_row][n_key] */
+  int64_t n_row;
+  int64_t n_key;
+  int64_t row_stride;
+  const uint64_t* keep; /* bits or NULL */
+  int64_t keep_row_stride;
+  double scale;      /* default 1 */
+  double softcap;    /* 0: none */
+  const float* bias; /* or NULL */
+  int64_t bias_row_stride;
+  const float* sink; /* [n_row] or NULL */
+  float* weights;    /* may be the scores */
+  int64_t weights_row_stride;
+  float* lse;          /* [n_row] or NULL */
+  uint8_t* row_status; /* [n_row] or NULL */
+} rowmax_softmax_args;
+ROWMAX_API rowmax_status rowmax_softmax(const rowmax_softmax_args* args, rowmax_executor* executor, int32_t isa,
+                                        rowmax_report* report, rowmax_error* error) ROWMAX_NOEXCEPT;
+
 /* ---- defaults ---- */
 
 #define ROWMAX_DEFAULT_(type)                               \
@@ -567,6 +614,8 @@ ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_merge_args)
     value.lse_head_stride = 1; value.status_head_stride = 1;
 ROWMAX_DEFAULT_END_
+ROWMAX_DEFAULT_(rowmax_probe_verdict) ROWMAX_DEFAULT_END_
+ROWMAX_DEFAULT_(rowmax_softmax_args) value.scale = 1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_report) value.fault_row = -1; value.fault_head = -1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_attend_bounds)
     value.concurrency = 1; value.max_sequences = 1; value.n_head = 1; value.n_kv_head = 1;

@@ -112,13 +112,14 @@ Result<AttendReport> attend_entries(const Call& call, const MaskPlan& plan, std:
   return rowmax::attend(args, plan, pool.workspace(bytes), *pool.executor, call.isa);
 }
 
-AttendReport run(const Call& call, const CallMask& mask, int n_threads) {
+AttendReport run(const Call& call, const CallMask& mask, int n_threads, RowCollector* probe) {
   PoolLoan pool(n_threads);
   const std::int64_t rows = rows_per_entry(call, mask.batch(), mask.n_q());
   const std::int64_t step = rows > 0 ? mask.batch() : 1;
   AttendReport sum;
   for (std::int64_t first = 0; first < mask.batch(); first += step) {
     const MaskPlan plan = mask.compile(first, step, rows > 0 ? rows : mask.n_q());
+    probe->first = first;
     Result<AttendReport> part = [&] {
       const nb::gil_scoped_release no_gil;
       return attend_entries(call, plan, first, step, rows > 0 ? rows : mask.n_q(), mask.n_q(), *pool);
@@ -146,7 +147,7 @@ nb::dict attend(const Input& q, const Input& k, const Input& v, const Output& ou
                 int bias_dtype, bool check_bias, bool check_weights, const OptionalInput& alibi,
                 const OptionalInput& table, std::int64_t min_distance, const OptionalInput& sinks, int empty_rows,
                 const OptionalOutput& lse, const OptionalOutput& weights, const OptionalOutput& status, int n_threads,
-                const std::string& isa) {
+                const std::string& isa, const nb::list& rows) {
   Call call;
   call.q = array_of(q, false);
   call.k = array_of(k, false);
@@ -188,7 +189,15 @@ nb::dict attend(const Input& q, const Input& k, const Input& v, const Output& ou
   take(weights, &call.weights, &call.has_weights);
   take(status, &call.status, &call.has_status);
   call.isa = checked(isa.empty() ? default_isa() : find_isa(isa));
-  return report_of(run(call, mask, n_threads));
+  RowCollector probe;
+  for (nb::handle row : rows) {
+    probe.wanted.push_back(
+        {nb::cast<std::int64_t>(row[0]), nb::cast<std::int64_t>(row[1]), nb::cast<std::int64_t>(row[2])});
+  }
+  if (!probe.wanted.empty()) args.probe = &probe;
+  nb::dict report = report_of(run(call, mask, n_threads, &probe));
+  report["rows"] = probe.rows();
+  return report;
 }
 
 }  // namespace
@@ -200,7 +209,8 @@ void bind_attend(nb::module_& module) {
              arg("scale"), arg("softcap"), arg("bias").noconvert().none(), arg("bias_dtype"), arg("check_bias"),
              arg("check_weights"), arg("alibi").noconvert().none(), arg("table").noconvert().none(),
              arg("min_distance"), arg("sinks").noconvert().none(), arg("empty_rows"), arg("lse").noconvert().none(),
-             arg("weights").noconvert().none(), arg("status").noconvert().none(), arg("n_threads"), arg("isa"));
+             arg("weights").noconvert().none(), arg("status").noconvert().none(), arg("n_threads"), arg("isa"),
+             arg("rows"));
 }
 
 }  // namespace rowmax::python

@@ -4,12 +4,15 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <vector>
 
 #include "rowmax/attention.h"
+#include "rowmax/probe.h"
 
 namespace rowmax::python {
 
@@ -112,6 +115,25 @@ class CallMask {
 };
 
 void bind_mask(nb::module_& module);
+// Collects what a probe shows of chosen rows (batch entry, head, query).
+class RowCollector final : public Probe {
+ public:
+  std::vector<std::array<std::int64_t, 3>> wanted;
+  std::int64_t first = 0;  // the batch entry of sequence 0
+  mutable std::vector<ProbeRow> found;
+
+  bool wants(std::int64_t sequence, std::int64_t head, std::int64_t query) const noexcept override {
+    return std::find(wanted.begin(), wanted.end(), std::array<std::int64_t, 3>{first + sequence, head, query}) !=
+           wanted.end();
+  }
+  void row(const ProbeRow& row) const noexcept override {
+    found.push_back(row);
+    found.back().sequence += first;
+  }
+  nb::list rows() const;  // as dicts
+};
+
+void bind_probe(nb::module_& module);
 void bind_convert(nb::module_& module);
 void bind_attend(nb::module_& module);
 

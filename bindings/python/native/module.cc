@@ -99,6 +99,7 @@ NB_MODULE(_core, module) {
   });
   module.def("cpu_name", [] { return std::string(rowmax::cpu_name()); });
   rowmax::python::bind_mask(module);
+  rowmax::python::bind_probe(module);
   rowmax::python::bind_convert(module);
   rowmax::python::bind_attend(module);
 }

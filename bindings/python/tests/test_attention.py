@@ -81,6 +81,52 @@ def test_weights():
     same_bits(parts[2], weights)
 
 
+def test_probe():
+    q, k, v = problem()
+    mask = rowmax.mask.causal() & rowmax.mask.left_padding([4, 0])
+    rows = rowmax.probe(q, k, v, mask, rows=[(0, 1, 4), (1, 3, 0), (0, 0, 0)], scale=0.5)
+    assert [(row["batch"], row["head"], row["query"]) for row in rows] == [(0, 0, 0), (0, 1, 4), (1, 3, 0)]
+    keep = mask.materialise(2, 4, 5, 7)
+    _, lse, weights = reference.attention(q, k, v, keep, scale=0.5)
+    for row in rows:
+        where = row["batch"], row["head"], row["query"]
+        assert row["n_visible"] == keep[where].sum() and row["scale"] == 0.5
+        assert np.allclose(row["first_weights"], weights[where], atol=1e-6)
+        if row["n_visible"]:
+            assert row["ok"] and abs(row["lse"] - lse[where]) < 1e-5 and abs(row["measured_scale"] - 0.5) < 1e-4
+        else:
+            assert row["status"] == rowmax.RowStatus.EMPTY and not row["ok"]
+        assert "fail" not in row["gates"].values() and row["text"]
+    # Layouts that need a call for each batch entry number their rows alike.
+    again = rowmax.probe(np.ascontiguousarray(q.transpose(2, 1, 0, 3)).transpose(2, 1, 0, 3), k, v, mask,
+                         rows=[(1, 3, 0)], scale=0.5)
+    assert again[0]["first_weights"] == rows[2]["first_weights"] and again[0]["batch"] == 1
+    with pytest.raises(ValueError, match="probe"):
+        rowmax.probe(q, k, v, rows=[(0, 4, 0)])
+
+
+def test_softmax():
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((2, 3, 70)).astype(np.float32) * 4
+    keep = rng.random((3, 70)) < 0.5
+    keep[1] = False
+    bias = rng.standard_normal((2, 1, 70)).astype(np.float32)
+    sinks = np.array([0.5, 1, -1], np.float32)
+    weights, lse, status = rowmax.softmax(scores, keep, bias=bias, scale=0.7, sinks=sinks, return_lse=True, return_status=True)
+    s = np.where(keep, scores.astype(np.float64) * np.float32(0.7) + bias, -np.inf)
+    total = np.exp(s).sum(-1) + np.exp(sinks)
+    close(weights, np.exp(s) / total[..., None])
+    close(lse, np.log(total))
+    assert (weights[:, 1] == 0).all() and (status[:, 1] == rowmax.RowStatus.EMPTY).all()
+    q, k, v = problem()
+    raw = np.einsum("bhid,bhjd->bhij", q, np.repeat(k, 2, axis=1)).astype(np.float32)
+    close(rowmax.softmax(raw, scale=0.25), rowmax.attention(q, k, v, scale=0.25, return_weights=True)[1])
+    assert rowmax.softmax(np.empty((0, 5), np.float32)).shape == (0, 5)
+    assert rowmax.softmax(np.empty((4, 0), np.float32), return_lse=True)[1].tolist() == [-np.inf] * 4
+    with pytest.raises(TypeError, match="float32"):
+        rowmax.softmax(scores.astype(np.float64))
+
+
 def test_empty_rows():
     q, k, v = problem()
     keep = np.ones((5, 7), bool)

@@ -16,10 +16,10 @@ import os
 from typing import List, Optional
 
 from . import _core, mask
-from ._attention import RowStatus, attention, sdpa
+from ._attention import RowStatus, attention, probe, sdpa, softmax
 
 __version__: str = _core.version
-__all__ = ["RowStatus", "attention", "cpu_name", "isa", "mask", "sdpa", "supported_isas"]
+__all__ = ["RowStatus", "attention", "cpu_name", "isa", "mask", "probe", "sdpa", "softmax", "supported_isas"]
 
 if hasattr(os, "register_at_fork"):  # threads do not survive a fork
     os.register_at_fork(after_in_child=_core.forget_pools)

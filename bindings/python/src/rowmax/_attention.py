@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import math
 import sys
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _core
 from . import mask as _mask
-from ._arrays import (BF16, F16, F32, F64, F8_E4M3, adopt, dtype_name, empty_like_kind, expand, exportable, float32_vector,
+from ._arrays import (BF16, F16, F32, F64, adopt, dtype_name, empty_like_kind, expand, exportable, float32_vector,
                       float_code, is_torch, strides, swap)
 
 
@@ -70,6 +70,7 @@ class _Options:
         self.isa: Optional[str] = None
         self.kv_len: Any = None
         self.lse = self.weights = self.status = False
+        self.rows: List[Tuple[int, int, int]] = []  # to be probed
 
 
 def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[str, Any]:
@@ -107,9 +108,10 @@ def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[s
         _core.attend(
             exportable(q, q_code), exportable(k, k_code), exportable(v, v_code), exportable(result["out"], q_code),
             call_mask, q_code, k_code, q_code, f64, float(scale), float(options.softcap),
-            None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.check_weights, options.alibi,
-            options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows], result.get("lse"),
-            result.get("weights"), result.get("status"), options.threads, options.isa or "")
+            None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.check_weights,
+            options.alibi, options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows], result.get("lse"),
+            result.get("weights"), result.get("status"), options.threads, options.isa or "", options.rows)
+        result["rows"] = report["rows"]
     for name in ("lse", "status"):
         if name in result:
             result[name] = result[name][..., 0]
@@ -154,8 +156,8 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
               causal: Union[bool, str] = False, window: Union[None, int, Tuple[Optional[int], Optional[int]]] = None,
               kv_len: Any = None, softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
               relative_bias: Optional[Tuple[Any, int]] = None, empty_rows: str = "zero", arithmetic: str = "auto",
-              threads: int = 0, isa: Optional[str] = None, check_bias: bool = False, check_weights: bool = False, return_lse: bool = False,
-              return_weights: bool = False, return_status: bool = False) -> Any:
+              threads: int = 0, isa: Optional[str] = None, check_bias: bool = False, check_weights: bool = False,
+              return_lse: bool = False, return_weights: bool = False, return_status: bool = False) -> Any:
     """softmax(bias + softcap(scale * q kT), over the visible keys) v.
 
     q [batch, head, n_q, d], k [batch, kv_head, n_kv, d], v [batch, kv_head, n_kv, v_d]; without batch: [head, n, d];
@@ -193,19 +195,33 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     >>> rowmax.attention(q, k, v, causal=True).shape
     (1, 2, 3, 8)
     """
+    result, front = _prepare_and_run(q, k, v, mask, bias, scale, causal, window, kv_len, softcap, sinks, alibi,
+                                     relative_bias, empty_rows, arithmetic, threads, isa, check_bias, check_weights, return_lse,
+                                     return_weights, return_status, [])
+    parts: List[Any] = [result[name] for name in ("out", "lse", "weights", "status") if name in result]
+    parts = [part[(0,) * front] for part in parts] if front else parts
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _prepare_and_run(q: Any, k: Any, v: Any, mask: Any, bias: Any, scale: Any, causal: Any, window: Any, kv_len: Any,
+                     softcap: float, sinks: Any, alibi: Any, relative_bias: Any, empty_rows: str, arithmetic: str,
+                     threads: int, isa: Optional[str], check_bias: bool, check_weights: bool, lse: bool, weights: bool,
+                     status: bool, rows: List[Tuple[int, int, int]]) -> Tuple[Dict[str, Any], int]:
+    """The results by name, and how many dimensions were put in front."""
     q, k, v = adopt(q, "q"), adopt(k, "k"), adopt(v, "v")
     n_dim = len(q.shape)
     if not 2 <= n_dim <= 4 or len(k.shape) != n_dim or len(v.shape) != n_dim:
         raise ValueError(f"expected q, k and v of 2, 3 or 4 dimensions alike, found {n_dim}, {len(k.shape)} and "
                          f"{len(v.shape)}")
-    front = (None,) * (4 - n_dim)
-    q, k, v = q[front], k[front], v[front]
+    if n_dim < 4:
+        front = (None,) * (4 - n_dim)
+        q, k, v = q[front], k[front], v[front]
     options = _Options()
     options.scale, options.softcap = scale, softcap
     options.empty_rows, options.arithmetic = empty_rows, arithmetic
     options.threads, options.isa, options.kv_len = int(threads), isa, kv_len
-    options.lse, options.weights, options.status = return_lse, return_weights, return_status
-    options.check_weights = check_weights
+    options.lse, options.weights, options.status = lse, weights, status
+    options.rows, options.check_weights = rows, check_weights
     if bias is not None:
         options.bias, options.check_bias = adopt(bias, "bias"), check_bias
     if sinks is not None:
@@ -214,10 +230,82 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
         options.alibi = float32_vector(alibi, "alibi", q.shape[1])
     if relative_bias is not None:
         options.table, options.min_distance = _relative(relative_bias, q.shape[1])
-    result = _run(q, k, v, _rules_of(mask, causal, window), options)
-    parts: List[Any] = [result[name] for name in ("out", "lse", "weights", "status") if name in result]
-    parts = [part[(0,) * len(front)] for part in parts] if front else parts
-    return parts[0] if len(parts) == 1 else tuple(parts)
+    return _run(q, k, v, _rules_of(mask, causal, window), options), 4 - n_dim
+
+
+def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int, int, int]], bias: Any = None,
+          scale: Optional[float] = None, causal: Union[bool, str] = False, window: Any = None, kv_len: Any = None,
+          softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
+          relative_bias: Optional[Tuple[Any, int]] = None) -> List[Dict[str, Any]]:
+    """What becomes of single rows between q kT and the result, for people who hunt wrong numbers: one dict for each of
+    `rows` (batch entry, head, query), in that order of the numbers. Other arguments are those of rowmax.attention, in
+    f32 arithmetic.
+
+    Of a row: the scale applied and the scale measured, the range of scores before and after the mask, n_visible, row_max,
+    largest_exp, sum, weights_sum, lse, status, the first and last eight scores and weights; "gates" (scale_once,
+    mask_applied, exp_in_range, weights_sum_to_one: "pass", "fail" or "inconclusive"), "ok" and "text".
+
+    >>> x = np.ones((1, 1, 3, 8), np.float32)
+    >>> row = rowmax.probe(x, x, x, rows=[(0, 0, 1)], causal=True)[0]
+    >>> row["n_visible"], row["weights_sum"], row["ok"]
+    (2, 1.0, True)
+    """
+    wanted = [(int(b), int(h), int(i)) for b, h, i in rows]
+    shape = (1,) * (4 - len(q.shape)) + tuple(q.shape)
+    for row in wanted:
+        if any(n < 0 or n >= size for n, size in zip(row, shape)):
+            raise ValueError(f"probe: there is no row {row} in q {tuple(q.shape)}")
+    result, _ = _prepare_and_run(q, k, v, mask, bias, scale, causal, window, kv_len, softcap, sinks, alibi,
+                                 relative_bias, "zero", "f32", 0, None, False, False, False, False, False, wanted)
+    return result.get("rows", [])
+
+
+def softmax(scores: Any, keep: Any = None, *, bias: Any = None, scale: float = 1.0, softcap: float = 0.0,
+            sinks: Any = None, empty_rows: str = "zero", threads: int = 0, isa: Optional[str] = None, return_lse: bool = False,
+            return_status: bool = False) -> Any:
+    """Masked softmax over the last dimension of scores [..., n_key], float32, with attention's arithmetic: weights are
+    exactly 0 where hidden, rows without visible keys are 0.
+
+    keep: booleans that broadcast to the scores' shape, True = visible. bias: float32 numbers that do, added after scale
+    and softcap; -inf hides. sinks: one more logit for each row, broadcast to [...]. Returns weights, or (weights, lse,
+    status) with those asked for; arrays of the scores' kind.
+
+    >>> rowmax.softmax(np.array([0, 0, 7], np.float32), np.array([True, True, False]))
+    array([0.5, 0.5, 0. ], dtype=float32)
+    """
+    given = adopt(scores, "scores")
+    if float_code(given, "scores") != F32 or not given.shape:
+        raise TypeError(f"softmax: expected float32 scores of 1 or more dimensions, found {dtype_name(given)}")
+    if empty_rows not in _EMPTY_ROWS:
+        raise ValueError(f"empty_rows: expected one of {', '.join(_EMPTY_ROWS)}, found {empty_rows!r}")
+    shape = tuple(given.shape)
+    n_row, n_key = math.prod(shape[:-1]), shape[-1]
+    flat = np.ascontiguousarray(given.numpy() if is_torch(given) else given).reshape(n_row, n_key)
+    bits = biases = sink = None
+    if keep is not None:
+        visible = np.broadcast_to(_mask.to_numpy(keep, "keep", "b"), shape).reshape(n_row, n_key)
+        bits = _mask._pack(visible)
+    if bias is not None:
+        biases = bias.detach().numpy() if is_torch(bias) else np.asarray(bias)
+        if biases.dtype != np.float32:
+            raise TypeError(f"bias has elements of type {biases.dtype.name}; expected float32")
+        biases = np.ascontiguousarray(np.broadcast_to(biases, shape)).reshape(n_row, n_key)
+    if sinks is not None:
+        numbers = sinks.detach().numpy() if is_torch(sinks) else np.asarray(sinks)
+        sink = np.ascontiguousarray(np.broadcast_to(numbers.astype(np.float32), shape[:-1])).reshape(n_row)
+    results = [np.empty((n_row, n_key), np.float32), np.empty(n_row, np.float32), np.empty(n_row, np.uint8)]
+    if n_row and n_key:
+        _core.softmax(flat, bits, biases, sink, float(scale), float(softcap), _EMPTY_ROWS[empty_rows], *results,
+                      int(threads), isa or "")
+    else:
+        results[1].fill(-np.inf)
+        results[2].fill(RowStatus.EMPTY)
+    results[0] = results[0].reshape(shape)
+    results[1:] = [x.reshape(shape[:-1]) for x in results[1:]]
+    wanted = [x for x, want in zip(results, (True, return_lse, return_status)) if want]
+    if is_torch(given):
+        wanted = [sys.modules["torch"].from_numpy(x) for x in wanted]
+    return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
 
 def _broadcast(shapes: List[Tuple[int, ...]], what: str) -> Tuple[int, ...]:

@@ -125,12 +125,12 @@ rowmax_status rowmax_from_keep_mask(const uint8_t* tokens, int64_t n_batch, int6
                                     int64_t* spans, int32_t* sides, rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     ROWMAX_TRY(found, from_keep_mask(tokens, n_batch, n_kv, row_stride));
-    for (std::size_t b = 0; b < found.spans.size(); ++b) {
+    for (std::size_t b = 0; b < found.spans().size(); ++b) {
       if (spans != nullptr) {
-        spans[2 * b] = found.spans[b].begin;
-        spans[2 * b + 1] = found.spans[b].end;
+        spans[2 * b] = found.spans()[b].begin;
+        spans[2 * b + 1] = found.spans()[b].end;
       }
-      if (sides != nullptr) sides[b] = static_cast<int32_t>(found.sides[b]);
+      if (sides != nullptr) sides[b] = static_cast<int32_t>(found.sides()[b]);
     }
     return {};
   });

@@ -23,6 +23,23 @@ bool reachable(std::int64_t n, std::int64_t stride, std::int64_t* sum) noexcept 
          !__builtin_add_overflow(*sum, reach, sum) && *sum <= kMaxPosition;
 }
 
+// n uninitialised elements; false where there is no memory.
+template <class T>
+bool allocate(std::int64_t n, std::unique_ptr<T[]>* memory) noexcept {
+  if (n > PTRDIFF_MAX / static_cast<std::int64_t>(sizeof(T))) return false;
+  memory->reset(new (std::nothrow) T[static_cast<std::size_t>(n)]);
+  return *memory != nullptr;
+}
+
+// Bit j: whether byte begin + j of the row, `stride` bytes apart, is not 0.
+std::uint64_t packed_word(const std::uint8_t* row, std::int64_t stride, std::int64_t begin,
+                          std::int64_t n_kv) noexcept {
+  const std::int64_t n = n_kv - begin < 64 ? n_kv - begin : 64;
+  std::uint64_t word = 0;
+  for (std::int64_t j = 0; j < n; ++j) word |= static_cast<std::uint64_t>(row[(begin + j) * stride] != 0) << j;
+  return word;
+}
+
 }  // namespace
 
 Status DenseMaskBuilder::start(const DenseMaskView& view, const char* what) {
@@ -42,9 +59,7 @@ Status DenseMaskBuilder::start(const DenseMaskView& view, const char* what) {
   n_rows = view.row_stride == 0 ? 1 : view.n_q;
   row_words = (view.n_kv + 63) / 64;
   std::int64_t size = 0;
-  if (__builtin_mul_overflow(n_rows, row_words, &size) || size > PTRDIFF_MAX / 8) return Error::out_of_memory();
-  mask.words_.reset(new (std::nothrow) std::uint64_t[static_cast<std::size_t>(size)]);
-  if (mask.words_ == nullptr) return Error::out_of_memory();
+  if (__builtin_mul_overflow(n_rows, row_words, &size) || !allocate(size, &mask.words_)) return Error::out_of_memory();
   mask.bitmap_ = {mask.words_.get(), n_rows == 1 ? 0 : row_words, 0};
   return {};
 }
@@ -88,13 +103,8 @@ Result<DenseMask> from_keep(const DenseMaskView& view) {
   const auto* data = static_cast<const std::uint8_t*>(view.data);
   for (std::int64_t i = 0; i < builder.n_rows; ++i) {
     const std::uint8_t* row = data + i * view.row_stride;
-    for (std::int64_t begin = 0; begin < view.n_kv; begin += 64) {
-      const std::int64_t n = view.n_kv - begin < 64 ? view.n_kv - begin : 64;
-      std::uint64_t word = 0;
-      for (std::int64_t j = 0; j < n; ++j) {
-        word |= static_cast<std::uint64_t>(row[(begin + j) * view.key_stride] != 0) << j;
-      }
-      builder.set_word(i, begin / 64, word);
+    for (std::int64_t w = 0; w < builder.row_words; ++w) {
+      builder.set_word(i, w, packed_word(row, view.key_stride, w * 64, view.n_kv));
     }
   }
   return builder.finish();
@@ -122,6 +132,36 @@ PaddingSide side_of(const DetectedMask& row) noexcept {
 
 }  // namespace
 
+struct KeepMaskBuilder {
+  KeepMask mask;
+  std::int64_t row_words = 0;
+
+  bool allocate_all(std::int64_t n_batch, std::int64_t n_kv) noexcept {
+    row_words = (n_kv + 63) / 64;
+    std::int64_t size = 0;
+    mask.n_batch_ = static_cast<std::size_t>(n_batch);
+    return !__builtin_mul_overflow(n_batch, row_words, &size) && allocate(n_batch, &mask.spans_) &&
+           allocate(n_batch, &mask.sides_) && allocate(size, &mask.words_);
+  }
+  // Looks at the tokens of entry b; true where they have holes.
+  bool add(std::int64_t b, const std::uint8_t* tokens, std::int64_t n_kv) noexcept {
+    std::uint64_t* words = mask.words_.get() + b * row_words;
+    for (std::int64_t w = 0; w < row_words; ++w) words[w] = packed_word(tokens, 1, w * 64, n_kv);
+    const DetectedMask found = detect_mask(words, 0, 1, n_kv);
+    mask.spans_[static_cast<std::size_t>(b)] = found.valid;
+    mask.sides_[static_cast<std::size_t>(b)] = side_of(found);
+    return side_of(found) == PaddingSide::kHoles;
+  }
+  bool keep_bitmaps() noexcept {
+    if (!allocate(static_cast<std::int64_t>(mask.n_batch_), &mask.bitmaps_)) return false;
+    for (std::size_t b = 0; b < mask.n_batch_; ++b) {
+      mask.bitmaps_[b] = {mask.words_.get() + static_cast<std::int64_t>(b) * row_words, 0, 0};
+    }
+    return true;
+  }
+  void forget_words() noexcept { mask.words_.reset(); }
+};
+
 Result<KeepMask> from_keep_mask(const std::uint8_t* data, std::int64_t n_batch, std::int64_t n_kv,
                                 std::int64_t row_stride) {
   std::int64_t reach = 0;
@@ -133,21 +173,18 @@ Result<KeepMask> from_keep_mask(const std::uint8_t* data, std::int64_t n_batch, 
   if (!reachable(n_batch, row_stride, &reach) || !reachable(n_kv, 1, &reach)) {
     return invalid("keep mask: row stride " + std::to_string(row_stride) + " reaches beyond memory");
   }
-  KeepMask keep;
-  std::vector<DenseMask> rows;
+  KeepMaskBuilder builder;
+  if (!builder.allocate_all(n_batch, n_kv)) return Error::out_of_memory();
   bool has_holes = false;
   for (std::int64_t b = 0; b < n_batch; ++b) {
-    ROWMAX_TRY(row, from_keep({data == nullptr ? nullptr : data + b * row_stride, 1, n_kv, 0, 1}));
-    keep.spans.push_back(row.detected().valid);
-    keep.sides.push_back(side_of(row.detected()));
-    has_holes = has_holes || keep.sides.back() == PaddingSide::kHoles;
-    rows.push_back(std::move(row));
+    has_holes = builder.add(b, data == nullptr ? nullptr : data + b * row_stride, n_kv) || has_holes;
   }
-  if (has_holes) {
-    keep.holes = std::move(rows);
-    for (const DenseMask& row : keep.holes) keep.bitmaps.push_back(row.bitmap());
+  if (!has_holes) {
+    builder.forget_words();
+  } else if (!builder.keep_bitmaps()) {
+    return Error::out_of_memory();
   }
-  return keep;
+  return std::move(builder.mask);
 }
 
 }  // namespace rowmax

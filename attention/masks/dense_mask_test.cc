@@ -248,13 +248,13 @@ TEST(KeepMask, SidesSpansAndHoles) {
   const KeySpan spans[] = {{0, 4}, {2, 4}, {0, 2}, {1, 3}, {0, 0}};
   const char* const sides[] = {"none", "left", "right", "both", "right"};
   for (std::size_t b = 0; b < 5; ++b) {
-    EXPECT_EQ(padded->spans[b].begin, spans[b].begin);
-    EXPECT_EQ(padded->spans[b].end, spans[b].end);
-    EXPECT_STREQ(padding_side_name(padded->sides[b]), sides[b]);
+    EXPECT_EQ(padded->spans()[b].begin, spans[b].begin);
+    EXPECT_EQ(padded->spans()[b].end, spans[b].end);
+    EXPECT_STREQ(padding_side_name(padded->sides()[b]), sides[b]);
   }
   const Result<KeepMask> holes = from_keep_mask(data, 6, 4, 5);
   ASSERT_TRUE(holes->has_holes());
-  EXPECT_EQ(holes->sides[5], PaddingSide::kHoles);
+  EXPECT_EQ(holes->sides()[5], PaddingSide::kHoles);
   MaskSpec spec;
   holes->add_to(&spec);
   std::vector<Sequence> sequences;
@@ -272,7 +272,31 @@ TEST(KeepMask, SidesSpansAndHoles) {
   EXPECT_FALSE(from_keep_mask(data, -1, 4, 4).ok());
   EXPECT_FALSE(from_keep_mask(data, 3, 4, INT64_MAX).ok());
   EXPECT_TRUE(from_keep_mask(nullptr, 0, 4, 4).ok());
-  EXPECT_EQ(from_keep_mask(nullptr, 2, 0, 0)->sides[1], PaddingSide::kNone);
+  EXPECT_EQ(from_keep_mask(nullptr, 2, 0, 0)->sides()[1], PaddingSide::kNone);
+}
+
+TEST(KeepMask, BitmapsFollowTheObject) {
+  const std::uint8_t data[] = {1, 0, 1, 1, 1, 0};
+  Result<KeepMask> found = from_keep_mask(data, 2, 3, 3);
+  ASSERT_TRUE(found.ok());
+  const KeepMask moved = std::move(*found);
+  ASSERT_EQ(moved.bitmaps().size(), 2u);
+  EXPECT_EQ(moved.bitmaps()[0].words[0], 5u);
+  EXPECT_EQ(moved.bitmaps()[1].words[0], 3u);
+  EXPECT_EQ(moved.spans()[1].end, 2);
+}
+
+// More entries than any machine has memory for, all of them the same row.
+TEST(KeepMask, NoMemoryIsAnError) {
+  const std::vector<std::uint8_t> row(64, 1);
+  for (const int bits : {50, 58, 60}) {
+    const Result<KeepMask> found = from_keep_mask(row.data(), std::int64_t{1} << bits, 64, 0);
+    ASSERT_FALSE(found.ok());
+    EXPECT_EQ(found.error().code, ErrorCode::kOutOfMemory);
+  }
+  const Result<DenseMask> dense = from_keep({row.data(), std::int64_t{1} << 50, 64, 1, 0});
+  ASSERT_FALSE(dense.ok());
+  EXPECT_EQ(dense.error().code, ErrorCode::kOutOfMemory);
 }
 
 }  // namespace

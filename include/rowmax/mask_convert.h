@@ -10,7 +10,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "rowmax/mask.h"
 #include "rowmax/result.h"
@@ -127,18 +126,27 @@ Result<AdditiveMask> from_additive(const DenseMaskView& mask, DType dtype, doubl
 // The [n_batch][n_kv] keep mask of a tokenizer (1 = token, 0 = padding), element (b, j) at data + b * row_stride + j.
 enum class PaddingSide : std::uint8_t { kNone, kLeft, kRight, kBoth, kHoles };
 const char* padding_side_name(PaddingSide side) noexcept;
-struct KeepMask {
-  std::vector<KeySpan> spans;      // one a batch entry, first token to last; an entry without tokens is [0, 0), kRight
-  std::vector<PaddingSide> sides;  // of each entry
-  // [n_batch] when some entry has holes (padding between tokens), else none: its keys as a bitmap of one row.
-  std::vector<DenseMask> holes;
-  std::vector<BitmapView> bitmaps;  // of `holes`
-  bool has_holes() const noexcept { return !holes.empty(); }
-  // valid(spans), and bitmap(bitmaps) where there are holes. The spec points into this object.
+class KeepMask {
+ public:
+  // [n_batch]: first token to last; an entry without tokens is [0, 0), kRight.
+  std::span<const KeySpan> spans() const noexcept { return {spans_.get(), n_batch_}; }
+  std::span<const PaddingSide> sides() const noexcept { return {sides_.get(), n_batch_}; }
+  // [n_batch] when some entry has holes (padding between tokens), else none: its tokens as bits of one row.
+  std::span<const BitmapView> bitmaps() const noexcept { return {bitmaps_.get(), has_holes() ? n_batch_ : 0}; }
+  bool has_holes() const noexcept { return bitmaps_ != nullptr; }
+  // valid(spans()), and bitmap(bitmaps()) where there are holes. The spec points into memory of this object.
   void add_to(MaskSpec* spec) const noexcept {
-    spec->valid(spans);
-    if (has_holes()) spec->bitmap(bitmaps);
+    spec->valid(spans());
+    if (has_holes()) spec->bitmap(bitmaps());
   }
+
+ private:
+  friend struct KeepMaskBuilder;
+  std::size_t n_batch_ = 0;
+  std::unique_ptr<KeySpan[]> spans_;
+  std::unique_ptr<PaddingSide[]> sides_;
+  std::unique_ptr<BitmapView[]> bitmaps_;
+  std::unique_ptr<std::uint64_t[]> words_;  // what bitmaps_ point into
 };
 // Errors: kInvalidArgument, kOutOfMemory.
 Result<KeepMask> from_keep_mask(const std::uint8_t* data, std::int64_t n_batch, std::int64_t n_kv,

@@ -57,8 +57,8 @@ nb::list from_keep_mask(nb::ndarray<nb::ro, const std::uint8_t, nb::ndim<2>, nb:
   const KeepMask mask =
       checked(rowmax::from_keep_mask(tokens.data(), static_cast<std::int64_t>(tokens.shape(0)), n_kv, n_kv));
   nb::list result;
-  for (std::size_t b = 0; b < mask.spans.size(); ++b) {
-    result.append(nb::make_tuple(mask.spans[b].begin, mask.spans[b].end, padding_side_name(mask.sides[b])));
+  for (std::size_t b = 0; b < mask.spans().size(); ++b) {
+    result.append(nb::make_tuple(mask.spans()[b].begin, mask.spans()[b].end, padding_side_name(mask.sides()[b])));
   }
   return result;
 }

@@ -76,12 +76,7 @@ Status check_layout(const AttendArgs& args) {
   ROWMAX_RETURN_IF_ERROR(check_types(args));
   if (kv.dtype == DType::kQ8_0) ROWMAX_RETURN_IF_ERROR(check_q8_0(kv));
   if (args.arithmetic == Arithmetic::kF64) {
-    const char* what = args.weights.data != nullptr             ? "weights"
-                       : args.partial.o != nullptr              ? "partial results"
-                       : args.probe != nullptr                  ? "a probe"
-                       : args.check_weights == WeightCheck::kOn ? "check_weights"
-                       : args.empty_rows == EmptyRows::kUniform ? "EmptyRows::kUniform"
-                                                                : nullptr;
+    const char* what = args.partial.o != nullptr ? "partial results" : args.probe != nullptr ? "a probe" : nullptr;
     if (what != nullptr) {
       return Error{ErrorCode::kUnsupported, std::string("attend: ") + what + " with Arithmetic::kF64"};
     }

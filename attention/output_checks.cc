@@ -34,19 +34,6 @@ Status check_distance_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
   return {};
 }
 
-// What f64 arithmetic does not give.
-Status check_f64(const AttendArgs& args) {
-  if (args.arithmetic != Arithmetic::kF64) return {};
-  const char* missing = args.weights.data != nullptr             ? "weights"
-                        : args.partial.o != nullptr              ? "partial"
-                        : args.empty_rows == EmptyRows::kUniform ? "empty_rows kUniform"
-                        : args.probe != nullptr                  ? "probe"
-                        : args.check_weights == WeightCheck::kOn ? "check_weights"
-                                                                 : nullptr;
-  if (missing == nullptr) return {};
-  return Error{ErrorCode::kUnsupported, std::string("attend: not with f64 arithmetic: ") + missing};
-}
-
 Status check_partial(const AttendArgs& args) {
   const PartialView& partial = args.partial;
   if (partial.o == nullptr) return {};
@@ -91,7 +78,6 @@ Status check_sinks(const float* sinks, std::int64_t n, const char* of_what) {
 }
 
 Status check_outputs(const AttendArgs& args, const MaskPlan::Impl& plan) {
-  ROWMAX_RETURN_IF_ERROR(check_f64(args));
   ROWMAX_RETURN_IF_ERROR(check_sinks(args.sinks, plan.n_head, "head"));
   ROWMAX_RETURN_IF_ERROR(check_distance_bias(args, plan));
   ROWMAX_RETURN_IF_ERROR(check_partial(args));

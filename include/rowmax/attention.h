@@ -61,8 +61,8 @@ enum class EmptyRows : std::uint8_t {
 
 enum class Arithmetic : std::uint8_t {
   kF32,  // q, K, V of any type but f64
-  kF64,  // any type; slower by far: the reference for everything else. Without weights, partial, kUniform, probe and
-         // the check for non-finite weights.
+  kF64,  // any type; slower by far: the reference for everything else. Weights and lse are rounded to f32. Without
+         // partial and probe, which hold f32 by type: kUnsupported.
 };
 
 // Additive bias: element (query i of the sequence, query head h, key j) lies at

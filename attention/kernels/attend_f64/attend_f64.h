@@ -5,7 +5,8 @@
 // exactly (fp8 and q8_0 numbers are the f32 numbers of kv.h), except:
 //   exp is base::exp_f64 (2 ulp, no floor); tanh(x) = 1 - 2 / (exp(2 |x|) + 1) with x's sign: 5e-16 absolute
 //   l's 16 lanes are added as ((l[i] + l[i + 8]), + 4, + 2, + 1)
-// lse is rounded to f32 once, the result to its type once; one that leaves that type's range is kOverflow.
+// lse and weights are rounded to f32 once, the result to its type once; one that leaves that type's range is kOverflow.
+// Under EmptyRows::kUniform values are added in plain sums over the keys of a split, splits ascending, and divided.
 //
 // Scratch is that of kernels/attend with every float pointer to doubles; stored splits likewise (twice the floats).
 #pragma once

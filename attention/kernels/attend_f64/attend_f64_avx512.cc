@@ -1,4 +1,4 @@
-#include "attention/kernels/attend_f64/attend_f64_kernel.h"
+#include "attention/kernels/attend_f64/entry.h"
 
 namespace rowmax::attention {
 

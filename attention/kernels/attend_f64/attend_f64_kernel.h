@@ -88,19 +88,28 @@ inline std::uint64_t find_words_f64(const CallArgs& call, const BlockArgs& block
   return any;
 }
 
-// Keys as [d][key], values as [key][o_stride]; what no row sees is 0 and not read.
-inline void gather_tile(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
+// Keys of the tile as [d][key]; what no row sees is 0 and not read.
+inline void gather_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
                         const ScratchF64& scratch) noexcept {
   const Stream keys = key_stream(call, block);
-  const Stream values = value_stream(call, block);
-  const std::int64_t k_dim = call.args->kv.k_dim, v_dim = call.args->kv.v_dim;
   for (int k = 0; k < kKeyTile; ++k) {
     const bool seen = (word >> k & 1u) != 0;
     const void* key = seen ? keys.key(begin + k) : nullptr;
+    for (std::int64_t d = 0; d < call.args->kv.k_dim; ++d) {
+      scratch.k[d * kKeyTile + k] = seen ? stored_number(keys, key, d) : 0.0;
+    }
+  }
+}
+
+// Its values as [key][o_stride], likewise.
+inline void gather_values(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
+                          const ScratchF64& scratch) noexcept {
+  const Stream values = value_stream(call, block);
+  for (int k = 0; k < kKeyTile; ++k) {
+    const bool seen = (word >> k & 1u) != 0;
     const void* value = seen ? values.key(begin + k) : nullptr;
-    for (std::int64_t d = 0; d < k_dim; ++d) scratch.k[d * kKeyTile + k] = seen ? stored_number(keys, key, d) : 0.0;
     for (std::int64_t d = 0; d < call.o_stride; ++d) {
-      scratch.v[k * call.o_stride + d] = seen && d < v_dim ? stored_number(values, value, d) : 0.0;
+      scratch.v[k * call.o_stride + d] = seen && d < call.args->kv.v_dim ? stored_number(values, value, d) : 0.0;
     }
   }
 }
@@ -240,6 +249,7 @@ inline bool store_number(const HeadsView& out, std::int64_t at, double x) noexce
   return store_rounded(out.data, out.dtype, at, x == x ? narrow : kNaN) || (finite && narrow - narrow != 0.0f);
 }
 
+// Divides, writes one row's results and says what became of it. Leaves the row's final m and l in scratch.
 inline RowStatus finish_row_f64(const CallArgs& call, const BlockArgs& block, int r,
                                 const ScratchF64& scratch) noexcept {
   const AttendArgs& args = *call.args;
@@ -258,6 +268,8 @@ inline RowStatus finish_row_f64(const CallArgs& call, const BlockArgs& block, in
     l = l * factor + base::exp_f64(sink - joined);
     m = joined;
   }
+  scratch.total_m[r] = m;
+  scratch.total_l[r] = l;
   const double* o = scratch.total + r * call.o_stride;
   bool nan = false, infinite = false;
   for (std::int64_t d = 0; d < args.kv.v_dim; ++d) {
@@ -280,9 +292,11 @@ inline RowStatus finish_row_f64(const CallArgs& call, const BlockArgs& block, in
   return infinite ? RowStatus::kOverflow : RowStatus::kOk;
 }
 
-inline void finish_rows_f64(const CallArgs& call, const BlockArgs& block, const ScratchF64& scratch,
-                            BlockCounts* counts) noexcept {
+// Finishes all rows of a block; the result has the status_bit of every status met.
+inline std::uint32_t finish_rows_f64(const CallArgs& call, const BlockArgs& block, const ScratchF64& scratch,
+                                     BlockCounts* counts) noexcept {
   const AttendArgs& args = *call.args;
+  std::uint32_t met = 0;
   for (int r = 0; r < block.n_rows; ++r) {
     const RowStatus status = finish_row_f64(call, block, r, scratch);
     const Row row = row_of(call, block, r);
@@ -290,18 +304,15 @@ inline void finish_rows_f64(const CallArgs& call, const BlockArgs& block, const 
     if (args.row_status != nullptr) {
       args.row_status[at * args.status_row_stride + row.head * args.status_head_stride] = status;
     }
-    counts->empty += status == RowStatus::kEmpty;
-    counts->non_finite += status == RowStatus::kNonFinite;
-    counts->overflow += status == RowStatus::kOverflow;
-    if ((status_bit(status) & kFaultBits) != 0 && fault_before(at, row.head, counts->fault_row, counts->fault_head)) {
-      counts->fault_row = at;
-      counts->fault_head = row.head;
-    }
+    met |= status_bit(status);
+    count_row(status, at, row.head, counts);
   }
+  return met;
 }
 
-inline void attend_f64_block(const CallArgs& call, const BlockArgs& block, const Scratch& floats, BlockCounts* counts) {
-  const ScratchF64 scratch = in_f64(floats);
+// Sums over the block's splits: in scratch.total, or stored where the block has partials. Leaves queries and spans in
+// scratch.
+inline BlockSpans sum_splits_f64(const CallArgs& call, const BlockArgs& block, const ScratchF64& scratch) noexcept {
   load_queries(call, block, scratch.q);
   const BlockSpans all = find_spans(call, block, scratch.spans);
   const bool has_bias = adds_bias(call, block);
@@ -314,27 +325,13 @@ inline void attend_f64_block(const CallArgs& call, const BlockArgs& block, const
       if (!all.touches(begin, begin + kKeyTile)) continue;
       const std::uint64_t word = find_words_f64(call, block, begin, scratch);
       if (word == 0) continue;
-      gather_tile(call, block, begin, word, scratch);
+      gather_keys(call, block, begin, word, scratch);
+      gather_values(call, block, begin, word, scratch);
       for (int r = 0; r < block.n_rows; ++r) process_row(call, r, has_bias, scratch);
     }
     close_split_f64(call, block, split, scratch);
   }
-  if (block.partials == nullptr) finish_rows_f64(call, block, scratch, counts);
-}
-
-inline void attend_f64_merge(const CallArgs& call, const BlockArgs& block, std::int64_t n_splits, const Scratch& floats,
-                             BlockCounts* counts) {
-  const ScratchF64 scratch = in_f64(floats);
-  for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
-  for (std::int64_t split = 0; split < n_splits; ++split) {
-    for (int r = 0; r < block.n_rows; ++r) {
-      const double* stored = stored_row(call, block, split, r);
-      PartialTailF64 tail;
-      std::memcpy(&tail, stored + call.o_stride, sizeof tail);
-      merge_row_f64(call, stored, tail.m, tail.l, tail.flags, r, scratch);
-    }
-  }
-  finish_rows_f64(call, block, scratch, counts);
+  return all;
 }
 
 }  // namespace

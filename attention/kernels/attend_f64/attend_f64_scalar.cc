@@ -1,6 +1,6 @@
 #define ROWMAX_SIMD_SCALAR 1  // as in attend_scalar.cc
 
-#include "attention/kernels/attend_f64/attend_f64_kernel.h"
+#include "attention/kernels/attend_f64/entry.h"
 
 namespace rowmax::attention {
 

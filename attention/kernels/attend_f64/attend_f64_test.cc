@@ -3,6 +3,7 @@
 #include "attention/kernels/attend_f64/attend_f64.h"
 
 #include "attention/test_problem.h"
+#include "rowmax/probe.h"
 
 namespace rowmax::attention::test {
 namespace {
@@ -17,6 +18,8 @@ struct Options {
   DType kv_type = DType::kF64;
   std::int64_t page_size = 0, ring_keys = 0;
   EmptyRows empty_rows = EmptyRows::kZero;
+  WeightCheck check_weights = WeightCheck::kOff;
+  bool weights = true;
 };
 
 struct Problem {
@@ -52,11 +55,20 @@ Problem make_problem(const Options& options) {
 struct Found {
   std::vector<double> out;
   std::vector<float> lse;
+  std::vector<float> weights;  // [query][head][key]
   std::vector<RowStatus> status;
+  std::string error;
+
+  bool same_weights(const Found& other) const {
+    return std::memcmp(weights.data(), other.weights.data(), weights.size() * 4) == 0;
+  }
   bool operator==(const Found& other) const {
-    return std::memcmp(out.data(), other.out.data(), out.size() * 8) == 0 && lse == other.lse && status == other.status;
+    return std::memcmp(out.data(), other.out.data(), out.size() * 8) == 0 && lse == other.lse &&
+           status == other.status && same_weights(other);
   }
 };
+
+std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
 
 // The queries [first, first + n) of the problem in one call.
 void attend_part(const Problem& p, const Options& options, Isa isa, int threads, std::int64_t first, std::int64_t n,
@@ -116,8 +128,10 @@ void attend_part(const Problem& p, const Options& options, Isa isa, int threads,
   args.lse_row_stride = p.n_head;
   args.row_status = found->status.data() + at;
   args.status_row_stride = p.n_head;
+  if (options.weights) args.weights = {found->weights.data() + at * p.n_kv, p.n_head * p.n_kv, p.n_kv};
+  args.check_weights = options.check_weights;
   const auto report = attend_exact(args, plan, pool(threads), isa);
-  ASSERT_TRUE(report.ok()) << report.error().message;
+  if (!report.ok()) found->error = report.error().message;
 }
 
 Found attend_all(const Problem& p, const Options& options, Isa isa, int threads, std::int64_t chunk = 0) {
@@ -125,6 +139,7 @@ Found attend_all(const Problem& p, const Options& options, Isa isa, int threads,
   found.out.resize(static_cast<std::size_t>(p.n_q * p.n_head * p.v_dim));
   found.lse.resize(static_cast<std::size_t>(p.n_q * p.n_head));
   found.status.resize(found.lse.size());
+  found.weights.assign(static_cast<std::size_t>(p.n_q * p.n_head * p.n_kv), -77.0f);
   if (chunk == 0) chunk = p.n_q;
   for (std::int64_t first = 0; first < p.n_q; first += chunk) {
     attend_part(p, options, isa, threads, first, std::min(chunk, p.n_q - first), &found);
@@ -134,7 +149,9 @@ Found attend_all(const Problem& p, const Options& options, Isa isa, int threads,
 
 struct Expected {
   std::vector<Real> out;
-  Real lse, bound;  // of out: absolute
+  std::vector<Real> weights;  // [n_kv]; 0 where hidden
+  Real weight_bound = 0;      // relative
+  Real lse, bound;            // of out: absolute
 };
 
 Expected expect_row(const Problem& p, const Options& options, std::int64_t i, std::int64_t h) {
@@ -172,7 +189,8 @@ Expected expect_row(const Problem& p, const Options& options, std::int64_t i, st
     highest = std::max(highest, s);
   }
   Real sum = 0;
-  Expected row{std::vector<Real>(static_cast<std::size_t>(p.v_dim), 0), -INFINITY, 0};
+  Expected row{std::vector<Real>(static_cast<std::size_t>(p.v_dim), 0),
+               std::vector<Real>(static_cast<std::size_t>(p.n_kv), 0), 0, -INFINITY, 0};
   const bool sink = options.sinks && !std::isinf(p.sinks[static_cast<std::size_t>(h)]);
   if (sink) highest = std::max(highest, static_cast<Real>(p.sinks[static_cast<std::size_t>(h)]));
   if (sink) sum += std::exp(static_cast<Real>(p.sinks[static_cast<std::size_t>(h)]) - highest);
@@ -180,6 +198,7 @@ Expected expect_row(const Problem& p, const Options& options, std::int64_t i, st
   if (sum == 0) return row;
   for (const auto& [j, s] : scores) {
     const Real weight = std::exp(s - highest) / sum;
+    row.weights[static_cast<std::size_t>(j)] = weight;
     for (std::int64_t d = 0; d < p.v_dim; ++d) {
       const Real value = p.v[static_cast<std::size_t>((j * p.n_kv_head + kv_head) * p.v_dim + d)];
       row.out[static_cast<std::size_t>(d)] += weight * value;
@@ -188,8 +207,20 @@ Expected expect_row(const Problem& p, const Options& options, std::int64_t i, st
   }
   row.lse = highest + std::log(sum);
   const Real tiles = static_cast<Real>(p.n_kv / 64 + 2);
-  row.bound = (4 * score_error + 76 * tiles + 40) * 0x1p-53L * value_max;
+  row.weight_bound = (4 * score_error + 76 * tiles + 40) * 0x1p-53L;
+  row.bound = row.weight_bound * value_max;
   return row;
+}
+
+// Within the bound and one rounding to f32; +0 to the bit where hidden.
+void expect_weights(const Problem& p, const Expected& row, const float* found) {
+  for (std::size_t j = 0; j < static_cast<std::size_t>(p.n_kv); ++j) {
+    const Real exact = row.weights[j];
+    if (exact == 0) {
+      ASSERT_EQ(bits(found[j]), 0u) << j;
+    }
+    ASSERT_LE(std::fabs(static_cast<Real>(found[j]) - exact), exact * (0x1p-24L + row.weight_bound) + 0x1p-150L) << j;
+  }
 }
 
 // The largest error in units of the bound.
@@ -199,6 +230,7 @@ double worst_error(const Problem& p, const Options& options, const Found& found)
     for (std::int64_t h = 0; h < p.n_head; ++h) {
       const Expected row = expect_row(p, options, i, h);
       const std::size_t at = static_cast<std::size_t>(i * p.n_head + h);
+      expect_weights(p, row, &found.weights[at * static_cast<std::size_t>(p.n_kv)]);
       EXPECT_NEAR(found.lse[at], static_cast<double>(row.lse), 1e-6 * (1 + std::fabs(static_cast<double>(row.lse))));
       EXPECT_EQ(found.status[at], row.bound > 0 ? RowStatus::kOk : RowStatus::kEmpty);
       for (std::size_t d = 0; d < static_cast<std::size_t>(p.v_dim); ++d) {
@@ -248,6 +280,11 @@ TEST(F64, IsasThreadsAndChunksGiveTheSameBits) {
       EXPECT_TRUE(attend_all(p, options, best_isa(), 3, 1) == expected);
       EXPECT_TRUE(attend_all(p, options, best_isa(), 1, 4) == expected);
     }
+    Options plain = options;
+    plain.weights = false;
+    const Found without = attend_all(p, plain, best_isa(), 2);
+    EXPECT_EQ(std::memcmp(without.out.data(), expected.out.data(), expected.out.size() * 8), 0);
+    EXPECT_TRUE(without.lse == expected.lse && without.status == expected.status);
   }
 }
 
@@ -317,12 +354,122 @@ TEST(F64, NarrowResultsAreRoundedOnce) {
     ASSERT_TRUE(attend_exact(args, plan, pool(1), isa).ok());
     EXPECT_EQ(single, 1 + 0x1p-11f);
   }
+}
+
+// The first two queries see nothing, the others few keys.
+TEST(F64, EmptyRowsGiveWhatWasAskedFor) {
+  for (const std::int64_t n_q : {6, 70}) {  // few rows are computed split by split
+    Options options;
+    options.right = -1300 + n_q - 2;
+    options.sinks = true;
+    Problem p = make_problem(options);
+    const std::size_t row_numbers = static_cast<std::size_t>(p.n_head * p.k_dim);
+    p.n_q = n_q;
+    p.q.resize(static_cast<std::size_t>(n_q) * row_numbers, 0.25);
+    for (double& x : p.v) x *= 1e100;
+    std::vector<Real> mean(static_cast<std::size_t>(p.n_kv_head * p.v_dim), 0);
+    for (std::size_t i = 0; i < p.v.size(); ++i) mean[i % mean.size()] += static_cast<Real>(p.v[i]) / 1300;
+    const Found zero = attend_all(p, options, Isa::kScalar, 1);
+    for (const EmptyRows policy : {EmptyRows::kNaN, EmptyRows::kUniform}) {
+      options.empty_rows = policy;
+      const Found found = attend_all(p, options, Isa::kScalar, 1);
+      for (const Isa isa : supported_isas()) {
+        for (const int threads : {1, 3}) EXPECT_TRUE(attend_all(p, options, isa, threads) == found) << isa_name(isa);
+      }
+      EXPECT_TRUE(found.lse == zero.lse && found.status == zero.status);
+      for (std::size_t at = 0; at < 2 * 4; ++at) {
+        EXPECT_EQ(found.status[at], RowStatus::kEmpty);
+        for (std::size_t d = 0; d < 17; ++d) {
+          const double out = found.out[at * 17 + d];
+          const Real exact = mean[at % 4 / 2 * 17 + d];
+          if (policy == EmptyRows::kNaN) {
+            EXPECT_EQ(std::bit_cast<std::uint64_t>(out), 0x7FF8000000000000u);
+          } else {
+            EXPECT_LE(std::fabs(static_cast<Real>(out) - exact), 520 * 0x1p-53L * 1e100L);
+            EXPECT_EQ(zero.out[at * 17 + d], 0);
+          }
+        }
+        for (std::size_t j = 0; j < 1300; ++j) {
+          const float weight = found.weights[at * 1300 + j];
+          ASSERT_EQ(bits(weight), policy == EmptyRows::kNaN ? 0x7FC00000u : bits(1.0f / 1300.0f));
+        }
+      }
+      const std::size_t rest = 2 * 4 * 17;
+      EXPECT_EQ(std::memcmp(&found.out[rest], &zero.out[rest], (found.out.size() - rest) * 8), 0);
+    }
+  }
+}
+
+TEST(F64, WeightsOfAFaultyRowAreNaNWhereVisible) {
+  Options options;
+  Problem p = make_problem(options);
+  p.k[1297 * 48] = -NAN;  // kv head 0: heads 0 and 1 from query 3 on
+  const Found found = attend_all(p, options, best_isa(), 2);
+  for (std::size_t i = 0; i < 6; ++i) {
+    for (std::size_t j = 0; j < 1300; ++j) {
+      const std::uint32_t weight = bits(found.weights[i * 4 * 1300 + j]);
+      const bool visible = j <= 1294 + i;
+      ASSERT_EQ(weight == 0u, !visible) << i << " " << j;
+      ASSERT_EQ(weight == 0x7FC00000u, visible && i >= 3) << i << " " << j;
+    }
+  }
+}
+
+TEST(F64, TheWeightCheckNamesTheFirstKeyToBlame) {
+  Options options;
+  options.check_weights = WeightCheck::kOn;
+  const Problem clean = make_problem(options);
+  EXPECT_EQ(attend_all(clean, options, best_isa(), 2).error, "");
+  Problem p = clean;
+  p.k[1297 * 48 + 24] = NAN;  // kv head 1, seen by queries 3 and later
+  p.k[1298 * 48 + 24] = NAN;
+  for (const Isa isa : supported_isas()) {
+    for (const int threads : {1, 3}) {
+      const Found found = attend_all(p, options, isa, threads);
+      EXPECT_EQ(found.error, "attend: weight is NaN at sequence 0, head 2, query 3, key 1297 (score NaN)");
+      EXPECT_EQ(found.status[3 * 4 + 2], RowStatus::kNonFinite);  // written all the same
+    }
+  }
+  p = clean;
+  for (double& x : p.q) x = 1e300;
+  for (double& x : p.k) x = -1e300;  // all scores are -inf: 0 / 0
+  EXPECT_EQ(attend_all(p, options, best_isa(), 1).error,
+            "attend: weight is NaN at sequence 0, head 0, query 0, key 0 (score -inf)");
+  p.k[700 * 48] = 1e300;  // the first product is infinite and stays so: the others are finite inside a fused step
+  EXPECT_EQ(attend_all(p, options, best_isa(), 1).error,
+            "attend: weight is NaN at sequence 0, head 0, query 0, key 700 (score +inf)");
+  options.check_weights = WeightCheck::kOff;
+  EXPECT_EQ(attend_all(p, options, best_isa(), 1).error, "");
+}
+
+TEST(F64, WhatHoldsF32ByTypeIsRefused) {
+  const double number = 1;
+  const Sequence sequence{0, 1, 0, 1};
+  MaskPlan plan;
+  ASSERT_TRUE(plan.compile(MaskSpec(), {{&sequence, 1}, 1, 1}).ok());
+  const KvSequence kv{&number, &number, nullptr, nullptr};
+  float o = 0, m = 0, l = 0;
+  RowStatus status{};
+  struct NoProbe final : Probe {
+    bool wants(std::int64_t, std::int64_t, std::int64_t) const noexcept override { return true; }
+    void row(const ProbeRow&) const noexcept override {}
+  } probe;
+  AttendArgs args;
+  args.arithmetic = Arithmetic::kF64;
+  args.q = {&number, DType::kF64, MemorySpace::kHost, 1, 1, 1, 1, 1, 1};
+  args.out = {&o, DType::kF32, MemorySpace::kHost, 1, 1, 1, 1, 1, 1};
+  args.kv = packed_kv(DType::kF64, 1, 1, 1);
+  args.sequences = {&kv, 1};
+  const auto message = [&] {
+    const auto report = attend_exact(args, plan, pool(1), best_isa());
+    return report.ok() ? std::string() : report.error().message;
+  };
+  EXPECT_EQ(message(), "");
+  args.probe = &probe;
+  EXPECT_EQ(message(), "attend: a probe with Arithmetic::kF64");
   args.probe = nullptr;
-  float weights[1];
-  args.weights = {weights, 1, 1};
-  const auto refused = attend_exact(args, plan, pool(1), Isa::kScalar);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().message, "attend: weights with Arithmetic::kF64");
+  args.partial = {&o, 1, 1, &m, &l, &status, 1, 1};
+  EXPECT_EQ(message(), "attend: partial results with Arithmetic::kF64");
 }
 
 }  // namespace

@@ -1,5 +1,9 @@
+import itertools
 import os
+import resource
 import threading
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -112,7 +116,8 @@ def test_softmax():
     keep[1] = False
     bias = rng.standard_normal((2, 1, 70)).astype(np.float32)
     sinks = np.array([0.5, 1, -1], np.float32)
-    weights, lse, status = rowmax.softmax(scores, keep, bias=bias, scale=0.7, sinks=sinks, return_lse=True, return_status=True)
+    weights, lse, status = rowmax.softmax(scores, keep, bias=bias, scale=0.7, sinks=sinks, return_lse=True,
+                                          return_status=True)
     s = np.where(keep, scores.astype(np.float64) * np.float32(0.7) + bias, -np.inf)
     total = np.exp(s).sum(-1) + np.exp(sinks)
     close(weights, np.exp(s) / total[..., None])
@@ -148,6 +153,22 @@ def test_f64(arithmetic):
     keep = rowmax.mask.causal().materialise(1, 1, 20, 200)
     assert out.dtype == q.dtype
     close(out, reference.attention(q, k, v, keep)[0], 1e-14 if arithmetic == "auto" else 1e-7)
+
+
+def test_f64_weights_and_empty_rows():
+    q, k, v = problem(n_q=6, n_kv=600, dtype=np.float64)
+    keep = np.broadcast_to(np.arange(6)[:, None] != 2, (6, 600))
+    expected, _, expected_weights = reference.attention(q, k, v, keep)
+    for policy in ("zero", "nan", "uniform"):
+        out, weights = rowmax.attention(q, k, v, keep, empty_rows=policy, return_weights=True, check_weights=True)
+        mean = np.repeat(v.mean(axis=2), 2, axis=1)
+        empty = {"zero": 0 * mean, "nan": np.nan * mean, "uniform": mean}[policy]
+        assert np.allclose(out[:, :, 2], empty, rtol=0, atol=1e-14, equal_nan=True)
+        assert weights.dtype == np.float32
+        want = np.float32({"zero": 0, "nan": np.nan, "uniform": 1 / 600}[policy])
+        assert np.array_equal(weights[:, :, 2], np.full((2, 4, 600), want), equal_nan=True)
+        close(np.delete(out, 2, axis=2), np.delete(expected, 2, axis=2), 1e-14)
+        close(np.delete(weights, 2, axis=2), np.delete(expected_weights, 2, axis=2), 3e-8)
 
 
 def test_check_bias():
@@ -242,11 +263,46 @@ def test_position_first_stays_so():
 
 
 def test_nothing_is_copied():
-    # 512 GiB of keys and values, all of them the same row in memory.
+    # 512 GiB of keys and values and 64 GiB of bias, all of them the same row in memory.
     q, k, v = problem(batch=1, n_head=1, n_kv_head=1, n_kv=1, n_q=2)
     many_k, many_v = (np.broadcast_to(x, (1, 1, 2**33, x.shape[-1])) for x in (k, v))
-    out = rowmax.attention(q, many_k, many_v, kv_len=100)
+    bias = np.broadcast_to(np.float32([[0.5], [1]]), (2, 2**33))
+    out = rowmax.attention(q, many_k, many_v, kv_len=100, bias=bias)
     close(out, np.broadcast_to(v, out.shape))
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["NumPy", "DLPack"])
+def test_what_the_library_reads_is_what_was_given(foreign, monkeypatch):
+    seen = []
+
+    def attend(*arguments):
+        seen.append(arguments)
+        return core_attend(*arguments)
+
+    core_attend = rowmax._core.attend
+    monkeypatch.setattr(rowmax._core, "attend", attend)
+    arrays = dict(zip("qkv", problem(dtype=np.float16)), bias=np.zeros((4, 5, 7), np.float16))
+    arrays = {name: x.swapaxes(-1, -2).copy().swapaxes(-1, -2) for name, x in arrays.items()}
+    given = {name: Foreign(x) if foreign else x for name, x in arrays.items()}
+    results = rowmax.attention(**given, return_lse=True, return_weights=True, return_status=True)
+    read = dict(zip(("q", "k", "v", "out"), seen[0]), bias=seen[0][11])
+    for name, x in arrays.items():
+        assert read[name].ctypes.data == x.ctypes.data and read[name].strides == x.strides, name
+    assert read["out"].ctypes.data == results[0].ctypes.data
+    for result, written in zip(results[1:], (seen[0][-6], seen[0][-5], seen[0][-4])):
+        assert np.shares_memory(result, written)
+
+
+def test_a_call_takes_no_memory_but_its_result():
+    q, k, v = problem(batch=1, n_head=8, n_kv_head=8, n_q=700, n_kv=700, dim=512, v_dim=1)  # 11 MB each of q and k
+    rowmax.attention(q, k, v, causal=True)  # the pool and its scratch memory
+    tracemalloc.start()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rowmax.attention(q, k, v, causal=True, sinks=np.zeros(8))
+    python_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert python_bytes < 0.1 * q.nbytes
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident < 0.5 * q.nbytes / 1024
 
 
 def test_read_only_inputs():
@@ -302,21 +358,60 @@ def test_no_rows(shape):
     assert out.shape == (*shape, 12) and lse.shape == shape
 
 
+class Foreign:
+    """An array of nobody in particular."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **kwargs):
+        return self.array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
 def test_other_dlpack_arrays():
-    class Foreign:
-        def __init__(self, array):
-            self.array = array
-
-        def __dlpack__(self, **kwargs):
-            return self.array.__dlpack__(**kwargs)
-
-        def __dlpack_device__(self):
-            return self.array.__dlpack_device__()
-
     arrays = problem()
     out = rowmax.attention(*(Foreign(x) for x in arrays))
     assert isinstance(out, np.ndarray)
     same_bits(out, rowmax.attention(*arrays))
+
+
+def test_any_set_of_results():
+    q, k, v = problem()
+    names = ("return_lse", "return_weights", "return_status")
+    everything = rowmax.attention(q, k, v, causal=True, **dict.fromkeys(names, True))
+    for wanted in itertools.product((False, True), repeat=3):
+        found = rowmax.attention(q, k, v, causal=True, **dict(zip(names, wanted)))
+        found = found if any(wanted) else (found,)
+        expected = [x for x, want in zip(everything, (True, *wanted)) if want]
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected):
+            same_bits(a, b)
+
+
+def test_everything_at_once():
+    """Masks joined with &, and every argument that adds something, in one call."""
+    q, k, v = problem(n_q=6, n_kv=40)
+    rng = np.random.default_rng(9)
+    bits = rng.random((2, 4, 6, 40)) < 0.8
+    bias = rng.standard_normal((4, 1, 40)).astype(np.float32)
+    sinks, slopes = np.float32([0.5, -1, 2, 0]), np.float32([0.5, 0.25, 0.125, 0.0625])
+    table = rng.standard_normal((4, 9)).astype(np.float32)
+    mask = rowmax.mask.left_padding([5, 0]) & rowmax.mask.bitmap(bits) & rowmax.mask.keep_first(2)
+    out, lse, weights, status = rowmax.attention(
+        q, k, v, mask, bias=bias, scale=0.3, causal=True, window=12, kv_len=[31, 40], softcap=3.0, sinks=sinks,
+        alibi=slopes, relative_bias=(table, -6), return_lse=True, return_weights=True, return_status=True)
+    length, first = np.array([31, 40])[:, None, None, None], np.array([5, 0])[:, None, None, None]
+    p, j = length - 6 + np.arange(6)[:, None], np.arange(40)
+    keep = bits & (j >= first) & (j < length) & (j <= p) & ((j > p - 12) | (j < first + 2))
+    added = bias - slopes[:, None, None] * np.abs(p - j)
+    added = added + table[np.arange(4)[:, None, None], np.clip(j - p, -6, 2) + 6]
+    expected = reference.attention(q, k, v, keep, bias=added, scale=0.3, softcap=3.0, sinks=sinks)
+    for found, want in zip((out, lse, weights), expected):
+        close(found, want, 4e-6)
+    assert (status == np.where(keep.any(axis=-1), rowmax.RowStatus.OK, rowmax.RowStatus.EMPTY)).all()
 
 
 def test_bfloat16_of_ml_dtypes():
@@ -358,23 +453,44 @@ def test_errors_name_the_argument():
             rowmax.attention(*arrays, **options)
 
 
+class Caller(threading.Thread):
+    """Runs fn; finish() raises what fn raised, and fails instead of waiting for ever."""
+
+    def __init__(self, fn):
+        super().__init__(daemon=True)
+        self.fn = fn
+        self.error = None
+        self.start()
+
+    def run(self):
+        try:
+            self.fn()
+        except BaseException as error:
+            self.error = error
+
+    def finish(self, seconds=60):
+        self.join(seconds)
+        if self.error is not None:
+            raise self.error
+        assert not self.is_alive(), f"not done after {seconds} seconds"
+
+
 def test_the_interpreter_runs_on_during_a_call():
     q, k, v = problem(batch=1, n_head=1, n_kv_head=1, n_q=500, n_kv=3000, dim=64, v_dim=64)
-    started, done = threading.Event(), threading.Event()
+    begin, end = [], []
 
     def work():
-        started.set()
+        begin.append(time.monotonic())
         rowmax.attention(q, k, v, threads=1, isa="scalar")
-        done.set()
+        end.append(time.monotonic())
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    started.wait()
-    turns = 0
-    while not done.wait(0.001):
-        turns += 1
-    worker.join()
-    assert turns >= 5
+    caller = Caller(work)
+    turns = []
+    while caller.is_alive() and len(turns) < 60000:
+        turns.append(time.monotonic())
+        time.sleep(0.001)
+    caller.finish()
+    assert sum(begin[0] < turn < end[0] for turn in turns) >= 5
 
 
 def test_many_callers():
@@ -386,13 +502,17 @@ def test_many_callers():
         for _ in range(10):
             results[n] = rowmax.attention(q, k, v, causal=True, threads=1 + n % 2)
 
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    callers = [Caller(lambda n=n: work(n)) for n in range(8)]
+    for caller in callers:
+        caller.finish()
     for result in results:
         same_bits(result, expected)
+
+
+def test_a_caller_that_raises_is_no_hang():
+    q, k, v = problem()
+    with pytest.raises(ValueError, match="isa|instruction"):
+        Caller(lambda: rowmax.attention(q, k, v, isa="sse9")).finish()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

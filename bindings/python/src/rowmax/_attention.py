@@ -11,8 +11,8 @@ import numpy as np
 
 from . import _core
 from . import mask as _mask
-from ._arrays import (BF16, F16, F32, F64, adopt, dtype_name, empty_like_kind, expand, exportable, float32_vector,
-                      float_code, is_torch, strides, swap)
+from ._arrays import (BF16, DTYPES, F16, F32, F64, adopt, dtype_name, empty_like_kind, expand, exportable,
+                      float32_vector, float_code, is_torch, strides, swap)
 
 
 class RowStatus(enum.IntEnum):
@@ -105,12 +105,13 @@ def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[s
         result["status"] = _allocate(q, 1, "uint8")
     if batch * n_head * n_q > 0:
         scale = options.scale if options.scale is not None else 1 / math.sqrt(dim) if dim else 1.0
-        _core.attend(
+        report = _core.attend(
             exportable(q, q_code), exportable(k, k_code), exportable(v, v_code), exportable(result["out"], q_code),
             call_mask, q_code, k_code, q_code, f64, float(scale), float(options.softcap),
             None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.check_weights,
-            options.alibi, options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows], result.get("lse"),
-            result.get("weights"), result.get("status"), options.threads, options.isa or "", options.rows)
+            options.alibi, options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows],
+            result.get("lse"), result.get("weights"), result.get("status"), options.threads, options.isa or "",
+            options.rows)
         result["rows"] = report["rows"]
     for name in ("lse", "status"):
         if name in result:
@@ -184,8 +185,8 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     threads: 0: all physical cores. The result's bits do not depend on it, nor on isa (see rowmax.supported_isas).
 
     Returns out [batch, head, n_q, v_d] of q's kind and type, or a tuple (out, lse, weights, status) of those asked for:
-    lse [batch, head, n_q] f32, the natural log of the sum of exponentials; weights [batch, head, n_q, n_kv] f32, exactly
-    0 where hidden; status [batch, head, n_q] u8, see rowmax.RowStatus.
+    lse [batch, head, n_q] f32, the natural log of the sum of exponentials; weights [batch, head, n_q, n_kv] f32,
+    exactly 0 where hidden; status [batch, head, n_q] u8, see rowmax.RowStatus.
 
     Raises ValueError (shapes, values), TypeError (element types), NotImplementedError (what this version cannot do),
     RuntimeError; the sentence names the argument. For inference: gradients are not computed.
@@ -195,18 +196,22 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     >>> rowmax.attention(q, k, v, causal=True).shape
     (1, 2, 3, 8)
     """
-    result, front = _prepare_and_run(q, k, v, mask, bias, scale, causal, window, kv_len, softcap, sinks, alibi,
-                                     relative_bias, empty_rows, arithmetic, threads, isa, check_bias, check_weights, return_lse,
-                                     return_weights, return_status, [])
+    options = _Options()
+    options.empty_rows, options.arithmetic = empty_rows, arithmetic
+    options.threads, options.isa = int(threads), isa
+    options.check_bias, options.check_weights = check_bias, check_weights
+    options.lse, options.weights, options.status = return_lse, return_weights, return_status
+    result, front = _prepare_and_run(q, k, v, _rules_of(mask, causal, window), options, bias=bias, scale=scale,
+                                     kv_len=kv_len, softcap=softcap, sinks=sinks, alibi=alibi,
+                                     relative_bias=relative_bias)
     parts: List[Any] = [result[name] for name in ("out", "lse", "weights", "status") if name in result]
     parts = [part[(0,) * front] for part in parts] if front else parts
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-def _prepare_and_run(q: Any, k: Any, v: Any, mask: Any, bias: Any, scale: Any, causal: Any, window: Any, kv_len: Any,
-                     softcap: float, sinks: Any, alibi: Any, relative_bias: Any, empty_rows: str, arithmetic: str,
-                     threads: int, isa: Optional[str], check_bias: bool, check_weights: bool, lse: bool, weights: bool,
-                     status: bool, rows: List[Tuple[int, int, int]]) -> Tuple[Dict[str, Any], int]:
+def _prepare_and_run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options, *, bias: Any,
+                     scale: Optional[float], kv_len: Any, softcap: float, sinks: Any, alibi: Any,
+                     relative_bias: Any) -> Tuple[Dict[str, Any], int]:
     """The results by name, and how many dimensions were put in front."""
     q, k, v = adopt(q, "q"), adopt(k, "k"), adopt(v, "v")
     n_dim = len(q.shape)
@@ -216,21 +221,15 @@ def _prepare_and_run(q: Any, k: Any, v: Any, mask: Any, bias: Any, scale: Any, c
     if n_dim < 4:
         front = (None,) * (4 - n_dim)
         q, k, v = q[front], k[front], v[front]
-    options = _Options()
-    options.scale, options.softcap = scale, softcap
-    options.empty_rows, options.arithmetic = empty_rows, arithmetic
-    options.threads, options.isa, options.kv_len = int(threads), isa, kv_len
-    options.lse, options.weights, options.status = lse, weights, status
-    options.rows, options.check_weights = rows, check_weights
-    if bias is not None:
-        options.bias, options.check_bias = adopt(bias, "bias"), check_bias
+    options.scale, options.softcap, options.kv_len = scale, softcap, kv_len
+    options.bias = None if bias is None else adopt(bias, "bias")
     if sinks is not None:
         options.sinks = float32_vector(sinks, "sinks", q.shape[1])
     if alibi is not None:
         options.alibi = float32_vector(alibi, "alibi", q.shape[1])
     if relative_bias is not None:
         options.table, options.min_distance = _relative(relative_bias, q.shape[1])
-    return _run(q, k, v, _rules_of(mask, causal, window), options), 4 - n_dim
+    return _run(q, k, v, rules, options), 4 - n_dim
 
 
 def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int, int, int]], bias: Any = None,
@@ -238,31 +237,34 @@ def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int,
           softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
           relative_bias: Optional[Tuple[Any, int]] = None) -> List[Dict[str, Any]]:
     """What becomes of single rows between q kT and the result, for people who hunt wrong numbers: one dict for each of
-    `rows` (batch entry, head, query), in that order of the numbers. Other arguments are those of rowmax.attention, in
-    f32 arithmetic.
+    `rows` (batch entry, head, query), in ascending order, each row once. Other arguments are those of rowmax.attention,
+    in f32 arithmetic.
 
-    Of a row: the scale applied and the scale measured, the range of scores before and after the mask, n_visible, row_max,
-    largest_exp, sum, weights_sum, lse, status, the first and last eight scores and weights; "gates" (scale_once,
-    mask_applied, exp_in_range, weights_sum_to_one: "pass", "fail" or "inconclusive"), "ok" and "text".
+    Of a row: the scale applied and the scale measured, the range of scores before and after the mask, n_visible,
+    row_max, largest_exp, sum, weights_sum, lse, status, the first and last eight scores and weights; "gates"
+    (scale_once, mask_applied, exp_in_range, weights_sum_to_one: "pass", "fail" or "inconclusive"), "ok" and "text".
 
     >>> x = np.ones((1, 1, 3, 8), np.float32)
     >>> row = rowmax.probe(x, x, x, rows=[(0, 0, 1)], causal=True)[0]
     >>> row["n_visible"], row["weights_sum"], row["ok"]
     (2, 1.0, True)
     """
-    wanted = [(int(b), int(h), int(i)) for b, h, i in rows]
+    options = _Options()
+    options.arithmetic = "f32"
+    options.rows = [(int(b), int(h), int(i)) for b, h, i in rows]
+    q = adopt(q, "q")
     shape = (1,) * (4 - len(q.shape)) + tuple(q.shape)
-    for row in wanted:
+    for row in options.rows:
         if any(n < 0 or n >= size for n, size in zip(row, shape)):
             raise ValueError(f"probe: there is no row {row} in q {tuple(q.shape)}")
-    result, _ = _prepare_and_run(q, k, v, mask, bias, scale, causal, window, kv_len, softcap, sinks, alibi,
-                                 relative_bias, "zero", "f32", 0, None, False, False, False, False, False, wanted)
+    result, _ = _prepare_and_run(q, k, v, _rules_of(mask, causal, window), options, bias=bias, scale=scale,
+                                 kv_len=kv_len, softcap=softcap, sinks=sinks, alibi=alibi, relative_bias=relative_bias)
     return result.get("rows", [])
 
 
 def softmax(scores: Any, keep: Any = None, *, bias: Any = None, scale: float = 1.0, softcap: float = 0.0,
-            sinks: Any = None, empty_rows: str = "zero", threads: int = 0, isa: Optional[str] = None, return_lse: bool = False,
-            return_status: bool = False) -> Any:
+            sinks: Any = None, empty_rows: str = "zero", threads: int = 0, isa: Optional[str] = None,
+            return_lse: bool = False, return_status: bool = False) -> Any:
     """Masked softmax over the last dimension of scores [..., n_key], float32, with attention's arithmetic: weights are
     exactly 0 where hidden, rows without visible keys are 0.
 
@@ -342,25 +344,62 @@ def _four(x: Any, batch: Tuple[int, ...]) -> Any:
     return x.reshape((math.prod(batch), *x.shape[-3:])) if len(batch) != 1 else x
 
 
-def _check_sdpa_types(query: Any, key: Any, value: Any, attn_mask: Any) -> None:
-    names = [dtype_name(x) for x in (query, key, value)]
+def _check_sdpa(query: Any, key: Any, value: Any, attn_mask: Any) -> None:
+    arrays = {"query": query, "key": key, "value": value}
+    for name, x in arrays.items():
+        if len(x.shape) < 2:
+            raise RuntimeError(f"sdpa: expected query, key and value of at least 2 dimensions, found {name} "
+                               f"{tuple(x.shape)}")
+    names = [dtype_name(x) for x in arrays.values()]
     if len(set(names)) != 1:
         raise RuntimeError("sdpa: expected query, key and value of the same dtype, found " + ", ".join(names))
-    if attn_mask is not None and dtype_name(attn_mask) not in ("bool", "float32", names[0]):
-        raise RuntimeError(f"sdpa: expected attn_mask of dtype bool, float32 or {names[0]}, found {dtype_name(attn_mask)}")
+    if names[0] not in DTYPES or DTYPES[names[0]] not in _OUT_TYPES:
+        raise RuntimeError(f"sdpa: expected query, key and value of a floating point dtype, found {names[0]}")
+    if key.shape[-2] != value.shape[-2] or query.shape[-1] != key.shape[-1]:
+        raise RuntimeError(f"sdpa: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} "
+                           "do not fit together: [..., n_q, d], [..., n_kv, d] and [..., n_kv, v_d] are expected")
+    if attn_mask is None:
+        return
+    if len(attn_mask.shape) < 1:
+        raise RuntimeError("sdpa: expected an attn_mask of at least 1 dimension")
+    if dtype_name(attn_mask) not in ("bool", "float32", names[0]):
+        raise RuntimeError(f"sdpa: expected attn_mask of dtype bool, float32 or {names[0]} (query's), found "
+                           f"{dtype_name(attn_mask)}")
 
 
-def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+def _sdpa_mask(attn_mask: Any, batch: Tuple[int, ...], pairs: Tuple[int, ...]) -> Any:
+    """attn_mask as something that broadcasts to [batch, head, n_q, n_kv]; pairs = (*batch, head, n_q, n_kv)."""
+    shape = tuple(attn_mask.shape)
+    extra = max(0, len(shape) - len(pairs))
+    if any(n != 1 for n in shape[:extra]) or any(n not in (1, w) for n, w in zip(reversed(shape), reversed(pairs))):
+        raise RuntimeError(f"sdpa: attn_mask of shape {shape} does not broadcast to {pairs}")
+    mask = attn_mask[(0,) * extra] if extra else attn_mask
+    if len(mask.shape) < 3:
+        mask = mask[(None,) * (3 - len(mask.shape))]
+    if len(mask.shape) > 3 and math.prod(mask.shape[:-3]) > 1:
+        return _four(mask, batch)
+    return mask[(0,) * (len(mask.shape) - 4)] if len(mask.shape) > 4 else mask
+
+
+def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, *,
          scale: Optional[float] = None, enable_gqa: bool = False) -> Any:
     """torch.nn.functional.scaled_dot_product_attention, for inference; on NumPy arrays as well.
 
     query [..., head, n_q, d], key [..., head, n_kv, d], value [..., head, n_kv, v_d]; leading dimensions (and head)
-    broadcast. attn_mask: booleans (True = visible) or numbers that are added, broadcast to [..., head, n_q, n_kv].
-    is_causal is aligned top left. A row without visible keys is 0. Errors are those of torch where torch has them
-    (RuntimeError); dropout_p other than 0 is refused with ValueError.
+    broadcast. attn_mask: booleans (True = visible) or numbers that are added (of query's dtype or float32), broadcast
+    to [..., head, n_q, n_kv]. is_causal is aligned top left: query i sees keys 0 to i, whatever n_q and n_kv are; not
+    together with attn_mask. scale: default 1 / sqrt(d). enable_gqa: key and value may have fewer heads, which divide
+    query's.
 
-    Finite sentinels in a float mask (-1e9, finfo.min) are ordinary numbers here, as they are in torch: a row of nothing
-    else becomes a mean. rowmax.mask.from_additive reads them as what was meant.
+    A row without visible keys is 0, whether booleans or -inf in a float mask hide them. torch gives 0 there since 2.5,
+    NaN before. Hidden keys and values are never used: NaN in them cannot reach a result; in torch it can. Finite
+    sentinels in a float mask (-1e9, finfo.min) are ordinary numbers here, as they are in torch: a row of nothing else
+    becomes a mean. rowmax.mask.from_additive reads them as what was meant.
+
+    Sums are cut into tiles from key 0 under a matrix; so the last bits of a left-padded row can depend on its padding.
+    They do not where the mask is [batch, 1, 1, n_kv] booleans, nor with rowmax.mask.left_padding in rowmax.attention.
+
+    Errors are those of torch where torch has them (RuntimeError); dropout_p other than 0 is refused with ValueError.
 
     >>> x = np.ones((2, 4, 3, 8), np.float32)
     >>> rowmax.sdpa(x, x, x, is_causal=True).shape
@@ -371,34 +410,18 @@ def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: flo
     if attn_mask is not None and is_causal:
         raise RuntimeError("sdpa: explicit attn_mask should not be set when is_causal=True")
     query, key, value = adopt(query, "query"), adopt(key, "key"), adopt(value, "value")
-    arrays = [query, key, value]
-    if attn_mask is not None:
-        attn_mask = adopt(attn_mask, "attn_mask")
-        if len(attn_mask.shape) < 2:
-            raise RuntimeError("sdpa: expected an attn_mask of at least 2 dimensions")
-    if any(len(x.shape) < 2 for x in arrays):
-        raise RuntimeError("sdpa: expected query, key and value of at least 2 dimensions")
-    _check_sdpa_types(query, key, value, attn_mask)
-    n_dim = max(len(x.shape) for x in arrays)
+    attn_mask = None if attn_mask is None else adopt(attn_mask, "attn_mask")
+    _check_sdpa(query, key, value, attn_mask)
+    n_dim = max(len(x.shape) for x in (query, key, value))
     # Three dimensions are [batch, n, d] in torch's words, with every entry a head of its own here.
-    query, key, value = (x[(None,) * (3 - len(x.shape))] if len(x.shape) < 3 else x for x in arrays)
+    query, key, value = (x[(None,) * (3 - len(x.shape))] if len(x.shape) < 3 else x for x in (query, key, value))
     query, key, value = _heads(query, key, value, enable_gqa)
     batch = _broadcast([tuple(x.shape[:-3]) for x in (query, key, value)], "batch")
-    if key.shape[-2] != value.shape[-2] or query.shape[-1] != key.shape[-1]:
-        raise RuntimeError(f"sdpa: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} do "
-                           "not fit together")
     options = _Options()
     options.scale = scale
     rules = _mask.causal("top_left") if is_causal else _mask.none()
     if attn_mask is not None:
-        pairs = (*batch, query.shape[-3], query.shape[-2], key.shape[-2])
-        mask = attn_mask[(None,) * (3 - len(attn_mask.shape))] if len(attn_mask.shape) < 3 else attn_mask
-        if _broadcast([tuple(mask.shape), pairs], "attn_mask") != pairs:
-            raise RuntimeError(f"sdpa: attn_mask of shape {tuple(attn_mask.shape)} does not broadcast to {pairs}")
-        if len(mask.shape) > 3 and math.prod(mask.shape[:-3]) > 1:
-            mask = _four(mask, batch)
-        elif len(mask.shape) > 4:
-            mask = mask[(0,) * (len(mask.shape) - 4)]
+        mask = _sdpa_mask(attn_mask, batch, (*batch, query.shape[-3], query.shape[-2], key.shape[-2]))
         if dtype_name(mask) == "bool":
             rules = rules & _mask.bitmap(mask)
         else:

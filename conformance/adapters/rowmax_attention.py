@@ -2,17 +2,14 @@
 import numpy as np
 import rowmax
 
-from unsupported import Unsupported
-
 NAME = f"rowmax {getattr(rowmax, '__version__', '')}, rowmax.attention, masks as rules".replace("rowmax ,", "rowmax,")
 
 
 def rules(case):
     m, mask = case.mask, rowmax.mask
     result = mask.none()
-    if (m.right is not None and m.right < 0) or (m.left is not None and m.left < 0):
-        raise Unsupported("negative window bounds")
-    needs_positions = m.causal or m.left is not None or m.right is not None or m.chunk or m.alibi is not None or m.relative is not None
+    distances = (m.left, m.right, m.alibi, m.relative)
+    needs_positions = m.causal or m.chunk or any(x is not None for x in distances)
     if m.positions is not None:
         result = result & mask.positions(m.positions)
     elif needs_positions and not m.causal:
@@ -20,7 +17,7 @@ def rules(case):
     if m.causal:
         result = result & mask.causal(m.q_pos if m.positions is None else None)
     if m.left is not None or m.right is not None:
-        result = result & mask.window(m.left, m.right)
+        result = result & mask.window(m.left, m.right, negative=True)
     if m.valid is not None:
         result = result & mask.valid(m.valid[:, 0], m.valid[:, 1])
     if m.q_segments is not None:
@@ -43,6 +40,7 @@ def rules(case):
 def attention(case):
     m = case.mask
     relative = None if m.relative is None else (m.relative, -(m.relative.shape[1] // 2))
-    out, lse, status = rowmax.attention(case.q, case.k, case.v, rules(case), bias=m.bias, scale=case.scale, softcap=case.softcap, sinks=case.sinks,
-                                        alibi=m.alibi, relative_bias=relative, return_lse=True, return_status=True)
+    out, lse, status = rowmax.attention(case.q, case.k, case.v, rules(case), bias=m.bias, scale=case.scale,
+                                        softcap=case.softcap, sinks=case.sinks, alibi=m.alibi, relative_bias=relative,
+                                        return_lse=True, return_status=True)
     return {"out": out, "lse": lse, "status": status}

@@ -7,6 +7,7 @@ path=$(find "$source/build/$preset" -name "$program" -type f -perm -u+x 2>/dev/n
 [ -n "$path" ] || { echo "skipped: $program was not built for $preset"; exit 77; }
 export ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=allocator_may_return_null=1
 case $preset in
   aarch64) exec qemu-aarch64 -L /usr/aarch64-linux-gnu "$path" "$@" ;;
   fuzz)

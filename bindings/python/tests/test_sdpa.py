@@ -89,6 +89,13 @@ def test_a_row_without_keys_is_zero(mask):
     assert (rowmax.sdpa(q, k[:, :, :0], v[:, :, :0]) == 0).all()
 
 
+@pytest.mark.parametrize("scale", [0.0, -0.5])
+def test_causal_with_a_scale_that_is_not_positive(scale):
+    q, k, v = reference.problem(n_kv_head=4)  # torch 2.15 gives NaN: it scales -inf
+    expected = reference.attention(q, k, v, np.tril(np.ones((5, 7), bool)), scale=scale)[0]
+    assert np.abs(rowmax.sdpa(q, k, v, is_causal=True, scale=scale) - expected).max() < 2e-6
+
+
 def test_hidden_numbers_are_not_used():
     q, k, v = reference.problem(n_kv_head=4)
     mask = np.broadcast_to(np.arange(7) % 3 > 0, (5, 7))

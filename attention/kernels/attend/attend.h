@@ -43,7 +43,7 @@ namespace rowmax::attention {
 inline constexpr int kMaxRows = 192;
 
 struct Scratch {
-  float* q;                    // [rows][k_dim]
+  float* q;                    // [rows][k_dim], see load_query_rows
   float* s;                    // [rows][kKeyTile] scores, then weights
   float* bias;                 // [rows][kKeyTile]
   float* o;                    // [rows][o_stride] of the running split

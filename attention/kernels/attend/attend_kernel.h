@@ -62,15 +62,33 @@ inline BlockSpans find_spans(const CallArgs& call, const BlockArgs& block, RowSp
   return all;
 }
 
+// Register blocks of equal height where few rows do not fill two: 8 rows are 4 + 4, not 6 + 2.
+inline int rows_of_block(int n_rows) noexcept {
+  if (n_rows > kConvertRows) return kBlockRows;
+  if (n_rows <= kWideBlockRows) return n_rows;
+  const int n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
+  return (n_rows + n_blocks - 1) / n_blocks;
+}
+
+// The block's queries as f32, as the register blocks read them: [d][row] of each register block, but [row][d] of full
+// ones of blocks with many rows.
 template <class Source>
 void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) noexcept {
   const ConstHeadsView& q = call.args->q;
   const auto* data = static_cast<const typename Source::Type*>(q.data);
+  const int step = rows_of_block(block.n_rows);
   for (int r = 0; r < block.n_rows; ++r) {
     const Row row = row_of(call, block, r);
     const auto* from = data + (block.sequence->q_begin + row.query) * q.row_stride + row.head * q.head_stride;
-    float* to = out + r * q.n_dim;
+    const int r0 = r - r % step;
+    const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
     std::int64_t d = 0;
+    if (block.n_rows <= kConvertRows || n < kBlockRows) {
+      float* to = out + r0 * q.n_dim + (r - r0);
+      for (; d < q.n_dim; ++d) to[d * n] = Source::one(from + d * q.dim_stride);
+      continue;
+    }
+    float* to = out + r * q.n_dim;
     if (q.dim_stride == 1) {
       for (; d + 16 <= q.n_dim; d += 16) simd::store(to + d, Source::load(from + d));
     }
@@ -209,14 +227,6 @@ inline std::uint64_t words_common(const std::uint64_t* words, int n) noexcept {
   std::uint64_t all = ~std::uint64_t{0};
   for (int r = 0; r < n; ++r) all &= words[r];
   return all;
-}
-
-// Register blocks of equal height where few rows do not fill two: 8 rows are 4 + 4, not 6 + 2.
-inline int rows_of_block(int n_rows) noexcept {
-  if (n_rows > kConvertRows) return kBlockRows;
-  if (n_rows <= kWideBlockRows) return n_rows;
-  const int n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
-  return (n_rows + n_blocks - 1) / n_blocks;
 }
 
 // The lines of a tile's keys or values, to ask for while the operand before is computed with. Nothing where the tile

@@ -30,29 +30,35 @@ inline int block_vectors(int n_rows) noexcept {
 }
 
 // Lines of memory to ask for while computing: where a tile is used once or twice, its successor must be on its way, and
-// evenly, since the processor remembers only so many requests.
+// evenly, since the processor remembers only so many requests. Lines are asked for in fours far apart: the processor's
+// own prefetcher follows each 4 KiB of memory by itself, and one stream at a time leaves it idle for most of the time.
 struct Prefetch {
-  const char* line = nullptr;
-  std::int64_t n_lines = 0;  // left to ask for
-  std::int64_t row_skip = 0;
-  std::int64_t lines_of_row = 0;
-  std::int64_t left_of_row = 0;
-  std::int64_t lines_of_step = 0;
+  const char* line = nullptr;     // the first of the next four
+  std::int64_t stride = 0;        // bytes between the four
+  std::int64_t n_fours = 0;       // left to ask for
+  std::int64_t fours_of_run = 0;  // until run_skip
+  std::int64_t left_of_run = 0;
+  std::int64_t run_skip = 0;
+  std::int64_t fours_of_step = 0;
 
   // All lines in n_steps calls of step().
-  void spread(std::int64_t n_steps) noexcept { lines_of_step = (n_lines + n_steps - 1) / n_steps; }
+  void spread(std::int64_t n_steps) noexcept { fours_of_step = (n_fours + n_steps - 1) / n_steps; }
 
   // kLocality as __builtin_prefetch has it: 3 for the first cache, 2 for the second.
   template <int kLocality>
   ROWMAX_INLINE void step() noexcept {
-    std::int64_t n = n_lines < lines_of_step ? n_lines : lines_of_step;
-    n_lines -= n;
+    std::int64_t n = n_fours < fours_of_step ? n_fours : fours_of_step;
+    n_fours -= n;
     for (; n > 0; --n) {
+      const char* third = line + 2 * stride;
       __builtin_prefetch(line, 0, kLocality);
+      __builtin_prefetch(line + stride, 0, kLocality);
+      __builtin_prefetch(third, 0, kLocality);
+      __builtin_prefetch(third + stride, 0, kLocality);
       line += 64;
-      if (--left_of_row == 0) {
-        left_of_row = lines_of_row;
-        line += row_skip;
+      if (--left_of_run == 0) {
+        left_of_run = fours_of_run;
+        line += run_skip;
       }
     }
   }
@@ -60,19 +66,25 @@ struct Prefetch {
 // Dimensions or keys between two steps.
 inline constexpr int kPrefetchEvery = 4;
 
-// n_rows rows of row_bytes each, stride_bytes apart.
+// n_rows rows of row_bytes each, stride_bytes apart. Up to three lines or rows more than there are may be asked for.
 inline Prefetch prefetch_rows(const void* data, std::int64_t n_rows, std::int64_t row_bytes,
                               std::int64_t stride_bytes) noexcept {
-  if (row_bytes == stride_bytes) {  // dense: one long row
-    row_bytes *= n_rows;
-    stride_bytes = row_bytes;
-    n_rows = 1;
+  if (row_bytes == stride_bytes || n_rows == 1) {  // dense: four quarters
+    const std::int64_t fours = (row_bytes * n_rows + 255) / 256;
+    return {static_cast<const char*>(data), 64 * fours, fours, fours, fours, 0, 0};
   }
   const std::int64_t lines = (row_bytes + 63) / 64;
-  return {static_cast<const char*>(data), n_rows * lines, stride_bytes - 64 * lines, lines, lines, 0};
+  return {static_cast<const char*>(data),
+          stride_bytes,
+          (n_rows + 3) / 4 * lines,
+          lines,
+          lines,
+          4 * stride_bytes - 64 * lines,
+          0};
 }
 
-// s[r][key] = sum over d ascending of q[r][d] * k[d][key] for the keys of kVectors vectors from c on.
+// s[r][key] = sum over d ascending of q[r][d] * k[d][key] for the keys of kVectors vectors from c on. q lies as
+// [d][kRows] with a prefetch, as [r][n_dim] without.
 template <class Source, bool kTail, bool kAhead, int kRows, int kVectors>
 ROWMAX_INLINE void scores_columns(const float* q, std::int64_t n_dim, const TileOperand& k, int c, float* s,
                                   Prefetch* prefetch) noexcept {
@@ -98,18 +110,21 @@ ROWMAX_INLINE void scores_columns(const float* q, std::int64_t n_dim, const Tile
     column += k.stride;
     ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const F32x16 y = simd::splat(q[r * n_dim + d]);
+      const F32x16 y = simd::splat(kAhead ? q[d * kRows + r] : q[r * n_dim + d]);
       ROWMAX_UNROLL
       for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::fma(y, x[j], acc[r][j]);
     }
   };
   if constexpr (kAhead) {
     Prefetch ahead = *prefetch;
-    for (std::int64_t d = 0; d < n_dim;) {
+    std::int64_t d = 0;
+    for (; d + kPrefetchEvery <= n_dim; d += kPrefetchEvery) {
       ahead.step<3>();
-      const std::int64_t stop = d + kPrefetchEvery < n_dim ? d + kPrefetchEvery : n_dim;
-      for (; d < stop; ++d) add_dimension(d);
+      ROWMAX_UNROLL
+      for (int i = 0; i < kPrefetchEvery; ++i) add_dimension(d + i);
     }
+    ahead.step<3>();
+    for (; d < n_dim; ++d) add_dimension(d);
     *prefetch = ahead;
   } else {
     for (std::int64_t d = 0; d < n_dim; ++d) add_dimension(d);
@@ -192,11 +207,14 @@ ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const Tile
   };
   if constexpr (kAhead) {
     Prefetch ahead = *prefetch;
-    for (int key = begin; key < end;) {
+    int key = begin;
+    for (; key + kPrefetchEvery <= end; key += kPrefetchEvery) {
       ahead.step<3>();
-      const int stop = key + kPrefetchEvery < end ? key + kPrefetchEvery : end;
-      for (; key < stop; ++key) add_key(key);
+      ROWMAX_UNROLL
+      for (int i = 0; i < kPrefetchEvery; ++i) add_key(key + i);
     }
+    ahead.step<3>();
+    for (; key < end; ++key) add_key(key);
     *prefetch = ahead;
   } else {
     for (int key = begin; key < end; ++key) add_key(key);

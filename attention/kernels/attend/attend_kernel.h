@@ -263,7 +263,7 @@ void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand
   const int step = rows_of_block(block.n_rows);
   const int n_blocks = (block.n_rows + step - 1) / step;
   const bool inside = block.n_rows <= kConvertRows;
-  ahead.spread(inside ? score_steps(step, n_dim) * n_blocks : n_blocks);
+  ahead.spread(inside ? score_steps(step, n_dim) * n_blocks + 2 * block.n_rows : n_blocks);
   const bool plain = !adds_bias(call, block) && !(call.args->softcap > 0.0f);
   Prefetch none;
   int last = -1;  // rows whose weights are half done
@@ -289,12 +289,14 @@ void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand
     if (plain && n == kBlockRows && words_common(scratch.words + r0, n) == ~std::uint64_t{0}) {
       start_weights_plain<kBlockRows>(call, r0, scratch);
     } else {
-      start_weights(call, block, r0, n, scratch);
+      start_weights(call, block, r0, n, scratch, inside ? &ahead : &none);
     }
-    if (last >= 0) finish_weights(last, step, scratch);
+    if (last >= 0) finish_weights(last, step, scratch, inside ? &ahead : &none);
     last = r0;
   }
-  if (last >= 0) finish_weights(last, block.n_rows - last < step ? block.n_rows - last : step, scratch);
+  if (last >= 0) {
+    finish_weights(last, block.n_rows - last < step ? block.n_rows - last : step, scratch, inside ? &ahead : &none);
+  }
 }
 
 template <class Source>

@@ -89,9 +89,10 @@ inline constexpr int kMaxWeightRows = 8;  // of one call below
 // run beside the second of the block before.
 
 // First half for rows [r0, r0 + n), n <= kMaxWeightRows, at least one with a visible key: raw dots to masked scores;
-// updates m, sets alpha. Writes alpha of up to 16 rows from r0 on: call it for ascending rows.
-inline void start_weights(const CallArgs& call, const BlockArgs& block, int r0, int n,
-                          const Scratch& scratch) noexcept {
+// updates m, sets alpha. Writes alpha of up to 16 rows from r0 on: call it for ascending rows. One step of `ahead` a
+// row.
+inline void start_weights(const CallArgs& call, const BlockArgs& block, int r0, int n, const Scratch& scratch,
+                          Prefetch* ahead) noexcept {
   const bool has_bias = adds_bias(call, block);
   const bool plain = !has_bias && !(call.args->softcap > 0.0f);
   F32x16 low = simd::splat(kInfinity);
@@ -102,6 +103,7 @@ inline void start_weights(const CallArgs& call, const BlockArgs& block, int r0, 
     if (i >= n || scratch.words[r0 + i] == 0) continue;
     const int r = r0 + i;
     const std::uint64_t word = scratch.words[r];
+    ahead->step<2>();
     float* s = scratch.s + r * kKeyTile;
     const float* bias = has_bias ? scratch.bias + r * kKeyTile : nullptr;
     high[i] = plain && word == ~std::uint64_t{0} ? finish_scores<true>(call, bias, word, s, &low, &scratch.flags[r])
@@ -139,12 +141,13 @@ ROWMAX_INLINE void start_weights_plain(const CallArgs& call, int r0, const Scrat
   simd::store(scratch.alpha + r0, exp_weight(simd::sub(m_old, guarded_base(m))));
 }
 
-// Second half: scores to weights, updates l.
-inline void finish_weights(int r0, int n, const Scratch& scratch) noexcept {
+// Second half: scores to weights, updates l. One step of `ahead` a row.
+inline void finish_weights(int r0, int n, const Scratch& scratch, Prefetch* ahead) noexcept {
   float bases[16];
   simd::store(bases, guarded_base(simd::load(scratch.m + r0)));
   for (int r = r0; r < r0 + n; ++r) {
     const std::uint64_t word = scratch.words[r];
+    ahead->step<2>();
     float* s = scratch.s + r * kKeyTile;
     const F32x16 base = simd::splat(bases[r - r0]);
     F32x16 p[4];

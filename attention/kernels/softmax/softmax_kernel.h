@@ -83,8 +83,9 @@ inline void sum_rows(const SoftmaxCall& call, std::int64_t row, int n_rows, Soft
     const std::int64_t end = min_i64(split + kSplitKeys, call.args->n_key);
     for (std::int64_t begin = split; begin < end; begin += kKeyTile) {
       if (load_tile(call, row, n_rows, begin, block) == 0) continue;
-      start_weights(call.scoring, args, 0, n_rows, scratch);
-      finish_weights(0, n_rows, scratch);
+      Prefetch none;
+      start_weights(call.scoring, args, 0, n_rows, scratch, &none);
+      finish_weights(0, n_rows, scratch, &none);
     }
     close_split(call.scoring, args, 0, scratch);
   }

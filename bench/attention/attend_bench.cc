@@ -6,13 +6,16 @@
 //   op=prefill    d n heads mask         f32, every head with keys and values of its own
 //                 mask: full, causal, window (256 keys), padding (the left half), documents (8 of equal length),
 //                 keep (window and the first 4 keys)
-//   op=compiled   d n heads              causal, compiled into the kernel; one thread
+//   op=lowered    d n heads              causal from a plan, and compiled into the kernel; one thread
+//   op=bare       d n heads mask         attend(), and its kernel alone without any of its observers (probe, weights,
+//                 search for faulty weights) nor their checks; one thread
 //   op=decode     d n group kv_heads pool_mib     one query a sequence, f16 in pages of 64 keys, rotating over the pool
 //   op=bandwidth  pool_mib               reads the pool of op=decode
 //   op=peak                              fused multiply-adds in registers
-// for all: threads, isa, ms (time to spend, at least), min_reps. Result: time_s of every repetition, work (floating
-// point operations on visible pairs, or bytes). Repetitions with one thread count its own time, so that a busy machine
-// disturbs less.
+// for all: threads, isa, ms (time to spend, at least), min_reps. Result: time_s of every repetition, other_s of every
+// repetition of the second where two are compared (in turns: A B, B A, ...), work (floating point operations on visible
+// pairs, or bytes), tile_work (the same on tiles of 64 queries by 64 keys with a visible pair). Repetitions with one
+// thread count its own time, so that a busy machine disturbs less.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -61,27 +64,48 @@ class Case {
 
 struct Timing {
   double work = 0;
+  double tile_work = 0;
   std::vector<double> times;
+  std::vector<double> others;
 };
+
+double seconds(int threads) {
+  timespec now;
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+template <class Fn>
+double time_of(int threads, Fn&& fn) {
+  const double start = seconds(threads);
+  fn();
+  return seconds(threads) - start;
+}
 
 template <class Fn>
 std::vector<double> repeat(const Case& c, int threads, Fn&& fn) {
-  const clockid_t clock = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
-  const auto seconds = [clock] {
-    timespec now;
-    clock_gettime(clock, &now);
-    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-  };
   fn();
   std::vector<double> times;
   const double limit = 1e-3 * static_cast<double>(c.number("ms", 300));
   const auto min_reps = static_cast<std::size_t>(c.number("min_reps", 3));
   for (double spent = 0; spent < limit || times.size() < min_reps; spent += times.back()) {
-    const double start = seconds();
-    fn();
-    times.push_back(seconds() - start);
+    times.push_back(time_of(threads, fn));
   }
   return times;
+}
+
+// Both in turns, each first as often as the other.
+template <class Fn, class Other>
+void compare(const Case& c, int threads, Timing* timing, Fn&& fn, Other&& other) {
+  fn();
+  other();
+  const double limit = 1e-3 * static_cast<double>(c.number("ms", 300));
+  for (double spent = 0; spent < limit || timing->times.size() % 2 != 0; spent += timing->times.back()) {
+    const bool first = timing->times.size() % 2 == 0;
+    if (first) timing->times.push_back(time_of(threads, fn));
+    timing->others.push_back(time_of(threads, other));
+    if (!first) timing->times.push_back(time_of(threads, fn));
+  }
 }
 
 [[noreturn]] void fail(const std::string& message) {
@@ -131,7 +155,7 @@ class Bench {
     std::unique_ptr<Executor>& executor = executors_[threads_];
     if (executor == nullptr) executor = take(make_thread_pool(threads_));
     executor_ = executor.get();
-    if (op == "prefill" || op == "compiled") return prefill(c, op == "compiled");
+    if (op == "prefill" || op == "lowered" || op == "bare") return prefill(c, op);
     if (op == "decode") return decode(c);
     if (op == "bandwidth") return bandwidth(c);
     if (op == "peak") return peak(c);
@@ -147,7 +171,7 @@ class Bench {
 #elif defined(__aarch64__)
     if (isa_ == Isa::kNeon) return kKernelsNeon;
 #endif
-    fail("op=peak and op=compiled need a vector instruction set");
+    fail("op=peak, op=lowered and op=bare need a vector instruction set");
   }
 
   // All tensors [head][n][d].
@@ -161,7 +185,7 @@ class Bench {
     }
   }
 
-  Timing prefill(const Case& c, bool compiled) {
+  Timing prefill(const Case& c, const std::string& op) {
     const std::int64_t d = c.number("d", 128), n = c.number("n", 2048), heads = c.number("heads", 4);
     fill_prefill(n, heads, d);
     Setup setup;
@@ -177,7 +201,7 @@ class Bench {
     setup.kv.resize(1);
     setup.kv[0].k = k_.data();
     setup.kv[0].v = v_.data();
-    const std::string mask = compiled ? "causal" : c.text("mask", "full");
+    const std::string mask = op == "lowered" ? "causal" : c.text("mask", "full");
     MaskSpec spec;
     std::vector<KeySpan> valid{{n / 2, n}};
     std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
@@ -191,17 +215,39 @@ class Bench {
     setup.prepare(spec, heads, heads, threads_);
     Timing timing;
     timing.work = 4.0 * static_cast<double>(d) * static_cast<double>(setup.plan.stats().visible_pairs);
-    timing.times = repeat(c, threads_, [&] {
-      if (compiled) {
-        compiled_causal(setup, heads);
-      } else {
-        setup.attend(*executor_, isa_);
-      }
-    });
+    timing.tile_work = 4.0 * static_cast<double>(d * heads * kKeyTile * kKeyTile * visible_tiles(setup.plan));
+    const auto attend = [&] { setup.attend(*executor_, isa_); };
+    if (op == "prefill") {
+      timing.times = repeat(c, threads_, attend);
+    } else {
+      const auto kernel = op == "lowered" ? kernels().causal_block : kernels().bare_block;
+      compare(c, threads_, &timing, attend, [&] { run_blocks(setup, heads, kernel); });
+    }
     return timing;
   }
 
-  void compiled_causal(Setup& setup, std::int64_t heads) {
+  // Tiles of 64 queries by 64 keys with a visible pair, of the only sequence's first head.
+  static std::int64_t visible_tiles(const MaskPlan& plan) {
+    const std::int64_t n_q = plan.n_query(0);
+    const std::int64_t row_words = (plan.n_key(0) + 63) / 64;
+    std::vector<std::uint64_t> words(static_cast<std::size_t>(n_q * row_words));
+    const Status status = plan.materialise(0, 0, words, row_words);
+    if (!status.ok()) fail(status.error().message);
+    std::int64_t tiles = 0;
+    for (std::int64_t i = 0; i < n_q; i += 64) {
+      for (std::int64_t w = 0; w < row_words; ++w) {
+        bool any = false;
+        for (std::int64_t r = i; r < std::min(i + 64, n_q); ++r) {
+          any = any || words[static_cast<std::size_t>(r * row_words + w)] != 0;
+        }
+        tiles += any ? 1 : 0;
+      }
+    }
+    return tiles;
+  }
+
+  template <class Kernel>
+  void run_blocks(Setup& setup, std::int64_t heads, Kernel kernel) {
     using namespace attention;
     const std::int64_t n = setup.sequences[0].n_q;
     const ScheduleShape shape{setup.args.kv.k_dim, setup.args.kv.v_dim, false, 1};
@@ -220,7 +266,9 @@ class Bench {
         block.kv_head = head;
         block.row_begin = row;
         block.n_rows = static_cast<int>(std::min<std::int64_t>(kMaxRows, n - row));
-        kernels().causal_block(call, block, scratch, &counts);
+        block.split_begin = 0;
+        block.split_end = (n + kSplitKeys - 1) / kSplitKeys;
+        kernel(call, block, scratch, &counts);
       }
     }
   }
@@ -331,11 +379,18 @@ class Bench {
 void print(const Case& c, Isa isa, const Timing& timing) {
   std::vector<double> sorted = timing.times;
   std::sort(sorted.begin(), sorted.end());
-  std::printf("{\"case\": \"%s\", \"isa\": \"%s\", \"work\": %.0f, \"best\": %.3f, \"median\": %.3f, \"time_s\": [",
-              c.line().c_str(), std::string(isa_name(isa)).c_str(), timing.work, timing.work / sorted.front() * 1e-9,
-              timing.work / sorted[sorted.size() / 2] * 1e-9);
-  for (std::size_t i = 0; i < timing.times.size(); ++i) std::printf("%s%.9f", i == 0 ? "" : ", ", timing.times[i]);
-  std::printf("]}\n");
+  std::printf(
+      "{\"case\": \"%s\", \"isa\": \"%s\", \"work\": %.0f, \"best\": %.3f, \"median\": %.3f, \"tile_work\": %.0f",
+      c.line().c_str(), std::string(isa_name(isa)).c_str(), timing.work, timing.work / sorted.front() * 1e-9,
+      timing.work / sorted[sorted.size() / 2] * 1e-9, timing.tile_work);
+  const auto print_list = [](const char* name, const std::vector<double>& times) {
+    std::printf(", \"%s\": [", name);
+    for (std::size_t i = 0; i < times.size(); ++i) std::printf("%s%.9f", i == 0 ? "" : ", ", times[i]);
+    std::printf("]");
+  };
+  print_list("time_s", timing.times);
+  print_list("other_s", timing.others);
+  std::printf("}\n");
   std::fflush(stdout);
 }
 

@@ -17,6 +17,9 @@ struct IsaKernels {
   // attention::AttendKernel::block for a causal mask with positions from 0, whatever the plan says.
   void (*causal_block)(const attention::CallArgs& call, const attention::BlockArgs& block,
                        const attention::Scratch& scratch, attention::BlockCounts* counts);
+  // attention::AttendKernel::block without what may observe it, and without looking whether anything does.
+  void (*bare_block)(const attention::CallArgs& call, const attention::BlockArgs& block,
+                     const attention::Scratch& scratch, attention::BlockCounts* counts);
 };
 
 #if defined(__x86_64__)

@@ -45,5 +45,11 @@ inline void causal_block(const attention::CallArgs& call, const attention::Block
   complete_rows(call, block, nullptr, scratch, counts);
 }
 
+inline void bare_block(const attention::CallArgs& call, const attention::BlockArgs& block,
+                       const attention::Scratch& scratch, attention::BlockCounts* counts) {
+  attention::sum_splits(call, block, scratch);
+  attention::finish_rows(call, block, scratch, counts);
+}
+
 }  // namespace
 }  // namespace rowmax::bench

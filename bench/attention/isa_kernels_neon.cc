@@ -2,6 +2,6 @@
 
 namespace rowmax::bench {
 
-const IsaKernels kKernelsNeon{fma_chains, causal_block};
+const IsaKernels kKernelsNeon{fma_chains, causal_block, bare_block};
 
 }  // namespace rowmax::bench

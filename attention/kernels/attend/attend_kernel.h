@@ -70,6 +70,9 @@ inline int rows_of_block(int n_rows) noexcept {
   return (n_rows + n_blocks - 1) / n_blocks;
 }
 
+// Rows of queries or results to ask memory for before they are read or written: nothing else is done meanwhile.
+inline constexpr int kRowsAhead = 16;
+
 // The block's queries as f32, as the register blocks read them: [d][row] of each register block, but [row][d] of full
 // ones of blocks with many rows.
 template <class Source>
@@ -77,9 +80,18 @@ void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) n
   const ConstHeadsView& q = call.args->q;
   const auto* data = static_cast<const typename Source::Type*>(q.data);
   const int step = rows_of_block(block.n_rows);
-  for (int r = 0; r < block.n_rows; ++r) {
+  const auto row_data = [&](int r) {
     const Row row = row_of(call, block, r);
-    const auto* from = data + (block.sequence->q_begin + row.query) * q.row_stride + row.head * q.head_stride;
+    return data + (block.sequence->q_begin + row.query) * q.row_stride + row.head * q.head_stride;
+  };
+  for (int r = 0; r < block.n_rows; ++r) {
+    if (r + kRowsAhead < block.n_rows && q.dim_stride == 1) {
+      const auto* next = reinterpret_cast<const char*>(row_data(r + kRowsAhead));
+      for (std::size_t i = 0; i < static_cast<std::size_t>(q.n_dim) * sizeof *data; i += 64) {
+        __builtin_prefetch(next + i, 0, 2);
+      }
+    }
+    const auto* from = row_data(r);
     const int r0 = r - r % step;
     const int n = block.n_rows - r0 < step ? block.n_rows - r0 : step;
     std::int64_t d = 0;

@@ -202,15 +202,19 @@ inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, 
 template <class Source>
 bool finite_values(const TileOperand& v, int begin, int end, std::int64_t n_dim) noexcept {
   const auto* data = static_cast<const typename Source::Type*>(v.data);
-  F32x16 sum = simd::splat(0.0f);  // x * 0 is NaN for a non-finite x
   const F32x16 zero = simd::splat(0.0f);
+  F32x16 sum[4] = {zero, zero, zero, zero};  // x * 0 is NaN for a non-finite x
   for (int k = begin; k < end; ++k) {
     const auto* row = data + k * v.stride;
     std::int64_t d = 0;
-    for (; d + 16 <= n_dim; d += 16) sum = simd::fma(Source::load(row + d), zero, sum);
-    if (d < n_dim) sum = simd::fma(Source::load_n(row + d, static_cast<int>(n_dim - d)), zero, sum);
+    for (; d + 64 <= n_dim; d += 64) {
+      for (int i = 0; i < 4; ++i) sum[i] = simd::fma(Source::load(row + d + 16 * i), zero, sum[i]);
+    }
+    for (; d + 16 <= n_dim; d += 16) sum[0] = simd::fma(Source::load(row + d), zero, sum[0]);
+    if (d < n_dim) sum[0] = simd::fma(Source::load_n(row + d, static_cast<int>(n_dim - d)), zero, sum[0]);
   }
-  return simd::mask_bits(simd::is_nan(sum)) == 0;
+  const F32x16 all = simd::add(simd::add(sum[0], sum[1]), simd::add(sum[2], sum[3]));
+  return simd::mask_bits(simd::is_nan(all)) == 0;
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
     bench/attention/run.py --bench build/release/rowmax_attend_bench --quick
     bench/attention/run.py --bench build/release/rowmax_attend_bench --json speed.json --plot roofline.svg
 
+The first takes about two minutes, the second about ten. FlexAttention runs in a process of its own with a time limit
+(its first compilation takes minutes; later runs find it in torch's cache); where it gives up, the reason is printed.
+
 Needs torch (and matplotlib for --plot) in the Python it runs under, and the program rowmax_attend_bench (built with
 -DROWMAX_BENCH=ON). Prefill is f32; GFLOP/s count visible pairs only (4 * head_dim operations each). Decode is one
 query; GB/s count every byte of K and V once. Peak and read bandwidth are measured in the same run.
@@ -12,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import selectors
 import statistics
 import subprocess
 import sys
@@ -50,7 +54,7 @@ def repeat(threads, budget_ms, fn):
     clock = time.thread_time if threads == 1 else time.perf_counter
     fn()
     times = []
-    while sum(times) * 1e3 < budget_ms or len(times) < 3:
+    while not times or sum(times) * 1e3 < budget_ms:
         start = clock()
         fn()
         times.append(clock() - start)
@@ -71,46 +75,102 @@ def keep_matrix(mask, n):
     return keep
 
 
-def flex_peer(mask, n, q, k, v):
-    """FlexAttention compiled for this CPU, or the reason why it does not run."""
-    try:
-        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+class Flex:
+    """FlexAttention in a process of its own: compiling it can take longer than anyone waits."""
 
-        keep = keep_matrix(mask, n)
-        blocks = create_block_mask(lambda b, h, i, j: keep[i, j], None, None, n, n, device="cpu")
-        compiled = torch.compile(flex_attention)
-        compiled(q, k, v, block_mask=blocks)
-        return lambda: compiled(q, k, v, block_mask=blocks), None
-    except Exception as error:  # whatever the compiler says is the answer
-        return None, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
+    def __init__(self, threads, limit_s):
+        self.limit_s = limit_s
+        command = [sys.executable, os.path.abspath(__file__), "--bench", "", "--serve-flex", str(threads)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True)
+        self.reason = None  # why it no longer runs
+
+    def ask(self, mask, n, heads, budget_ms):
+        """Times of some repetitions, or None."""
+        if self.reason is None:
+            try:
+                self.process.stdin.write(f"{mask} {n} {heads} {budget_ms}\n")
+                self.process.stdin.flush()
+                with selectors.DefaultSelector() as selector:
+                    selector.register(self.process.stdout, selectors.EVENT_READ)
+                    ready = selector.select(self.limit_s)
+                answer = json.loads(self.process.stdout.readline() or "{}") if ready else {}
+                if "time_s" in answer:
+                    return answer["time_s"]
+                self.reason = answer.get("error", "its process ended") if ready else f"no answer within {self.limit_s} s"
+            except OSError as error:
+                self.reason = str(error)
+            self.close()
+        return None
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def serve_flex(threads):
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    torch.set_num_threads(threads)
+    compiled = torch.compile(flex_attention)
+    ready = {}
+    for line in sys.stdin:
+        mask, n, heads, budget_ms = line.split()
+        n = int(n)
+        try:
+            if mask not in ready:
+                keep = keep_matrix(mask, n)
+                blocks = create_block_mask(lambda b, h, i, j, keep=keep: keep[i, j], None, None, n, n, device="cpu")
+                ready[mask] = (blocks, [torch.rand(1, int(heads), n, HEAD_DIM) for _ in range(3)])
+            blocks, tensors = ready[mask]
+            with torch.inference_mode():
+                times = repeat(threads, float(budget_ms), lambda: compiled(*tensors, block_mask=blocks))
+            answer = {"time_s": times}
+        except Exception as error:  # whatever the compiler says is the answer
+            text = str(error).strip().splitlines() or [""]
+            answer = {"error": f"{type(error).__name__}: {text[0][:120]}"}
+        print(json.dumps(answer), flush=True)
 
 
 class Run:
     def __init__(self, options):
         self.options = options
         self.ours = Ours(options.bench)
-        self.budget = 40 if options.quick else 150
-        self.rounds = 2 if options.quick else 4
-        self.flex = not (options.quick or options.no_flex)
+        self.budget = 40 if options.quick else 120
+        self.rounds = 3 if options.quick else 5
         self.rows = []
         self.notes = []
 
-    def turns(self, case, peers):
-        """Ours and the peers in turns. Work (operations or bytes) over time, in units of 1e9 a second."""
-        samples = {"rowmax": [], **{name: [] for name in peers}}
-        work = 0
+    def turns(self, case, peers, full=None):
+        """Ours and the peers in turns. Work (operations or bytes) over time, in units of 1e9 a second.
+
+        peers: name -> function that returns the times of some repetitions, or None. full: a case of ours to measure in
+        the same turns."""
+        samples = {"rowmax": []}
+        work = {"tile": 0}
         for _ in range(self.rounds):
-            answer = self.ours.ask(self.budget, **case)
-            work = answer["work"]
+            answer = self.ours.ask(self.budget, min_reps=1, **case)
+            work["rowmax"], work["tile"] = answer["work"], answer["tile_work"]
             samples["rowmax"] += answer["time_s"]
+            if full is not None:
+                answer = self.ours.ask(self.budget, min_reps=1, **full)
+                work["full"] = answer["work"]
+                samples.setdefault("full", []).extend(answer["time_s"])
             torch.set_num_threads(case["threads"])
-            for name, fn in peers.items():
-                samples[name] += repeat(case["threads"], self.budget, fn)
-        row = {"case": case, "work": work, "samples_s": samples}
-        row["median"] = {name: work / statistics.median(times) * 1e-9 for name, times in samples.items()}
-        row["best"] = {name: work / min(times) * 1e-9 for name, times in samples.items()}
+            for name, measure in peers.items():
+                times = measure()
+                if times is not None:
+                    samples.setdefault(name, []).extend(times)
+        rate = {name: work.get(name, work["rowmax"]) * 1e-9 for name in samples}
+        row = {"case": case, "work": work["rowmax"], "tile_work": work["tile"], "samples_s": samples}
+        row["median"] = {name: rate[name] / statistics.median(times) for name, times in samples.items()}
+        row["best"] = {name: rate[name] / min(times) for name, times in samples.items()}
+        row["ms"] = {name: 1e3 * statistics.median(times) for name, times in samples.items()}
         self.rows.append(row)
         return row
+
+    def torch_peer(self, threads, fn):
+        return lambda: repeat(threads, self.budget, fn)
 
     def machine(self, threads):
         pool = 512 if self.options.quick else 2048
@@ -120,7 +180,8 @@ class Run:
 
     def prefill(self, threads, peak):
         print(f"\n### Prefill f32, {threads} thread(s), GFLOP/s (peak {peak:.0f})\n")
-        print("| d | n | mask | rowmax | PyTorch | ratio | of peak |\n|---|---|---|---|---|---|---|")
+        print("| d | n | mask | rowmax | PyTorch | ratio | of peak | causal faster than full |\n"
+              "|---|---|---|---|---|---|---|---|")
         sizes = [512, 2048] if self.options.quick else [512, 1024, 2048, 4096, 8192]
         for d in (64, 128):
             for n in sizes:
@@ -128,53 +189,64 @@ class Run:
                 q, k, v = (torch.rand(1, heads, n, d) for _ in range(3))
                 for mask in ("full", "causal"):
                     case = {"op": "prefill", "d": d, "n": n, "heads": heads, "mask": mask, "threads": threads}
-                    row = self.turns(case, {"torch": lambda: sdpa(q, k, v, is_causal=mask == "causal")})
+                    causal = mask == "causal"
+                    row = self.turns(case, {"torch": self.torch_peer(threads, lambda: sdpa(q, k, v, is_causal=causal))},
+                                     full={**case, "mask": "full"} if causal else None)
                     ours, peer = row["median"]["rowmax"], row["median"]["torch"]
-                    print(f"| {d} | {n} | {mask} | {ours:.0f} | {peer:.0f} | {ours / peer:.2f} | {100 * ours / peak:.0f} % |",
-                          flush=True)
+                    faster = f"{row['ms']['full'] / row['ms']['rowmax']:.2f}" if causal else "-"
+                    print(f"| {d} | {n} | {mask} | {ours:.0f} | {peer:.0f} | {ours / peer:.2f} | "
+                          f"{100 * ours / peak:.0f} % | {faster} |", flush=True)
 
-    def masks(self, threads, full_rate):
+    def masks(self, threads):
         n, d, heads = (2048 if self.options.quick else 4096), 128, 2
         print(f"\n### Masks, f32, d {d}, n {n}, {threads} thread(s), ms\n")
-        print("| mask | rowmax | PyTorch bool | PyTorch additive | FlexAttention | ratio | cost of a pair, full = 1 |")
-        print("|---|---|---|---|---|---|---|")
+        print("Costs are times over full attention's in the same turns: of a visible pair, and of a tile of 64 queries by "
+              "64 keys with a visible pair\n(what no blocked kernel can leave out; a tile on the edge of the mask counts "
+              "whole).\n")
+        print("| mask | rowmax | PyTorch bool | PyTorch additive | FlexAttention | ratio | of a pair | of a tile |")
+        print("|---|---|---|---|---|---|---|---|")
         q, k, v = (torch.rand(1, heads, n, d) for _ in range(3))
+        flex = None if self.options.quick or self.options.no_flex else Flex(threads, self.options.flex_limit)
         for mask in ("window", "padding", "documents", "keep"):
             keep = keep_matrix(mask, n)
             additive = torch.zeros(n, n).masked_fill(~keep, float("-inf"))
-            peers = {"bool": lambda: sdpa(q, k, v, attn_mask=keep), "additive": lambda: sdpa(q, k, v, attn_mask=additive)}
-            torch.set_num_threads(threads)
-            flex, reason = (None, None) if not self.flex else flex_peer(mask, n, q, k, v)
-            if flex is not None:
-                peers["flex"] = flex
-            elif reason is not None:
-                self.flex = False
-                self.notes.append(f"FlexAttention, {mask}, {threads} thread(s): {reason}")
+            peers = {"bool": self.torch_peer(threads, lambda: sdpa(q, k, v, attn_mask=keep)),
+                     "additive": self.torch_peer(threads, lambda: sdpa(q, k, v, attn_mask=additive))}
+            if flex is not None and flex.ask(mask, n, heads, 1) is not None:
+                peers["flex"] = lambda: flex.ask(mask, n, heads, self.budget)
             case = {"op": "prefill", "d": d, "n": n, "heads": heads, "mask": mask, "threads": threads}
-            row = self.turns(case, peers)
-            ms = {name: row["work"] / rate * 1e-6 for name, rate in row["median"].items()}
+            row = self.turns(case, peers, full={**case, "mask": "full"})
+            ms = row["ms"]
             flex_ms = f"{ms['flex']:.1f}" if "flex" in ms else "-"
             best_peer = min(ms["bool"], ms["additive"])
+            pair = row["median"]["full"] / row["median"]["rowmax"]
             print(f"| {mask} | {ms['rowmax']:.1f} | {ms['bool']:.1f} | {ms['additive']:.1f} | {flex_ms} | "
-                  f"{best_peer / ms['rowmax']:.1f} | {full_rate / row['median']['rowmax']:.2f} |", flush=True)
+                  f"{best_peer / ms['rowmax']:.1f} | {pair:.2f} | {pair * row['work'] / row['tile_work']:.2f} |",
+                  flush=True)
+        if flex is not None:
+            flex.close()
+            if flex.reason is not None:
+                self.notes.append(f"FlexAttention, {threads} thread(s): {flex.reason}")
+
+    def compare(self, title, **case):
+        """Two ways of ours, repetition by repetition in turns."""
+        pairs = []
+        for _ in range(self.rounds):
+            answer = self.ours.ask(400 if self.options.quick else 1500, threads=1, **case)
+            pairs += list(zip(answer["time_s"], answer["other_s"]))
+        difference = statistics.median(a / b for a, b in pairs) - 1
+        best = min(a for a, _ in pairs) / min(b for _, b in pairs) - 1
+        print(f"| {title} | {100 * difference:+.2f} % | {100 * best:+.2f} % | {len(pairs)} |", flush=True)
+        self.rows.append({"case": case, "difference_median": difference, "difference_best": best, "pairs_s": pairs})
 
     def lowered(self):
-        n, d = (2048 if self.options.quick else 4096), 128
-        shape = {"d": d, "n": n, "heads": 2, "threads": 1}
-        times = {"prefill": [], "compiled": []}
-        for _ in range(2 * self.rounds):
-            for op, samples in times.items():
-                samples += self.ours.ask(self.budget, op=op, mask="causal", **shape)["time_s"]
-        ratio = statistics.median(times["prefill"]) / statistics.median(times["compiled"])
-        best = min(times["prefill"]) / min(times["compiled"])
-        print(f"\nCausal from a plan against causal compiled into the kernel (n {n}, d {d}, 1 thread): "
-              f"{100 * (ratio - 1):+.1f} % (medians), {100 * (best - 1):+.1f} % (best)")
-        self.rows.append({"case": {"op": "lowered", **shape}, "ratio_median": ratio, "ratio_best": best})
-
-    def full_rate(self, threads):
-        n = 2048 if self.options.quick else 4096
-        case = {"op": "prefill", "d": 128, "n": n, "heads": 2, "mask": "full", "threads": threads}
-        return self.turns(case, {})["median"]["rowmax"]
+        print("\n### What generality costs, f32, d 128, 1 thread\n")
+        print("| | median of the ratios of neighbours | best against best | pairs |\n|---|---|---|---|")
+        for n in (512, 2048):
+            self.compare(f"causal from a plan, against compiled into the kernel, n {n}", op="lowered", d=128, n=n, heads=2)
+        for mask in ("full", "causal"):
+            self.compare(f"attend without probe and weights, against its kernel without any place for them, {mask}, n 512",
+                         op="bare", d=128, n=512, heads=2, mask=mask)
 
     def decode(self, threads, machine):
         print(f"\n### Decode, one query, {KV_HEADS} KV heads, d {HEAD_DIM}, f16, {threads} thread(s), GB/s "
@@ -187,7 +259,8 @@ class Run:
         for group in (1, 4, 8):
             for n in ([4096] if self.options.quick else [4096, 16384, 65536]):
                 limit = min(machine["read_gbs"], 0.7 * machine["peak_gflops"] / group)  # f16: one operation a byte a row
-                peers = {name: self.torch_decode(group, n, dtype, pool_mib) for name, dtype in dtypes.items()}
+                peers = {name: self.torch_peer(threads, self.torch_decode(group, n, dtype, pool_mib))
+                         for name, dtype in dtypes.items()}
                 case = {"op": "decode", "d": HEAD_DIM, "n": n, "group": group, "kv_heads": KV_HEADS,
                         "pool_mib": pool_mib, "threads": threads}
                 row = self.turns(case, peers)
@@ -260,13 +333,17 @@ def cpu_name():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", required=True, help="the program rowmax_attend_bench")
-    parser.add_argument("--quick", action="store_true", help="about a minute: fewer sizes, a smaller pool, fewer turns, without FlexAttention")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes, a smaller pool, fewer turns, without FlexAttention")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", choices=["prefill", "masks", "lowered", "decode"])
     parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention out (it needs a C++ compiler)")
+    parser.add_argument("--flex-limit", type=float, default=300, help="seconds to wait for an answer of FlexAttention")
+    parser.add_argument("--serve-flex", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE", help="write every sample")
     parser.add_argument("--plot", metavar="FILE", help="write a roofline chart (.svg or .png)")
     options = parser.parse_args()
+    if options.serve_flex is not None:
+        return serve_flex(options.serve_flex)
     only = options.only or ["prefill", "masks", "lowered", "decode"]
     run = Run(options)
     print(f"{cpu_name()}, PyTorch {torch.__version__}")
@@ -279,7 +356,7 @@ def main():
             if "prefill" in only:
                 run.prefill(threads, machine["peak_gflops"])
             if "masks" in only:
-                run.masks(threads, run.full_rate(threads))
+                run.masks(threads)
             if "lowered" in only and threads == 1:
                 run.lowered()
             if "decode" in only:

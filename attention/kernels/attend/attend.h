@@ -40,7 +40,7 @@ struct ProbeRow;
 namespace rowmax::attention {
 
 // Most rows of one block.
-inline constexpr int kMaxRows = 192;
+inline constexpr int kMaxRows = 384;
 
 struct Scratch {
   float* q;                    // [rows][k_dim], see load_query_rows

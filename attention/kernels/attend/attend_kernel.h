@@ -36,14 +36,16 @@ inline Row row_of(const CallArgs& call, const BlockArgs& block, int r) noexcept 
 
 inline BlockSpans find_spans(const CallArgs& call, const BlockArgs& block, RowSpans* spans) noexcept {
   BlockSpans all{};
-  std::int64_t last_query = -1;
-  for (int r = 0; r < block.n_rows; ++r) {
-    const std::int64_t query = row_of(call, block, r).query;
-    if (query == last_query) {
+  std::int64_t query = block.row_begin / call.group;
+  std::int64_t in_group = block.row_begin % call.group;
+  for (int r = 0; r < block.n_rows; ++r, ++in_group) {
+    if (in_group == call.group) {
+      in_group = 0;
+      ++query;
+    } else if (r > 0) {
       spans[r] = spans[r - 1];
       continue;
     }
-    last_query = query;
     const RowSpans row = row_spans(*block.sequence, query);
     spans[r] = row;
     if (r == 0) {
@@ -186,6 +188,19 @@ inline void add_distance_bias(const CallArgs& call, const BlockArgs& block, std:
   }
 }
 
+// find_words where spans are all that hides keys.
+inline std::uint64_t find_span_words(const BlockArgs& block, std::int64_t begin, const Scratch& scratch) noexcept {
+  std::uint64_t any = 0;
+  for (int r = 0; r < block.n_rows; ++r) {
+    const RowSpans& spans = scratch.spans[r];
+    std::uint64_t word = bit_range(spans.begin0 - begin, spans.end0 - begin);
+    if (spans.begin1 < spans.end1) word |= bit_range(spans.begin1 - begin, spans.end1 - begin);
+    scratch.words[r] = word;
+    any |= word;
+  }
+  return any;
+}
+
 // Fills words[r], the keys of a tile that row r sees, and their bias, and returns their union; where that is 0 nothing
 // need be filled in.
 inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, const BlockSpans& all, std::int64_t begin,
@@ -206,11 +221,16 @@ inline std::uint64_t find_words(const CallArgs& call, const BlockArgs& block, co
     const std::int64_t first = row_of(call, block, 0).query;
     if (bits_hide_tile(sequence, first, last + 1, head, head + call.group, begin)) return 0;
   }
+  if (sequence.n_bitmaps == 0 && !has_bias) {
+    const std::uint64_t any = find_span_words(block, begin, scratch);
+    if (call.distance_bias && any != 0) add_distance_bias(call, block, begin, scratch);
+    return any;
+  }
   BitsRun run;
   std::uint64_t any = 0;
   for (int r = 0; r < block.n_rows; ++r) {
     std::uint64_t word = spans_word(scratch.spans[r], begin);
-    if (word != 0 && (sequence.n_bitmaps != 0 || has_bias)) {
+    if (word != 0) {
       const Row row = row_of(call, block, r);
       if (sequence.n_bitmaps != 0) {
         find_bits_run(sequence, row.query, row.head, begin, &run);

@@ -6,6 +6,7 @@
 #include <cfenv>
 #include <cmath>
 
+#include "attention/guarantees/test_fence.h"
 #include "attention/test_problem.h"
 
 #if defined(__x86_64__)
@@ -359,11 +360,10 @@ TEST(Guard, StridesBeyond32Bits) {
   const Shape shape{1, 1, 4, 4};
   Random random(37);
   const Numbers x = random_numbers(random, shape, 1, 3);
-  const std::int64_t stride = (std::int64_t{1} << 32) / 4 + 1024;  // elements; 3 keys span 12 GiB of address space
-  const std::size_t bytes = static_cast<std::size_t>(stride) * 3 * sizeof(float);
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) GTEST_SKIP() << "no address space";
-  auto* base = static_cast<float*>(memory);
+  const std::int64_t stride = (std::int64_t{1} << 32) / 4 + 65536;  // elements
+  FarApart memory(static_cast<std::size_t>(stride) * sizeof(float), 3);
+  if (!memory.ok()) GTEST_SKIP() << "no address space";
+  auto* base = memory.as<float>();
   for (std::int64_t j = 0; j < 3; ++j) {
     for (std::int64_t d = 0; d < 4; ++d) {
       base[j * stride + d] = x.k[static_cast<std::size_t>(j * 4 + d)];
@@ -385,7 +385,6 @@ TEST(Guard, StridesBeyond32Bits) {
   args.sequences = {&kv, 1};
   args.scale = 0.35f;
   ASSERT_TRUE(attend_exact(args, *plan, pool(1), best_isa()).ok());
-  munmap(memory, bytes);
   RunOptions options;
   options.isa = best_isa();
   EXPECT_EQ(std::memcmp(out.data(), run(shape, {x}, sequences, spec, options).out.data(), 16), 0);

@@ -38,9 +38,17 @@ TEST(G2a, PageTablesBitmapsAndBiasAreNotReadPastTheirEnds) {
           call.bias = {DType::kF32, 2 * n_kv, n_kv, 1};
           call.add(random_floats(random, n_q * 10), n_kv - n_q, n_kv, {k.data(), v.data(), table.data(), bias.data()});
           const std::vector<BitmapView> bitmaps{{words.data(), row_words, n_q * row_words}};
+          const std::int64_t block_words = ((n_kv + 2) / 3 + 63) / 64, block_rows = (n_q + 1) / 2;
+          bits.resize(static_cast<std::size_t>(2 * block_rows * block_words));
+          Fenced<std::uint64_t> block_bits(bits, at_end);
+          const std::vector<BlockMaskView> blocks{{block_bits.data(), block_words, block_rows * block_words, 2, 3}};
+          const std::vector<KeySpan> odd{{n_kv / 3, n_kv}};
           for (Isa isa : supported_isas()) {
             ASSERT_EQ(run_raw(call, MaskSpec().bitmap(bitmaps), isa).report.n_non_finite, 0);
             ASSERT_EQ(run_raw(call, MaskSpec().causal().window(70, 0), isa, 3).report.n_non_finite, 0);
+            // Tiles from a key that is no multiple of 64: each takes bits of two words.
+            ASSERT_EQ(run_raw(call, MaskSpec().bitmap(bitmaps).valid(odd), isa).report.n_non_finite, 0);
+            ASSERT_EQ(run_raw(call, MaskSpec().blocks(blocks).valid(odd), isa).report.n_non_finite, 0);
           }
         }
       }

@@ -1,8 +1,7 @@
 // G12: the bits themselves, on every instruction set. (Attend.GoldenBits is another call; EveryMask.* compares the
 // instruction sets with each other.) G14: 64-bit strides and counts. G17: what is applied to scores, in which order.
-#include <sys/mman.h>
-
 #include "attention/guarantees/test_call.h"
+#include "attention/guarantees/test_fence.h"
 
 namespace rowmax::attention::test {
 namespace {
@@ -42,29 +41,8 @@ TEST(G12, GoldenBitsOfEveryIsa) {
   }
 }
 
-// Address space without memory behind it.
-class Sparse {
- public:
-  explicit Sparse(std::size_t bytes) : size_(bytes) {
-    base_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  }
-  ~Sparse() {
-    if (ok()) munmap(base_, size_);
-  }
-  Sparse(const Sparse&) = delete;
-  Sparse& operator=(const Sparse&) = delete;
-  bool ok() const { return base_ != MAP_FAILED; }
-  template <class Type>
-  Type* as() {
-    return static_cast<Type*>(base_);
-  }
-
- private:
-  std::size_t size_;
-  void* base_;
-};
-
-constexpr std::int64_t kFar = (std::int64_t{1} << 32) + 64;  // elements between neighbours: wraps in 32 bits to 64
+// Elements between neighbours. In 32 bits they are 65536, which lies in the first window, where zeros are.
+constexpr std::int64_t kFar = (std::int64_t{1} << 32) + 65536;
 
 // Each stride of queries, results, keys and values beyond 2^32 elements in turn. bf16, to span less.
 TEST(G14, EveryStrideBeyond32Bits) {
@@ -80,7 +58,8 @@ TEST(G14, EveryStrideBeyond32Bits) {
   const Output want = run(shape, {x}, sequences, MaskSpec().causal(), options);
   const Result<MaskPlan> plan = compile(MaskSpec().causal(), {sequences, 2, 2});
   for (int which = 0; which < 10; ++which) {
-    Sparse far(static_cast<std::size_t>(kFar) * 6 + (1u << 20)), k_memory(1 << 16), v_memory(1 << 16);
+    FarApart far(static_cast<std::size_t>(kFar) * 2, 3);
+    std::vector<std::uint16_t> k_memory(256), v_memory(256);
     if (!far.ok()) GTEST_SKIP() << "no address space";
     std::vector<std::uint16_t> q(12);
     std::vector<float> out(12);
@@ -88,7 +67,7 @@ TEST(G14, EveryStrideBeyond32Bits) {
     args.q = {q.data(), DType::kBF16, MemorySpace::kHost, n_q, 2, 3, 6, 3, 1};
     args.out = packed_heads(out.data(), n_q, 2, 3);
     args.kv = packed_kv(DType::kBF16, 2, 3, 3);
-    KvSequence kv{k_memory.as<void>(), v_memory.as<void>()};
+    KvSequence kv{k_memory.data(), v_memory.data()};
     const std::int32_t pages[] = {2, 0, 1};
     if (which < 2) {
       (which == 0 ? args.q.row_stride : args.q.head_stride) = kFar;
@@ -137,9 +116,8 @@ TEST(G14, ResultsBitmapsAndBiasBeyond32Bits) {
   const Shape shape{2, 1, 3, 3};
   Numbers x = random_numbers(random, shape, 2, 70);
   const std::vector<Sequence> sequences{{0, 2, 68, 70}};
-  Sparse far_words(static_cast<std::size_t>(kFar) * 16 + (1u << 20)),
-      far_bias(static_cast<std::size_t>(kFar) * 4 + (1u << 20)),
-      far_out(static_cast<std::size_t>(kFar) * 4 + (1u << 20));
+  FarApart far_words(static_cast<std::size_t>(kFar) * 8, 2), far_bias(static_cast<std::size_t>(kFar) * 4, 2),
+      far_out(static_cast<std::size_t>(kFar) * 4, 2);
   if (!far_words.ok() || !far_bias.ok() || !far_out.ok()) GTEST_SKIP() << "no address space";
   std::vector<std::uint64_t> words(8);
   for (auto& word : words) word = std::uint64_t{random.bits()} << 32 | random.bits();

@@ -2,9 +2,9 @@
 // of different lengths in one call, prompt chunks and single generated tokens mixed.
 //
 // What is promised, for every call:
-//   - Masked is never read into the result: NaN or infinity in keys and values that a query does not see cannot change
-//   a
-//     bit of its result; keys outside the valid span and pages without visible keys are not touched at all.
+//   - Masked is never read into the result: NaN or infinity in keys and values that a query does not see cannot
+//     change a bit of its result; keys outside the valid span and pages
+//     without visible keys are not touched at all.
 //   - A query without visible keys gives exactly +0, lse -inf and RowStatus::kEmpty (see EmptyRows for other customs).
 //   - One answer: the bits of a query's result depend on its own q, its visible keys and values and their distance from
 //     the anchor alone; not on threads, ISA, the other rows and sequences of the call, how a prompt was cut into calls,
@@ -55,8 +55,8 @@ enum class EmptyRows : std::uint8_t {
   kZero,     // +0; weights 0
   kNaN,      // NaN, weights NaN: to find out who relies on such rows
   kUniform,  // the mean of the values of the valid span, weights 1/n there: what finite sentinels give in other
-             // frameworks (JAX, Hugging Face eager). Reads values that no query may see: all pages of the valid span
-             // must be there. +0 where no key is valid.
+             // frameworks (JAX, Hugging Face eager). With segments in order, the row's document is the span. Reads
+             // values that no query may see: all pages of the span must be there. +0 where no key is valid.
 };
 
 enum class Arithmetic : std::uint8_t {

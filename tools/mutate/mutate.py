@@ -2,10 +2,12 @@
 """Breaks the attention library on purpose, one way at a time, and shows which test notices.
 
     tools/mutate/mutate.py [--list] [--only NAME]... [--jobs N] [--work DIR] [--all-failures]
+    tools/mutate/mutate.py --check
 
 Each mutation of mutations.py is applied to a copy of the sources, built (-O1, one instruction set) and run against the
 tests that are expected to notice; where these pass, against all that calls attend(). Exits with 1 where a mutation survives,
-is noticed by other tests than expected only, does not build, or its text is no longer in its file exactly once.
+is noticed by other tests than expected only, does not build, or its text is no longer in its file exactly once. --check
+looks at that last point alone, and whether every mutation breaks something else and expects tests that exist.
 """
 import argparse
 import os
@@ -128,6 +130,30 @@ def rotten(mutation):
     return None
 
 
+def check(mutations):
+    """Exits with 1 where a mutation cannot do what it says; builds nothing."""
+    tests = [f"{suite}.{name}" for file in (ROOT / "attention").rglob("*_test.cc")
+             for suite, name in re.findall(r"^TEST(?:_P|_F)?\((\w+), (\w+)\)", file.read_text(), re.M)]
+    findings = []
+    for mutation in mutations:
+        why = rotten(mutation)
+        if why:
+            findings.append(f"{mutation.name}: {why}")
+        if any(old == new for _, old, new in mutation.edits):
+            findings.append(f"{mutation.name}: changes nothing")
+        # Tests with parameters are called Instance/Suite.Name/parameter.
+        if not any(re.match(mutation.caught_by, test) for test in tests) and "/" not in mutation.caught_by:
+            findings.append(f"{mutation.name}: no test is called {mutation.caught_by}")
+    for field in ("name", "edits"):
+        values = [getattr(m, field) for m in mutations]
+        findings += [f"{m.name}: twice in the table" for i, m in enumerate(mutations) if values[i] in values[:i]]
+    for finding in findings:
+        print(finding)
+    print(f"{len(mutations)} mutations, {len(findings)} findings")
+    if findings:
+        sys.exit(1)
+
+
 def attempt(tree, mutation, names, first_only):
     """(caught as expected, line to print)."""
     saved = {}
@@ -159,6 +185,7 @@ def attempt(tree, mutation, names, first_only):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names and what they break")
+    parser.add_argument("--check", action="store_true", help="only whether the texts still fit the sources")
     parser.add_argument("--only", action="append", metavar="NAME", help="this mutation; may be given several times")
     parser.add_argument("--jobs", type=int, default=1, help="mutations at the same time, each in a copy of its own")
     parser.add_argument("--work", type=Path, help="folder for the copies; kept (default: a temporary one)")
@@ -171,6 +198,9 @@ def main():
     if arguments.list:
         for mutation in chosen:
             print(f"{mutation.name:30} {mutation.what}  [{mutation.caught_by}]")
+        return
+    if arguments.check:
+        check(chosen)
         return
     bad = [(m.name, why) for m in chosen if (why := rotten(m))]
     for name, why in bad:

@@ -68,8 +68,9 @@ MUTATIONS = [
         "bits.words + divided(i + 1, bits.q_block, bits.q_shift) * bits.row_stride"),
     one("tile_taken_for_full", r"G4\.|G6\.", "a tile that one row sees whole counts as full for all", KERNEL,
         "begin0_max <= begin && end0_min >= end", "begin0_max <= begin && end0_max >= end"),
-    one("tile_taken_for_empty", r"G4\.|G6\.", "a tile with a single visible key is skipped", KERNEL,
-        "begin0_min < end && end0_max > begin", "begin0_min < end && end0_max > begin + 1"),
+    one("tile_taken_for_empty", r"G4\.|G6\.", "a tile with its first key alone visible is skipped", KERNEL,
+        "(begin0_min < end && end0_max > begin) || (begin1_min < end && end1_max > begin)",
+        "(begin0_min < end && end0_max > begin + 1) || (begin1_min < end && end1_max > begin + 1)"),
     # Memory.
     one("one_key_past_the_end", r"G2a\.|Guard\.Nothing", "the last tile reads one key more than there is", TILES,
         "static_cast<int>(end - begin)};", "static_cast<int>(end - begin) + 1};"),
@@ -92,7 +93,7 @@ MUTATIONS = [
     one("splits_merged_backwards", r"G6\.", "stored splits are merged in descending order", ENTRY,
         "block.partials + (split * block.n_rows + r) * call.partial_stride;",
         "block.partials + ((n_splits - 1 - split) * block.n_rows + r) * call.partial_stride;"),
-    one("last_split_lost", r"G6\.|G5\.", "a sequence's last, incomplete split is not scheduled", SCHEDULE,
+    one("last_split_lost", r"G8\.|G12\.", "a sequence's last, incomplete split is not scheduled", SCHEDULE,
         "*end = divide_up(last - s.anchor, kSplitKeys);", "*end = max_i64(1, (last - s.anchor) / kSplitKeys);"),
     one("product_not_fused", r"G12\.|Attend\.GoldenBits", "a rounding between product and sum", BLOCKS,
         "const F32x16 y = simd::splat(p[r * kKeyTile + key]);\n      ROWMAX_UNROLL\n"

@@ -25,6 +25,8 @@ void read_qwen2(KeyReader& keys, ModelSpec& spec);
 void read_qwen3(KeyReader& keys, ModelSpec& spec);
 void read_gemma2(KeyReader& keys, ModelSpec& spec);
 void read_gemma3(KeyReader& keys, ModelSpec& spec);
+void read_bitnet(KeyReader& keys, ModelSpec& spec);
+void read_bitnet_b158(KeyReader& keys, ModelSpec& spec);
 
 // What all of them share: sizes, head counts, eps, the (first) RoPE, one LayerSpec a layer, scale 1/sqrt(head_dim).
 void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing);

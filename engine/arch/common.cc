@@ -43,6 +43,21 @@ void read_shape(KeyReader& keys, ModelSpec& spec) {
   }
 }
 
+YarnSpec read_yarn(KeyReader& keys) {
+  const std::string why = "default of the YaRN paper";
+  YarnSpec yarn;
+  yarn.factor = keys.require_float("rope.scaling.factor", 1.0, 1e6, "rope_scaling_factor");
+  yarn.original_context = static_cast<double>(
+      keys.require_int("rope.scaling.original_context_length", 1, std::int64_t{1} << 31, "rope_original_context"));
+  yarn.beta_fast = keys.float_or("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6, nullptr, why);
+  yarn.beta_slow = keys.float_or("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6, nullptr, why);
+  // What files call the attention factor multiplies the paper's own magnitude.
+  const double factor = keys.float_or("rope.scaling.attn_factor", 1.0, 1e-3, 1e3, nullptr, why);
+  yarn.magnitude = keys.failed() ? 1.0 : factor * (0.1 * base::log_f64(yarn.factor) + 1.0);
+  keys.fact("rope_magnitude", number_text(yarn.magnitude), "0.1 ln(factor) + 1");
+  return yarn;
+}
+
 void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   RopeSpec rope;
   rope.pairing = pairing;
@@ -62,9 +77,15 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
     const double factor =
         keys.require_float(old_key ? "rope.scale_linear" : "rope.scaling.factor", 1e-3, 1e6, "rope_scaling_factor");
     rope.scale = 1.0 / factor;
+  } else if (type == "yarn") {
+    rope.yarn = read_yarn(keys);
+    if (rope.base <= 1) {
+      keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.freq_base") +
+                                         "': expected more than 1 with yarn scaling, found " + number_text(rope.base));
+    }
   } else if (type != "none") {
     keys.fail(ErrorCode::kUnsupported,
-              "key '" + keys.full_key("rope.scaling.type") + "': expected none or linear, found '" + type + "'");
+              "key '" + keys.full_key("rope.scaling.type") + "': expected none, linear or yarn, found '" + type + "'");
   }
   keys.fact("rope_scaling", type,
             keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type") : "default: none");

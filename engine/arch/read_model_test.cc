@@ -65,7 +65,12 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
     EXPECT_EQ(spec.qk_norm, arch == "qwen3" || arch == "gemma3") << arch;
     EXPECT_EQ(spec.post_norms, gemma) << arch;
-    EXPECT_EQ(spec.activation, gemma ? FfnActivation::kGeluTanh : FfnActivation::kSilu) << arch;
+    EXPECT_EQ(spec.activation, gemma                    ? FfnActivation::kGeluTanh
+                               : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared
+                                                        : FfnActivation::kSilu)
+        << arch;
+    EXPECT_EQ(spec.sub_norms, arch.starts_with("bitnet")) << arch;
+    EXPECT_EQ(spec.default_pre, arch.starts_with("bitnet") ? "llama-bpe" : "") << arch;
     EXPECT_EQ(spec.embedding_scale, gemma ? std::sqrt(static_cast<float>(spec.shape.n_embd)) : 1.0f) << arch;
     EXPECT_FLOAT_EQ(spec.attention_scale, 1.0f / std::sqrt(static_cast<float>(spec.shape.head_dim))) << arch;
     EXPECT_EQ(spec.attention_softcap > 0, arch == "gemma2") << arch;
@@ -87,6 +92,43 @@ TEST(ReadModel, Gemma3TurnsLocalLayersWithTheirOwnBase) {
   EXPECT_EQ(model->spec.ropes[0].scale, 0.125);
   EXPECT_EQ(model->spec.ropes[1].base, 1e4);
   EXPECT_EQ(model->spec.ropes[1].scale, 1.0);
+}
+
+TEST(ReadModel, YarnNeedsItsKeys) {
+  const std::vector<std::byte> bytes = bytes_of(spec_of("qwen3"));
+  const KeyOverrides yarn = {{"qwen3.rope.scaling.type", "yarn"},
+                             {"qwen3.rope.scaling.factor", "4"},
+                             {"qwen3.rope.scaling.original_context_length", "128"}};
+  auto model = read(bytes, yarn);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  ASSERT_TRUE(model->spec.ropes[0].yarn.has_value());
+  EXPECT_EQ(model->spec.ropes[0].yarn->factor, 4.0);
+  EXPECT_EQ(model->spec.ropes[0].yarn->original_context, 128.0);
+  EXPECT_NEAR(model->spec.ropes[0].yarn->magnitude, 1 + 0.1 * std::log(4.0), 1e-12);
+  EXPECT_EQ(model->spec.ropes[0].scale, 1.0);  // not interpolated twice
+  const KeyOverrides without_length(yarn.begin(), yarn.begin() + 2);
+  expect_error(read(bytes, without_length), ErrorCode::kCorrupt, {"original_context_length", "missing", "--set"});
+  KeyOverrides flat = yarn;
+  flat.push_back({"qwen3.rope.freq_base", "1"});
+  expect_error(read(bytes, flat), ErrorCode::kCorrupt, {"rope.freq_base", "more than 1"});
+}
+
+TEST(ReadModel, FactorsOfMatricesAreOnesOfTheirOwn) {
+  auto writer = tools::make_synthetic_model(spec_of("bitnet"));
+  ASSERT_TRUE(writer.ok()) << writer.error().message;
+  const float factor = 0.5f;
+  const auto* data = reinterpret_cast<const std::byte*>(&factor);
+  writer->add_tensor("blk.1.ffn_down.scale", 0, {1}, {data, data + sizeof factor});
+  auto bytes = writer->bytes();
+  ASSERT_TRUE(bytes.ok());
+  auto model = read(*bytes);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  EXPECT_TRUE(model->sources.layers[1].down_scale.present());
+  EXPECT_FALSE(model->sources.layers[0].down_scale.present());
+  // The 2B4T architecture has no such tensors: they would change nothing in silence.
+  auto other = tools::make_synthetic_model(spec_of("bitnet-b1.58"));
+  other->add_tensor("blk.1.ffn_down.scale", 0, {1}, {data, data + sizeof factor});
+  expect_error(read(*other->bytes()), ErrorCode::kUnsupported, {"blk.1.ffn_down.scale", "not used"});
 }
 
 TEST(ReadModel, MissingKeysAreNamedWithTheFlagThatGivesThem) {
@@ -121,7 +163,8 @@ TEST(ReadModel, ValuesOutOfRangeAreNamed) {
   refused("block_count", "2.5", {"block_count", "integer"});
   refused("context_length", "0", {"context_length"});
   refused("rope.dimension_count", "7", {"rope.dimension_count", "even"});
-  refused("rope.scaling.type", "yarn", {"rope.scaling.type", "yarn"});
+  refused("rope.scaling.type", "dynamic", {"rope.scaling.type", "none, linear or yarn", "dynamic"});
+  refused("rope.scaling.type", "yarn", {"rope.scaling.factor", "missing"});
   refused("expert_count", "8", {"expert_count"});
   refused("no.such.key", "1", {"no.such.key", "does not read"});
   refused("embedding_length", "63", {"embedding_length"});

@@ -9,8 +9,14 @@ namespace rowmax::engine {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", read_llama},   {"qwen2", read_qwen2},   {"qwen3", read_qwen3},
-    {"gemma2", read_gemma2}, {"gemma3", read_gemma3},
+    {"llama", read_llama},
+    {"qwen2", read_qwen2},
+    {"qwen3", read_qwen3},
+    {"gemma2", read_gemma2},
+    {"gemma3", read_gemma3},
+    {"bitnet", read_bitnet},
+    {"bitnet-b1.58", read_bitnet_b158},
+    {"bitnet-25", read_bitnet_b158},
 };
 
 std::string known_names() {

@@ -91,6 +91,18 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
     rows.push_back({"attn_q_norm.weight", s.head_dim, 0, true, &layer.q_norm});
     rows.push_back({"attn_k_norm.weight", s.head_dim, 0, true, &layer.k_norm});
   }
+  if (spec.sub_norms) {
+    rows.push_back({"attn_sub_norm.weight", q, 0, true, &layer.attn_sub_norm});
+    rows.push_back({"ffn_sub_norm.weight", s.n_ff, 0, true, &layer.ffn_sub_norm});
+  }
+  if (spec.matrix_scales) {
+    const std::pair<const char*, WeightSource*> scales[] = {
+        {"attn_q.scale", &layer.q_scale},      {"attn_k.scale", &layer.k_scale},
+        {"attn_v.scale", &layer.v_scale},      {"attn_output.scale", &layer.output_scale},
+        {"ffn_gate.scale", &layer.gate_scale}, {"ffn_up.scale", &layer.up_scale},
+        {"ffn_down.scale", &layer.down_scale}};
+    for (const auto& [name, source] : scales) rows.push_back({name, 1, 0, false, source});
+  }
   if (spec.post_norms) {
     rows.push_back({"post_attention_norm.weight", s.n_embd, 0, true, &layer.post_attn_norm});
     rows.push_back({"post_ffw_norm.weight", s.n_embd, 0, true, &layer.post_ffn_norm});

@@ -8,6 +8,14 @@
 #include "base/try.h"
 
 namespace rowmax::engine {
+namespace {
+
+auto gate_of(const RowKernels& kernels, FfnActivation activation) noexcept {
+  if (activation == FfnActivation::kSilu) return kernels.gate_silu;
+  return activation == FfnActivation::kGeluTanh ? kernels.gate_gelu_tanh : kernels.gate_relu_squared;
+}
+
+}  // namespace
 
 // A few rows are not worth waking other threads for.
 template <class Fn>
@@ -102,12 +110,18 @@ void Forward::embed(const ForwardBatch& batch) {
   });
 }
 
+// Factors that belong to a product, where the file has them.
+void Forward::scale_rows(float* y, std::int64_t n, const std::vector<float>& factor, std::int64_t n_row) {
+  if (factor.empty()) return;
+  for_rows(n_row, [&](std::int64_t row) { kernels_->scale(y + row * n, factor[0], n); });
+}
+
 void Forward::project(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_row) {
   matmul(terms, x, ldx, n_row, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
 }
 
 void Forward::norm_rows(const float* x, const std::vector<float>& weight, std::int64_t n_row, float* y) {
-  const std::int64_t n = spec_->shape.n_embd;
+  const std::int64_t n = static_cast<std::int64_t>(weight.size());
   for_rows(n_row, [&](std::int64_t row) {
     kernels_->rms_norm(x + row * n, weight.data(), spec_->rms_norm_eps, n, y + row * n);
   });
@@ -169,6 +183,9 @@ Status Forward::attention_block(std::size_t index, const ForwardBatch& batch, co
   const MatmulTerm qkv[] = {
       {&layer.q, q_.as<float>(), q_width}, {&layer.k, k_.as<float>(), kv_width}, {&layer.v, v_.as<float>(), kv_width}};
   project(qkv, normed_.as<float>(), s.n_embd, n_row);
+  scale_rows(q_.as<float>(), q_width, layer.q_scale, n_row);
+  scale_rows(k_.as<float>(), kv_width, layer.k_scale, n_row);
+  scale_rows(v_.as<float>(), kv_width, layer.v_scale, n_row);
   for_rows(n_row, [&](std::int64_t row) { turn_and_store(index, row, cache); });
 
   kv_sequences_.clear();
@@ -189,9 +206,11 @@ Status Forward::attention_block(std::size_t index, const ForwardBatch& batch, co
   auto report = attend(args, plans_[plan], workspace, *executor_, isa_);
   if (!report.ok()) return std::move(report).error();
 
+  if (spec_->sub_norms) norm_rows(attended_.as<float>(), layer.attn_sub_norm, n_row, attended_.as<float>());
   float* output = normed_.as<float>();
   const MatmulTerm term{&layer.attn_output, output, s.n_embd};
   project({&term, 1}, attended_.as<float>(), q_width, n_row);
+  scale_rows(output, s.n_embd, layer.output_scale, n_row);
   if (!layer.output_bias.empty()) {
     for_rows(n_row,
              [&](std::int64_t row) { kernels_->add(output + row * s.n_embd, layer.output_bias.data(), s.n_embd); });
@@ -206,11 +225,15 @@ void Forward::ffn_block(std::size_t index, std::int64_t n_row) {
   norm_rows(x_.as<float>(), layer.ffn_norm, n_row, normed_.as<float>());
   const MatmulTerm terms[] = {{&layer.gate, gate_.as<float>(), s.n_ff}, {&layer.up, up_.as<float>(), s.n_ff}};
   project(terms, normed_.as<float>(), s.n_embd, n_row);
-  const auto gate = spec_->activation == FfnActivation::kSilu ? kernels_->gate_silu : kernels_->gate_gelu_tanh;
+  scale_rows(gate_.as<float>(), s.n_ff, layer.gate_scale, n_row);
+  scale_rows(up_.as<float>(), s.n_ff, layer.up_scale, n_row);
+  const auto gate = gate_of(*kernels_, spec_->activation);
   for_rows(n_row,
            [&](std::int64_t row) { gate(gate_.as<float>() + row * s.n_ff, up_.as<float>() + row * s.n_ff, s.n_ff); });
+  if (spec_->sub_norms) norm_rows(gate_.as<float>(), layer.ffn_sub_norm, n_row, gate_.as<float>());
   const MatmulTerm term{&layer.down, normed_.as<float>(), s.n_embd};
   project({&term, 1}, gate_.as<float>(), s.n_ff, n_row);
+  scale_rows(normed_.as<float>(), s.n_embd, layer.down_scale, n_row);
   add_rows(x_.as<float>(), normed_.as<float>(), layer.post_ffn_norm, n_row);
 }
 

@@ -74,6 +74,7 @@ class Forward {
   void ffn_block(std::size_t layer, std::int64_t n_row);
   void project(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_row);
   void turn_and_store(std::size_t layer, std::int64_t row, const KvLayers& cache);
+  void scale_rows(float* y, std::int64_t n, const std::vector<float>& factor, std::int64_t n_row);
   void norm_rows(const float* x, const std::vector<float>& weight, std::int64_t n_row, float* y);
   void add_rows(float* x, float* y, const std::vector<float>& post_norm, std::int64_t n_row);
   template <class Fn>

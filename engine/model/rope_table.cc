@@ -1,16 +1,45 @@
 #include "engine/model/rope_table.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/fp_env.h"
 #include "base/math/f64.h"
 
 namespace rowmax::engine {
 
+namespace {
+
+// Pairs below `low` keep their frequency, from `high` on it is divided by the factor.
+struct Ramp {
+  double low, high;
+  double at(double pair) const noexcept { return std::clamp((pair - low) / std::max(high - low, 0.001), 0.0, 1.0); }
+};
+
+Ramp yarn_ramp(const RopeSpec& spec) noexcept {
+  constexpr double kTwoPi = 6.283185307179586476925;
+  const double n_rot = static_cast<double>(spec.n_rot);
+  const auto index = [&](double turns) {
+    return n_rot * base::log_f64(spec.yarn->original_context / (turns * kTwoPi)) / (2 * base::log_f64(spec.base));
+  };
+  return {std::max(std::floor(index(spec.yarn->beta_fast)), 0.0),
+          std::min(std::ceil(index(spec.yarn->beta_slow)), n_rot - 1)};
+}
+
+}  // namespace
+
 RopeTable::RopeTable(const RopeSpec& spec) : pairing_(spec.pairing) {
+  const Ramp ramp = spec.yarn ? yarn_ramp(spec) : Ramp{};
+  if (spec.yarn) magnitude_ = spec.yarn->magnitude;
   const std::int64_t n_pair = spec.n_rot / 2;
   for (std::int64_t i = 0; i < n_pair; ++i) {
     const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(spec.n_rot);
     double frequency = spec.scale * base::pow_f64(spec.base, exponent);
     if (!spec.divisors.empty()) frequency /= static_cast<double>(spec.divisors[static_cast<std::size_t>(i)]);
+    if (spec.yarn) {
+      const double r = ramp.at(static_cast<double>(i));
+      frequency = frequency / spec.yarn->factor * r + frequency * (1 - r);
+    }
     frequencies_.push_back(frequency);
   }
 }
@@ -29,8 +58,8 @@ void RopeTable::prepare(std::span<const std::int64_t> positions, Executor& execu
     for (std::size_t i = 0; i < frequencies_.size(); ++i) {
       double s = 0, c = 0;
       base::sincos_f64(position * frequencies_[i], &s, &c);
-      cos_row[i] = static_cast<float>(c);
-      sin_row[i] = static_cast<float>(s);
+      cos_row[i] = static_cast<float>(magnitude_ * c);
+      sin_row[i] = static_cast<float>(magnitude_ * s);
     }
   };
   const std::int64_t n = static_cast<std::int64_t>(positions.size());

@@ -24,6 +24,8 @@ struct LayerSources {
   WeightSource attn_norm, attn_q, attn_k, attn_v, attn_output;
   WeightSource q_bias, k_bias, v_bias, output_bias;
   WeightSource q_norm, k_norm;
+  WeightSource attn_sub_norm, ffn_sub_norm;
+  WeightSource q_scale, k_scale, v_scale, output_scale, gate_scale, up_scale, down_scale;
   WeightSource post_attn_norm, ffn_norm, ffn_gate, ffn_up, ffn_down, post_ffn_norm;
 };
 

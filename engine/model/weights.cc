@@ -68,12 +68,25 @@ struct Loader {
   }
 
   Status layer(const LayerSources& from, LayerWeights& to) const {
-    const std::pair<const WeightSource*, std::vector<float>*> vectors[] = {
-        {&from.attn_norm, &to.attn_norm},     {&from.q_bias, &to.q_bias},
-        {&from.k_bias, &to.k_bias},           {&from.v_bias, &to.v_bias},
-        {&from.output_bias, &to.output_bias}, {&from.q_norm, &to.q_norm},
-        {&from.k_norm, &to.k_norm},           {&from.post_attn_norm, &to.post_attn_norm},
-        {&from.ffn_norm, &to.ffn_norm},       {&from.post_ffn_norm, &to.post_ffn_norm}};
+    const std::pair<const WeightSource*, std::vector<float>*> vectors[] = {{&from.attn_norm, &to.attn_norm},
+                                                                           {&from.q_bias, &to.q_bias},
+                                                                           {&from.k_bias, &to.k_bias},
+                                                                           {&from.v_bias, &to.v_bias},
+                                                                           {&from.output_bias, &to.output_bias},
+                                                                           {&from.q_norm, &to.q_norm},
+                                                                           {&from.k_norm, &to.k_norm},
+                                                                           {&from.post_attn_norm, &to.post_attn_norm},
+                                                                           {&from.ffn_norm, &to.ffn_norm},
+                                                                           {&from.post_ffn_norm, &to.post_ffn_norm},
+                                                                           {&from.attn_sub_norm, &to.attn_sub_norm},
+                                                                           {&from.ffn_sub_norm, &to.ffn_sub_norm},
+                                                                           {&from.q_scale, &to.q_scale},
+                                                                           {&from.k_scale, &to.k_scale},
+                                                                           {&from.v_scale, &to.v_scale},
+                                                                           {&from.output_scale, &to.output_scale},
+                                                                           {&from.gate_scale, &to.gate_scale},
+                                                                           {&from.up_scale, &to.up_scale},
+                                                                           {&from.down_scale, &to.down_scale}};
     for (const auto& [source, out] : vectors) ROWMAX_RETURN_IF_ERROR(vector(*source, *out));
     const std::pair<const WeightSource*, PackedMatrix*> matrices[] = {
         {&from.attn_q, &to.q},      {&from.attn_k, &to.k},

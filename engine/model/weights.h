@@ -16,7 +16,9 @@ namespace rowmax::engine {
 // Vectors are empty where the model has none.
 struct LayerWeights {
   std::vector<float> attn_norm, q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, post_attn_norm, ffn_norm,
-      post_ffn_norm;
+      post_ffn_norm, attn_sub_norm, ffn_sub_norm;
+  // Factors of the products, one number each.
+  std::vector<float> q_scale, k_scale, v_scale, output_scale, gate_scale, up_scale, down_scale;
   PackedMatrix q, k, v, attn_output, gate, up, down;
 };
 

@@ -33,7 +33,9 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
                  "instruction set '" + std::string(isa_name(options.isa)) + "' is not supported by this CPU"};
   }
   ROWMAX_TRY(read, read_model(file, options.overrides));
-  ROWMAX_TRY(tokenizer, Tokenizer::from_gguf(file, options.tokenizer));
+  TokenizerOptions tokenizer_options = options.tokenizer;
+  if (tokenizer_options.default_pre.empty()) tokenizer_options.default_pre = read.spec.default_pre;
+  ROWMAX_TRY(tokenizer, Tokenizer::from_gguf(file, tokenizer_options));
   if (tokenizer.size() != read.spec.shape.n_vocab) {
     return Error{ErrorCode::kCorrupt, file.name() + ": the tokenizer has " + std::to_string(tokenizer.size()) +
                                           " tokens, tensor 'token_embd.weight' " +

@@ -84,7 +84,8 @@ TEST_P(GoldenModel, ExactPathAgreesWithTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
-                         testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "gemma2", "gemma3"),
+                         testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "qwen3_yarn", "gemma2", "gemma3",
+                                         "bitnet"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "base/check.h"
 #include "base/try.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/end_of_generation.h"
@@ -96,6 +97,14 @@ Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const Tokeni
   };
   if (source.pre) pre = find_pre_tokenizer(*source.pre);
   if (pre != nullptr) return {};
+  if (options.pre_override.empty() && !source.pre && !options.default_pre.empty()) {
+    pre = find_pre_tokenizer(options.default_pre);
+    ROWMAX_CHECK(pre != nullptr, "TokenizerOptions::default_pre: unknown pre-tokenizer");
+    notices.push_back(
+        "pre-tokenizer " + options.default_pre +
+        ": tokenizer.ggml.pre is missing, and files of this architecture mean this one (--pre overrides)");
+    return {};
+  }
   if (options.pre_override.empty()) {
     if (!source.pre) return refuse("tokenizer.ggml.pre is missing");
     return refuse("tokenizer.ggml.pre: unknown pre-tokenizer '" + *source.pre + "'");

@@ -175,6 +175,14 @@ TEST(Tokenizer, PreTokenizerIsNotGuessed) {
   EXPECT_EQ(forced->pre(), "qwen2");
   EXPECT_TRUE(has_notice(*forced, "taken from --pre"));
   EXPECT_FALSE(Tokenizer::from_source(source, {"mystery"}).ok());
+  // What an architecture's files are known to need stands back behind both the file and the flag.
+  const Result<Tokenizer> known = Tokenizer::from_source(source, {"", "llama-bpe"});
+  ASSERT_TRUE(known.ok());
+  EXPECT_EQ(known->pre(), "llama-bpe");
+  EXPECT_TRUE(has_notice(*known, "tokenizer.ggml.pre is missing"));
+  EXPECT_EQ(Tokenizer::from_source(source, {"qwen2", "llama-bpe"})->pre(), "qwen2");
+  source.pre = "mystery";
+  EXPECT_FALSE(Tokenizer::from_source(source, {"", "llama-bpe"}).ok());
   // One that the file names and that is known is not overridden.
   source.pre = "smollm";
   EXPECT_EQ(Tokenizer::from_source(source, {"qwen2"})->pre(), "smollm");

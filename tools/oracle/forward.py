@@ -3,7 +3,8 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3.
+Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3, bitnet-b1.58
+(weights and activations as real numbers: no int8 rule). RoPE scaling: linear, YaRN.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
 
     forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b]
@@ -18,7 +19,7 @@ import re
 
 import numpy as np
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58")
 
 
 def silu(x):
@@ -27,6 +28,10 @@ def silu(x):
 
 def gelu_tanh(x):
     return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def relu_squared(x):
+    return np.maximum(x, 0.0) ** 2
 
 
 def rms_norm(x, weight, eps):
@@ -97,8 +102,9 @@ class Model:
         if f.key("rope.dimension_count", self.head_dim) != self.head_dim:
             raise ValueError("partial rotation is not covered")
         scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
-        if scaling not in ("none", "linear"):
+        if scaling not in ("none", "linear", "yarn"):
             raise ValueError(f"rope scaling {scaling!r} is not covered")
+        self.yarn = scaling == "yarn"
         self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
         self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
         # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
@@ -106,7 +112,7 @@ class Model:
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
         self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
-        self.activation = gelu_tanh if gemma else silu
+        self.activation = gelu_tanh if gemma else relu_squared if self.arch == "bitnet-b1.58" else silu
         # The 27B Gemmas scale by their width, not by the key length.
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
         self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
@@ -131,13 +137,28 @@ class Model:
         base, scale = (self.file.key("rope.freq_base_swa", 10000.0), 1.0) if local else (self.rope_base, self.rope_scale)
         d = self.head_dim
         inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / self.rope_factors / scale
+        magnitude = 1.0
+        if self.yarn:
+            inv_freq, magnitude = self.yarn_frequencies(inv_freq)
         angle = positions[:, None].astype(np.float64) * inv_freq
-        cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+        cos, sin = magnitude * np.cos(angle)[:, None, :], magnitude * np.sin(angle)[:, None, :]
         first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch == "llama" else (slice(0, d // 2), slice(d // 2, d))
         out = np.empty_like(x)
         out[..., first] = x[..., first] * cos - x[..., second] * sin
         out[..., second] = x[..., second] * cos + x[..., first] * sin
         return out
+
+    def yarn_frequencies(self, inv_freq):
+        """Peng et al. 2023, section 3.4: pairs that turn less than beta_slow times within the original context are
+        interpolated, those that turn more than beta_fast times are left alone."""
+        f = self.file
+        factor, original = f.need("rope.scaling.factor"), f.need("rope.scaling.original_context_length")
+        fast, slow = f.key("rope.scaling.yarn_beta_fast", 32.0), f.key("rope.scaling.yarn_beta_slow", 1.0)
+        pair = lambda turns: self.head_dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(self.rope_base))
+        low, high = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), self.head_dim - 1)
+        kept = 1.0 - np.clip((np.arange(self.head_dim // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
+        magnitude = f.key("rope.scaling.attn_factor", 1.0) * (0.1 * math.log(factor) + 1.0)
+        return inv_freq / factor * (1.0 - kept) + inv_freq * kept, magnitude
 
     def attention(self, x, layer, positions):
         n, blk = len(x), f"blk.{layer}."
@@ -158,12 +179,12 @@ class Model:
             if self.attn_softcap:
                 s = self.attn_softcap * np.tanh(s / self.attn_softcap)
             out[:, h] = softmax(np.where(visible, s, -np.inf)) @ v[:, g]
-        return self.linear(out.reshape(n, -1), blk + "attn_output")
+        return self.linear(self.optional_norm(out.reshape(n, -1), blk + "attn_sub_norm"), blk + "attn_output")
 
     def feed_forward(self, x, layer):
         blk = f"blk.{layer}."
         hidden = self.activation(self.linear(x, blk + "ffn_gate")) * self.linear(x, blk + "ffn_up")
-        return self.linear(hidden, blk + "ffn_down")
+        return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
 
     def forward(self, tokens, rows=None, taps=None):
         """Logits float64[len(rows), n_vocab] of the given positions (default all) of one sequence."""

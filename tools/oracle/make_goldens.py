@@ -43,6 +43,10 @@ CASES = {
                    base=10000.0, window=24, attn_softcap=8.0, final_softcap=10.0, tied=True),
     "gemma3": dict(arch="gemma3", seed=16, n_embd=32, n_layer=7, n_head=2, n_kv_head=1, head_dim=24, n_ff=40, eps=1e-6,
                    base=1000000.0, window=24, qk_norm=True, linear=8.0, tied=True),
+    "qwen3_yarn": dict(arch="qwen3", seed=17, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=72,
+                       eps=1e-6, base=10000.0, qk_norm=True, tied=True, yarn=dict(factor=4.0, original=64)),
+    "bitnet": dict(arch="bitnet-b1.58", seed=18, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=72,
+                   eps=1e-5, base=500000.0, tied=True),
 }
 
 
@@ -58,6 +62,11 @@ def hf_config(c):
         r = c["llama3"]
         rope |= dict(rope_type="llama3", factor=r["factor"], low_freq_factor=r["low"], high_freq_factor=r["high"],
                      original_max_position_embeddings=r["original"])
+    if "yarn" in c:
+        rope |= dict(rope_type="yarn", factor=c["yarn"]["factor"],
+                     original_max_position_embeddings=c["yarn"]["original"])
+    if c["arch"] == "bitnet-b1.58":
+        return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
         return transformers.LlamaConfig(**common, head_dim=c["head_dim"], attention_bias=bool(c.get("bias")),
                                         rope_parameters=rope)
@@ -117,7 +126,7 @@ LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm"}
+    "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm"}
 PRE_NORM = {"post_attention_layernorm": "ffn_norm"}
 SANDWICH = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
             "post_feedforward_layernorm": "post_ffw_norm"}
@@ -194,6 +203,10 @@ def write_gguf(path, name, c, weights):
         w.add_value_length(c["head_dim"])
     if c["arch"] == "llama":
         w.add_rope_dimension_count(c["head_dim"])
+    if "yarn" in c:
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(c["yarn"]["factor"])
+        w.add_rope_scaling_orig_ctx_len(c["yarn"]["original"])
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])

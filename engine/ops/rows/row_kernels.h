@@ -8,8 +8,6 @@
 
 namespace rowmax::engine {
 
-enum class Gate : std::uint8_t { kSilu, kGeluTanh };
-
 struct RowKernels {
   // y[i] = (x[i] / sqrt(mean(x^2) + eps)) * weight[i]. The sum of squares: lane i mod 16, fma, ascending, then the tree
   // of reduce_add. y may be x. Zhang & Sennrich 2019.
@@ -21,6 +19,8 @@ struct RowKernels {
   // gate[i] = act(gate[i]) * up[i]
   void (*gate_silu)(float* gate, const float* up, std::int64_t n);
   void (*gate_gelu_tanh)(float* gate, const float* up, std::int64_t n);
+  // act(x) = max(x, 0)^2, in the order (act * act) * up; NaN stays NaN. BitNet b1.58 2B4T, arXiv 2504.12285.
+  void (*gate_relu_squared)(float* gate, const float* up, std::int64_t n);
   // x[i] += y[i]
   void (*add)(float* x, const float* y, std::int64_t n);
   // x[i] *= factor

@@ -72,6 +72,14 @@ void gate_gelu_tanh(float* gate, const float* up, std::int64_t n) {
   });
 }
 
+void gate_relu_squared(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 g = load_lanes(gate + i, lanes), zero = simd::splat(0.0f);
+    const F32x16 r = simd::select(simd::less(g, zero), zero, g);
+    store_lanes(gate + i, simd::mul(simd::mul(r, r), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
 void add(float* x, const float* y, std::int64_t n) {
   for_lanes(n, [&](std::int64_t i, int lanes) {
     store_lanes(x + i, simd::add(load_lanes(x + i, lanes), load_lanes(y + i, lanes)), lanes);
@@ -113,7 +121,7 @@ bool all_finite(const float* x, std::int64_t n) {
   return simd::mask_bits(simd::is_nan(sum)) == 0;
 }
 
-constexpr RowKernels kRowKernels = {rms_norm, rope_halves, rope_adjacent, gate_silu, gate_gelu_tanh,
+constexpr RowKernels kRowKernels = {rms_norm, rope_halves, rope_adjacent, gate_silu, gate_gelu_tanh, gate_relu_squared,
                                     add,      scale,       softcap,       to_f16,    all_finite};
 
 }  // namespace

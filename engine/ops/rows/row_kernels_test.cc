@@ -87,7 +87,7 @@ TEST(RowKernels, RopePairingsAreThePairsTheyName) {
 TEST(RowKernels, GatesResidualsAndSoftcap) {
   for (std::int64_t n : kSizes) {
     const std::vector<float> g = random_row(n, 4, 6), u = random_row(n, 5);
-    for (int which = 0; which < 5; ++which) {
+    for (int which = 0; which < 6; ++which) {
       const auto run = [&](const RowKernels& k) {
         std::vector<float> y = g;
         if (which == 0) k.gate_silu(y.data(), u.data(), n);
@@ -95,6 +95,7 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
         if (which == 2) k.add(y.data(), u.data(), n);
         if (which == 3) k.scale(y.data(), 25.298221f, n);
         if (which == 4) k.softcap(y.data(), 5.0f, n);
+        if (which == 5) k.gate_relu_squared(y.data(), u.data(), n);
         return y;
       };
       expect_same_bits(n, run);
@@ -103,10 +104,22 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
         const double x = g[i], v = u[i];
         const double inner = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
         const double want[] = {x / (1 + std::exp(-x)) * v, 0.5 * x * (1 + std::tanh(inner)) * v, x + v,
-                               x * static_cast<double>(25.298221f), 5 * std::tanh(x / 5)};
+                               x * static_cast<double>(25.298221f), 5 * std::tanh(x / 5),
+                               x > 0 ? x * x * v : 0.0};
         ASSERT_NEAR(y[i], want[which], 4e-6 * std::fabs(want[which]) + 1e-12) << which << " " << x;
       }
     }
+  }
+}
+
+TEST(RowKernels, ReluSquaredKeepsNaN) {
+  for (Isa isa : supported_isas()) {
+    std::vector<float> gate(17, 2.0f);
+    const std::vector<float> up(17, 1.0f);
+    gate[0] = gate[16] = std::nanf("");
+    row_kernels(isa).gate_relu_squared(gate.data(), up.data(), 17);
+    EXPECT_TRUE(std::isnan(gate[0]) && std::isnan(gate[16])) << isa_name(isa);
+    EXPECT_EQ(gate[1], 4.0f);
   }
 }
 

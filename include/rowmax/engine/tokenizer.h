@@ -30,6 +30,9 @@ enum class TokenKind : std::uint8_t {
 struct TokenizerOptions {
   // Used where the file names no pre-tokenizer or an unknown one; without it such a file is refused.
   std::string pre_override;
+  // Used, with a notice, where the file names none and nothing is overridden: what the architecture's files are known
+  // to need. Model::load fills it in.
+  std::string default_pre = {};
 };
 
 struct TokenizerSource;  // the unchecked lists of a file; private (engine/tokenizer/source.h)

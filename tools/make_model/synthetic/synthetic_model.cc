@@ -31,6 +31,7 @@ struct ArchRow {
   bool qk_norms = false;
   bool post_norms = false;
   bool soft_caps = false;
+  bool sub_norms = false;
 };
 
 constexpr ArchRow kArchs[] = {
@@ -54,6 +55,19 @@ constexpr ArchRow kArchs[] = {
      .head_length_keys = true,
      .qk_norms = true,
      .post_norms = true},
+    {.name = "bitnet",
+     .pre = "llama-bpe",
+     .eps = 1e-5,
+     .rope_dimension_key = true,
+     .square_query = true,
+     .sub_norms = true},
+    {.name = "bitnet-b1.58",
+     .pre = "llama-bpe",
+     .rope_base = 500000,
+     .eps = 1e-5,
+     .rope_dimension_key = true,
+     .square_query = true,
+     .sub_norms = true},
 };
 
 const ArchRow* find_arch(std::string_view name) {
@@ -194,11 +208,13 @@ void Builder::add_layer(const std::string& prefix) {
     norm(prefix + "attn_q_norm.weight", spec_.head_dim, kSharp);
     norm(prefix + "attn_k_norm.weight", spec_.head_dim, kSharp);
   }
+  if (row_.sub_norms) norm(prefix + "attn_sub_norm.weight", q);
   if (row_.post_norms) norm(prefix + "post_attention_norm.weight", spec_.embd, kPostNorm);
   norm(prefix + "ffn_norm.weight", spec_.embd);
   matrix(prefix + "ffn_gate.weight", spec_.embd, spec_.ff);
   matrix(prefix + "ffn_up.weight", spec_.embd, spec_.ff);
   matrix(prefix + "ffn_down.weight", spec_.ff, spec_.embd);
+  if (row_.sub_norms) norm(prefix + "ffn_sub_norm.weight", spec_.ff);
   if (row_.post_norms) norm(prefix + "post_ffw_norm.weight", spec_.embd, kPostNorm);
 }
 
@@ -253,7 +269,8 @@ void Builder::vector(const std::string& name, const std::vector<float>& values) 
 Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   const ArchRow* row = find_arch(spec.arch);
   if (row == nullptr) {
-    return invalid("unknown architecture '" + spec.arch + "', expected llama, qwen2, qwen3, gemma2 or gemma3");
+    return invalid("unknown architecture '" + spec.arch +
+                   "', expected llama, qwen2, qwen3, gemma2, gemma3, bitnet or bitnet-b1.58");
   }
   if (spec.layers == 0) spec.layers = row->layers;
   if (spec.head_dim == 0) spec.head_dim = row->head_dim;

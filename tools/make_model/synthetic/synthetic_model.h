@@ -16,7 +16,7 @@ namespace rowmax::tools {
 
 // Zero means: the architecture's usual choice (see with_defaults).
 struct SyntheticSpec {
-  std::string arch = "llama";  // llama, qwen2, qwen3, gemma2, gemma3
+  std::string arch = "llama";  // llama, qwen2, qwen3, gemma2, gemma3, bitnet, bitnet-b1.58
   std::int64_t layers = 0;     // 2; gemma2 4; gemma3 7 (layer 5 is the first without a window)
   std::int64_t embd = 64;
   std::int64_t heads = 4;

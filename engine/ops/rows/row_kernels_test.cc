@@ -103,8 +103,11 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
       for (std::size_t i = 0; i < y.size(); ++i) {
         const double x = g[i], v = u[i];
         const double inner = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
-        const double want[] = {x / (1 + std::exp(-x)) * v, 0.5 * x * (1 + std::tanh(inner)) * v, x + v,
-                               x * static_cast<double>(25.298221f), 5 * std::tanh(x / 5),
+        const double want[] = {x / (1 + std::exp(-x)) * v,
+                               0.5 * x * (1 + std::tanh(inner)) * v,
+                               x + v,
+                               x * static_cast<double>(25.298221f),
+                               5 * std::tanh(x / 5),
                                x > 0 ? x * x * v : 0.0};
         ASSERT_NEAR(y[i], want[which], 4e-6 * std::fabs(want[which]) + 1e-12) << which << " " << x;
       }

@@ -1,7 +1,7 @@
 // Speed of engine/ops/matmul beside what the machine can do: GEMV in GB/s of packed weights against a plain streaming
 // read, GEMM in GOPS (2 * rows * cols * tokens) against independent vpdpbusd (or the widest integer dot at hand).
 //
-//   rowmax_matmul_bench [--threads N] [--isa NAME] [--seconds S] [--small] [--f32] [--cpu] [FORMAT...]
+//   rowmax_matmul_bench [--threads N] [--isa NAME] [--seconds S] [--shape MODEL] [--small] [--f32] [--cpu] [FORMAT...]
 //
 // GEMV walks through a pool of matrices larger than the last-level share of a core pair, as decoding does through the
 // layers of a model; --small keeps one matrix (in cache). Medians over repetitions; one line for each shape. --cpu: one
@@ -37,6 +37,7 @@ struct Options {
   bool small = false;
   bool f32 = false;
   Isa isa = supported_isas().back();
+  std::string shape;  // shapes of this model alone
   std::vector<std::string> formats;
 };
 
@@ -53,6 +54,8 @@ Options parse(int argc, char** argv) {
     } else if (arg == "--cpu") {
       g_clock = CLOCK_THREAD_CPUTIME_ID;
       options.threads = 1;
+    } else if (arg == "--shape" && i + 1 < argc) {
+      options.shape = argv[++i];
     } else if (arg == "--f32") {
       options.f32 = true;
     } else if (arg == "--isa" && i + 1 < argc) {
@@ -141,14 +144,23 @@ PackedMatrix random_matrix(const FormatInfo& format, std::int64_t rows, std::int
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0.0f, 0.05f);
   std::vector<float> values(static_cast<std::size_t>(cols));
-  for (float& value : values) value = normal(random);
-  const auto row_bytes = static_cast<std::size_t>(format_row_bytes(format, cols));
-  std::vector<std::byte> tensor(row_bytes * static_cast<std::size_t>(rows));
-  format.encode(values.data(), cols / format.block_elements, tensor.data());
-  for (std::int64_t r = 1; r < rows; ++r) {
-    std::memcpy(tensor.data() + static_cast<std::size_t>(r) * row_bytes, tensor.data(), row_bytes);
+  const bool ternary = format.block_bytes * 4 <= format.block_elements + 8 && format.block_elements >= 32;
+  for (float& value : values) {
+    value = normal(random);
+    if (ternary) value = value > 0.02f ? 0.02f : value < -0.02f ? -0.02f : 0.0f;
   }
-  auto packed = pack(format.id, tensor, rows, cols, executor);
+  // One group of rows, again and again; a tail once.
+  const std::int64_t group = format.row_group, n = group * format_row_bytes(format, cols);
+  std::vector<float> group_values;
+  for (std::int64_t r = 0; r < group; ++r) group_values.insert(group_values.end(), values.begin(), values.end());
+  std::vector<std::byte> one(static_cast<std::size_t>(n + format.tail_bytes));
+  encode_tensor(format, group_values.data(), group, cols, one.data());
+  std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)));
+  for (std::int64_t r = 0; r < rows; r += group) {
+    std::memcpy(tensor.data() + r / group * n, one.data(), static_cast<std::size_t>(n));
+  }
+  std::memcpy(tensor.data() + rows / group * n, one.data() + n, static_cast<std::size_t>(format.tail_bytes));
+  auto packed = pack(format, tensor, rows, cols, executor);
   if (!packed.ok()) {
     std::fprintf(stderr, "%s\n", packed.error().message.c_str());
     std::exit(1);
@@ -208,14 +220,18 @@ int main(int argc, char** argv) {
               isa_name(options.isa).data(), bandwidth, peak);
   const Shape shapes[] = {{"135M q", 576, 576},     {"135M up", 1536, 576}, {"135M dn", 576, 1536},
                           {"135M out", 49152, 576}, {"1B q", 2048, 2048},   {"1B up", 8192, 2048},
-                          {"1B dn", 2048, 8192}};
+                          {"1B dn", 2048, 8192},    {"2B4T q", 2560, 2560}, {"2B4T up", 6912, 2560},
+                          {"2B4T dn", 2560, 6912},  {"8B up", 12288, 4096}};
   for (const std::string& name : options.formats) {
     const FormatInfo* format = find_format(std::string_view(name));
     if (format == nullptr) {
       std::fprintf(stderr, "no format %s\n", name.c_str());
       return 2;
     }
-    for (const Shape& shape : shapes) bench_shape(options, *format, shape, **executor, bandwidth, peak);
+    for (const Shape& shape : shapes) {
+      if (!std::string_view(shape.model).starts_with(options.shape)) continue;
+      bench_shape(options, *format, shape, **executor, bandwidth, peak);
+    }
   }
   return 0;
 }

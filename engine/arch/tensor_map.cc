@@ -42,7 +42,7 @@ class Claims {
                                                 std::to_string(tensor->type)};
     }
     claimed_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
-    source = {tensor->name, tensor->type, rows > 0 ? rows : 1, cols, tensor->data};
+    source = {tensor->name, tensor->format, rows > 0 ? rows : 1, cols, tensor->data};
     return {};
   }
 

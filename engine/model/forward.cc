@@ -104,7 +104,7 @@ void Forward::embed(const ForwardBatch& batch) {
   const std::int64_t n_embd = spec_->shape.n_embd;
   for_rows(static_cast<std::int64_t>(batch.tokens.size()), [&](std::int64_t row) {
     float* x = x_.as<float>() + row * n_embd;
-    decode_row(*weights_->embedding_format, weights_->token_embedding.bytes,
+    decode_row(*weights_->token_embedding.format, weights_->token_embedding.bytes,
                batch.tokens[static_cast<std::size_t>(row)], n_embd, x);
     if (spec_->embedding_scale != 1.0f) kernels_->scale(x, spec_->embedding_scale, n_embd);
   });

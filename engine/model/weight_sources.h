@@ -7,12 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/quant/format.h"
+
 namespace rowmax::engine {
 
 // A matrix [rows, cols] in the file's format, or a vector (rows 1); empty bytes mean that the model has none.
 struct WeightSource {
   std::string_view name;
-  std::uint32_t format = 0;
+  const FormatInfo* format = nullptr;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::span<const std::byte> bytes;

@@ -34,33 +34,30 @@ struct Loader {
   }
 
   // A NaN or infinity in one scale would spread to every logit; a damaged file is told from a bad prompt here.
-  Status check_finite(const WeightSource& source) const {
-    const FormatInfo* format = find_format(source.format);
-    if (format == nullptr) return {};  // pack() refuses it
+  Status check_sound(const WeightSource& source) const {
     constexpr std::int64_t kRowsATask = 64;
+    const TensorView tensor{source.bytes.data(), source.rows, source.cols};
     const std::int64_t n_tasks = (source.rows + kRowsATask - 1) / kRowsATask;
-    const std::int64_t row_blocks = source.cols / format->block_elements;
-    std::vector<std::int64_t> found(static_cast<std::size_t>(n_tasks), -1);
+    std::vector<InvalidWeight> found(static_cast<std::size_t>(n_tasks));
     parallel_for(executor, n_tasks, [&](std::int64_t task, int) {
-      const std::int64_t first = task * kRowsATask * row_blocks;
-      const std::int64_t n = std::min(kRowsATask * row_blocks, source.rows * row_blocks - first);
-      const std::int64_t at = format->find_not_finite(source.bytes.data() + first * format->block_bytes, n);
-      if (at >= 0) found[static_cast<std::size_t>(task)] = first + at;
+      const std::int64_t first = task * kRowsATask;
+      found[static_cast<std::size_t>(task)] =
+          source.format->find_invalid(tensor, first, std::min(kRowsATask, source.rows - first));
     });
-    for (const std::int64_t block : found) {
-      if (block < 0) continue;
-      return in_tensor(
-          file_name, source,
-          {ErrorCode::kCorrupt, "expected finite numbers, found NaN or infinity in " + std::string(format->name) +
-                                    " block " + std::to_string(block) + " (row " + std::to_string(block / row_blocks) +
-                                    "); the file is damaged"});
+    for (const InvalidWeight& invalid : found) {
+      if (invalid.row < 0) continue;
+      const std::string block = invalid.block < 0 ? "" : ", block " + std::to_string(invalid.block);
+      return in_tensor(file_name, source,
+                       {ErrorCode::kCorrupt, std::string("expected ") + invalid.expected + ", found " + invalid.found +
+                                                 " (" + source.format->name + ", row " + std::to_string(invalid.row) +
+                                                 block + "); the file is damaged"});
     }
     return {};
   }
 
   Status matrix(const WeightSource& source, PackedMatrix& out) const {
-    ROWMAX_RETURN_IF_ERROR(check_finite(source));
-    auto packed = pack(source.format, source.bytes, source.rows, source.cols, executor);
+    ROWMAX_RETURN_IF_ERROR(check_sound(source));
+    auto packed = pack(*source.format, source.bytes, source.rows, source.cols, executor);
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
     out = std::move(packed).value();
     done_with(source.bytes);
@@ -116,13 +113,7 @@ Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view
   const Loader load{file_name, executor, done_with};
   ModelWeights weights;
   weights.token_embedding = sources.token_embedding;
-  weights.embedding_format = find_format(sources.token_embedding.format);
-  if (weights.embedding_format == nullptr) {
-    return in_tensor(
-        file_name, sources.token_embedding,
-        {ErrorCode::kUnsupported, "no decoder for type " + std::to_string(sources.token_embedding.format)});
-  }
-  if (!sources.tied) ROWMAX_RETURN_IF_ERROR(load.check_finite(sources.token_embedding));
+  if (!sources.tied) ROWMAX_RETURN_IF_ERROR(load.check_sound(sources.token_embedding));
   weights.layers.resize(sources.layers.size());
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
     ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], weights.layers[i]));

@@ -25,7 +25,6 @@ struct LayerWeights {
 struct ModelWeights {
   // Rows are looked up one at a time, in the file's bytes, which must stay mapped.
   WeightSource token_embedding;
-  const FormatInfo* embedding_format = nullptr;
   std::vector<float> output_norm;
   PackedMatrix output;
   std::vector<LayerWeights> layers;

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/half.h"
-#include "engine/quant/format.h"
+#include "engine/quant/block_format.h"
 
 namespace rowmax::engine::quant {
 
@@ -33,36 +33,38 @@ struct BF16 {
 
 // The table row of a float format.
 template <class Format>
-constexpr FormatInfo float_format_row() noexcept {
+struct FloatBlocks {
   using Stored = typename Format::Stored;
-  return FormatInfo{
-      Format::kId,
-      Format::kName,
-      1,
-      sizeof(Stored),
-      [](const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
-        for (std::int64_t i = 0; i < n_blocks; ++i) {
-          Stored stored;
-          std::memcpy(&stored, blocks + i * static_cast<std::int64_t>(sizeof stored), sizeof stored);
-          out[i] = Format::decode(stored);
-        }
-      },
-      [](const float* values, std::int64_t n_blocks, std::byte* out) noexcept {
-        for (std::int64_t i = 0; i < n_blocks; ++i) {
-          const Stored stored = Format::encode(values[i]);
-          std::memcpy(out + i * static_cast<std::int64_t>(sizeof stored), &stored, sizeof stored);
-        }
-      },
-      [](const std::byte* blocks, std::int64_t n_blocks) noexcept -> std::int64_t {
-        constexpr std::uint32_t kExponent = 0x7F800000;
-        for (std::int64_t i = 0; i < n_blocks; ++i) {
-          Stored stored;
-          std::memcpy(&stored, blocks + i * static_cast<std::int64_t>(sizeof stored), sizeof stored);
-          if ((std::bit_cast<std::uint32_t>(Format::decode(stored)) & kExponent) == kExponent) return i;
-        }
-        return -1;
-      },
-  };
+  static constexpr std::uint32_t kId = Format::kId;
+  static constexpr const char* kName = Format::kName;
+  static constexpr std::int64_t kElements = 1, kBytes = sizeof(Stored);
+
+  static Stored load(const std::byte* bytes) noexcept {
+    Stored stored;
+    std::memcpy(&stored, bytes, sizeof stored);
+    return stored;
+  }
+  static void decode(const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
+    for (std::int64_t i = 0; i < n_blocks; ++i) out[i] = Format::decode(load(blocks + i * kBytes));
+  }
+  static void encode(const float* values, std::int64_t n_blocks, std::byte* out) noexcept {
+    for (std::int64_t i = 0; i < n_blocks; ++i) {
+      const Stored stored = Format::encode(values[i]);
+      std::memcpy(out + i * kBytes, &stored, sizeof stored);
+    }
+  }
+  static std::int64_t find_not_finite(const std::byte* blocks, std::int64_t n_blocks) noexcept {
+    constexpr std::uint32_t kExponent = 0x7F800000;
+    for (std::int64_t i = 0; i < n_blocks; ++i) {
+      const float value = Format::decode(load(blocks + i * kBytes));
+      if ((std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent) return i;
+    }
+    return -1;
+  }
+};
+template <class Format>
+constexpr FormatInfo float_format_row() noexcept {
+  return block_format_row<FloatBlocks<Format>>();
 }
 
 }  // namespace rowmax::engine::quant

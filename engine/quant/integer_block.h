@@ -20,7 +20,7 @@
 #include <cstring>
 
 #include "base/half.h"
-#include "engine/quant/format.h"
+#include "engine/quant/block_format.h"
 
 namespace rowmax::engine::quant {
 
@@ -75,40 +75,42 @@ void decode_integer_block(const typename Format::Block& block, float* out) noexc
 
 // The table row of an integer format.
 template <class Format>
-constexpr FormatInfo integer_format_row() noexcept {
+struct IntegerBlocks {
   using Block = typename Format::Block;
   static_assert(alignof(Block) == 1);
-  return FormatInfo{
-      Format::kId,
-      Format::kName,
-      Format::kElements,
-      sizeof(Block),
-      [](const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
-        for (std::int64_t i = 0; i < n_blocks; ++i) {
-          Block block;
-          std::memcpy(&block, blocks + i * static_cast<std::int64_t>(sizeof block), sizeof block);
-          decode_integer_block<Format>(block, out + i * Format::kElements);
-        }
-      },
-      [](const float* values, std::int64_t n_blocks, std::byte* out) noexcept {
-        for (std::int64_t i = 0; i < n_blocks; ++i) {
-          Block block{};
-          Format::encode(values + i * Format::kElements, block);
-          std::memcpy(out + i * static_cast<std::int64_t>(sizeof block), &block, sizeof block);
-        }
-      },
-      [](const std::byte* blocks, std::int64_t n_blocks) noexcept -> std::int64_t {
-        constexpr unsigned kExponent = 0x7C00;  // of a half: all ones for NaN and infinity
-        for (std::int64_t i = 0; i < n_blocks; ++i) {
-          Block block;
-          std::memcpy(&block, blocks + i * static_cast<std::int64_t>(sizeof block), sizeof block);
-          bool finite = (Format::scale_bits(block) & kExponent) != kExponent;
-          if constexpr (Format::kHasMin) finite = finite && (Format::min_bits(block) & kExponent) != kExponent;
-          if (!finite) return i;
-        }
-        return -1;
-      },
-  };
+  static constexpr std::uint32_t kId = Format::kId;
+  static constexpr const char* kName = Format::kName;
+  static constexpr std::int64_t kElements = Format::kElements, kBytes = sizeof(Block);
+
+  static void decode(const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
+    for (std::int64_t i = 0; i < n_blocks; ++i) {
+      Block block;
+      std::memcpy(&block, blocks + i * kBytes, sizeof block);
+      decode_integer_block<Format>(block, out + i * kElements);
+    }
+  }
+  static void encode(const float* values, std::int64_t n_blocks, std::byte* out) noexcept {
+    for (std::int64_t i = 0; i < n_blocks; ++i) {
+      Block block{};
+      Format::encode(values + i * kElements, block);
+      std::memcpy(out + i * kBytes, &block, sizeof block);
+    }
+  }
+  static std::int64_t find_not_finite(const std::byte* blocks, std::int64_t n_blocks) noexcept {
+    constexpr unsigned kExponent = 0x7C00;  // of a half: all ones for NaN and infinity
+    for (std::int64_t i = 0; i < n_blocks; ++i) {
+      Block block;
+      std::memcpy(&block, blocks + i * kBytes, sizeof block);
+      bool finite = (Format::scale_bits(block) & kExponent) != kExponent;
+      if constexpr (Format::kHasMin) finite = finite && (Format::min_bits(block) & kExponent) != kExponent;
+      if (!finite) return i;
+    }
+    return -1;
+  }
+};
+template <class Format>
+constexpr FormatInfo integer_format_row() noexcept {
+  return block_format_row<IntegerBlocks<Format>>();
 }
 
 // ---- bits that several formats share

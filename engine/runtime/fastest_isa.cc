@@ -27,7 +27,7 @@ Result<Trial> make_trial(Executor& executor) {
   if (format == nullptr) return Error{ErrorCode::kUnsupported, "no format to measure with"};
   const std::vector<std::byte> zeros(static_cast<std::size_t>(kRows * format_row_bytes(*format, kCols)));
   Trial trial;
-  ROWMAX_TRY(weights, pack(kQ4_1, zeros, kRows, kCols, executor));
+  ROWMAX_TRY(weights, pack(*format, zeros, kRows, kCols, executor));
   trial.weights = std::move(weights);
   trial.x.assign(static_cast<std::size_t>(kManyTokens * kCols), 0.5f);
   trial.y.resize(static_cast<std::size_t>(kManyTokens * kRows));

@@ -4,22 +4,26 @@
 #include "engine/ops/matmul/f32_kernel.h"
 #include "engine/ops/matmul/int8_kernel.h"
 #include "engine/ops/matmul/round_kernel.h"
+#include "engine/ops/matmul/ternary_kernel.h"
 
 namespace rowmax::engine::panel {
 namespace {
 
 template <class Panel>
 constexpr PanelKernels panel_kernels() noexcept {
-  if constexpr (Panel::kInteger) {
-    return {&int8_job<Panel>, Start<Panel>::kOffset == 0 ? 0u : corrections_of<Panel>(), &f32_job<Panel>};
+  if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
+    return {&int8_job<Panel>, Rounding::kBlocks, Start<Panel>::kOffset == 0 ? 0u : corrections_of<Panel>(), 1,
+            &f32_job<Panel>};
+  } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
+    return {&ternary_job, Rounding::kByToken, 0u, kTernaryPanels, &f32_job<Panel>};
   } else {
-    return {nullptr, 0u, &f32_job<Panel>};
+    return {nullptr, Rounding::kNone, 0u, 1, &f32_job<Panel>};
   }
 }
 
 template <class... kPanels>
 constexpr Kernels all_kernels(PanelList<kPanels...>) noexcept {
-  return {{panel_kernels<kPanels>()...}, &round_groups, kGemmTokens};
+  return {{panel_kernels<kPanels>()...}, &round_groups, &round_tokens, kGemmTokens};
 }
 
 constexpr Kernels kAllKernels = all_kernels(Panels{});

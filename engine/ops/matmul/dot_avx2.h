@@ -13,6 +13,8 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
+inline constexpr int kTernaryPanels = 1;
+inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
 
 struct Codes {
@@ -50,7 +52,7 @@ ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
 // Signed bytes (8 bits, -128 .. 127) enter as |w| with the activation taking w's sign: 2*128*127 = 32512.
 template <int kBits>
 struct Dot {
-  static constexpr int kQuads16 = kBits == 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
+  static constexpr int kQuads16 = kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
   __m256i sum_lo, sum_hi;
   __m256i pairs_lo, pairs_hi;
 
@@ -96,6 +98,30 @@ struct Dot {
     if (n_added % kQuads16 != 0) flush();
     return {sum_lo, sum_hi};
   }
+};
+
+// Packed codes of 2 bits times activations. 16 bits hold the 32 pairs between flushes: 32 * 2*3*128 = 24576.
+struct PackedDot {
+  __m256i sum_lo, sum_hi;
+  __m256i pairs_lo, pairs_hi;
+
+  ROWMAX_INLINE void start() noexcept { sum_lo = sum_hi = pairs_lo = pairs_hi = _mm256_setzero_si256(); }
+  template <int j>
+  ROWMAX_INLINE void add(Codes packed, const std::int8_t* a) noexcept {
+    std::int32_t bytes;
+    std::memcpy(&bytes, a, 4);
+    const __m256i quad = _mm256_set1_epi32(bytes);
+    const Codes codes = shifted<-2 * j, 3>(packed);
+    pairs_lo = _mm256_add_epi16(pairs_lo, _mm256_maddubs_epi16(codes.lo, quad));
+    pairs_hi = _mm256_add_epi16(pairs_hi, _mm256_maddubs_epi16(codes.hi, quad));
+  }
+  ROWMAX_INLINE void flush() noexcept {
+    const __m256i ones = _mm256_set1_epi16(1);
+    sum_lo = _mm256_add_epi32(sum_lo, _mm256_madd_epi16(pairs_lo, ones));
+    sum_hi = _mm256_add_epi32(sum_hi, _mm256_madd_epi16(pairs_hi, ones));
+    pairs_lo = pairs_hi = _mm256_setzero_si256();
+  }
+  ROWMAX_INLINE simd::I32x16 total() noexcept { return {sum_lo, sum_hi}; }
 };
 
 ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {

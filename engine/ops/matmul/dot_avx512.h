@@ -12,7 +12,9 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
-inline constexpr int kGemmTokens = 12;        // tokens in one register block
+inline constexpr int kTernaryPanels = 2;
+inline constexpr int kPackedTiles = 4096;
+inline constexpr int kGemmTokens = 12;  // tokens in one register block
 
 struct Codes {
   __m512i v;
@@ -44,6 +46,34 @@ struct Dot {
     sum = _mm512_dpbusd_epi32(sum, w.v, _mm512_set1_epi32(quad));
   }
   ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept { return {sum}; }
+};
+
+// Packed codes of 2 bits times activations. The codes stay where they are in their bytes, as 1, 4, 16 and 64 times
+// themselves, each in a sum of its own that is divided in the end: masks alone, no shifts.
+struct PackedDot {
+  __m512i sums[4];
+  __m512i flushed;
+
+  ROWMAX_INLINE void start() noexcept {
+    flushed = _mm512_setzero_si512();
+    for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  }
+  template <int j>
+  ROWMAX_INLINE void add(Codes packed, const std::int8_t* a) noexcept {
+    std::int32_t quad;
+    std::memcpy(&quad, a, 4);
+    const __m512i code = _mm512_and_si512(packed.v, _mm512_set1_epi8(static_cast<char>(3 << (2 * j))));
+    sums[j] = _mm512_dpbusd_epi32(sums[j], code, _mm512_set1_epi32(quad));
+  }
+  // A tile adds at most 2 * 4*192*128 to a sum, kPackedTiles of them 0.75 * 2^30.
+  ROWMAX_INLINE void flush() noexcept {
+    flushed = _mm512_add_epi32(flushed, sums[0]);
+    flushed = _mm512_add_epi32(flushed, _mm512_srai_epi32(sums[1], 2));
+    flushed = _mm512_add_epi32(flushed, _mm512_srai_epi32(sums[2], 4));
+    flushed = _mm512_add_epi32(flushed, _mm512_srai_epi32(sums[3], 6));
+    for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  }
+  ROWMAX_INLINE simd::I32x16 total() noexcept { return {flushed}; }
 };
 
 ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {

@@ -13,6 +13,8 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
+inline constexpr int kTernaryPanels = 1;
+inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
 
 struct Codes {
@@ -83,6 +85,42 @@ struct Dot {
     for (int i = 0; i < 4; ++i) {
       total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), start_from.v[i]);
     }
+    return total;
+  }
+};
+
+// Packed codes of 2 bits times activations. 16 bits hold the 32 products between flushes: 32 * 3*128 = 12288.
+struct PackedDot {
+  int32x4_t sums[8];
+  int16x8_t words[8];
+
+  ROWMAX_INLINE void start() noexcept {
+    for (int i = 0; i < 8; ++i) {
+      sums[i] = vdupq_n_s32(0);
+      words[i] = vdupq_n_s16(0);
+    }
+  }
+  template <int j>
+  ROWMAX_INLINE void add(const Codes& packed, const std::int8_t* a) noexcept {
+    std::int32_t bytes;
+    std::memcpy(&bytes, a, 4);
+    const int8x8_t quad = vreinterpret_s8_s32(vdup_n_s32(bytes));
+    const Codes codes = shifted<-2 * j, 3>(packed);
+    for (int i = 0; i < 4; ++i) {
+      const int8x16_t v = vreinterpretq_s8_u8(codes.v[i]);
+      words[2 * i] = vmlal_s8(words[2 * i], vget_low_s8(v), quad);
+      words[2 * i + 1] = vmlal_s8(words[2 * i + 1], vget_high_s8(v), quad);
+    }
+  }
+  ROWMAX_INLINE void flush() noexcept {
+    for (int i = 0; i < 8; ++i) {
+      sums[i] = vpadalq_s16(sums[i], words[i]);
+      words[i] = vdupq_n_s16(0);
+    }
+  }
+  ROWMAX_INLINE simd::I32x16 total() noexcept {
+    simd::I32x16 total;
+    for (int i = 0; i < 4; ++i) total.v[i] = vpaddq_s32(sums[2 * i], sums[2 * i + 1]);
     return total;
   }
 };

@@ -10,6 +10,8 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
+inline constexpr int kTernaryPanels = 1;
+inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
 
 struct Codes {
@@ -54,6 +56,21 @@ struct Dot {
     }
   }
   ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept { return sum; }
+};
+
+// Packed codes of 2 bits times activations.
+struct PackedDot {
+  simd::I32x16 sum;
+
+  ROWMAX_INLINE void start() noexcept { sum = simd::splat_i32(0); }
+  template <int j>
+  ROWMAX_INLINE void add(const Codes& packed, const std::int8_t* a) noexcept {
+    for (int r = 0; r < 16; ++r) {
+      for (int i = 0; i < 4; ++i) sum.v[r] += ((packed.v[4 * r + i] >> (2 * j)) & 3) * a[i];
+    }
+  }
+  ROWMAX_INLINE void flush() noexcept {}
+  ROWMAX_INLINE simd::I32x16 total() noexcept { return sum; }
 };
 
 ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {

@@ -38,12 +38,33 @@ ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, st
   }
 }
 
+// The same of a ternary panel.
+ROWMAX_INLINE void decode_ternary(const std::byte* panel, std::int64_t k_begin, int n, float* out) noexcept {
+  const simd::F32x16 scale = simd::load(reinterpret_cast<const float*>(panel));
+  const std::byte* tile = panel + TernaryPanel::kHeadBytes + k_begin / kTile * TernaryPanel::kTileBytes;
+  for (int first = 0; first < n; first += kTile, tile += TernaryPanel::kTileBytes, out += kTile * kRows) {
+    alignas(64) std::uint8_t codes[kQuads][kVector];
+    unpack_tile<TernaryPanel>(tile, codes);
+    for (int q = 0; q < kQuads; ++q) {
+      simd::I32x16 words = simd::load_i32(reinterpret_cast<const std::int32_t*>(codes[q]));
+      for (int i = 0; i < 4; ++i) {
+        const simd::I32x16 code = simd::bit_and(words, simd::splat_i32(255));
+        const simd::F32x16 value = simd::to_f32(simd::sub(code, simd::splat_i32(TernaryPanel::kOffset)));
+        simd::store(out + (4 * q + i) * kRows, simd::mul(value, scale));
+        words = simd::shift_right<8>(words);
+      }
+    }
+  }
+}
+
 // The weights [k][16] of a chunk: where they lie, or decoded into scratch.
 template <class Panel>
 ROWMAX_INLINE const float* f32_chunk(const Job& job, std::int64_t p, std::int64_t k, int n, float* scratch) noexcept {
   const std::byte* panel = job.panels + p * job.panel_bytes;
-  if constexpr (Panel::kInteger) {
+  if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
     decode_integers<Panel>(panel, job.cols, k, n, scratch);
+  } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
+    decode_ternary(panel, k, n, scratch);
   } else if constexpr (Panel::kKind == Float::kF32) {
     return reinterpret_cast<const float*>(panel) + k * kRows;
   } else {

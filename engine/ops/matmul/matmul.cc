@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "base/fp_env.h"
-#include "engine/ops/matmul/panel.h"
+#include "engine/ops/matmul/matmul_with.h"
 
 namespace rowmax::engine {
 namespace {
@@ -13,12 +13,13 @@ using panel::Int8Activations;
 using panel::kTile;
 using panel::kTokenStep;
 using panel::round_up;
+using panel::TokenActivations;
 
 // Work of one task. Small enough to balance two threads on one layer's q, k and v; large enough that handing out tasks
 // costs nothing.
 constexpr std::int64_t kTaskBytes = 16 * 1024;
 // Tokens of one task: their rounded activations stay in the second-level cache while panels pass by.
-constexpr std::int64_t kTaskTokens = 240;
+constexpr std::int64_t kTaskTokens = panel::kTaskTokens;
 static_assert(kTaskTokens % panel::kMaxTokenGroup == 0);
 // Fewer tokens than this are rounded by the calling thread.
 constexpr std::int64_t kParallelRoundTokens = 16;
@@ -48,39 +49,47 @@ std::int64_t padded_tokens(std::int64_t n_tok) noexcept {
   return n_tok < kTokenStep ? n_tok : round_up(n_tok, kTokenStep);
 }
 
+struct Rounded {
+  Int8Activations blocks{};
+  TokenActivations by_token{};
+};
+
 // Carves the workspace; `base` may be null to learn the size alone.
-std::size_t lay_out(std::byte* base, std::int64_t n_tok, std::int64_t cols, Int8Activations& act) noexcept {
-  const std::int64_t n_tiles = round_up(cols, kTile) / kTile;
-  const auto n_blocks = static_cast<std::size_t>(padded_tokens(n_tok) * n_tiles);
+std::size_t lay_out(std::byte* base, std::int64_t n_tok, std::int64_t cols, Rounded& act) noexcept {
+  const std::int64_t n_tiles = round_up(cols, kTile) / kTile, n_padded = padded_tokens(n_tok);
+  const auto n_blocks = static_cast<std::size_t>(n_padded * n_tiles);
   std::size_t used = 0;
   const auto take = [&](std::size_t n_bytes) {
     std::byte* at = base == nullptr ? nullptr : base + used;
     used += (n_bytes + 63) / 64 * 64;
     return at;
   };
-  act.n_tok = n_tok;
-  act.n_tiles = n_tiles;
-  act.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * panel::kCodeBytes));
-  act.scales = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
-  act.sums = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
-  for (auto& correction : act.corrections) {
+  Int8Activations& blocks = act.blocks;
+  blocks.n_tok = n_tok;
+  blocks.n_tiles = n_tiles;
+  blocks.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * panel::kCodeBytes));
+  blocks.scales = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
+  blocks.sums = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
+  for (auto& correction : blocks.corrections) {
     correction = reinterpret_cast<std::int32_t*>(take(n_blocks * sizeof(std::int32_t)));
   }
+  TokenActivations& by_token = act.by_token;
+  by_token.n_tok = n_tok;
+  by_token.n_tiles = n_tiles;
+  by_token.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * kTile));
+  by_token.scales = reinterpret_cast<float*>(take(static_cast<std::size_t>(n_padded) * sizeof(float)));
+  by_token.sums = reinterpret_cast<std::int32_t*>(take(static_cast<std::size_t>(n_padded) * sizeof(std::int32_t)));
   return used;
 }
 
-bool uses_int8(const panel::Kernels& kernels, const MatmulTerm& term, Activations activations) noexcept {
-  return activations == Activations::kInt8 && kernels.panels[term.weights->layout()].int8 != nullptr;
+panel::Rounding rounding_of(const panel::PanelKernels& row, Activations activations) noexcept {
+  return activations == Activations::kInt8 ? row.rounding : panel::Rounding::kNone;
 }
 
 // Consecutive panels of one term that make a task.
-std::int64_t panels_per_task(const PackedMatrix& weights, std::int64_t n_tok) noexcept {
+std::int64_t panels_per_task(const PackedMatrix& weights, std::int64_t n_tok, int panel_step) noexcept {
   const std::int64_t cost = weights.panel_bytes() * ((n_tok + 1) / 2);
-  return std::max<std::int64_t>(1, kTaskBytes / cost);
-}
-std::int64_t n_panel_tasks(const PackedMatrix& weights, std::int64_t n_tok) noexcept {
-  const std::int64_t n = panels_per_task(weights, n_tok);
-  return (weights.n_panels() + n - 1) / n;
+  return round_up(std::max<std::int64_t>(1, kTaskBytes / cost), n_tok > kTokenStep ? panel_step : 1);
 }
 
 struct Call {
@@ -89,17 +98,28 @@ struct Call {
   std::int64_t ldx, n_tok;
   Activations activations;
   const panel::Kernels& kernels;
-  Int8Activations int8;
+  Rounded rounded;
+
+  const panel::PanelKernels& row(const MatmulTerm& term) const noexcept {
+    return kernels.panels[term.weights->layout()];
+  }
+  std::int64_t task_panels(const MatmulTerm& term) const noexcept {
+    return panels_per_task(*term.weights, n_tok, row(term).panel_step);
+  }
+  std::int64_t n_tasks(const MatmulTerm& term) const noexcept {
+    const std::int64_t n = task_panels(term);
+    return (term.weights->n_panels() + n - 1) / n;
+  }
 
   void run_panels(std::int64_t panel_task, std::int64_t token_begin, std::int64_t token_end) const noexcept {
     for (const MatmulTerm& term : terms) {
       const PackedMatrix& weights = *term.weights;
-      const std::int64_t tasks = n_panel_tasks(weights, n_tok);
+      const std::int64_t tasks = n_tasks(term);
       if (panel_task >= tasks) {
         panel_task -= tasks;
         continue;
       }
-      const std::int64_t step = panels_per_task(weights, n_tok);
+      const std::int64_t step = task_panels(term);
       panel::Job job{};
       job.panels = weights.panel(0);
       job.panel_bytes = weights.panel_bytes();
@@ -113,22 +133,53 @@ struct Call {
       job.ldy = term.ldy;
       job.x = x;
       job.ldx = ldx;
-      job.int8 = &int8;
-      const panel::PanelKernels& row = kernels.panels[weights.layout()];
-      (uses_int8(kernels, term, activations) ? row.int8 : row.f32)(job);
+      job.int8 = &rounded.blocks;
+      job.by_token = &rounded.by_token;
+      (rounding_of(row(term), activations) != panel::Rounding::kNone ? row(term).int8 : row(term).f32)(job);
       return;
     }
   }
 };
 
-void round_activations(const Call& call, Executor& executor) noexcept {
-  const std::int64_t n_groups = (call.n_tok + call.int8.group - 1) / call.int8.group;
+template <class RoundGroups>
+void for_token_groups(const Call& call, Executor& executor, RoundGroups&& round_groups) noexcept {
+  const std::int64_t n_groups = (call.n_tok + call.kernels.token_group - 1) / call.kernels.token_group;
   const auto round = [&](std::int64_t begin, std::int64_t end) {
     const base::ScopedFpEnv fp_env;
-    call.kernels.round(call.x, call.ldx, call.int8, begin, end);
+    round_groups(begin, end);
   };
   if (call.n_tok < kParallelRoundTokens) return round(0, n_groups);
   parallel_for(executor, n_groups, [&](std::int64_t group, int) { round(group, group + 1); });
+}
+
+// What the terms need of the rounded activations, each kind once.
+void round_activations(Call& call, Executor& executor) noexcept {
+  bool any_blocks = false, any_by_token = false;
+  unsigned corrections = 0;
+  for (const MatmulTerm& term : call.terms) {
+    const panel::Rounding rounding = rounding_of(call.row(term), call.activations);
+    if (rounding == panel::Rounding::kBlocks) corrections |= call.row(term).corrections;
+    any_blocks = any_blocks || rounding == panel::Rounding::kBlocks;
+    any_by_token = any_by_token || rounding == panel::Rounding::kByToken;
+  }
+  Int8Activations& blocks = call.rounded.blocks;
+  for (int i = 0; i < panel::kCorrections; ++i) {
+    if ((corrections >> i & 1u) == 0) {
+      blocks.corrections[i] = nullptr;
+    } else if (panel::kCorrectionTable[i].group < kTile) {
+      blocks.half_sums = true;
+    }
+  }
+  if (any_blocks) {
+    for_token_groups(call, executor, [&](std::int64_t begin, std::int64_t end) {
+      call.kernels.round(call.x, call.ldx, blocks, begin, end);
+    });
+  }
+  if (any_by_token) {
+    for_token_groups(call, executor, [&](std::int64_t begin, std::int64_t end) {
+      call.kernels.round_by_token(call.x, call.ldx, call.rounded.by_token, begin, end);
+    });
+  }
 }
 
 void check_terms(std::span<const MatmulTerm> terms, std::int64_t ldx) noexcept {
@@ -143,40 +194,31 @@ void check_terms(std::span<const MatmulTerm> terms, std::int64_t ldx) noexcept {
 }  // namespace
 
 std::size_t matmul_workspace_bytes(std::int64_t n_tok, std::int64_t cols) noexcept {
-  Int8Activations unused;
+  Rounded unused;
   return n_tok < 1 || cols < 1 ? 0 : lay_out(nullptr, n_tok, cols, unused);
 }
 
 void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_tok,
             Activations activations, std::span<std::byte> workspace, Isa isa, Executor& executor) noexcept {
   if (terms.empty() || n_tok == 0) return;
+  panel::matmul_with(kernels_for(isa), terms, x, ldx, n_tok, activations, workspace, executor);
+}
+
+void panel::matmul_with(const Kernels& kernels, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
+                        std::int64_t n_tok, Activations activations, std::span<std::byte> workspace,
+                        Executor& executor) noexcept {
   check_terms(terms, ldx);
   const std::int64_t cols = terms[0].weights->cols();
   ROWMAX_CHECK(n_tok > 0 && x != nullptr, "matmul: no input");
   ROWMAX_CHECK(workspace.size() >= matmul_workspace_bytes(n_tok, cols), "matmul: workspace too small");
   ROWMAX_CHECK(reinterpret_cast<std::uintptr_t>(workspace.data()) % 64 == 0, "matmul: workspace not aligned to 64");
 
-  Call call{terms, x, ldx, n_tok, activations, kernels_for(isa), {}};
-  lay_out(workspace.data(), n_tok, cols, call.int8);
-  call.int8.group = call.kernels.token_group;
-  bool any_int8 = false;
-  unsigned corrections = 0;
+  Call call{terms, x, ldx, n_tok, activations, kernels, {}};
+  lay_out(workspace.data(), n_tok, cols, call.rounded);
+  call.rounded.blocks.group = call.rounded.by_token.group = kernels.token_group;
+  round_activations(call, executor);
   std::int64_t n_panels = 0;
-  for (const MatmulTerm& term : terms) {
-    if (uses_int8(call.kernels, term, activations)) {
-      any_int8 = true;
-      corrections |= call.kernels.panels[term.weights->layout()].corrections;
-    }
-    n_panels += n_panel_tasks(*term.weights, n_tok);
-  }
-  for (int i = 0; i < panel::kCorrections; ++i) {
-    if ((corrections >> i & 1u) == 0) {
-      call.int8.corrections[i] = nullptr;
-    } else if (panel::kCorrectionTable[i].group < kTile) {
-      call.int8.half_sums = true;
-    }
-  }
-  if (any_int8) round_activations(call, executor);
+  for (const MatmulTerm& term : terms) n_panels += call.n_tasks(term);
   const std::int64_t n_token_tasks = (n_tok + kTaskTokens - 1) / kTaskTokens;
   parallel_for(executor, n_panels * n_token_tasks, [&](std::int64_t task, int) {
     const base::ScopedFpEnv fp_env;

@@ -56,7 +56,7 @@ class PackedMatrix {
   int layout() const noexcept { return layout_; }
 
  private:
-  friend Result<PackedMatrix> pack(std::uint32_t format, std::span<const std::byte> tensor, std::int64_t rows,
+  friend Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
                                    std::int64_t cols, Executor& executor);
   base::Buffer buffer_;
   const FormatInfo* format_ = nullptr;
@@ -66,11 +66,11 @@ class PackedMatrix {
   int layout_ = 0;  // row of the table of panel layouts
 };
 
-// Rearranges a row-major tensor from its file's bytes (any alignment; not needed afterwards). Errors: kUnsupported for
-// a format that is not in the table, kInvalidArgument for rows or cols below 1, cols that are not whole blocks of the
-// format, or a byte count that is not that of [rows, cols]; kOutOfMemory.
-Result<PackedMatrix> pack(std::uint32_t format, std::span<const std::byte> tensor, std::int64_t rows, std::int64_t cols,
-                          Executor& executor);
+// Rearranges a row-major tensor from its file's bytes (any alignment; not needed afterwards). `format` is a row of the
+// table. Errors: kInvalidArgument for rows or cols below 1, cols that are not whole blocks of the format, rows that are
+// not whole groups, or a byte count that is not that of [rows, cols]; kOutOfMemory.
+Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
+                          std::int64_t cols, Executor& executor);
 
 // One product: y is [n_tok][ldy], ldy >= weights->rows(); columns from rows() on are not touched. y overlaps neither x
 // nor another product's y.

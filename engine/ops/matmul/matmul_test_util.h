@@ -1,15 +1,21 @@
 // The definition of matmul.h in plain scalar code, from the file's bytes; and weights to try it on.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "engine/ops/matmul/matmul.h"
+#include "engine/quant/i2_s.h"
 #include "engine/quant/integer_block.h"
+#include "engine/quant/ptq1_0.h"
+#include "engine/quant/q1_0.h"
+#include "engine/quant/q2_0.h"
 #include "engine/quant/q4_0.h"
 #include "engine/quant/q4_1.h"
 #include "engine/quant/q4_k.h"
@@ -18,19 +24,21 @@
 #include "engine/quant/q5_k.h"
 #include "engine/quant/q6_k.h"
 #include "engine/quant/q8_0.h"
+#include "engine/quant/tq_0.h"
 
 namespace rowmax::engine::matmul_test {
 
 // A weight matrix as integers and floats, one entry for each k (or each group of k).
 struct Integers {
   int group = 0, offset = 0;
-  bool has_min = false;
+  bool has_min = false, by_token = false;
   std::vector<int> codes;           // [rows][cols]
   std::vector<float> scales, mins;  // [rows][cols / group]
 };
 
 template <class Format>
-Integers read_integers(const std::vector<std::byte>& tensor, std::int64_t n_elements) {
+Integers read_integers(const std::vector<std::byte>& tensor, std::int64_t rows, std::int64_t cols) {
+  const std::int64_t n_elements = rows * cols;
   Integers out;
   out.group = Format::kGroup;
   out.offset = Format::kOffset;
@@ -49,17 +57,41 @@ Integers read_integers(const std::vector<std::byte>& tensor, std::int64_t n_elem
   return out;
 }
 
-using ReadFn = Integers (*)(const std::vector<std::byte>& tensor, std::int64_t n_elements);
+// The same of a format with one scale a row or tensor: `scales` has one entry a row.
+template <class Format>
+Integers read_ternary(const std::vector<std::byte>& tensor, std::int64_t rows, std::int64_t cols) {
+  Integers out;
+  out.by_token = true;
+  out.offset = 1;
+  const TensorView view{tensor.data(), rows, cols};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    out.scales.push_back(Format::scale(view, r));
+    for (std::int64_t b = 0; b < cols / Format::kElements; ++b) {
+      std::uint8_t codes[Format::kElements];
+      Format::read_codes(view, r, b, codes);
+      out.codes.insert(out.codes.end(), codes, codes + Format::kElements);
+    }
+  }
+  return out;
+}
+
+using ReadFn = Integers (*)(const std::vector<std::byte>& tensor, std::int64_t rows, std::int64_t cols);
 // nullptr for formats without an integer path.
-inline ReadFn integer_reader(std::uint32_t format) {
+inline ReadFn integer_reader(std::string_view format) {
   static constexpr struct {
-    std::uint32_t id;
+    std::string_view name;
     ReadFn read;
-  } kReaders[] = {{2, &read_integers<quant::Q40>},  {3, &read_integers<quant::Q41>}, {6, &read_integers<quant::Q50>},
-                  {7, &read_integers<quant::Q51>},  {8, &read_integers<quant::Q80>}, {12, &read_integers<quant::Q4K>},
-                  {13, &read_integers<quant::Q5K>}, {14, &read_integers<quant::Q6K>}};
+  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},     {"Q4_1", &read_integers<quant::Q41>},
+                  {"Q5_0", &read_integers<quant::Q50>},     {"Q5_1", &read_integers<quant::Q51>},
+                  {"Q8_0", &read_integers<quant::Q80>},     {"Q4_K", &read_integers<quant::Q4K>},
+                  {"Q5_K", &read_integers<quant::Q5K>},     {"Q6_K", &read_integers<quant::Q6K>},
+                  {"Q2_0", &read_integers<quant::Q20>},     {"Q2_0_128", &read_integers<quant::Q20G128>},
+                  {"PQ2_0", &read_integers<quant::Pq20>},   {"PTQ1_0", &read_integers<quant::Ptq10>},
+                  {"TQ1_0", &read_integers<quant::Tq10>},   {"TQ2_0", &read_integers<quant::Tq20>},
+                  {"Q1_0", &read_integers<quant::Q10>},     {"I2_S", &read_ternary<quant::I2S>},
+                  {"I2_S_64", &read_ternary<quant::I2S64>}, {"I2_S_ROW4", &read_ternary<quant::I2SRow4>}};
   for (const auto& row : kReaders) {
-    if (row.id == format) return row.read;
+    if (row.name == format) return row.read;
   }
   return nullptr;
 }
@@ -88,6 +120,42 @@ inline RoundedBlock round_block(const float* x) {
 struct Shape {
   std::int64_t rows, cols, n_tok;
 };
+
+// One scale a token: activations of one signed byte.
+struct RoundedToken {
+  float s = 0.0f;
+  std::vector<int> q;
+};
+inline RoundedToken round_token(const float* x, std::int64_t n) {
+  RoundedToken out;
+  float most = 0.0f;
+  bool finite = true;
+  for (std::int64_t i = 0; i < n; ++i) {
+    finite = finite && std::isfinite(x[i]);
+    most = std::max(most, std::fabs(x[i]));
+  }
+  out.s = finite ? 127.0f / std::max(1e-5f, most) : std::numeric_limits<float>::quiet_NaN();
+  for (std::int64_t i = 0; i < n; ++i) {
+    out.q.push_back(finite ? std::clamp(static_cast<int>(std::nearbyint(x[i] * out.s)), -128, 127) : 0);
+  }
+  return out;
+}
+
+// y [n_tok][rows]
+inline std::vector<float> token_reference(const Integers& w, const Shape& s, const float* x, std::int64_t ldx) {
+  std::vector<float> y;
+  for (std::int64_t t = 0; t < s.n_tok; ++t) {
+    const RoundedToken token = round_token(x + t * ldx, s.cols);
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+      std::int64_t dot = 0;
+      for (std::int64_t k = 0; k < s.cols; ++k) {
+        dot += (w.codes[static_cast<std::size_t>(r * s.cols + k)] - 1) * token.q[static_cast<std::size_t>(k)];
+      }
+      y.push_back(static_cast<float>(dot) * w.scales[static_cast<std::size_t>(r)] / token.s);
+    }
+  }
+  return y;
+}
 
 // y [n_tok][rows]
 inline std::vector<float> int8_reference(const Integers& w, const Shape& s, const float* x, std::int64_t ldx) {
@@ -136,18 +204,46 @@ inline std::vector<float> f32_reference(const std::vector<float>& weights, const
   return y;
 }
 
-// rows * cols random normal weights with some outliers, encoded.
+// Formats of at most 2 bits a weight, which stand for three values, or two.
+inline bool is_ternary(const FormatInfo& format) {
+  return format.block_bytes * 4 <= format.block_elements + 4 * 2 && format.block_elements >= 32;
+}
+
+// rows * cols random weights, encoded: normal with some outliers, or -m, 0 and m for ternary formats.
 inline std::vector<std::byte> random_tensor(const FormatInfo& format, std::int64_t rows, std::int64_t cols, int seed) {
   std::mt19937 random(static_cast<unsigned>(seed));
   std::normal_distribution<float> normal(0.01f, 0.05f);
   std::vector<float> values(static_cast<std::size_t>(rows * cols));
   for (float& value : values) {
     value = normal(random);
-    if (random() % 100 == 0) value *= 20.0f;
+    if (is_ternary(format)) {
+      value = value > 0.03f ? 0.0375f : value < -0.02f ? -0.0375f : 0.0f;
+    } else if (random() % 100 == 0) {
+      value *= 20.0f;
+    }
   }
-  std::vector<std::byte> tensor(static_cast<std::size_t>(rows * format_row_bytes(format, cols)));
-  format.encode(values.data(), rows * cols / format.block_elements, tensor.data());
+  std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)));
+  encode_tensor(format, values.data(), rows, cols, tensor.data());
   return tensor;
+}
+
+// Sets every scale of an otherwise arbitrary tensor to the half `d` (and every minimum to `m`), so that it is finite.
+inline void set_scales(const FormatInfo& format, std::int64_t rows, std::int64_t cols, std::uint16_t d, std::uint16_t m,
+                       std::vector<std::byte>& tensor) {
+  const float scale = 1.0009765625f;
+  if (format.tail_bytes > 0) {
+    std::memcpy(tensor.data() + tensor.size() - static_cast<std::size_t>(format.tail_bytes), &scale, 4);
+    return;
+  }
+  // The halves d (and m) lie at a block's start, or at its end.
+  const std::string_view name = format.name;
+  const bool at_end = name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0" || name == "PTQ1_0";
+  const bool has_min = name.ends_with("_1") || name == "Q4_K" || name == "Q5_K";
+  const std::uint16_t halves[2] = {d, m};
+  for (std::int64_t b = 0; b < rows * cols / format.block_elements; ++b) {
+    std::byte* at = tensor.data() + b * format.block_bytes + (at_end ? format.block_bytes - 2 : 0);
+    std::memcpy(at, halves, has_min ? 4 : 2);
+  }
 }
 
 inline std::vector<float> random_input(std::int64_t n, int seed) {

@@ -1,5 +1,6 @@
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "base/check.h"
 #include "base/fp_env.h"
@@ -7,6 +8,10 @@
 #include "engine/ops/matmul/matmul.h"
 #include "engine/ops/matmul/panel.h"
 #include "engine/quant/floats.h"
+#include "engine/quant/i2_s.h"
+#include "engine/quant/ptq1_0.h"
+#include "engine/quant/q1_0.h"
+#include "engine/quant/q2_0.h"
 #include "engine/quant/q4_0.h"
 #include "engine/quant/q4_1.h"
 #include "engine/quant/q4_k.h"
@@ -15,6 +20,7 @@
 #include "engine/quant/q5_k.h"
 #include "engine/quant/q6_k.h"
 #include "engine/quant/q8_0.h"
+#include "engine/quant/tq_0.h"
 
 namespace rowmax::engine {
 namespace {
@@ -26,20 +32,22 @@ using panel::kVector;
 
 struct Source {
   const FormatInfo* format;
-  const std::byte* tensor;
-  std::int64_t rows, cols;
+  TensorView tensor;
+  std::int64_t cols;
 
-  const std::byte* row(std::int64_t r) const noexcept { return tensor + r * format_row_bytes(*format, cols); }
+  // Formats whose rows are blocks and nothing else.
+  const std::byte* row(std::int64_t r) const noexcept { return tensor.bytes + r * format_row_bytes(*format, cols); }
 };
 
 // Writes the panel of rows [first_row, first_row + n_rows) over zeroed bytes.
 using PackFn = void (*)(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept;
 
 struct PackRow {
-  std::uint32_t format;
+  std::string_view format;
   int layout;
   std::int64_t (*panel_bytes)(std::int64_t cols) noexcept;
   PackFn pack;
+  std::int64_t max_cols = std::int64_t{1} << 40;
 };
 
 template <class Wanted, class... kPanels>
@@ -62,6 +70,16 @@ inline void put_codes(const std::uint8_t* codes, int r, std::uint8_t* tile) noex
   const auto put = [&](int vector, std::uint32_t word) { std::memcpy(tile + kVector * vector + 4 * r, &word, 4); };
   if constexpr (Panel::kBits == 8) {
     for (int q = 0; q < kQuads; ++q) put(q, quads[q] ^ 0x80808080u);
+  } else if constexpr (Panel::kBits == 2) {
+    for (int h = 0; h < 2; ++h) {
+      std::uint32_t word = 0;
+      for (int j = 0; j < 4; ++j) word |= quads[4 * h + j] << (2 * j);
+      put(h, word);
+    }
+  } else if constexpr (Panel::kBits == 1) {  // codes 0 and 2
+    std::uint32_t word = 0;
+    for (int q = 0; q < kQuads; ++q) word |= (quads[q] >> 1) << q;
+    put(0, word);
   } else {
     for (int j = 0; j < 4; ++j) put(j, (quads[j] & 0x0F0F0F0Fu) | ((quads[j + 4] & 0x0F0F0F0Fu) << 4));
     if constexpr (Panel::kBits == 5) {
@@ -115,11 +133,11 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
 
 template <class Format>
 constexpr PackRow integer_row() noexcept {
-  using Panel =
-      panel::IntegerPanel<Format::kCodeBits, Format::kGroup, Format::kOffset, Format::kHasMin, Format::kSubScales>;
+  using Panel = panel::IntegerPanel<Format::kCodeBits, Format::kGroup, Format::kOffset, Format::kHasMin,
+                                    Format::kSubScales, Format::kElements / kTile>;
   static_assert(Format::kElements == Panel::kBlock);
   static_assert(index_in<Panel>(panel::Panels{}) >= 0, "add the layout to panel::Panels");
-  return {Format::kId, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
+  return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
 }
 
 // ---- floats
@@ -139,20 +157,48 @@ void pack_stored(const Source& source, std::int64_t first_row, int n_rows, std::
 template <class Format, panel::Float kKind>
 constexpr PackRow float_row() noexcept {
   using Panel = panel::FloatPanel<kKind>;
-  return {Format::kId, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_stored<typename Format::Stored>};
+  return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_stored<typename Format::Stored>};
 }
 
-// A format without a row in kPackRows: decoded to f32 at load.
+// ---- ternary weights with a scale a row or a tensor
+
+template <class Format>
+void pack_ternary(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
+  static_assert(Format::kElements % kTile == 0 || kTile % Format::kElements == 0);
+  auto* scales = reinterpret_cast<float*>(out);
+  auto* tiles = reinterpret_cast<std::uint8_t*>(out) + panel::TernaryPanel::kHeadBytes;
+  for (int r = 0; r < n_rows; ++r) scales[r] = Format::scale(source.tensor, first_row + r);
+  for (std::int64_t b = 0; b < source.cols / Format::kElements; ++b) {
+    for (int r = 0; r < n_rows; ++r) {
+      std::uint8_t codes[Format::kElements];
+      Format::read_codes(source.tensor, first_row + r, b, codes);
+      for (int t = 0; t < Format::kElements / kTile; ++t) {
+        std::uint8_t* tile = tiles + (b * (Format::kElements / kTile) + t) * panel::TernaryPanel::kTileBytes;
+        put_codes<panel::TernaryPanel>(codes + t * kTile, r, tile);
+      }
+    }
+  }
+}
+
+template <class Format>
+constexpr PackRow ternary_row() noexcept {
+  using Panel = panel::TernaryPanel;
+  return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_ternary<Format>, Panel::kMaxCols};
+}
+
+// A format of blocks without a row in kPackRows: decoded to f32 at load.
 void pack_decoded(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
   constexpr std::int64_t kMaxBlock = 1024;
-  const std::int64_t block = source.format->block_elements;
-  ROWMAX_CHECK(block <= kMaxBlock, "a format with larger blocks than pack_decoded has room for");
+  const FormatInfo& format = *source.format;
+  const std::int64_t block = format.block_elements;
+  ROWMAX_CHECK(block <= kMaxBlock && format.row_head_bytes == 0 && format.row_group == 1,
+               "a format that pack_decoded cannot take apart");
   float values[kMaxBlock];
   auto* to = reinterpret_cast<float*>(out);
   for (int r = 0; r < n_rows; ++r) {
     const std::byte* row = source.row(first_row + r);
     for (std::int64_t b = 0; b < source.cols / block; ++b) {
-      source.format->decode(row + b * source.format->block_bytes, 1, values);
+      format.decode({row + b * format.block_bytes, 1, block}, 0, 1, values);
       for (std::int64_t i = 0; i < block; ++i) to[(b * block + i) * kRows + r] = values[i];
     }
   }
@@ -170,14 +216,24 @@ constexpr PackRow kPackRows[] = {
     integer_row<quant::Q4K>(),
     integer_row<quant::Q5K>(),
     integer_row<quant::Q6K>(),
+    integer_row<quant::Q20>(),
+    integer_row<quant::Q20G128>(),
+    integer_row<quant::Pq20>(),
+    integer_row<quant::Ptq10>(),
+    integer_row<quant::Tq10>(),
+    integer_row<quant::Tq20>(),
+    integer_row<quant::Q10>(),
+    ternary_row<quant::I2S>(),
+    ternary_row<quant::I2S64>(),
+    ternary_row<quant::I2SRow4>(),
 };
 
 PackRow pack_row(const FormatInfo& format) noexcept {
   for (const PackRow& row : kPackRows) {
-    if (row.format == format.id) return row;
+    if (row.format == format.name) return row;
   }
   using Panel = panel::FloatPanel<panel::Float::kF32>;
-  return {format.id, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_decoded};
+  return {format.name, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_decoded};
 }
 
 Error wrong(std::string what, std::int64_t expected, std::int64_t found) {
@@ -187,27 +243,27 @@ Error wrong(std::string what, std::int64_t expected, std::int64_t found) {
 
 }  // namespace
 
-Result<PackedMatrix> pack(std::uint32_t format_id, std::span<const std::byte> tensor, std::int64_t rows,
+Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
                           std::int64_t cols, Executor& executor) {
-  constexpr std::int64_t kMaxDim = std::int64_t{1} << 40;
-  const FormatInfo* format = find_format(format_id);
-  if (format == nullptr) {
-    return Error{ErrorCode::kUnsupported, "pack: no format with type id " + std::to_string(format_id)};
+  constexpr std::int64_t kMaxRows = std::int64_t{1} << 40;
+  const PackRow row = pack_row(format);
+  if (rows < 1 || rows > kMaxRows) return wrong("rows in 1 ..", kMaxRows, rows);
+  if (rows % format.row_group != 0) {
+    return wrong(std::string("rows in whole groups of ") + format.name + ", each", format.row_group, rows);
   }
-  if (rows < 1 || rows > kMaxDim) return wrong("rows in 1 ..", kMaxDim, rows);
-  if (cols < 1 || cols > kMaxDim) return wrong("cols in 1 ..", kMaxDim, cols);
-  if (cols % format->block_elements != 0) {
-    return wrong(std::string("cols in whole blocks of ") + format->name + ", each", format->block_elements, cols);
+  if (cols < 1 || cols > row.max_cols) return wrong("cols in 1 ..", row.max_cols, cols);
+  if (cols % format.block_elements != 0) {
+    return wrong(std::string("cols in whole blocks of ") + format.name + ", each", format.block_elements, cols);
   }
   std::int64_t n_bytes = 0, n_packed = 0;
-  if (__builtin_mul_overflow(rows, format_row_bytes(*format, cols), &n_bytes)) return Error::out_of_memory();
+  if (__builtin_mul_overflow(rows, format_row_bytes(format, cols), &n_bytes)) return Error::out_of_memory();
+  n_bytes += format.tail_bytes;
   if (n_bytes != static_cast<std::int64_t>(tensor.size())) {
     return wrong("bytes:", n_bytes, static_cast<std::int64_t>(tensor.size()));
   }
-  const PackRow row = pack_row(*format);
 
   PackedMatrix matrix;
-  matrix.format_ = format;
+  matrix.format_ = &format;
   matrix.rows_ = rows;
   matrix.cols_ = cols;
   matrix.layout_ = row.layout;
@@ -215,7 +271,7 @@ Result<PackedMatrix> pack(std::uint32_t format_id, std::span<const std::byte> te
   const std::int64_t n_panels = matrix.n_panels();
   if (__builtin_mul_overflow(n_panels, matrix.panel_bytes_, &n_packed)) return Error::out_of_memory();
   ROWMAX_TRY(buffer, base::Buffer::allocate(static_cast<std::size_t>(n_packed)));
-  const Source source{format, tensor.data(), rows, cols};
+  const Source source{&format, {tensor.data(), rows, cols}, cols};
   std::byte* out = buffer.data();
   parallel_for(executor, n_panels, [&](std::int64_t p, int) {
     const base::ScopedFpEnv fp_env;

@@ -31,23 +31,28 @@ inline constexpr int kTokenStep = 4;               // many tokens are padded to 
 inline constexpr int kMaxTokenGroup = 12;
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
 inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
+inline constexpr int kTaskTokens = 240;      // the most tokens of a Job with more than kTokenStep
 inline constexpr int kPrefetchBytes = 2048;  // ahead of a tile of codes
 
 __attribute__((always_inline)) constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) noexcept {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_>
+enum class PanelKind { kFloat, kInteger, kTernary };
+
+// kScaleTiles_: tiles of k that share a record of scales.
+template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_, int kScaleTiles_>
 struct IntegerPanel {
-  static constexpr bool kInteger = true;
+  static constexpr PanelKind kPanelKind = PanelKind::kInteger;
   static constexpr int kBits = kBits_, kGroup = kGroup_, kOffset = kOffset_;
   static constexpr bool kHasMin = kHasMin_, kSubScales = kSubScales_;
   static_assert(kGroup == 16 || kGroup == 32);
-  static_assert(kBits == 4 || kBits == 5 || kBits == 6 || kBits == 8);
+  static_assert(kBits == 1 || kBits == 2 || kBits == 4 || kBits == 5 || kBits == 6 || kBits == 8);
+  static_assert(!kSubScales || kScaleTiles_ == 8);
 
   static constexpr int kGroups = kTile / kGroup;                // in a tile
   static constexpr int kTileBytes = kRows * kTile * kBits / 8;  // of codes
-  static constexpr int kScaleTiles = kSubScales ? 8 : 1;        // tiles that share a record of scales
+  static constexpr int kScaleTiles = kScaleTiles_;
   static constexpr int kHalvesBytes = kRows * 2 * (kHasMin ? 2 : 1);
   static constexpr int kSubBytes = kRows * (kHasMin ? 2 : 1);  // of one group
   static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? 8 * kGroups * kSubBytes : 0);
@@ -61,10 +66,23 @@ struct IntegerPanel {
   }
 };
 
+struct TernaryPanel {
+  static constexpr PanelKind kPanelKind = PanelKind::kTernary;
+  static constexpr int kBits = 2, kOffset = 1;
+  static constexpr int kTileBytes = kRows * kTile * kBits / 8;
+  static constexpr int kHeadBytes = kRows * 4;
+  static constexpr int kBlock = kTile;
+  // Sums of 2^22 products of a code (at most 3) and a signed byte fit 32 bits.
+  static constexpr std::int64_t kMaxCols = 1 << 22;
+  __attribute__((always_inline)) static constexpr std::int64_t bytes(std::int64_t cols) noexcept {
+    return kHeadBytes + cols / kTile * kTileBytes;
+  }
+};
+
 enum class Float { kF32, kF16, kBf16 };
 template <Float kKind_>
 struct FloatPanel {
-  static constexpr bool kInteger = false;
+  static constexpr PanelKind kPanelKind = PanelKind::kFloat;
   static constexpr Float kKind = kKind_;
   static constexpr int kElementBytes = kKind == Float::kF32 ? 4 : 2;
   static constexpr int kBlock = 1;
@@ -79,25 +97,30 @@ struct PanelList {
   static constexpr int kSize = sizeof...(kPanels);
 };
 using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, FloatPanel<Float::kBf16>,
-                         IntegerPanel<4, 32, 8, false, false>,    // Q4_0
-                         IntegerPanel<4, 32, 0, true, false>,     // Q4_1
-                         IntegerPanel<5, 32, 16, false, false>,   // Q5_0
-                         IntegerPanel<5, 32, 0, true, false>,     // Q5_1
-                         IntegerPanel<8, 32, 128, false, false>,  // Q8_0
-                         IntegerPanel<4, 32, 0, true, true>,      // Q4_K
-                         IntegerPanel<5, 32, 0, true, true>,      // Q5_K
-                         IntegerPanel<6, 16, 32, false, true>>;   // Q6_K
+                         IntegerPanel<4, 32, 8, false, false, 1>,    // Q4_0
+                         IntegerPanel<4, 32, 0, true, false, 1>,     // Q4_1
+                         IntegerPanel<5, 32, 16, false, false, 1>,   // Q5_0
+                         IntegerPanel<5, 32, 0, true, false, 1>,     // Q5_1
+                         IntegerPanel<8, 32, 128, false, false, 1>,  // Q8_0
+                         IntegerPanel<4, 32, 0, true, true, 8>,      // Q4_K
+                         IntegerPanel<5, 32, 0, true, true, 8>,      // Q5_K
+                         IntegerPanel<6, 16, 32, false, true, 8>,    // Q6_K
+                         IntegerPanel<2, 32, 1, false, false, 2>,    // Q2_0
+                         IntegerPanel<2, 32, 1, false, false, 4>,    // Q2_0_128, PQ2_0, PTQ1_0
+                         IntegerPanel<2, 32, 1, false, false, 8>,    // TQ1_0, TQ2_0
+                         IntegerPanel<1, 32, 1, false, false, 4>,    // Q1_0
+                         TernaryPanel>;                              // I2_S
 
 // ---- rounded activations
 
 // -offset * (sum of the activations of a group), which a dot product over unsigned codes starts from. One array for
 // each offset and group that a layout uses.
-inline constexpr int kCorrections = 5;
+inline constexpr int kCorrections = 6;
 struct Correction {
   int offset, group, first;  // first k of the group in the tile
 };
-constexpr Correction kCorrectionTable[kCorrections] = {
-    {8, 32, 0}, {16, 32, 0}, {128, 32, 0}, {32, 16, 0}, {32, 16, 16}};
+constexpr Correction kCorrectionTable[kCorrections] = {{8, 32, 0},  {16, 32, 0},  {128, 32, 0},
+                                                       {32, 16, 0}, {32, 16, 16}, {1, 32, 0}};
 __attribute__((always_inline)) constexpr int correction_index(int offset, int group, int first) noexcept {
   for (int i = 0; i < kCorrections; ++i) {
     const Correction& row = kCorrectionTable[i];
@@ -110,7 +133,7 @@ __attribute__((always_inline)) constexpr int correction_index(int offset, int gr
 template <class Panel>
 __attribute__((always_inline)) constexpr unsigned corrections_of() noexcept {
   unsigned bits = 0;
-  if constexpr (Panel::kInteger) {
+  if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
     for (int first = 0; Panel::kOffset != 0 && first < kTile; first += Panel::kGroup) {
       bits |= 1u << correction_index(Panel::kOffset, Panel::kGroup, first);
     }
@@ -119,14 +142,9 @@ __attribute__((always_inline)) constexpr unsigned corrections_of() noexcept {
 }
 
 // Tokens lie in groups of `group`, what a kernel takes at once: 4 or 12. The last group is as wide as it must be: up to
-// 4 tokens in all are one group of that many, more are padded with zeros to a multiple of 4. Of group g, tile b, token
-// lane t: codes at ((group * g * n_tiles + b * width(g)) + t) * 64, the others at that index without the 64.
-struct Int8Activations {
-  std::int8_t* codes;
-  float* scales;                            // d
-  float* sums;                              // d * float(sum of codes)
-  std::int32_t* corrections[kCorrections];  // nullptr: no term needs it
-  bool half_sums;                           // some correction is of 16 k
+// 4 tokens in all are one group of that many, more are padded with zeros to a multiple of 4. What belongs to tile b of
+// token lane t of group g has the index group * g * n_tiles + b * width(group * g) + t.
+struct TokenGroups {
   std::int64_t n_tok;
   std::int64_t n_tiles;
   int group;
@@ -135,6 +153,22 @@ struct Int8Activations {
     const std::int64_t left = n_tok <= kTokenStep ? n_tok : round_up(n_tok - token, kTokenStep);
     return static_cast<int>(left < group ? left : group);
   }
+};
+
+// Rounded in blocks of 32: kCodeBytes bytes of codes and one of everything else an index.
+struct Int8Activations : TokenGroups {
+  std::int8_t* codes;
+  float* scales;                            // d
+  float* sums;                              // d * float(sum of codes)
+  std::int32_t* corrections[kCorrections];  // nullptr: no term needs it
+  bool half_sums;                           // some correction is of 16 k
+};
+
+// Rounded to one byte a number with one scale a token: kTile bytes of codes an index.
+struct TokenActivations : TokenGroups {
+  std::int8_t* codes;
+  float* scales;       // s, one a token (padding tokens too)
+  std::int32_t* sums;  // of codes, one a token
 };
 
 // ---- kernels
@@ -149,21 +183,29 @@ struct Job {
   std::int64_t ldy;
   const float* x;  // f32 path
   std::int64_t ldx;
-  const Int8Activations* int8;  // integer path
+  const Int8Activations* int8;       // integer panels
+  const TokenActivations* by_token;  // ternary panels
 };
 
 using JobFn = void (*)(const Job& job) noexcept;
+// How an integer kernel wants its activations.
+enum class Rounding { kNone, kBlocks, kByToken };
 struct PanelKernels {
-  JobFn int8;            // nullptr for float panels
+  JobFn int8;  // nullptr for float panels
+  Rounding rounding;
   unsigned corrections;  // that int8 reads, as bits
+  int panel_step;        // panels that int8 takes at once where tokens are many
   JobFn f32;
 };
-// Rounds the tokens of token groups [group_begin, group_end).
+// Both round the tokens of token groups [group_begin, group_end).
 using RoundFn = void (*)(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
                          std::int64_t group_end) noexcept;
+using RoundByTokenFn = void (*)(const float* x, std::int64_t ldx, const TokenActivations& out, std::int64_t group_begin,
+                                std::int64_t group_end) noexcept;
 struct Kernels {
   PanelKernels panels[Panels::kSize];
   RoundFn round;
+  RoundByTokenFn round_by_token;
   int token_group;
 };
 

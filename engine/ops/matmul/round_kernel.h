@@ -1,5 +1,5 @@
-// Rounds activations to blocks of 32 numbers of two signed bytes. Included after one dot_*.h; see matmul.h for the
-// definition and Int8Activations for the order in memory.
+// Rounds activations: in blocks of 32 to two signed bytes a number, or by token to one. Included after one dot_*.h; see
+// matmul.h for the definitions and TokenGroups for the order in memory.
 #pragma once
 
 #include <cstring>
@@ -69,6 +69,53 @@ void round_groups(const float* x, std::int64_t ldx, const Int8Activations& out, 
       for (std::int64_t b = 0; b < out.n_tiles; ++b, at += width) {
         round_block(row == nullptr ? nullptr : row + b * kTile, out, at);
       }
+    }
+  }
+}
+
+// One token by the rule of one scale a token; x is nullptr for a padding token. codes: tile b at codes + b * step.
+ROWMAX_INLINE void round_token(const float* x, std::int64_t n_tiles, std::int8_t* codes, std::int64_t step,
+                               float* scale, std::int32_t* sum) noexcept {
+  constexpr std::int32_t kInfinityBits = 0x7F800000;
+  *scale = 1.0f;
+  *sum = 0;
+  std::int32_t bits = 0;  // of max |x|: magnitudes of floats compare as integers, NaN above infinity
+  for (std::int64_t b = 0; x != nullptr && b < n_tiles; ++b) {
+    const simd::I32x16 magnitude = simd::splat_i32(INT32_MAX);
+    const std::int32_t most = max_lanes(simd::bit_and(simd::bitcast_i32(simd::load(x + b * kTile)), magnitude),
+                                        simd::bit_and(simd::bitcast_i32(simd::load(x + b * kTile + 16)), magnitude));
+    bits = most > bits ? most : bits;
+  }
+  if (x == nullptr || bits >= kInfinityBits) {
+    if (bits >= kInfinityBits) *scale = std::numeric_limits<float>::quiet_NaN();
+    for (std::int64_t b = 0; b < n_tiles; ++b) std::memset(codes + b * step, 0, kTile);
+    return;
+  }
+  float most = 0.0f;
+  std::memcpy(&most, &bits, 4);
+  *scale = 127.0f / (most > 1e-5f ? most : 1e-5f);
+  // No product exceeds 127 by more than two roundings, so that none has to be cut.
+  const simd::F32x16 factor = simd::splat(*scale);
+  simd::I32x16 total = simd::splat_i32(0);
+  for (std::int64_t b = 0; b < n_tiles; ++b) {
+    const simd::I32x16 low = simd::round_to_i32(simd::mul(simd::load(x + b * kTile), factor));
+    const simd::I32x16 high = simd::round_to_i32(simd::mul(simd::load(x + b * kTile + 16), factor));
+    store_i8(codes + b * step, low);
+    store_i8(codes + b * step + 16, high);
+    total = simd::add(total, simd::add(low, high));
+  }
+  *sum = sum_lanes(total);
+}
+
+void round_tokens(const float* x, std::int64_t ldx, const TokenActivations& out, std::int64_t group_begin,
+                  std::int64_t group_end) noexcept {
+  for (std::int64_t first = group_begin * out.group; first < group_end * out.group; first += out.group) {
+    if (first >= out.n_tok) return;
+    const int width = out.width(first);
+    for (std::int64_t t = first; t < first + width; ++t) {
+      const float* row = t < out.n_tok ? x + t * ldx : nullptr;
+      std::int8_t* codes = out.codes + (first * out.n_tiles + t - first) * kTile;
+      round_token(row, out.n_tiles, codes, width * kTile, out.scales + t, out.sums + t);
     }
   }
 }

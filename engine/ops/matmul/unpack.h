@@ -17,6 +17,13 @@ ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) n
       low = flip_sign(low);
       high = flip_sign(high);
     }
+  } else if constexpr (Panel::kBits == 2) {
+    low = shifted<-2 * j, 0x03>(load_codes(tile));
+    high = shifted<-2 * j, 0x03>(load_codes(tile + kVector));
+  } else if constexpr (Panel::kBits == 1) {
+    const Codes bits = load_codes(tile);
+    low = shifted<1 - j, 0x02>(bits);
+    high = shifted<-3 - j, 0x02>(bits);
   } else {
     const Codes nibbles = load_codes(tile + kVector * j);
     low = shifted<0, 0x0F>(nibbles);

@@ -1,0 +1,162 @@
+// Ternary panels against activations of one signed byte a number: exact integer sums over all k, then two float
+// operations an output. Included after one dot_*.h by the file of one instruction set; see matmul.h for the definition
+// and panel.h for the layout.
+//
+// dot_*.h provides, beside what int8_kernel.h needs, PackedDot: sums of packed codes of 2 bits times activations, with
+// start(), add<j>(packed, 4 activations) for the codes in bits 2j and 2j + 1, flush() after at most kPackedTiles tiles,
+// total(); and kTernaryPanels, the panels that share the loads of many tokens' activations.
+#pragma once
+
+#include "engine/ops/matmul/int8_kernel.h"
+
+namespace rowmax::engine::panel {
+namespace {
+
+// float(sum of (code - 1) * activation) * scale / s, for the rows of a panel.
+ROWMAX_INLINE void store_outputs(const Job& job, std::int64_t token, std::int64_t p, simd::I32x16 sum,
+                                 simd::F32x16 scale) noexcept {
+  const TokenActivations& act = *job.by_token;
+  const simd::I32x16 centred = simd::sub(sum, simd::splat_i32(act.sums[token]));
+  const simd::F32x16 y = simd::div(simd::mul(simd::to_f32(centred), scale), simd::splat(act.scales[token]));
+  store_rows(job.y + token * job.ldy + p * kRows, simd::canonical_nan(y), rows_of_panel(job, p));
+}
+
+template <int kTokens, int h>
+ROWMAX_INLINE void add_packed(const std::byte* tile, const std::int8_t* a, PackedDot (&dots)[kTokens]) noexcept {
+  const Codes packed = load_codes(tile + h * kVector);
+  ROWMAX_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    const std::int8_t* quads = a + kTile * t + 16 * h;
+    dots[t].template add<0>(packed, quads);
+    dots[t].template add<1>(packed, quads + 4);
+    dots[t].template add<2>(packed, quads + 8);
+    dots[t].template add<3>(packed, quads + 12);
+  }
+}
+
+// Up to 4 tokens: codes go from the packed bytes through registers, once.
+template <int kTokens>
+void ternary_few(const Job& job) noexcept {
+  const TokenActivations& act = *job.by_token;
+  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
+    const std::byte* panel = job.panels + p * job.panel_bytes;
+    const std::byte* tile = panel + TernaryPanel::kHeadBytes;
+    const std::int8_t* a = act.codes + job.token_begin * act.n_tiles * kTile;
+    PackedDot dots[kTokens];
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) dots[t].start();
+    for (std::int64_t left = act.n_tiles; left > 0; left -= kPackedTiles) {
+      const std::int64_t n = left < kPackedTiles ? left : kPackedTiles;
+      for (std::int64_t b = 0; b < n; ++b, tile += TernaryPanel::kTileBytes, a += kTokens * kTile) {
+        prefetch(tile + kPrefetchBytes);
+        prefetch(tile + kPrefetchBytes + kVector);
+        add_packed<kTokens, 0>(tile, a, dots);
+        add_packed<kTokens, 1>(tile, a, dots);
+      }
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) dots[t].flush();
+    }
+    const simd::F32x16 scale = simd::load(reinterpret_cast<const float*>(panel));
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) store_outputs(job, job.token_begin + t, p, dots[t].total(), scale);
+  }
+}
+
+// Sums of a task between one chunk of k and the next, and a chunk of its panels' codes.
+struct TernaryScratch {
+  alignas(64) std::uint8_t codes[kTernaryPanels][kInt8Chunk / kTile][kQuads][kVector];
+  alignas(64) std::int32_t sums[kTaskTokens + kMaxTokenGroup][kTernaryPanels][kRows];
+};
+
+// One group of kTokens tokens (padding included) against a chunk of kPanels unpacked panels.
+template <int kPanels, int kTokens>
+ROWMAX_INLINE void ternary_block(const Job& job, TernaryScratch& scratch, std::int64_t tile_begin,
+                                 std::int64_t tile_end, std::int64_t token, std::int64_t p) noexcept {
+  const TokenActivations& act = *job.by_token;
+  std::int32_t(*sums)[kTernaryPanels][kRows] = scratch.sums + (token - job.token_begin);
+  Dot<2> dots[kPanels][kTokens];
+  ROWMAX_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      dots[i][t].start(tile_begin == 0 ? simd::splat_i32(0) : simd::load_i32(sums[t][i]));
+    }
+  }
+  const std::int8_t* a = act.codes + (token * act.n_tiles + tile_begin * kTokens) * kTile;
+  const int n_tiles = static_cast<int>(tile_end - tile_begin);
+  for (int b = 0; b < n_tiles; ++b, a += kTokens * kTile) {
+    ROWMAX_UNROLL
+    for (int q = 0; q < kQuads; ++q) {
+      typename Dot<2>::Weights weights[kPanels];
+      ROWMAX_UNROLL
+      for (int i = 0; i < kPanels; ++i) weights[i] = Dot<2>::prepare(load_codes(scratch.codes[i][b][q]));
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        ROWMAX_UNROLL
+        for (int i = 0; i < kPanels; ++i) dots[i][t].add(weights[i], a + kTile * t + 4 * q, q);
+      }
+    }
+  }
+  const bool last = tile_end == act.n_tiles;
+  ROWMAX_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    const simd::F32x16 scale = simd::load(reinterpret_cast<const float*>(job.panels + (p + i) * job.panel_bytes));
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      const simd::I32x16 sum = dots[i][t].value(kQuads);
+      if (!last) {
+        simd::store_i32(sums[t][i], sum);
+      } else if (token + t < act.n_tok) {
+        store_outputs(job, token + t, p + i, sum, scale);
+      }
+    }
+  }
+}
+
+// kPanels panels from p on: a chunk of their codes is unpacked once for all tokens of the task.
+template <int kPanels>
+void ternary_many(const Job& job, std::int64_t p, TernaryScratch& scratch) noexcept {
+  constexpr std::int64_t kChunkTiles = kInt8Chunk / kTile;
+  const std::int64_t n_tiles = job.by_token->n_tiles;
+  for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
+    const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
+    for (int i = 0; i < kPanels; ++i) {
+      const std::byte* tiles = job.panels + (p + i) * job.panel_bytes + TernaryPanel::kHeadBytes;
+      for (std::int64_t tile = b; tile < b_end; ++tile) {
+        unpack_tile<TernaryPanel>(tiles + tile * TernaryPanel::kTileBytes, scratch.codes[i][tile - b]);
+      }
+    }
+    for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
+      const int width = job.by_token->width(token);
+      if (width == kGemmTokens) {
+        ternary_block<kPanels, kGemmTokens>(job, scratch, b, b_end, token, p);
+      } else if constexpr (kGemmTokens == 12) {
+        if (width == 8) {
+          ternary_block<kPanels, 8>(job, scratch, b, b_end, token, p);
+        } else {
+          ternary_block<kPanels, 4>(job, scratch, b, b_end, token, p);
+        }
+      }
+    }
+  }
+}
+
+// The whole call's number of tokens decides, as it decided the order of the activations in memory.
+void ternary_job(const Job& job) noexcept {
+  switch (job.by_token->n_tok) {
+    case 1: return ternary_few<1>(job);
+    case 2: return ternary_few<2>(job);
+    case 3: return ternary_few<3>(job);
+    case 4: return ternary_few<4>(job);
+    default: break;
+  }
+  TernaryScratch scratch;
+  std::int64_t p = job.panel_begin;
+  for (; p + kTernaryPanels <= job.panel_end; p += kTernaryPanels) ternary_many<kTernaryPanels>(job, p, scratch);
+  if constexpr (kTernaryPanels > 1) {
+    for (; p < job.panel_end; ++p) ternary_many<1>(job, p, scratch);
+  }
+}
+
+}  // namespace
+}  // namespace rowmax::engine::panel

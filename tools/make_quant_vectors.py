@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Writes engine/quant/testdata/<format>.bin: blocks of each weight format as PyPI `gguf` decodes and encodes them.
+"""Writes engine/quant/testdata/<format>.bin: a tensor of each weight format as it decodes, and one as it encodes.
 
-Needs numpy and gguf (the stored files were made with gguf 0.19.0 and numpy 2.4.6). Usage: make_quant_vectors.py OUT_DIR
+Formats that PyPI `gguf` knows are decoded and encoded by it; the others by the functions below, written from the
+formats' descriptions (none of them shares code with engine/quant). Needs numpy and gguf (the stored files were made with
+gguf 0.19.0 and numpy 2.4.6). Usage: make_quant_vectors.py OUT_DIR
 
-A file, little-endian: u32 n_decode, n_encode, block_bytes, block_elements; n_decode blocks; their n_decode *
-block_elements f32 values; then n_encode * block_elements f32 values and the n_encode blocks that gguf makes of them
-(n_encode is 0 for the K-quants, which gguf does not encode).
+A file, little-endian: u32 n_decode, n_encode, cols, decode_bytes, encode_bytes; the bytes of a tensor of n_decode rows
+of cols elements; its f32 values; then the f32 values of n_encode rows and the bytes that they encode to (n_encode is 0
+for formats that gguf does not encode).
 """
 
 import struct
@@ -19,20 +21,20 @@ from gguf.quants import dequantize, quantize
 # Where each format has its halves (byte offsets in a block); everything else in a block may be any bits.
 HALVES = {
     "F32": [], "F16": [0], "BF16": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
-    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "TQ1_0": [52], "TQ2_0": [64],
 }
 # Zeros, denormals, the largest, infinities, NaNs (quiet and signalling).
 ODD_HALVES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0x7D01]
 
 
-def blocks_of(name, size, rng):
+def blocks_of(size, halves, rng):
     """Random bits with ordinary scales, then with each odd half in each place."""
     n = 8 if size > 4 else 512
     ordinary = rng.integers(0, 256, (n, size), dtype=np.uint8)
-    for at in HALVES[name] if size > 4 else []:
+    for at in halves if size > 4 else []:
         ordinary[:, at:at + 2] = rng.normal(0, 0.05, (n, 1)).astype(np.float16).view(np.uint8)
     odd = []
-    for at in HALVES[name]:
+    for at in halves:
         for bits in ODD_HALVES:
             block = ordinary[len(odd) % n].copy()
             block[at:at + 2] = np.frombuffer(struct.pack("<H", bits), np.uint8)
@@ -53,6 +55,153 @@ def values_of(elements, rng):
     return values
 
 
+def store(out, name, tensor, decoded, values, encoded):
+    cols = decoded.shape[1]
+    sizes = (len(decoded), len(values), cols, tensor.size, encoded.size)
+    parts = [struct.pack("<5I", *sizes), tensor.tobytes(), np.ascontiguousarray(decoded, "<f4").tobytes(),
+             np.ascontiguousarray(values, "<f4").tobytes(), encoded.tobytes()]
+    (out / f"{name.lower()}.bin").write_bytes(b"".join(parts))
+
+
+NONE = np.empty(0, np.uint8)
+
+
+def half_away(x):
+    return np.trunc(x + np.copysign(np.float32(0.5), x))
+
+
+def codes_of(values, scale):
+    """-1, 0, 1 as 0, 1, 2; scale has a last axis of 1."""
+    inverse = np.where(scale != 0, np.float32(1) / np.where(scale != 0, scale, np.float32(1)), np.float32(0))
+    return (np.clip(half_away(values * inverse), -1, 1) + 1).astype(np.uint8)
+
+
+# ---- formats with one half a block: (elements, where the half is, bits -> codes, codes -> bits)
+
+def unpack_low_first(qs, bits):
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return ((qs[..., None] >> shifts) & np.uint8((1 << bits) - 1)).reshape(len(qs), -1)
+
+
+def pack_low_first(codes, bits):
+    parts = codes.reshape(len(codes), -1, 8 // bits).astype(np.uint32)
+    return (parts << np.arange(0, 8, bits, dtype=np.uint32)).sum(axis=-1).astype(np.uint8)
+
+
+PTQ1_0_RUNS = [(0, 16, 5, 0), (16, 8, 5, 80), (24, 2, 4, 120)]  # first byte, bytes, digits, first element
+
+
+def unpack_ptq1_0(qs):
+    codes = np.zeros((len(qs), 128), np.uint8)
+    for first, n_bytes, n_digits, element in PTQ1_0_RUNS:
+        for m in range(n_bytes):
+            # byte = ceil(number * 256 / 243): the digits are those of floor(byte * 243 / 256).
+            rest = qs[:, first + m].astype(np.uint32) * 243
+            for n in range(n_digits):
+                unit = 256 * 3 ** (4 - n)
+                digit = rest // unit
+                rest -= digit * unit
+                codes[:, element + n * n_bytes + m] = digit
+    return codes
+
+
+def pack_ptq1_0(codes):
+    qs = np.zeros((len(codes), 26), np.uint8)
+    for first, n_bytes, n_digits, element in PTQ1_0_RUNS:
+        for m in range(n_bytes):
+            number = np.zeros(len(codes), np.uint32)
+            for n in range(5):
+                digit = codes[:, element + n * n_bytes + m] if n < n_digits else 0
+                number = number * 3 + digit
+            qs[:, first + m] = (number * 256 + 242) // 243
+    return qs
+
+
+def with_half_first(d, qs):
+    return np.concatenate([d.astype(np.float16).view(np.uint8), qs], axis=1)
+
+
+def split(blocks, half_first):
+    d, qs = (blocks[:, :2], blocks[:, 2:]) if half_first else (blocks[:, -2:], blocks[:, :-2])
+    return np.ascontiguousarray(d).view(np.float16).astype(np.float32), qs
+
+
+def decode_two_bits(blocks):
+    d, qs = split(blocks, True)
+    return d * (unpack_low_first(qs, 2).astype(np.float32) - np.float32(1))
+
+
+def encode_two_bits(values):
+    d = np.abs(values).max(axis=1, keepdims=True)
+    return with_half_first(d, pack_low_first(codes_of(values, d), 2))
+
+
+def decode_q1_0(blocks):
+    d, qs = split(blocks, True)
+    return np.where(unpack_low_first(qs, 1) == 1, d, -d)
+
+
+def encode_q1_0(values):
+    total = np.zeros(len(values), np.float32)
+    for column in np.abs(values).T:  # in order, in f32
+        total = total + column
+    d = (total / np.float32(128))[:, None]
+    return with_half_first(d, pack_low_first((values >= 0).astype(np.uint8), 1))
+
+
+def decode_ptq1_0(blocks):
+    d, qs = split(blocks, False)
+    return d * (unpack_ptq1_0(qs).astype(np.float32) - np.float32(1))
+
+
+def encode_ptq1_0(values):
+    d = np.abs(values).max(axis=1, keepdims=True)
+    return np.concatenate([pack_ptq1_0(codes_of(values, d)), d.astype(np.float16).view(np.uint8)], axis=1)
+
+
+# name: elements, bytes, byte of the half, decode, encode
+OWN_BLOCKS = {
+    "Q2_0": (64, 18, 0, decode_two_bits, encode_two_bits),
+    "Q2_0_128": (128, 34, 0, decode_two_bits, encode_two_bits),
+    "PQ2_0": (128, 34, 0, decode_two_bits, encode_two_bits),
+    "Q1_0": (128, 18, 0, decode_q1_0, encode_q1_0),
+    "PTQ1_0": (128, 28, 26, decode_ptq1_0, encode_ptq1_0),
+}
+
+
+# ---- I2_S: [rows, cols] codes <-> the bytes of the tensor
+
+def i2_s_place(layout, rows, cols):
+    """Byte and shift of every element."""
+    row, col = np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij")
+    if layout == "row4":
+        return row // 4 * cols + col, 6 - 2 * (row % 4)
+    quarter = layout // 4
+    flat = row * cols + col
+    return flat // layout * quarter + flat % quarter, 6 - 2 * (flat % layout // quarter)
+
+
+def i2_s(layout, codes, scale, tail):
+    rows, cols = codes.shape
+    byte, shift = i2_s_place(layout, rows, cols)
+    out = np.zeros(rows * cols // 4, np.uint32)
+    np.add.at(out, byte.ravel(), codes.ravel().astype(np.uint32) << shift.ravel().astype(np.uint32))
+    return np.concatenate([out.astype(np.uint8), np.frombuffer(struct.pack("<f", scale), np.uint8), tail])
+
+
+def make_i2_s(out, name, layout, rng):
+    rows, cols = 8, 512
+    codes = rng.integers(0, 3, (rows, cols)).astype(np.uint8)
+    scale = np.float32(0.0371)
+    garbage = rng.integers(0, 256, 28).astype(np.uint8)
+    tensor = i2_s(layout, codes, scale, garbage)
+    decoded = scale * (codes.astype(np.float32) - np.float32(1))
+    values = values_of(rows * cols // 12 + 1, rng).reshape(-1)[:rows * cols].reshape(rows, cols)
+    most = np.abs(values).max()
+    ternary = (np.clip(half_away(values / most), -1, 1) + 1).astype(np.uint8)
+    store(out, name, tensor, decoded, values, i2_s(layout, ternary, most, np.zeros(28, np.uint8)))
+
+
 def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -61,15 +210,20 @@ def main():
     for name in HALVES:
         kind = GGMLQuantizationType[name]
         elements, size = GGML_QUANT_SIZES[kind]
-        blocks = blocks_of(name, size, rng)
+        blocks = blocks_of(size, HALVES[name], rng)
         decoded = np.ascontiguousarray(dequantize(blocks, kind), np.float32)
-        values = encoded = np.empty(0)
+        values, encoded = np.empty((0, elements)), NONE
         if not name.endswith("_K"):
             values = values_of(max(elements, 32), rng).reshape(-1, elements)
             encoded = np.ascontiguousarray(quantize(values, kind)).view(np.uint8)
-        header = struct.pack("<4I", len(blocks), len(values), size, elements)
-        parts = [header, blocks.tobytes(), decoded.tobytes(), values.astype(np.float32).tobytes(), encoded.tobytes()]
-        (out / f"{name.lower()}.bin").write_bytes(b"".join(parts))
+        store(out, name, blocks, decoded.reshape(-1, elements), values, encoded)
+    rng = np.random.default_rng(21)
+    for name, (elements, size, half, decode, encode) in OWN_BLOCKS.items():
+        blocks = blocks_of(size, [half], rng)
+        values = values_of(elements, rng)
+        store(out, name, blocks, decode(blocks), values, encode(values))
+    for name, layout in {"I2_S": 128, "I2_S_64": 64, "I2_S_ROW4": "row4"}.items():
+        make_i2_s(out, name, layout, rng)
 
 
 if __name__ == "__main__":

@@ -96,17 +96,17 @@ struct GgufFile::Impl {
   GgufContent content;
 };
 
-Result<GgufFile> GgufFile::open(const std::string& path) try {
+Result<GgufFile> GgufFile::open(const std::string& path, const GgufOptions& options) try {
   ROWMAX_TRY(map, MappedFile::open(path));
-  ROWMAX_TRY(content, parse_gguf(map.bytes(), path));
+  ROWMAX_TRY(content, parse_gguf(map.bytes(), path, options));
   ROWMAX_RETURN_IF_ERROR(map.check_size());
   return GgufFile(std::make_unique<Impl>(Impl{std::move(map), std::move(content)}));
 } catch (const std::bad_alloc&) {
   return Error::out_of_memory();
 }
 
-Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string name) try {
-  ROWMAX_TRY(content, parse_gguf(bytes, std::move(name)));
+Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options) try {
+  ROWMAX_TRY(content, parse_gguf(bytes, std::move(name), options));
   return GgufFile(std::make_unique<Impl>(Impl{std::nullopt, std::move(content)}));
 } catch (const std::bad_alloc&) {
   return Error::out_of_memory();

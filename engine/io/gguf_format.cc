@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/try.h"
 #include "engine/io/text.h"
-#include "engine/quant/format.h"
 
 namespace rowmax::engine {
 namespace {
@@ -12,6 +12,7 @@ namespace {
 struct ForeignType {
   std::uint32_t id;
   std::string_view name;
+  std::string_view remedy = "";  // what to do about it
 };
 
 // Ids from ggml.h (upstream); 36 also, 134 and 135 only, from the forks that read BitNet files. "removed" ones had a
@@ -53,22 +54,21 @@ constexpr ForeignType kForeignTypes[] = {
     {33, "Q4_0_8_8, removed from the format"},
     {34, "TQ1_0"},
     {35, "TQ2_0"},
-    {36, "I2_S of bitnet.cpp, or the removed IQ4_NL_4_4"},
+    {36, "I2_S"},
     {37, "IQ4_NL_4_8, removed from the format"},
-    {38, "IQ4_NL_8_8, removed from the format"},
-    {39, "MXFP4"},
+    {38, "TL1 of bitnet.cpp, or the removed IQ4_NL_8_8",
+     "TL1's tiles follow a kernel_config.ini that is not in the file: convert the model anew, from its safetensors or "
+     "from its I2_S file"},
+    {39, "MXFP4, or TL2 in files of bitnet.cpp",
+     "TL2's tiles follow a kernel_config.ini that is not in the file: convert such a model anew, from its safetensors "
+     "or "
+     "from its I2_S file"},
     {40, "NVFP4"},
     {41, "Q1_0"},
     {42, "Q2_0"},
     {134, "IQ1_BN of ik_llama.cpp"},
     {135, "IQ2_BN of ik_llama.cpp"},
 };
-
-Error unreadable_type(std::uint32_t type) {
-  const std::string_view name = foreign_tensor_type_name(type);
-  if (name.empty()) return Error{ErrorCode::kUnsupported, concat("has the unknown type ", type)};
-  return Error{ErrorCode::kUnsupported, concat("has type ", type, " (", name, "), which is not supported")};
-}
 
 }  // namespace
 
@@ -89,7 +89,20 @@ std::string_view gguf_tensor_type_name(std::uint32_t type) noexcept {
   return format != nullptr ? std::string_view(format->name) : foreign_tensor_type_name(type);
 }
 
-Result<std::uint64_t> gguf_tensor_bytes(std::uint32_t type, const std::vector<std::int64_t>& shape) {
+std::string_view gguf_tensor_format_name(const GgufTensor& tensor) noexcept {
+  return tensor.format != nullptr ? std::string_view(tensor.format->name) : gguf_tensor_type_name(tensor.type);
+}
+
+Error unreadable_tensor_type(std::uint32_t type) {
+  const auto* found = std::ranges::find(kForeignTypes, type, &ForeignType::id);
+  if (found == std::end(kForeignTypes)) {
+    return Error{ErrorCode::kUnsupported, concat("has the unknown type ", type)};
+  }
+  return Error{ErrorCode::kUnsupported, concat("has type ", type, " (", found->name, "), which is not supported",
+                                               found->remedy.empty() ? "" : "; ", found->remedy)};
+}
+
+Result<std::int64_t> gguf_element_count(const std::vector<std::int64_t>& shape) {
   if (shape.empty() || shape.size() > kGgufMaxDims) {
     return Error{ErrorCode::kCorrupt, concat("has ", shape.size(), " dimensions, expected 1 to ", kGgufMaxDims)};
   }
@@ -102,17 +115,26 @@ Result<std::uint64_t> gguf_tensor_bytes(std::uint32_t type, const std::vector<st
       return Error{ErrorCode::kCorrupt, "has dimensions whose product exceeds 2^63 - 1"};
     }
   }
-  const FormatInfo* format = find_format(type);
-  if (format == nullptr) return unreadable_type(type);
-  const auto block = static_cast<std::int64_t>(format->block_elements);
-  if (shape[0] % block != 0) {
+  return n_elements;
+}
+
+Result<std::uint64_t> gguf_tensor_bytes(const FormatInfo& format, const std::vector<std::int64_t>& shape) {
+  ROWMAX_TRY(n_elements, gguf_element_count(shape));
+  if (shape[0] % format.block_elements != 0) {
     return Error{ErrorCode::kCorrupt, concat("has rows of ", shape[0], " elements, which are not whole blocks of ",
-                                             block, " (type ", format->name, ")")};
+                                             format.block_elements, " (type ", format.name, ")")};
+  }
+  const std::int64_t rows = n_elements / shape[0];
+  if (rows % format.row_group != 0) {
+    return Error{ErrorCode::kCorrupt, concat("has ", rows, " rows, which are not whole groups of ", format.row_group,
+                                             " (type ", format.name, ")")};
   }
   std::int64_t n_bytes = 0;
-  if (__builtin_mul_overflow(n_elements / block, static_cast<std::int64_t>(format->block_bytes), &n_bytes)) {
-    return Error{ErrorCode::kCorrupt, "has more than 2^63 - 1 bytes"};
-  }
+  const bool too_long = __builtin_mul_overflow(shape[0] / format.block_elements, format.block_bytes, &n_bytes) ||
+                        __builtin_add_overflow(n_bytes, format.row_head_bytes, &n_bytes) ||
+                        __builtin_mul_overflow(n_bytes, rows, &n_bytes) ||
+                        __builtin_add_overflow(n_bytes, format.tail_bytes, &n_bytes);
+  if (too_long) return Error{ErrorCode::kCorrupt, "has more than 2^63 - 1 bytes"};
   return static_cast<std::uint64_t>(n_bytes);
 }
 

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
+#include "engine/quant/format.h"
 #include "rowmax/engine/gguf.h"
 
 namespace rowmax::engine {
@@ -65,9 +67,14 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) n
 // The name of a tensor type that ggml or a fork of it knows or knew, for messages about types that rowmax cannot read;
 // empty when the id is unknown. Types that rowmax reads are in engine/quant's table.
 std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept;
+// The sentence's rest about a tensor of a type that is not in engine/quant's table: "has type 38 (...), which ...".
+Error unreadable_tensor_type(std::uint32_t type);
 
-// Bytes of a tensor whose dims are all at least 1. Every product is checked in order, from the first dim on, so that
-// no wrapped product (2^32 * 2^32 = 0) passes for a small or empty tensor. The message of an error names no tensor.
-Result<std::uint64_t> gguf_tensor_bytes(std::uint32_t type, const std::vector<std::int64_t>& shape);
+// The product of dims, all of which must be at least 1. Every product is checked in order, from the first dim on, so
+// that no wrapped product (2^32 * 2^32 = 0) passes for a small or empty tensor. The message of an error names no
+// tensor.
+Result<std::int64_t> gguf_element_count(const std::vector<std::int64_t>& shape);
+// Bytes of a tensor of a format; as above.
+Result<std::uint64_t> gguf_tensor_bytes(const FormatInfo& format, const std::vector<std::int64_t>& shape);
 
 }  // namespace rowmax::engine

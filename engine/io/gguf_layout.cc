@@ -25,7 +25,7 @@ Result<std::vector<Extent>> tensor_extents(const GgufContent& content, std::uint
   extents.reserve(content.tensors.size());
   for (std::uint32_t i = 0; i < content.tensors.size(); ++i) {
     const GgufTensor& tensor = content.tensors[i];
-    auto n_bytes = gguf_tensor_bytes(tensor.type, tensor.shape);
+    auto n_bytes = gguf_tensor_bytes(*tensor.format, tensor.shape);
     if (!n_bytes.ok()) return about(content, tensor, n_bytes.error().code, n_bytes.error().message);
     if (tensor.offset % content.alignment != 0) {
       return about(content, tensor, ErrorCode::kCorrupt,

@@ -42,7 +42,8 @@ std::string_view guess_content(std::string_view head) noexcept {
 
 class Parser {
  public:
-  Parser(std::span<const std::byte> bytes, std::string name) : bytes_(bytes), cursor_(bytes) {
+  Parser(std::span<const std::byte> bytes, std::string name, const GgufOptions& options)
+      : bytes_(bytes), cursor_(bytes), options_(options) {
     content_.name = std::move(name);
     content_.file_bytes = bytes.size();
     content_.alignment = kGgufDefaultAlignment;
@@ -57,6 +58,9 @@ class Parser {
     content_.tensors.reserve(n_tensors_);
     for (std::uint64_t i = 0; i < n_tensors_; ++i) ROWMAX_RETURN_IF_ERROR(read_tensor(i));
     ROWMAX_RETURN_IF_ERROR(index_tensors());
+    const std::uint64_t data_begin = align_up(cursor_.position(), content_.alignment);
+    const std::uint64_t data_bytes = bytes_.size() > data_begin ? bytes_.size() - data_begin : 0;
+    ROWMAX_RETURN_IF_ERROR(resolve_formats(content_, data_bytes, options_));
     ROWMAX_RETURN_IF_ERROR(place_tensors(content_, bytes_, cursor_.position()));
     note_split();
     return std::move(content_);
@@ -93,6 +97,7 @@ class Parser {
 
   std::span<const std::byte> bytes_;
   ByteCursor cursor_;
+  const GgufOptions& options_;
   GgufContent content_;
   std::uint64_t n_keys_ = 0;
   std::uint64_t n_tensors_ = 0;
@@ -353,8 +358,8 @@ void Parser::note_split() {
 
 }  // namespace
 
-Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string name) {
-  return Parser(bytes, std::move(name)).run();
+Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string name, const GgufOptions& options) {
+  return Parser(bytes, std::move(name), options).run();
 }
 
 }  // namespace rowmax::engine

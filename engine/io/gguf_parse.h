@@ -27,7 +27,11 @@ struct GgufContent {
 };
 
 // Reads the whole file; all views point into bytes. May throw std::bad_alloc (the caller turns it into an Error).
-Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string name);
+Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string name, const GgufOptions& options);
+
+// Between the halves: gives every tensor its format. Most type ids stand for one; for the others the options or the
+// room between offsets decide, and a notice says so. data_bytes: of tensor data, to the file's end.
+Status resolve_formats(GgufContent& content, std::uint64_t data_bytes, const GgufOptions& options);
 
 // The second half: gives every tensor its bytes and checks alignment, overlap and the end of the file.
 // infos_end: where the tensor table ends. Adds notices for gaps.

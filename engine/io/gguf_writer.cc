@@ -52,6 +52,23 @@ Error invalid(const Parts&... parts) {
   return Error{ErrorCode::kInvalidArgument, concat("cannot write GGUF: ", parts...)};
 }
 
+// The bytes of a tensor, which must be those of a layout of its type.
+Result<std::uint64_t> bytes_of(std::uint32_t type, const std::vector<std::int64_t>& shape, std::size_t found) {
+  ROWMAX_RETURN_IF_ERROR(gguf_element_count(shape));
+  const auto formats = formats_of(type);
+  if (formats.empty()) return unreadable_tensor_type(type);
+  std::string expected;
+  for (const FormatInfo& format : formats) {
+    auto n_bytes = gguf_tensor_bytes(format, shape);
+    if (!n_bytes.ok() && formats.size() == 1) return n_bytes;
+    if (!n_bytes.ok()) continue;
+    if (*n_bytes == found) return n_bytes;
+    expected += concat(expected.empty() ? "" : " or ", *n_bytes);
+  }
+  return Error{ErrorCode::kInvalidArgument,
+               concat("expected ", expected.empty() ? "whole blocks" : expected, " bytes, found ", found)};
+}
+
 template <class T, class Name>
 std::optional<std::string> first_bad_name(const std::vector<T>& items, std::uint64_t max_bytes, Name name) {
   std::set<std::string_view> seen;
@@ -135,11 +152,8 @@ Result<std::vector<std::byte>> GgufWriter::head() const {
   if (out.size() > kGgufMaxMetadataBytes) return invalid("more than ", kGgufMaxMetadataBytes, " bytes of metadata");
   std::uint64_t offset = 0;
   for (const Tensor& tensor : tensors_) {
-    auto n_bytes = gguf_tensor_bytes(tensor.type, tensor.shape);
+    auto n_bytes = bytes_of(tensor.type, tensor.shape, tensor.data.size());
     if (!n_bytes.ok()) return invalid("tensor ", quote(tensor.name), " ", n_bytes.error().message);
-    if (*n_bytes != tensor.data.size()) {
-      return invalid("tensor ", quote(tensor.name), " expected ", *n_bytes, " bytes, found ", tensor.data.size());
-    }
     append(out, std::string_view(tensor.name));
     append(out, static_cast<std::uint32_t>(tensor.shape.size()));
     for (const std::int64_t dim : tensor.shape) append(out, dim);

@@ -64,7 +64,7 @@ void ternary_few(const Job& job) noexcept {
 
 // Sums of a task between one chunk of k and the next, and a chunk of its panels' codes.
 struct TernaryScratch {
-  alignas(64) std::uint8_t codes[kTernaryPanels][kInt8Chunk / kTile][kQuads][kVector];
+  alignas(64) std::uint8_t codes[kTernaryPanels][kTernaryChunk / kTile][kQuads][kVector];
   alignas(64) std::int32_t sums[kTaskTokens + kMaxTokenGroup][kTernaryPanels][kRows];
 };
 
@@ -116,7 +116,7 @@ ROWMAX_INLINE void ternary_block(const Job& job, TernaryScratch& scratch, std::i
 // kPanels panels from p on: a chunk of their codes is unpacked once for all tokens of the task.
 template <int kPanels>
 void ternary_many(const Job& job, std::int64_t p, TernaryScratch& scratch) noexcept {
-  constexpr std::int64_t kChunkTiles = kInt8Chunk / kTile;
+  constexpr std::int64_t kChunkTiles = kTernaryChunk / kTile;
   const std::int64_t n_tiles = job.by_token->n_tiles;
   for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
     const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;

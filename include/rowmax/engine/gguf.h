@@ -35,7 +35,8 @@ enum class GgufType : std::uint32_t {
   kF64 = 12,
 };
 const char* gguf_type_name(GgufType type) noexcept;
-// The name of a tensor's type id, as in "Q4_1"; empty for one that nobody defined.
+// The name of a tensor's type id, as in "Q4_1"; empty for one that nobody defined. Some ids stand for several layouts:
+// gguf_tensor_format_name(tensor) knows which one a file holds.
 std::string_view gguf_tensor_type_name(std::uint32_t type) noexcept;
 
 // An array of scalars keeps its bytes in the file (little-endian, perhaps unaligned); one of strings is a list of views
@@ -58,13 +59,25 @@ struct GgufValue {
   std::variant<std::uint64_t, std::int64_t, double, bool, std::string_view, GgufArray> value;
 };
 
+struct FormatInfo;  // engine/quant
+
 struct GgufTensor {
   std::string_view name;
-  std::uint32_t type = 0;           // the file's type id; engine/quant knows its name and sizes
-  std::vector<std::int64_t> shape;  // 1 to 4 dims, fastest first: a matrix is [columns, rows]
-  std::uint64_t offset = 0;         // from the start of the tensor data
-  std::span<const std::byte> data;  // in the map; size checked against type and shape
+  std::uint32_t type = 0;              // the file's type id
+  const FormatInfo* format = nullptr;  // what the type stands for in this file
+  std::vector<std::int64_t> shape;     // 1 to 4 dims, fastest first: a matrix is [columns, rows]
+  std::uint64_t offset = 0;            // from the start of the tensor data
+  std::span<const std::byte> data;     // in the map; size checked against type and shape
   std::int64_t n_elements() const noexcept;
+};
+std::string_view gguf_tensor_format_name(const GgufTensor& tensor) noexcept;
+
+// Some type ids stand for several layouts and nothing in a file says which it holds. Where the sizes of the tensors
+// tell them apart (Q2_0), they decide; where they do not, the id stands for its usual layout (I2_S) or the file is
+// refused.
+struct GgufOptions {
+  // Names of formats that their type id stands for, whatever the sizes suggest: "I2_S_64", "I2_S_ROW4", "Q2_0_128", ...
+  std::vector<std::string> formats;
 };
 
 class GgufFile {
@@ -72,9 +85,9 @@ class GgufFile {
   // Maps a regular file read-only. Errors name the file and the header field, key or tensor. A tensor whose type
   // rowmax cannot read is an error (kUnsupported) that names the type. The file must not be truncated while it is open:
   // reading bytes that are gone ends the process with SIGBUS (replace a model by renaming a new file over it).
-  static Result<GgufFile> open(const std::string& path);
+  static Result<GgufFile> open(const std::string& path, const GgufOptions& options = {});
   // Reads from memory that the caller keeps alive; name stands in error messages.
-  static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name);
+  static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options = {});
 
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
@@ -127,7 +140,8 @@ class GgufWriter {
   void set_strings(std::string key, const std::vector<std::string>& values);
   void set_int32s(std::string key, const std::vector<std::int32_t>& values);
   void set_float32s(std::string key, const std::vector<float>& values);
-  // data: exactly the bytes that type and shape need (else write() fails).
+  // data: exactly the bytes that type and shape need (else write() fails); for a type id with layouts of several sizes,
+  // the bytes of any of them.
   void add_tensor(std::string name, std::uint32_t type, std::vector<std::int64_t> shape, std::vector<std::byte> data);
 
   // The whole file as bytes; kInvalidArgument for a duplicate or unprintable name, a wrong size or an unknown type:

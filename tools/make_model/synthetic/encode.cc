@@ -16,12 +16,14 @@ Result<MatrixType> find_matrix_type(std::string_view name) {
 }
 
 EncodedMatrix encode_matrix(const MatrixType& type, std::int64_t columns, const std::vector<float>& values) {
-  if (columns % type.block_elements != 0) return encode_matrix(*engine::find_format(kTypeF16), columns, values);
-  const std::int64_t n_blocks = std::ssize(values) / type.block_elements;
+  if (columns % type.block_elements != 0 || std::ssize(values) / columns % type.row_group != 0) {
+    return encode_matrix(*engine::find_format(kTypeF16), columns, values);
+  }
+  const std::int64_t rows = std::ssize(values) / columns;
   EncodedMatrix out;
   out.type = type.id;
-  out.bytes.resize(static_cast<std::size_t>(n_blocks * type.block_bytes));
-  type.encode(values.data(), n_blocks, out.bytes.data());
+  out.bytes.resize(static_cast<std::size_t>(engine::format_tensor_bytes(type, rows, columns)));
+  engine::encode_tensor(type, values.data(), rows, columns, out.bytes.data());
   return out;
 }
 

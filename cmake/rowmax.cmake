@@ -2,7 +2,8 @@
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
-#   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only
+#   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only;
+#   *_avxvnni.cc *_dotprod.cc         likewise, for AVX2 and NEON with byte dot products
 #   *_test.cc                  one GoogleTest program rowmax_<name>_test; *_avx2_test.cc ... as above
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
@@ -26,8 +27,10 @@ endif()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   set(ROWMAX_ISA_FILES avx2 avx512)
+  set(ROWMAX_ISA_VARIANTS avxvnni)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(ROWMAX_ISA_FILES neon)
+  set(ROWMAX_ISA_VARIANTS dotprod)
 endif()
 set(ROWMAX_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(ROWMAX_FLAGS_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512)
@@ -35,7 +38,9 @@ set(ROWMAX_FLAGS_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mav
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND ROWMAX_FLAGS_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
 endif()
+set(ROWMAX_FLAGS_avxvnni ${ROWMAX_FLAGS_avx2} -mavxvnni)
 set(ROWMAX_FLAGS_neon "")
+set(ROWMAX_FLAGS_dotprod -march=armv8.2-a+dotprod)
 
 add_library(rowmax_flags INTERFACE)
 target_compile_options(rowmax_flags INTERFACE
@@ -83,8 +88,8 @@ function(rowmax_component name)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc)
   file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_fuzz.cc)
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
-  foreach(isa avx2 avx512 neon)
-    if(NOT isa IN_LIST ROWMAX_ISA_FILES)
+  foreach(isa avx2 avxvnni avx512 neon dotprod)
+    if(NOT isa IN_LIST ROWMAX_ISA_FILES AND NOT isa IN_LIST ROWMAX_ISA_VARIANTS)
       list(FILTER sources EXCLUDE REGEX "_${isa}\\.cc$")
       list(FILTER tests EXCLUDE REGEX "_${isa}_test\\.cc$")
     else()

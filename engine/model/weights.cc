@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/try.h"
+#include "engine/ops/matmul/kernel_check.h"
 
 namespace rowmax::engine {
 namespace {
@@ -46,11 +47,11 @@ struct Loader {
     });
     for (const InvalidWeight& invalid : found) {
       if (invalid.row < 0) continue;
-      const std::string block = invalid.block < 0 ? "" : ", block " + std::to_string(invalid.block);
+      const std::string block = invalid.block < 0 ? "" : " block " + std::to_string(invalid.block);
       return in_tensor(file_name, source,
                        {ErrorCode::kCorrupt, std::string("expected ") + invalid.expected + ", found " + invalid.found +
-                                                 " (" + source.format->name + ", row " + std::to_string(invalid.row) +
-                                                 block + "); the file is damaged"});
+                                                 " in " + source.format->name + block + " (row " +
+                                                 std::to_string(invalid.row) + "); the file is damaged"});
     }
     return {};
   }
@@ -95,6 +96,24 @@ struct Loader {
   }
 };
 
+// Every format that the model multiplies with, once.
+Status check_kernels(const WeightSources& sources, Isa isa) {
+  std::vector<const FormatInfo*> formats{sources.output.format};
+  for (const LayerSources& layer : sources.layers) {
+    for (const WeightSource* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
+                                       &layer.ffn_up, &layer.ffn_down}) {
+      formats.push_back(matrix->format);
+    }
+  }
+  std::ranges::sort(formats);
+  const auto repeated = std::ranges::unique(formats);
+  formats.erase(repeated.begin(), repeated.end());
+  for (const FormatInfo* format : formats) {
+    if (format != nullptr) ROWMAX_RETURN_IF_ERROR(check_matmul_kernels(*format, isa));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::int64_t ModelWeights::packed_bytes() const noexcept {
@@ -108,9 +127,10 @@ std::int64_t ModelWeights::packed_bytes() const noexcept {
   return static_cast<std::int64_t>(total);
 }
 
-Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor,
+Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Isa isa, Executor& executor,
                                   const std::function<void(std::span<const std::byte>)>& done_with) {
   const Loader load{file_name, executor, done_with};
+  ROWMAX_RETURN_IF_ERROR(check_kernels(sources, isa));
   ModelWeights weights;
   weights.token_embedding = sources.token_embedding;
   if (!sources.tied) ROWMAX_RETURN_IF_ERROR(load.check_sound(sources.token_embedding));

@@ -32,10 +32,10 @@ struct ModelWeights {
   std::int64_t packed_bytes() const noexcept;
 };
 
-// file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite, kUnsupported for a
-// format without code. done_with is called with the file's bytes of each matrix that is packed, so that file and copy
-// need not both be in memory.
-Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Executor& executor,
+// file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
+// kUnsupported where the kernels of `isa` do not pass their self-test for one of the formats. done_with is called with
+// the file's bytes of each matrix that is packed, so that file and copy need not both be in memory.
+Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Isa isa, Executor& executor,
                                   const std::function<void(std::span<const std::byte>)>& done_with);
 
 }  // namespace rowmax::engine

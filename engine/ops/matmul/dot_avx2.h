@@ -1,4 +1,5 @@
-// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: AVX2. See int8_kernel.h.
+// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: AVX2, and with AVX-VNNI in the files
+// that are compiled for it. See int8_kernel.h.
 #pragma once
 
 #include <immintrin.h>
@@ -12,7 +13,11 @@
 namespace rowmax::engine::panel {
 namespace {
 
+#ifdef __AVXVNNI__
+inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
+#else
 inline constexpr bool kUnsignedBytes = false;
+#endif
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
@@ -46,6 +51,48 @@ ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   const __m256i top = _mm256_set1_epi8(-128);
   return {_mm256_xor_si256(c.lo, top), _mm256_xor_si256(c.hi, top)};
 }
+
+#ifdef __AVXVNNI__
+
+ROWMAX_INLINE __m256i quad_of(const std::int8_t* a) noexcept {
+  std::int32_t bytes;
+  std::memcpy(&bytes, a, 4);
+  return _mm256_set1_epi32(bytes);
+}
+
+// Sums of quads. index counts the add() calls, from 0.
+template <int kBits>
+struct Dot {
+  __m256i sum_lo, sum_hi;
+
+  using Weights = Codes;
+  static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
+    sum_lo = from.lo;
+    sum_hi = from.hi;
+  }
+  ROWMAX_INLINE void add(Weights w, const std::int8_t* a, int /*index*/) noexcept {
+    const __m256i quad = quad_of(a);
+    sum_lo = _mm256_dpbusd_avx_epi32(sum_lo, w.lo, quad);
+    sum_hi = _mm256_dpbusd_avx_epi32(sum_hi, w.hi, quad);
+  }
+  ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept { return {sum_lo, sum_hi}; }
+};
+
+// Packed codes of 2 bits times activations.
+struct PackedDot {
+  Dot<2> dot;
+
+  ROWMAX_INLINE void start() noexcept { dot.start(simd::splat_i32(0)); }
+  template <int j>
+  ROWMAX_INLINE void add(Codes packed, const std::int8_t* a) noexcept {
+    dot.add(shifted<-2 * j, 3>(packed), a, j);
+  }
+  ROWMAX_INLINE void flush() noexcept {}
+  ROWMAX_INLINE simd::I32x16 total() noexcept { return dot.value(0); }
+};
+
+#else  // AVX2 alone
 
 // vpmaddubsw adds two products of an unsigned code and a signed activation into 16 bits, which must not saturate. With
 // |activation| <= 127, kQuads16 such pairs fit: 8 * 2*15*127 = 30480, 4 * 2*31*127 = 31496, 2 * 2*63*127 = 32004.
@@ -123,6 +170,8 @@ struct PackedDot {
   }
   ROWMAX_INLINE simd::I32x16 total() noexcept { return {sum_lo, sum_hi}; }
 };
+
+#endif
 
 ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {
   return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),

@@ -1,5 +1,5 @@
-// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: AArch64 Advanced SIMD. See
-// int8_kernel.h.
+// Codes of 16 rows x 4 k and their exact integer dot product with 4 activations: AArch64 Advanced SIMD, and with
+// its dot products in the files that are compiled for them. See int8_kernel.h.
 #pragma once
 
 #include <arm_neon.h>
@@ -45,6 +45,46 @@ ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   for (uint8x16_t& v : c.v) v = veorq_u8(v, vdupq_n_u8(0x80));
   return c;
 }
+
+#ifdef __ARM_FEATURE_DOTPROD
+
+// Sums of quads of signed bytes (codes below 128 are their own signed value). index counts the add() calls, from 0.
+template <int kBits>
+struct Dot {
+  int32x4_t sums[4];
+
+  using Weights = Codes;
+  static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
+    for (int i = 0; i < 4; ++i) sums[i] = from.v[i];
+  }
+  ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int /*index*/) noexcept {
+    std::int32_t bytes;
+    std::memcpy(&bytes, a, 4);
+    const int8x16_t quad = vreinterpretq_s8_s32(vdupq_n_s32(bytes));
+    for (int i = 0; i < 4; ++i) sums[i] = vdotq_s32(sums[i], vreinterpretq_s8_u8(w.v[i]), quad);
+  }
+  ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept {
+    simd::I32x16 total;
+    for (int i = 0; i < 4; ++i) total.v[i] = sums[i];
+    return total;
+  }
+};
+
+// Packed codes of 2 bits times activations.
+struct PackedDot {
+  Dot<2> dot;
+
+  ROWMAX_INLINE void start() noexcept { dot.start(simd::splat_i32(0)); }
+  template <int j>
+  ROWMAX_INLINE void add(const Codes& packed, const std::int8_t* a) noexcept {
+    dot.add(shifted<-2 * j, 3>(packed), a, j);
+  }
+  ROWMAX_INLINE void flush() noexcept {}
+  ROWMAX_INLINE simd::I32x16 total() noexcept { return dot.value(0); }
+};
+
+#else
 
 // Products of signed bytes (codes below 128 are their own signed value) add up in 16 bits, kQuads16 of them before
 // they could overflow: 8 * 15*127 = 15240, 8 * 31*127 = 31496, 4 * 63*127 = 32004, 2 * 128*127 = 32512.
@@ -124,6 +164,8 @@ struct PackedDot {
     return total;
   }
 };
+
+#endif
 
 ROWMAX_INLINE simd::I32x16 load_u8(const std::uint8_t* p) noexcept {
   const uint8x16_t bytes = vld1q_u8(p);

@@ -24,27 +24,6 @@ static_assert(kTaskTokens % panel::kMaxTokenGroup == 0);
 // Fewer tokens than this are rounded by the calling thread.
 constexpr std::int64_t kParallelRoundTokens = 16;
 
-const panel::Kernels& kernels_for(Isa isa) noexcept {
-  struct Row {
-    Isa isa;
-    const panel::Kernels& (*kernels)() noexcept;
-  };
-  static constexpr Row kRows[] = {
-    {Isa::kScalar, &panel::kernels_scalar},
-#if defined(__x86_64__)
-    {Isa::kAvx2, &panel::kernels_avx2},
-    {Isa::kAvx512, &panel::kernels_avx512},
-#elif defined(__aarch64__)
-    {Isa::kNeon, &panel::kernels_neon},
-#endif
-  };
-  for (const Row& row : kRows) {
-    if (row.isa == isa) return row.kernels();
-  }
-  ROWMAX_CHECK(false, "matmul: an instruction set that this build has no kernels for");
-  return kRows[0].kernels();
-}
-
 std::int64_t padded_tokens(std::int64_t n_tok) noexcept {
   return n_tok < kTokenStep ? n_tok : round_up(n_tok, kTokenStep);
 }
@@ -201,7 +180,7 @@ std::size_t matmul_workspace_bytes(std::int64_t n_tok, std::int64_t cols) noexce
 void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_tok,
             Activations activations, std::span<std::byte> workspace, Isa isa, Executor& executor) noexcept {
   if (terms.empty() || n_tok == 0) return;
-  panel::matmul_with(kernels_for(isa), terms, x, ldx, n_tok, activations, workspace, executor);
+  panel::matmul_with(panel::kernels_for(isa), terms, x, ldx, n_tok, activations, workspace, executor);
 }
 
 void panel::matmul_with(const Kernels& kernels, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,

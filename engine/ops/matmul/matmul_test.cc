@@ -15,6 +15,7 @@
 #endif
 
 #include "engine/ops/matmul/matmul_test_util.h"
+#include "engine/ops/matmul/matmul_with.h"
 
 namespace rowmax::engine {
 namespace {
@@ -33,6 +34,14 @@ std::vector<std::uint32_t> bits_of(const std::vector<float>& y) {
   return bits;
 }
 
+std::vector<panel::KernelTable> supported_tables() {
+  std::vector<panel::KernelTable> tables;
+  for (const panel::KernelTable& table : panel::kernel_tables()) {
+    if (table.supported()) tables.push_back(table);
+  }
+  return tables;
+}
+
 Executor& serial() {
   static SerialExecutor executor;
   return executor;
@@ -47,8 +56,8 @@ PackedMatrix packed(const FormatInfo& format, const std::vector<std::byte>& tens
 
 // y [n_tok][rows] as bits, from a padded and poisoned output whose padding must stay untouched.
 std::vector<std::uint32_t> run(const std::vector<const PackedMatrix*>& matrices, const std::vector<float>& x,
-                               std::int64_t ldx, std::int64_t n_tok, Activations activations, Isa isa,
-                               Executor& executor) {
+                               std::int64_t ldx, std::int64_t n_tok, Activations activations,
+                               const panel::KernelTable& table, Executor& executor) {
   constexpr std::int64_t kPad = 3;
   std::vector<std::vector<std::uint32_t>> outputs;
   std::vector<MatmulTerm> terms;
@@ -59,7 +68,7 @@ std::vector<std::uint32_t> run(const std::vector<const PackedMatrix*>& matrices,
   const std::size_t n_bytes = matmul_workspace_bytes(n_tok, matrices[0]->cols());
   auto workspace = base::Buffer::allocate(n_bytes);
   std::memset(workspace->data(), 0xA5, n_bytes);
-  matmul(terms, x.data(), ldx, n_tok, activations, {workspace->data(), n_bytes}, isa, executor);
+  panel::matmul_with(table.kernels(), terms, x.data(), ldx, n_tok, activations, {workspace->data(), n_bytes}, executor);
   std::vector<std::uint32_t> all;
   for (std::size_t i = 0; i < matrices.size(); ++i) {
     for (std::int64_t t = 0; t < n_tok; ++t) {
@@ -134,10 +143,10 @@ TEST_P(EveryFormat, EqualsTheDefinitionOnEveryIsa) {
         const auto x = matmul_test::random_input(n_tok * ldx, static_cast<int>(n_tok));
         for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
           const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, ldx, activations);
-          for (const Isa isa : supported_isas()) {
-            const auto found = run({&matrix}, x, ldx, n_tok, activations, isa, serial());
+          for (const panel::KernelTable& table : supported_tables()) {
+            const auto found = run({&matrix}, x, ldx, n_tok, activations, table, serial());
             ASSERT_EQ(difference(found, expected), "")
-                << isa_name(isa) << " rows " << rows << " cols " << cols << " n_tok " << n_tok << " int8 "
+                << table.name << " rows " << rows << " cols " << cols << " n_tok " << n_tok << " int8 "
                 << (activations == Activations::kInt8);
           }
         }
@@ -160,8 +169,8 @@ TEST_P(EveryFormat, IsCloseToTheFp64Product) {
   const bool by_token = read != nullptr && read(tensor, rows, cols).by_token;
   const auto x = matmul_test::random_input(n_tok * cols, 2);
   const PackedMatrix matrix = packed(format, tensor, rows, cols);
-  const auto exact_bits = run({&matrix}, x, cols, n_tok, Activations::kF32, supported_isas().back(), serial());
-  const auto int8_bits = run({&matrix}, x, cols, n_tok, Activations::kInt8, supported_isas().back(), serial());
+  const auto exact_bits = run({&matrix}, x, cols, n_tok, Activations::kF32, supported_tables().back(), serial());
+  const auto int8_bits = run({&matrix}, x, cols, n_tok, Activations::kInt8, supported_tables().back(), serial());
   for (std::int64_t t = 0; t < n_tok; ++t) {
     for (std::int64_t r = 0; r < rows; ++r) {
       double product = 0, size = 0, rounding = 0;
@@ -198,14 +207,14 @@ TEST_P(EveryFormat, SameBitsForAnyThreadsBatchAndCompany) {
     matrices.push_back(packed(format, matmul_test::random_tensor(format, n, cols, static_cast<int>(n)), n, cols));
   }
   const auto x = matmul_test::random_input(n_tok * cols, 3);
-  const Isa isa = supported_isas().back();
+  const panel::KernelTable table = supported_tables().back();
   for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
     // Every token alone, every matrix alone, one thread.
     std::vector<std::uint32_t> expected;
     for (const PackedMatrix& matrix : matrices) {
       for (std::int64_t t = 0; t < n_tok; ++t) {
         const std::vector<float> token(x.begin() + t * cols, x.begin() + (t + 1) * cols);
-        const auto y = run({&matrix}, token, cols, 1, activations, isa, serial());
+        const auto y = run({&matrix}, token, cols, 1, activations, table, serial());
         expected.insert(expected.end(), y.begin(), y.end());
       }
     }
@@ -213,7 +222,7 @@ TEST_P(EveryFormat, SameBitsForAnyThreadsBatchAndCompany) {
     for (const int n_threads : {1, 2, 3, 7}) {
       auto pool = make_thread_pool(n_threads);
       ASSERT_TRUE(pool.ok());
-      const auto found = run(all, x, cols, n_tok, activations, isa, **pool);
+      const auto found = run(all, x, cols, n_tok, activations, table, **pool);
       ASSERT_EQ(difference(found, expected), "") << n_threads << " threads";
     }
   }
@@ -233,9 +242,9 @@ TEST_P(EveryFormat, ExtremeCodesAndActivationsDoNotOverflow) {
       for (std::size_t i = 0; i < x.size(); ++i) x[i] = signs == 0 ? 3.0f : signs == 1 ? -3.0f : i % 2 ? 3.0f : -3.0f;
       for (const std::int64_t n : {std::int64_t{1}, n_tok}) {
         const auto expected = reference(format, tensor, {rows, cols, n}, x, cols, Activations::kInt8);
-        for (const Isa isa : supported_isas()) {
-          const auto found = run({&matrix}, x, cols, n, Activations::kInt8, isa, serial());
-          ASSERT_EQ(difference(found, expected), "") << isa_name(isa) << " fill " << fill << " signs " << signs;
+        for (const panel::KernelTable& table : supported_tables()) {
+          const auto found = run({&matrix}, x, cols, n, Activations::kInt8, table, serial());
+          ASSERT_EQ(difference(found, expected), "") << table.name << " fill " << fill << " signs " << signs;
         }
       }
     }
@@ -257,9 +266,9 @@ TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
   const PackedMatrix matrix = packed(format, tensor, rows, cols);
   for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
     const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, activations);
-    for (const Isa isa : supported_isas()) {
-      const auto found = run({&matrix}, x, cols, n_tok, activations, isa, serial());
-      ASSERT_EQ(difference(found, expected), "") << isa_name(isa);
+    for (const panel::KernelTable& table : supported_tables()) {
+      const auto found = run({&matrix}, x, cols, n_tok, activations, table, serial());
+      ASSERT_EQ(difference(found, expected), "") << table.name;
       for (const std::int64_t t : {0, 3, 5}) {
         for (std::int64_t r = 0; r < rows; ++r) {
           float y;
@@ -281,9 +290,9 @@ TEST(Matmul, TinyAndZeroActivations) {
     std::vector<float> x(64);
     for (int i = 0; i < 64; ++i) x[static_cast<std::size_t>(i)] = size * static_cast<float>(i % 7 - 3) / 3.0f;
     const auto expected = reference(format, tensor, {rows, cols, 1}, x, cols, Activations::kInt8);
-    for (const Isa isa : supported_isas()) {
-      EXPECT_EQ(difference(run({&matrix}, x, cols, 1, Activations::kInt8, isa, serial()), expected), "")
-          << isa_name(isa) << " " << size;
+    for (const panel::KernelTable& table : supported_tables()) {
+      EXPECT_EQ(difference(run({&matrix}, x, cols, 1, Activations::kInt8, table, serial()), expected), "")
+          << table.name << " " << size;
     }
   }
 }
@@ -306,8 +315,8 @@ TEST(Matmul, TermsOfDifferentFormatsShareAnInput) {
   for (const PackedMatrix& matrix : matrices) all.push_back(&matrix);
   auto pool = make_thread_pool(3);
   ASSERT_TRUE(pool.ok());
-  for (const Isa isa : supported_isas()) {
-    EXPECT_EQ(difference(run(all, x, cols, n_tok, Activations::kInt8, isa, **pool), expected), "") << isa_name(isa);
+  for (const panel::KernelTable& table : supported_tables()) {
+    EXPECT_EQ(difference(run(all, x, cols, n_tok, Activations::kInt8, table, **pool), expected), "") << table.name;
   }
 }
 
@@ -320,11 +329,11 @@ TEST(Matmul, KeepsItsBitsAndTheCallersFloatingPointEnvironment) {
   auto x = matmul_test::random_input(cols, 10);
   for (float& value : x) value *= 1e-37f;  // products below the normal range
   for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
-    const auto expected = run({&matrix}, x, cols, 1, activations, supported_isas().back(), serial());
+    const auto expected = run({&matrix}, x, cols, 1, activations, supported_tables().back(), serial());
     const unsigned saved = _mm_getcsr();
     const unsigned odd = 0x1F80 | 0x8040 | 0x6000;  // flush, denormals are zero, round toward zero
     _mm_setcsr(odd);
-    const auto found = run({&matrix}, x, cols, 1, activations, supported_isas().back(), serial());
+    const auto found = run({&matrix}, x, cols, 1, activations, supported_tables().back(), serial());
     const unsigned after = _mm_getcsr();
     _mm_setcsr(saved);
     EXPECT_EQ(after & 0xFFC0u, odd & 0xFFC0u);
@@ -332,6 +341,105 @@ TEST(Matmul, KeepsItsBitsAndTheCallersFloatingPointEnvironment) {
   }
 }
 #endif
+
+TEST(Matmul, TakesTheTableOfItsIsa) {
+  const FormatInfo& format = *find_format("I2_S");
+  const std::int64_t cols = 256, rows = 21, n_tok = 6;
+  const auto tensor = matmul_test::random_tensor(format, rows, cols, 12);
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  const auto x = matmul_test::random_input(n_tok * cols, 13);
+  const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+  auto workspace = base::Buffer::allocate(matmul_workspace_bytes(n_tok, cols));
+  for (const Isa isa : supported_isas()) {
+    std::vector<float> y(static_cast<std::size_t>(n_tok * rows), kNan);
+    const MatmulTerm term{&matrix, y.data(), rows};
+    matmul({&term, 1}, x.data(), cols, n_tok, Activations::kInt8, {workspace->data(), workspace->size()}, isa,
+           serial());
+    EXPECT_EQ(difference(bits_of(y), expected), "") << isa_name(isa);
+  }
+}
+
+// The longest rows there are, all codes and activations at their ends: the sums of 2^22 products reach 2^30.
+TEST(Matmul, TheLongestTernaryRow) {
+  const FormatInfo& format = *find_format("I2_S");
+  const std::int64_t cols = 1 << 22;
+  for (const int fill : {0xAA, 0x00}) {  // all +1, all -1
+    std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, 1, cols)), std::byte(fill));
+    matmul_test::set_scales(format, 1, cols, 0, 0, tensor);
+    const PackedMatrix matrix = packed(format, tensor, 1, cols);
+    for (const float sign : {1.0f, -1.0f}) {
+      const std::vector<float> x(static_cast<std::size_t>(5 * cols), 3.0f * sign);
+      const float s = 127.0f / 3.0f, scale = 1.0009765625f;
+      const float expected = static_cast<float>((fill == 0 ? -127.0 : 127.0) * sign * cols) * scale / s;
+      for (const std::int64_t n_tok : {1, 5}) {
+        for (const panel::KernelTable& table : supported_tables()) {
+          if (table.isa == Isa::kScalar && n_tok > 1) continue;  // slow, and the same code
+          const auto found = run({&matrix}, x, cols, n_tok, Activations::kInt8, table, serial());
+          EXPECT_EQ(difference(found, bits_of(std::vector<float>(found.size(), expected))), "") << table.name;
+        }
+      }
+    }
+  }
+}
+
+// Activations that no float input gives (-128 among them) and codes that no sound file holds (3): the kernels alone.
+TEST(Matmul, TernaryKernelsAtTheEndsOfSignedBytes) {
+  const FormatInfo& format = *find_format("I2_S");
+  const std::int64_t cols = 4096 + 128, rows = 16, n_tiles = cols / panel::kTile;
+  for (const int fill : {0x00, 0x55, 0xAA, 0xFF, 0x1B}) {
+    std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)), std::byte(fill));
+    matmul_test::set_scales(format, rows, cols, 0, 0, tensor);
+    const PackedMatrix matrix = packed(format, tensor, rows, cols);
+    const auto weights = matmul_test::read_ternary<quant::I2S>(tensor, rows, cols);
+    for (const int pattern : {0, 1, 2, 3}) {
+      const auto activation = [&](std::int64_t k) {
+        return pattern == 0 ? -128 : pattern == 1 ? 127 : (k / (pattern == 2 ? 1 : 4)) % 2 == 0 ? -128 : 127;
+      };
+      std::int64_t dot = 0, sum = 0;
+      for (std::int64_t k = 0; k < cols; ++k) {
+        dot += (weights.codes[static_cast<std::size_t>(k)] - 1) * activation(k);
+        sum += activation(k);
+      }
+      const float expected = static_cast<float>(dot) * weights.scales[0] / 42.5f;
+      for (const panel::KernelTable& table : supported_tables()) {
+        for (const std::int64_t n_tok : {1, 4, 12}) {
+          panel::TokenActivations act{};
+          act.n_tok = n_tok;
+          act.n_tiles = n_tiles;
+          act.group = table.kernels().token_group;
+          std::vector<std::int8_t> codes(static_cast<std::size_t>(n_tok * cols));
+          for (std::int64_t first = 0; first < n_tok; first += act.group) {
+            const int width = act.width(first);
+            for (std::int64_t b = 0; b < n_tiles; ++b) {
+              for (std::int64_t i = 0; i < width * panel::kTile; ++i) {
+                codes[static_cast<std::size_t>((first * n_tiles + b * width) * panel::kTile + i)] =
+                    static_cast<std::int8_t>(activation(b * panel::kTile + i % panel::kTile));
+              }
+            }
+          }
+          std::vector<float> scales(static_cast<std::size_t>(n_tok), 42.5f), y(scales.size() * rows, kNan);
+          std::vector<std::int32_t> sums(scales.size(), static_cast<std::int32_t>(sum));
+          act.codes = codes.data();
+          act.scales = scales.data();
+          act.sums = sums.data();
+          panel::Job job{};
+          job.panels = matrix.panel(0);
+          job.panel_bytes = matrix.panel_bytes();
+          job.rows = rows;
+          job.cols = cols;
+          job.panel_end = 1;
+          job.token_end = n_tok;
+          job.y = y.data();
+          job.ldy = rows;
+          job.by_token = &act;
+          table.kernels().panels[matrix.layout()].int8(job);
+          EXPECT_EQ(difference(bits_of(y), bits_of(std::vector<float>(y.size(), expected))), "")
+              << table.name << " fill " << fill << " pattern " << pattern << " tokens " << n_tok;
+        }
+      }
+    }
+  }
+}
 
 TEST(Matmul, NothingToDo) {
   matmul({}, nullptr, 0, 0, Activations::kInt8, {}, Isa::kScalar, serial());

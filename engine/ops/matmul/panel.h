@@ -31,7 +31,7 @@ inline constexpr int kTokenStep = 4;               // many tokens are padded to 
 inline constexpr int kMaxTokenGroup = 12;
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
 inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
-inline constexpr int kTernaryChunk = 512;      // the same for ternary panels, which are taken two at a time
+inline constexpr int kTernaryChunk = 512;    // the same for ternary panels, which are taken two at a time
 inline constexpr int kTaskTokens = 240;      // the most tokens of a Job with more than kTokenStep
 inline constexpr int kPrefetchBytes = 2048;  // ahead of a tile of codes
 
@@ -212,7 +212,9 @@ struct Kernels {
 
 const Kernels& kernels_scalar() noexcept;
 const Kernels& kernels_avx2() noexcept;
+const Kernels& kernels_avxvnni() noexcept;
 const Kernels& kernels_avx512() noexcept;
 const Kernels& kernels_neon() noexcept;
+const Kernels& kernels_dotprod() noexcept;
 
 }  // namespace rowmax::engine::panel

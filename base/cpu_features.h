@@ -1,0 +1,11 @@
+// What a CPU can do beyond its Isa (rowmax/cpu.h): faster instructions for the same bits.
+#pragma once
+
+namespace rowmax::base {
+
+// AVX-VNNI: byte dot products in 256 bits. Never true without Isa::kAvx2.
+bool has_avx_vnni() noexcept;
+// The Advanced SIMD dot products of ARMv8.2 (SDOT, UDOT).
+bool has_neon_dotprod() noexcept;
+
+}  // namespace rowmax::base

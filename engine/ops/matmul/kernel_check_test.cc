@@ -1,0 +1,101 @@
+#include "engine/ops/matmul/kernel_check.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "engine/ops/matmul/matmul_with.h"
+
+namespace rowmax::engine {
+namespace {
+
+const panel::KernelTable& fastest() {
+  const panel::KernelTable* best = nullptr;
+  for (const panel::KernelTable& table : panel::kernel_tables()) {
+    if (table.supported()) best = &table;
+  }
+  return *best;
+}
+
+TEST(SelfTest, EveryTableOfThisMachinePassesForEveryFormat) {
+  for (const FormatInfo& format : formats()) {
+    for (const panel::KernelTable& table : panel::kernel_tables()) {
+      if (!table.supported()) continue;
+      const Status status = panel::check_kernels(format, table.kernels(), table.name);
+      EXPECT_TRUE(status.ok()) << status.error().message;
+    }
+    for (const Isa isa : supported_isas()) EXPECT_TRUE(check_matmul_kernels(format, isa).ok());
+  }
+}
+
+TEST(SelfTest, EveryInstructionSetHasATable) {
+  for (const Isa isa : supported_isas()) {
+    const panel::Kernels& chosen = panel::kernels_for(isa);
+    bool listed = false;
+    for (const panel::KernelTable& table : panel::kernel_tables()) {
+      listed = listed || (table.isa == isa && &table.kernels() == &chosen);
+    }
+    EXPECT_TRUE(listed) << isa_name(isa);
+  }
+}
+
+// Runs the true kernel, then spoils one output of it.
+template <bool kMany>
+void spoil(const panel::Job& job) noexcept {
+  const std::int64_t n_tok = job.token_end - job.token_begin;
+  if ((n_tok > 4) != kMany) return;
+  float& y = job.y[(job.token_end - 1) * job.ldy + job.panel_end * panel::kRows - panel::kRows];
+  y = y * 1.0000002f + 1e-30f;
+}
+void nothing(const panel::Job&) noexcept {}
+template <auto kSpoil>
+void wrong_int8(const panel::Job& job) noexcept {
+  const auto layout = [&] {
+    for (int i = 0; i < panel::Panels::kSize; ++i) {
+      if (panel::kernels_scalar().panels[i].rounding == panel::Rounding::kByToken) return i;
+    }
+    return -1;
+  }();
+  fastest().kernels().panels[layout].int8(job);
+  kSpoil(job);
+}
+
+// A wrong kernel for many tokens alone, for few tokens alone, and one that does nothing at all.
+TEST(SelfTest, WrongKernelsAreRefusedByName) {
+  const FormatInfo& format = *find_format(std::string_view("I2_S"));
+  for (const panel::JobFn wrong : {&wrong_int8<&spoil<true>>, &wrong_int8<&spoil<false>>, &nothing}) {
+    panel::Kernels broken = fastest().kernels();
+    for (panel::PanelKernels& row : broken.panels) {
+      if (row.rounding == panel::Rounding::kByToken) row.int8 = wrong;
+    }
+    const Status status = panel::check_kernels(format, broken, "broken");
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().code, ErrorCode::kUnsupported);
+    EXPECT_NE(
+        status.error().message.find("self-test: the broken kernels compute products of I2_S weights wrongly (int8"),
+        std::string::npos)
+        << status.error().message;
+    // The other formats do not care.
+    EXPECT_TRUE(panel::check_kernels(*find_format(std::string_view("Q8_0")), broken, "broken").ok());
+  }
+  panel::Kernels broken = fastest().kernels();
+  for (panel::PanelKernels& row : broken.panels) row.f32 = &nothing;
+  const Status status = panel::check_kernels(format, broken, "broken");
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().message.find("(f32 activations, token 0 of 1, row 0)"), std::string::npos);
+}
+
+// Rounding is tested with the products.
+TEST(SelfTest, WrongRoundingIsRefused) {
+  panel::Kernels broken = fastest().kernels();
+  broken.round_by_token = +[](const float* x, std::int64_t ldx, const panel::TokenActivations& out, std::int64_t begin,
+                              std::int64_t end) noexcept {
+    fastest().kernels().round_by_token(x, ldx, out, begin, end);
+    out.codes[17] = static_cast<std::int8_t>(out.codes[17] ^ 1);
+  };
+  EXPECT_FALSE(panel::check_kernels(*find_format(std::string_view("I2_S")), broken, "broken").ok());
+  EXPECT_TRUE(panel::check_kernels(*find_format(std::string_view("Q2_0")), broken, "broken").ok());
+}
+
+}  // namespace
+}  // namespace rowmax::engine

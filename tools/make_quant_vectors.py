@@ -202,6 +202,50 @@ def make_i2_s(out, name, layout, rng):
     store(out, name, tensor, decoded, values, i2_s(layout, ternary, most, np.zeros(28, np.uint8)))
 
 
+# ---- IQ1_BN and IQ2_BN: a scale a row
+
+def iq2_bn(codes, scales):
+    rows, cols = codes.shape
+    packed = (codes.reshape(rows, -1, 4, 16).astype(np.uint32) << np.array([0, 2, 4, 6], np.uint32)[:, None]).sum(axis=2)
+    head = scales.astype("<f4").reshape(-1, 1).view(np.uint8)
+    return np.concatenate([head, packed.astype(np.uint8).reshape(rows, -1)], axis=1).reshape(-1)
+
+
+def iq2_bn_r4(codes, scales):
+    rows, cols = codes.shape
+    parts = []
+    for group in range(0, rows, 4):
+        parts.append(scales[group:group + 4].astype("<f4").view(np.uint8))
+        # rows, blocks, l, m, i -> blocks, l, rows, i, with m as bits
+        block = codes[group:group + 4].reshape(4, -1, 4, 4, 4).astype(np.uint32)
+        packed = (block << np.array([0, 2, 4, 6], np.uint32)[:, None]).sum(axis=3).transpose(1, 2, 0, 3)
+        parts.append(packed.astype(np.uint8).reshape(-1))
+    return np.concatenate(parts)
+
+
+def iq1_bn(codes, scales):
+    rows, cols = codes.shape
+    blocks = codes.reshape(rows, -1, 4, 16).astype(np.uint32)
+    powers = 3 ** np.arange(5, dtype=np.uint32)
+    numbers = (blocks[..., :15].reshape(rows, -1, 12, 5) * powers).sum(axis=-1)
+    last = (blocks[..., 15] * powers[:4]).sum(axis=-1, keepdims=True)
+    packed = (np.concatenate([numbers, last], axis=-1) * 256 + 242) // 243
+    head = scales.astype(np.float16).reshape(-1, 1).view(np.uint8)
+    return np.concatenate([head, packed.astype(np.uint8).reshape(rows, -1)], axis=1).reshape(-1)
+
+
+def make_iq_bn(out, name, write, rng):
+    rows, cols = 8, 512
+    codes = rng.integers(0, 3, (rows, cols)).astype(np.uint8)
+    scales = rng.normal(0, 0.05, rows).astype(np.float16).astype(np.float32)
+    decoded = scales[:, None] * (codes.astype(np.float32) - np.float32(1))
+    values = values_of(cols, rng)
+    most = np.abs(values).max(axis=1)
+    most[most == 0] = 1
+    ternary = (np.clip(half_away(values / most[:, None]), -1, 1) + 1).astype(np.uint8)
+    store(out, name, write(codes, scales), decoded, values, write(ternary, most))
+
+
 def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -224,6 +268,8 @@ def main():
         store(out, name, blocks, decode(blocks), values, encode(values))
     for name, layout in {"I2_S": 128, "I2_S_64": 64, "I2_S_ROW4": "row4"}.items():
         make_i2_s(out, name, layout, rng)
+    for name, write in {"IQ1_BN": iq1_bn, "IQ2_BN": iq2_bn, "IQ2_BN_R4": iq2_bn_r4}.items():
+        make_iq_bn(out, name, write, rng)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include "base/fp_env.h"
 #include "engine/quant/floats.h"
 #include "engine/quant/i2_s.h"
+#include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
@@ -23,19 +24,34 @@
 namespace rowmax::engine {
 namespace {
 
+// clang-format off
 constexpr FormatInfo kFormats[] = {
-    quant::float_format_row<quant::F32>(),       quant::float_format_row<quant::F16>(),
-    quant::integer_format_row<quant::Q40>(),     quant::integer_format_row<quant::Q41>(),
-    quant::integer_format_row<quant::Q50>(),     quant::integer_format_row<quant::Q51>(),
-    quant::integer_format_row<quant::Q80>(),     quant::integer_format_row<quant::Q4K>(),
-    quant::integer_format_row<quant::Q5K>(),     quant::integer_format_row<quant::Q6K>(),
-    quant::float_format_row<quant::BF16>(),      quant::integer_format_row<quant::Tq10>(),
-    quant::integer_format_row<quant::Tq20>(),    quant::ternary_rows_row<quant::I2S>(),
-    quant::ternary_rows_row<quant::I2S64>(),     quant::ternary_rows_row<quant::I2SRow4>(),
-    quant::integer_format_row<quant::Q10>(),     quant::integer_format_row<quant::Q20>(),
-    quant::integer_format_row<quant::Q20G128>(), quant::integer_format_row<quant::Pq20>(),
+    quant::float_format_row<quant::F32>(),
+    quant::float_format_row<quant::F16>(),
+    quant::integer_format_row<quant::Q40>(),
+    quant::integer_format_row<quant::Q41>(),
+    quant::integer_format_row<quant::Q50>(),
+    quant::integer_format_row<quant::Q51>(),
+    quant::integer_format_row<quant::Q80>(),
+    quant::integer_format_row<quant::Q4K>(),
+    quant::integer_format_row<quant::Q5K>(),
+    quant::integer_format_row<quant::Q6K>(),
+    quant::float_format_row<quant::BF16>(),
+    quant::integer_format_row<quant::Tq10>(),
+    quant::integer_format_row<quant::Tq20>(),
+    quant::ternary_rows_row<quant::I2S>(),
+    quant::ternary_rows_row<quant::I2S64>(),
+    quant::ternary_rows_row<quant::I2SRow4>(),
+    quant::integer_format_row<quant::Q10>(),
+    quant::integer_format_row<quant::Q20>(),
+    quant::integer_format_row<quant::Q20G128>(),
+    quant::ternary_rows_row<quant::Iq1Bn>(),
+    quant::ternary_rows_row<quant::Iq2Bn>(),
+    quant::integer_format_row<quant::Pq20>(),
     quant::integer_format_row<quant::Ptq10>(),
+    quant::ternary_rows_row<quant::Iq2BnR4>(),
 };
+// clang-format on
 
 }  // namespace
 

@@ -115,27 +115,12 @@ struct Quality {
   bool binary = false;   // keeps -m and m
 };
 constexpr Quality kQualities[] = {
-    {"F32", 0.0},
-    {"F16", 0x1p-12},
-    {"BF16", 0x1p-9},
-    {"Q8_0", 0.0056},
-    {"Q6_K", 0.020},
-    {"Q5_K", 0.046},
-    {"Q5_1", 0.046},
-    {"Q5_0", 0.046},
-    {"Q4_K", 0.092},
-    {"Q4_1", 0.092},
-    {"Q4_0", 0.092},
-    {"TQ1_0", 1.0, true},
-    {"TQ2_0", 1.0, true},
-    {"I2_S", 1.0, true},
-    {"I2_S_64", 1.0, true},
-    {"I2_S_ROW4", 1.0, true},
-    {"Q1_0", 0.62, false, true},
-    {"Q2_0", 1.0, true},
-    {"Q2_0_128", 1.0, true},
-    {"PQ2_0", 1.0, true},
-    {"PTQ1_0", 1.0, true},
+    {"F32", 0.0},          {"F16", 0x1p-12},        {"BF16", 0x1p-9},         {"Q8_0", 0.0056},
+    {"Q6_K", 0.020},       {"Q5_K", 0.046},         {"Q5_1", 0.046},          {"Q5_0", 0.046},
+    {"Q4_K", 0.092},       {"Q4_1", 0.092},         {"Q4_0", 0.092},          {"TQ1_0", 1.0, true},
+    {"TQ2_0", 1.0, true},  {"I2_S", 1.0, true},     {"I2_S_64", 1.0, true},   {"I2_S_ROW4", 1.0, true},
+    {"IQ1_BN", 1.0, true}, {"IQ2_BN", 1.0, true},   {"IQ2_BN_R4", 1.0, true}, {"Q1_0", 0.62, false, true},
+    {"Q2_0", 1.0, true},   {"Q2_0_128", 1.0, true}, {"PQ2_0", 1.0, true},     {"PTQ1_0", 1.0, true},
 };
 const Quality& quality_of(const FormatInfo& format) {
   const auto* found = std::ranges::find(kQualities, std::string_view(format.name), &Quality::format);

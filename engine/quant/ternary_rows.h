@@ -87,8 +87,10 @@ struct TernaryRows {
     for (std::int64_t r = row; r < row + n_rows; ++r) {
       const float scale = Format::scale(tensor, r);
       if (!std::isfinite(scale)) return {r, -1, "a finite scale", "NaN or infinity"};
-      if (!(scale > 0.0f)) return {r, -1, "a scale above 0", scale == 0.0f ? "0" : "one below 0"};
-      if (Format::kTailBytes > 0) break;  // one for all rows
+      if (Format::kTailBytes > 0) {  // one for all rows; that of a row of zeros may be 0
+        if (!(scale > 0.0f)) return {r, -1, "a scale above 0", scale == 0.0f ? "0" : "one below 0"};
+        break;
+      }
     }
     if constexpr (!Format::kPairs) return {};
     const std::int64_t head = Format::kHeadBytes * Format::kRowGroup;

@@ -12,11 +12,18 @@
 //   (one byte alone, d = m / 127, costs SmolLM2-135M 0.5 % perplexity and its answer to a plain question; see
 //   docs/numerics.md)
 //   (m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN).
-// W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q6_K: 16); for K-quants scale = d*sc
-// and min = -(dmin*m), both exact in f32. Per output, for g ascending, starting from acc = +0:
+// W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q6_K: 16; in longer blocks without
+// sub-scales all groups of a block have its scale); for K-quants scale = d*sc and min = -(dmin*m), both exact in f32.
+// Per output, for g ascending, starting from acc = +0:
 //   i   = sum over the group of (code - offset) * a        an exact integer, below 2^27
 //   acc = fma(float(i), scale * d, acc)                    float(i) rounds to nearest even
 //   acc = fma(min, d * float(sum of a), acc)               formats with a minimum, after the line above
+// Ternary formats with one scale a row or a tensor (I2_S, IQ1_BN, IQ2_BN) have a rule of their own in place of the
+// above, that of the models that come in them (BitNet b1.58): one signed byte a number and one scale a token.
+//   m = max |x| over the token;  s = 127 / max(m, 1e-5);  q = round to nearest even (x * s), so |q| <= 127
+//   (m infinite or NaN: s = NaN and q = 0, so that the output is NaN)
+//   i = sum over k of (code - 1) * q                       an exact integer, 32 bits for up to 2^22 columns
+//   y = (float(i) * scale) / s                             float(i) rounds to nearest even
 // Activations::kF32 (the exact path; always taken for F32, F16, BF16 and any format without an integer path). w is
 // exactly what the format's decode() gives. k is cut into chunks of 256; each chunk is one chain s = fma(w, x, s) from
 // s = +0, k ascending; y = chunk 0's sum, then y = y + (chunk's sum), chunks ascending.

@@ -13,6 +13,7 @@
 #include "engine/ops/matmul/matmul.h"
 #include "engine/quant/i2_s.h"
 #include "engine/quant/integer_block.h"
+#include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
@@ -81,15 +82,17 @@ inline ReadFn integer_reader(std::string_view format) {
   static constexpr struct {
     std::string_view name;
     ReadFn read;
-  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},     {"Q4_1", &read_integers<quant::Q41>},
-                  {"Q5_0", &read_integers<quant::Q50>},     {"Q5_1", &read_integers<quant::Q51>},
-                  {"Q8_0", &read_integers<quant::Q80>},     {"Q4_K", &read_integers<quant::Q4K>},
-                  {"Q5_K", &read_integers<quant::Q5K>},     {"Q6_K", &read_integers<quant::Q6K>},
-                  {"Q2_0", &read_integers<quant::Q20>},     {"Q2_0_128", &read_integers<quant::Q20G128>},
-                  {"PQ2_0", &read_integers<quant::Pq20>},   {"PTQ1_0", &read_integers<quant::Ptq10>},
-                  {"TQ1_0", &read_integers<quant::Tq10>},   {"TQ2_0", &read_integers<quant::Tq20>},
-                  {"Q1_0", &read_integers<quant::Q10>},     {"I2_S", &read_ternary<quant::I2S>},
-                  {"I2_S_64", &read_ternary<quant::I2S64>}, {"I2_S_ROW4", &read_ternary<quant::I2SRow4>}};
+  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},        {"Q4_1", &read_integers<quant::Q41>},
+                  {"Q5_0", &read_integers<quant::Q50>},        {"Q5_1", &read_integers<quant::Q51>},
+                  {"Q8_0", &read_integers<quant::Q80>},        {"Q4_K", &read_integers<quant::Q4K>},
+                  {"Q5_K", &read_integers<quant::Q5K>},        {"Q6_K", &read_integers<quant::Q6K>},
+                  {"Q2_0", &read_integers<quant::Q20>},        {"Q2_0_128", &read_integers<quant::Q20G128>},
+                  {"PQ2_0", &read_integers<quant::Pq20>},      {"PTQ1_0", &read_integers<quant::Ptq10>},
+                  {"TQ1_0", &read_integers<quant::Tq10>},      {"TQ2_0", &read_integers<quant::Tq20>},
+                  {"Q1_0", &read_integers<quant::Q10>},        {"I2_S", &read_ternary<quant::I2S>},
+                  {"I2_S_64", &read_ternary<quant::I2S64>},    {"I2_S_ROW4", &read_ternary<quant::I2SRow4>},
+                  {"IQ1_BN", &read_ternary<quant::Iq1Bn>},     {"IQ2_BN", &read_ternary<quant::Iq2Bn>},
+                  {"IQ2_BN_R4", &read_ternary<quant::Iq2BnR4>}};
   for (const auto& row : kReaders) {
     if (row.name == format) return row.read;
   }
@@ -235,8 +238,17 @@ inline void set_scales(const FormatInfo& format, std::int64_t rows, std::int64_t
     std::memcpy(tensor.data() + tensor.size() - static_cast<std::size_t>(format.tail_bytes), &scale, 4);
     return;
   }
-  // The halves d (and m) lie at a block's start, or at its end.
   const std::string_view name = format.name;
+  if (format.row_head_bytes > 0) {  // a group's scales are at its start, f32 or halves
+    const std::int64_t group_bytes = format.row_group * format_row_bytes(format, cols);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      std::byte* at = tensor.data() + r / format.row_group * group_bytes + r % format.row_group * format.row_head_bytes;
+      std::memcpy(at, format.row_head_bytes == 2 ? static_cast<const void*>(&d) : &scale,
+                  static_cast<std::size_t>(format.row_head_bytes));
+    }
+    return;
+  }
+  // The halves d (and m) lie at a block's start, or at its end.
   const bool at_end = name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0" || name == "PTQ1_0";
   const bool has_min = name.ends_with("_1") || name == "Q4_K" || name == "Q5_K";
   const std::uint16_t halves[2] = {d, m};

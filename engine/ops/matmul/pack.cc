@@ -9,6 +9,7 @@
 #include "engine/ops/matmul/panel.h"
 #include "engine/quant/floats.h"
 #include "engine/quant/i2_s.h"
+#include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
@@ -226,6 +227,9 @@ constexpr PackRow kPackRows[] = {
     ternary_row<quant::I2S>(),
     ternary_row<quant::I2S64>(),
     ternary_row<quant::I2SRow4>(),
+    ternary_row<quant::Iq1Bn>(),
+    ternary_row<quant::Iq2Bn>(),
+    ternary_row<quant::Iq2BnR4>(),
 };
 
 PackRow pack_row(const FormatInfo& format) noexcept {

@@ -110,7 +110,7 @@ using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, Float
                          IntegerPanel<2, 32, 1, false, false, 4>,    // Q2_0_128, PQ2_0, PTQ1_0
                          IntegerPanel<2, 32, 1, false, false, 8>,    // TQ1_0, TQ2_0
                          IntegerPanel<1, 32, 1, false, false, 4>,    // Q1_0
-                         TernaryPanel>;                              // I2_S
+                         TernaryPanel>;                              // I2_S, IQ1_BN, IQ2_BN
 
 // ---- rounded activations
 

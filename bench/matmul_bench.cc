@@ -140,7 +140,8 @@ struct Shape {
   std::int64_t rows, cols;
 };
 
-PackedMatrix random_matrix(const FormatInfo& format, std::int64_t rows, std::int64_t cols, Executor& executor) {
+PackedMatrix random_matrix(const FormatInfo& format, std::int64_t rows, std::int64_t cols, Executor& executor,
+                           std::span<std::byte> memory) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0.0f, 0.05f);
   std::vector<float> values(static_cast<std::size_t>(cols));
@@ -160,7 +161,7 @@ PackedMatrix random_matrix(const FormatInfo& format, std::int64_t rows, std::int
     std::memcpy(tensor.data() + r / group * n, one.data(), static_cast<std::size_t>(n));
   }
   std::memcpy(tensor.data() + rows / group * n, one.data() + n, static_cast<std::size_t>(format.tail_bytes));
-  auto packed = pack(format, tensor, rows, cols, executor);
+  auto packed = pack(format, tensor, rows, cols, executor, memory);
   if (!packed.ok()) {
     std::fprintf(stderr, "%s\n", packed.error().message.c_str());
     std::exit(1);
@@ -173,12 +174,14 @@ void bench_shape(const Options& options, const FormatInfo& format, const Shape& 
   constexpr std::size_t kPoolBytes = std::size_t{400} << 20;
   constexpr std::int64_t kMaxTokens = 256;
   if (shape.cols % format.block_elements != 0) return;
+  // One block of memory, as a model's weights are.
+  const std::size_t each = packed_bytes(format, shape.rows, shape.cols).value();
+  const std::size_t n_matrices = options.small ? 1 : kPoolBytes / each + 1, n_bytes = n_matrices * each;
+  auto memory = base::Buffer::allocate(n_bytes);
   std::vector<PackedMatrix> pool;
-  std::size_t n_bytes = 0;
-  do {
-    pool.push_back(random_matrix(format, shape.rows, shape.cols, executor));
-    n_bytes += pool.back().bytes();
-  } while (!options.small && n_bytes < kPoolBytes);
+  for (std::size_t i = 0; i < n_matrices; ++i) {
+    pool.push_back(random_matrix(format, shape.rows, shape.cols, executor, {memory->data() + i * each, each}));
+  }
   std::vector<float> x(static_cast<std::size_t>(kMaxTokens * shape.cols), 0.5f);
   std::vector<float> y(static_cast<std::size_t>(kMaxTokens * shape.rows));
   auto workspace = base::Buffer::allocate(matmul_workspace_bytes(kMaxTokens, shape.cols));

@@ -20,6 +20,7 @@ struct Loader {
   std::string_view file_name;
   Executor& executor;
   const std::function<void(std::span<const std::byte>)>& done_with;
+  std::span<std::byte> memory{};  // left for matrices
 
   Status vector(const WeightSource& source, std::vector<float>& out) const {
     if (!source.present()) return {};
@@ -56,16 +57,18 @@ struct Loader {
     return {};
   }
 
-  Status matrix(const WeightSource& source, PackedMatrix& out) const {
+  Status matrix(const WeightSource& source, PackedMatrix& out) {
     ROWMAX_RETURN_IF_ERROR(check_sound(source));
-    auto packed = pack(*source.format, source.bytes, source.rows, source.cols, executor);
+    ROWMAX_TRY(n_bytes, packed_bytes(*source.format, source.rows, source.cols));
+    auto packed = pack(*source.format, source.bytes, source.rows, source.cols, executor, memory.first(n_bytes));
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
+    memory = memory.subspan(n_bytes);
     out = std::move(packed).value();
     done_with(source.bytes);
     return {};
   }
 
-  Status layer(const LayerSources& from, LayerWeights& to) const {
+  Status layer(const LayerSources& from, LayerWeights& to) {
     const std::pair<const WeightSource*, std::vector<float>*> vectors[] = {{&from.attn_norm, &to.attn_norm},
                                                                            {&from.q_bias, &to.q_bias},
                                                                            {&from.k_bias, &to.k_bias},
@@ -96,22 +99,36 @@ struct Loader {
   }
 };
 
-// Every format that the model multiplies with, once.
-Status check_kernels(const WeightSources& sources, Isa isa) {
-  std::vector<const FormatInfo*> formats{sources.output.format};
+std::vector<const WeightSource*> all_matrices(const WeightSources& sources) {
+  std::vector<const WeightSource*> matrices{&sources.output};
   for (const LayerSources& layer : sources.layers) {
     for (const WeightSource* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
                                        &layer.ffn_up, &layer.ffn_down}) {
-      formats.push_back(matrix->format);
+      matrices.push_back(matrix);
     }
   }
-  std::ranges::sort(formats);
-  const auto repeated = std::ranges::unique(formats);
-  formats.erase(repeated.begin(), repeated.end());
-  for (const FormatInfo* format : formats) {
-    if (format != nullptr) ROWMAX_RETURN_IF_ERROR(check_matmul_kernels(*format, isa));
+  return matrices;
+}
+
+// Every format that the model multiplies with, once.
+Status check_kernels(std::span<const WeightSource* const> matrices, Isa isa) {
+  std::vector<const FormatInfo*> checked;
+  for (const WeightSource* matrix : matrices) {
+    if (std::ranges::find(checked, matrix->format) != checked.end()) continue;
+    ROWMAX_RETURN_IF_ERROR(check_matmul_kernels(*matrix->format, isa));
+    checked.push_back(matrix->format);
   }
   return {};
+}
+
+Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices, std::string_view file_name) {
+  std::size_t total = 0;
+  for (const WeightSource* matrix : matrices) {
+    auto n_bytes = packed_bytes(*matrix->format, matrix->rows, matrix->cols);
+    if (!n_bytes.ok()) return in_tensor(file_name, *matrix, std::move(n_bytes).error());
+    if (__builtin_add_overflow(total, *n_bytes, &total)) return Error::out_of_memory();
+  }
+  return base::Buffer::allocate(total);
 }
 
 }  // namespace
@@ -129,9 +146,12 @@ std::int64_t ModelWeights::packed_bytes() const noexcept {
 
 Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Isa isa, Executor& executor,
                                   const std::function<void(std::span<const std::byte>)>& done_with) {
-  const Loader load{file_name, executor, done_with};
-  ROWMAX_RETURN_IF_ERROR(check_kernels(sources, isa));
+  const std::vector<const WeightSource*> matrices = all_matrices(sources);
+  ROWMAX_RETURN_IF_ERROR(check_kernels(matrices, isa));
   ModelWeights weights;
+  ROWMAX_TRY(memory, allocate_for(matrices, file_name));
+  weights.memory = std::move(memory);
+  Loader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
   weights.token_embedding = sources.token_embedding;
   if (!sources.tied) ROWMAX_RETURN_IF_ERROR(load.check_sound(sources.token_embedding));
   weights.layers.resize(sources.layers.size());

@@ -23,6 +23,7 @@ struct LayerWeights {
 };
 
 struct ModelWeights {
+  base::Buffer memory;  // of all matrices
   // Rows are looked up one at a time, in the file's bytes, which must stay mapped.
   WeightSource token_embedding;
   std::vector<float> output_norm;

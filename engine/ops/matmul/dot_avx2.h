@@ -15,8 +15,10 @@ namespace {
 
 #ifdef __AVXVNNI__
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
+inline constexpr bool kSplitChains = true;
 #else
 inline constexpr bool kUnsignedBytes = false;
+inline constexpr bool kSplitChains = false;
 #endif
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kPackedTiles = 4;

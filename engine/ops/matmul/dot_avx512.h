@@ -12,6 +12,7 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
+inline constexpr bool kSplitChains = true;
 inline constexpr int kTernaryPanels = 2;
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 12;  // tokens in one register block

@@ -13,6 +13,11 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
+#ifdef __ARM_FEATURE_DOTPROD
+inline constexpr bool kSplitChains = true;
+#else
+inline constexpr bool kSplitChains = false;
+#endif
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block

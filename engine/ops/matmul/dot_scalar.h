@@ -10,6 +10,7 @@ namespace rowmax::engine::panel {
 namespace {
 
 inline constexpr bool kUnsignedBytes = false;
+inline constexpr bool kSplitChains = false;
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block

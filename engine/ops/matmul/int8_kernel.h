@@ -2,10 +2,10 @@
 // instruction set; see matmul.h for the order of operations and panel.h for the layouts.
 //
 // dot_*.h provides Codes (a quad: 16 rows x 4 k bytes) with load_codes, store_codes, shifted, merge, flip_sign;
-// Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(); kUnsignedBytes; kGemmTokens; and small
-// loads. Each activation is two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128, is where
-// the one of the fine bytes starts. Integer sums are exact everywhere, so only the float chain per output needs an
-// order, and that is lane-wise.
+// Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(); kUnsignedBytes; kSplitChains; kGemmTokens;
+// and small loads. Each activation is two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128,
+// is where the one of the fine bytes starts. Integer sums are exact everywhere, so only the float chain per output
+// needs an order, and that is lane-wise.
 #pragma once
 
 #include "engine/ops/matmul/unpack.h"
@@ -17,16 +17,17 @@ namespace {
 template <class Panel>
 struct Start {
   static constexpr int kOffset = Panel::kBits == 8 && !kUnsignedBytes ? 0 : Panel::kOffset;
-  static ROWMAX_INLINE constexpr int index(int group) noexcept {
-    return kOffset == 0 ? 0 : correction_index(kOffset, Panel::kGroup, group * Panel::kGroup);
-  }
-  static_assert(kOffset == 0 || (index(0) >= 0 && index(Panel::kGroups - 1) >= 0), "add a row to kCorrectionTable");
+  // Rows of kCorrectionTable for the first and the last group of a tile: found by the compiler.
+  static constexpr int kIndex[2] = {
+      kOffset == 0 ? 0 : correction_index(kOffset, Panel::kGroup, 0),
+      kOffset == 0 ? 0 : correction_index(kOffset, Panel::kGroup, (Panel::kGroups - 1) * Panel::kGroup)};
+  static_assert(kIndex[0] >= 0 && kIndex[1] >= 0, "add a row to kCorrectionTable");
 
   static ROWMAX_INLINE std::int32_t value(const Int8Activations& act, int group, std::int64_t at) noexcept {
     if constexpr (kOffset == 0) {
       return 0;
     } else {
-      return act.corrections[index(group)][at];
+      return act.corrections[kIndex[group]][at];
     }
   }
 };
@@ -46,12 +47,17 @@ ROWMAX_INLINE int rows_of_panel(const Job& job, std::int64_t p) noexcept {
   return left < kRows ? static_cast<int>(left) : kRows;
 }
 
+// Sums that a token's part of a tile is added up in: one for each group, or two for one group where a chain of dot
+// products would leave the multipliers waiting.
+template <class Panel, int kTokens>
+inline constexpr int kSums = Panel::kGroups == 1 && kTokens == 1 && kSplitChains ? 2 : Panel::kGroups;
+
 // Quads j and j + 4 of a tile for tokens side by side at a.
-template <class Panel, int j, int kTokens>
+template <class Panel, int j, int kTokens, int kSumsOfToken>
 ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
-                            Dot<Panel::kBits> (&coarse)[kTokens][Panel::kGroups],
-                            Dot<Panel::kBits> (&fine)[kTokens][Panel::kGroups]) noexcept {
-  constexpr bool kOneGroup = Panel::kGroups == 1;
+                            Dot<Panel::kBits> (&coarse)[kTokens][kSumsOfToken],
+                            Dot<Panel::kBits> (&fine)[kTokens][kSumsOfToken]) noexcept {
+  constexpr bool kOneGroup = kSumsOfToken == 1;
   Codes low, high;
   unpack_pair<Panel, j>(tile, low, high);
   const auto low_weights = Dot<Panel::kBits>::prepare(low), high_weights = Dot<Panel::kBits>::prepare(high);
@@ -85,13 +91,14 @@ void int8_few(const Job& job) noexcept {
       for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += kTokens) {
         for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(tile + kPrefetchBytes + line);
         const std::int8_t* a = act.codes + at * kCodeBytes;
-        DotBits coarse[kTokens][kGroups], fine[kTokens][kGroups];
+        constexpr int kSumsOfToken = kSums<Panel, kTokens>;
+        DotBits coarse[kTokens][kSumsOfToken], fine[kTokens][kSumsOfToken];
         ROWMAX_UNROLL
         for (int t = 0; t < kTokens; ++t) {
           ROWMAX_UNROLL
-          for (int g = 0; g < kGroups; ++g) {
-            coarse[t][g].start(simd::splat_i32(0));
-            fine[t][g].start(simd::splat_i32(Start<Panel>::value(act, g, at + t)));
+          for (int i = 0; i < kSumsOfToken; ++i) {
+            coarse[t][i].start(simd::splat_i32(0));
+            fine[t][i].start(simd::splat_i32(i < kGroups ? Start<Panel>::value(act, i, at + t) : 0));
           }
         }
         add_pair<Panel, 0>(tile, a, coarse, fine);
@@ -104,8 +111,13 @@ void int8_few(const Job& job) noexcept {
           ROWMAX_UNROLL
           for (int t = 0; t < kTokens; ++t) {
             const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[at + t]));
-            const simd::I32x16 sum = simd::add(simd::shift_left<kTermShift>(coarse[t][g].value(kQuads / kGroups)),
-                                               fine[t][g].value(kQuads / kGroups));
+            simd::I32x16 high = coarse[t][g].value(kQuads / kSumsOfToken),
+                         low = fine[t][g].value(kQuads / kSumsOfToken);
+            if constexpr (kSumsOfToken > kGroups) {
+              high = simd::add(high, coarse[t][1].value(kQuads / kSumsOfToken));
+              low = simd::add(low, fine[t][1].value(kQuads / kSumsOfToken));
+            }
+            const simd::I32x16 sum = simd::add(simd::shift_left<kTermShift>(high), low);
             acc[t] = simd::fma(simd::to_f32(sum), product, acc[t]);
           }
         }
@@ -135,7 +147,7 @@ struct Activations {
   ROWMAX_INLINE Activations(const Int8Activations& act, std::int64_t at) noexcept
       : codes(act.codes + at * kCodeBytes), scales(act.scales + at), sums(act.sums + at) {
     if constexpr (Start<Panel>::kOffset != 0) {
-      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::index(g)] + at;
+      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::kIndex[g]] + at;
     }
   }
   ROWMAX_INLINE std::int32_t start(int group, int token) const noexcept {

@@ -45,7 +45,8 @@ namespace rowmax::engine {
 
 inline constexpr std::int64_t kPanelRows = 16;
 
-// A weight matrix [rows, cols] in panels of 16 rows; the rows missing in the last panel are zero. Owns its bytes.
+// A weight matrix [rows, cols] in panels of 16 rows; the rows missing in the last panel are zero. Owns its bytes,
+// unless pack() was given memory for them.
 class PackedMatrix {
  public:
   PackedMatrix() noexcept = default;
@@ -54,18 +55,19 @@ class PackedMatrix {
   std::int64_t cols() const noexcept { return cols_; }
   const FormatInfo* format() const noexcept { return format_; }  // nullptr for an empty matrix
   bool empty() const noexcept { return format_ == nullptr; }
-  std::size_t bytes() const noexcept { return buffer_.size(); }
+  std::size_t bytes() const noexcept { return static_cast<std::size_t>(n_panels() * panel_bytes_); }
 
   // For the kernels.
   std::int64_t n_panels() const noexcept { return (rows_ + kPanelRows - 1) / kPanelRows; }
   std::int64_t panel_bytes() const noexcept { return panel_bytes_; }
-  const std::byte* panel(std::int64_t i) const noexcept { return buffer_.data() + i * panel_bytes_; }
+  const std::byte* panel(std::int64_t i) const noexcept { return data_ + i * panel_bytes_; }
   int layout() const noexcept { return layout_; }
 
  private:
   friend Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
-                                   std::int64_t cols, Executor& executor);
-  base::Buffer buffer_;
+                                   std::int64_t cols, Executor& executor, std::span<std::byte> memory);
+  base::Buffer buffer_;  // empty in memory of the caller's
+  const std::byte* data_ = nullptr;
   const FormatInfo* format_ = nullptr;
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
@@ -73,11 +75,16 @@ class PackedMatrix {
   int layout_ = 0;  // row of the table of panel layouts
 };
 
+// Bytes of a packed [rows, cols], a multiple of 64. Errors as pack() for the shape.
+Result<std::size_t> packed_bytes(const FormatInfo& format, std::int64_t rows, std::int64_t cols);
+
 // Rearranges a row-major tensor from its file's bytes (any alignment; not needed afterwards). `format` is a row of the
-// table. Errors: kInvalidArgument for rows or cols below 1, cols that are not whole blocks of the format, rows that are
-// not whole groups, or a byte count that is not that of [rows, cols]; kOutOfMemory.
+// table. memory: packed_bytes bytes, aligned to 64, that outlive the matrix; many small matrices in one large block
+// have its huge pages, which speeds up reading them. Without memory the matrix owns its own. Errors: kInvalidArgument
+// for rows or cols below 1, cols that are not whole blocks of the format, rows that are not whole groups, or a byte
+// count that is not that of [rows, cols]; kOutOfMemory.
 Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
-                          std::int64_t cols, Executor& executor);
+                          std::int64_t cols, Executor& executor, std::span<std::byte> memory = {});
 
 // One product: y is [n_tok][ldy], ldy >= weights->rows(); columns from rows() on are not touched. y overlaps neither x
 // nor another product's y.

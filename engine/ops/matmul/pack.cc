@@ -247,8 +247,7 @@ Error wrong(std::string what, std::int64_t expected, std::int64_t found) {
 
 }  // namespace
 
-Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
-                          std::int64_t cols, Executor& executor) {
+Result<std::size_t> packed_bytes(const FormatInfo& format, std::int64_t rows, std::int64_t cols) {
   constexpr std::int64_t kMaxRows = std::int64_t{1} << 40;
   const PackRow row = pack_row(format);
   if (rows < 1 || rows > kMaxRows) return wrong("rows in 1 ..", kMaxRows, rows);
@@ -259,32 +258,45 @@ Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> t
   if (cols % format.block_elements != 0) {
     return wrong(std::string("cols in whole blocks of ") + format.name + ", each", format.block_elements, cols);
   }
-  std::int64_t n_bytes = 0, n_packed = 0;
+  std::int64_t n_bytes = 0;
+  if (__builtin_mul_overflow((rows + kRows - 1) / kRows, row.panel_bytes(cols), &n_bytes))
+    return Error::out_of_memory();
+  return static_cast<std::size_t>(n_bytes);
+}
+
+Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
+                          std::int64_t cols, Executor& executor, std::span<std::byte> memory) {
+  ROWMAX_TRY(n_packed, packed_bytes(format, rows, cols));
+  std::int64_t n_bytes = 0;
   if (__builtin_mul_overflow(rows, format_row_bytes(format, cols), &n_bytes)) return Error::out_of_memory();
   n_bytes += format.tail_bytes;
   if (n_bytes != static_cast<std::int64_t>(tensor.size())) {
     return wrong("bytes:", n_bytes, static_cast<std::int64_t>(tensor.size()));
   }
 
+  const PackRow row = pack_row(format);
   PackedMatrix matrix;
   matrix.format_ = &format;
   matrix.rows_ = rows;
   matrix.cols_ = cols;
   matrix.layout_ = row.layout;
   matrix.panel_bytes_ = row.panel_bytes(cols);
-  const std::int64_t n_panels = matrix.n_panels();
-  if (__builtin_mul_overflow(n_panels, matrix.panel_bytes_, &n_packed)) return Error::out_of_memory();
-  ROWMAX_TRY(buffer, base::Buffer::allocate(static_cast<std::size_t>(n_packed)));
+  if (memory.empty()) {
+    ROWMAX_TRY(buffer, base::Buffer::allocate(n_packed));
+    matrix.buffer_ = std::move(buffer);
+    memory = {matrix.buffer_.data(), n_packed};
+  }
+  ROWMAX_CHECK(memory.size() == n_packed && reinterpret_cast<std::uintptr_t>(memory.data()) % 64 == 0,
+               "pack: memory of another size or alignment");
+  matrix.data_ = memory.data();
   const Source source{&format, {tensor.data(), rows, cols}, cols};
-  std::byte* out = buffer.data();
-  parallel_for(executor, n_panels, [&](std::int64_t p, int) {
+  parallel_for(executor, matrix.n_panels(), [&](std::int64_t p, int) {
     const base::ScopedFpEnv fp_env;
-    std::byte* to = out + p * matrix.panel_bytes_;
+    std::byte* to = memory.data() + p * matrix.panel_bytes_;
     std::memset(to, 0, static_cast<std::size_t>(matrix.panel_bytes_));
     const std::int64_t left = rows - p * kRows;
     row.pack(source, p * kRows, left < kRows ? static_cast<int>(left) : kRows, to);
   });
-  matrix.buffer_ = std::move(buffer);
   return matrix;
 }
 

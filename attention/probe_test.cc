@@ -245,6 +245,30 @@ TEST(Probe, SeesRowsInOrderAndTheSameOnEveryIsa) {
   }
 }
 
+// Products below 2^-126 are rounded more coarsely at every step: the kernel is right, and the scale's gate must say so.
+TEST(Probe, DenormalProductsDoNotFailTheScale) {
+  Random random(77);
+  const Shape shape{1, 1, 64, 8};
+  std::int64_t n_judged = 0;
+  for (int round = 0; round < 200; ++round) {
+    Numbers x = random_numbers(random, shape, 1, 12);
+    const float size = std::ldexp(1.0f, -66 - round % 8);
+    for (std::vector<float>* values : {&x.q, &x.k}) {
+      for (float& value : *values) value *= size;
+    }
+    const Collect probe([](std::int64_t, std::int64_t, std::int64_t) { return true; });
+    RunOptions options;
+    options.isa = best_isa();
+    options.scale = 8;
+    options.adjust = [&](AttendArgs* args) { args->probe = &probe; };
+    run(shape, {x}, {{0, 1, 11, 12}}, MaskSpec(), options);
+    ASSERT_EQ(probe.rows.size(), 1u);
+    ASSERT_NE(judge(probe.rows[0]).scale_once, Gate::kFail) << probe_text(probe.rows[0]);
+    n_judged += judge(probe.rows[0]).scale_once == Gate::kPass;
+  }
+  EXPECT_GT(n_judged, 20);
+}
+
 TEST(Probe, AFaultyRowFailsItsGatesAndNamesTheKey) {
   Random random(103);
   const Shape shape{1, 1, 16, 16};

@@ -118,7 +118,10 @@ inline void probe_visible_key(const CallArgs& call, double dot, double size, flo
   out->measured_scale = static_cast<double>(scaled) / dot;
   // A chain of k_dim fused steps, the product with scale, each half an ulp; twice for safety in fp64's own sum.
   const double steps = 2 * static_cast<double>(call.args->kv.k_dim + 2);
-  out->scale_error = steps * 0x1p-24 * (scale < 0 ? -scale : scale) * size / length + 0x1p-149 / length;
+  const double factor = scale < 0 ? -scale : scale;
+  // Below 2^-126 each step and the product with scale lose up to 2^-150 more.
+  const double lost = steps * 0x1p-150 * (factor > 1 ? factor : 1);
+  out->scale_error = steps * 0x1p-24 * factor * size / length + lost / length;
 }
 
 inline void probe_edges(std::int64_t j, float score, float weight, ProbeRow* out) noexcept {

@@ -13,13 +13,15 @@ namespace {
 inline int lowest_bit(std::uint64_t word) noexcept { return __builtin_ctzll(word); }
 inline int bits_end(std::uint64_t word) noexcept { return 64 - __builtin_clzll(word); }
 
-// `index` counts elements; with q8_0 it is a multiple of its block's.
+// `index` counts elements; with q8_0 it is a multiple of its block's. Addresses are counted as integers: a sequence
+// without keys may have no memory, and nothing is read there.
 ROWMAX_INLINE const void* element(const void* base, DType dtype, std::int64_t index) noexcept {
-  const auto* bytes = static_cast<const char*>(base);
-  if (dtype == DType::kF32) return bytes + index * 4;
-  if (dtype == DType::kF16 || dtype == DType::kBF16) return bytes + index * 2;
-  if (dtype == DType::kF8E4M3) return bytes + index;
-  return dtype == DType::kF64 ? bytes + index * 8 : bytes + index / 32 * 34;
+  const std::int64_t offset = dtype == DType::kF32                            ? index * 4
+                              : dtype == DType::kF16 || dtype == DType::kBF16 ? index * 2
+                              : dtype == DType::kF8E4M3                       ? index
+                              : dtype == DType::kF64                          ? index * 8
+                                                                              : index / 32 * 34;
+  return reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(base) + static_cast<std::uintptr_t>(offset));
 }
 
 // Keys or values of one kv head of one sequence.

@@ -54,6 +54,7 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   options.isa = isa;
   options.activations = flags.activations == "f32" ? engine::Activations::kF32 : engine::Activations::kInt8;
   options.tokenizer = tokenizer_options(flags);
+  options.gguf.formats = flags.formats;
   ROWMAX_TRY(overrides, key_overrides(flags));
   options.overrides = std::move(overrides);
   return options;

@@ -30,7 +30,7 @@ struct InspectFlags {
 
 Result<ExitCode> inspect(const InspectFlags& flags) {
   ROWMAX_TRY(path, resolve_model(flags.path.empty() ? flags.engine.model : flags.path));
-  ROWMAX_TRY(file, engine::GgufFile::open(path));
+  ROWMAX_TRY(file, engine::GgufFile::open(path, {flags.engine.formats}));
   ROWMAX_TRY(overrides, key_overrides(flags.engine));
   const Inspection inspection = inspect_file(file, tokenizer_options(flags.engine), overrides);
   if (flags.json) {

@@ -113,8 +113,10 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
 
 Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
                         const engine::KeyOverrides& overrides) {
-  Inspection inspection{
-      file, engine::describe_model(file, overrides), engine::Tokenizer::from_gguf(file, options), "", {}};
+  auto description = engine::describe_model(file, overrides);
+  engine::TokenizerOptions known = options;
+  if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
+  Inspection inspection{file, std::move(description), engine::Tokenizer::from_gguf(file, known), "", {}};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
   }

@@ -47,6 +47,11 @@ void add_model_flag(CLI::App& app, EngineFlags& flags) {
       ->default_str("smollm2");
   add_value(app, "--pre", flags.pre, "pre-tokenizer to use where the file names none or an unknown one")
       ->type_name("NAME");
+  add_value(app, "--format", flags.formats,
+            "layout of a type id that stands for several: I2_S_64, I2_S_ROW4, Q2_0, Q2_0_128, ...; may be given "
+            "several times")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
   add_value(app, "--set", flags.overrides, "a value in place of a metadata key's; may be given several times")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);

@@ -37,6 +37,7 @@ struct EngineFlags {
   std::string isa;
   std::string activations = "int8";
   std::string pre;
+  std::vector<std::string> formats;    // layouts of type ids that stand for several
   std::vector<std::string> overrides;  // KEY=VALUE
   bool quiet = false;
 };

@@ -38,8 +38,11 @@ Result<ExitCode> tokenize(const TokenizeFlags& flags) {
     text = std::move(content);
   }
   ROWMAX_TRY(path, resolve_model(flags.engine.model));
-  ROWMAX_TRY(file, engine::GgufFile::open(path));
-  ROWMAX_TRY(tokenizer, engine::Tokenizer::from_gguf(file, tokenizer_options(flags.engine)));
+  ROWMAX_TRY(file, engine::GgufFile::open(path, {flags.engine.formats}));
+  engine::TokenizerOptions options = tokenizer_options(flags.engine);
+  // A file may hold a vocabulary alone: then no architecture has a say.
+  if (auto description = engine::describe_model(file); description.ok()) options.default_pre = description->default_pre;
+  ROWMAX_TRY(tokenizer, engine::Tokenizer::from_gguf(file, options));
   if (!flags.engine.quiet) {
     for (const std::string& notice : tokenizer.notices()) note(notice);
   }

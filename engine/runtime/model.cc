@@ -23,7 +23,7 @@ std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed
 std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.packed_bytes(); }
 
 Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
-  ROWMAX_TRY(file, GgufFile::open(path));
+  ROWMAX_TRY(file, GgufFile::open(path, options.gguf));
   return load(std::move(file), options, executor);
 }
 

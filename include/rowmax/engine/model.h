@@ -30,6 +30,7 @@ struct ModelOptions {
   Activations activations = Activations::kInt8;
   TokenizerOptions tokenizer;
   KeyOverrides overrides;
+  GgufOptions gguf;  // of Model::load(path)
 };
 
 // One thing the engine will do because of the file, and where it learned it.
@@ -56,6 +57,7 @@ struct ModelDescription {
   ModelShape shape;
   std::vector<ModelFact> facts;
   std::vector<std::string> notices;
+  std::string default_pre;  // TokenizerOptions::default_pre of this architecture
 };
 Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides = {});
 // The names of the architectures that can be loaded.

@@ -58,7 +58,9 @@ constexpr FormatInfo kFormats[] = {
 std::span<const FormatInfo> formats() noexcept { return kFormats; }
 
 std::span<const FormatInfo> formats_of(std::uint32_t id) noexcept {
-  const auto [first, last] = std::ranges::equal_range(kFormats, id, {}, &FormatInfo::id);
+  // Not equal_range: its subrange does not compile with clang 14 over libstdc++ 12.
+  const auto* first = std::ranges::lower_bound(kFormats, id, {}, &FormatInfo::id);
+  const auto* last = std::ranges::upper_bound(kFormats, id, {}, &FormatInfo::id);
   return {first, last};
 }
 

@@ -26,7 +26,9 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_FALSE(has_neon_dotprod());
 #elif defined(__aarch64__)
   EXPECT_FALSE(has_avx_vnni());
-  if (kernel_lists("asimd")) EXPECT_EQ(has_neon_dotprod(), kernel_lists("asimddp"));
+  if (kernel_lists("asimd")) {
+    EXPECT_EQ(has_neon_dotprod(), kernel_lists("asimddp"));
+  }
 #endif
 }
 

@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import time
 import unittest
 
@@ -39,6 +40,15 @@ class Terminal:
                     self.text += os.read(self.fd, 65536).decode(errors="replace")
                 except OSError:
                     self.test.fail(f"ended without {pattern!r}: {self.text!r}")
+
+    def prompt(self, seconds=60):
+        """Waits for the prompt and for the editor's raw mode: what is typed between the two, the terminal takes for itself."""
+        self.wait("> ", seconds)
+        end = time.monotonic() + seconds
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            if time.monotonic() > end:
+                self.test.fail("the editor does not read keys")
+            time.sleep(0.005)
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -112,15 +122,15 @@ class Chat(CommandTest):
 
     def test_at_a_terminal(self):
         terminal = Terminal(self)
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.type("first words\r")
         terminal.wait("stop: ")
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.type("\x1b[A")  # the last input comes back
         terminal.wait("first words")
         terminal.type("\r")
         terminal.wait("stop: ")
-        terminal.wait("> ")
+        terminal.prompt()
         self.assertEqual(terminal.end(), 0)
         history = self.home / ".local/state/rowmax/chat_history"
         if history.exists():  # with libedit
@@ -129,36 +139,36 @@ class Chat(CommandTest):
 
     def test_ctrl_c_at_the_prompt_does_not_end_the_chat(self):
         terminal = Terminal(self)
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.type("half a li")
         terminal.wait("half a li")
         terminal.type("\x03")
         terminal.wait("Ctrl-D or /exit")
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.type("hello\r")
         terminal.wait("stop: ")
-        terminal.wait("> ")
+        terminal.prompt()
         self.assertEqual(terminal.end("/exit\r"), 0)
 
     def test_ctrl_c_stops_the_answer_alone(self):
         terminal = Terminal(self, "-m", SLOW_MODEL, "-n", "-1", "-c", "100000", "--logit-bias", "0=-50,1=-50,2=-50")
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.type("go on\r")
         terminal.wait("go on\r?\n.")
         terminal.type("\x03")
         terminal.wait("stop: cancelled")
-        terminal.wait("> ")
+        terminal.prompt()
         self.assertEqual(terminal.end("/exit\r"), 0)
 
     def test_no_color(self):
         terminal = Terminal(self, NO_COLOR="1")
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.type("hello\r")
         self.assertNotIn("\x1b[2m", terminal.wait("stop: "))
-        terminal.wait("> ")
+        terminal.prompt()
         terminal.end("/exit\r")
         colourful = Terminal(self)
-        colourful.wait("> ")
+        colourful.prompt()
         colourful.type("hello\r")
         self.assertIn("\x1b[2m", colourful.wait("stop: "))
 

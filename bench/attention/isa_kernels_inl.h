@@ -29,7 +29,8 @@ inline std::int64_t fma_chains(std::int64_t n_steps, float* sink) {
 inline void causal_block(const attention::CallArgs& call, const attention::BlockArgs& block,
                          const attention::Scratch& scratch, attention::BlockCounts* counts) {
   using namespace attention;
-  load_query_rows<SourceF32>(call, block, scratch.q);
+  RowsMet met;
+  if (block.n_rows <= kConvertRows) met.load_to(call, block, block.n_rows, scratch);
   for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
   const std::int64_t n_keys = block.row_begin + block.n_rows;
   for (std::int64_t split = 0; split * kSplitKeys < n_keys; ++split) {
@@ -38,7 +39,7 @@ inline void causal_block(const attention::CallArgs& call, const attention::Block
     for (std::int64_t begin = split * kSplitKeys; begin < end; begin += kKeyTile) {
       for (int r = 0; r < block.n_rows; ++r) scratch.words[r] = bit_range(0, block.row_begin + r + 1 - begin);
       const std::uint64_t word = scratch.words[block.n_rows - 1];
-      process_tile(call, block, begin, word, begin + kKeyTile < n_keys, scratch);
+      process_tile(call, block, begin, word, begin + kKeyTile < n_keys, scratch, &met);
     }
     close_split(call, block, split, scratch);
   }

@@ -72,13 +72,13 @@ inline int rows_of_block(int n_rows) noexcept {
   return (n_rows + n_blocks - 1) / n_blocks;
 }
 
-// Rows of queries or results to ask memory for before they are read or written: nothing else is done meanwhile.
+// Rows of queries or results to ask memory for before they are read or written.
 inline constexpr int kRowsAhead = 16;
 
-// The block's queries as f32, as the register blocks read them: [d][row] of each register block, but [row][d] of full
-// ones of blocks with many rows.
+// Queries of the block's rows [begin, end) as f32, as the register blocks read them: [d][row] of each register block,
+// but [row][d] of full ones of blocks with many rows.
 template <class Source>
-void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) noexcept {
+void load_query_rows(const CallArgs& call, const BlockArgs& block, int begin, int end, float* out) noexcept {
   const ConstHeadsView& q = call.args->q;
   const auto* data = static_cast<const typename Source::Type*>(q.data);
   const int step = rows_of_block(block.n_rows);
@@ -86,7 +86,7 @@ void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) n
     const Row row = row_of(call, block, r);
     return data + (block.sequence->q_begin + row.query) * q.row_stride + row.head * q.head_stride;
   };
-  for (int r = 0; r < block.n_rows; ++r) {
+  for (int r = begin; r < end; ++r) {
     if (r + kRowsAhead < block.n_rows && q.dim_stride == 1) {
       const auto* next = reinterpret_cast<const char*>(row_data(r + kRowsAhead));
       for (std::size_t i = 0; i < static_cast<std::size_t>(q.n_dim) * sizeof *data; i += 64) {
@@ -109,6 +109,40 @@ void load_query_rows(const CallArgs& call, const BlockArgs& block, float* out) n
     for (; d < q.n_dim; ++d) to[d] = Source::one(from + d * q.dim_stride);
   }
 }
+
+inline void load_queries(const CallArgs& call, const BlockArgs& block, int begin, int end,
+                         const Scratch& scratch) noexcept {
+  with_source(call.args->q.dtype,
+              [&](auto source) { load_query_rows<decltype(source)>(call, block, begin, end, scratch.q); });
+}
+
+// Asks for the memory of a row's results.
+inline void prefetch_row_results(const CallArgs& call, const BlockArgs& block, int r) noexcept {
+  const HeadsView& out = call.args->out;
+  if (r >= block.n_rows || out.data == nullptr || out.dim_stride != 1) return;
+  const Row row = row_of(call, block, r);
+  const std::int64_t size = out.dtype == DType::kF64 ? 8 : out.dtype == DType::kF32 ? 4 : 2;
+  const std::int64_t at = (block.sequence->q_begin + row.query) * out.row_stride + row.head * out.head_stride;
+  const char* data = static_cast<const char*>(out.data) + at * size;
+  for (std::int64_t i = 0; i < call.args->kv.v_dim * size; i += 64) __builtin_prefetch(data + i, 1, 2);
+}
+
+// How far a block's rows have come in its first tile. Every query is read and every result written once: with few keys
+// a row that is a tenth of the time, unless it happens while the rows before compute.
+struct RowsMet {
+  int queries = 0;  // loaded
+  int results = 0;  // asked for
+
+  void load_to(const CallArgs& call, const BlockArgs& block, int end, const Scratch& scratch) noexcept {
+    if (queries >= end) return;
+    load_queries(call, block, queries, end, scratch);
+    queries = end;
+  }
+  void ask_to(const CallArgs& call, const BlockArgs& block, int end) noexcept {
+    if (block.partials != nullptr) return;
+    for (; results < end; ++results) prefetch_row_results(call, block, results);
+  }
+};
 
 // Bias of one row for the keys of `word`, nothing else is read; returns the word without the keys that the bias masks.
 template <class Source>
@@ -287,10 +321,11 @@ inline Prefetch prefetch_values(const CallArgs& call, const BlockArgs& block, st
                        stream.strides->key_stride * size);
 }
 
-// Raw dots of all rows that see a key of the tile; kWeights: then their weights.
+// Raw dots of all rows that see a key of the tile; kWeights: then their weights. met: nullptr where all queries are in
+// scratch.
 template <class Source, bool kWeights>
 void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch,
-                 Prefetch ahead) noexcept {
+                 Prefetch ahead, RowsMet* met) noexcept {
   const std::int64_t n_dim = call.args->kv.k_dim;
   const int step = rows_of_block(block.n_rows);
   const int n_blocks = (block.n_rows + step - 1) / step;
@@ -304,6 +339,7 @@ void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand
     const std::uint64_t any = words_union(scratch.words + r0, n);
     if (!inside) ahead.step<2>();
     if (any == 0) continue;
+    if (met != nullptr) met->load_to(call, block, r0 + n, scratch);
     const float* q = scratch.q + r0 * n_dim;
     float* s = scratch.s + r0 * kKeyTile;
     if (k.n_lanes != kKeyTile) {
@@ -331,9 +367,10 @@ void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand
   }
 }
 
+// met: nullptr where nobody waits for results.
 template <class Source>
 void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand& v, std::uint64_t tile_word,
-                const Scratch& scratch, Prefetch ahead) noexcept {
+                const Scratch& scratch, Prefetch ahead, RowsMet* met) noexcept {
   const std::int64_t n_dim = call.args->kv.v_dim;
   Prefetch none;
   int finite = -1;  // not looked at yet
@@ -346,6 +383,7 @@ void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand&
     const std::uint64_t any = words_union(scratch.words + r0, n);
     if (!inside) ahead.step<2>();
     if (any == 0) continue;
+    if (met != nullptr) met->ask_to(call, block, r0 + n);
     const int begin = lowest_bit(any);
     const int end = bits_end(any);
     const std::uint64_t range = bit_range(begin, end);
@@ -370,14 +408,15 @@ void add_values(const CallArgs& call, const BlockArgs& block, const TileOperand&
 // The tile that starts at key `begin`; `word`: the keys that some row sees, not 0; `more`: the next tile is likely to
 // follow.
 inline void process_tile(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
-                         bool more, const Scratch& scratch) noexcept {
+                         bool more, const Scratch& scratch, RowsMet* met) noexcept {
   const TileOperand k = prepare_keys(call, block, begin, word, scratch);
   const Prefetch values_ahead = prefetch_values(call, block, begin, word);
   with_source(k.dtype,
-              [&](auto source) { find_scores<decltype(source), true>(call, block, k, scratch, values_ahead); });
+              [&](auto source) { find_scores<decltype(source), true>(call, block, k, scratch, values_ahead, met); });
   const TileOperand v = prepare_values(call, block, begin, word, scratch);
   const Prefetch keys_ahead = more ? prefetch_keys(call, block, begin + kKeyTile) : Prefetch{};
-  with_source(v.dtype, [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch, keys_ahead); });
+  with_source(v.dtype,
+              [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch, keys_ahead, met); });
 }
 
 inline void start_split(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {
@@ -490,9 +529,11 @@ inline void close_split(const CallArgs& call, const BlockArgs& block, std::int64
   }
 }
 
-// The sums of the block's rows over its splits: in scratch, or stored split by split.
+// The sums of the block's rows over its splits: in scratch, or stored split by split. Leaves the queries of all rows
+// that see a key in scratch.
 inline BlockSpans sum_splits(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {
-  with_source(call.args->q.dtype, [&](auto source) { load_query_rows<decltype(source)>(call, block, scratch.q); });
+  RowsMet met;
+  if (block.n_rows <= kConvertRows) met.load_to(call, block, block.n_rows, scratch);
   const BlockSpans all = find_spans(call, block, scratch.spans);
   for (int r = 0; r < block.n_rows; ++r) scratch.total_flags[r] = 0;
   for (std::int64_t split = block.split_begin; split < block.split_end; ++split) {
@@ -505,7 +546,7 @@ inline BlockSpans sum_splits(const CallArgs& call, const BlockArgs& block, const
       if (word == 0) continue;
       if (!started) start_split(call, block, scratch);
       started = true;
-      process_tile(call, block, begin, word, all.touches(begin + kKeyTile, begin + 2 * kKeyTile), scratch);
+      process_tile(call, block, begin, word, all.touches(begin + kKeyTile, begin + 2 * kKeyTile), scratch, &met);
     }
     if (!started && block.partials != nullptr) start_split(call, block, scratch);
     if (started || block.partials != nullptr) close_split(call, block, split, scratch);

@@ -176,17 +176,6 @@ inline void count_row(RowStatus status, std::int64_t row, std::int64_t head, Blo
   }
 }
 
-// Asks for the memory of a row's results.
-inline void prefetch_row_results(const CallArgs& call, const BlockArgs& block, int r) noexcept {
-  const HeadsView& out = call.args->out;
-  if (r >= block.n_rows || out.data == nullptr || out.dim_stride != 1) return;
-  const Row row = row_of(call, block, r);
-  const std::int64_t size = out.dtype == DType::kF64 ? 8 : out.dtype == DType::kF32 ? 4 : 2;
-  const std::int64_t at = packed_row(block, row) * out.row_stride + row.head * out.head_stride;
-  const char* data = static_cast<const char*>(out.data) + at * size;
-  for (std::int64_t i = 0; i < call.args->kv.v_dim * size; i += 64) __builtin_prefetch(data + i, 1, 2);
-}
-
 // Finishes all rows of a block; the result has the status_bit of every status met.
 inline std::uint32_t finish_rows(const CallArgs& call, const BlockArgs& block, const Scratch& scratch,
                                  BlockCounts* counts) noexcept {

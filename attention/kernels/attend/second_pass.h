@@ -11,7 +11,7 @@ namespace {
 // Raw dots of all rows of the block that see a key of the tile.
 template <class Source>
 void score_rows(const CallArgs& call, const BlockArgs& block, const TileOperand& k, const Scratch& scratch) noexcept {
-  find_scores<Source, false>(call, block, k, scratch, Prefetch{});
+  find_scores<Source, false>(call, block, k, scratch, Prefetch{}, nullptr);
 }
 
 // Visits the block's tiles in order, those without a visible key left out: fn(begin) finds scratch.words and in
@@ -38,7 +38,7 @@ void revisit_tiles(const CallArgs& call, const BlockArgs& block, const BlockSpan
 }
 
 inline BlockSpans load_block(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {
-  with_source(call.args->q.dtype, [&](auto source) { load_query_rows<decltype(source)>(call, block, scratch.q); });
+  load_queries(call, block, 0, block.n_rows, scratch);
   return find_spans(call, block, scratch.spans);
 }
 
@@ -101,7 +101,8 @@ inline void write_uniform_rows(const CallArgs& call, const BlockArgs& block, con
       if (word == 0) continue;
       scratch.words[0] = word;
       const TileOperand v = prepare_values(call, one, begin, word, scratch);
-      with_source(v.dtype, [&](auto source) { add_values<decltype(source)>(call, one, v, word, scratch, Prefetch{}); });
+      with_source(v.dtype,
+                  [&](auto source) { add_values<decltype(source)>(call, one, v, word, scratch, Prefetch{}, nullptr); });
     }
     for (std::int64_t d = 0; d < call.o_stride; d += 16) {
       simd::store(scratch.total + d, simd::add(simd::load(scratch.total + d), simd::load(scratch.o + d)));

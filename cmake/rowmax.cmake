@@ -171,10 +171,10 @@ function(rowmax_install)
   if(ROWMAX_ENGINE)
     add_library(rowmax_engine INTERFACE)
     set_target_properties(rowmax_engine PROPERTIES EXPORT_NAME engine)
-    target_link_libraries(rowmax_engine INTERFACE rowmax_runtime)
+    target_link_libraries(rowmax_engine INTERFACE rowmax_runtime rowmax_convert)
     add_library(rowmax::engine ALIAS rowmax_engine)
     install(TARGETS rowmax_engine rowmax_quant rowmax_io rowmax_tokenizer rowmax_template rowmax_ops rowmax_model
-                    rowmax_arch rowmax_runtime EXPORT rowmax-engine COMPONENT engine
+                    rowmax_arch rowmax_runtime rowmax_convert EXPORT rowmax-engine COMPONENT engine
             ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
     install(DIRECTORY include/rowmax/engine DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rowmax COMPONENT engine)
     install(EXPORT rowmax-engine NAMESPACE rowmax:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax COMPONENT engine)

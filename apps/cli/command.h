@@ -26,5 +26,7 @@ CommandBody declare_tokenize(CLI::App& app);
 CommandBody declare_score(CLI::App& app);
 CommandBody declare_bench(CLI::App& app);
 CommandBody declare_pull(CLI::App& app);
+CommandBody declare_quantize(CLI::App& app);
+CommandBody declare_convert(CLI::App& app);
 
 }  // namespace rowmax::cli

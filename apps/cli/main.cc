@@ -22,6 +22,8 @@ constexpr Command kCommands[] = {
     {"inspect", "Show what is in a model file and what rowmax makes of it", declare_inspect},
     {"tokenize", "Turn text into token ids", declare_tokenize},
     {"score", "Perplexity of a text", declare_score},
+    {"convert", "Make a GGUF file from a Hugging Face folder", declare_convert},
+    {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
     {"bench", "Measure prompt and generation speed", declare_bench},
 };
 

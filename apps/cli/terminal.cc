@@ -89,20 +89,34 @@ ProgressBar::ProgressBar(std::string label, double total, bool in_bytes)
 
 ProgressBar::~ProgressBar() { finish(); }
 
-void ProgressBar::update(double done) {
+bool ProgressBar::due(double done) {
   const auto now = std::chrono::steady_clock::now();
-  if (!shown_ || finished_ || (now - last_ < kRedrawInterval && done < total_)) return;
+  if (!shown_ || finished_ || (now - last_ < kRedrawInterval && done < total_)) return false;
   last_ = now;
+  return true;
+}
+
+void ProgressBar::draw(double done, std::string_view behind) {
   const double share = total_ > 0 ? std::clamp(done / total_, 0.0, 1.0) : 1.0;
   const int filled = static_cast<int>(share * kBarWidth);
   std::string bar;
   for (int i = 0; i < kBarWidth; ++i) bar += i < filled ? "█" : "░";
-  const double seconds = std::chrono::duration<double>(now - start_).count();
+  std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100,
+               printable(behind).c_str());
+  std::fflush(stderr);
+}
+
+void ProgressBar::update(double done, std::string_view what) {
+  if (due(done)) draw(done, what);
+}
+
+void ProgressBar::update(double done) {
+  if (!due(done)) return;
+  const double seconds = std::chrono::duration<double>(last_ - start_).count();
   std::string amount =
       in_bytes_ ? human_bytes(done) + " of " + human_bytes(total_) : short_number(done) + " of " + short_number(total_);
   if (in_bytes_ && seconds > 0.3) amount += ", " + human_bytes(done / seconds) + "/s";
-  std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100, amount.c_str());
-  std::fflush(stderr);
+  draw(done, amount);
 }
 
 void ProgressBar::finish() {

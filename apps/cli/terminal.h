@@ -37,6 +37,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
   void update(double done);
+  // total 1: percents alone, and what is being worked on behind them.
+  void update(double done, std::string_view what);
   void finish();
 
  private:
@@ -45,6 +47,8 @@ class ProgressBar {
   bool in_bytes_;
   bool shown_;
   bool finished_ = false;
+  bool due(double done);
+  void draw(double done, std::string_view behind);
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point last_;
 };

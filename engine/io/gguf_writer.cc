@@ -53,7 +53,7 @@ Error invalid(const Parts&... parts) {
 }
 
 // The bytes of a tensor, which must be those of a layout of its type.
-Result<std::uint64_t> bytes_of(std::uint32_t type, const std::vector<std::int64_t>& shape, std::size_t found) {
+Result<std::uint64_t> bytes_of(std::uint32_t type, const std::vector<std::int64_t>& shape, std::uint64_t found) {
   ROWMAX_RETURN_IF_ERROR(gguf_element_count(shape));
   const auto formats = formats_of(type);
   if (formats.empty()) return unreadable_tensor_type(type);
@@ -70,7 +70,7 @@ Result<std::uint64_t> bytes_of(std::uint32_t type, const std::vector<std::int64_
 }
 
 template <class T, class Name>
-std::optional<std::string> first_bad_name(const std::vector<T>& items, std::uint64_t max_bytes, Name name) {
+std::optional<std::string> first_bad_name(std::span<const T> items, std::uint64_t max_bytes, Name name) {
   std::set<std::string_view> seen;
   for (const T& item : items) {
     const std::string_view text = name(item);
@@ -112,6 +112,33 @@ void GgufWriter::set_float32s(std::string key, const std::vector<float>& values)
   put(std::move(key), GgufType::kArray, array_body<float>(GgufType::kF32, values));
 }
 
+void GgufWriter::set_value(std::string key, const GgufValue& value) {
+  if (const auto* array = std::get_if<GgufArray>(&value.value)) {
+    Bytes body;
+    append(body, static_cast<std::uint32_t>(array->element_type));
+    append(body, static_cast<std::uint64_t>(array->size));
+    append_bytes(body, array->bytes.data(), array->bytes.size());
+    for (const std::string_view text : array->strings) append(body, text);
+    return put(std::move(key), value.type, std::move(body));
+  }
+  if (const auto* text = std::get_if<std::string_view>(&value.value)) return set_string(std::move(key), *text);
+  if (const auto* number = std::get_if<double>(&value.value)) {
+    return put(std::move(key), value.type,
+               value.type == GgufType::kF32 ? scalar_body(static_cast<float>(*number)) : scalar_body(*number));
+  }
+  if (const auto* flag = std::get_if<bool>(&value.value)) return set_bool(std::move(key), *flag);
+  const auto* whole = std::get_if<std::uint64_t>(&value.value);
+  const std::uint64_t bits =
+      whole != nullptr ? *whole : static_cast<std::uint64_t>(std::get<std::int64_t>(value.value));
+  Bytes body = scalar_body(bits);
+  body.resize(gguf_scalar_bytes(value.type));  // little-endian: the low bytes
+  put(std::move(key), value.type, std::move(body));
+}
+
+void GgufWriter::remove(std::string_view key) {
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.key == key; });
+}
+
 void GgufWriter::add_tensor(std::string name, std::uint32_t type, std::vector<std::int64_t> shape,
                             std::vector<std::byte> data) {
   tensors_.push_back({std::move(name), type, std::move(shape), std::move(data)});
@@ -128,21 +155,29 @@ Result<std::uint32_t> GgufWriter::alignment() const {
 }
 
 Result<std::vector<std::byte>> GgufWriter::head() const {
-  if (auto bad = first_bad_name(entries_, kGgufMaxKeyBytes, [](const Entry& e) { return std::string_view(e.key); })) {
+  std::vector<GgufTensorPlan> plans;
+  plans.reserve(tensors_.size());
+  for (const Tensor& tensor : tensors_) plans.push_back({tensor.name, tensor.type, tensor.shape, tensor.data.size()});
+  return head_for(plans);
+}
+
+Result<std::vector<std::byte>> GgufWriter::head_for(std::span<const GgufTensorPlan> tensors) const {
+  if (auto bad = first_bad_name(std::span(entries_), kGgufMaxKeyBytes,
+                                [](const Entry& e) { return std::string_view(e.key); })) {
     return invalid("key ", *bad);
   }
   if (auto bad =
-          first_bad_name(tensors_, kGgufMaxTensorNameBytes, [](const Tensor& t) { return std::string_view(t.name); })) {
+          first_bad_name(tensors, kGgufMaxTensorNameBytes, [](const auto& t) { return std::string_view(t.name); })) {
     return invalid("tensor ", *bad);
   }
   if (entries_.size() > kGgufMaxKeys) return invalid(entries_.size(), " keys, at most ", kGgufMaxKeys);
-  if (tensors_.size() > kGgufMaxTensors) return invalid(tensors_.size(), " tensors, at most ", kGgufMaxTensors);
+  if (tensors.size() > kGgufMaxTensors) return invalid(tensors.size(), " tensors, at most ", kGgufMaxTensors);
   ROWMAX_TRY(align, alignment());
 
   Bytes out;
   append_bytes(out, kGgufMagic.data(), kGgufMagic.size());
   append(out, kGgufVersion);
-  append(out, static_cast<std::uint64_t>(tensors_.size()));
+  append(out, static_cast<std::uint64_t>(tensors.size()));
   append(out, static_cast<std::uint64_t>(entries_.size()));
   for (const Entry& entry : entries_) {
     append(out, std::string_view(entry.key));
@@ -151,8 +186,8 @@ Result<std::vector<std::byte>> GgufWriter::head() const {
   }
   if (out.size() > kGgufMaxMetadataBytes) return invalid("more than ", kGgufMaxMetadataBytes, " bytes of metadata");
   std::uint64_t offset = 0;
-  for (const Tensor& tensor : tensors_) {
-    auto n_bytes = bytes_of(tensor.type, tensor.shape, tensor.data.size());
+  for (const GgufTensorPlan& tensor : tensors) {
+    auto n_bytes = bytes_of(tensor.type, tensor.shape, tensor.n_bytes);
     if (!n_bytes.ok()) return invalid("tensor ", quote(tensor.name), " ", n_bytes.error().message);
     append(out, std::string_view(tensor.name));
     append(out, static_cast<std::uint32_t>(tensor.shape.size()));

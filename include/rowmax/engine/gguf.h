@@ -127,6 +127,14 @@ class GgufFile {
   std::unique_ptr<Impl> impl_;
 };
 
+// A tensor whose bytes come later.
+struct GgufTensorPlan {
+  std::string name;
+  std::uint32_t type = 0;
+  std::vector<std::int64_t> shape;
+  std::uint64_t n_bytes = 0;  // exactly what type and shape need
+};
+
 // Builds a version 3 file, keys and tensors in the order of the calls, and writes it atomically (a temporary file
 // beside it, then a rename). The tensor data's alignment is 32, or what set_uint32("general.alignment", ...) says.
 class GgufWriter {
@@ -140,6 +148,10 @@ class GgufWriter {
   void set_strings(std::string key, const std::vector<std::string>& values);
   void set_int32s(std::string key, const std::vector<std::int32_t>& values);
   void set_float32s(std::string key, const std::vector<float>& values);
+  // A value as a file holds it, with its type.
+  void set_value(std::string key, const GgufValue& value);
+  // Takes a key out again; nothing happens where there is none.
+  void remove(std::string_view key);
   // data: exactly the bytes that type and shape need (else write() fails); for a type id with layouts of several sizes,
   // the bytes of any of them.
   void add_tensor(std::string name, std::uint32_t type, std::vector<std::int64_t> shape, std::vector<std::byte> data);
@@ -148,6 +160,10 @@ class GgufWriter {
   // what is written can always be read back.
   Result<std::vector<std::byte>> bytes() const;
   Status write(const std::string& path) const;
+  // The same for a file with these tensors in place of its own, whose bytes the caller writes behind it: everything
+  // before the tensor data, padded. Between tensors the caller pads to tensor_alignment().
+  Result<std::vector<std::byte>> head_for(std::span<const GgufTensorPlan> tensors) const;
+  Result<std::uint32_t> tensor_alignment() const { return alignment(); }
 
  private:
   struct Entry {

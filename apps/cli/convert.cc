@@ -1,0 +1,46 @@
+// rowmax convert: a Hugging Face folder, or a GGUF file, to a GGUF file.
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "apps/cli/command.h"
+#include "apps/cli/convert_report.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr const char* kFooter = R"(
+A folder holds config.json, model.safetensors (or its shards and their index), tokenizer.json and, where they exist,
+tokenizer_config.json, generation_config.json and chat_template.jinja. Llama, SmolLM2, Mistral, Qwen 2, 2.5 and 3,
+Gemma 2 and 3 (text), BitNet b1.58 (master weights or packed).
+
+Examples:
+  rowmax convert SmolLM2-135M-Instruct smollm2-q8_0.gguf --type Q8_0
+  rowmax convert bitnet-b1.58-2B-4T-bf16 bitnet.gguf
+  rowmax convert model-f16.gguf model-q4_k.gguf --type Q4_K
+)";
+
+Result<ExitCode> convert(const ConvertFlags& flags) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(flags.input, ignored)) return run_converter(flags, engine::convert_folder);
+  if (flags.type.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "--type: from a GGUF file the type must be given"};
+  }
+  return run_converter(flags, engine::quantize_gguf);
+}
+
+}  // namespace
+
+CommandBody declare_convert(CLI::App& app) {
+  auto flags = std::make_shared<ConvertFlags>();
+  app.add_option("input", flags->input, "Hugging Face folder, or GGUF file")->type_name("DIR|IN.gguf")->required();
+  app.add_option("output", flags->output, "GGUF file to write")->type_name("OUT.gguf")->required();
+  add_value(app, "--type", flags->type, "type of the matrices; default: as the folder's, ternary ones I2_S")
+      ->type_name("TYPE");
+  add_value(app, "--pre", flags->pre, "pre-tokenizer where the folder's is unknown")->type_name("NAME");
+  add_convert_flags(app, *flags);
+  app.footer(kFooter);
+  return [flags] { return convert(*flags); };
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,121 @@
+#include "apps/cli/convert_report.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string_view>
+
+#include "apps/cli/interrupt.h"
+#include "apps/cli/json_output.h"
+#include "apps/cli/terminal.h"
+#include "base/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t dim : shape) text += (text.empty() ? "" : " x ") + std::to_string(dim);
+  return text;
+}
+
+std::string error_text(double error) {
+  if (error == 0) return "0";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2e", error);
+  return text;
+}
+
+void print_table(const engine::ConvertReport& report) {
+  std::size_t name_width = 6, shape_width = 5;
+  for (const auto& tensor : report.tensors) {
+    name_width = std::max(name_width, printable(tensor.name).size());
+    shape_width = std::max(shape_width, shape_text(tensor.shape).size());
+  }
+  const int name = static_cast<int>(name_width), shape = static_cast<int>(shape_width);
+  std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, "tensor", shape, "shape", "from", "to", "rms error",
+              "max error");
+  for (const auto& tensor : report.tensors) {
+    std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, printable(tensor.name).c_str(), shape,
+                shape_text(tensor.shape).c_str(), tensor.from.c_str(), tensor.to.c_str(),
+                error_text(tensor.rms_error).c_str(), error_text(tensor.max_error).c_str());
+  }
+}
+
+Json report_json(const engine::ConvertReport& report, const ConvertFlags& flags, double seconds) {
+  Json tensors = Json::array();
+  for (const auto& tensor : report.tensors) {
+    tensors.push_back({{"name", tensor.name},
+                       {"shape", tensor.shape},
+                       {"from", tensor.from},
+                       {"to", tensor.to},
+                       {"bytes", tensor.bytes},
+                       {"rms_error", tensor.rms_error},
+                       {"max_error", tensor.max_error}});
+  }
+  return {{"output", flags.output}, {"bytes_in", report.bytes_in}, {"bytes_out", report.bytes_out},
+          {"seconds", seconds},     {"notices", report.notices},   {"tensors", tensors}};
+}
+
+}  // namespace
+
+void add_convert_flags(CLI::App& app, ConvertFlags& flags) {
+  add_value(app, "--tensor", flags.overrides,
+            "type of the matrices whose name the expression finds; may be given several times, the last that fits wins")
+      ->type_name("REGEX=TYPE")
+      ->allow_extra_args(false);
+  add_value(app, "--output-type", flags.output_type, "type of the head; default: at least Q6_K")->type_name("TYPE");
+  add_value(app, "--embedding-type", flags.embedding_type, "type of the token embedding")->type_name("TYPE");
+  add_value(app, "-t,--threads", flags.threads, "threads; 0: physical cores")->check(CLI::Range(0, 1024));
+  add_switch(app, "--force", flags.force,
+             "replace the output, and write ternary types for weights that are not ternary");
+  add_switch(app, "--json", flags.json, "print one JSON object");
+  add_switch(app, "-q,--quiet", flags.quiet, "no notes on standard error");
+}
+
+Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {
+  engine::ConvertOptions options;
+  options.types.type = flags.type;
+  options.types.output_type = flags.output_type;
+  options.types.embedding_type = flags.embedding_type;
+  options.types.lossy = flags.force;
+  options.overwrite = flags.force;
+  options.pre = flags.pre;
+  for (const std::string& text : flags.overrides) {
+    const std::size_t equals = text.rfind('=');
+    if (equals == std::string::npos || equals == 0) {
+      return Error{ErrorCode::kInvalidArgument, "--tensor: expected REGEX=TYPE, found \"" + text + "\""};
+    }
+    options.types.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return options;
+}
+
+Result<ExitCode> run_converter(const ConvertFlags& flags, Converter converter) {
+  ROWMAX_TRY(options, convert_options(flags));
+  ROWMAX_TRY(executor, make_thread_pool(flags.threads));
+  ProgressBar bar("writing", 1, false);
+  options.progress = [&](const engine::ConvertProgress& at) {
+    bar.update(at.total > 0 ? static_cast<double>(at.done) / static_cast<double>(at.total) : 1, at.tensor);
+    return !interrupted();
+  };
+  const auto start = std::chrono::steady_clock::now();
+  auto report = converter(flags.input, flags.output, options, *executor);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  bar.finish();
+  if (!report.ok()) return std::move(report).error();
+  if (flags.json) {
+    ROWMAX_RETURN_IF_ERROR(print_json(report_json(*report, flags, seconds)));
+    return ExitCode::kOk;
+  }
+  if (!flags.quiet) {
+    for (const std::string& notice : report->notices) note(notice);
+  }
+  print_table(*report);
+  std::printf("%s: %s of weights from %s, %s s\n", printable(flags.output).c_str(),
+              human_bytes(static_cast<double>(report->bytes_out)).c_str(),
+              human_bytes(static_cast<double>(report->bytes_in)).c_str(), short_number(seconds).c_str());
+  return ExitCode::kOk;
+}
+
+}  // namespace rowmax::cli

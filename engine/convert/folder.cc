@@ -1,0 +1,75 @@
+// Hugging Face folder to GGUF.
+#include <filesystem>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "base/try.h"
+#include "engine/convert/checkpoint.h"
+#include "engine/convert/hf_model.h"
+#include "engine/convert/hf_tensors.h"
+#include "engine/convert/hf_tokenizer.h"
+#include "engine/convert/write_model.h"
+#include "engine/io/text.h"
+#include "rowmax/engine/convert.h"
+
+namespace rowmax::engine {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::size_t kMaxConfigBytes = std::size_t{16} << 20;
+
+std::string name_of(const std::string& folder) {
+  std::error_code ignored;
+  const std::string name = fs::weakly_canonical(folder, ignored).filename().string();
+  return is_printable_name(name) ? name : std::string("model");
+}
+
+// The type of the embedding, as the model was published.
+std::string usual_type(const HfTensors& mapped, const HfModel& model) {
+  if (mapped.packed || model.ternarise) return "I2_S";
+  for (const TensorRows& tensor : mapped.tensors) {
+    if (tensor.name == "token_embd.weight") return tensor.from;
+  }
+  return "F16";
+}
+
+Result<ConvertReport> convert(const std::string& folder, const std::string& output, const ConvertOptions& options,
+                              Executor& executor) {
+  const std::string config_path = folder + "/config.json";
+  std::error_code ignored;
+  if (!fs::exists(config_path, ignored)) {
+    return Error{ErrorCode::kNotFound, concat(folder, ": config.json is missing")};
+  }
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {config_path, folder + "/tokenizer.json"}, options.overwrite));
+  ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
+  GgufWriter keys;
+  ROWMAX_TRY(model, read_hf_config(config, config_path, keys));
+  keys.set_string("general.name", name_of(folder));
+  ROWMAX_TRY(files, read_tokenizer_files(folder));
+  ROWMAX_TRY(notices, write_tokenizer(files, config, model.vocab_size, options.pre, keys));
+  files = {};
+  ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
+  ROWMAX_RETURN_IF_ERROR(check_output(output, checkpoint.paths(), options.overwrite));
+  ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
+  TypeRules rules = options.types;
+  if (rules.type.empty()) rules.type = usual_type(mapped, model);
+  ROWMAX_TRY(report, write_model(folder, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
+  for (auto* more : {&mapped.notices, &notices}) {
+    report.notices.insert(report.notices.begin(), more->begin(), more->end());
+  }
+  return report;
+}
+
+}  // namespace
+
+Result<ConvertReport> convert_folder(const std::string& folder, const std::string& output,
+                                     const ConvertOptions& options, Executor& executor) try {
+  return convert(folder, output, options, executor);
+} catch (const Json::exception& error) {
+  return Error{ErrorCode::kCorrupt, concat(folder, ": a JSON file is not what it should be: ", error.what())};
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,42 @@
+// What a Hugging Face configuration says of the model, in GGUF's words.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/convert/json_reader.h"
+#include "rowmax/engine/gguf.h"
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+// An architecture of transformers, as data. A new one is a row in hf_model.cc.
+struct HfArchitecture {
+  std::string_view class_name;  // in config.json's architectures
+  const char* name;             // general.architecture
+  std::string_view activation;  // what hidden_act must be
+  double rope_base = 10000;     // where the configuration has none
+  bool adjacent_rope = false;   // rows of q and k are reordered: transformers turns halves, the file adjacent pairs
+  bool norms_plus_one = false;  // the model multiplies by 1 + weight, the file's reader by the weight
+  bool head_length_keys = false;
+  bool rope_dimension_key = false;
+  bool ternary = false;  // float matrices are master weights, to be rounded
+  bool gemma = false;    // names of norms, windows, soft caps
+};
+
+struct HfModel {
+  const HfArchitecture* architecture = nullptr;
+  std::int64_t n_layer = 0, n_head = 0, n_kv_head = 0, head_dim = 0, n_embd = 0, vocab_size = 0;
+  bool tied = false;
+  bool ternarise = false;           // round float matrices to ternary ones
+  bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
+  std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
+};
+
+// Sets general.* and the architecture's keys. kUnsupported names what rowmax could not run, with the key.
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, GgufWriter& keys);
+
+}  // namespace rowmax::engine

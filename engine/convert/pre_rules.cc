@@ -1,0 +1,107 @@
+// Pre-tokenizers by what they do, not by a hash of what they give.
+#include <algorithm>
+#include <iterator>
+#include <span>
+
+#include "engine/convert/hf_tokenizer.h"
+#include "engine/io/text.h"
+
+namespace rowmax::engine {
+namespace {
+
+// The expressions as they stand in the models' tokenizer.json (tools/make_tokenizer_vectors.py has them too).
+#define ROWMAX_SHORT "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define ROWMAX_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define ROWMAX_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define ROWMAX_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define ROWMAX_CASED_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+constexpr std::string_view kGpt2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+constexpr std::string_view kDigits = "\\p{N}";
+constexpr std::string_view kLlama3 = ROWMAX_SHORT "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" ROWMAX_REST;
+constexpr std::string_view kQwen2 = ROWMAX_SHORT "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" ROWMAX_REST;
+constexpr std::string_view kQwen35 = ROWMAX_SHORT
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+constexpr std::string_view kGpt4o =
+    "[^\\r\\n\\p{L}\\p{N}]?" ROWMAX_UPPER "*" ROWMAX_LOWER "+" ROWMAX_SHORT "?|[^\\r\\n\\p{L}\\p{N}]?" ROWMAX_UPPER
+    "+" ROWMAX_LOWER "*" ROWMAX_SHORT "?|\\p{N}{1,3}" ROWMAX_CASED_REST;
+constexpr std::string_view kTekken =
+    "[^\\r\\n\\p{L}\\p{N}]?" ROWMAX_UPPER "*" ROWMAX_LOWER "+|[^\\r\\n\\p{L}\\p{N}]?" ROWMAX_UPPER "+" ROWMAX_LOWER
+    "*|\\p{N}" ROWMAX_CASED_REST;
+
+#undef ROWMAX_SHORT
+#undef ROWMAX_REST
+#undef ROWMAX_UPPER
+#undef ROWMAX_LOWER
+#undef ROWMAX_CASED_REST
+
+struct Rule {
+  std::string_view name;
+  std::string_view first, second;  // expressions, one after the other; the second may be empty
+  bool ignore_merges;
+};
+constexpr Rule kRules[] = {
+    {"gpt-2", kGpt2, "", false},       {"smollm", kDigits, kGpt2, false}, {"llama-bpe", kLlama3, "", true},
+    {"smaug-bpe", kLlama3, "", false}, {"qwen2", kQwen2, "", false},      {"qwen35", kQwen35, "", false},
+    {"gpt-4o", kGpt4o, "", false},     {"tekken", kTekken, "", true},
+};
+
+bool is_true(const Json& object, const char* key, bool fallback) {
+  const auto found = object.find(key);
+  return found == object.end() || !found->is_boolean() ? fallback : found->get<bool>();
+}
+
+std::string text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found == object.end() || !found->is_string() ? std::string() : found->get<std::string>();
+}
+
+// Appends the expressions of one pre-tokenizer; false where it does something else.
+bool append_steps(const Json& step, std::vector<std::string>& out, int depth) {
+  if (!step.is_object() || depth > 4) return false;
+  const std::string type = text_of(step, "type");
+  if (type == "Sequence") {
+    const auto parts = step.find("pretokenizers");
+    return parts != step.end() && parts->is_array() &&
+           std::ranges::all_of(*parts, [&](const Json& part) { return append_steps(part, out, depth + 1); });
+  }
+  if (type == "Digits") {
+    out.emplace_back(kDigits);
+    return is_true(step, "individual_digits", false);
+  }
+  if (type == "ByteLevel") {
+    if (is_true(step, "add_prefix_space", true)) return false;
+    if (is_true(step, "use_regex", true)) out.emplace_back(kGpt2);
+    return true;
+  }
+  if (type == "Split") {
+    // "Isolated" keeps matches and what lies between them; "Removed", inverted, keeps the matches, which is the same
+    // for expressions that match everywhere, as all of ours but the digits do.
+    const std::string behavior = text_of(step, "behavior");
+    const bool inverted = is_true(step, "invert", false);
+    const auto pattern = step.find("pattern");
+    if (pattern == step.end() || !pattern->is_object()) return false;
+    const std::string expression = text_of(*pattern, "Regex");
+    out.push_back(expression);
+    return !expression.empty() &&
+           ((behavior == "Isolated" && !inverted) || (behavior == "Removed" && inverted && expression != kDigits));
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges) {
+  std::vector<std::string> steps;
+  if (!append_steps(pre_tokenizer, steps, 0)) return {};
+  for (const Rule& rule : kRules) {
+    const std::size_t n = rule.second.empty() ? 1 : 2;
+    if (steps.size() == n && steps[0] == rule.first && (n == 1 || steps[1] == rule.second) &&
+        rule.ignore_merges == ignore_merges) {
+      return std::string(rule.name);
+    }
+  }
+  return {};
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,94 @@
+// GGUF to GGUF: the same keys, the tensors in other types.
+#include <algorithm>
+#include <map>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/try.h"
+#include "engine/convert/write_model.h"
+#include "engine/io/text.h"
+#include "engine/quant/format.h"
+#include "rowmax/engine/convert.h"
+
+namespace rowmax::engine {
+namespace {
+
+Status check_weights(const GgufFile& file, const GgufTensor& tensor) {
+  const std::int64_t cols = tensor.shape[0], rows = tensor.n_elements() / cols;
+  const InvalidWeight bad = tensor.format->find_invalid({tensor.data.data(), rows, cols}, 0, rows);
+  if (bad.row < 0) return {};
+  return Error{ErrorCode::kCorrupt, concat(file.name(), ": tensor ", quote(tensor.name), " row ", bad.row,
+                                           ": expected ", bad.expected, ", found ", bad.found)};
+}
+
+TensorRows rows_of(const GgufFile& file, const GgufTensor& tensor) {
+  TensorRows out;
+  out.name = tensor.name;
+  out.from = tensor.format->name;
+  out.shape = tensor.shape;
+  out.format = tensor.format;
+  out.bytes = tensor.data;
+  const std::int64_t cols = tensor.shape[0];
+  const TensorView view{tensor.data.data(), tensor.n_elements() / cols, cols};
+  out.read = [view, format = tensor.format](std::int64_t row, std::int64_t n_rows, float* to) {
+    format->decode(view, row, n_rows, to);
+  };
+  out.done = [&file, &tensor] { file.drop_pages(tensor.data); };
+  return out;
+}
+
+// "210 Q4_1, 1 Q8_0" for what is neither F32, F16 nor BF16; empty where nothing is.
+std::string quantised_types(const GgufFile& file) {
+  std::map<std::string_view, int> counts;
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (tensor.format->block_elements > 1) ++counts[tensor.format->name];
+  }
+  std::string text;
+  for (const auto& [type, count] : counts) text += concat(text.empty() ? "" : ", ", count, " ", type);
+  return text;
+}
+
+Result<ConvertReport> quantize(const std::string& input, const std::string& output, const ConvertOptions& options,
+                               Executor& executor) {
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {input}, options.overwrite));
+  ROWMAX_TRY(file, GgufFile::open(input, options.input));
+  if (file.find("split.count") != nullptr) {
+    ROWMAX_TRY(count, file.get_uint("split.count"));
+    if (count > 1) {
+      return Error{ErrorCode::kUnsupported,
+                   concat(file.name(), ": one of ", count, " parts of a model; join them first")};
+    }
+  }
+  GgufWriter keys;
+  for (const auto& [key, value] : file.metadata()) keys.set_value(std::string(key), value);
+  std::vector<TensorRows> tensors;
+  for (const GgufTensor& tensor : file.tensors()) {
+    ROWMAX_RETURN_IF_ERROR(check_weights(file, tensor));
+    tensors.push_back(rows_of(file, tensor));
+    file.drop_pages(tensor.data);
+  }
+  ROWMAX_TRY(report, write_model(input, output, std::move(keys), std::move(tensors), options.types, options, executor));
+  for (const std::string& notice : file.notices()) report.notices.push_back(notice);
+  const std::string quantised = quantised_types(file);
+  const bool any_loss = std::ranges::any_of(report.tensors, [](const auto& tensor) { return tensor.rms_error > 0; });
+  if (!quantised.empty() && any_loss) {
+    report.notices.push_back(concat("the input is quantised already (", quantised,
+                                    "): the errors below come on top of its own; a file in F16, BF16 or F32 gives a "
+                                    "better result"));
+  }
+  report.bytes_in = file.file_bytes();
+  return report;
+}
+
+}  // namespace
+
+Result<ConvertReport> quantize_gguf(const std::string& input, const std::string& output, const ConvertOptions& options,
+                                    Executor& executor) try {
+  return quantize(input, output, options, executor);
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+}  // namespace rowmax::engine

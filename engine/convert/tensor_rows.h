@@ -1,0 +1,34 @@
+// A tensor to be written: where its weights come from, row by row, whatever holds them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/quant/format.h"
+
+namespace rowmax::engine {
+
+struct TensorRows {
+  std::string name;                 // in the output
+  std::string from;                 // name of the type it is stored in
+  std::vector<std::int64_t> shape;  // GGUF's order: fastest first
+  // Rows [row, row + n_rows) as n_rows * cols() floats. Called from many threads at a time, with the default
+  // floating-point environment.
+  std::function<void(std::int64_t row, std::int64_t n_rows, float* out)> read;
+  // Where the stored bytes are those of this format, and the weights nothing else: copied when it is also the target.
+  const FormatInfo* format = nullptr;
+  std::span<const std::byte> bytes;
+  std::function<void()> done;  // called when nothing more is read; may be empty
+
+  std::int64_t cols() const noexcept { return shape[0]; }
+  std::int64_t rows() const noexcept {
+    std::int64_t n = 1;
+    for (std::size_t i = 1; i < shape.size(); ++i) n *= shape[i];
+    return n;
+  }
+};
+
+}  // namespace rowmax::engine

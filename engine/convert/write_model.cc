@@ -1,0 +1,145 @@
+#include "engine/convert/write_model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "base/try.h"
+#include "engine/convert/encode.h"
+#include "engine/convert/type_choice.h"
+#include "engine/io/gguf_stream.h"
+#include "engine/io/text.h"
+
+namespace rowmax::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+// general.file_type: what most matrices are. Source: llama.h of https://github.com/ggml-org/llama.cpp (llama_ftype); 40
+// is bitnet.cpp's. Types without a row have no number, and the key is left out.
+struct FileType {
+  std::string_view type;
+  std::uint32_t number;
+};
+constexpr FileType kFileTypes[] = {{"F32", 0},    {"F16", 1},    {"Q4_0", 2},    {"Q4_1", 3},     {"Q8_0", 7},
+                                   {"Q5_0", 8},   {"Q5_1", 9},   {"Q2_K", 10},   {"Q3_K", 12},    {"Q4_K", 15},
+                                   {"Q5_K", 17},  {"Q6_K", 18},  {"IQ4_NL", 25}, {"IQ4_XS", 30},  {"BF16", 32},
+                                   {"TQ1_0", 36}, {"TQ2_0", 37}, {"I2_S", 40},   {"I2_S_64", 40}, {"I2_S_ROW4", 40}};
+
+void set_file_type(GgufWriter& keys, const std::string& type) {
+  keys.remove("general.file_type");
+  keys.remove("general.quantization_version");
+  const auto* row = std::ranges::find(kFileTypes, type, &FileType::type);
+  if (row != std::end(kFileTypes)) keys.set_uint32("general.file_type", row->number);
+  keys.set_uint32("general.quantization_version", 2);
+}
+
+class ModelWriter {
+ public:
+  ModelWriter(const std::string& source, std::vector<TensorRows> tensors, const ConvertOptions& options,
+              Executor& executor)
+      : source_(source), tensors_(std::move(tensors)), options_(options), executor_(executor) {
+    for (const TensorRows& tensor : tensors_) total_ += weights(tensor);
+  }
+
+  Result<ConvertReport> run(const std::string& output, GgufWriter keys, const TypeRules& rules) {
+    auto chosen = choose_types(tensors_, rules, executor_, report_.notices);
+    if (!chosen.ok()) return named(std::move(chosen).error());
+    set_file_type(keys, rules.type);
+    std::vector<GgufTensorPlan> plans;
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const TensorRows& tensor = tensors_[i];
+      const FormatInfo& format = *(*chosen)[i];
+      const auto n_bytes = static_cast<std::uint64_t>(format_tensor_bytes(format, tensor.rows(), tensor.cols()));
+      plans.push_back({tensor.name, format.id, tensor.shape, n_bytes});
+    }
+    ROWMAX_TRY(stream, GgufStream::create(output, keys, std::move(plans)));
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      ROWMAX_RETURN_IF_ERROR(write(tensors_[i], *(*chosen)[i], stream));
+    }
+    ROWMAX_RETURN_IF_ERROR(stream.commit());
+    return std::move(report_);
+  }
+
+ private:
+  static std::uint64_t weights(const TensorRows& tensor) {
+    return static_cast<std::uint64_t>(tensor.rows() * tensor.cols());
+  }
+  // Errors about the input name it, those about flags (--tensor, type) do not need to.
+  Error named(Error error) const {
+    if (error.message.starts_with("tensor ")) error.message = concat(source_, ": ", error.message);
+    return error;
+  }
+  Status tell(const TensorRows& tensor, std::uint64_t done) const {
+    if (options_.progress && !options_.progress({tensor.name, done, total_})) {
+      return Error{ErrorCode::kCancelled, "interrupted; nothing was written"};
+    }
+    return {};
+  }
+
+  Status write(const TensorRows& tensor, const FormatInfo& format, GgufStream& stream) {
+    ROWMAX_RETURN_IF_ERROR(tell(tensor, done_));
+    EncodingError error;
+    if (tensor.format == &format) {
+      ROWMAX_RETURN_IF_ERROR(stream.append(tensor.bytes));
+    } else {
+      std::uint64_t n = done_;
+      const auto sink = [&](std::span<const std::byte> bytes, std::int64_t n_rows) -> Status {
+        ROWMAX_RETURN_IF_ERROR(stream.append(bytes));
+        n += static_cast<std::uint64_t>(n_rows * tensor.cols());
+        return tell(tensor, n);
+      };
+      auto encoded = encode_rows(tensor, format, executor_, sink);
+      if (!encoded.ok()) return named(std::move(encoded).error());
+      error = *encoded;
+    }
+    done_ += weights(tensor);
+    if (tensor.done) tensor.done();
+    const auto n_bytes = static_cast<std::uint64_t>(format_tensor_bytes(format, tensor.rows(), tensor.cols()));
+    report_.tensors.push_back({tensor.name, tensor.from, format.name, tensor.shape, n_bytes, error.rms, error.max});
+    report_.bytes_out += n_bytes;
+    report_.bytes_in += tensor.bytes.size();
+    return {};
+  }
+
+  const std::string& source_;
+  std::vector<TensorRows> tensors_;
+  const ConvertOptions& options_;
+  Executor& executor_;
+  std::uint64_t total_ = 0, done_ = 0;
+  ConvertReport report_;
+};
+
+}  // namespace
+
+std::vector<std::string_view> writable_types() {
+  std::vector<std::string_view> names;
+  for (const FormatInfo& format : formats()) names.emplace_back(format.name);
+  return names;
+}
+
+Status check_output(const std::string& output, const std::vector<std::string>& inputs, bool overwrite) {
+  std::error_code ignored;
+  if (!fs::exists(fs::symlink_status(output, ignored))) return {};
+  if (fs::is_directory(output, ignored)) {
+    return Error{ErrorCode::kInvalidArgument, concat(output, ": expected a file to write, found a folder")};
+  }
+  for (const std::string& input : inputs) {
+    if (fs::equivalent(input, output, ignored)) {
+      return Error{ErrorCode::kInvalidArgument, concat(output, ": the output is the input (", input, ")")};
+    }
+  }
+  if (overwrite) return {};
+  return Error{ErrorCode::kInvalidArgument, concat(output, ": exists already; --force replaces it")};
+}
+
+Result<ConvertReport> write_model(const std::string& source, const std::string& output, GgufWriter keys,
+                                  std::vector<TensorRows> tensors, const TypeRules& rules,
+                                  const ConvertOptions& options, Executor& executor) {
+  return ModelWriter(source, std::move(tensors), options, executor).run(output, std::move(keys), rules);
+}
+
+}  // namespace rowmax::engine

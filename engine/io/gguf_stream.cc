@@ -1,0 +1,51 @@
+#include "engine/io/gguf_stream.h"
+
+#include <new>
+#include <utility>
+
+#include "base/try.h"
+#include "engine/io/gguf_format.h"
+#include "engine/io/text.h"
+
+namespace rowmax::engine {
+
+GgufStream::GgufStream(AtomicFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment)
+    : file_(std::move(file)), tensors_(std::move(tensors)), alignment_(alignment) {}
+
+Result<GgufStream> GgufStream::create(const std::string& path, const GgufWriter& keys,
+                                      std::vector<GgufTensorPlan> tensors) try {
+  ROWMAX_TRY(head, keys.head_for(tensors));
+  ROWMAX_TRY(alignment, keys.tensor_alignment());
+  ROWMAX_TRY(file, AtomicFile::create(path));
+  ROWMAX_RETURN_IF_ERROR(file.append(head));
+  return GgufStream(std::move(file), std::move(tensors), alignment);
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+Status GgufStream::append(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return {};
+  if (tensor_ == tensors_.size()) return Error{ErrorCode::kInvalidArgument, "bytes behind the last tensor"};
+  const GgufTensorPlan& tensor = tensors_[tensor_];
+  if (bytes.size() > tensor.n_bytes - written_) {
+    return Error{ErrorCode::kInvalidArgument,
+                 concat("tensor ", quote(tensor.name), " expected ", tensor.n_bytes, " bytes, found more")};
+  }
+  ROWMAX_RETURN_IF_ERROR(file_.append(bytes));
+  written_ += bytes.size();
+  if (written_ < tensor.n_bytes) return {};
+  const std::vector<std::byte> zeros(align_up(written_, alignment_) - written_);
+  ROWMAX_RETURN_IF_ERROR(file_.append(zeros));
+  ++tensor_;
+  written_ = 0;
+  return {};
+}
+
+Status GgufStream::commit() {
+  if (tensor_ < tensors_.size()) {
+    return Error{ErrorCode::kInvalidArgument, concat("tensor ", quote(tensors_[tensor_].name), " is not complete")};
+  }
+  return file_.commit();
+}
+
+}  // namespace rowmax::engine

@@ -8,7 +8,7 @@ from command import MODEL, CommandTest
 class Usage(CommandTest):
     def test_help_of_everything(self):
         out = self.output("--help")
-        for command in ("run", "chat", "inspect", "tokenize", "score", "bench", "pull"):
+        for command in ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize"):
             self.assertIn(command, out)
             text = self.output(command, "--help")
             self.assertIn("Examples:", text)

@@ -136,6 +136,42 @@ def write_tokenizer(path):
     tokenizer.save(os.path.join(path, "tokenizer.json"), pretty=False)
 
 
+TEXTS = ["the other word", " the  and\n\nthat's 12 is!", "how said an each she\u0301", "", "<|im_start|>the<|im_end|> at",
+         "\u4e2d\U0001F600 the", "   ", "thethethe andand", "x<|endoftext|>"]
+
+
+def write_spm_tokenizer(path):
+    """A tokenizer as transformers makes them from SentencePiece models: every pair of pieces whose text is a piece is
+    a merge, by the piece's place."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+
+    words = ["\u2581" + w for w in goldens.MERGE_SOURCE.split()]
+    pieces = sorted({w[:n] for w in words for n in range(2, len(w) + 1)} | {w[1:n] for w in words for n in range(3, len(w) + 1)},
+                    key=lambda w: (len(w), w))
+    letters = sorted({c for w in words for c in w})
+    vocab = ["<unk>", *goldens.SPECIALS, "\u2581\u2581", *["<0x%02X>" % b for b in range(256)], *pieces, *letters]
+    ids = {t: i for i, t in enumerate(vocab)}
+    merges = [(p[:n], p[n:]) for p in pieces for n in range(1, len(p)) if p[:n] in ids and p[n:] in ids]
+    tokenizer = Tokenizer(models.BPE(ids, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in ["<unk>", *goldens.SPECIALS]])
+    tokenizer.add_tokens([AddedToken("\u2581\u2581", special=False, normalized=True)])
+    tokenizer.save(os.path.join(path, "spm_tokenizer.json"), pretty=False)
+
+
+def write_ids(path):
+    """What `tokenizers` makes of TEXTS: a line of ids for each, bytes first, then the other tokenizer's."""
+    from tokenizers import Tokenizer
+
+    for name in ("tokenizer", "spm_tokenizer"):
+        tokenizer = Tokenizer.from_file(os.path.join(path, name + ".json"))
+        with open(os.path.join(path, name + "_ids.txt"), "w") as file:
+            for text in TEXTS:
+                ids = tokenizer.encode(text, add_special_tokens=False).ids
+                file.write(text.encode().hex() + ";" + " ".join(map(str, ids)) + "\n")
+
+
 def lines_of(gguf_path):
     import gguf
 
@@ -178,14 +214,19 @@ def make(name, out_dir):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out_dir")
-    p.add_argument("--only", choices=CASES)
+    p.add_argument("--only", choices=[*CASES, "tokenizers"])
     args = p.parse_args()
+    os.makedirs(args.out_dir, exist_ok=True)
+    write_tokenizer(args.out_dir)
+    write_spm_tokenizer(args.out_dir)
+    write_ids(args.out_dir)
+    if args.only == "tokenizers":
+        return
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     for name in [args.only] if args.only else CASES:
         make(name, args.out_dir)
-    write_tokenizer(args.out_dir)
     print({m: sys.modules[m].__version__ for m in ("numpy", "torch", "transformers", "tokenizers", "safetensors")})
 
 

@@ -1,0 +1,302 @@
+// Folders that transformers wrote, against what make_goldens.py and PyPI's gguf make of the same weights
+// (tools/oracle/make_hf_folders.py), and folders with something wrong.
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <sstream>
+#include <vector>
+
+#include "base/fp_env.h"
+#include "engine/convert/test_folder.h"
+#include "engine/quant/format.h"
+#include "rowmax/engine/tokenizer.h"
+
+namespace rowmax::engine {
+namespace {
+
+std::string fnv1a(std::string_view bytes) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+std::vector<float> values_of(const GgufTensor& tensor) {
+  const std::int64_t cols = tensor.shape[0], rows = tensor.n_elements() / cols;
+  std::vector<float> values(static_cast<std::size_t>(tensor.n_elements()));
+  const base::ScopedFpEnv fp_env;
+  tensor.format->decode({tensor.data.data(), rows, cols}, 0, rows, values.data());
+  return values;
+}
+
+std::string value_text(const GgufValue& value) {
+  char text[40];
+  if (const auto* string = std::get_if<std::string_view>(&value.value)) return std::string(*string);
+  if (const auto* flag = std::get_if<bool>(&value.value)) return *flag ? "true" : "false";
+  if (const auto* number = std::get_if<std::uint64_t>(&value.value)) return std::to_string(*number);
+  if (const auto* number = std::get_if<double>(&value.value)) {
+    std::snprintf(text, sizeof text, "%.9g", *number);
+    return text;
+  }
+  const auto* array = std::get_if<GgufArray>(&value.value);
+  if (array == nullptr) return "?";
+  std::string joined;
+  for (std::size_t i = 0; i < array->size; ++i) {
+    if (i > 0) joined += '\0';
+    joined += array->strings.empty() ? std::to_string(array->as_int(i)) : std::string(array->strings[i]);
+  }
+  return std::to_string(array->size) + ":" + fnv1a(joined);
+}
+
+std::string shape_text(const GgufTensor& tensor) {
+  std::string text;
+  for (const std::int64_t dim : tensor.shape) text += (text.empty() ? "" : "x") + std::to_string(dim);
+  return text;
+}
+
+class HfFolder : public FolderTest {
+ protected:
+  Result<ConvertReport> convert(const std::string& folder, const std::string& type = "F32") {
+    ConvertOptions options;
+    options.types.type = type;
+    options.overwrite = true;
+    return convert_folder(folder, path("out.gguf"), options, serial_);
+  }
+  // Lines of expected.txt that the file breaks; counts what the file has beyond them.
+  static void expect_as_said(const GgufFile& file, const std::string& expected, std::size_t* extra_keys) {
+    std::istringstream lines(expected);
+    std::string kind, name, value;
+    std::size_t n_keys = 0, n_tensors = 0;
+    while (lines >> kind >> name && std::getline(lines >> std::ws, value)) {
+      if (kind == "key") {
+        ++n_keys;
+        const GgufValue* found = file.find(name);
+        ASSERT_NE(found, nullptr) << name;
+        EXPECT_EQ(value_text(*found), value) << name;
+        continue;
+      }
+      ++n_tensors;
+      const GgufTensor* tensor = file.find_tensor(name);
+      ASSERT_NE(tensor, nullptr) << name;
+      const std::vector<float> values = values_of(*tensor);
+      std::string found = shape_text(*tensor) + " ";
+      if (kind == "tensor") {
+        found += fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
+        EXPECT_EQ(found, value) << name;
+        continue;
+      }
+      std::string signs;
+      float largest = 0;
+      for (const float x : values) {
+        signs += static_cast<char>(x > 0 ? 1 : x < 0 ? -1 : 0);
+        largest = std::max(largest, std::fabs(x));
+      }
+      const std::size_t space = value.rfind(' ');
+      EXPECT_EQ(found + fnv1a(signs), value.substr(0, space)) << name;
+      EXPECT_NEAR(largest / std::stof(value.substr(space)), 1, 1e-3) << name;  // half a scale's rounding, at most
+    }
+    EXPECT_GT(n_keys, 15u);
+    EXPECT_EQ(n_tensors, file.tensors().size());
+    *extra_keys = file.metadata().size() - n_keys;
+  }
+};
+
+constexpr const char* kCases[] = {"llama",  "llama_bias", "qwen2",         "qwen3",       "gemma2",
+                                  "gemma3", "bitnet",     "bitnet_packed", "llama_packed"};
+
+TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
+  for (const std::string name : kCases) {
+    SCOPED_TRACE(name);
+    const std::string folder = hf_folder(name);
+    const auto report = convert(folder);
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    for (const ConvertedTensor& tensor : report->tensors) EXPECT_EQ(tensor.rms_error, 0) << tensor.name;
+    const auto file = GgufFile::open(path("out.gguf"));
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    std::size_t extra = 0;
+    expect_as_said(*file, content(folder + "/expected.txt"), &extra);
+    // general.name, file_type and quantization_version are not in the list; nor are a head's size where it follows
+    // from others, or bitnet's rope.dimension_count, which its files have.
+    EXPECT_LE(extra, name == "llama" ? 5u : name.starts_with("bitnet") ? 4u : 3u);
+  }
+}
+
+TEST_F(HfFolder, TheFolderGivesTheType) {
+  const std::pair<const char*, const char*> kTypes[] = {{"qwen2", "BF16"}, {"llama_packed", "I2_S"}};
+  for (const auto& [name, type] : kTypes) {
+    const auto report = convert(hf_folder(name), "");
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    const auto file = GgufFile::open(path("out.gguf"));
+    ASSERT_TRUE(file.ok());
+    // 16 and 24 columns are no whole blocks of I2_S or its substitutes.
+    const std::string expected = std::string_view(type) == "I2_S" ? "F16" : type;
+    EXPECT_EQ(gguf_tensor_format_name(*file->find_tensor("blk.0.attn_q.weight")), expected);
+    EXPECT_EQ(gguf_tensor_format_name(*file->find_tensor("blk.0.attn_norm.weight")), "F32");
+  }
+}
+
+TEST_F(HfFolder, TheTokenizerWorks) {
+  ASSERT_TRUE(convert(hf_folder("qwen2")).ok());
+  const auto file = GgufFile::open(path("out.gguf"));
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ(*file->get_string("tokenizer.ggml.pre"), "smollm");
+  const auto tokenizer = Tokenizer::from_gguf(*file, {});
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+}
+
+TEST_F(HfFolder, OtherHeadsAndScalesAreNoticed) {
+  // The oracle's hashes do see a wrong reading: multiply for divide.
+  const std::string folder = hf_folder("llama_packed");
+  replace_in(folder + "/config.json", "\"bitlinear\"", "\"autobitlinear\"");
+  ASSERT_TRUE(convert(folder).ok());
+  const auto file = GgufFile::open(path("out.gguf"));
+  ASSERT_TRUE(file.ok());
+  const std::string expected = content(folder + "/expected.txt");
+  const std::size_t at = expected.find("ternary blk.0.attn_q.weight");
+  ASSERT_NE(at, std::string::npos);
+  const std::string line = expected.substr(at, expected.find('\n', at) - at);
+  float largest = 0;
+  for (const float x : values_of(*file->find_tensor("blk.0.attn_q.weight"))) largest = std::max(largest, x);
+  EXPECT_GT(std::fabs(largest / std::stof(line.substr(line.rfind(' '))) - 1), 0.1);
+}
+
+TEST_F(HfFolder, ConfigurationsThatRowmaxCouldNotRun) {
+  const auto refused = [&](const char* name, const char* from, const char* to, ErrorCode code,
+                           std::initializer_list<std::string_view> texts) {
+    SCOPED_TRACE(to);
+    const std::string folder = hf_folder(name);
+    replace_in(folder + "/config.json", from, to);
+    expect_error(convert(folder), code, texts);
+    EXPECT_FALSE(std::filesystem::exists(path("out.gguf")));
+    std::filesystem::remove_all(folder);
+  };
+  const ErrorCode unsupported = ErrorCode::kUnsupported, corrupt = ErrorCode::kCorrupt;
+  refused("qwen2", "Qwen2ForCausalLM", "MambaForCausalLM", unsupported,
+          {"config.json", "architectures", "Qwen3", "Mamba"});
+  refused("qwen2", "\"silu\"", "\"relu\"", unsupported, {"hidden_act", "'silu'", "'relu'"});
+  refused("qwen2", "\"hidden_size\": 16", "\"hidden_size\": 0", corrupt, {"hidden_size", "found 0"});
+  refused("qwen2", "\"hidden_size\": 16", "\"hidden_size\": \"16\"", corrupt, {"hidden_size", "found \"16\""});
+  refused("qwen2", "\"num_hidden_layers\"", "\"layers\"", corrupt, {"num_hidden_layers", "missing"});
+  refused("qwen2", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", corrupt, {"layer"});
+  refused("qwen2", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", unsupported,
+          {"model.layers.1", "not known"});
+  refused("qwen2", "\"vocab_size\": 280", "\"vocab_size\": 281", corrupt, {"embed_tokens", "280", "281"});
+  refused("qwen2", "\"vocab_size\": 280", "\"vocab_size\": 279", corrupt, {"tokenizer.json", "279"});
+  refused("qwen2", "\"use_sliding_window\": false", "\"use_sliding_window\": true", unsupported,
+          {"use_sliding_window"});
+  refused("qwen2", "\"default\"", "\"dynamic\"", unsupported, {"rope_type", "'dynamic'"});
+  refused("qwen3", "\"factor\"", "\"fector\"", corrupt, {"rope_parameters", "factor", "missing"});
+  refused("llama_bias", "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 3", corrupt, {"num_key_value_heads"});
+  refused("llama_bias", "\"num_attention_heads\": 2", "\"num_attention_heads\": 4", corrupt, {"q_proj", "16 rows"});
+  refused("gemma2", "\"attn_logit_softcapping\": 50.0", "\"attn_logit_softcapping\": null", unsupported,
+          {"softcapping"});
+  refused("gemma2", "\"full_attention\"", "\"sliding_attention\"", unsupported, {"layer_types"});
+  refused("bitnet", "\"quant_method\": \"bitnet\"", "\"quant_method\": \"gptq\"", unsupported,
+          {"quant_method", "gptq"});
+  refused("bitnet", "{", "[", corrupt, {"config.json", "malformed"});
+}
+
+TEST_F(HfFolder, OldNamesOfRopeKeys) {
+  const std::string folder = hf_folder("llama");
+  replace_in(folder + "/config.json", "\"rope_parameters\"", "\"rope_scaling\"");
+  replace_in(folder + "/config.json", "\"rope_theta\": 100.0,", "");
+  replace_in(folder + "/config.json", "\"rope_type\"", "\"type\"");
+  replace_in(folder + "/config.json", "\"rms_norm_eps\"", "\"rope_theta\": 100.0, \"rms_norm_eps\"");
+  const auto report = convert(folder);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  const auto file = GgufFile::open(path("out.gguf"));
+  std::size_t extra = 0;
+  expect_as_said(*file, content(folder + "/expected.txt"), &extra);
+}
+
+TEST_F(HfFolder, ShardsMustBeWhatTheIndexSays) {
+  const auto refused = [&](const char* from, const char* to, ErrorCode code,
+                           std::initializer_list<std::string_view> texts) {
+    SCOPED_TRACE(to);
+    const std::string folder = hf_folder("llama");
+    replace_in(folder + "/model.safetensors.index.json", from, to);
+    expect_error(convert(folder), code, texts);
+    std::filesystem::remove_all(folder);
+  };
+  refused("\"model-00001-of-00003.safetensors\"", "\"../model-00001-of-00003.safetensors\"", ErrorCode::kCorrupt,
+          {"index.json", "file name in this folder"});
+  refused("\"model-00001-of-00003.safetensors\"", "\"none.safetensors\"", ErrorCode::kNotFound, {"none.safetensors"});
+  refused("\"model.norm.weight\"", "\"model.morn.weight\"", ErrorCode::kCorrupt, {"model.morn.weight", "missing"});
+  const std::string folder = hf_folder("llama");
+  std::filesystem::copy(folder + "/model-00001-of-00003.safetensors", folder + "/model-00004-of-00003.safetensors");
+  replace_in(folder + "/model.safetensors.index.json", "\"weight_map\": {",
+             "\"weight_map\": {\"x\": \"model-00004-of-00003.safetensors\",");
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"too"});
+}
+
+TEST_F(HfFolder, WeightsMustBeSound) {
+  const std::string folder = hf_folder("qwen2"), weights = folder + "/model.safetensors";
+  const std::string sound = content(weights);
+  // The last tensor's last bf16 becomes NaN.
+  std::string bad = sound;
+  bad.replace(bad.size() - 2, 2, "\xC0\x7F");
+  save(weights, bad);
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"model.safetensors", "tensor", "finite"});
+  save(weights, sound.substr(0, sound.size() - 1));
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"model.safetensors", "ends at byte"});
+  bad = sound;
+  bad.replace(bad.find("mlp.up_proj"), 11, "mlp.up_prej");
+  save(weights, bad);
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"mlp.up_prej.weight", "not known to Qwen2ForCausalLM"});
+
+  const std::string packed = hf_folder("bitnet_packed"), codes = packed + "/model.safetensors";
+  bad = content(codes);
+  const std::size_t scale = bad.find("down_proj.weight_scale");
+  bad.replace(scale, 22, "down_proj.weight_skale");
+  save(codes, bad);
+  expect_error(convert(packed), ErrorCode::kCorrupt, {"down_proj.weight", "weight_scale"});
+}
+
+TEST_F(HfFolder, Code3AndMissingFiles) {
+  const std::string folder = hf_folder("bitnet_packed"), weights = folder + "/model.safetensors";
+  std::string bad = content(weights);
+  // Codes lie behind all wider types or before them; a byte of four threes is in the file's U8 part either way.
+  const std::size_t at = bad.find("\"dtype\":\"U8\"");
+  ASSERT_NE(at, std::string::npos);
+  const std::size_t offsets = bad.find("\"data_offsets\":[", at) + 16;
+  std::uint64_t header = 0;
+  std::memcpy(&header, bad.data(), sizeof header);
+  bad[8 + header + std::stoul(bad.substr(offsets))] = '\xFF';
+  save(weights, bad);
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"model.safetensors", "code 3"});
+
+  for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    const std::string other = hf_folder("qwen2");
+    std::filesystem::remove(other + "/" + name);
+    expect_error(convert(other), ErrorCode::kNotFound, {name});
+    std::filesystem::remove_all(other);
+  }
+}
+
+TEST_F(HfFolder, SpecialIdsAndTemplate) {
+  const std::string folder = hf_folder("qwen2");
+  save(folder + "/tokenizer_config.json",
+       R"({"eos_token": {"content": "<|im_end|>"}, "pad_token": "<|endoftext|>", "add_bos_token": true,
+           "chat_template": "{{ messages }}"})");
+  save(folder + "/generation_config.json", R"({"eos_token_id": [2, 0, 1, 5]})");
+  auto report = convert(folder);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "room for three"));
+  auto file = GgufFile::open(path("out.gguf"));
+  EXPECT_EQ(*file->get_uint("tokenizer.ggml.bos_token_id"), 1u);  // config.json
+  EXPECT_EQ(*file->get_uint("tokenizer.ggml.eos_token_id"), 2u);
+  EXPECT_EQ(*file->get_uint("tokenizer.ggml.eot_token_id"), 0u);
+  EXPECT_EQ(*file->get_uint("tokenizer.ggml.eom_token_id"), 1u);
+  EXPECT_TRUE(*file->get_bool("tokenizer.ggml.add_bos_token"));
+  EXPECT_EQ(*file->get_string("tokenizer.chat_template"), "{{ messages }}");
+  save(folder + "/chat_template.jinja", "{{ other }}");
+  ASSERT_TRUE(convert(folder).ok());
+  file = GgufFile::open(path("out.gguf"));
+  EXPECT_EQ(*file->get_string("tokenizer.chat_template"), "{{ other }}");
+  save(folder + "/tokenizer_config.json", R"({"eos_token": "<nothing>"})");
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"tokenizer_config.json", "eos_token", "<nothing>"});
+}
+
+}  // namespace
+}  // namespace rowmax::engine

@@ -1,0 +1,164 @@
+// Ids as Hugging Face `tokenizers` gives them (testdata/*_ids.txt, tools/oracle/make_hf_folders.py).
+#include "engine/convert/hf_tokenizer.h"
+
+#include <sstream>
+#include <vector>
+
+#include "engine/convert/spm_scores.h"
+#include "engine/convert/test_folder.h"
+#include "rowmax/engine/tokenizer.h"
+
+namespace rowmax::engine {
+namespace {
+
+const std::string kTestdata = ROWMAX_SOURCE_DIR "/engine/convert/testdata/";
+constexpr std::int64_t kVocab[] = {280, 472};
+
+class HfTokenizer : public FolderTest {
+ protected:
+  Json stored(const std::string& name) const {
+    auto json = read_json_file(kTestdata + name + ".json", 1 << 20);
+    EXPECT_TRUE(json.ok());
+    return *json;
+  }
+  static Result<std::vector<std::string>> write(const Json& tokenizer, GgufWriter& keys, const std::string& pre = "",
+                                                std::int64_t vocab_size = 512) {
+    HfTokenizerFiles files;
+    files.folder = "folder";
+    files.tokenizer = tokenizer;
+    static const Json kConfig = Json::object();
+    return write_tokenizer(files, kConfig, vocab_size, pre, keys);
+  }
+  static void refused(const Json& tokenizer, ErrorCode code, std::initializer_list<std::string_view> texts,
+                      const std::string& pre = "", std::int64_t vocab_size = 512) {
+    GgufWriter keys;
+    const auto result = write(tokenizer, keys, pre, vocab_size);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(error_code_name(result.error().code), std::string_view(error_code_name(code))) << result.error().message;
+    for (const std::string_view text : texts) {
+      EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message << "\nhas no " << text;
+    }
+  }
+};
+
+std::string from_hex(const std::string& hex) {
+  std::string text;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    text += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return text;
+}
+
+TEST_F(HfTokenizer, TheSameIdsAsTokenizers) {
+  for (const std::string name : {"tokenizer", "spm_tokenizer"}) {
+    SCOPED_TRACE(name);
+    GgufWriter keys;
+    const auto notices = write(stored(name), keys);
+    ASSERT_TRUE(notices.ok()) << notices.error().message;
+    const auto bytes = keys.bytes();
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    const auto file = GgufFile::parse(*bytes, name);
+    const auto tokenizer = Tokenizer::from_gguf(*file);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+    std::ifstream lines(kTestdata + name + "_ids.txt");
+    int n_lines = 0;
+    for (std::string line; std::getline(lines, line); ++n_lines) {
+      const std::string text = from_hex(line.substr(0, line.find(';')));
+      std::istringstream ids(line.substr(line.find(';') + 1));
+      std::vector<TokenId> expected;
+      for (TokenId id; ids >> id;) expected.push_back(id);
+      EXPECT_EQ(tokenizer->encode(text, true), expected) << text;
+    }
+    EXPECT_EQ(n_lines, 9);
+  }
+}
+
+TEST_F(HfTokenizer, RowsWithoutATokenAreFilledUp) {
+  GgufWriter keys;
+  const auto notices = write(stored("tokenizer"), keys, "", kVocab[0] + 2);
+  ASSERT_TRUE(notices.ok());
+  ASSERT_EQ(notices->size(), 1u);
+  EXPECT_NE((*notices)[0].find("2 rows"), std::string::npos);
+  const auto bytes = keys.bytes();
+  const auto file = GgufFile::parse(*bytes, "m");
+  EXPECT_EQ((*file->get_array("tokenizer.ggml.tokens", GgufType::kString))->strings[281], "[PAD281]");
+  EXPECT_EQ((*file->get_int_array("tokenizer.ggml.token_type"))->as_int(281), 5);
+  EXPECT_EQ((*file->get_int_array("tokenizer.ggml.token_type"))->as_int(1), 3);
+  refused(stored("tokenizer"), ErrorCode::kCorrupt, {"tokenizer.json", "279"}, "", kVocab[0] - 1);
+}
+
+TEST_F(HfTokenizer, PreTokenizersByTheirExpressions) {
+  const auto split = [](const char* regex, const char* behavior = "Isolated") {
+    return Json{{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", behavior}, {"invert", false}};
+  };
+  const auto with_bytes = [](Json first, bool use_regex) {
+    return Json{{"type", "Sequence"},
+                {"pretokenizers",
+                 {std::move(first), {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", use_regex}}}}};
+  };
+  const char* llama3 =
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const char* qwen2 =
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(llama3), false), true), "llama-bpe");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(llama3), false), false), "smaug-bpe");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2), false), false), "qwen2");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes({{"type", "Digits"}, {"individual_digits", true}}, true), false),
+            "smollm");
+  EXPECT_EQ(recognise_pre_tokenizer({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}, false),
+            "gpt-2");
+  // Nearly the same is not the same.
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2), false), true), "");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2), true), false), "");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2, "Removed"), false), false), "");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split("\\s+"), false), false), "");
+  EXPECT_EQ(recognise_pre_tokenizer(with_bytes({{"type", "Digits"}, {"individual_digits", false}}, true), false), "");
+  EXPECT_EQ(recognise_pre_tokenizer({{"type", "ByteLevel"}, {"add_prefix_space", true}}, false), "");
+  EXPECT_EQ(recognise_pre_tokenizer({{"type", "Whitespace"}}, false), "");
+  EXPECT_EQ(recognise_pre_tokenizer(Json(), false), "");
+}
+
+TEST_F(HfTokenizer, WhatCouldNotBeWrittenIsRefused) {
+  const Json sound = stored("tokenizer");
+  Json bad = sound;
+  bad["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false;
+  refused(bad, ErrorCode::kUnsupported, {"folder/tokenizer.json", "pre_tokenizer", "--pre NAME"});
+  GgufWriter keys;
+  EXPECT_TRUE(write(bad, keys, "qwen2").ok());
+  refused(sound, ErrorCode::kInvalidArgument, {"--pre", "'nosuch'"}, "nosuch");
+  bad = sound;
+  bad["model"]["type"] = "Unigram";
+  refused(bad, ErrorCode::kUnsupported, {"model.type", "BPE", "'Unigram'"});
+  bad = sound;
+  bad["normalizer"] = {{"type", "Lowercase"}};
+  refused(bad, ErrorCode::kUnsupported, {"normalizer", "Lowercase"});
+  bad = sound;
+  bad["model"]["merges"][0] = Json::array({"the", "qqq"});
+  refused(bad, ErrorCode::kCorrupt, {"model.merges", "is no token"});
+  bad["model"]["merges"][0] = "one";
+  refused(bad, ErrorCode::kCorrupt, {"model.merges", "two texts"});
+  bad = sound;
+  bad["model"]["vocab"]["x"] = -1;
+  refused(bad, ErrorCode::kCorrupt, {"'x'", "found -1"});
+  bad["model"]["vocab"]["x"] = 0;
+  refused(bad, ErrorCode::kCorrupt, {"stands for two tokens"});
+  bad = stored("spm_tokenizer");
+  bad["normalizer"]["content"] = "_";
+  refused(bad, ErrorCode::kUnsupported, {"U+2581"});
+}
+
+// "ab" of 1 and 2, "abc" of it and of ("a", "bc").
+TEST(SpmScores, FollowTheMerges) {
+  const std::vector<std::string> tokens = {"a", "b", "c", "ab", "bc", "abc", "<s>"};
+  const std::vector<bool> normal = {true, true, true, true, true, true, false};
+  const auto scores = scores_from_merges(tokens, normal, {{"b", "c"}, {"a", "b"}, {"ab", "c"}, {"a", "bc"}});
+  ASSERT_TRUE(scores.ok()) << scores.error().message;
+  EXPECT_EQ(*scores, (std::vector<float>{-3, -3, -3, -1, 0, -2, 0}));
+  const auto missing = scores_from_merges(tokens, normal, {{"b", "c"}, {"a", "b"}, {"ab", "c"}});
+  ASSERT_FALSE(missing.ok());
+  EXPECT_NE(missing.error().message.find("'a' and 'bc' make a token, but are no merge"), std::string::npos)
+      << missing.error().message;
+  EXPECT_FALSE(scores_from_merges(tokens, normal, {{"ab", "c"}, {"b", "c"}, {"a", "b"}, {"a", "bc"}}).ok());
+}
+
+}  // namespace
+}  // namespace rowmax::engine

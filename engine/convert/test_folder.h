@@ -1,0 +1,68 @@
+// For tests: a folder of one's own, and the stored Hugging Face folders put into it.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+
+#include "rowmax/engine/convert.h"
+
+namespace rowmax::engine {
+
+class FolderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "rowmax_convert_XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(std::string_view name) const { return (folder_ / name).string(); }
+  // testdata/NAME with the tokenizer beside it, as a copy that may be changed.
+  std::string hf_folder(const std::string& name) const {
+    namespace fs = std::filesystem;
+    const fs::path source = fs::path(ROWMAX_SOURCE_DIR) / "engine/convert/testdata";
+    fs::copy(source / name, folder_ / name);
+    fs::copy(source / "tokenizer.json", folder_ / name / "tokenizer.json");
+    return path(name);
+  }
+  static std::string content(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  static void save(const std::string& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
+  // Every `from` in the file becomes `to`.
+  static void replace_in(const std::string& path, std::string_view from, std::string_view to) {
+    std::string text = content(path);
+    ASSERT_NE(text.find(from), std::string::npos) << path << " has no " << from;
+    for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+      text.replace(at, from.size(), to);
+    }
+    save(path, text);
+  }
+  static void expect_error(const Result<ConvertReport>& result, ErrorCode code,
+                           std::initializer_list<std::string_view> texts) {
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(error_code_name(result.error().code), std::string_view(error_code_name(code))) << result.error().message;
+    for (const std::string_view text : texts) {
+      EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message << "\nhas no " << text;
+    }
+  }
+  static bool has_notice(const ConvertReport& report, std::string_view text) {
+    for (const std::string& notice : report.notices) {
+      if (notice.find(text) != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  std::filesystem::path folder_;
+  SerialExecutor serial_;
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,76 @@
+"""rowmax convert and rowmax quantize from outside."""
+import json
+import shutil
+import unittest
+from pathlib import Path
+
+from command import MODEL, CommandTest
+
+TESTDATA = Path(__file__).resolve().parents[2] / "engine/convert/testdata"
+
+
+class Convert(CommandTest):
+    def folder(self, name):
+        target = self.home / name
+        shutil.copytree(TESTDATA / name, target)
+        shutil.copy(TESTDATA / "tokenizer.json", target)
+        return target
+
+    def test_quantize_and_run(self):
+        out = self.home / "q8.gguf"
+        table = self.output("quantize", MODEL, out, "Q8_0", "-q")
+        self.assertIn("rms error", table)
+        self.assertIn("token_embd.weight", table)
+        result = self.json("quantize", MODEL, self.home / "again.gguf", "Q8_0", "-t", 3)
+        self.assertEqual(list(result), ["output", "bytes_in", "bytes_out", "seconds", "notices", "tensors"])
+        self.assertEqual((self.home / "again.gguf").read_bytes(), out.read_bytes())
+        kinds = {t["name"]: t["to"] for t in result["tensors"]}
+        self.assertEqual(kinds["output_norm.weight"], "F32")
+        self.json("run", "-m", out, "-p", "the", "-n", 4, "--raw")
+
+    def test_convert_and_run(self):
+        for name in ("llama", "qwen3", "gemma3"):
+            with self.subTest(name):
+                out = self.home / (name + ".gguf")
+                result = self.json("convert", self.folder(name), out)
+                self.assertEqual({t["to"] for t in result["tensors"]}, {"BF16", "F32"})
+                self.json("run", "-m", out, "-p", "the", "-n", 4, "--raw")
+        again = self.json("convert", self.home / "llama.gguf", self.home / "f16.gguf", "--type", "F16")
+        self.assertIn("F16", {t["to"] for t in again["tensors"]})
+
+    def test_refusals(self):
+        out = self.home / "out.gguf"
+        out.write_text("mine")
+        self.fails(2, "quantize", MODEL, out, "Q8_0", says="--force")
+        self.assertEqual(out.read_text(), "mine")
+        self.output("quantize", MODEL, out, "Q8_0", "--force")
+        copy = self.home / "in.gguf"
+        shutil.copy(MODEL, copy)
+        self.fails(2, "quantize", copy, copy, "Q8_0", "--force", says="the output is the input")
+        self.fails(2, "quantize", MODEL, self.home / "x.gguf", "Q9_9", says="Q9_9")
+        self.fails(2, "quantize", MODEL, self.home / "x.gguf", says="type")
+        self.fails(2, "quantize", MODEL, self.home / "x.gguf", "Q8_0", "--tensor", "ffn", says="REGEX=TYPE")
+        self.fails(2, "quantize", MODEL, self.home / "x.gguf", "Q8_0", "--tensor", "nosuch=Q4_0", says="nosuch")
+        self.fails(2, "convert", MODEL, self.home / "x.gguf", says="--type")
+        self.fails(8, "quantize", self.home / "none.gguf", self.home / "x.gguf", "Q8_0", says="none.gguf")
+        self.fails(8, "convert", self.home, self.home / "x.gguf", says="config.json")
+        folder = self.folder("qwen2")
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+        self.fails(4, "convert", folder, self.home / "x.gguf", says="hidden_act")
+        (folder / "config.json").write_text("{")
+        self.fails(3, "convert", folder, self.home / "x.gguf", says="config.json")
+        self.assertFalse((self.home / "x.gguf").exists())
+
+    def test_ternary_rows_without_whole_blocks(self):
+        bitnet = self.home / "b.gguf"
+        result = self.json("convert", self.folder("bitnet"), bitnet, "--type", "F32")
+        self.assertTrue(all(t["rms_error"] == 0 for t in result["tensors"]))
+        big = self.home / "big.gguf"
+        # Rows of 16 and 24 weights are no whole blocks of any ternary type: F16, and a note that says so.
+        result = self.json("quantize", bitnet, big, "TQ2_0")
+        self.assertTrue(any("no whole blocks of TQ2_0" in notice for notice in result["notices"]))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -25,7 +25,7 @@ struct Substitute {
 constexpr Substitute kSubstitutes[] = {
     {"Q2_K", "Q4_0"},   {"Q3_K", "Q4_0"},     {"Q4_K", "Q5_0"},  {"Q5_K", "Q5_1"},
     {"Q6_K", "Q8_0"},   {"IQ4_XS", "IQ4_NL"}, {"I2_S", "Q2_0"},  {"TQ1_0", "PTQ1_0"},
-    {"PTQ1_0", "Q2_0"}, {"TQ2_0", "PQ2_0"},   {"PQ2_0", "Q2_0"}, {"Q2_0_128", "Q2_0"},
+    {"PTQ1_0", "Q2_0"}, {"TQ2_0", "PQ2_0"},   {"PQ2_0", "Q2_0"},
 };
 
 bool is_matrix(const TensorRows& tensor) { return tensor.shape.size() >= 2 && tensor.name.ends_with(".weight"); }
@@ -62,6 +62,7 @@ class Chooser {
       return Error{ErrorCode::kInvalidArgument,
                    concat("--tensor ", quote(rules_.overrides[i].first), ": found in no matrix's name")};
     }
+    ROWMAX_RETURN_IF_ERROR(check_ids(chosen));
     if (head_notice_) notices_.push_back(*head_notice_);
     for (const auto& [types, count] : substitutes_) {
       notices_.push_back(concat(count, " tensors have rows that are no whole blocks of ", types.first, ": ",
@@ -106,6 +107,19 @@ class Chooser {
       return Error{ErrorCode::kInvalidArgument,
                    concat("--output-type ", output_type_->name, " and --embedding-type ", embedding_type_->name,
                           ": the model has one matrix for both (", kEmbedding, ")")};
+    }
+    return {};
+  }
+
+  // Some type ids stand for several layouts; a file can hold one of them.
+  Status check_ids(const std::vector<const FormatInfo*>& chosen) const {
+    std::map<std::uint32_t, const FormatInfo*> by_id;
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      const FormatInfo* first = by_id.emplace(chosen[i]->id, chosen[i]).first->second;
+      if (first == chosen[i]) continue;
+      return Error{ErrorCode::kInvalidArgument,
+                   concat("tensor ", quote(tensors_[i].name), ": ", chosen[i]->name, " beside ", first->name,
+                          ": both are type ", chosen[i]->id, ", and one file can hold one of them")};
     }
     return {};
   }

@@ -139,7 +139,7 @@ TEST_F(HfTokenizer, WhatCouldNotBeWrittenIsRefused) {
   bad = sound;
   bad["model"]["vocab"]["x"] = -1;
   refused(bad, ErrorCode::kCorrupt, {"'x'", "found -1"});
-  bad["model"]["vocab"]["x"] = 0;
+  bad["model"]["vocab"]["x"] = 0u;
   refused(bad, ErrorCode::kCorrupt, {"stands for two tokens"});
   bad = stored("spm_tokenizer");
   bad["normalizer"]["content"] = "_";

@@ -89,7 +89,9 @@ TEST_F(Quantize, EveryTypeAndItsErrors) {
     for (std::size_t t = 0; t < in->tensors().size(); ++t) {
       const GgufTensor& tensor = out->tensors()[t];
       ASSERT_EQ(tensor.name, in->tensors()[t].name);
-      if (tensor.shape.size() == 1) EXPECT_STREQ(tensor.format->name, "F32") << tensor.name;
+      if (tensor.shape.size() == 1) {
+        EXPECT_STREQ(tensor.format->name, "F32") << tensor.name;
+      }
       const std::vector<float> x = values_of(in->tensors()[t]), y = values_of(tensor);
       double difference = 0, size = 0, most = 0, largest = 0;
       for (std::size_t i = 0; i < x.size(); ++i) {

@@ -66,6 +66,11 @@ void add_convert_flags(CLI::App& app, ConvertFlags& flags) {
       ->allow_extra_args(false);
   add_value(app, "--output-type", flags.output_type, "type of the head; default: at least Q6_K")->type_name("TYPE");
   add_value(app, "--embedding-type", flags.embedding_type, "type of the token embedding")->type_name("TYPE");
+  add_value(app, "--format", flags.formats,
+            "layout of a type id of the input that stands for several: I2_S_64, I2_S_ROW4, Q2_0_128, ...; may be given "
+            "several times")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
   add_value(app, "-t,--threads", flags.threads, "threads; 0: physical cores")->check(CLI::Range(0, 1024));
   add_switch(app, "--force", flags.force,
              "replace the output, and write ternary types for weights that are not ternary");
@@ -81,6 +86,7 @@ Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {
   options.types.lossy = flags.force;
   options.overwrite = flags.force;
   options.pre = flags.pre;
+  options.input.formats = flags.formats;
   for (const std::string& text : flags.overrides) {
     const std::size_t equals = text.rfind('=');
     if (equals == std::string::npos || equals == 0) {

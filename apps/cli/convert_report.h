@@ -15,6 +15,7 @@ namespace rowmax::cli {
 struct ConvertFlags {
   std::string input, output, type;
   std::vector<std::string> overrides;  // REGEX=TYPE
+  std::vector<std::string> formats;    // layouts of the input
   std::string output_type, embedding_type, pre;
   int threads = 0;
   bool force = false, json = false, quiet = false;

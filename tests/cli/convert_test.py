@@ -4,7 +4,7 @@ import shutil
 import unittest
 from pathlib import Path
 
-from command import MODEL, CommandTest
+from command import MODEL, SLOW_MODEL, CommandTest
 
 TESTDATA = Path(__file__).resolve().parents[2] / "engine/convert/testdata"
 
@@ -61,6 +61,15 @@ class Convert(CommandTest):
         (folder / "config.json").write_text("{")
         self.fails(3, "convert", folder, self.home / "x.gguf", says="config.json")
         self.assertFalse((self.home / "x.gguf").exists())
+
+    def test_layout_of_the_input(self):
+        stored, read, misread = (self.home / name for name in ("stored.gguf", "read.gguf", "misread.gguf"))
+        self.json("quantize", SLOW_MODEL, stored, "I2_S_64", "--force", "--output-type", "F16")
+        right = self.json("quantize", stored, read, "F32", "--format", "I2_S_64")
+        wrong = self.json("quantize", stored, misread, "F32")
+        self.assertIn("I2_S_64", {t["from"] for t in right["tensors"]})
+        self.assertIn("I2_S", {t["from"] for t in wrong["tensors"]})
+        self.assertNotEqual(read.read_bytes(), misread.read_bytes())
 
     def test_ternary_rows_without_whole_blocks(self):
         bitnet = self.home / "b.gguf"

@@ -1,7 +1,8 @@
-// make_model: writes a tiny GGUF model with random weights. See synthetic/synthetic_model.h.
+// make_model: writes a GGUF model with random weights, tiny or of a published shape. See synthetic/synthetic_model.h.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "tools/make_model/synthetic/synthetic_model.h"
 
@@ -10,7 +11,8 @@ namespace {
 using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
-  app.add_option("--arch", spec.arch, "llama, qwen2, qwen3, gemma2 or gemma3")->capture_default_str();
+  app.add_option("--arch", spec.arch, "llama, qwen2, qwen3, gemma2, gemma3, bitnet or bitnet-b1.58")
+      ->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");
   app.add_option("--heads", spec.heads, "query heads");
@@ -23,10 +25,18 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--rope-base", spec.rope_base, "RoPE base (0: the architecture's choice)");
   app.add_option("--eps", spec.eps, "epsilon of the norms (0: the architecture's choice)");
   app.add_option("--type", spec.type, "type of the matrices: F32, F16, Q8_0, Q4_1, ...")->capture_default_str();
+  app.add_option("--head-type", spec.head_type, "type of the embedding and the output matrix (default: --type)");
+  app.add_option(
+         "--values", spec.values,
+         "of the matrices: normal, ternary (-m, 0, m) or binary (-m, m); with --head-type the embedding and the "
+         "output matrix stay normal")
+      ->capture_default_str();
+  app.add_option("--yarn", spec.yarn_factor, "RoPE scaling by YaRN with this factor");
   app.add_option("--pre", spec.pre, "pre-tokenizer of a byte-level vocabulary (default: the architecture's choice)");
   app.add_flag("--untied", spec.untied, "an output matrix of its own");
   app.add_flag("--biases", spec.biases, "llama: biases on q, k, v and output");
   app.add_flag("--rope-factors", spec.rope_factors, "llama: Llama 3's RoPE factors in rope_freqs.weight");
+  app.add_flag("--repeat", spec.repeat, "matrices repeat their first rows: quickly made, for measurements of speed");
   app.add_option("--seed", spec.seed, "seed of the random weights")->capture_default_str();
 }
 
@@ -52,22 +62,49 @@ int fail(const rowmax::Error& error) {
   return 1;
 }
 
+constexpr const char* kExamples = R"(
+Examples:
+  make_model --out tiny.gguf                                          a llama of two layers
+  make_model --model bitnet-2b-4t --out bitnet.gguf                   I2_S, embedding and head F16
+  make_model --model bitnet-2b-4t --head-type Q6_K --type IQ2_BN --out bitnet_ik.gguf
+  make_model --model bonsai-8b --type Q2_0_128 --out bonsai.gguf      also Q2_0, PQ2_0, PTQ1_0, TQ2_0, ...
+  make_model --model bonsai-1.7b --type Q1_0 --values binary --out bonsai_1bit.gguf
+  make_model --model llama-1b --type Q4_K --values normal --out llama.gguf
+  make_model --model bonsai-8b --repeat --out fast.gguf               in seconds; the speed is that of any weights
+  make_model --model bitnet-2b-4t --layers 4 --vocab 2000 --out short.gguf
+A matrix's values depend on --seed, --values and its name alone, so files of different types hold the same ones.)";
+
+// The value of --model, which the other options' defaults come from.
+std::string model_name(int argc, char** argv) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::string_view(argv[i]) == "--model") return argv[i + 1];
+  }
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Writes a tiny GGUF model with random weights; the same options give the same bytes everywhere.");
+  CLI::App app("Writes a GGUF model with random weights; the same options give the same bytes everywhere.");
+  app.footer(kExamples);
   SyntheticSpec spec;
-  std::string out;
+  std::string out, model = model_name(argc, argv);
   bool odd = false;
+  if (!model.empty()) {
+    const auto found = rowmax::tools::spec_of_model(model);
+    if (!found.ok()) return fail(found.error());
+    spec = *found;
+  }
+  app.add_option("--model", model,
+                 "a published shape, which other options can change: bitnet-2b-4t, bonsai-1.7b, "
+                 "bonsai-8b or llama-1b");
   add_options(app, spec);
   app.add_flag("--odd", odd, "sizes that are no multiple of anything convenient");
   app.add_option("--out", out, "file to write")->required();
   CLI11_PARSE(app, argc, argv);
   if (odd) apply_odd(app, spec);
 
-  const auto writer = rowmax::tools::make_synthetic_model(spec);
-  if (!writer.ok()) return fail(writer.error());
-  const rowmax::Status written = writer->write(out);
+  const rowmax::Status written = rowmax::tools::write_synthetic_model(spec, out);
   if (!written.ok()) return fail(written.error());
   return 0;
 }

@@ -6,7 +6,9 @@
 
 #include "base/math/f64.h"
 #include "base/try.h"
-#include "tools/make_model/synthetic/encode.h"
+#include "engine/io/gguf_stream.h"
+#include "tools/make_model/synthetic/planned_tensor.h"
+#include "tools/make_model/synthetic/random.h"
 #include "tools/make_model/synthetic/vocabulary.h"
 
 namespace rowmax::tools {
@@ -105,6 +107,9 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
   const bool numbers_ok =
       spec.rope_base > 0 && std::isfinite(spec.rope_base) && spec.eps > 0 && std::isfinite(spec.eps);
   if (!numbers_ok) return invalid("rope_base and eps must be positive");
+  if (spec.yarn_factor != 0 && !(spec.yarn_factor > 1 && std::isfinite(spec.yarn_factor))) {
+    return invalid("yarn_factor must be above 1");
+  }
   if (spec.arch != "llama" && (spec.biases || spec.rope_factors)) {
     return invalid("biases and rope_factors are choices of architecture llama only");
   }
@@ -120,12 +125,23 @@ constexpr float kLogits = 2.0f;
 // architectures) must not outweigh them, or each answer repeats its last token.
 constexpr float kPostNorm = 2.0f;
 
+// A file before its tensors' bytes are made.
+struct PlannedFile {
+  GgufWriter keys;
+  std::vector<PlannedTensor> tensors;
+};
+
+struct MatrixChoice {
+  const engine::FormatInfo* type;
+  Values values;
+};
+
 class Builder {
  public:
-  Builder(const SyntheticSpec& spec, const ArchRow& row, const MatrixType& type)
-      : spec_(spec), row_(row), type_(type) {}
+  Builder(const SyntheticSpec& spec, const ArchRow& row, MatrixChoice body, MatrixChoice head)
+      : spec_(spec), row_(row), body_(body), head_(head) {}
 
-  GgufWriter build() {
+  PlannedFile build() {
     add_keys();
     if (row_.pre != nullptr) {
       add_byte_level_vocabulary(writer_, spec_.vocab, spec_.pre);
@@ -135,11 +151,11 @@ class Builder {
     if (spec_.rope_factors) add_rope_factors();
     // Architectures with post norms multiply the embedding by sqrt(embd), so there the output norm takes the gain.
     const bool scaled = row_.post_norms;
-    matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits);
+    matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
     for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer("blk." + std::to_string(layer) + ".");
     norm("output_norm.weight", spec_.embd, scaled ? kLogits : 1.0f);
-    if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits);
-    return std::move(writer_);
+    if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
+    return {std::move(writer_), std::move(tensors_)};
   }
 
  private:
@@ -147,16 +163,19 @@ class Builder {
   void add_layer(const std::string& prefix);
   void add_rope_factors();
   // columns: the fan-in. Elements of standard deviation gain/sqrt(columns).
-  void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain = 1.0f);
+  void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain, MatrixChoice choice);
+  void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain = 1.0f) {
+    matrix(name, columns, rows, gain, body_);
+  }
   // All norms of a GGUF are plain factors (the converter has added Gemma's 1): gain, give or take a tenth.
   void norm(const std::string& name, std::int64_t size, float gain = 1.0f);
   void bias(const std::string& name, std::int64_t size);
-  void vector(const std::string& name, const std::vector<float>& values);
 
   const SyntheticSpec& spec_;
   const ArchRow& row_;
-  const MatrixType& type_;
+  const MatrixChoice body_, head_;
   GgufWriter writer_;
+  std::vector<PlannedTensor> tensors_;
 };
 
 void Builder::add_keys() {
@@ -183,6 +202,12 @@ void Builder::add_keys() {
     count("attention.value_length", spec_.head_dim);
   }
   if (row_.rope_dimension_key) count("rope.dimension_count", spec_.head_dim);
+  if (spec_.yarn_factor > 0) {
+    writer_.set_string(key("rope.scaling.type"), "yarn");
+    writer_.set_float32(key("rope.scaling.factor"), static_cast<float>(spec_.yarn_factor));
+    count("rope.scaling.original_context_length",
+          static_cast<std::int64_t>(static_cast<double>(spec_.context) / spec_.yarn_factor));
+  }
   if (spec_.window > 0) count("attention.sliding_window", spec_.window);
   if (row_.soft_caps) {
     writer_.set_float32(key("attn_logit_softcapping"), 50.0f);
@@ -236,32 +261,45 @@ void Builder::add_rope_factors() {
     }
     factors.push_back(static_cast<float>(factor));
   }
-  vector("rope_freqs.weight", factors);
+  tensors_.push_back(plan_vector("rope_freqs.weight", std::move(factors)));
 }
 
-void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain) {
-  std::vector<float> values = random_normal(spec_.seed, name, columns * rows);
-  const float scale = gain / std::sqrt(static_cast<float>(columns));
-  for (float& value : values) value *= scale;
-  EncodedMatrix encoded = encode_matrix(type_, columns, values);
-  writer_.add_tensor(name, encoded.type, {columns, rows}, std::move(encoded.bytes));
+void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain,
+                     MatrixChoice choice) {
+  const float deviation = gain / std::sqrt(static_cast<float>(columns));
+  tensors_.push_back(plan_matrix(name, *choice.type, columns, rows, choice.values, deviation));
+  tensors_.back().repeat = spec_.repeat;
 }
 
 void Builder::norm(const std::string& name, std::int64_t size, float gain) {
   std::vector<float> values = random_normal(spec_.seed, name, size);
   for (float& value : values) value = gain * (1.0f + 0.1f * value);
-  vector(name, values);
+  tensors_.push_back(plan_vector(name, std::move(values)));
 }
 
 void Builder::bias(const std::string& name, std::int64_t size) {
   std::vector<float> values = random_normal(spec_.seed, name, size);
   for (float& value : values) value *= 0.5f;
-  vector(name, values);
+  tensors_.push_back(plan_vector(name, std::move(values)));
 }
 
-void Builder::vector(const std::string& name, const std::vector<float>& values) {
-  const auto bytes = std::as_bytes(std::span(values));
-  writer_.add_tensor(name, kTypeF32, {std::ssize(values)}, {bytes.begin(), bytes.end()});
+Result<Values> find_values(const std::string& name) {
+  if (name == "normal") return Values::kNormal;
+  if (name == "ternary") return Values::kTernary;
+  if (name == "binary") return Values::kBinary;
+  return invalid("unknown values '" + name + "', expected normal, ternary or binary");
+}
+
+Result<PlannedFile> plan_file(const SyntheticSpec& partial) {
+  ROWMAX_TRY(spec, with_defaults(partial));
+  ROWMAX_TRY(type, find_matrix_type(spec.type));
+  ROWMAX_TRY(values, find_values(spec.values));
+  MatrixChoice head{type, values};
+  if (!spec.head_type.empty()) {
+    ROWMAX_TRY(head_type, find_matrix_type(spec.head_type));
+    head = {head_type, Values::kNormal};
+  }
+  return Builder(spec, *find_arch(spec.arch), {type, values}, head).build();
 }
 
 }  // namespace
@@ -312,10 +350,56 @@ const std::vector<std::string>& synthetic_architectures() {
   return names;
 }
 
-Result<GgufWriter> make_synthetic_model(const SyntheticSpec& partial) {
-  ROWMAX_TRY(spec, with_defaults(partial));
-  ROWMAX_TRY(type, find_matrix_type(spec.type));
-  return Builder(spec, *find_arch(spec.arch), type).build();
+Result<SyntheticSpec> spec_of_model(std::string_view name) {
+  SyntheticSpec spec;
+  spec.values = "ternary";
+  const auto shape = [&](std::int64_t layers, std::int64_t embd, std::int64_t heads, std::int64_t kv_heads,
+                         std::int64_t head_dim, std::int64_t ff) {
+    spec.layers = layers, spec.embd = embd, spec.heads = heads, spec.kv_heads = kv_heads;
+    spec.head_dim = head_dim, spec.ff = ff;
+  };
+  if (name == "bitnet-2b-4t") {
+    shape(30, 2560, 20, 5, 128, 6912);
+    spec.arch = "bitnet-b1.58", spec.type = "I2_S", spec.head_type = "F16";
+    spec.vocab = 128256, spec.context = 4096;
+  } else if (name == "bonsai-1.7b" || name == "bonsai-8b") {
+    const bool large = name == "bonsai-8b";
+    large ? shape(36, 4096, 32, 8, 128, 12288) : shape(28, 2048, 16, 8, 128, 6144);
+    spec.arch = "qwen3", spec.type = "Q2_0", spec.untied = large;
+    spec.vocab = 151936, spec.context = 65536, spec.yarn_factor = 4;
+  } else if (name == "llama-1b") {
+    shape(16, 2048, 32, 8, 64, 8192);
+    spec.arch = "llama", spec.type = "Q2_0", spec.head_type = "Q6_K", spec.rope_factors = true;
+    spec.rope_base = 500000, spec.pre = "llama-bpe", spec.vocab = 128256, spec.context = 131072;
+  } else {
+    return invalid("unknown model '" + std::string(name) +
+                   "', expected bitnet-2b-4t, bonsai-1.7b, bonsai-8b or llama-1b");
+  }
+  return spec;
+}
+
+Result<GgufWriter> make_synthetic_model(const SyntheticSpec& spec) {
+  ROWMAX_TRY(file, plan_file(spec));
+  for (const PlannedTensor& tensor : file.tensors) {
+    std::vector<std::byte> bytes;
+    const Sink append = [&](std::span<const std::byte> piece) -> Status {
+      bytes.insert(bytes.end(), piece.begin(), piece.end());
+      return {};
+    };
+    ROWMAX_RETURN_IF_ERROR(emit(tensor, spec.seed, append));
+    file.keys.add_tensor(tensor.name, tensor.type->id, tensor.shape, std::move(bytes));
+  }
+  return std::move(file.keys);
+}
+
+Status write_synthetic_model(const SyntheticSpec& spec, const std::string& path) {
+  ROWMAX_TRY(file, plan_file(spec));
+  std::vector<engine::GgufTensorPlan> plans;
+  for (const PlannedTensor& tensor : file.tensors) plans.push_back(file_plan(tensor));
+  ROWMAX_TRY(stream, engine::GgufStream::create(path, file.keys, std::move(plans)));
+  const Sink append = [&](std::span<const std::byte> piece) { return stream.append(piece); };
+  for (const PlannedTensor& tensor : file.tensors) ROWMAX_RETURN_IF_ERROR(emit(tensor, spec.seed, append));
+  return stream.commit();
 }
 
 Result<std::vector<std::byte>> synthetic_model_bytes(const SyntheticSpec& spec) {

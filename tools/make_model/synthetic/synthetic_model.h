@@ -29,12 +29,21 @@ struct SyntheticSpec {
   double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3 1000000
   double eps = 0;            // llama 1e-5, others 1e-6
   std::string type = "F32";  // of the matrices; rows that are no whole blocks of it are stored as F16
-  std::string pre;           // pre-tokenizer of the byte-level vocabularies: smollm for llama, qwen2 for qwen
-  bool untied = false;       // an output.weight of its own
-  bool biases = false;       // llama: on q, k, v and output (qwen2 always has those on q, k, v)
+  std::string head_type;     // of the embedding and the output matrix; empty: as type
+  // "normal": bell-shaped. "ternary": -m, 0 and m with probabilities 1/4, 1/2, 1/4; "binary": -m and m. m is a half,
+  // one for a tensor, so that every ternary (binary) type holds the same values. The embedding and the output matrix
+  // stay normal where head_type is given.
+  std::string values = "normal";
+  std::string pre;      // pre-tokenizer of the byte-level vocabularies: smollm for llama, qwen2 for qwen
+  bool untied = false;  // an output.weight of its own
+  bool biases = false;  // llama: on q, k, v and output (qwen2 always has those on q, k, v)
   // llama: rope_freqs.weight with Llama 3's factors (factor 8, low 1, high 4), a quarter of the context being the
   // original one.
   bool rope_factors = false;
+  double yarn_factor = 0;  // above 1: RoPE scaling by YaRN, the original context being context / yarn_factor
+  // Matrices hold the same rows (some hundreds) again and again, which makes large files at the speed of the disk: for
+  // measurements of speed alone.
+  bool repeat = false;
   std::uint64_t seed = 1;
 };
 
@@ -45,13 +54,15 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec);
 SyntheticSpec odd_spec(std::string arch);
 const std::vector<std::string>& synthetic_architectures();
 
+// The shapes of published models: architecture, sizes and tokens of "bitnet-2b-4t", "bonsai-1.7b", "bonsai-8b" or
+// "llama-1b". kInvalidArgument for another name.
+Result<SyntheticSpec> spec_of_model(std::string_view name);
+
 // The whole file; write() or bytes() it.
 Result<engine::GgufWriter> make_synthetic_model(const SyntheticSpec& spec);
+// The same bytes written piece by piece: a model of any size in little memory.
+Status write_synthetic_model(const SyntheticSpec& spec, const std::string& path);
 // The same, as bytes for GgufFile::parse.
 Result<std::vector<std::byte>> synthetic_model_bytes(const SyntheticSpec& spec);
-
-// n values from a bell-shaped distribution (sum of twelve uniform ones) with mean 0 and standard deviation 1, fixed by
-// seed and name. Exact in every operation, so the same on every machine.
-std::vector<float> random_normal(std::uint64_t seed, std::string_view name, std::int64_t n);
 
 }  // namespace rowmax::tools

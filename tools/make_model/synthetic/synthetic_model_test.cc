@@ -3,11 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 
 #include "engine/quant/format.h"
+#include "tools/make_model/synthetic/random.h"
 #include "tools/make_model/synthetic/vocabulary.h"
 
 namespace rowmax::tools {
@@ -236,6 +240,80 @@ TEST(Synthetic, SentencePieceVocabularyReachesEveryPiece) {
   EXPECT_EQ(types.as_int(6 + 256), 1);
 }
 
+// The same ternary weights in every type that can hold them, written in pieces or at once.
+TEST(Synthetic, TernaryValuesAreTheSameInEveryType) {
+  SyntheticSpec spec = spec_of("bitnet-b1.58");
+  spec.embd = 256, spec.ff = 4608, spec.layers = 1;
+  spec.values = "ternary", spec.head_type = "F16";
+  const auto decoded = [&](const char* type) {
+    spec.type = type;
+    const Built built = build(spec);
+    const GgufTensor& tensor = *built.file.find_tensor("blk.0.ffn_down.weight");
+    EXPECT_STREQ(tensor.format->name, type);
+    EXPECT_EQ(built.file.find_tensor("token_embd.weight")->type, 1u);
+    std::vector<float> values(256 * 4608);
+    tensor.format->decode({tensor.data.data(), 256, 4608}, 0, 256, values.data());
+    return values;
+  };
+  const std::vector<float> exact = decoded("F32");
+  float m = 0;
+  for (const float v : exact) m = std::max(m, v);
+  std::int64_t counts[3] = {};
+  for (const float v : exact) {
+    ASSERT_TRUE(v == -m || v == 0 || v == m);
+    ++counts[v < 0 ? 0 : v > 0 ? 2 : 1];
+  }
+  const double n = 256.0 * 4608;
+  EXPECT_NEAR(static_cast<double>(counts[0]) / n, 0.25, 0.002);
+  EXPECT_NEAR(static_cast<double>(counts[1]) / n, 0.5, 0.002);
+  EXPECT_NEAR(static_cast<double>(counts[2]) / n, 0.25, 0.002);
+  for (const char* type : {"I2_S", "IQ2_BN", "TQ1_0", "TQ2_0", "Q2_0", "PTQ1_0"})
+    EXPECT_EQ(decoded(type), exact) << type;
+  spec.values = "binary";
+  const std::vector<float> binary = decoded("F32");
+  for (const float v : binary) ASSERT_EQ(std::fabs(v), std::fabs(binary[0]));
+  EXPECT_EQ(decoded("Q1_0"), binary);
+}
+
+TEST(Synthetic, PublishedShapes) {
+  const auto expect_tensors = [](const char* name, std::size_t n, std::int64_t layers) {
+    auto spec = spec_of_model(name);
+    ASSERT_TRUE(spec.ok());
+    EXPECT_EQ(spec->layers, layers) << name;
+    // As many tensors as the published files have, shown on narrow layers.
+    spec->embd = 128, spec->heads = spec->kv_heads = 1, spec->head_dim = 128, spec->ff = 128, spec->vocab = 320;
+    const Built built = build(*spec);
+    EXPECT_EQ(built.file.tensors().size(), n) << name;
+  };
+  expect_tensors("bitnet-2b-4t", 332, 30);
+  expect_tensors("bonsai-8b", 399, 36);
+  EXPECT_FALSE(spec_of_model("bitnet").ok());
+}
+
+TEST(Synthetic, WrittenInPiecesTheSameBytes) {
+  for (const char* type : {"F32", "I2_S", "Q6_K"}) {
+    SyntheticSpec spec = spec_of("llama");
+    spec.embd = 256, spec.ff = 4608, spec.layers = 1, spec.type = type, spec.repeat = type[0] == 'Q';
+    const std::string path = ::testing::TempDir() + "rowmax_synthetic_pieces.gguf";
+    ASSERT_TRUE(write_synthetic_model(spec, path).ok());
+    std::ifstream file(path, std::ios::binary);
+    const std::string found((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::vector<std::byte> expected = *synthetic_model_bytes(spec);
+    ASSERT_EQ(found.size(), expected.size());
+    EXPECT_EQ(std::memcmp(found.data(), expected.data(), expected.size()), 0) << type;
+    std::remove(path.c_str());
+  }
+}
+
+TEST(Synthetic, YarnKeys) {
+  SyntheticSpec spec = spec_of("qwen3");
+  spec.yarn_factor = 4;
+  const Built built = build(spec);
+  EXPECT_EQ(*built.file.get_string("qwen3.rope.scaling.type"), "yarn");
+  EXPECT_EQ(*built.file.get_float("qwen3.rope.scaling.factor"), 4.0);
+  EXPECT_EQ(*built.file.get_uint("qwen3.rope.scaling.original_context_length"), 128u);
+}
+
 TEST(Synthetic, RefusesImpossibleSpecs) {
   const auto refused = [](SyntheticSpec spec, std::string_view text) {
     const auto bytes = synthetic_model_bytes(spec);
@@ -269,6 +347,12 @@ TEST(Synthetic, RefusesImpossibleSpecs) {
   spec = spec_of("qwen3");
   spec.rope_factors = true;
   refused(spec, "llama only");
+  spec = spec_of("llama");
+  spec.values = "quaternary";
+  refused(spec, "unknown values");
+  spec = spec_of("llama");
+  spec.yarn_factor = 0.5;
+  refused(spec, "yarn_factor");
 }
 
 }  // namespace

@@ -22,7 +22,7 @@
 #include <string>
 #include <vector>
 
-#include "llama.h"
+#include <llama.h>
 
 namespace {
 

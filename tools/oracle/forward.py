@@ -3,11 +3,12 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3, bitnet-b1.58
-(weights and activations as real numbers: no int8 rule). RoPE scaling: linear, YaRN.
+Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3, bitnet-b1.58.
+RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of every matrix but the head as BitNet
+b1.58 models were trained: per token s = 127 / max(1e-5, max|x|), q = round half to even(x s) in -128 .. 127, y = W q / s.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
 
-    forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b]
+    forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b] [--int8]
 
 The output holds `tokens` int64[n], `rows` int64[r] (the positions), `logits` float64[r, n_vocab], and with --taps
 `residual` float64[n_layer + 1, n, n_embd] (the stream after the embedding and after each layer).
@@ -32,6 +33,11 @@ def gelu_tanh(x):
 
 def relu_squared(x):
     return np.maximum(x, 0.0) ** 2
+
+
+def rounded_by_token(x):
+    s = 127.0 / np.maximum(1e-5, np.abs(x).max(axis=-1, keepdims=True))
+    return np.clip(np.rint(x * s), -128, 127) / s
 
 
 def rms_norm(x, weight, eps):
@@ -89,8 +95,9 @@ class GgufFile:
 class Model:
     """Hyperparameters resolved from the metadata, and the forward pass."""
 
-    def __init__(self, path):
+    def __init__(self, path, int8=False):
         f = self.file = GgufFile(path)
+        self.int8 = int8
         self.arch = f.arch
         gemma = self.arch in ("gemma2", "gemma3")
         self.n_layer, self.n_embd = f.need("block_count"), f.need("embedding_length")
@@ -122,6 +129,8 @@ class Model:
         return bool(self.window) and (layer + 1) % self.window_period != 0
 
     def linear(self, x, name):
+        if self.int8:
+            x = rounded_by_token(x)
         y = x @ self.file.tensor(name + ".weight").T
         return y + self.file.tensor(name + ".bias") if self.file.has(name + ".bias") else y
 
@@ -232,12 +241,13 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--rows", default="all", help="all, last, or a:b: the positions whose logits are stored")
     p.add_argument("--taps", action="store_true", help="also store the residual stream after every layer")
+    p.add_argument("--int8", action="store_true", help="one signed byte an activation, as BitNet models have it")
     args = p.parse_args()
     tokens = parse_tokens(args.tokens)
     part = {"all": slice(None), "last": slice(-1, None)}.get(args.rows)
     rows = list(range(len(tokens)))[part or slice(*(int(v) if v else None for v in args.rows.split(":")))]
     taps = [] if args.taps else None
-    logits = Model(args.model).forward(tokens, rows, taps)
+    logits = Model(args.model, args.int8).forward(tokens, rows, taps)
     arrays = {"tokens": np.asarray(tokens), "rows": np.asarray(rows), "logits": logits}
     if taps is not None:
         arrays["residual"] = np.stack(taps)

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Ternary models: rowmax, other engines and the fp64 oracle on the same weights, as a table.
+
+    ternary_peers.py --build BUILD --driver bitnet=PATH --driver ik=PATH --driver llama=PATH --work DIR
+                     [--shape full|short] [--tokens 48] [--steps 32] [--cases NAME,...] [--no-oracle] [--json FILE]
+    ternary_peers.py ... --model FILE.gguf --exact FILE_F16.gguf --driver bitnet=PATH
+
+BUILD: a build folder of rowmax with make_model, dump_logits and rowmax. PATH: bench/peers/llama_driver.cc built against
+that engine (llama_driver.sh). Models are made in DIR (tools/make_model; the same values in every type, so that a file of
+type F16 serves the oracle) and kept there. `full`: the published shapes; `short`: 4 layers and 4000 tokens of them.
+--model: this file for bitnet.cpp and rowmax in place of the made ones; --exact: the same weights as F16.
+
+For every case: teacher-forced logits of random tokens: mean KL, largest |difference|, share of the same first
+choice, and greedy continuations from rowmax's prompt: the first step that differs and the margin of the peer there.
+The oracle is `forward.py`, with BitNet's int8 rule where rowmax applies it (types with one scale a tensor or row) and
+with real activations elsewhere. An exit status of 1: some mean KL between rowmax and the oracle is above 1e-3.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import forward  # noqa: E402
+from windows import log_softmax  # noqa: E402
+
+SHORT = ["--layers", "4", "--vocab", "4000"]
+LIMIT = 1e-3
+KV = {"bitnet": "f16", "ik": "f16", "llama": "f32"}  # of both sides; bitnet.cpp refuses f32
+# name: engine, shape, type, more options of make_model, whether rowmax takes BitNet's rule
+CASES = {
+    "I2_S": ("bitnet", "bitnet-2b-4t", [], True),
+    "IQ2_BN": ("ik", "bitnet-2b-4t", [], True),
+    "TQ1_0": ("llama", "llama-1b", ["--head-type", "F16"], False),
+    "TQ2_0": ("llama", "llama-1b", ["--head-type", "F16"], False),
+    "Q2_0": ("llama", "bonsai-1.7b", [], False),
+    "Q1_0": ("llama", "bonsai-1.7b", ["--values", "binary"], False),
+}
+
+
+def run(command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))} failed ({done.returncode}):\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def compare(reference, other):
+    """Mean KL(reference || other), largest |difference|, share of the same first choice."""
+    kl = []
+    for r, o in zip(reference.astype(np.float64), other.astype(np.float64)):
+        lr, lo = log_softmax(r[None])[0], log_softmax(o[None])[0]
+        kl.append(float((np.exp(lr) * (lr - lo)).sum()))
+    same = float((reference.argmax(-1) == other.argmax(-1)).mean())
+    delta = float(np.abs(reference.astype(np.float64) - other).max())
+    return {"kl": float(np.mean(kl)), "delta": delta, "top1": same}
+
+
+class Case:
+    def __init__(self, args, name):
+        self.args, self.name = args, name
+        self.engine, self.shape, self.more, self.int8 = CASES[name]
+        self.path = args.model or self.made(name)
+
+    def made(self, type_name):
+        """A file of this case's shape and values in that type."""
+        values = "binary" if "binary" in self.more else "ternary"
+        path = os.path.join(self.args.work, f"{self.shape}-{self.args.shape}-{values}-{type_name}.gguf")
+        if not os.path.exists(path):
+            size = SHORT if self.args.shape == "short" else []
+            run([os.path.join(self.args.build, "tools/make_model"), "--model", self.shape, "--type", type_name, *size,
+                 *self.more, "--out", path])
+        return path
+
+    def in_work(self, suffix):
+        return os.path.join(self.args.work, f"{self.name}-{self.args.shape}{'-given' if self.args.model else ''}{suffix}")
+
+    def rowmax(self, ids):
+        out = self.in_work("-rowmax.npy")
+        run([os.path.join(self.args.build, "tools/dump_logits"), self.path, ids, out, "--first", self.args.tokens,
+             "--kv-type", KV[self.engine], "--threads", self.args.threads])
+        return np.load(out)
+
+    def peer(self, ids, *flags):
+        out = self.in_work("-peer.npy")
+        run([self.args.drivers[self.engine], "logits", self.path, ids, out, "--kv", KV[self.engine], "-t", self.args.threads, *flags])
+        return np.load(out)
+
+    def oracle(self, tokens):
+        cache = self.in_work("-oracle.npy")
+        if not os.path.exists(cache):
+            exact = self.args.exact or self.made("F16")
+            np.save(cache, forward.Model(exact, self.int8).forward(tokens).astype(np.float32))
+        return np.load(cache)
+
+    def greedy(self):
+        """Steps that agree; the first that does not, with the peer's margin."""
+        ours = json.loads(run([os.path.join(self.args.build, "apps/cli/rowmax"), "run", "-m", self.path, "-p", "the cat was on the",
+                               "-n", self.args.steps, "--greedy", "--raw", "--json", "--kv-type", KV[self.engine],
+                               "-t", self.args.threads]))
+        ids = self.in_work("-prompt.txt")
+        with open(ids, "w", encoding="utf-8") as f:
+            f.write(" ".join(map(str, ours["prompt_tokens"])))
+        steps = json.loads(run([self.args.drivers[self.engine], "greedy", self.path, ids, self.args.steps, "--kv", KV[self.engine],
+                                "-t", self.args.threads]))["steps"]
+        for i, (token, best) in enumerate(zip(ours["tokens"], steps)):
+            if token != best[0][0]:
+                return {"same": i, "of": len(ours["tokens"]), "margin": best[0][1] - best[1][1]}
+        return {"same": len(ours["tokens"]), "of": len(ours["tokens"]), "margin": None}
+
+
+def run_case(case, tokens, ids):
+    row = {"case": case.name, "engine": case.engine, "shape": case.shape, "size": case.args.shape}
+    rowmax = case.rowmax(ids)
+    row["range"] = float(rowmax.max() - rowmax.min())
+    if case.engine in case.args.drivers:
+        peer = case.peer(ids)
+        row["rowmax_peer"] = compare(rowmax, peer)
+        row["greedy"] = case.greedy()
+    if not case.args.no_oracle:
+        oracle = case.oracle(tokens)
+        row["oracle_rowmax"] = compare(oracle, rowmax)
+        if case.engine in case.args.drivers:
+            row["oracle_peer"] = compare(oracle, peer)
+    return row
+
+
+def print_table(rows):
+    cell = lambda c: f"{c['kl']:.1e}, {c['delta']:.2g}, {100 * c['top1']:.0f} %" if c else "-"
+    print("| type, shape | peer | rowmax to peer: mean KL, max difference, top 1 | fp64 to rowmax | fp64 to peer | greedy steps |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        greedy = row.get("greedy")
+        steps = "-" if not greedy else f"{greedy['same']} of {greedy['of']}"
+        if greedy and greedy["margin"] is not None:
+            steps += f" (then a margin of {greedy['margin']:.2g})"
+        print(f"| {row['case']}, {row['shape']} | {row['engine']} | {cell(row.get('rowmax_peer'))} | "
+              f"{cell(row.get('oracle_rowmax'))} | {cell(row.get('oracle_peer'))} | {steps} |")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--build", required=True)
+    p.add_argument("--work", required=True)
+    p.add_argument("--driver", action="append", default=[], help="ENGINE=PATH")
+    p.add_argument("--shape", choices=("full", "short"), default="short")
+    p.add_argument("--tokens", type=int, default=48)
+    p.add_argument("--steps", type=int, default=32)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--cases")
+    p.add_argument("--model")
+    p.add_argument("--exact")
+    p.add_argument("--no-oracle", action="store_true")
+    p.add_argument("--json")
+    args = p.parse_args()
+    args.drivers = dict(d.split("=", 1) for d in args.driver)
+    names = ["I2_S"] if args.model else args.cases.split(",") if args.cases else list(CASES)
+    rows = []
+    for name in names:
+        case = Case(args, name)
+        tokens = [int(t) for t in np.random.default_rng(1).integers(3, 300, args.tokens)]
+        ids = os.path.join(args.work, "ids.txt")
+        with open(ids, "w", encoding="utf-8") as f:
+            f.write(" ".join(map(str, tokens)))
+        rows.append(run_case(case, tokens, ids))
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    print_table(rows)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump(rows, f, indent=1)
+    sys.exit(1 if any(r.get("oracle_rowmax", {"kl": 0})["kl"] > LIMIT for r in rows) else 0)
+
+
+if __name__ == "__main__":
+    main()

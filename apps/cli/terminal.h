@@ -32,7 +32,8 @@ void error(std::string_view text);
 // One line, rewritten in place on a terminal and absent elsewhere.
 class ProgressBar {
  public:
-  ProgressBar(std::string label, double total, bool in_bytes);
+  // `already`: what was done before, which counts in the bar but not in the speed.
+  ProgressBar(std::string label, double total, bool in_bytes, double already = 0);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -45,6 +46,7 @@ class ProgressBar {
   std::string label_;
   double total_;
   bool in_bytes_;
+  double already_;
   bool shown_;
   bool finished_ = false;
   bool due(double done);

@@ -1,0 +1,169 @@
+#include "apps/cli/hub_listing.h"
+
+#include <algorithm>
+
+#include "apps/cli/digest.h"
+#include "apps/cli/json_output.h"
+#include "apps/cli/terminal.h"
+#include "base/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr int kMaxDepth = 64;
+constexpr std::size_t kMaxShown = 30;
+constexpr int kListingSecondsPerTimeout = 4;
+
+std::string file_list(const std::vector<const HubFile*>& files, const HubName& name) {
+  std::string list;
+  for (std::size_t i = 0; i < files.size() && i < kMaxShown; ++i) {
+    list += "\n  " + to_string({name.repository, name.revision, files[i]->path}) + "  " +
+            human_bytes(static_cast<double>(files[i]->bytes));
+  }
+  if (files.size() > kMaxShown) list += "\n  and " + std::to_string(files.size() - kMaxShown) + " more";
+  return list;
+}
+
+std::string string_at(const Json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
+std::int64_t size_at(const Json& object) {
+  const auto it = object.find("size");
+  return it != object.end() && it->is_number_unsigned() ? it->get<std::int64_t>() : -1;
+}
+
+Result<HubFile> parse_file(const Json& entry, const std::string& source) {
+  if (!entry.is_object()) return Error{ErrorCode::kCorrupt, source + ": a file of the listing is no object"};
+  HubFile file;
+  file.path = string_at(entry, "rfilename");
+  if (!is_safe_path(file.path)) {
+    return Error{ErrorCode::kCorrupt, source + ": \"" + file.path + "\" is not the path of a file in a repository"};
+  }
+  const auto lfs = entry.find("lfs");
+  const bool stored = lfs != entry.end() && lfs->is_object();
+  file.digest = stored ? string_at(*lfs, "sha256") : string_at(entry, "blobId");
+  file.bytes = size_at(stored ? *lfs : entry);
+  return file;
+}
+
+}  // namespace
+
+Result<HubListing> parse_listing(std::string_view json, const std::string& source) {
+  bool deep = false;
+  const Json::parser_callback_t bounded = [&](int depth, Json::parse_event_t, Json&) {
+    deep = deep || depth > kMaxDepth;
+    return !deep;
+  };
+  const Json answer = Json::parse(json.begin(), json.end(), bounded, false);
+  if (deep || answer.is_discarded() || !answer.is_object()) {
+    return Error{ErrorCode::kCorrupt, source + ": the answer is not the JSON of a repository"};
+  }
+  HubListing listing;
+  listing.commit = string_at(answer, "sha");
+  if (!is_commit(listing.commit)) {
+    return Error{ErrorCode::kCorrupt, source + ": the answer names no commit (\"sha\")"};
+  }
+  const auto siblings = answer.find("siblings");
+  if (siblings == answer.end() || !siblings->is_array()) {
+    return Error{ErrorCode::kCorrupt, source + ": the answer lists no files (\"siblings\")"};
+  }
+  for (const Json& entry : *siblings) {
+    ROWMAX_TRY(file, parse_file(entry, source));
+    listing.files.push_back(std::move(file));
+  }
+  return listing;
+}
+
+Result<HubListing> list_repository(const HubSettings& settings, const HubName& name) {
+  HttpRequest request;
+  request.url = settings.endpoint + "/api/models/" + name.repository + "/revision/" +
+                url_encoded(name.revision, false) + "?blobs=true";
+  request.token = settings.token;
+  request.stall_seconds = settings.timeout_seconds;
+  request.total_seconds = kListingSecondsPerTimeout * settings.timeout_seconds;
+  std::string json;
+  HttpHandlers handlers;
+  handlers.head = [&](const HttpHead&) {
+    json.clear();
+    return Status();
+  };
+  handlers.body = [&](std::string_view bytes) -> Status {
+    if (json.size() + bytes.size() > kMaxListingBytes) {
+      return Error{ErrorCode::kLimit, request.url + ": the listing of " + name.repository + " is longer than " +
+                                          human_bytes(static_cast<double>(kMaxListingBytes))};
+    }
+    json += bytes;
+    return {};
+  };
+  const HttpOutcome outcome = with_retries(settings.retries, [&] {
+    return HttpAttempt{http_get(request, handlers), false};
+  });
+  if (!outcome.status.ok()) return hub_error(outcome, settings, name);
+  return parse_listing(json, outcome.head.url);
+}
+
+Result<HubFile> choose_file(const HubListing& listing, const HubName& name) {
+  std::vector<const HubFile*> models;
+  const HubFile* chosen = nullptr;
+  for (const HubFile& file : listing.files) {
+    if (is_gguf(file.path)) models.push_back(&file);
+    if (file.path == name.file) chosen = &file;
+  }
+  if (name.file.empty() && models.size() == 1) chosen = models.front();
+  if (chosen == nullptr && models.empty()) {
+    return Error{ErrorCode::kNotFound,
+                 name.repository + " (" + name.revision + ") has " +
+                     (name.file.empty() ? "no GGUF file" : "no file " + name.file + ", and no GGUF file")};
+  }
+  if (chosen == nullptr && name.file.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 name.repository + " has several GGUF files; name one:" + file_list(models, name)};
+  }
+  if (chosen == nullptr) {
+    return Error{ErrorCode::kNotFound, name.repository + " (" + name.revision + ") has no file " + name.file +
+                                           "; its GGUF files:" + file_list(models, name)};
+  }
+  if (is_shard(chosen->path)) {
+    return Error{ErrorCode::kUnsupported,
+                 chosen->path + " of " + name.repository +
+                     " is one part of a split model; rowmax reads models of one file (llama.cpp's gguf-split --merge "
+                     "makes one of them)"};
+  }
+  const auto kind = digest_kind(chosen->digest);
+  if (!kind.ok() || chosen->bytes < 0) {
+    return Error{ErrorCode::kCorrupt,
+                 "the listing of " + name.repository + " gives no length or no checksum for " + chosen->path};
+  }
+  return *chosen;
+}
+
+Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const HubName& name) {
+  const HttpHead& head = outcome.head;
+  const Error& error = outcome.status.error();
+  const std::string what = to_string(name) + ": ";
+  const std::string page = settings.endpoint + "/" + name.repository;
+  if (head.error_code == "GatedRepo" || head.status == 403) {
+    return Error{error.code, what + error.message +
+                                 "\nThe model's owner wants a licence to be accepted first: do so at " + page +
+                                 " while logged in, then set HF_TOKEN to a token of that account" +
+                                 (settings.token.empty() ? "" : " (the one in use has no access)")};
+  }
+  if (head.status == 401) {
+    return Error{error.code,
+                 what + error.message + "\n" +
+                     (settings.token.empty()
+                          ? "There is no such repository, or it is private or gated: check the name, and set HF_TOKEN "
+                            "if " +
+                                page + " is open to you"
+                          : "The token in use (HF_TOKEN, or the file of hf auth login) is not accepted, or there is no "
+                            "such repository")};
+  }
+  if (head.error_code == "RevisionNotFound") {
+    return Error{ErrorCode::kNotFound, what + "there is no revision " + name.revision + " (" + error.message + ")"};
+  }
+  return Error{error.code, what + error.message};
+}
+
+}  // namespace rowmax::cli

@@ -43,7 +43,7 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-// "~/x" -> "/home/me/x"; relative paths count from the current folder, as for Hugging Face's tools.
+// "~" is the home folder; relative paths count from the current folder, as for Hugging Face's tools.
 std::string absolute_path(const std::string& path) {
   std::string expanded = path;
   if (path == "~" || path.starts_with("~/")) expanded = variable("HOME") + path.substr(1);

@@ -71,7 +71,7 @@ Result<HubName> parse_hub_name(std::string_view text) {
   const Error error{
       ErrorCode::kInvalidArgument,
       "expected hf:OWNER/REPO, hf:OWNER/REPO/FILE or hf:OWNER/REPO@REVISION/FILE, found \"" + std::string(text) + "\""};
-  if (!is_hub_name(text)) return error;
+  if (!is_hub_name(text) || text.ends_with('/')) return error;
   text.remove_prefix(kPrefix.size());
   HubName name;
   const std::string_view owner = take_part(text);

@@ -28,7 +28,9 @@ TEST(HubName, RefusesWhatIsNone) {
                            "hf:/b",     "hf:a/b/",     "hf:a/b//c", "hf:a/b/../c", "hf:./b",      "hf:a/..",
                            "hf:a/b--c", "hf:-a/b",     "hf:a/b@",   "hf:a/b@..",   "hf:a/b@refs", "hf:a/b@refs/pr",
                            "hf:a/b\n",  "hf:a/b/c\td", "hf:a b/c",  "hf:a/b/c\\d"}) {
-    EXPECT_EQ(parse_hub_name(text).error().code, ErrorCode::kInvalidArgument) << text;
+    const auto name = parse_hub_name(text);
+    ASSERT_FALSE(name.ok()) << text;
+    EXPECT_EQ(name.error().code, ErrorCode::kInvalidArgument) << text;
   }
 }
 

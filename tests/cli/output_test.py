@@ -142,7 +142,8 @@ class Output(CommandTest):
 
     def test_pull_list(self):
         result = self.json("pull", "--list")
-        self.assertEqual([m["name"] for m in result["models"]], ["smollm2", "gemma3"])
+        names = ["smollm2", "gemma3", "bitnet-2b-4t", "bonsai-1.7b", "bonsai-4b", "bonsai-8b"]
+        self.assertEqual([m["name"] for m in result["models"]], names)
         self.assertFalse(any(m["here"] for m in result["models"]))
         self.assertTrue(result["models"][0]["path"].startswith(str(self.home)))
 

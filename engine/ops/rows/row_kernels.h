@@ -31,6 +31,13 @@ struct RowKernels {
   void (*to_f16)(const float* x, std::int64_t n, std::uint16_t* out, std::int64_t out_stride);
   // Whether every value is finite.
   bool (*all_finite)(const float* x, std::int64_t n);
+  // y[i] = x[i] * w[i]; y may be x.
+  void (*multiply)(const float* x, const float* w, std::int64_t n, float* y);
+  // In place, on each run of `block` numbers (a power of two that divides n): x = H x / sqrt(block), H the Hadamard
+  // matrix in natural (Sylvester's) order, H[r][c] = (-1)^popcount(r & c). For h = 1, 2, 4, ... block / 2, ascending:
+  //   (x[i], x[i + h]) = (x[i] + x[i + h], x[i] - x[i + h])    for all i with bit h clear
+  // and last every number times the float nearest to 1 / sqrt(block).
+  void (*hadamard)(float* x, std::int64_t n, std::int64_t block);
 };
 
 // isa must be supported here.

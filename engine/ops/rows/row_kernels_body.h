@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/simd/math.h"
+#include "engine/ops/rows/hadamard_body.h"
 #include "engine/ops/rows/row_kernels.h"
 
 namespace rowmax::engine {
@@ -111,6 +112,12 @@ void to_f16(const float* x, std::int64_t n, std::uint16_t* out, std::int64_t out
   });
 }
 
+void multiply(const float* x, const float* w, std::int64_t n, float* y) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(y + i, simd::mul(load_lanes(x + i, lanes), load_lanes(w + i, lanes)), lanes);
+  });
+}
+
 bool all_finite(const float* x, std::int64_t n) {
   // x - x is 0 for finite x and NaN otherwise.
   F32x16 sum = simd::splat(0.0f);
@@ -121,8 +128,9 @@ bool all_finite(const float* x, std::int64_t n) {
   return simd::mask_bits(simd::is_nan(sum)) == 0;
 }
 
-constexpr RowKernels kRowKernels = {rms_norm, rope_halves, rope_adjacent, gate_silu, gate_gelu_tanh, gate_relu_squared,
-                                    add,      scale,       softcap,       to_f16,    all_finite};
+constexpr RowKernels kRowKernels = {rms_norm,          rope_halves, rope_adjacent, gate_silu, gate_gelu_tanh,
+                                    gate_relu_squared, add,         scale,         softcap,   to_f16,
+                                    all_finite,        multiply,    hadamard};
 
 }  // namespace
 }  // namespace rowmax::engine

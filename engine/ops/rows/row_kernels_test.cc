@@ -151,5 +151,68 @@ TEST(RowKernels, HalvesAndFiniteness) {
   }
 }
 
+TEST(RowKernels, ProductsOfRows) {
+  for (std::int64_t n : kSizes) {
+    const std::vector<float> x = random_row(n, 7), w = random_row(n, 8);
+    expect_same_bits(n, [&](const RowKernels& k) {
+      std::vector<float> y(x.size(), NAN);
+      k.multiply(x.data(), w.data(), n, y.data());
+      return y;
+    });
+    std::vector<float> y = x;
+    row_kernels(supported_isas().back()).multiply(y.data(), w.data(), n, y.data());
+    for (std::size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], x[i] * w[i]);
+  }
+}
+
+// Width and block: below, at and beyond the tile of 256, with rest and without.
+const std::pair<std::int64_t, std::int64_t> kHadamardShapes[] = {
+    {1, 1},     {6, 2},    {8, 8},   {48, 16},   {64, 64},  {96, 32},    {256, 256},   {320, 64},    {384, 128},
+    {768, 256}, {512, 16}, {512, 4}, {512, 512}, {576, 32}, {1024, 512}, {3072, 1024}, {4096, 4096}, {2304, 128}};
+
+TEST(RowKernels, HadamardIsItsDefinition) {
+  for (const auto& [n, block] : kHadamardShapes) {
+    const std::vector<float> x = random_row(n, 9);
+    for (Isa isa : supported_isas()) {
+      std::vector<float> y = x;
+      row_kernels(isa).hadamard(y.data(), n, block);
+      for (std::int64_t i = 0; i < n; ++i) {
+        // A row of the matrix, by popcount, in fp64.
+        double want = 0, size = 0;
+        for (std::int64_t j = 0; j < block; ++j) {
+          const double value = x[static_cast<std::size_t>(i / block * block + j)];
+          want += __builtin_popcountll(static_cast<unsigned long long>((i % block) & j)) % 2 == 0 ? value : -value;
+          size += std::fabs(value);
+        }
+        const double root = std::sqrt(static_cast<double>(block));
+        // log2(block) + 2 roundings of sums that are no larger than the sum of magnitudes.
+        ASSERT_NEAR(y[static_cast<std::size_t>(i)], want / root, 14 * 0x1p-24 * size / root) << n << " " << block;
+      }
+    }
+  }
+}
+
+TEST(RowKernels, HadamardHasTheBitsOfItsOrder) {
+  for (const auto& [n, block] : kHadamardShapes) {
+    const std::vector<float> x = random_row(n, 10, 1e3f);
+    std::vector<float> want = x;
+    for (std::int64_t h = 1; h < block; h *= 2) {
+      for (std::int64_t i = 0; i < n; ++i) {
+        if ((i & h) != 0) continue;
+        const float a = want[static_cast<std::size_t>(i)], b = want[static_cast<std::size_t>(i + h)];
+        want[static_cast<std::size_t>(i)] = a + b;
+        want[static_cast<std::size_t>(i + h)] = a - b;
+      }
+    }
+    for (float& value : want) value *= static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
+    for (Isa isa : supported_isas()) {
+      std::vector<float> got = x;
+      row_kernels(isa).hadamard(got.data(), n, block);
+      ASSERT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0)
+          << isa_name(isa) << " " << n << " " << block;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::engine

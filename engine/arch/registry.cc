@@ -4,6 +4,7 @@
 
 #include "base/try.h"
 #include "engine/arch/architecture.h"
+#include "engine/arch/hadamard.h"
 
 namespace rowmax::engine {
 namespace {
@@ -48,6 +49,7 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
   if (!keys.failed()) keys.check_overrides_used();
   if (keys.failed()) return keys.take_error();
   ROWMAX_RETURN_IF_ERROR(map_tensors(file, model.spec, model.sources, keys.facts()));
+  ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.sources, keys.facts()));
   model.description = {std::string(name), model.spec.shape, std::move(keys.facts()), std::move(keys.notices()),
                        model.spec.default_pre};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);

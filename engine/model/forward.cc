@@ -1,6 +1,7 @@
 #include "engine/model/forward.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -60,6 +61,10 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
     *buffer = std::move(memory);
   }
   const std::int64_t widest = std::max({s.n_embd, q_width, s.n_ff});
+  if (!weights.rotations.empty()) {
+    ROWMAX_TRY(memory, base::Buffer::allocate(static_cast<std::size_t>(max_rows * widest) * sizeof(float)));
+    forward.rotated_ = std::move(memory);
+  }
   ROWMAX_TRY(matmul_memory, base::Buffer::allocate(matmul_workspace_bytes(max_rows, widest)));
   forward.matmul_workspace_ = std::move(matmul_memory);
   const AttendBounds bounds{max_sequences, max_context,           s.n_head, s.n_kv_head, s.head_dim,
@@ -106,6 +111,10 @@ void Forward::embed(const ForwardBatch& batch) {
     float* x = x_.as<float>() + row * n_embd;
     decode_row(*weights_->token_embedding.format, weights_->token_embedding.bytes,
                batch.tokens[static_cast<std::size_t>(row)], n_embd, x);
+    if (const Rotation* rotation = weights_->token_embedding.rotation) {
+      kernels_->hadamard(x, n_embd, rotation->block);
+      if (!rotation->signs.empty()) kernels_->multiply(x, rotation->signs.data(), n_embd, x);
+    }
     if (spec_->embedding_scale != 1.0f) kernels_->scale(x, spec_->embedding_scale, n_embd);
   });
 }
@@ -116,8 +125,37 @@ void Forward::scale_rows(float* y, std::int64_t n, const std::vector<float>& fac
   for_rows(n_row, [&](std::int64_t row) { kernels_->scale(y + row * n, factor[0], n); });
 }
 
-void Forward::project(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_row) {
-  matmul(terms, x, ldx, n_row, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
+void Forward::rotate_rows(const Rotation& rotation, const float* x, std::int64_t n, std::int64_t n_row) {
+  for_rows(n_row, [&](std::int64_t row) {
+    float* y = rotated_.as<float>() + row * n;
+    if (rotation.signs.empty()) {
+      std::memcpy(y, x + row * n, static_cast<std::size_t>(n) * sizeof(float));
+    } else {
+      kernels_->multiply(x + row * n, rotation.signs.data(), n, y);
+    }
+    kernels_->hadamard(y, n, rotation.block);
+  });
+}
+
+// Products of one input, at most three. Those that want it turned the same way share the turned rows and one call.
+void Forward::project(std::span<const LinearTerm> terms, const float* x, std::int64_t n_row) {
+  const std::int64_t cols = terms[0].linear->matrix.cols();
+  std::array<MatmulTerm, 3> group;
+  std::array<bool, 3> done{};
+  for (std::size_t first = 0; first < terms.size(); ++first) {
+    if (done[first]) continue;
+    const Rotation* rotation = terms[first].linear->rotation;
+    std::size_t n = 0;
+    for (std::size_t i = first; i < terms.size(); ++i) {
+      if (terms[i].linear->rotation != rotation) continue;
+      const PackedMatrix& matrix = terms[i].linear->matrix;
+      group[n++] = {&matrix, terms[i].y, matrix.rows()};
+      done[i] = true;
+    }
+    if (rotation != nullptr) rotate_rows(*rotation, x, cols, n_row);
+    matmul(std::span(group).first(n), rotation != nullptr ? rotated_.as<float>() : x, cols, n_row, activations_,
+           {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
+  }
 }
 
 void Forward::norm_rows(const float* x, const std::vector<float>& weight, std::int64_t n_row, float* y) {
@@ -180,9 +218,8 @@ Status Forward::attention_block(std::size_t index, const ForwardBatch& batch, co
   const std::int64_t n_row = static_cast<std::int64_t>(batch.tokens.size());
   const std::int64_t q_width = s.n_head * s.head_dim, kv_width = s.n_kv_head * s.head_dim;
   norm_rows(x_.as<float>(), layer.attn_norm, n_row, normed_.as<float>());
-  const MatmulTerm qkv[] = {
-      {&layer.q, q_.as<float>(), q_width}, {&layer.k, k_.as<float>(), kv_width}, {&layer.v, v_.as<float>(), kv_width}};
-  project(qkv, normed_.as<float>(), s.n_embd, n_row);
+  const LinearTerm qkv[] = {{&layer.q, q_.as<float>()}, {&layer.k, k_.as<float>()}, {&layer.v, v_.as<float>()}};
+  project(qkv, normed_.as<float>(), n_row);
   scale_rows(q_.as<float>(), q_width, layer.q_scale, n_row);
   scale_rows(k_.as<float>(), kv_width, layer.k_scale, n_row);
   scale_rows(v_.as<float>(), kv_width, layer.v_scale, n_row);
@@ -208,8 +245,8 @@ Status Forward::attention_block(std::size_t index, const ForwardBatch& batch, co
 
   if (spec_->sub_norms) norm_rows(attended_.as<float>(), layer.attn_sub_norm, n_row, attended_.as<float>());
   float* output = normed_.as<float>();
-  const MatmulTerm term{&layer.attn_output, output, s.n_embd};
-  project({&term, 1}, attended_.as<float>(), q_width, n_row);
+  const LinearTerm term{&layer.attn_output, output};
+  project({&term, 1}, attended_.as<float>(), n_row);
   scale_rows(output, s.n_embd, layer.output_scale, n_row);
   if (!layer.output_bias.empty()) {
     for_rows(n_row,
@@ -223,16 +260,16 @@ void Forward::ffn_block(std::size_t index, std::int64_t n_row) {
   const ModelShape& s = spec_->shape;
   const LayerWeights& layer = weights_->layers[index];
   norm_rows(x_.as<float>(), layer.ffn_norm, n_row, normed_.as<float>());
-  const MatmulTerm terms[] = {{&layer.gate, gate_.as<float>(), s.n_ff}, {&layer.up, up_.as<float>(), s.n_ff}};
-  project(terms, normed_.as<float>(), s.n_embd, n_row);
+  const LinearTerm terms[] = {{&layer.gate, gate_.as<float>()}, {&layer.up, up_.as<float>()}};
+  project(terms, normed_.as<float>(), n_row);
   scale_rows(gate_.as<float>(), s.n_ff, layer.gate_scale, n_row);
   scale_rows(up_.as<float>(), s.n_ff, layer.up_scale, n_row);
   const auto gate = gate_of(*kernels_, spec_->activation);
   for_rows(n_row,
            [&](std::int64_t row) { gate(gate_.as<float>() + row * s.n_ff, up_.as<float>() + row * s.n_ff, s.n_ff); });
   if (spec_->sub_norms) norm_rows(gate_.as<float>(), layer.ffn_sub_norm, n_row, gate_.as<float>());
-  const MatmulTerm term{&layer.down, normed_.as<float>(), s.n_embd};
-  project({&term, 1}, gate_.as<float>(), s.n_ff, n_row);
+  const LinearTerm term{&layer.down, normed_.as<float>()};
+  project({&term, 1}, gate_.as<float>(), n_row);
   scale_rows(normed_.as<float>(), s.n_embd, layer.down_scale, n_row);
   add_rows(x_.as<float>(), normed_.as<float>(), layer.post_ffn_norm, n_row);
 }
@@ -253,8 +290,8 @@ Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* log
     kernels_->rms_norm(x, weights_->output_norm.data(), spec_->rms_norm_eps, s.n_embd,
                        normed_.as<float>() + i * s.n_embd);
   });
-  const MatmulTerm head{&weights_->output, logits, s.n_vocab};
-  project({&head, 1}, normed_.as<float>(), s.n_embd, n_logits);
+  const LinearTerm head{&weights_->output, logits};
+  project({&head, 1}, normed_.as<float>(), n_logits);
   if (spec_->final_softcap > 0) {
     for_rows(n_logits,
              [&](std::int64_t i) { kernels_->softcap(logits + i * s.n_vocab, spec_->final_softcap, s.n_vocab); });

@@ -41,6 +41,12 @@ struct ForwardBatch {
   std::span<const std::int32_t> logit_rows;  // rows whose logits are wanted, ascending
 };
 
+// One product: y is [n_row][rows of the matrix].
+struct LinearTerm {
+  const Linear* linear;
+  float* y;
+};
+
 class Forward {
  public:
   // spec and weights must outlive it.
@@ -66,13 +72,14 @@ class Forward {
   std::vector<KvSequence> kv_sequences_;
   std::vector<std::int64_t> positions_;
   std::vector<std::int32_t> page_of_row_;
-  base::Buffer x_, normed_, q_, k_, v_, attended_, gate_, up_, matmul_workspace_, attend_workspace_;
+  base::Buffer x_, normed_, q_, k_, v_, attended_, gate_, up_, rotated_, matmul_workspace_, attend_workspace_;
 
   Status prepare(const ForwardBatch& batch);
   void embed(const ForwardBatch& batch);
   Status attention_block(std::size_t layer, const ForwardBatch& batch, const KvLayers& cache);
   void ffn_block(std::size_t layer, std::int64_t n_row);
-  void project(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_row);
+  void project(std::span<const LinearTerm> terms, const float* x, std::int64_t n_row);
+  void rotate_rows(const Rotation& rotation, const float* x, std::int64_t n, std::int64_t n_row);
   void turn_and_store(std::size_t layer, std::int64_t row, const KvLayers& cache);
   void scale_rows(float* y, std::int64_t n, const std::vector<float>& factor, std::int64_t n_row);
   void norm_rows(const float* x, const std::vector<float>& weight, std::int64_t n_row, float* y);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,13 @@
 
 namespace rowmax::engine {
 
+// A matrix may be stored turned: W' = W diag(s) H, with H the normalised Hadamard matrix on runs of `block` columns and
+// s signs. The product with x is then that of W' with H (s * x), and a row z that is looked up stands for s * (H z).
+struct Rotation {
+  std::int64_t block = 0;    // power of two
+  std::vector<float> signs;  // +1 or -1 for each column; empty: +1 all
+};
+
 // A matrix [rows, cols] in the file's format, or a vector (rows 1); empty bytes mean that the model has none.
 struct WeightSource {
   std::string_view name;
@@ -18,6 +26,7 @@ struct WeightSource {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::span<const std::byte> bytes;
+  const Rotation* rotation = nullptr;  // matrices: how it is stored turned
 
   bool present() const noexcept { return !bytes.empty(); }
 };
@@ -37,6 +46,8 @@ struct WeightSources {
   WeightSource output;  // the same bytes as token_embedding for a tied head
   bool tied = false;
   std::vector<LayerSources> layers;
+  // What the sources point to, one for each number of columns.
+  std::vector<std::unique_ptr<const Rotation>> rotations;
 };
 
 }  // namespace rowmax::engine

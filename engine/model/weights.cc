@@ -57,13 +57,13 @@ struct Loader {
     return {};
   }
 
-  Status matrix(const WeightSource& source, PackedMatrix& out) {
+  Status matrix(const WeightSource& source, Linear& out) {
     ROWMAX_RETURN_IF_ERROR(check_sound(source));
     ROWMAX_TRY(n_bytes, packed_bytes(*source.format, source.rows, source.cols));
     auto packed = pack(*source.format, source.bytes, source.rows, source.cols, executor, memory.first(n_bytes));
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
     memory = memory.subspan(n_bytes);
-    out = std::move(packed).value();
+    out = {std::move(packed).value(), source.rotation};
     done_with(source.bytes);
     return {};
   }
@@ -89,7 +89,7 @@ struct Loader {
                                                                            {&from.up_scale, &to.up_scale},
                                                                            {&from.down_scale, &to.down_scale}};
     for (const auto& [source, out] : vectors) ROWMAX_RETURN_IF_ERROR(vector(*source, *out));
-    const std::pair<const WeightSource*, PackedMatrix*> matrices[] = {
+    const std::pair<const WeightSource*, Linear*> matrices[] = {
         {&from.attn_q, &to.q},      {&from.attn_k, &to.k},
         {&from.attn_v, &to.v},      {&from.attn_output, &to.attn_output},
         {&from.ffn_gate, &to.gate}, {&from.ffn_up, &to.up},
@@ -134,17 +134,17 @@ Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices,
 }  // namespace
 
 std::int64_t ModelWeights::packed_bytes() const noexcept {
-  std::size_t total = output.bytes();
+  std::size_t total = output.matrix.bytes();
   for (const LayerWeights& layer : layers) {
-    for (const PackedMatrix* matrix :
+    for (const Linear* linear :
          {&layer.q, &layer.k, &layer.v, &layer.attn_output, &layer.gate, &layer.up, &layer.down}) {
-      total += matrix->bytes();
+      total += linear->matrix.bytes();
     }
   }
   return static_cast<std::int64_t>(total);
 }
 
-Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view file_name, Isa isa, Executor& executor,
+Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, Isa isa, Executor& executor,
                                   const std::function<void(std::span<const std::byte>)>& done_with) {
   const std::vector<const WeightSource*> matrices = all_matrices(sources);
   ROWMAX_RETURN_IF_ERROR(check_kernels(matrices, isa));
@@ -160,6 +160,7 @@ Result<ModelWeights> load_weights(const WeightSources& sources, std::string_view
   }
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
   ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
+  weights.rotations = std::move(sources.rotations);
   return weights;
 }
 

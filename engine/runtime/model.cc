@@ -46,7 +46,7 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
     ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
     chat_template = text;
   }
-  ROWMAX_TRY(weights, load_weights(read.sources, file.name(), options.isa, executor,
+  ROWMAX_TRY(weights, load_weights(std::move(read.sources), file.name(), options.isa, executor,
                                    [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); }));
   for (const std::string& text : tokenizer.notices()) read.description.notices.push_back(text);
   return Model(

@@ -153,13 +153,17 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
   weights.memory = std::move(memory);
   Loader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
   weights.token_embedding = sources.token_embedding;
-  if (!sources.tied) ROWMAX_RETURN_IF_ERROR(load.check_sound(sources.token_embedding));
+  // The largest matrices first: while one is packed its bytes are in memory twice, and now nothing else is.
+  if (!sources.tied) {
+    ROWMAX_RETURN_IF_ERROR(load.check_sound(sources.token_embedding));
+    done_with(sources.token_embedding.bytes);
+  }
+  ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
   weights.layers.resize(sources.layers.size());
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
     ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], weights.layers[i]));
   }
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
-  ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
   weights.rotations = std::move(sources.rotations);
   return weights;
 }

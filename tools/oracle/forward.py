@@ -95,9 +95,11 @@ class GgufFile:
 class Model:
     """Hyperparameters resolved from the metadata, and the forward pass."""
 
-    def __init__(self, path, int8=False):
+    def __init__(self, path, int8=False, jitter=None):
+        """jitter: a random generator that disturbs the inputs of products by an f32 rounding (with int8), to see how
+        far rounding alone takes the logits."""
         f = self.file = GgufFile(path)
-        self.int8 = int8
+        self.int8, self.jitter = int8, jitter
         self.arch = f.arch
         gemma = self.arch in ("gemma2", "gemma3")
         self.n_layer, self.n_embd = f.need("block_count"), f.need("embedding_length")
@@ -129,6 +131,8 @@ class Model:
         return bool(self.window) and (layer + 1) % self.window_period != 0
 
     def linear(self, x, name):
+        if self.jitter is not None:
+            x = x * (1.0 + 2.0**-24 * self.jitter.standard_normal(x.shape))
         if self.int8:
             x = rounded_by_token(x)
         y = x @ self.file.tensor(name + ".weight").T

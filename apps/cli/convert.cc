@@ -38,6 +38,9 @@ CommandBody declare_convert(CLI::App& app) {
   add_value(app, "--type", flags->type, "type of the matrices; default: as the folder's, ternary ones I2_S")
       ->type_name("TYPE");
   add_value(app, "--pre", flags->pre, "pre-tokenizer where the folder's is unknown")->type_name("NAME");
+  add_value(app, "--hadamard", flags->hadamard_block,
+            "store the matrices turned by Hadamard matrices of this size (prism.hadamard, version 1)")
+      ->type_name("BLOCK");
   add_convert_flags(app, *flags);
   app.footer(kFooter);
   return [flags] { return convert(*flags); };

@@ -86,6 +86,7 @@ Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {
   options.types.lossy = flags.force;
   options.overwrite = flags.force;
   options.pre = flags.pre;
+  options.hadamard_block = flags.hadamard_block;
   options.input.formats = flags.formats;
   for (const std::string& text : flags.overrides) {
     const std::size_t equals = text.rfind('=');

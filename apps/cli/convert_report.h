@@ -1,6 +1,7 @@
 // What `quantize` and `convert` share: flags, progress, the table of what was written.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct ConvertFlags {
   std::vector<std::string> overrides;  // REGEX=TYPE
   std::vector<std::string> formats;    // layouts of the input
   std::string output_type, embedding_type, pre;
+  std::int64_t hadamard_block = 0;
   int threads = 0;
   bool force = false, json = false, quiet = false;
 };

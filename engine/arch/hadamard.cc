@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/try.h"
+#include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
 
 namespace rowmax::engine {
@@ -26,7 +27,7 @@ class Reader {
 
   Status run(std::vector<ModelFact>& facts) {
     ROWMAX_RETURN_IF_ERROR(check_keys());
-    ROWMAX_RETURN_IF_ERROR(expect_int("version", 1));
+    ROWMAX_RETURN_IF_ERROR(expect_int("version", kHadamardVersion));
     ROWMAX_RETURN_IF_ERROR(expect_text("transform", kHadamardTransform));
     ROWMAX_RETURN_IF_ERROR(expect_text("axis", kHadamardAxis));
     ROWMAX_RETURN_IF_ERROR(read_block());
@@ -82,7 +83,7 @@ class Reader {
 
   Status read_block() {
     ROWMAX_TRY(block, file_.get_uint(full("block_size")));
-    if (block < 1 || block > (1u << 20) || (block & (block - 1)) != 0) {
+    if (block > static_cast<std::uint64_t>(kHadamardMaxBlock) || !is_hadamard_block(static_cast<std::int64_t>(block))) {
       return wrong(ErrorCode::kCorrupt, "block_size", concat("expected a power of two up to 2^20, found ", block));
     }
     block_ = static_cast<std::int64_t>(block);

@@ -8,6 +8,7 @@
 
 #include "base/try.h"
 #include "engine/convert/write_model.h"
+#include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
@@ -60,6 +61,11 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
       return Error{ErrorCode::kUnsupported,
                    concat(file.name(), ": one of ", count, " parts of a model; join them first")};
     }
+  }
+  const auto turned = [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); };
+  if (options.hadamard_block != 0 && std::ranges::any_of(file.metadata(), turned)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 concat("--hadamard: ", file.name(), " is stored turned already (keys ", kHadamardPrefix, "*)")};
   }
   GgufWriter keys;
   for (const auto& [key, value] : file.metadata()) keys.set_value(std::string(key), value);

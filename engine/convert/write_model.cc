@@ -9,6 +9,7 @@
 
 #include "base/try.h"
 #include "engine/convert/encode.h"
+#include "engine/convert/hadamard.h"
 #include "engine/convert/type_choice.h"
 #include "engine/io/gguf_stream.h"
 #include "engine/io/text.h"
@@ -139,7 +140,13 @@ Status check_output(const std::string& output, const std::vector<std::string>& i
 Result<ConvertReport> write_model(const std::string& source, const std::string& output, GgufWriter keys,
                                   std::vector<TensorRows> tensors, const TypeRules& rules,
                                   const ConvertOptions& options, Executor& executor) {
-  return ModelWriter(source, std::move(tensors), options, executor).run(output, std::move(keys), rules);
+  std::vector<std::string> notices;
+  if (options.hadamard_block != 0) {
+    ROWMAX_RETURN_IF_ERROR(fold_hadamard(tensors, options.hadamard_block, keys, notices));
+  }
+  ROWMAX_TRY(report, ModelWriter(source, std::move(tensors), options, executor).run(output, std::move(keys), rules));
+  report.notices.insert(report.notices.begin(), notices.begin(), notices.end());
+  return report;
 }
 
 }  // namespace rowmax::engine

@@ -71,6 +71,24 @@ class Convert(CommandTest):
         self.assertIn("I2_S", {t["from"] for t in wrong["tensors"]})
         self.assertNotEqual(read.read_bytes(), misread.read_bytes())
 
+    def test_hadamard(self):
+        text = self.home / "text"
+        text.write_text("the other word is how and that said " * 8)
+        exact = ("--activations", "f32", "--kv-type", "f32", "-f", text, "-c", 32)
+        plain = self.json("score", "-m", MODEL, *exact)["perplexity"]
+        folded = self.home / "folded.gguf"
+        self.json("convert", MODEL, folded, "--type", "F32", "--hadamard", 8)
+        self.assertAlmostEqual(self.json("score", "-m", folded, *exact)["perplexity"] / plain, 1, delta=1e-4)
+        data = folded.read_bytes()
+        self.assertIn(b"prism.hadamard.transform", data)
+        # The keys taken away: nothing in the file tells, and it is another model.
+        folded.write_bytes(data.replace(b"prism.hadamard.", b"other.hadamard."))
+        self.assertGreater(abs(self.json("score", "-m", folded, *exact)["perplexity"] / plain - 1), 0.01)
+        # A value that is not known.
+        folded.write_bytes(data.replace(b"input-last-dimension", b"input-next-dimension"))
+        self.fails(4, "score", "-m", folded, *exact, says="prism.hadamard.axis")
+        self.fails(2, "convert", MODEL, self.home / "x.gguf", "--type", "F32", "--hadamard", 3, says="power of two")
+
     def test_ternary_rows_without_whole_blocks(self):
         bitnet = self.home / "b.gguf"
         result = self.json("convert", self.folder("bitnet"), bitnet, "--type", "F32")

@@ -44,6 +44,10 @@ struct ConvertOptions {
   bool overwrite = false;  // replace a file at the output's place
   std::string pre;         // convert_folder: pre-tokenizer where the folder's is unknown
   GgufOptions input;       // quantize_gguf: layouts of the input
+  // Not 0: matrices are stored turned by Hadamard matrices of this size (a power of two that divides their columns) and
+  // random signs, which makes them easier to quantise; metadata prism.hadamard.* say so. Only readers that know these
+  // keys run the file.
+  std::int64_t hadamard_block = 0;
   // Called between pieces, on the calling thread; false ends the work with kCancelled.
   std::function<bool(const ConvertProgress&)> progress;
 };

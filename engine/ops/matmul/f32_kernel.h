@@ -57,6 +57,18 @@ ROWMAX_INLINE void decode_ternary(const std::byte* panel, std::int64_t k_begin, 
   }
 }
 
+// Sixteen weights of one k of a float panel.
+template <class Panel>
+ROWMAX_INLINE simd::F32x16 load_float(const std::byte* p) noexcept {
+  if constexpr (Panel::kKind == Float::kF32) {
+    return simd::load(reinterpret_cast<const float*>(p));
+  } else if constexpr (Panel::kKind == Float::kF16) {
+    return simd::load_f16(reinterpret_cast<const std::uint16_t*>(p));
+  } else {
+    return simd::load_bf16(reinterpret_cast<const std::uint16_t*>(p));
+  }
+}
+
 // The weights [k][16] of a chunk: where they lie, or decoded into scratch.
 template <class Panel>
 ROWMAX_INLINE const float* f32_chunk(const Job& job, std::int64_t p, std::int64_t k, int n, float* scratch) noexcept {
@@ -68,10 +80,9 @@ ROWMAX_INLINE const float* f32_chunk(const Job& job, std::int64_t p, std::int64_
   } else if constexpr (Panel::kKind == Float::kF32) {
     return reinterpret_cast<const float*>(panel) + k * kRows;
   } else {
-    const auto* halves = reinterpret_cast<const std::uint16_t*>(panel) + k * kRows;
+    const std::byte* halves = panel + k * kRows * Panel::kElementBytes;
     for (int i = 0; i < n; ++i) {
-      simd::store(scratch + i * kRows, Panel::kKind == Float::kF16 ? simd::load_f16(halves + i * kRows)
-                                                                   : simd::load_bf16(halves + i * kRows));
+      simd::store(scratch + i * kRows, load_float<Panel>(halves + i * kRows * Panel::kElementBytes));
     }
   }
   return scratch;
@@ -101,8 +112,90 @@ void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std:
   }
 }
 
+// Few tokens on float panels [p, p + kPanels). The time is memory's then, if enough chains run at once and enough lines
+// are on their way: so panels are taken side by side, and what lies ahead of each is asked for.
+template <class Panel, int kTokens, int kPanels>
+void f32_few_tokens(const Job& job, std::int64_t p) noexcept {
+  constexpr std::int64_t kStep = kRows * Panel::kElementBytes;  // of one k
+  constexpr int kAtOnce = 4;                                    // k between two requests
+  const float* x = job.x + job.token_begin * job.ldx;
+  const std::byte* weights = job.panels + p * job.panel_bytes;
+  simd::F32x16 total[kPanels][kTokens], sum[kPanels][kTokens];
+  const auto add_column = [&](std::int64_t k) ROWMAX_INLINE_LAMBDA {
+    ROWMAX_UNROLL
+    for (int j = 0; j < kPanels; ++j) {
+      const simd::F32x16 w = load_float<Panel>(weights + j * job.panel_bytes + k * kStep);
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) sum[j][t] = simd::fma(w, simd::splat(x[t * job.ldx + k]), sum[j][t]);
+    }
+  };
+  ROWMAX_UNROLL
+  for (int j = 0; j < kPanels; ++j) {
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) total[j][t] = simd::splat(-0.0f);  // -0 + s is s, whatever s is
+  }
+  for (std::int64_t begin = 0; begin < job.cols; begin += kF32Chunk) {
+    const std::int64_t end = begin + kF32Chunk < job.cols ? begin + kF32Chunk : job.cols;
+    ROWMAX_UNROLL
+    for (int j = 0; j < kPanels; ++j) {
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) sum[j][t] = simd::splat(0.0f);
+    }
+    std::int64_t k = begin;
+    for (; k + kAtOnce <= end; k += kAtOnce) {
+      ROWMAX_UNROLL
+      for (int j = 0; j < kPanels; ++j) {
+        const std::byte* ahead = weights + j * job.panel_bytes + k * kStep + kPrefetchBytes;
+        ROWMAX_UNROLL
+        for (std::int64_t i = 0; i < kAtOnce * kStep; i += 64) __builtin_prefetch(ahead + i);
+      }
+      ROWMAX_UNROLL
+      for (int i = 0; i < kAtOnce; ++i) add_column(k + i);
+    }
+    for (; k < end; ++k) add_column(k);
+    ROWMAX_UNROLL
+    for (int j = 0; j < kPanels; ++j) {
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) total[j][t] = simd::add(total[j][t], sum[j][t]);
+    }
+  }
+  ROWMAX_UNROLL
+  for (int j = 0; j < kPanels; ++j) {
+    const std::int64_t left = job.rows - (p + j) * kRows;
+    const int n_rows = left < kRows ? static_cast<int>(left) : kRows;
+    float* y = job.y + job.token_begin * job.ldy + (p + j) * kRows;
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) simd::store_n(y + t * job.ldy, simd::canonical_nan(total[j][t]), n_rows);
+  }
+}
+
+// Float panels that few tokens take at once, and as many as registers allow of them with kTokens.
+inline constexpr int kFewTokensPanels = 4;
+template <int kTokens>
+inline constexpr int kPanelsOf = simd::kRegistersPerVector == 1 || kTokens == 1 ? kFewTokensPanels
+                                 : kTokens == 2                                 ? 2
+                                                                                : 1;
+
+template <class Panel, int kTokens>
+void f32_few_tokens_job(const Job& job) noexcept {
+  std::int64_t p = job.panel_begin;
+  for (; p + kPanelsOf<kTokens> <= job.panel_end; p += kPanelsOf<kTokens>) {
+    f32_few_tokens<Panel, kTokens, kPanelsOf<kTokens>>(job, p);
+  }
+  for (; p < job.panel_end; ++p) f32_few_tokens<Panel, kTokens, 1>(job, p);
+}
+
 template <class Panel>
 void f32_job(const Job& job) noexcept {
+  if constexpr (Panel::kPanelKind == PanelKind::kFloat) {
+    switch (job.token_end - job.token_begin) {
+      case 1: return f32_few_tokens_job<Panel, 1>(job);
+      case 2: return f32_few_tokens_job<Panel, 2>(job);
+      case 3: return f32_few_tokens_job<Panel, 3>(job);
+      case 4: return f32_few_tokens_job<Panel, 4>(job);
+      default: break;
+    }
+  }
   constexpr int kMany = kGemmTokens;
   alignas(64) float scratch[kF32Chunk * kRows];
   for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {

@@ -66,9 +66,10 @@ panel::Rounding rounding_of(const panel::PanelKernels& row, Activations activati
 }
 
 // Consecutive panels of one term that make a task.
-std::int64_t panels_per_task(const PackedMatrix& weights, std::int64_t n_tok, int panel_step) noexcept {
+std::int64_t panels_per_task(const PackedMatrix& weights, std::int64_t n_tok, const panel::PanelKernels& row) noexcept {
   const std::int64_t cost = weights.panel_bytes() * ((n_tok + 1) / 2);
-  return round_up(std::max<std::int64_t>(1, kTaskBytes / cost), n_tok > kTokenStep ? panel_step : 1);
+  return round_up(std::max<std::int64_t>(1, kTaskBytes / cost),
+                  n_tok > kTokenStep ? row.panel_step : row.few_tokens_step);
 }
 
 struct Call {
@@ -83,7 +84,7 @@ struct Call {
     return kernels.panels[term.weights->layout()];
   }
   std::int64_t task_panels(const MatmulTerm& term) const noexcept {
-    return panels_per_task(*term.weights, n_tok, row(term).panel_step);
+    return panels_per_task(*term.weights, n_tok, row(term));
   }
   std::int64_t n_tasks(const MatmulTerm& term) const noexcept {
     const std::int64_t n = task_panels(term);

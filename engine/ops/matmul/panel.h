@@ -196,6 +196,7 @@ struct PanelKernels {
   Rounding rounding;
   unsigned corrections;  // that int8 reads, as bits
   int panel_step;        // panels that int8 takes at once where tokens are many
+  int few_tokens_step;   // panels taken at once where they are at most kTokenStep
   JobFn f32;
 };
 // Both round the tokens of token groups [group_begin, group_end).

@@ -164,6 +164,7 @@ class Mapper {
     if (!names_.insert(target->name).second) {
       return problem(ErrorCode::kCorrupt, found, name, concat("is a second ", target->name));
     }
+    rows.drop();  // it was read to be checked
     mapped_.push_back({target->order, std::move(rows)});
     return {};
   }
@@ -174,7 +175,7 @@ class Mapper {
       return unsupported(found, name, concat("expected F32, F16 or BF16, found ", found.tensor->dtype));
     }
     const TensorView view{found.tensor->data.data(), rows.rows(), rows.cols()};
-    const InvalidWeight bad = format->find_invalid(view, 0, view.rows);
+    const InvalidWeight bad = find_invalid(*format, view, rows.done);
     if (bad.row >= 0) {
       return problem(ErrorCode::kCorrupt, found, name,
                      concat("row ", bad.row, ": expected ", bad.expected, ", found ", bad.found));

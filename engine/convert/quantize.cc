@@ -18,7 +18,8 @@ namespace {
 
 Status check_weights(const GgufFile& file, const GgufTensor& tensor) {
   const std::int64_t cols = tensor.shape[0], rows = tensor.n_elements() / cols;
-  const InvalidWeight bad = tensor.format->find_invalid({tensor.data.data(), rows, cols}, 0, rows);
+  const InvalidWeight bad =
+      find_invalid(*tensor.format, {tensor.data.data(), rows, cols}, [&] { file.drop_pages(tensor.data); });
   if (bad.row < 0) return {};
   return Error{ErrorCode::kCorrupt, concat(file.name(), ": tensor ", quote(tensor.name), " row ", bad.row,
                                            ": expected ", bad.expected, ", found ", bad.found)};
@@ -73,7 +74,6 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
   for (const GgufTensor& tensor : file.tensors()) {
     ROWMAX_RETURN_IF_ERROR(check_weights(file, tensor));
     tensors.push_back(rows_of(file, tensor));
-    file.drop_pages(tensor.data);
   }
   ROWMAX_TRY(report, write_model(input, output, std::move(keys), std::move(tensors), options.types, options, executor));
   for (const std::string& notice : file.notices()) report.notices.push_back(notice);

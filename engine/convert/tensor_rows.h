@@ -21,8 +21,12 @@ struct TensorRows {
   // Where the stored bytes are those of this format, and the weights nothing else: copied when it is also the target.
   const FormatInfo* format = nullptr;
   std::span<const std::byte> bytes;
-  std::function<void()> done;  // called when nothing more is read; may be empty
+  // Called when what was read is not needed in memory now (it may be read again); may be empty.
+  std::function<void()> done;
 
+  void drop() const {
+    if (done) done();
+  }
   std::int64_t cols() const noexcept { return shape[0]; }
   std::int64_t rows() const noexcept {
     std::int64_t n = 1;
@@ -30,5 +34,8 @@ struct TensorRows {
     return n;
   }
 };
+
+// FormatInfo::find_invalid over the whole tensor, piece by piece; drop() after each.
+InvalidWeight find_invalid(const FormatInfo& format, const TensorView& tensor, const std::function<void()>& drop);
 
 }  // namespace rowmax::engine

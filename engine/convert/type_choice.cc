@@ -177,8 +177,11 @@ class Chooser {
     const FormatInfo* format = substituted(tensor, *choice.format);
     if (!is_ternary_format(*format)) return format;  // F16: no ternary type has blocks that short
     if (tensor.format == format) return format;      // copied
-    ROWMAX_TRY(error, encode_rows(tensor, *format, executor_,
-                                  [](std::span<const std::byte>, std::int64_t) { return Status(); }));
+    const auto drop = [&](std::span<const std::byte>, std::int64_t) {
+      tensor.drop();
+      return Status();
+    };
+    ROWMAX_TRY(error, encode_rows(tensor, *format, executor_, drop));
     if (error.max <= kTernaryLoss) return format;
     const bool kept = (tensor.name == kEmbedding || is_head(tensor)) && !choice.asked_for_this_tensor;
     if (kept) {

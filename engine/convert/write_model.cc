@@ -81,15 +81,25 @@ class ModelWriter {
     return {};
   }
 
+  static Status copy(const TensorRows& tensor, GgufStream& stream) {
+    constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
+    for (std::size_t at = 0; at < tensor.bytes.size(); at += kPieceBytes) {
+      ROWMAX_RETURN_IF_ERROR(stream.append(tensor.bytes.subspan(at, std::min(kPieceBytes, tensor.bytes.size() - at))));
+      tensor.drop();
+    }
+    return {};
+  }
+
   Status write(const TensorRows& tensor, const FormatInfo& format, GgufStream& stream) {
     ROWMAX_RETURN_IF_ERROR(tell(tensor, done_));
     EncodingError error;
     if (tensor.format == &format) {
-      ROWMAX_RETURN_IF_ERROR(stream.append(tensor.bytes));
+      ROWMAX_RETURN_IF_ERROR(copy(tensor, stream));
     } else {
       std::uint64_t n = done_;
       const auto sink = [&](std::span<const std::byte> bytes, std::int64_t n_rows) -> Status {
         ROWMAX_RETURN_IF_ERROR(stream.append(bytes));
+        tensor.drop();
         n += static_cast<std::uint64_t>(n_rows * tensor.cols());
         return tell(tensor, n);
       };
@@ -98,7 +108,7 @@ class ModelWriter {
       error = *encoded;
     }
     done_ += weights(tensor);
-    if (tensor.done) tensor.done();
+    tensor.drop();
     const auto n_bytes = static_cast<std::uint64_t>(format_tensor_bytes(format, tensor.rows(), tensor.cols()));
     report_.tensors.push_back({tensor.name, tensor.from, format.name, tensor.shape, n_bytes, error.rms, error.max});
     report_.bytes_out += n_bytes;

@@ -1,10 +1,12 @@
 """rowmax convert and rowmax quantize from outside."""
 import json
 import shutil
+import subprocess
+import sys
 import unittest
 from pathlib import Path
 
-from command import MODEL, SLOW_MODEL, CommandTest
+from command import MODEL, PROGRAM, SLOW_MODEL, CommandTest
 
 TESTDATA = Path(__file__).resolve().parents[2] / "engine/convert/testdata"
 
@@ -88,6 +90,28 @@ class Convert(CommandTest):
         folded.write_bytes(data.replace(b"input-last-dimension", b"input-next-dimension"))
         self.fails(4, "score", "-m", folded, *exact, says="prism.hadamard.axis")
         self.fails(2, "convert", MODEL, self.home / "x.gguf", "--type", "F32", "--hadamard", 3, says="power of two")
+
+    def test_memory_is_that_of_pieces(self):
+        # One matrix of 128 MiB, all zeros and so a hole on the disk.
+        rows, cols = 32768, 1024
+        text = lambda s: len(s).to_bytes(8, "little") + s.encode()
+        u32 = lambda n: n.to_bytes(4, "little")
+        u64 = lambda n: n.to_bytes(8, "little")
+        head = (b"GGUF" + u32(3) + u64(1) + u64(1) + text("general.architecture") + u32(8) + text("llama") +
+                text("blk.0.ffn_up.weight") + u32(2) + u64(cols) + u64(rows) + u32(0) + u64(0))
+        big = self.home / "big.gguf"
+        with big.open("wb") as file:
+            file.write(head + bytes(-len(head) % 32))
+            file.truncate(file.tell() + 4 * rows * cols)
+        measure = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+                   "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+        for kind in ("F32", "Q8_0", "TQ2_0"):
+            out = self.home / (kind + ".gguf")
+            command = (PROGRAM, "quantize", big, out, kind, "-t", "1", "-q", "--json")
+            run = subprocess.run([sys.executable, "-c", measure, *command], check=True, capture_output=True, text=True)
+            out.unlink()
+            with self.subTest(kind):
+                self.assertLess(int(run.stdout), 96 * 1024)
 
     def test_ternary_rows_without_whole_blocks(self):
         bitnet = self.home / "b.gguf"

@@ -3,12 +3,13 @@
 
     ternary_peers.py --build BUILD --driver bitnet=PATH --driver ik=PATH --driver llama=PATH --work DIR
                      [--shape full|short] [--layers 4] [--tokens 48] [--steps 32] [--cases NAME,...] [--no-oracle] [--json FILE]
-    ternary_peers.py ... --model FILE.gguf --exact FILE_F16.gguf --driver bitnet=PATH
+    ternary_peers.py ... --model FILE.gguf --driver bitnet=PATH
 
 BUILD: a build folder of rowmax with make_model, dump_logits and rowmax. PATH: bench/peers/llama_driver.cc built against
 that engine (llama_driver.sh). Models are made in DIR (tools/make_model; the same values in every type, so that a file of
 type F16 serves the oracle) and kept there. `full`: the published shapes; `short`: a few layers and 4000 tokens of them.
---model: this file for bitnet.cpp and rowmax in place of the made ones; --exact: the same weights as F16.
+--model: an I2_S file for bitnet.cpp and rowmax in place of the made ones, on a text that it writes itself; `rowmax
+quantize` makes the oracle's F32 file of it.
 
 For every case: teacher-forced logits of random tokens: mean KL, largest |difference|, share of the same first
 choice, and greedy continuations from rowmax's prompt: the first step that differs and the margin of the peer there.
@@ -94,14 +95,14 @@ class Case:
     def oracle(self, tokens, jitter=False):
         cache = self.in_work("-jitter.npy" if jitter else "-oracle.npy")
         if not os.path.exists(cache):
-            exact = self.args.exact or self.made("F16")
+            exact = self.args.exact if self.args.model else self.made("F16")
             noise = np.random.default_rng(2) if jitter else None
             np.save(cache, forward.Model(exact, self.int8, noise).forward(tokens).astype(np.float32))
         return np.load(cache)
 
     def greedy(self):
         """Steps that agree; the first that does not, with the peer's margin."""
-        ours = json.loads(run([os.path.join(self.args.build, "apps/cli/rowmax"), "run", "-m", self.path, "-p", "the cat was on the",
+        ours = json.loads(run([os.path.join(self.args.build, "apps/cli/rowmax"), "run", "-m", self.path, "-p", self.args.prompt,
                                "-n", self.args.steps, "--greedy", "--raw", "--json", "--kv-type", KV[self.engine],
                                "-t", self.args.threads]))
         ids = self.in_work("-prompt.txt")
@@ -113,6 +114,16 @@ class Case:
             if token != best[0][0]:
                 return {"same": i, "of": len(ours["tokens"]), "margin": best[0][1] - best[1][1]}
         return {"same": len(ours["tokens"]), "of": len(ours["tokens"]), "margin": None}
+
+
+def own_text(args):
+    """The ids of args.prompt and of what the model adds to it, --tokens of them; the oracle's file is made beside."""
+    rowmax = os.path.join(args.build, "apps/cli/rowmax")
+    args.exact = os.path.join(args.work, "given-F32.gguf")
+    run([rowmax, "quantize", args.model, args.exact, "F32", "--output-type", "F32", "--embedding-type", "F32", "--force"])
+    got = json.loads(run([rowmax, "run", "-m", args.model, "-p", args.prompt, "-n", args.tokens, "--raw", "--json",
+                          "--temperature", "0.8", "--seed", "1"]))
+    return (got["prompt_tokens"] + got["tokens"])[: args.tokens]
 
 
 def run_case(case, tokens, ids):
@@ -159,7 +170,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--cases")
     p.add_argument("--model")
-    p.add_argument("--exact")
+    p.add_argument("--prompt", default="the cat was on the", help="of the greedy runs")
     p.add_argument("--no-oracle", action="store_true")
     p.add_argument("--json")
     args = p.parse_args()
@@ -169,7 +180,7 @@ def main():
     rows = []
     for name in names:
         case = Case(args, name)
-        tokens = [int(t) for t in np.random.default_rng(1).integers(3, 300, args.tokens)]
+        tokens = own_text(args) if args.model else [int(t) for t in np.random.default_rng(1).integers(3, 300, args.tokens)]
         ids = os.path.join(args.work, "ids.txt")
         with open(ids, "w", encoding="utf-8") as f:
             f.write(" ".join(map(str, tokens)))

@@ -3,6 +3,8 @@
 // its reference quantiser: d is the mean magnitude.
 #pragma once
 
+#include <cstring>
+
 #include "engine/quant/integer_block.h"
 
 namespace rowmax::engine::quant {
@@ -21,7 +23,11 @@ struct Q10 {
 
   static std::uint16_t scale_bits(const Block& block) noexcept { return block.d.get(); }
   static void read_codes(const Block& block, std::uint8_t* codes) noexcept {
-    for (int j = 0; j < kElements; ++j) codes[j] = static_cast<std::uint8_t>(((block.qs[j / 8] >> (j % 8)) & 1) << 1);
+    for (int i = 0; i < kElements / 8; ++i) {  // byte j of the word: bit j alone, then 0x80 where it is set, then 2
+      const std::uint64_t bits = block.qs[i] * 0x0101010101010101u & 0x8040201008040201u;
+      const std::uint64_t word = ((bits + 0x7F7F7F7F7F7F7F7Fu) >> 6) & 0x0202020202020202u;
+      std::memcpy(codes + 8 * i, &word, sizeof word);
+    }
   }
   static void encode(const float* x, Block& block) noexcept {
     float sum = 0.0f;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "engine/quant/fit.h"
 #include "engine/quant/integer_block.h"
@@ -37,7 +38,12 @@ struct Q20Blocks {
 
   static std::uint16_t scale_bits(const Block& block) noexcept { return block.d.get(); }
   static void read_codes(const Block& block, std::uint8_t* codes) noexcept {
-    for (int j = 0; j < kElements; ++j) codes[j] = (block.qs[j / 4] >> (2 * (j % 4))) & 3;
+    for (int i = 0; i < kElements / 4; ++i) {  // the pairs of a byte moved into four bytes
+      std::uint32_t word = block.qs[i];
+      word = (word | word << 12) & 0x000F000Fu;
+      word = (word | word << 6) & 0x03030303u;
+      std::memcpy(codes + 4 * i, &word, sizeof word);
+    }
   }
   static void encode(const float* x, Block& block) noexcept {
     std::uint8_t codes[kElements];

@@ -22,7 +22,9 @@ from gguf.quants import dequantize, quantize
 HALVES = {
     "F32": [], "F16": [0], "BF16": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "TQ1_0": [52], "TQ2_0": [64],
+    "Q2_K": [80, 82], "Q3_K": [108], "IQ4_NL": [0], "IQ4_XS": [0],
 }
+NOT_ENCODED = ("_K", "_NL", "_XS")  # by gguf
 # Zeros, denormals, the largest, infinities, NaNs (quiet and signalling).
 ODD_HALVES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0x7D01]
 
@@ -257,7 +259,7 @@ def main():
         blocks = blocks_of(size, HALVES[name], rng)
         decoded = np.ascontiguousarray(dequantize(blocks, kind), np.float32)
         values, encoded = np.empty((0, elements)), NONE
-        if not name.endswith("_K"):
+        if not name.endswith(NOT_ENCODED):
             values = values_of(max(elements, 32), rng).reshape(-1, elements)
             encoded = np.ascontiguousarray(quantize(values, kind)).view(np.uint8)
         store(out, name, blocks, decoded.reshape(-1, elements), values, encoded)

@@ -7,10 +7,13 @@
 #include "base/fp_env.h"
 #include "engine/quant/floats.h"
 #include "engine/quant/i2_s.h"
+#include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_k.h"
+#include "engine/quant/q3_k.h"
 #include "engine/quant/q4_0.h"
 #include "engine/quant/q4_1.h"
 #include "engine/quant/q4_k.h"
@@ -33,9 +36,13 @@ constexpr FormatInfo kFormats[] = {
     quant::integer_format_row<quant::Q50>(),
     quant::integer_format_row<quant::Q51>(),
     quant::integer_format_row<quant::Q80>(),
+    quant::integer_format_row<quant::Q2K>(),
+    quant::integer_format_row<quant::Q3K>(),
     quant::integer_format_row<quant::Q4K>(),
     quant::integer_format_row<quant::Q5K>(),
     quant::integer_format_row<quant::Q6K>(),
+    quant::integer_format_row<quant::Iq4Nl>(),
+    quant::integer_format_row<quant::Iq4Xs>(),
     quant::float_format_row<quant::BF16>(),
     quant::integer_format_row<quant::Tq10>(),
     quant::integer_format_row<quant::Tq20>(),

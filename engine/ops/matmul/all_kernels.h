@@ -12,8 +12,7 @@ namespace {
 template <class Panel>
 constexpr PanelKernels panel_kernels() noexcept {
   if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
-    return {&int8_job<Panel>, Rounding::kBlocks, Start<Panel>::kOffset == 0 ? 0u : corrections_of<Panel>(), 1, 1,
-            &f32_job<Panel>};
+    return {&int8_job<Panel>, Rounding::kBlocks, corrections_of<Panel>(Start<Panel>::kOffset), 1, 1, &f32_job<Panel>};
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
     return {&ternary_job, Rounding::kByToken, 0u, kTernaryPanels, 1, &f32_job<Panel>};
   } else {

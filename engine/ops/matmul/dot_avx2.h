@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "base/simd/simd.h"
+#include "engine/ops/matmul/panel.h"
 
 namespace rowmax::engine::panel {
 namespace {
@@ -48,6 +49,11 @@ ROWMAX_INLINE Codes shifted(Codes c) noexcept {
 }
 ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept {
   return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)};
+}
+// The table's byte at each index in 0 .. 15.
+ROWMAX_INLINE Codes look_up(const ByteTable& table, Codes indices) noexcept {
+  const __m256i bytes = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table.v)));
+  return {_mm256_shuffle_epi8(bytes, indices.lo), _mm256_shuffle_epi8(bytes, indices.hi)};
 }
 ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   const __m256i top = _mm256_set1_epi8(-128);

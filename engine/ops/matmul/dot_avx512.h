@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/simd/simd.h"
+#include "engine/ops/matmul/panel.h"
 
 namespace rowmax::engine::panel {
 namespace {
@@ -31,6 +32,11 @@ ROWMAX_INLINE Codes shifted(Codes c) noexcept {
   return {_mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(kMask)))};
 }
 ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept { return {_mm512_or_si512(a.v, b.v)}; }
+// The table's byte at each index in 0 .. 15.
+ROWMAX_INLINE Codes look_up(const ByteTable& table, Codes indices) noexcept {
+  const __m512i bytes = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table.v)));
+  return {_mm512_shuffle_epi8(bytes, indices.v)};
+}
 ROWMAX_INLINE Codes flip_sign(Codes c) noexcept { return {_mm512_xor_si512(c.v, _mm512_set1_epi8(-128))}; }
 
 // Sums of up to 8 quads. index counts the add() calls, from 0.

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/simd/simd.h"
+#include "engine/ops/matmul/panel.h"
 
 namespace rowmax::engine::panel {
 namespace {
@@ -45,6 +46,12 @@ ROWMAX_INLINE Codes shifted(Codes c) noexcept {
 ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept {
   for (int i = 0; i < 4; ++i) a.v[i] = vorrq_u8(a.v[i], b.v[i]);
   return a;
+}
+// The table's byte at each index in 0 .. 15.
+ROWMAX_INLINE Codes look_up(const ByteTable& table, Codes indices) noexcept {
+  const uint8x16_t bytes = vld1q_u8(table.v);
+  for (uint8x16_t& v : indices.v) v = vqtbl1q_u8(bytes, v);
+  return indices;
 }
 ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   for (uint8x16_t& v : c.v) v = veorq_u8(v, vdupq_n_u8(0x80));

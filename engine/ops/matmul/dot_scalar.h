@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/simd/simd.h"
+#include "engine/ops/matmul/panel.h"
 
 namespace rowmax::engine::panel {
 namespace {
@@ -35,6 +36,11 @@ ROWMAX_INLINE Codes shifted(Codes c) noexcept {
 ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept {
   for (int i = 0; i < 64; ++i) a.v[i] |= b.v[i];
   return a;
+}
+// The table's byte at each index in 0 .. 15.
+ROWMAX_INLINE Codes look_up(const ByteTable& table, Codes indices) noexcept {
+  for (std::uint8_t& byte : indices.v) byte = table.v[byte];
+  return indices;
 }
 ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   for (std::uint8_t& byte : c.v) byte ^= 0x80;

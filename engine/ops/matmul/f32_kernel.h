@@ -26,7 +26,7 @@ ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, st
         simd::I32x16 words = simd::load_i32(reinterpret_cast<const std::int32_t*>(codes[q]));
         for (int i = 0; i < 4; ++i) {
           simd::I32x16 code = simd::bit_and(words, simd::splat_i32(255));
-          if constexpr (Panel::kBits == 8 && !kUnsignedBytes) code = simd::bit_xor(code, simd::splat_i32(128));
+          if constexpr (Panel::kDotBits == 8 && !kUnsignedBytes) code = simd::bit_xor(code, simd::splat_i32(128));
           const simd::F32x16 value = simd::to_f32(simd::sub(code, simd::splat_i32(Panel::kOffset)));
           simd::F32x16 weight = simd::mul(value, scale);
           if constexpr (Panel::kHasMin) weight = simd::add(weight, min);

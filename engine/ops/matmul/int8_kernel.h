@@ -16,7 +16,7 @@ namespace {
 // Codes start from -offset * (sum of activations), so that the offset costs nothing.
 template <class Panel>
 struct Start {
-  static constexpr int kOffset = Panel::kBits == 8 && !kUnsignedBytes ? 0 : Panel::kOffset;
+  static constexpr int kOffset = Panel::kDotBits == 8 && !kUnsignedBytes ? 0 : Panel::kOffset;
   // Rows of kCorrectionTable for the first and the last group of a tile: found by the compiler.
   static constexpr int kIndex[2] = {
       kOffset == 0 ? 0 : correction_index(kOffset, Panel::kGroup, 0),
@@ -31,6 +31,23 @@ struct Start {
     }
   }
 };
+
+// Minima of groups of 16 take their sums of activations from the corrections of offset 1.
+template <class Panel>
+struct HalfSums {
+  static constexpr bool kUsed = Panel::kHasMin && Panel::kGroups > 1;
+  static constexpr int kIndex[2] = {correction_index(1, 16, 0), correction_index(1, 16, 16)};
+  static_assert(!kUsed || Start<Panel>::kOffset == 0, "Activations holds one kind of correction");
+};
+// d * float(sum of a group's activations), for minima.
+template <class Panel>
+ROWMAX_INLINE float group_sum(const Int8Activations& act, int group, std::int64_t at) noexcept {
+  if constexpr (HalfSums<Panel>::kUsed) {
+    return act.scales[at] * static_cast<float>(-act.corrections[HalfSums<Panel>::kIndex[group]][at]);
+  } else {
+    return act.sums[at];
+  }
+}
 
 ROWMAX_INLINE void store_rows(float* y, simd::F32x16 value, int n_rows) noexcept {
   if (n_rows == kRows) {
@@ -55,12 +72,12 @@ inline constexpr int kSums = Panel::kGroups == 1 && kTokens == 1 && kSplitChains
 // Quads j and j + 4 of a tile for tokens side by side at a.
 template <class Panel, int j, int kTokens, int kSumsOfToken>
 ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
-                            Dot<Panel::kBits> (&coarse)[kTokens][kSumsOfToken],
-                            Dot<Panel::kBits> (&fine)[kTokens][kSumsOfToken]) noexcept {
+                            Dot<Panel::kDotBits> (&coarse)[kTokens][kSumsOfToken],
+                            Dot<Panel::kDotBits> (&fine)[kTokens][kSumsOfToken]) noexcept {
   constexpr bool kOneGroup = kSumsOfToken == 1;
   Codes low, high;
   unpack_pair<Panel, j>(tile, low, high);
-  const auto low_weights = Dot<Panel::kBits>::prepare(low), high_weights = Dot<Panel::kBits>::prepare(high);
+  const auto low_weights = Dot<Panel::kDotBits>::prepare(low), high_weights = Dot<Panel::kDotBits>::prepare(high);
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     const std::int8_t* codes = a + kCodeBytes * t + 4 * j;
@@ -75,7 +92,7 @@ ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
 // Up to 4 tokens: codes go from the packed bytes through registers, once.
 template <class Panel, int kTokens>
 void int8_few(const Job& job) noexcept {
-  using DotBits = Dot<Panel::kBits>;
+  using DotBits = Dot<Panel::kDotBits>;
   constexpr int kGroups = Panel::kGroups;
   const Int8Activations& act = *job.int8;
   const std::int64_t first = job.token_begin * act.n_tiles;
@@ -120,11 +137,13 @@ void int8_few(const Job& job) noexcept {
             const simd::I32x16 sum = simd::add(simd::shift_left<kTermShift>(high), low);
             acc[t] = simd::fma(simd::to_f32(sum), product, acc[t]);
           }
-        }
-        if constexpr (Panel::kHasMin) {
-          const simd::F32x16 min = scales.min(s);
-          ROWMAX_UNROLL
-          for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(min, simd::splat(act.sums[at + t]), acc[t]);
+          if constexpr (Panel::kHasMin) {
+            const simd::F32x16 min = scales.min(s * kGroups + g);
+            ROWMAX_UNROLL
+            for (int t = 0; t < kTokens; ++t) {
+              acc[t] = simd::fma(min, simd::splat(group_sum<Panel>(act, g, at + t)), acc[t]);
+            }
+          }
         }
       }
     }
@@ -149,6 +168,9 @@ struct Activations {
     if constexpr (Start<Panel>::kOffset != 0) {
       for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::kIndex[g]] + at;
     }
+    if constexpr (HalfSums<Panel>::kUsed) {
+      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[HalfSums<Panel>::kIndex[g]] + at;
+    }
   }
   ROWMAX_INLINE std::int32_t start(int group, int token) const noexcept {
     if constexpr (Start<Panel>::kOffset == 0) {
@@ -157,11 +179,18 @@ struct Activations {
       return corrections[group][token];
     }
   }
+  ROWMAX_INLINE float group_sum(int group, int token) const noexcept {
+    if constexpr (HalfSums<Panel>::kUsed) {
+      return scales[token] * static_cast<float>(-corrections[group][token]);
+    } else {
+      return sums[token];
+    }
+  }
   ROWMAX_INLINE void next(int width) noexcept {
     codes += width * kCodeBytes;
     scales += width;
     sums += width;
-    if constexpr (Start<Panel>::kOffset != 0) {
+    if constexpr (Start<Panel>::kOffset != 0 || HalfSums<Panel>::kUsed) {
       for (int g = 0; g < Panel::kGroups; ++g) corrections[g] += width;
     }
   }
@@ -170,10 +199,10 @@ struct Activations {
 // The quads of one group of a tile, for one byte of each activation.
 template <class Panel, int kTokens>
 ROWMAX_INLINE void add_quads(const std::uint8_t (*codes)[kVector], const std::int8_t* a,
-                             Dot<Panel::kBits> (&dots)[kTokens]) noexcept {
+                             Dot<Panel::kDotBits> (&dots)[kTokens]) noexcept {
   ROWMAX_UNROLL
   for (int q = 0; q < kQuads / Panel::kGroups; ++q) {
-    const auto w = Dot<Panel::kBits>::prepare(load_codes(codes[q]));
+    const auto w = Dot<Panel::kDotBits>::prepare(load_codes(codes[q]));
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) dots[t].add(w, a + kCodeBytes * t + 4 * q, q);
   }
@@ -181,9 +210,10 @@ ROWMAX_INLINE void add_quads(const std::uint8_t (*codes)[kVector], const std::in
 
 // One tile of unpacked weights added to the chains of kTokens tokens.
 template <class Panel, int kTokens>
-ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (*scales)[kRows], const float* min,
-                             const Activations<Panel>& act, simd::F32x16 (&acc)[kTokens]) noexcept {
-  using DotBits = Dot<Panel::kBits>;
+ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (*scales)[kRows],
+                             const float (*mins)[kRows], const Activations<Panel>& act,
+                             simd::F32x16 (&acc)[kTokens]) noexcept {
+  using DotBits = Dot<Panel::kDotBits>;
   constexpr int kQuadsOfGroup = kQuads / Panel::kGroups;
   ROWMAX_UNROLL
   for (int g = 0; g < Panel::kGroups; ++g) {
@@ -203,11 +233,11 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
       const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[t]));
       acc[t] = simd::fma(simd::to_f32(dots[t].value(kQuadsOfGroup)), product, acc[t]);
     }
-  }
-  if constexpr (Panel::kHasMin) {
-    const simd::F32x16 m = simd::load(min);
-    ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(m, simd::splat(act.sums[t]), acc[t]);
+    if constexpr (Panel::kHasMin) {
+      const simd::F32x16 min = simd::load(mins[g]);
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(min, simd::splat(act.group_sum(g, t)), acc[t]);
+    }
   }
 }
 
@@ -229,7 +259,8 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
   Activations<Panel> act(*job.int8, token * job.int8->n_tiles + tile_begin * kTokens);
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int b = 0; b < n_tiles; ++b) {
-    int8_tile<Panel, kTokens>(weights.codes[b], weights.scales + b * Panel::kGroups, weights.mins[b], act, acc);
+    int8_tile<Panel, kTokens>(weights.codes[b], weights.scales + b * Panel::kGroups, weights.mins + b * Panel::kGroups,
+                              act, acc);
     act.next(kTokens);
   }
   const bool last = tile_end == job.int8->n_tiles;

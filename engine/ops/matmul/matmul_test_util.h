@@ -13,10 +13,13 @@
 #include "engine/ops/matmul/matmul.h"
 #include "engine/quant/i2_s.h"
 #include "engine/quant/integer_block.h"
+#include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_k.h"
+#include "engine/quant/q3_k.h"
 #include "engine/quant/q4_0.h"
 #include "engine/quant/q4_1.h"
 #include "engine/quant/q4_k.h"
@@ -86,6 +89,8 @@ inline ReadFn integer_reader(std::string_view format) {
                   {"Q5_0", &read_integers<quant::Q50>},        {"Q5_1", &read_integers<quant::Q51>},
                   {"Q8_0", &read_integers<quant::Q80>},        {"Q4_K", &read_integers<quant::Q4K>},
                   {"Q5_K", &read_integers<quant::Q5K>},        {"Q6_K", &read_integers<quant::Q6K>},
+                  {"Q2_K", &read_integers<quant::Q2K>},        {"Q3_K", &read_integers<quant::Q3K>},
+                  {"IQ4_NL", &read_integers<quant::Iq4Nl>},    {"IQ4_XS", &read_integers<quant::Iq4Xs>},
                   {"Q2_0", &read_integers<quant::Q20>},        {"Q2_0_128", &read_integers<quant::Q20G128>},
                   {"PQ2_0", &read_integers<quant::Pq20>},      {"PTQ1_0", &read_integers<quant::Ptq10>},
                   {"TQ1_0", &read_integers<quant::Tq10>},      {"TQ2_0", &read_integers<quant::Tq20>},
@@ -249,11 +254,12 @@ inline void set_scales(const FormatInfo& format, std::int64_t rows, std::int64_t
     return;
   }
   // The halves d (and m) lie at a block's start, or at its end.
-  const bool at_end = name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0" || name == "PTQ1_0";
-  const bool has_min = name.ends_with("_1") || name == "Q4_K" || name == "Q5_K";
+  const bool at_end =
+      name == "Q2_K" || name == "Q3_K" || name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0" || name == "PTQ1_0";
+  const bool has_min = name.ends_with("_1") || name == "Q2_K" || name == "Q4_K" || name == "Q5_K";
   const std::uint16_t halves[2] = {d, m};
   for (std::int64_t b = 0; b < rows * cols / format.block_elements; ++b) {
-    std::byte* at = tensor.data() + b * format.block_bytes + (at_end ? format.block_bytes - 2 : 0);
+    std::byte* at = tensor.data() + b * format.block_bytes + (at_end ? format.block_bytes - (has_min ? 4 : 2) : 0);
     std::memcpy(at, halves, has_min ? 4 : 2);
   }
 }

@@ -9,10 +9,13 @@
 #include "engine/ops/matmul/panel.h"
 #include "engine/quant/floats.h"
 #include "engine/quant/i2_s.h"
+#include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_k.h"
+#include "engine/quant/q3_k.h"
 #include "engine/quant/q4_0.h"
 #include "engine/quant/q4_1.h"
 #include "engine/quant/q4_k.h"
@@ -71,11 +74,16 @@ inline void put_codes(const std::uint8_t* codes, int r, std::uint8_t* tile) noex
   const auto put = [&](int vector, std::uint32_t word) { std::memcpy(tile + kVector * vector + 4 * r, &word, 4); };
   if constexpr (Panel::kBits == 8) {
     for (int q = 0; q < kQuads; ++q) put(q, quads[q] ^ 0x80808080u);
-  } else if constexpr (Panel::kBits == 2) {
+  } else if constexpr (Panel::kBits == 2 || Panel::kBits == 3) {
     for (int h = 0; h < 2; ++h) {
       std::uint32_t word = 0;
-      for (int j = 0; j < 4; ++j) word |= quads[4 * h + j] << (2 * j);
+      for (int j = 0; j < 4; ++j) word |= (quads[4 * h + j] & 0x03030303u) << (2 * j);
       put(h, word);
+    }
+    if constexpr (Panel::kBits == 3) {
+      std::uint32_t third = 0;
+      for (int q = 0; q < kQuads; ++q) third |= ((quads[q] >> 2) & 0x01010101u) << q;
+      put(2, third);
     }
   } else if constexpr (Panel::kBits == 1) {  // codes 0 and 2
     std::uint32_t word = 0;
@@ -107,7 +115,11 @@ void put_scales(const typename Format::Block& block, int r, std::uint8_t* record
     for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
       std::uint8_t* sub = record + Panel::kHalvesBytes + g * Panel::kSubBytes + r;
       sub[0] = static_cast<std::uint8_t>(Format::sub_scale(block, g));
-      if constexpr (Format::kHasMin) sub[kRows] = static_cast<std::uint8_t>(Format::sub_min(block, g));
+      if constexpr (Panel::kNibbles) {
+        sub[0] |= static_cast<std::uint8_t>(Format::sub_min(block, g) << 4);
+      } else if constexpr (Format::kHasMin) {
+        sub[kRows] = static_cast<std::uint8_t>(Format::sub_min(block, g));
+      }
     }
   }
 }
@@ -123,7 +135,11 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
       std::memcpy(&block, source.row(first_row + r) + b * static_cast<std::int64_t>(sizeof block), sizeof block);
       put_scales<Format, Panel>(block, r, records + b * Panel::kRecordBytes);
       std::uint8_t codes[Format::kElements];
-      Format::read_codes(block, codes);
+      if constexpr (Panel::kIq4) {
+        Format::read_indices(block, codes);
+      } else {
+        Format::read_codes(block, codes);
+      }
       std::uint8_t* tile = tiles + b * Panel::kScaleTiles * Panel::kTileBytes;
       for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
         put_codes<Panel>(codes + t * kTile, r, tile);
@@ -132,10 +148,11 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
   }
 }
 
-template <class Format>
+// kIq4: the panel holds the four bits that choose a code.
+template <class Format, bool kIq4 = false>
 constexpr PackRow integer_row() noexcept {
-  using Panel = panel::IntegerPanel<Format::kCodeBits, Format::kGroup, Format::kOffset, Format::kHasMin,
-                                    Format::kSubScales, Format::kElements / kTile>;
+  using Panel = panel::IntegerPanel<kIq4 ? 4 : Format::kCodeBits, Format::kGroup, Format::kOffset, Format::kHasMin,
+                                    Format::kSubScales, Format::kElements / kTile, kIq4>;
   static_assert(Format::kElements == Panel::kBlock);
   static_assert(index_in<Panel>(panel::Panels{}) >= 0, "add the layout to panel::Panels");
   return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
@@ -214,9 +231,13 @@ constexpr PackRow kPackRows[] = {
     integer_row<quant::Q50>(),
     integer_row<quant::Q51>(),
     integer_row<quant::Q80>(),
+    integer_row<quant::Q2K>(),
+    integer_row<quant::Q3K>(),
     integer_row<quant::Q4K>(),
     integer_row<quant::Q5K>(),
     integer_row<quant::Q6K>(),
+    integer_row<quant::Iq4Nl, true>(),
+    integer_row<quant::Iq4Xs, true>(),
     integer_row<quant::Q20>(),
     integer_row<quant::Q20G128>(),
     integer_row<quant::Pq20>(),

@@ -2,12 +2,15 @@
 //
 // An integer panel is a scale area, padded to 64 bytes, then a code area of one tile for every 32 k:
 //   codes   tile bytes 4 * r + i belong to row r; "quad q" is k = 4q .. 4q+3 of the tile, i = k - 4q.
-//           4, 5, 6 bits: four vectors of 64 bytes; byte (r, i) of vector j holds the low four bits of quad j in its
-//           low half and of quad j + 4 in its high half. 5 bits: one more vector, bit q = the fifth bit of quad q. 6
-//           bits: two more, vector h has bits 2j, 2j+1 = the upper bits of quad 4h + j. 8 bits: eight vectors, code -
-//           128 as a signed byte of quads 0 .. 7.
+//           1 bit: one vector of 64 bytes, bit q = quad q (1 stands for code 2). 2 bits: two, vector h has bits 2j,
+//           2j+1 = quad 4h + j; 3 bits: a third one, bit q = the third bit of quad q. 4, 5, 6 bits: four vectors of 64
+//           bytes; byte (r, i) of vector j holds the low four bits of quad j in its low half and of quad j + 4 in its
+//           high half. 5 bits: one more vector, bit q = the fifth bit of quad q. 6 bits: two more, vector h has bits
+//           2j, 2j+1 = the upper bits of quad 4h + j. 8 bits: eight vectors, code - 128 as a signed byte of quads 0
+//           .. 7.
 //   scales  without sub-scales, for each tile: 16 halves d, then with a minimum 16 halves m. With them, for each 256 k:
-//           16 halves d, [16 halves dmin], then for each group 16 bytes sub-scale, [16 bytes sub-minimum].
+//           16 halves d, [16 halves dmin], then for each group 16 bytes sub-scale, [16 bytes sub-minimum]; with
+//           kNibbles both are in one byte, the sub-scale low.
 // A float panel is [k][16], padded to 64 bytes.
 #pragma once
 
@@ -39,23 +42,31 @@ __attribute__((always_inline)) constexpr std::int64_t round_up(std::int64_t valu
   return (value + multiple - 1) / multiple * multiple;
 }
 
+struct alignas(16) ByteTable {
+  std::uint8_t v[16];
+};
+
 enum class PanelKind { kFloat, kInteger, kTernary };
 
 // kScaleTiles_: tiles of k that share a record of scales.
-template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_, int kScaleTiles_>
+template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_, int kScaleTiles_, bool kIq4_ = false>
 struct IntegerPanel {
   static constexpr PanelKind kPanelKind = PanelKind::kInteger;
   static constexpr int kBits = kBits_, kGroup = kGroup_, kOffset = kOffset_;
+  static constexpr bool kIq4 = kIq4_;                // the bits choose one of quant::kIq4Values, its code is 128 more
+  static constexpr int kDotBits = kIq4 ? 8 : kBits;  // of a code in dot products
   static constexpr bool kHasMin = kHasMin_, kSubScales = kSubScales_;
   static_assert(kGroup == 16 || kGroup == 32);
-  static_assert(kBits == 1 || kBits == 2 || kBits == 4 || kBits == 5 || kBits == 6 || kBits == 8);
+  static_assert((kBits >= 1 && kBits <= 6) || kBits == 8);
+  static_assert(!kIq4 || (kBits == 4 && kOffset == 128));
   static_assert(!kSubScales || kScaleTiles_ == 8);
 
   static constexpr int kGroups = kTile / kGroup;                // in a tile
   static constexpr int kTileBytes = kRows * kTile * kBits / 8;  // of codes
   static constexpr int kScaleTiles = kScaleTiles_;
   static constexpr int kHalvesBytes = kRows * 2 * (kHasMin ? 2 : 1);
-  static constexpr int kSubBytes = kRows * (kHasMin ? 2 : 1);  // of one group
+  static constexpr bool kNibbles = kSubScales && kHasMin && kGroup == 16;   // sub-scales and sub-minima of 4 bits
+  static constexpr int kSubBytes = kRows * (kHasMin && !kNibbles ? 2 : 1);  // of one group
   static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? 8 * kGroups * kSubBytes : 0);
   static constexpr int kBlock = kTile * kScaleTiles;  // cols are a multiple of this
 
@@ -98,30 +109,34 @@ struct PanelList {
   static constexpr int kSize = sizeof...(kPanels);
 };
 using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, FloatPanel<Float::kBf16>,
-                         IntegerPanel<4, 32, 8, false, false, 1>,    // Q4_0
-                         IntegerPanel<4, 32, 0, true, false, 1>,     // Q4_1
-                         IntegerPanel<5, 32, 16, false, false, 1>,   // Q5_0
-                         IntegerPanel<5, 32, 0, true, false, 1>,     // Q5_1
-                         IntegerPanel<8, 32, 128, false, false, 1>,  // Q8_0
-                         IntegerPanel<4, 32, 0, true, true, 8>,      // Q4_K
-                         IntegerPanel<5, 32, 0, true, true, 8>,      // Q5_K
-                         IntegerPanel<6, 16, 32, false, true, 8>,    // Q6_K
-                         IntegerPanel<2, 32, 1, false, false, 2>,    // Q2_0
-                         IntegerPanel<2, 32, 1, false, false, 4>,    // Q2_0_128, PQ2_0, PTQ1_0
-                         IntegerPanel<2, 32, 1, false, false, 8>,    // TQ1_0, TQ2_0
-                         IntegerPanel<1, 32, 1, false, false, 4>,    // Q1_0
-                         TernaryPanel>;                              // I2_S, IQ1_BN, IQ2_BN
+                         IntegerPanel<4, 32, 8, false, false, 1>,          // Q4_0
+                         IntegerPanel<4, 32, 0, true, false, 1>,           // Q4_1
+                         IntegerPanel<5, 32, 16, false, false, 1>,         // Q5_0
+                         IntegerPanel<5, 32, 0, true, false, 1>,           // Q5_1
+                         IntegerPanel<8, 32, 128, false, false, 1>,        // Q8_0
+                         IntegerPanel<4, 32, 0, true, true, 8>,            // Q4_K
+                         IntegerPanel<5, 32, 0, true, true, 8>,            // Q5_K
+                         IntegerPanel<6, 16, 32, false, true, 8>,          // Q6_K
+                         IntegerPanel<2, 16, 0, true, true, 8>,            // Q2_K
+                         IntegerPanel<3, 16, 4, false, true, 8>,           // Q3_K
+                         IntegerPanel<4, 32, 128, false, false, 1, true>,  // IQ4_NL
+                         IntegerPanel<4, 32, 128, false, true, 8, true>,   // IQ4_XS
+                         IntegerPanel<2, 32, 1, false, false, 2>,          // Q2_0
+                         IntegerPanel<2, 32, 1, false, false, 4>,          // Q2_0_128, PQ2_0, PTQ1_0
+                         IntegerPanel<2, 32, 1, false, false, 8>,          // TQ1_0, TQ2_0
+                         IntegerPanel<1, 32, 1, false, false, 4>,          // Q1_0
+                         TernaryPanel>;                                    // I2_S, IQ1_BN, IQ2_BN
 
 // ---- rounded activations
 
 // -offset * (sum of the activations of a group), which a dot product over unsigned codes starts from. One array for
-// each offset and group that a layout uses.
-inline constexpr int kCorrections = 6;
+// each offset and group that a layout uses. Minima of groups of 16 are multiplied with those of offset 1.
+inline constexpr int kCorrections = 10;
 struct Correction {
   int offset, group, first;  // first k of the group in the tile
 };
-constexpr Correction kCorrectionTable[kCorrections] = {{8, 32, 0},  {16, 32, 0},  {128, 32, 0},
-                                                       {32, 16, 0}, {32, 16, 16}, {1, 32, 0}};
+constexpr Correction kCorrectionTable[kCorrections] = {{8, 32, 0}, {16, 32, 0}, {128, 32, 0}, {32, 16, 0}, {32, 16, 16},
+                                                       {1, 32, 0}, {4, 16, 0},  {4, 16, 16},  {1, 16, 0},  {1, 16, 16}};
 __attribute__((always_inline)) constexpr int correction_index(int offset, int group, int first) noexcept {
   for (int i = 0; i < kCorrections; ++i) {
     const Correction& row = kCorrectionTable[i];
@@ -130,13 +145,17 @@ __attribute__((always_inline)) constexpr int correction_index(int offset, int gr
   return -1;
 }
 
-// The rows of the table that a layout uses, as bits; on some ISAs codes of 8 bits are signed and need none.
+// The rows of the table that a layout uses whose dot products start for `offset` (0: codes of 8 bits on some ISAs), as
+// bits.
 template <class Panel>
-__attribute__((always_inline)) constexpr unsigned corrections_of() noexcept {
+__attribute__((always_inline)) constexpr unsigned corrections_of(int offset) noexcept {
   unsigned bits = 0;
   if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
-    for (int first = 0; Panel::kOffset != 0 && first < kTile; first += Panel::kGroup) {
-      bits |= 1u << correction_index(Panel::kOffset, Panel::kGroup, first);
+    for (int first = 0; offset != 0 && first < kTile; first += Panel::kGroup) {
+      bits |= 1u << correction_index(offset, Panel::kGroup, first);
+    }
+    for (int first = 0; Panel::kHasMin && Panel::kGroups > 1 && first < kTile; first += Panel::kGroup) {
+      bits |= 1u << correction_index(1, Panel::kGroup, first);
     }
   }
   return bits;

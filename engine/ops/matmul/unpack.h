@@ -2,12 +2,22 @@
 #pragma once
 
 #include "engine/ops/matmul/panel.h"
+#include "engine/quant/iq4_values.h"
 
 namespace rowmax::engine::panel {
 namespace {
 
-// Quads j and j + 4 of a tile, for j in 0 .. 3. Codes are unsigned; with 8 bits they are signed bytes unless the dot
-// product wants unsigned ones.
+// The bytes that the indices of a kIq4 panel stand for.
+constexpr ByteTable kIq4Bytes = [] {
+  ByteTable table{};
+  for (int i = 0; i < 16; ++i) {
+    table.v[i] = static_cast<std::uint8_t>(quant::kIq4Values[i] + (kUnsignedBytes ? 128 : 0));
+  }
+  return table;
+}();
+
+// Quads j and j + 4 of a tile, for j in 0 .. 3. Codes are unsigned; with 8 bits (in the dot product) they are signed
+// bytes unless it wants unsigned ones.
 template <class Panel, int j>
 ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) noexcept {
   if constexpr (Panel::kBits == 8) {
@@ -17,9 +27,14 @@ ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) n
       low = flip_sign(low);
       high = flip_sign(high);
     }
-  } else if constexpr (Panel::kBits == 2) {
+  } else if constexpr (Panel::kBits == 2 || Panel::kBits == 3) {
     low = shifted<-2 * j, 0x03>(load_codes(tile));
     high = shifted<-2 * j, 0x03>(load_codes(tile + kVector));
+    if constexpr (Panel::kBits == 3) {
+      const Codes third = load_codes(tile + 2 * kVector);
+      low = merge(low, shifted<2 - j, 0x04>(third));
+      high = merge(high, shifted<-2 - j, 0x04>(third));
+    }
   } else if constexpr (Panel::kBits == 1) {
     const Codes bits = load_codes(tile);
     low = shifted<1 - j, 0x02>(bits);
@@ -36,6 +51,10 @@ ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) n
     if constexpr (Panel::kBits == 6) {
       low = merge(low, shifted<4 - 2 * j, 0x30>(load_codes(tile + 4 * kVector)));
       high = merge(high, shifted<4 - 2 * j, 0x30>(load_codes(tile + 5 * kVector)));
+    }
+    if constexpr (Panel::kIq4) {
+      low = look_up(kIq4Bytes, low);
+      high = look_up(kIq4Bytes, high);
     }
   }
 }
@@ -69,14 +88,18 @@ class Scales {
     if constexpr (Panel::kSubScales) {
       const std::uint8_t* sub = subs_ + group * Panel::kSubBytes;
       // Only formats with a minimum have unsigned sub-scales.
-      return simd::mul(d_, simd::to_f32(Panel::kHasMin ? load_u8(sub) : load_i8(sub)));
+      simd::I32x16 factor = Panel::kHasMin ? load_u8(sub) : load_i8(sub);
+      if constexpr (Panel::kNibbles) factor = simd::bit_and(factor, simd::splat_i32(15));
+      return simd::mul(d_, simd::to_f32(factor));
     } else {
       return d_;
     }
   }
   ROWMAX_INLINE simd::F32x16 min(int group) const noexcept {
     if constexpr (Panel::kSubScales) {
-      return simd::neg(simd::mul(m_, simd::to_f32(load_u8(subs_ + group * Panel::kSubBytes + kRows))));
+      const std::uint8_t* sub = subs_ + group * Panel::kSubBytes;
+      const simd::I32x16 factor = Panel::kNibbles ? simd::shift_right<4>(load_u8(sub)) : load_u8(sub + kRows);
+      return simd::neg(simd::mul(m_, simd::to_f32(factor)));
     } else {
       return m_;
     }
@@ -92,7 +115,7 @@ class Scales {
 struct Unpacked {
   alignas(64) std::uint8_t codes[kInt8Chunk / kTile][kQuads][kVector];
   alignas(64) float scales[kInt8Chunk / 16][kRows];  // by group
-  alignas(64) float mins[kInt8Chunk / 32][kRows];
+  alignas(64) float mins[kInt8Chunk / 16][kRows];
 };
 
 // Tiles [tile_begin, tile_end) (at most kInt8Chunk / kTile; tile_begin a multiple of Panel::kScaleTiles).
@@ -107,9 +130,10 @@ ROWMAX_INLINE void unpack(const std::byte* panel, std::int64_t cols, std::int64_
     for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
       unpack_tile<Panel>(tile, out.codes[first + t]);
       for (int g = 0; g < Panel::kGroups; ++g) {
-        simd::store(out.scales[(first + t) * Panel::kGroups + g], scales.scale(t * Panel::kGroups + g));
+        const int from = t * Panel::kGroups + g, to = first * Panel::kGroups + from;
+        simd::store(out.scales[to], scales.scale(from));
+        if constexpr (Panel::kHasMin) simd::store(out.mins[to], scales.min(from));
       }
-      if constexpr (Panel::kHasMin) simd::store(out.mins[first + t], scales.min(t));
     }
   }
 }

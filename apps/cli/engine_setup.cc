@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "apps/cli/interrupt.h"
+#include "apps/cli/layout_memory.h"
 #include "apps/cli/model_catalog.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
@@ -68,6 +69,12 @@ Result<Engine> load_engine(const EngineFlags& flags) {
   Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model))};
   if (!flags.quiet) {
     for (const std::string& notice : engine.model->description().notices) note(notice);
+    if (!flags.no_layout_check) {
+      const auto open = [&](const engine::GgufOptions& gguf) { return engine::GgufFile::open(path, gguf); };
+      ROWMAX_TRY(check, remembered_layout_check(*engine.model, open, *engine.executor));
+      const std::string warning = layout_warning(check);
+      if (!warning.empty()) note(engine.model->file().name() + ": " + warning);
+    }
   }
   return engine;
 }

@@ -91,13 +91,18 @@ const CatalogModel* find_catalog_model(std::string_view name) noexcept {
   return nullptr;
 }
 
-Result<std::string> models_folder() {
+Result<std::string> cache_folder() {
   // The XDG rule: a relative path in the variable is to be ignored.
   const std::string cache = variable("XDG_CACHE_HOME");
-  if (cache.starts_with('/')) return cache + "/rowmax/models";
+  if (cache.starts_with('/')) return cache + "/rowmax";
   const std::string home = variable("HOME");
-  if (home.starts_with('/')) return home + "/.cache/rowmax/models";
+  if (home.starts_with('/')) return home + "/.cache/rowmax";
   return Error{ErrorCode::kNotFound, "no folder for models: set HOME or XDG_CACHE_HOME to an absolute path"};
+}
+
+Result<std::string> models_folder() {
+  ROWMAX_TRY(cache, cache_folder());
+  return cache + "/models";
 }
 
 Result<std::string> catalog_path(const CatalogModel& model) {

@@ -41,7 +41,8 @@ std::span<const CatalogModel> model_catalog() noexcept;
 // nullptr when there is none of that name.
 const CatalogModel* find_catalog_model(std::string_view name) noexcept;
 
-// ${XDG_CACHE_HOME:-~/.cache}/rowmax/models; kNotFound when neither variable says where that is.
+// ${XDG_CACHE_HOME:-~/.cache}/rowmax, and models in it; kNotFound when neither variable says where that is.
+Result<std::string> cache_folder();
 Result<std::string> models_folder();
 // Where the model lies, or would; one from Hugging Face lies in the cache of its tools.
 Result<std::string> catalog_path(const CatalogModel& model);

@@ -60,6 +60,8 @@ void add_model_flag(CLI::App& app, EngineFlags& flags) {
 
 void add_engine_flags(CLI::App& app, EngineFlags& flags) {
   add_model_flag(app, flags);
+  add_switch(app, "--no-layout-check", flags.no_layout_check,
+             "do not try once whether the layout taken for an ambiguous type id makes sense");
   add_value(app, "-t,--threads", flags.threads, "threads; 0: physical cores")->check(CLI::Range(0, 1024));
   add_value(app, "--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
       ->type_name("NAME");

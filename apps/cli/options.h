@@ -40,6 +40,7 @@ struct EngineFlags {
   std::vector<std::string> formats;    // layouts of type ids that stand for several
   std::vector<std::string> overrides;  // KEY=VALUE
   bool quiet = false;
+  bool no_layout_check = false;
 };
 void add_model_flag(CLI::App& app, EngineFlags& flags);
 void add_engine_flags(CLI::App& app, EngineFlags& flags);

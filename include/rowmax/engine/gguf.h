@@ -127,6 +127,17 @@ class GgufFile {
   std::unique_ptr<Impl> impl_;
 };
 
+// A format that a type id of the file could stand for as well: one whose tensors have the same sizes as those of the
+// format that was taken.
+struct GgufLayoutDoubt {
+  std::string_view taken, other;
+};
+// All of them, where `options` (which the file was opened with) did not choose. Empty for nearly every file.
+std::vector<GgufLayoutDoubt> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options);
+// Tells the contents of files apart without reading them whole: length, tensors, and 8 KiB of each tensor's bytes. No
+// protection against anybody who wants two files to have the same.
+std::uint64_t gguf_content_hash(const GgufFile& file);
+
 // A tensor whose bytes come later.
 struct GgufTensorPlan {
   std::string name;

@@ -1,0 +1,85 @@
+#include "rowmax/engine/layout_check.h"
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/math/f64.h"
+#include "base/try.h"
+#include "rowmax/engine/generate.h"
+#include "rowmax/engine/session.h"
+
+namespace rowmax::engine {
+namespace {
+
+constexpr std::string_view kText =
+    "Once upon a time there was a little boy named Tom. He lived in a small house near the woods with his mother and "
+    "his father. One day Tom went to the garden and found a red ball. \"Can I play with you?\" asked his friend. Tom "
+    "smiled and said yes. They played together all day, and they were very happy.";
+constexpr std::size_t kTokens = 48;  // at most
+constexpr std::size_t kFirst = 8;    // tokens that are not scored: they have hardly any context
+
+// A model that knows something of the language stays below this share of chance. Trained ones have 0.2 to 0.7, a
+// permuted one has more than 1, random weights have 1 or more.
+constexpr double kBadShare = 0.9;
+constexpr double kLeastGain = 1.0;  // nats a token that a better layout must win
+
+Result<double> mean_loss(const Model& model, Executor& executor) {
+  std::vector<TokenId> tokens = encode_prompt(model, kText, false);
+  if (tokens.size() > kTokens) tokens.resize(kTokens);
+  if (tokens.size() < kFirst + 2) return std::numeric_limits<double>::infinity();
+  SessionOptions options;
+  options.context = static_cast<std::int64_t>(tokens.size());
+  ROWMAX_TRY(session, Session::create(model, options, executor));
+  ROWMAX_TRY(sequence, session.open());
+  const BatchItem item{sequence, tokens, LogitsFor::kAll};
+  const Status status = session.forward({&item, 1});
+  if (!status.ok() && status.error().code == ErrorCode::kNumericFault) return std::numeric_limits<double>::infinity();
+  ROWMAX_RETURN_IF_ERROR(status);
+  double sum = 0.0;
+  for (std::size_t i = kFirst; i + 1 < tokens.size(); ++i) {
+    sum -= log_probability(session.logits(static_cast<std::int64_t>(i)), tokens[i + 1]);
+  }
+  return sum / static_cast<double>(tokens.size() - 1 - kFirst);
+}
+
+// The loss with the tensors read as `layout`; infinite where they cannot be.
+Result<double> loss_as(const Model& model, const OpenFile& open, std::string_view layout, Executor& executor) {
+  ModelOptions options = model.options();
+  options.gguf.formats.emplace_back(layout);
+  const auto load = [&]() -> Result<double> {
+    ROWMAX_TRY(file, open(options.gguf));
+    ROWMAX_TRY(other, Model::load(std::move(file), options, executor));
+    return mean_loss(other, executor);
+  };
+  auto loss = load();
+  if (!loss.ok() && loss.error().code != ErrorCode::kOutOfMemory) return std::numeric_limits<double>::infinity();
+  return loss;
+}
+
+}  // namespace
+
+Result<LayoutCheck> check_layout(const Model& model, const OpenFile& open, Executor& executor) {
+  LayoutCheck check;
+  const std::vector<GgufLayoutDoubt> doubts = gguf_layout_doubts(model.file(), model.options().gguf);
+  if (doubts.empty()) return check;
+  check.taken = doubts.front().taken;
+  check.chance = base::log_f64(static_cast<double>(model.shape().n_vocab));
+  ROWMAX_TRY(loss, mean_loss(model, executor));
+  check.loss = loss;
+  if (loss <= kBadShare * check.chance) return check;
+  double best = std::min(loss - kLeastGain, kBadShare * check.chance);
+  for (const GgufLayoutDoubt& doubt : doubts) {
+    ROWMAX_TRY(other_loss, loss_as(model, open, doubt.other, executor));
+    if (other_loss >= best) continue;
+    best = other_loss;
+    check.taken = doubt.taken;
+    check.better = doubt.other;
+    check.better_loss = other_loss;
+  }
+  return check;
+}
+
+}  // namespace rowmax::engine

@@ -56,8 +56,8 @@ class Layout(CommandTest):
         self.assertEqual(text.count("I2_S_64"), 1)
         memory[0].write_text(text.replace("I2_S_64", "I2_S_ROW4"))
         self.assertTrue(self.notes("-m", self.moved)[0].endswith("add --format I2_S_ROW4"))
-        # A memory that is none is made anew.
-        memory[0].write_text("9 what a later version wrote\n")
+        # What another version wrote is made anew.
+        memory[0].write_text("9" + text[1:].replace("I2_S_64", "I2_S_ROW4"))
         self.assertTrue(self.notes("-m", self.moved)[0].endswith("add --format I2_S_64"))
         self.assertEqual(memory[0].read_text(), text)
         self.assertEqual(list(self.memory.iterdir()), memory)

@@ -70,10 +70,11 @@ Result<Engine> load_engine(const EngineFlags& flags) {
   if (!flags.quiet) {
     for (const std::string& notice : engine.model->description().notices) note(notice);
     if (!flags.no_layout_check) {
-      const auto open = [&](const engine::GgufOptions& gguf) { return engine::GgufFile::open(path, gguf); };
+      const std::string& own_path = engine.model->file().name();
+      const auto open = [&](const engine::GgufOptions& gguf) { return engine::GgufFile::open(own_path, gguf); };
       ROWMAX_TRY(check, remembered_layout_check(*engine.model, open, *engine.executor));
       const std::string warning = layout_warning(check);
-      if (!warning.empty()) note(engine.model->file().name() + ": " + warning);
+      if (!warning.empty()) note(own_path + ": " + warning);
     }
   }
   return engine;

@@ -12,8 +12,9 @@
 //   (one byte alone, d = m / 127, costs SmolLM2-135M 0.5 % perplexity and its answer to a plain question; see
 //   docs/numerics.md)
 //   (m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN).
-// W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q6_K: 16; in longer blocks without
-// sub-scales all groups of a block have its scale); for K-quants scale = d*sc and min = -(dmin*m), both exact in f32.
+// W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q2_K, Q3_K, Q6_K: 16; in longer
+// blocks without sub-scales all groups of a block have its scale); for K-quants scale = d*sc and min = -(dmin*m), both
+// exact in f32. IQ4_NL and IQ4_XS have their table's values + 128 for codes, and offset 128.
 // Per output, for g ascending, starting from acc = +0:
 //   i   = sum over the group of (code - offset) * a        an exact integer, below 2^27
 //   acc = fma(float(i), scale * d, acc)                    float(i) rounds to nearest even

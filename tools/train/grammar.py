@@ -41,7 +41,8 @@ def title(t):
     subject = who
     r = t.rng.random()
     if r < 0.72 and t.topic:
-        subject = f"{who} and {t.topic}"
+        full = t.facts.get("athing") if t.thing and t.topic == article(t.thing) and t.chance(0.2) else t.topic
+        subject = f"{who} and {full}"
     elif r < 0.8 and t.friend:
         subject = f"{who} and {article(t.friend.kind)}"
     elif r < 0.86 and t.topic:

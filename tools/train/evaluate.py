@@ -203,8 +203,8 @@ def main():
     texts = [t for t, _ in drawn]
     say(f"stories from held-out titles at temperature {args.temperature}: {len(texts)}, ended by themselves {sum(e for _, e in drawn)}, "
         f"words {np.mean([len(t.split()) for t in texts]):.0f} on average")
-    same = [t for t, _ in tell("Once upon a time", 64, args.temperature, 1)]
-    say(f"distinct stories of 64 from \"Once upon a time\": {len(set(same))}")
+    same = [t for t, _ in tell("Once upon a time", 32, args.temperature, 1)]
+    say(f"distinct stories of 32 from \"Once upon a time\": {len(set(same))}")
     known = story_checks.known_words()
     heldout = corpus.heldout_stories()[: len(texts)]
     report_checks("sampled", texts, known, say)

@@ -9,5 +9,6 @@ shift
 python=${PYTHON:-python3}
 "$python" "$here/train.py" --work "$work" "$@"
 "$python" "$here/export.py" --work "$work" --out "$models/stories.gguf"
-"$python" "$here/oracle.py" --work "$work" --model "$models/stories.gguf" --golden "$models/stories.golden"
+"$python" "$here/oracle.py" --work "$work" --model "$models/stories.gguf" --golden "$models/stories.golden" | tee "$work/oracle.txt"
 "$python" "$here/evaluate.py" --work "$work" --out "$work/evaluation.txt"
+"$python" "$here/report.py" --work "$work" --model "$models/stories.gguf" --out "$models/README.md"

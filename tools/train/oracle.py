@@ -174,7 +174,7 @@ def main():
         args.golden.write_bytes(
             b"RMGOLD1\0" + struct.pack("<4I", len(tokens), len(rows), logits.shape[1], 0) + np.asarray(tokens, "<i4").tobytes()
             + np.asarray(rows, "<u4").tobytes() + logits[rows].astype("<f4").tobytes())
-        print(f"{args.golden}: {prompt!r}, {len(rows)} rows, {args.golden.stat().st_size} bytes")
+        print(f"{args.golden.name}: {prompt!r}, {len(rows)} rows, {args.golden.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

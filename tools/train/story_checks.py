@@ -10,7 +10,7 @@ KINDS = set(words.ANIMALS) | set(words.CHILDREN)
 REFLEXIVE = {"himself": "he", "herself": "she"}
 
 
-def known_words(stories=12000):
+def known_words(stories=6000):
     """Every word that the grammar says, lower case."""
     known = set()
     for seed in range(stories):

@@ -92,7 +92,7 @@ def main():
     log = (args.work / "train.log").read_text().splitlines()
     ternary, other = re.search(r"(\d+) ternary, (\d+) other", log[0]).groups()
     steps = [line for line in log if re.search(r" step \d+ (float|ternary) loss", line)]
-    heldout = [line for line in log if "heldout" in line]
+    heldout = [line for line in log if "heldout bits" in line]
     shown = sorted(set(thin(steps, 14)) | set(thin(heldout, 8)), key=log.index)
     evaluation = (args.work / "evaluation.txt").read_text()
     figures, _, samples = evaluation.partition("\n\n---")

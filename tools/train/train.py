@@ -113,8 +113,9 @@ def main():
         save(checkpoint, model=model.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(), config=config.to_dict(),
              corpus=corpus.position, step=step, tokens=tokens_seen)
 
+    settings = {k: v for k, v in vars(args).items() if k != "work"}
     ternary_parameters = sum(p.numel() for p in matrices)
-    say(f"start at step {step}: {ternary_parameters} ternary, {sum(p.numel() for p in others)} other parameters, {vars(args)}")
+    say(f"start at step {step}: {ternary_parameters} ternary, {sum(p.numel() for p in others)} other parameters, {settings}")
     loss_of = model.loss if args.eager else torch.compile(model.loss, dynamic=False)
     heldout = heldout_batches(args.work, args.batch, max(args.lengths), args.heldout)
     saved, since, sums = time.time(), time.time(), [0.0, 0]

@@ -22,9 +22,12 @@ import story_checks
 from export import load_model
 from model import Exact, rotate
 
-PROMPTS = ["Once upon a time", "a story about a fox and a kite", "A story about a girl and a lantern.\n\n",
-           "Tell me a story about a bear and some honey.\n\n", "a story about a mouse called Pip", "One morning, Lily found a key",
-           "write a short story about a dragon", "A story about Tom and a ball.\n\n"]
+PROMPTS = ["Once upon a time", "a story about a fox and a kite", "A story about a girl and a lantern.",
+           "Tell me a story about a bear and some honey.", "a story about a mouse called Tom", "One morning, Lily found a key",
+           "write a short story about a dragon", "A story about Tom and a ball."]
+
+# rowmax's defaults.
+TEMPERATURE, TOP_K, TOP_P = 0.8, 40, 0.95
 
 
 class Sampler:
@@ -58,6 +61,13 @@ class Sampler:
         last = m.output_norm(x).view(rows, n, -1)[:, -1]
         return last @ m.token_embd.t()
 
+    def draw(self, logits, temperature, generator):
+        """As rowmax draws: temperature, the TOP_K likeliest, of them the likeliest that sum up to TOP_P."""
+        top, ids = (logits / temperature).topk(TOP_K)
+        p = top.softmax(-1)
+        p = torch.where(p.cumsum(-1) - p < TOP_P, p, 0.0)
+        return ids.gather(-1, torch.multinomial(p, 1, generator=generator))
+
     def sample(self, prompt, rows, temperature, seed, limit=400):
         """prompt: token ids -> [(token ids after the prompt, whether it ended)]."""
         generator = torch.Generator().manual_seed(seed)
@@ -70,7 +80,7 @@ class Sampler:
             if temperature == 0:
                 tokens = logits.argmax(-1, keepdim=True)
             else:
-                tokens = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+                tokens = self.draw(logits, temperature, generator)
             for i, token in enumerate(tokens[:, 0].tolist()):
                 if token == 1:
                     ended[i] = True
@@ -162,7 +172,7 @@ def titles(count):
         text = corpus.make_story(seed, heldout=True)[0]
         title, _ = story_checks.body_of(text)
         if title and " and " in title:
-            found.append(title + "\n\n")
+            found.append(title)
         seed += 1
     return found
 
@@ -177,7 +187,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", type=Path, required=True, help="train.py's folder")
     p.add_argument("--count", type=int, default=64, help="stories sampled from held-out titles")
-    p.add_argument("--temperature", type=float, default=0.7)
+    p.add_argument("--temperature", type=float, default=TEMPERATURE)
     p.add_argument("--heldout", type=int, default=400, help="stories for the bits per byte")
     p.add_argument("--out", type=Path, help="file for the report")
     args = p.parse_args()
@@ -196,12 +206,14 @@ def main():
     sampler = Sampler(model)
 
     def tell(prompt, rows, temperature, seed):
+        if "story" in prompt or "tale" in prompt:  # as the file's chat template
+            prompt += "\n\n"
         ids = [0] + tokenizer.encode(prompt, add_special_tokens=False).ids
         return [(prompt + tokenizer.decode(ids_after), ended) for ids_after, ended in sampler.sample(ids, rows, temperature, seed)]
 
     drawn = [tell(t, 1, args.temperature, 1000 + i)[0] for i, t in enumerate(titles(args.count))]
     texts = [t for t, _ in drawn]
-    say(f"stories from held-out titles at temperature {args.temperature}: {len(texts)}, ended by themselves {sum(e for _, e in drawn)}, "
+    say(f"stories from held-out titles at temperature {args.temperature}, top-k {TOP_K}, top-p {TOP_P}: {len(texts)}, ended by themselves {sum(e for _, e in drawn)}, "
         f"words {np.mean([len(t.split()) for t in texts]):.0f} on average")
     same = [t for t, _ in tell("Once upon a time", 32, args.temperature, 1)]
     say(f"distinct stories of 32 from \"Once upon a time\": {len(set(same))}")

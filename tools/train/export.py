@@ -22,8 +22,10 @@ ALIGNMENT = 32
 F32, F16, I2_S = 0, 1, 36
 FILE_TYPE_I2_S = 40
 U32_, F32_, BOOL_, STRING_, ARRAY_, I32_ = 4, 6, 7, 8, 9, 5
-# The last message is the whole prompt: a title ("a story about a fox and a kite") or the beginning of a story.
-CHAT_TEMPLATE = "{{ bos_token }}{{ messages[-1]['content'] | trim }}"
+# The last message is the whole prompt: the beginning of a story, or a title ("a story about a fox and a kite"), behind
+# which the story follows after an empty line.
+CHAT_TEMPLATE = ("{% set text = messages[-1]['content'] | trim %}{{ bos_token }}{{ text }}"
+                 "{% if 'story' in text or 'tale' in text %}{{ '\n\n' }}{% endif %}")
 
 
 def encode_i2_s(values, scale):

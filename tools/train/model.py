@@ -182,9 +182,11 @@ class Stories(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.config = c
-        self.token_embd = nn.Parameter(torch.randn(c.vocab, c.width) * 0.1)
+        # As large as what the layers add, so that a token's identity survives in the residual stream.
+        self.token_embd = nn.Parameter(torch.randn(c.vocab, c.width) * 0.5)
         self.blk = nn.ModuleList(Layer(c) for _ in range(c.layers))
         self.output_norm = RmsNorm(c.width, c.eps)
+        self.output_norm.weight.data.fill_(0.1)
         self.rope = rope_table(c, c.context, torch.float32)
 
     def set_mode(self, mode):

@@ -2,6 +2,8 @@
 """Writes models/README.md from the training log and the evaluation.
 
     tools/train/report.py --work DIR --model models/stories.gguf --out models/README.md
+
+What is special about this training (settings changed on the way, say) stands in DIR/note.txt and goes into the page.
 """
 
 import argparse
@@ -15,17 +17,21 @@ from grammar import PLOTS, load_plots
 TEXT = """# The embedded model: short stories
 
 `stories.gguf` ({size:.2f} MB) is a ternary language model of our own, in the BitNet b1.58 graph and the I2_S format. It
-writes short children's stories, so that `rowmax` has something true to run right after the build, offline.
+writes short children's stories. It lies in the `rowmax` program, so that there is something true to run right after the
+build, offline: `rowmax run`, `rowmax run "a story about a fox and a kite" --seed 7`.
 
 ## What it is, and what it is not
 - It tells stories of one kind: a child or an animal, a friend, a thing, a small trouble, a good end. It knows {plots} plots
   and about {vocabulary} tokens. Give it the beginning of a story ("Once upon a time") or a title
-  ("a story about a fox and a kite"); the title may name a character ("a girl", "a fox called Pip") and a thing.
+  ("a story about a fox and a kite"); the title may name a character ("a girl", "a fox called Lily") and a thing.
 - It learned from text that a grammar made (`tools/train/grammar.py`), not from books or the web. Its stories are made of that
   grammar's sentences: it composes them, it did not invent them.
+- It is small and was trained for minutes: it slips. A sentence may not follow from the one before, a thing may change, a
+  title may be forgotten. The checks below count some of this.
 - It knows no facts, follows no instructions, answers no questions and cannot chat. A title with things that the grammar
   does not know is ignored or bent into something that it knows.
-- It is a test model as well: `stories.golden` holds logits that an engine must reproduce.
+- It is a test model as well: `tests/golden/stories.golden` holds logits that an engine must reproduce, `stories.txt` beside
+  it a story that must come out on every machine.
 
 ## Size
 {ternary} ternary weights (2 bits each, one scale a matrix), {other} others (F16 embedding, which is also the head; F32 norms).
@@ -33,20 +39,22 @@ writes short children's stories, so that `rowmax` has something true to run righ
 vocabulary of {vocabulary}.
 
 ## Data
-Stories of 100 to 235 words, each made from a seed alone: {plots} plots, {kinds} kinds of characters, {names} names and
-made-up ones, {things} things, {foods} foods, {places} places. The state of a story is kept (who, which pronoun, what thing, where it lies), every beat has
+Stories of 100 to 235 words, each made from a seed alone: {plots} plots, {kinds} kinds of characters, {names} names,
+{things} things, {foods} foods, {places} places. The state of a story is kept (who, which pronoun, what thing, where it lies), every beat has
 several phrasings, some beats are left out, some come back in the end. One plot x character pair in twelve is held out:
 training never sees a fox in a plot, say, that is held out for foxes.
 
 ## Training
 One CPU thread, PyTorch; the first steps with float weights, then ternary weights and int8 activations with
 straight-through gradients. {seen}
+{note}
 ```
 {log}
 ```
 
 ## Evidence
-Computed with the exact rule that an engine must follow (F16 embedding, int8 activations a token, ternary weights, f32).
+Computed in PyTorch with the exact rule that an engine must follow (F16 embedding, int8 activations a token, ternary
+weights, f32).
 "Longest run" counts words, names included. The checks are in `tools/train/story_checks.py`.
 {figures}
 
@@ -78,6 +86,16 @@ def thin(lines, count):
     return [lines[round(i * (len(lines) - 1) / (count - 1))] for i in range(count)]
 
 
+def last_of_each_step(log, pattern):
+    """The lines that match, by step; where training went on from a checkpoint, what came last."""
+    found = {}
+    for line in log:
+        match = re.search(pattern, line)
+        if match:
+            found[int(match.group(1))] = line
+    return [found[step] for step in sorted(found)]
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", type=Path, required=True, help="train.py's folder, with evaluation.txt and oracle.txt")
@@ -85,15 +103,16 @@ def main():
     p.add_argument("--out", type=Path, required=True)
     args = p.parse_args()
     load_plots()
+    note = args.work / "note.txt"
     from export import load_model
 
     model, state = load_model(args.work)
     c = model.config
     log = (args.work / "train.log").read_text().splitlines()
     ternary, other = re.search(r"(\d+) ternary, (\d+) other", log[0]).groups()
-    steps = [line for line in log if re.search(r" step \d+ (float|ternary) loss", line)]
-    heldout = [line for line in log if "heldout bits" in line]
-    shown = sorted(set(thin(steps, 14)) | set(thin(heldout, 8)), key=log.index)
+    steps = last_of_each_step(log, r" step (\d+) (?:float|ternary) loss")
+    heldout = last_of_each_step(log, r" step (\d+) heldout bits")
+    shown = sorted(thin(steps, 14) + thin(heldout, 8), key=lambda line: (int(re.search(r"step (\d+)", line).group(1)), "heldout" in line))
     evaluation = (args.work / "evaluation.txt").read_text()
     figures, _, samples = evaluation.partition("\n\n---")
     blocks = []
@@ -107,6 +126,7 @@ def main():
         seen=f"{state['step']} steps, {state['corpus']} stories, {state['tokens']} tokens, each story once.",
         log="\n".join(re.sub(r"^\S+ ", "", line) for line in shown),
         figures="\n".join("- " + line for line in figures.strip().splitlines()),
+        note=note.read_text().strip() if note.exists() else "",
         oracle=(args.work / "oracle.txt").read_text().strip(), samples="\n\n".join(blocks)))
     print(args.out)
 

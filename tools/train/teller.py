@@ -63,12 +63,8 @@ class Teller:
 
     # -- state
 
-    def choose_name(self, pronoun, taken=()):
-        if self.chance(0.04):
-            name = self.pick(words.NAME_START) + self.pick(words.NAME_MIDDLE) + self.pick(words.NAME_END[pronoun])
-        else:
-            name = self.pick([n for n in (words.GIRLS if pronoun == "she" else words.BOYS) if n not in taken])
-        return name
+    def choose_name(self, pronoun, friend=False):
+        return (words.GIRLS if pronoun == "she" else words.BOYS)[friend]
 
     def make_hero(self, kind=None, avoid=(), need=None):
         kind = kind or self.forced_kind or self.hero_kind()
@@ -97,9 +93,7 @@ class Teller:
                 kind = "girl" if pronoun == "she" else "boy"
             else:
                 kind = self.pick([k for k in words.ANIMALS if k != self.hero.kind and not set(avoid) & set(words.ANIMALS[k][2])])
-        friend = Character(self.choose_name(pronoun, (self.hero.name,)), pronoun, kind)
-        if friend.name == self.hero.name:
-            raise Unsuited
+        friend = Character(self.choose_name(pronoun, friend=True), pronoun, kind)
         self.friend = friend
         self.facts.update(F=friend.name, f=pronoun, fhim=OBJECTIVE[pronoun], fhis=POSSESSIVE[pronoun], fkind=kind)
         return friend

@@ -5,7 +5,8 @@
 
 One command from nothing: makes the tokenizer and the stories it needs in DIR, trains, writes DIR/checkpoint.pt every
 few minutes and DIR/train.log. Run again to go on from the checkpoint. The learning rate warms up, stays, and falls
-linearly over the last --decay-steps; a run may be given fewer --steps than before in order to end it sooner.
+linearly over the last --decay-steps; a run may be given fewer --steps than before in order to end it sooner, also while
+it runs: a number in DIR/steps counts in place of --steps.
 Hidden matrices use Muon (momentum made orthogonal), the rest Adam. One thread. Needs torch, numpy, tokenizers.
 """
 
@@ -34,8 +35,10 @@ def orthogonal(g):
 
 
 class Muon(torch.optim.Optimizer):
-    def __init__(self, params, momentum=0.95):
-        super().__init__(params, dict(lr=0.0, momentum=momentum))
+    """With decoupled weight decay. Without it the matrices grow until softmax is saturated and attention learns no more."""
+
+    def __init__(self, params, decay, momentum=0.95):
+        super().__init__(params, dict(lr=0.0, decay=decay, momentum=momentum))
 
     @torch.no_grad()
     def step(self):
@@ -47,6 +50,7 @@ class Muon(torch.optim.Optimizer):
                 buffer = state["momentum"]
                 buffer.lerp_(p.grad, 1 - group["momentum"])
                 update = orthogonal(p.grad.lerp(buffer, group["momentum"]))
+                p.mul_(1 - group["lr"] * group["decay"])
                 p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape) ** 0.5)
 
 
@@ -69,6 +73,7 @@ def parse():
     p.add_argument("--batch", type=int, default=2176, help="tokens of a batch, padding included")
     p.add_argument("--lengths", type=int, nargs="+", default=[272], help="row lengths: a story is a row; longer ones are left out")
     p.add_argument("--lr", type=float, default=0.01, help="peak rate of the hidden matrices")
+    p.add_argument("--decay", type=float, default=0.05, help="weight decay of the hidden matrices")
     p.add_argument("--lr-adam", type=float, default=0.003, help="peak rate of embedding and norms")
     p.add_argument("--layers", type=int, default=Config.layers)
     p.add_argument("--ffn", type=int, default=Config.ffn)
@@ -90,7 +95,7 @@ def main():
     model = Stories(config)
     matrices = [p for n, p in model.blk.named_parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
-    muon = Muon(matrices)
+    muon = Muon(matrices, args.decay)
     adam = torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.97), weight_decay=0.0)
     corpus = Corpus(args.work, args.batch, args.lengths)
     step, tokens_seen = 0, 0
@@ -119,7 +124,10 @@ def main():
     loss_of = model.loss if args.eager else torch.compile(model.loss, dynamic=False)
     heldout = heldout_batches(args.work, args.batch, max(args.lengths), args.heldout)
     saved, since, sums = time.time(), time.time(), [0.0, 0]
+    wanted = args.work / "steps"  # a number in this file replaces --steps while training runs
     while step < args.steps:
+        if step % args.every == 0 and wanted.exists():
+            args.steps = int(wanted.read_text())
         mode = "float" if step < args.float_steps else "ternary"
         model.set_mode(mode)
         tokens, targets = corpus.batch()
@@ -128,7 +136,7 @@ def main():
         (loss / count).backward()
         factor = learning_rate(step, args)
         for group in muon.param_groups:
-            group["lr"] = args.lr * factor
+            group["lr"], group["decay"] = args.lr * factor, args.decay
         for group in adam.param_groups:
             group["lr"] = args.lr_adam * factor
         torch.nn.utils.clip_grad_norm_(others, 1.0)

@@ -1,9 +1,8 @@
 """What the stories are made of: names, characters, things, food, places, weather. Facts only; no sentences."""
 
-GIRLS = """Mia Lily Anna Zoe Rosa Ella Nora Lucy Ruby Ivy Clara Maya Emma Sara Tina Dora Hazel Daisy Poppy Willow Olive
-Pearl Bella Fern Luna Stella Molly Penny Ginger Honey Clover Lola Tilly Mimi Suzy Flora Wren Coco Tess Nina""".split()
-BOYS = """Tom Ben Leo Max Sam Tim Jack Finn Noah Oscar Theo Hugo Adam Eli Milo Otto Felix Rusty Pip Bruno Barney Toby
-Buddy Rocky Scout Sunny Ziggy Bobo Teddy Gus Monty Frank Jasper Ollie Remy Ned Archie Casper Denny Kit""".split()
+# Few, since a model this small and briefly trained does not keep names apart: the hero's, the friend's.
+GIRLS = ["Lily", "Mia"]
+BOYS = ["Tom", "Ben"]
 
 # kind: (adjectives, home, what it can do by nature)
 CHILDREN = {"girl": "she", "boy": "he"}
@@ -140,8 +139,3 @@ WEATHER = {
     "sunny": ["sunny", "bright", "warm", "lovely"], "windy": ["windy", "breezy"], "rainy": ["rainy", "wet", "grey"],
     "snowy": ["snowy", "cold", "frosty"], "foggy": ["foggy", "misty"], "hot": ["hot", "dry"],
 }
-
-# Made-up names teach the model to copy a name it has never seen.
-NAME_START = "Ba Be Bo Da De Di Fa Fi Fo Ka Ki Ko La Le Li Lo Ma Mi Mo Na Ne Ni No Pa Pi Po Ra Ri Ro Sa Si So Ta Ti To Va Vi Za Zi Zo".split()
-NAME_MIDDLE = "b d f g k l m n p r s t v z ll nn rr tt nd lm rn".split()
-NAME_END = {"she": "a ia ina ella ie ette".split(), "he": "o on us in er ek".split()}

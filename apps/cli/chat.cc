@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kExamples = R"(
 Examples:
-  rowmax chat
+  rowmax chat                       with smollm2, once pulled (the built-in model only tells stories)
   rowmax chat -m model.gguf --system "Answer in one sentence." --temp 0.7
   printf 'Hi\nAnd now in French\n' | rowmax chat -m model.gguf --greedy
 Inside: /help lists the commands. A line that ends in \ goes on; """ opens and closes a block of lines.
@@ -177,6 +177,7 @@ Result<ExitCode> chat(const ChatFlags& flags) {
 
 CommandBody declare_chat(CLI::App& app) {
   auto flags = std::make_shared<ChatFlags>();
+  flags->engine.model = "smollm2";  // the story model cannot talk
   add_template_flags(app, flags->chat);
   add_generation_flags(app, flags->generation);
   add_engine_flags(app, flags->engine);

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "apps/cli/embedded_model.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/layout_memory.h"
-#include "apps/cli/model_catalog.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
 #include "rowmax/cpu.h"
@@ -63,18 +63,17 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
 
 Result<Engine> load_engine(const EngineFlags& flags) {
   ROWMAX_TRY(options, model_options(flags));
-  ROWMAX_TRY(path, resolve_model(flags.model));
+  ROWMAX_TRY(file, open_model(flags.model, options.gguf));
   ROWMAX_TRY(executor, make_thread_pool(flags.threads));
-  ROWMAX_TRY(model, engine::Model::load(path, options, *executor));
+  ROWMAX_TRY(model, engine::Model::load(std::move(file), options, *executor));
   Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model))};
   if (!flags.quiet) {
     for (const std::string& notice : engine.model->description().notices) note(notice);
-    if (!flags.no_layout_check) {
-      const std::string& own_path = engine.model->file().name();
-      const auto open = [&](const engine::GgufOptions& gguf) { return engine::GgufFile::open(own_path, gguf); };
+    if (!flags.no_layout_check && flags.model != kStoriesName) {  // whose layout is known
+      const auto open = [&](const engine::GgufOptions& gguf) { return open_model(flags.model, gguf); };
       ROWMAX_TRY(check, remembered_layout_check(*engine.model, open, *engine.executor));
       const std::string warning = layout_warning(check);
-      if (!warning.empty()) note(own_path + ": " + warning);
+      if (!warning.empty()) note(engine.model->file().name() + ": " + warning);
     }
   }
   return engine;

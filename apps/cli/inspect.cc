@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/inspect_report.h"
-#include "apps/cli/model_catalog.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
 
@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kExamples = R"(
 Examples:
+  rowmax inspect                    the story model in the program
   rowmax inspect -m model.gguf
   rowmax inspect model.gguf --all | less
   rowmax inspect model.gguf --json | jq .model.facts
@@ -29,8 +30,7 @@ struct InspectFlags {
 };
 
 Result<ExitCode> inspect(const InspectFlags& flags) {
-  ROWMAX_TRY(path, resolve_model(flags.path.empty() ? flags.engine.model : flags.path));
-  ROWMAX_TRY(file, engine::GgufFile::open(path, {flags.engine.formats}));
+  ROWMAX_TRY(file, open_model(flags.path.empty() ? flags.engine.model : flags.path, {flags.engine.formats}));
   ROWMAX_TRY(overrides, key_overrides(flags.engine));
   const Inspection inspection = inspect_file(file, tokenizer_options(flags.engine), overrides);
   if (flags.json) {

@@ -35,8 +35,9 @@ Exit codes: 0 done, 1 a bug in rowmax, 2 wrong usage, 3 broken file, 4 unsupport
 6 not-a-number in the model's output, 7 input/output or network, 8 not found, 9 out of memory, 130 interrupted.
 
 Start here:
-  rowmax pull smollm2
-  rowmax run "Why is the sky blue?"
+  rowmax run                       tells a story, offline
+  rowmax pull smollm2              fetches a small model that answers and talks
+  rowmax run -m smollm2 "Why is the sky blue?"
   rowmax chat
 )";
 

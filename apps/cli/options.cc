@@ -42,9 +42,9 @@ CLI::Option* add_switch(CLI::App& app, const std::string& names, bool& value, co
 }
 
 void add_model_flag(CLI::App& app, EngineFlags& flags) {
-  add_value(app, "-m,--model", flags.model, "GGUF file, or a name that `rowmax pull` fetched")
+  add_value(app, "-m,--model", flags.model, "GGUF file, `stories` (built in), or a name that `rowmax pull` fetched")
       ->type_name("PATH|NAME")
-      ->default_str("smollm2");
+      ->default_str(flags.model);
   add_value(app, "--pre", flags.pre, "pre-tokenizer to use where the file names none or an unknown one")
       ->type_name("NAME");
   add_value(app, "--format", flags.formats,

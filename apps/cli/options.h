@@ -32,7 +32,7 @@ CLI::Option* add_value(CLI::App& app, const std::string& names, T& value, const 
 CLI::Option* add_switch(CLI::App& app, const std::string& names, bool& value, const std::string& help);
 
 struct EngineFlags {
-  std::string model = "smollm2";  // a path, or a name that `rowmax pull` knows
+  std::string model = "stories";  // a path, "stories" (in the program), or a name that `rowmax pull` knows
   int threads = 0;
   std::string isa;
   std::string activations = "int8";

@@ -15,6 +15,7 @@
 
 #include "apps/cli/command.h"
 #include "apps/cli/digest.h"
+#include "apps/cli/embedded_model.h"
 #include "apps/cli/hub_pull.h"
 #include "apps/cli/json_output.h"
 #include "apps/cli/options.h"
@@ -29,7 +30,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kExamples = R"(
 Examples:
-  rowmax pull smollm2        SmolLM2-135M-Instruct (98 MB, Apache-2.0), the default model
+  rowmax pull smollm2        SmolLM2-135M-Instruct (98 MB, Apache-2.0), which answers and talks
   rowmax pull gemma3         Gemma-3-270M base (253 MB, Gemma terms)
   rowmax pull bonsai-1.7b    Ternary Bonsai 1.7B (463 MB, Apache-2.0), from Hugging Face
   rowmax pull hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf
@@ -288,6 +289,7 @@ Result<Pulled> pull_catalog_model(const PullOptions& options, const CatalogModel
 Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
   if (is_hub_name(name)) return pull_hub_name(options, name);
   if (const CatalogModel* model = find_catalog_model(name)) return pull_catalog_model(options, *model);
+  if (name == kStoriesName) return Error{ErrorCode::kInvalidArgument, name + " is built in: there is nothing to fetch"};
   std::string names;
   for (const CatalogModel& each : model_catalog()) names += " " + std::string(each.name);
   return Error{

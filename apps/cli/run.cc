@@ -7,10 +7,10 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
-#include "apps/cli/model_catalog.h"
 #include "apps/cli/options.h"
 #include "apps/cli/pull.h"
 #include "apps/cli/terminal.h"
@@ -22,12 +22,18 @@ namespace {
 
 constexpr const char* kExamples = R"(
 Examples:
-  rowmax run "Why is the sky blue?"                       answers with the default model, once pulled
+  rowmax run                                               a short story, from the model in the program
+  rowmax run "a story about a fox and a kite" --seed 7     another one
+  rowmax run -m smollm2 "Why is the sky blue?" --pull      an answer, from a model that is fetched once
   rowmax run -m model.gguf -f question.txt -n 200 --greedy
   rowmax run -m gemma3 --raw -p "The capital of France is" -n 16
   rowmax run -p Hi --seed 7 --temp 0.7 --json | jq -r .text
 The prompt is text for the model's chat template; without a template, or with --raw, plain text to go on with.
 )";
+
+constexpr const char* kStoriesNote =
+    "the built-in model only tells short stories; for answers: rowmax run -m smollm2 --pull \"...\" (fetches 98 MB "
+    "once)";
 
 struct RunFlags {
   EngineFlags engine;
@@ -41,6 +47,7 @@ struct RunFlags {
 // What the model is to go on from: token ids, or text.
 struct PromptSource {
   std::string text, tokens;
+  bool shown = false;  // a text of ours: shown before what the model makes of it
 };
 
 Result<PromptSource> find_prompt(const RunFlags& flags) {
@@ -60,6 +67,10 @@ Result<PromptSource> find_prompt(const RunFlags& flags) {
   } else if (given == 0 && !is_terminal(STDIN_FILENO)) {
     ROWMAX_TRY(text, read_text("-"));
     source.text = std::move(text);
+  }
+  if (source.text.empty() && source.tokens.empty() && flags.engine.model == kStoriesName) {
+    source.text = kStoriesPrompt;
+    source.shown = true;
   }
   if (source.text.empty() && source.tokens.empty()) {
     return Error{ErrorCode::kInvalidArgument, "no prompt: give -p TEXT, -f FILE, --tokens IDS or plain words"};
@@ -116,6 +127,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   ROWMAX_TRY(sampling, sampling_params(flags.generation.sampling));
   if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model));
   ROWMAX_TRY(engine, load_engine(flags.engine));
+  if (flags.engine.model == kStoriesName && !flags.engine.quiet) note(kStoriesNote);
   ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, engine.model->shape().n_vocab));
   ROWMAX_TRY(prompt, encode(*engine.model, flags, source));
 
@@ -140,6 +152,7 @@ Result<ExitCode> run(const RunFlags& flags) {
     }
     return !interrupted();
   };
+  if (source.shown) sink(source.text);
   ROWMAX_TRY(generation, engine::generate(session, sequence, prompt, options, sink));
   ROWMAX_RETURN_IF_ERROR(print_result(flags, prompt, generation));
   return generation.reason == engine::StopReason::kCancelled ? ExitCode::kInterrupted : ExitCode::kOk;

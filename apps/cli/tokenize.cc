@@ -3,9 +3,9 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/json_output.h"
-#include "apps/cli/model_catalog.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
@@ -37,8 +37,7 @@ Result<ExitCode> tokenize(const TokenizeFlags& flags) {
     ROWMAX_TRY(content, read_text(flags.file));
     text = std::move(content);
   }
-  ROWMAX_TRY(path, resolve_model(flags.engine.model));
-  ROWMAX_TRY(file, engine::GgufFile::open(path, {flags.engine.formats}));
+  ROWMAX_TRY(file, open_model(flags.engine.model, {flags.engine.formats}));
   engine::TokenizerOptions options = tokenizer_options(flags.engine);
   // A file may hold a vocabulary alone: then no architecture has a say.
   if (auto description = engine::describe_model(file); description.ok()) options.default_pre = description->default_pre;

@@ -45,7 +45,7 @@ class Usage(CommandTest):
 
     def test_missing_files_and_models(self):
         self.fails(8, "run", "-m", "/no/such/file.gguf", "-p", "a", says="/no/such/file.gguf")
-        self.fails(8, "run", "-p", "a", says="rowmax pull smollm2")
+        self.fails(8, "run", "-m", "smollm2", "-p", "a", says="rowmax pull smollm2")
         self.fails(8, "run", "-m", MODEL, "-f", "/no/such/prompt", says="/no/such/prompt")
         self.fails(8, "pull", "llama9", says="smollm2")
 

@@ -26,8 +26,9 @@ build, offline: `rowmax run`, `rowmax run "a story about a fox and a kite" --see
   ("a story about a fox and a kite"); the title may name a character ("a girl", "a fox called Lily") and a thing.
 - It learned from text that a grammar made (`tools/train/grammar.py`), not from books or the web. Its stories are made of that
   grammar's sentences: it composes them, it did not invent them.
-- It is small and was trained for minutes: it slips. A sentence may not follow from the one before, a thing may change, a
-  title may be forgotten. The checks below count some of this.
+- It is small and was trained for minutes. Its sentences are nearly always whole and its stories have a beginning, a trouble
+  and an end, but what it said some sentences ago it often forgets: names, "he" and "she", things and plots change on the
+  way, and a title is followed in part. The checks below count this.
 - It knows no facts, follows no instructions, answers no questions and cannot chat. A title with things that the grammar
   does not know is ignored or bent into something that it knows.
 - It is a test model as well: `tests/golden/stories.golden` holds logits that an engine must reproduce, `stories.txt` beside

@@ -71,21 +71,14 @@ LayoutCheck check(const std::string& path, std::vector<std::string> formats = {}
   return *result;
 }
 
-class LayoutCheckTest : public testing::Test {
- protected:
-  void SetUp() override {
-    if (!std::ifstream(kModel).good()) GTEST_SKIP() << "no " << kModel;
-  }
-};
-
-TEST_F(LayoutCheckTest, IsContentWithTheRightLayout) {
+TEST(LayoutCheck, IsContentWithTheRightLayout) {
   const LayoutCheck found = check(kModel);
   EXPECT_EQ(found.taken, "I2_S");
   EXPECT_EQ(found.better, "");
   EXPECT_LT(found.loss, 0.85 * found.chance) << "a model of the language, with some room below the bound";
 }
 
-TEST_F(LayoutCheckTest, NamesTheLayoutThatMakesSense) {
+TEST(LayoutCheck, NamesTheLayoutThatMakesSense) {
   for (const char* layout : {"I2_S_64", "I2_S_ROW4"}) {
     const std::string path = write_as(layout, Weights::kTrue);
     const LayoutCheck found = check(path);
@@ -98,7 +91,7 @@ TEST_F(LayoutCheckTest, NamesTheLayoutThatMakesSense) {
   }
 }
 
-TEST_F(LayoutCheckTest, IsQuietAboutWeightsThatMeanNothing) {
+TEST(LayoutCheck, IsQuietAboutWeightsThatMeanNothing) {
   const std::string path = write_as("I2_S", Weights::kShuffled);
   const LayoutCheck found = check(path);
   EXPECT_GT(found.loss, 0.9 * found.chance) << "else the other layouts were not even tried";
@@ -106,13 +99,13 @@ TEST_F(LayoutCheckTest, IsQuietAboutWeightsThatMeanNothing) {
   std::remove(path.c_str());
 }
 
-TEST_F(LayoutCheckTest, DoesNothingWhereTheFileLeavesNoDoubt) {
+TEST(LayoutCheck, DoesNothingWhereTheFileLeavesNoDoubt) {
   const LayoutCheck found = check(std::string(ROWMAX_SOURCE_DIR) + "/tests/golden/llama_bias.gguf");
   EXPECT_EQ(found.taken, "");
   EXPECT_EQ(found.loss, 0.0);
 }
 
-TEST_F(LayoutCheckTest, ContentHashTellsLayoutsAndFilesApart) {
+TEST(LayoutCheck, ContentHashTellsLayoutsAndFilesApart) {
   const std::string path = write_as("I2_S_64", Weights::kTrue);
   const std::uint64_t own = gguf_content_hash(*GgufFile::open(kModel));
   EXPECT_EQ(gguf_content_hash(*GgufFile::open(kModel, {{"I2_S_64"}})), own) << "of the bytes, not of how they are read";

@@ -23,7 +23,6 @@ def moved(codes):
     return bytes(out)
 
 
-@unittest.skipUnless(STORIES.exists(), "no models/stories.gguf")
 class Layout(CommandTest):
     def setUp(self):
         super().setUp()

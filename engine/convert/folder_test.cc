@@ -8,7 +8,6 @@
 #include <sstream>
 #include <vector>
 
-#include "base/fp_env.h"
 #include "engine/convert/test_folder.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/tokenizer.h"
@@ -22,14 +21,6 @@ std::string fnv1a(std::string_view bytes) {
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
   return text;
-}
-
-std::vector<float> values_of(const GgufTensor& tensor) {
-  const std::int64_t cols = tensor.shape[0], rows = tensor.n_elements() / cols;
-  std::vector<float> values(static_cast<std::size_t>(tensor.n_elements()));
-  const base::ScopedFpEnv fp_env;
-  tensor.format->decode({tensor.data.data(), rows, cols}, 0, rows, values.data());
-  return values;
 }
 
 std::string value_text(const GgufValue& value) {

@@ -6,7 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "base/fp_env.h"
 #include "engine/convert/encode.h"
 #include "engine/convert/test_folder.h"
 #include "engine/quant/format.h"
@@ -14,14 +13,6 @@
 
 namespace rowmax::engine {
 namespace {
-
-std::vector<float> values_of(const GgufTensor& tensor) {
-  const std::int64_t cols = tensor.shape[0], rows = tensor.n_elements() / cols;
-  std::vector<float> values(static_cast<std::size_t>(tensor.n_elements()));
-  const base::ScopedFpEnv fp_env;
-  tensor.format->decode({tensor.data.data(), rows, cols}, 0, rows, values.data());
-  return values;
-}
 
 class Quantize : public FolderTest {
  protected:

@@ -9,7 +9,10 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/fp_env.h"
+#include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
 
 namespace rowmax::engine {
@@ -53,6 +56,14 @@ class FolderTest : public testing::Test {
     for (const std::string_view text : texts) {
       EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message << "\nhas no " << text;
     }
+  }
+  // What a tensor's bytes stand for.
+  static std::vector<float> values_of(const GgufTensor& tensor) {
+    const std::int64_t cols = tensor.shape[0], rows = tensor.n_elements() / cols;
+    std::vector<float> values(static_cast<std::size_t>(tensor.n_elements()));
+    const base::ScopedFpEnv fp_env;
+    tensor.format->decode({tensor.data.data(), rows, cols}, 0, rows, values.data());
+    return values;
   }
   static bool has_notice(const ConvertReport& report, std::string_view text) {
     for (const std::string& notice : report.notices) {

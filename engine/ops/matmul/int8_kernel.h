@@ -298,13 +298,12 @@ void int8_many(const Job& job) noexcept {
 
 // The whole call's number of tokens decides, as it decided the order of the activations in memory.
 template <class Panel>
-void int8_job(const Job& job) noexcept {
+void int8_few_tokens(const Job& job) noexcept {
   switch (job.int8->n_tok) {
     case 1: return int8_few<Panel, 1>(job);
     case 2: return int8_few<Panel, 2>(job);
     case 3: return int8_few<Panel, 3>(job);
-    case 4: return int8_few<Panel, 4>(job);
-    default: return int8_many<Panel>(job);
+    default: return int8_few<Panel, 4>(job);
   }
 }
 

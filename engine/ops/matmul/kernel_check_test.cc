@@ -56,7 +56,8 @@ void wrong_int8(const panel::Job& job) noexcept {
     }
     return -1;
   }();
-  fastest().kernels().panels[layout].int8(job);
+  const panel::PanelKernels& row = fastest().kernels().panels[layout];
+  (job.token_end - job.token_begin <= panel::kTokenStep ? row.few : row.many)(job);
   kSpoil(job);
 }
 
@@ -66,7 +67,7 @@ TEST(SelfTest, WrongKernelsAreRefusedByName) {
   for (const panel::JobFn wrong : {&wrong_int8<&spoil<true>>, &wrong_int8<&spoil<false>>, &nothing}) {
     panel::Kernels broken = fastest().kernels();
     for (panel::PanelKernels& row : broken.panels) {
-      if (row.rounding == panel::Rounding::kByToken) row.int8 = wrong;
+      if (row.rounding == panel::Rounding::kByToken) row.few = row.many = wrong;
     }
     const Status status = panel::check_kernels(format, broken, "broken");
     ASSERT_FALSE(status.ok());

@@ -115,7 +115,12 @@ struct Call {
       job.ldx = ldx;
       job.int8 = &rounded.blocks;
       job.by_token = &rounded.by_token;
-      (rounding_of(row(term), activations) != panel::Rounding::kNone ? row(term).int8 : row(term).f32)(job);
+      const panel::PanelKernels& kernels_of_term = row(term);
+      if (rounding_of(kernels_of_term, activations) == panel::Rounding::kNone) {
+        kernels_of_term.f32(job);
+      } else {
+        (n_tok <= kTokenStep ? kernels_of_term.few : kernels_of_term.many)(job);
+      }
       return;
     }
   }

@@ -437,7 +437,8 @@ TEST(Matmul, TernaryKernelsAtTheEndsOfSignedBytes) {
           job.y = y.data();
           job.ldy = rows;
           job.by_token = &act;
-          table.kernels().panels[matrix.layout()].int8(job);
+          const panel::PanelKernels& row = table.kernels().panels[matrix.layout()];
+          (n_tok <= panel::kTokenStep ? row.few : row.many)(job);
           EXPECT_EQ(difference(bits_of(y), bits_of(std::vector<float>(y.size(), expected))), "")
               << table.name << " fill " << fill << " pattern " << pattern << " tokens " << n_tok;
         }

@@ -211,10 +211,10 @@ using JobFn = void (*)(const Job& job) noexcept;
 // How an integer kernel wants its activations.
 enum class Rounding { kNone, kBlocks, kByToken };
 struct PanelKernels {
-  JobFn int8;  // nullptr for float panels
+  JobFn few, many;  // on rounded activations, up to kTokenStep tokens in all and more; nullptr for float panels
   Rounding rounding;
-  unsigned corrections;  // that int8 reads, as bits
-  int panel_step;        // panels that int8 takes at once where tokens are many
+  unsigned corrections;  // that few and many read, as bits
+  int panel_step;        // panels that many takes at once
   int few_tokens_step;   // panels taken at once where they are at most kTokenStep
   JobFn f32;
 };

@@ -115,7 +115,7 @@ ROWMAX_INLINE void ternary_block(const Job& job, TernaryScratch& scratch, std::i
 
 // kPanels panels from p on: a chunk of their codes is unpacked once for all tokens of the task.
 template <int kPanels>
-void ternary_many(const Job& job, std::int64_t p, TernaryScratch& scratch) noexcept {
+void ternary_panels(const Job& job, std::int64_t p, TernaryScratch& scratch) noexcept {
   constexpr std::int64_t kChunkTiles = kTernaryChunk / kTile;
   const std::int64_t n_tiles = job.by_token->n_tiles;
   for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
@@ -142,19 +142,21 @@ void ternary_many(const Job& job, std::int64_t p, TernaryScratch& scratch) noexc
 }
 
 // The whole call's number of tokens decides, as it decided the order of the activations in memory.
-void ternary_job(const Job& job) noexcept {
+void ternary_few_tokens(const Job& job) noexcept {
   switch (job.by_token->n_tok) {
     case 1: return ternary_few<1>(job);
     case 2: return ternary_few<2>(job);
     case 3: return ternary_few<3>(job);
-    case 4: return ternary_few<4>(job);
-    default: break;
+    default: return ternary_few<4>(job);
   }
+}
+
+void ternary_many(const Job& job) noexcept {
   TernaryScratch scratch;
   std::int64_t p = job.panel_begin;
-  for (; p + kTernaryPanels <= job.panel_end; p += kTernaryPanels) ternary_many<kTernaryPanels>(job, p, scratch);
+  for (; p + kTernaryPanels <= job.panel_end; p += kTernaryPanels) ternary_panels<kTernaryPanels>(job, p, scratch);
   if constexpr (kTernaryPanels > 1) {
-    for (; p < job.panel_end; ++p) ternary_many<1>(job, p, scratch);
+    for (; p < job.panel_end; ++p) ternary_panels<1>(job, p, scratch);
   }
 }
 

@@ -10,11 +10,35 @@
 
 namespace rowmax::base {
 
+namespace {
+
+#if defined(__x86_64__)
+struct Leaf7 {
+  std::uint32_t a = 0, b = 0, c = 0, d = 0;
+};
+Leaf7 leaf7(std::uint32_t subleaf) noexcept {
+  Leaf7 r;
+  if (__get_cpuid_count(7, subleaf, &r.a, &r.b, &r.c, &r.d) == 0) return {};
+  return r;
+}
+#endif
+
+}  // namespace
+
+// Asked once: cpuid costs microseconds in a virtual machine.
 bool has_avx_vnni() noexcept {
 #if defined(__x86_64__)
-  if (!isa_supported(Isa::kAvx2)) return false;
-  std::uint32_t a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1u) != 0;
+  static const bool has = isa_supported(Isa::kAvx2) && (leaf7(1).a >> 4 & 1u) != 0;
+  return has;
+#else
+  return false;
+#endif
+}
+
+bool has_avx512_vbmi() noexcept {
+#if defined(__x86_64__)
+  static const bool has = isa_supported(Isa::kAvx512) && (leaf7(0).c >> 1 & 1u) != 0;
+  return has;
 #else
   return false;
 #endif

@@ -5,6 +5,8 @@ namespace rowmax::base {
 
 // AVX-VNNI: byte dot products in 256 bits. Never true without Isa::kAvx2.
 bool has_avx_vnni() noexcept;
+// AVX-512 VBMI: permutations of bytes. Never true without Isa::kAvx512.
+bool has_avx512_vbmi() noexcept;
 // The Advanced SIMD dot products of ARMv8.2 (SDOT, UDOT).
 bool has_neon_dotprod() noexcept;
 

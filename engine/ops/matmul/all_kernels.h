@@ -12,15 +12,12 @@ namespace {
 template <class Panel>
 constexpr PanelKernels panel_kernels() noexcept {
   if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
-    return {&int8_few_tokens<Panel>,
-            &int8_many<Panel>,
-            Rounding::kBlocks,
-            corrections_of<Panel>(Start<Panel>::kOffset),
-            1,
-            1,
-            &f32_job<Panel>};
+    return {
+        &int8_few_tokens<Panel>, &int8_many<Panel>, Rounding::kBlocks, corrections_of<Panel>(Start<Panel>::kOffset), 1,
+        kInt8FewPanels,          &f32_job<Panel>};
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
-    return {&ternary_few_tokens, &ternary_many, Rounding::kByToken, 0u, kTernaryPanels, 1, &f32_job<Panel>};
+    return {&ternary_few_tokens, &ternary_many,     Rounding::kByToken, 0u,
+            kTernaryPanels,      kTernaryFewPanels, &f32_job<Panel>};
   } else {
     return {nullptr, nullptr, Rounding::kNone, 0u, 1, kFewTokensPanels, &f32_job<Panel>};
   }

@@ -15,6 +15,7 @@ namespace {
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
 inline constexpr bool kSplitChains = true;
 inline constexpr int kTernaryPanels = 2;
+inline constexpr int kTernaryFewPanels = 4, kInt8FewPanels = 2;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 12;  // tokens in one register block
 

@@ -20,6 +20,7 @@ inline constexpr bool kSplitChains = true;
 inline constexpr bool kSplitChains = false;
 #endif
 inline constexpr int kTernaryPanels = 1;
+inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
 

@@ -13,6 +13,7 @@ namespace {
 inline constexpr bool kUnsignedBytes = false;
 inline constexpr bool kSplitChains = false;
 inline constexpr int kTernaryPanels = 1;
+inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
 

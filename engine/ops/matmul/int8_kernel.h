@@ -89,69 +89,102 @@ ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
   }
 }
 
-// Up to 4 tokens: codes go from the packed bytes through registers, once.
+// One tile of one panel added to the chains of kTokens tokens; `at` is token 0's index.
 template <class Panel, int kTokens>
-void int8_few(const Job& job) noexcept {
+ROWMAX_INLINE void int8_few_tile(const std::byte* tile, const Scales<Panel>& scales, int first_group,
+                                 const Int8Activations& act, std::int64_t at, simd::F32x16 (&acc)[kTokens]) noexcept {
   using DotBits = Dot<Panel::kDotBits>;
-  constexpr int kGroups = Panel::kGroups;
-  const Int8Activations& act = *job.int8;
-  const std::int64_t first = job.token_begin * act.n_tiles;
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-    const std::byte* record = job.panels + p * job.panel_bytes;
-    const std::byte* tile = record + Panel::scale_bytes(job.cols);
-    simd::F32x16 acc[kTokens];
+  constexpr int kGroups = Panel::kGroups, kSumsOfToken = kSums<Panel, kTokens>;
+  const std::int8_t* a = act.codes + at * kCodeBytes;
+  DotBits coarse[kTokens][kSumsOfToken], fine[kTokens][kSumsOfToken];
+  ROWMAX_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
     ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) acc[t] = simd::splat(0.0f);
-    std::int64_t at = first;
-    for (std::int64_t b = 0; b < act.n_tiles; b += Panel::kScaleTiles, record += Panel::kRecordBytes) {
-      const Scales<Panel> scales(record);
-      for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += kTokens) {
-        for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(tile + kPrefetchBytes + line);
-        const std::int8_t* a = act.codes + at * kCodeBytes;
-        constexpr int kSumsOfToken = kSums<Panel, kTokens>;
-        DotBits coarse[kTokens][kSumsOfToken], fine[kTokens][kSumsOfToken];
-        ROWMAX_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-          ROWMAX_UNROLL
-          for (int i = 0; i < kSumsOfToken; ++i) {
-            coarse[t][i].start(simd::splat_i32(0));
-            fine[t][i].start(simd::splat_i32(i < kGroups ? Start<Panel>::value(act, i, at + t) : 0));
-          }
-        }
-        add_pair<Panel, 0>(tile, a, coarse, fine);
-        add_pair<Panel, 1>(tile, a, coarse, fine);
-        add_pair<Panel, 2>(tile, a, coarse, fine);
-        add_pair<Panel, 3>(tile, a, coarse, fine);
-        ROWMAX_UNROLL
-        for (int g = 0; g < kGroups; ++g) {
-          const simd::F32x16 scale = scales.scale(s * kGroups + g);
-          ROWMAX_UNROLL
-          for (int t = 0; t < kTokens; ++t) {
-            const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[at + t]));
-            simd::I32x16 high = coarse[t][g].value(kQuads / kSumsOfToken),
-                         low = fine[t][g].value(kQuads / kSumsOfToken);
-            if constexpr (kSumsOfToken > kGroups) {
-              high = simd::add(high, coarse[t][1].value(kQuads / kSumsOfToken));
-              low = simd::add(low, fine[t][1].value(kQuads / kSumsOfToken));
-            }
-            const simd::I32x16 sum = simd::add(simd::shift_left<kTermShift>(high), low);
-            acc[t] = simd::fma(simd::to_f32(sum), product, acc[t]);
-          }
-          if constexpr (Panel::kHasMin) {
-            const simd::F32x16 min = scales.min(s * kGroups + g);
-            ROWMAX_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-              acc[t] = simd::fma(min, simd::splat(group_sum<Panel>(act, g, at + t)), acc[t]);
-            }
-          }
-        }
-      }
+    for (int i = 0; i < kSumsOfToken; ++i) {
+      coarse[t][i].start(simd::splat_i32(0));
+      fine[t][i].start(simd::splat_i32(i < kGroups ? Start<Panel>::value(act, i, at + t) : 0));
     }
+  }
+  add_pair<Panel, 0>(tile, a, coarse, fine);
+  add_pair<Panel, 1>(tile, a, coarse, fine);
+  add_pair<Panel, 2>(tile, a, coarse, fine);
+  add_pair<Panel, 3>(tile, a, coarse, fine);
+  ROWMAX_UNROLL
+  for (int g = 0; g < kGroups; ++g) {
+    const simd::F32x16 scale = scales.scale(first_group + g);
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-      store_rows(job.y + (job.token_begin + t) * job.ldy + p * kRows, simd::canonical_nan(acc[t]),
-                 rows_of_panel(job, p));
+      const simd::F32x16 product = simd::mul(scale, simd::splat(act.scales[at + t]));
+      simd::I32x16 high = coarse[t][g].value(kQuads / kSumsOfToken), low = fine[t][g].value(kQuads / kSumsOfToken);
+      if constexpr (kSumsOfToken > kGroups) {
+        high = simd::add(high, coarse[t][1].value(kQuads / kSumsOfToken));
+        low = simd::add(low, fine[t][1].value(kQuads / kSumsOfToken));
+      }
+      const simd::I32x16 sum = simd::add(simd::shift_left<kTermShift>(high), low);
+      acc[t] = simd::fma(simd::to_f32(sum), product, acc[t]);
     }
+    if constexpr (Panel::kHasMin) {
+      const simd::F32x16 min = scales.min(first_group + g);
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        acc[t] = simd::fma(min, simd::splat(group_sum<Panel>(act, g, at + t)), acc[t]);
+      }
+    }
+  }
+}
+
+// Up to 4 tokens, kPanels panels from p on: codes go from the packed bytes through registers, once. What is asked for
+// ahead goes from the end of a panel's codes to those of the panel that follows in the same place, past its scales.
+template <class Panel, int kTokens, int kPanels>
+ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p) noexcept {
+  constexpr int kAheadTiles = kPrefetchBytes / Panel::kTileBytes;
+  const Int8Activations& act = *job.int8;
+  const std::int64_t panel_bytes = job.panel_bytes;
+  const std::byte* record = job.panels + p * panel_bytes;
+  const std::byte* tile = record + Panel::scale_bytes(job.cols);
+  const std::byte* ahead = tile + kAheadTiles * Panel::kTileBytes;
+  std::int64_t left_ahead = act.n_tiles - kAheadTiles, at = job.token_begin * act.n_tiles;
+  simd::F32x16 acc[kPanels][kTokens];
+  ROWMAX_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) acc[i][t] = simd::splat(0.0f);
+  }
+  for (std::int64_t b = 0; b < act.n_tiles; b += Panel::kScaleTiles, record += Panel::kRecordBytes) {
+    for (int line = 0; line < Panel::kRecordBytes; line += kVector) {
+      for (int i = 0; i < kPanels; ++i) prefetch(record + (kPanels + i) * panel_bytes + line);
+    }
+    Scales<Panel> scales[kPanels];
+    ROWMAX_UNROLL
+    for (int i = 0; i < kPanels; ++i) scales[i] = Scales<Panel>(record + i * panel_bytes);
+    for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += kTokens) {
+      if (left_ahead-- == 0) ahead += kPanels * panel_bytes - act.n_tiles * Panel::kTileBytes;
+      ROWMAX_UNROLL
+      for (int i = 0; i < kPanels; ++i) {
+        for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(ahead + i * panel_bytes + line);
+        int8_few_tile<Panel, kTokens>(tile + i * panel_bytes, scales[i], s * Panel::kGroups, act, at, acc[i]);
+      }
+      ahead += Panel::kTileBytes;
+    }
+  }
+  ROWMAX_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      store_rows(job.y + (job.token_begin + t) * job.ldy + (p + i) * kRows, simd::canonical_nan(acc[i][t]),
+                 rows_of_panel(job, p + i));
+    }
+  }
+}
+
+// Several streams of memory reach its bandwidth where one does not.
+template <class Panel, int kTokens>
+void int8_few(const Job& job) noexcept {
+  constexpr int kPanels = kTokens == 1 ? kInt8FewPanels : 1;
+  std::int64_t p = job.panel_begin;
+  for (; p + kPanels <= job.panel_end; p += kPanels) int8_few_panels<Panel, kTokens, kPanels>(job, p);
+  if constexpr (kPanels > 1) {
+    for (; p < job.panel_end; ++p) int8_few_panels<Panel, kTokens, 1>(job, p);
   }
 }
 

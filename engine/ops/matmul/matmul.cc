@@ -52,6 +52,11 @@ std::size_t lay_out(std::byte* base, std::int64_t n_tok, std::int64_t cols, Roun
   for (auto& correction : blocks.corrections) {
     correction = reinterpret_cast<std::int32_t*>(take(n_blocks * sizeof(std::int32_t)));
   }
+  const auto n_few = static_cast<std::size_t>(std::min<std::int64_t>(n_padded, kTokenStep) * n_tiles);
+  for (int lut = 0; lut < panel::kLuts; ++lut) {
+    blocks.luts[lut] = reinterpret_cast<std::uint8_t*>(take(n_few * static_cast<std::size_t>(panel::kLutBytes[lut])));
+  }
+  blocks.lut_starts = reinterpret_cast<std::int32_t*>(take(n_few * sizeof(std::int32_t)));
   TokenActivations& by_token = act.by_token;
   by_token.n_tok = n_tok;
   by_token.n_tiles = n_tiles;
@@ -65,11 +70,18 @@ panel::Rounding rounding_of(const panel::PanelKernels& row, Activations activati
   return activations == Activations::kInt8 ? row.rounding : panel::Rounding::kNone;
 }
 
+// Whether tables of sums take the place of multiplications.
+bool looks_up(const PackedMatrix& weights, std::int64_t n_tok, const panel::PanelKernels& row) noexcept {
+  return n_tok <= kTokenStep && row.few_by_lut != nullptr && weights.codes_below_3();
+}
+
 // Consecutive panels of one term that make a task.
 std::int64_t panels_per_task(const PackedMatrix& weights, std::int64_t n_tok, const panel::PanelKernels& row) noexcept {
   const std::int64_t cost = weights.panel_bytes() * ((n_tok + 1) / 2);
-  return round_up(std::max<std::int64_t>(1, kTaskBytes / cost),
-                  n_tok > kTokenStep ? row.panel_step : row.few_tokens_step);
+  const int step = n_tok > kTokenStep              ? row.panel_step
+                   : looks_up(weights, n_tok, row) ? row.lut_step
+                                                   : row.few_tokens_step;
+  return round_up(std::max<std::int64_t>(1, kTaskBytes / cost), step);
 }
 
 struct Call {
@@ -119,7 +131,9 @@ struct Call {
       if (rounding_of(kernels_of_term, activations) == panel::Rounding::kNone) {
         kernels_of_term.f32(job);
       } else {
-        (n_tok <= kTokenStep ? kernels_of_term.few : kernels_of_term.many)(job);
+        (looks_up(weights, n_tok, kernels_of_term) ? kernels_of_term.few_by_lut
+         : n_tok <= kTokenStep                     ? kernels_of_term.few
+                                                   : kernels_of_term.many)(job);
       }
       return;
     }
@@ -140,10 +154,16 @@ void for_token_groups(const Call& call, Executor& executor, RoundGroups&& round_
 // What the terms need of the rounded activations, each kind once.
 void round_activations(Call& call, Executor& executor) noexcept {
   bool any_blocks = false, any_by_token = false;
-  unsigned corrections = 0;
+  unsigned corrections = 0, luts = 0;
   for (const MatmulTerm& term : call.terms) {
     const panel::Rounding rounding = rounding_of(call.row(term), call.activations);
-    if (rounding == panel::Rounding::kBlocks) corrections |= call.row(term).corrections;
+    if (rounding == panel::Rounding::kBlocks) {
+      if (looks_up(*term.weights, call.n_tok, call.row(term))) {
+        luts |= 1u << call.row(term).lut;
+      } else {
+        corrections |= call.row(term).corrections;
+      }
+    }
     any_blocks = any_blocks || rounding == panel::Rounding::kBlocks;
     any_by_token = any_by_token || rounding == panel::Rounding::kByToken;
   }
@@ -159,6 +179,7 @@ void round_activations(Call& call, Executor& executor) noexcept {
     for_token_groups(call, executor, [&](std::int64_t begin, std::int64_t end) {
       call.kernels.round(call.x, call.ldx, blocks, begin, end);
     });
+    if (luts != 0) call.kernels.build_luts(blocks, luts);
   }
   if (any_by_token) {
     for_token_groups(call, executor, [&](std::int64_t begin, std::int64_t end) {

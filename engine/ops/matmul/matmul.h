@@ -63,6 +63,7 @@ class PackedMatrix {
   std::int64_t panel_bytes() const noexcept { return panel_bytes_; }
   const std::byte* panel(std::int64_t i) const noexcept { return data_ + i * panel_bytes_; }
   int layout() const noexcept { return layout_; }
+  bool codes_below_3() const noexcept { return codes_below_3_; }
 
  private:
   friend Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
@@ -73,7 +74,8 @@ class PackedMatrix {
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
   std::int64_t panel_bytes_ = 0;
-  int layout_ = 0;  // row of the table of panel layouts
+  int layout_ = 0;              // row of the table of panel layouts
+  bool codes_below_3_ = false;  // codes are of one or two bits, and none is 3
 };
 
 // Bytes of a packed [rows, cols], a multiple of 64. Errors as pack() for the shape.

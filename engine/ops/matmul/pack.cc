@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -52,6 +53,7 @@ struct PackRow {
   std::int64_t (*panel_bytes)(std::int64_t cols) noexcept;
   PackFn pack;
   std::int64_t max_cols = std::int64_t{1} << 40;
+  bool (*codes_below_3)(const std::byte* panel, std::int64_t cols) noexcept = nullptr;  // codes of one or two bits
 };
 
 template <class Wanted, class... kPanels>
@@ -148,6 +150,21 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
   }
 }
 
+// Codes of one bit stand for 0 and 2.
+template <class Panel>
+bool codes_below_3(const std::byte* panel, std::int64_t cols) noexcept {
+  if constexpr (Panel::kBits == 2) {
+    std::uint64_t threes = 0;
+    for (std::int64_t at = Panel::scale_bytes(cols); at < Panel::bytes(cols); at += 8) {
+      std::uint64_t codes;
+      std::memcpy(&codes, panel + at, 8);
+      threes |= codes & (codes >> 1);
+    }
+    return (threes & 0x5555555555555555u) == 0;
+  }
+  return true;
+}
+
 // kIq4: the panel holds the four bits that choose a code.
 template <class Format, bool kIq4 = false>
 constexpr PackRow integer_row() noexcept {
@@ -155,7 +172,9 @@ constexpr PackRow integer_row() noexcept {
                                     Format::kSubScales, Format::kElements / kTile, kIq4>;
   static_assert(Format::kElements == Panel::kBlock);
   static_assert(index_in<Panel>(panel::Panels{}) >= 0, "add the layout to panel::Panels");
-  return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
+  PackRow row = {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
+  if constexpr (Panel::kBits <= 2) row.codes_below_3 = &codes_below_3<Panel>;
+  return row;
 }
 
 // ---- floats
@@ -311,13 +330,16 @@ Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> t
                "pack: memory of another size or alignment");
   matrix.data_ = memory.data();
   const Source source{&format, {tensor.data(), rows, cols}, cols};
+  std::atomic<bool> below_3 = row.codes_below_3 != nullptr;
   parallel_for(executor, matrix.n_panels(), [&](std::int64_t p, int) {
     const base::ScopedFpEnv fp_env;
     std::byte* to = memory.data() + p * matrix.panel_bytes_;
     std::memset(to, 0, static_cast<std::size_t>(matrix.panel_bytes_));
     const std::int64_t left = rows - p * kRows;
     row.pack(source, p * kRows, left < kRows ? static_cast<int>(left) : kRows, to);
+    if (row.codes_below_3 != nullptr && !row.codes_below_3(to, cols)) below_3.store(false, std::memory_order_relaxed);
   });
+  matrix.codes_below_3_ = below_3;
   return matrix;
 }
 

@@ -175,6 +175,11 @@ struct TokenGroups {
   }
 };
 
+// Tables of sums of few tokens' activations that kernels may look up by codes in place of multiplying: kLutBytes each a
+// tile and token. What they hold is the business of the instruction set that builds and reads them.
+enum Lut : int { kPairLut, kQuadLut, kLuts };  // for codes of 2 bits (0, 1, 2) and of 1 bit
+inline constexpr int kLutBytes[kLuts] = {512, 256};
+
 // Rounded in blocks of 32: kCodeBytes bytes of codes and one of everything else an index.
 struct Int8Activations : TokenGroups {
   std::int8_t* codes;
@@ -182,6 +187,8 @@ struct Int8Activations : TokenGroups {
   float* sums;                              // d * float(sum of codes)
   std::int32_t* corrections[kCorrections];  // nullptr: no term needs it
   bool half_sums;                           // some correction is of 16 k
+  std::uint8_t* luts[kLuts];                // up to kTokenStep tokens
+  std::int32_t* lut_starts;                 // what sums of looked up values start from
 };
 
 // Rounded to one byte a number with one scale a token: kTile bytes of codes an index.
@@ -217,23 +224,31 @@ struct PanelKernels {
   int panel_step;        // panels that many takes at once
   int few_tokens_step;   // panels taken at once where they are at most kTokenStep
   JobFn f32;
+  // Where the codes of a matrix are below 3 and this is there, it takes the place of `few`, lut_step panels at once.
+  JobFn few_by_lut = nullptr;
+  Lut lut = kPairLut;
+  int lut_step = 1;
 };
 // Both round the tokens of token groups [group_begin, group_end).
 using RoundFn = void (*)(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
                          std::int64_t group_end) noexcept;
 using RoundByTokenFn = void (*)(const float* x, std::int64_t ldx, const TokenActivations& out, std::int64_t group_begin,
                                 std::int64_t group_end) noexcept;
+// The tables of some kinds (bits of 1 << Lut) for activations that are rounded.
+using BuildLutsFn = void (*)(const Int8Activations& act, unsigned kinds) noexcept;
 struct Kernels {
   PanelKernels panels[Panels::kSize];
   RoundFn round;
   RoundByTokenFn round_by_token;
   int token_group;
+  BuildLutsFn build_luts = nullptr;
 };
 
 const Kernels& kernels_scalar() noexcept;
 const Kernels& kernels_avx2() noexcept;
 const Kernels& kernels_avxvnni() noexcept;
 const Kernels& kernels_avx512() noexcept;
+const Kernels& kernels_avx512vbmi() noexcept;
 const Kernels& kernels_neon() noexcept;
 const Kernels& kernels_dotprod() noexcept;
 

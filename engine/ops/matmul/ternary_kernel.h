@@ -34,31 +34,58 @@ ROWMAX_INLINE void add_packed(const std::byte* tile, const std::int8_t* a, Packe
   }
 }
 
-// Up to 4 tokens: codes go from the packed bytes through registers, once.
+// Up to 4 tokens, kPanels panels from p on: codes go from the packed bytes through registers, once. What is asked for
+// ahead goes from the end of a panel to the one that follows in the same place.
+template <int kTokens, int kPanels>
+ROWMAX_INLINE void ternary_few_panels(const Job& job, std::int64_t p) noexcept {
+  constexpr int kAheadTiles = kPrefetchBytes / TernaryPanel::kTileBytes;
+  const TokenActivations& act = *job.by_token;
+  const std::byte* panel = job.panels + p * job.panel_bytes;
+  const std::byte* tile = panel + TernaryPanel::kHeadBytes;
+  const std::byte* ahead = tile + kPrefetchBytes;
+  const std::int8_t* a = act.codes + job.token_begin * act.n_tiles * kTile;
+  std::int64_t left_ahead = act.n_tiles - kAheadTiles;
+  PackedDot dots[kPanels][kTokens];
+  ROWMAX_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) dots[i][t].start();
+  }
+  for (std::int64_t left = act.n_tiles; left > 0; left -= kPackedTiles) {
+    const std::int64_t n = left < kPackedTiles ? left : kPackedTiles;
+    for (std::int64_t b = 0; b < n; ++b, tile += TernaryPanel::kTileBytes, a += kTokens * kTile) {
+      if (left_ahead-- == 0) ahead += (kPanels - 1) * job.panel_bytes + TernaryPanel::kHeadBytes;
+      ROWMAX_UNROLL
+      for (int i = 0; i < kPanels; ++i) {
+        prefetch(ahead + i * job.panel_bytes);
+        prefetch(ahead + i * job.panel_bytes + kVector);
+        add_packed<kTokens, 0>(tile + i * job.panel_bytes, a, dots[i]);
+        add_packed<kTokens, 1>(tile + i * job.panel_bytes, a, dots[i]);
+      }
+      ahead += TernaryPanel::kTileBytes;
+    }
+    ROWMAX_UNROLL
+    for (int i = 0; i < kPanels; ++i) {
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) dots[i][t].flush();
+    }
+  }
+  ROWMAX_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    const simd::F32x16 scale = simd::load(reinterpret_cast<const float*>(panel + i * job.panel_bytes));
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) store_outputs(job, job.token_begin + t, p + i, dots[i][t].total(), scale);
+  }
+}
+
+// Several streams of memory reach its bandwidth where one does not.
 template <int kTokens>
 void ternary_few(const Job& job) noexcept {
-  const TokenActivations& act = *job.by_token;
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-    const std::byte* panel = job.panels + p * job.panel_bytes;
-    const std::byte* tile = panel + TernaryPanel::kHeadBytes;
-    const std::int8_t* a = act.codes + job.token_begin * act.n_tiles * kTile;
-    PackedDot dots[kTokens];
-    ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) dots[t].start();
-    for (std::int64_t left = act.n_tiles; left > 0; left -= kPackedTiles) {
-      const std::int64_t n = left < kPackedTiles ? left : kPackedTiles;
-      for (std::int64_t b = 0; b < n; ++b, tile += TernaryPanel::kTileBytes, a += kTokens * kTile) {
-        prefetch(tile + kPrefetchBytes);
-        prefetch(tile + kPrefetchBytes + kVector);
-        add_packed<kTokens, 0>(tile, a, dots);
-        add_packed<kTokens, 1>(tile, a, dots);
-      }
-      ROWMAX_UNROLL
-      for (int t = 0; t < kTokens; ++t) dots[t].flush();
-    }
-    const simd::F32x16 scale = simd::load(reinterpret_cast<const float*>(panel));
-    ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) store_outputs(job, job.token_begin + t, p, dots[t].total(), scale);
+  constexpr int kPanels = kTokens == 1 ? kTernaryFewPanels : 1;
+  std::int64_t p = job.panel_begin;
+  for (; p + kPanels <= job.panel_end; p += kPanels) ternary_few_panels<kTokens, kPanels>(job, p);
+  if constexpr (kPanels > 1) {
+    for (; p < job.panel_end; ++p) ternary_few_panels<kTokens, 1>(job, p);
   }
 }
 

@@ -78,6 +78,7 @@ ROWMAX_INLINE void unpack_tile(const std::byte* tile, std::uint8_t (*codes)[kVec
 template <class Panel>
 class Scales {
  public:
+  ROWMAX_INLINE Scales() noexcept {}
   ROWMAX_INLINE explicit Scales(const std::byte* record) noexcept
       : subs_(reinterpret_cast<const std::uint8_t*>(record) + Panel::kHalvesBytes),
         d_(simd::load_f16(reinterpret_cast<const std::uint16_t*>(record))) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <memory>
 
+#include <sys/mman.h>
+
 namespace rowmax::cli {
 namespace {
 
@@ -17,15 +19,19 @@ constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 // Two words at once, on every processor: the compiler's own vector type.
 typedef std::uint64_t Pair __attribute__((vector_size(16)));
 
+// Four streams side by side, each asked for ahead of time: one alone does not reach what a core can read.
 std::uint64_t sum(const Pair* data, std::size_t n) {
-  Pair a = {0, 0}, b = a, c = a, d = a;
-  for (std::size_t i = 0; i + 4 <= n; i += 4) {
-    a += data[i];
-    b += data[i + 1];
-    c += data[i + 2];
-    d += data[i + 3];
+  constexpr std::size_t kStreams = 4, kLine = 64 / sizeof(Pair), kAhead = 2048 / sizeof(Pair);
+  Pair sums[kStreams] = {};
+  const std::size_t part = n / kStreams;
+  for (std::size_t i = 0; i < part; i += kLine) {
+    for (std::size_t stream = 0; stream < kStreams; ++stream) {
+      const Pair* at = data + stream * part + i;
+      __builtin_prefetch(at + kAhead);
+      sums[stream] += (at[0] + at[1]) + (at[2] + at[3]);
+    }
   }
-  const Pair total = (a + b) + (c + d);
+  const Pair total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   return total[0] + total[1];
 }
 
@@ -33,8 +39,11 @@ std::uint64_t sum(const Pair* data, std::size_t n) {
 
 Result<double> read_bandwidth(Executor& executor, std::size_t bytes) {
   bytes = std::max(bytes / kPieceBytes, std::size_t{1}) * kPieceBytes;
-  const std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(kPieceBytes, bytes), std::free);
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const std::size_t whole_pages = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  const std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(kHugePage, whole_pages), std::free);
   if (memory == nullptr) return Error::out_of_memory();
+  madvise(memory.get(), whole_pages, MADV_HUGEPAGE);  // as weights have them; without them reading is slower
   auto* const begin = static_cast<unsigned char*>(memory.get());
   const auto n_pieces = static_cast<std::int64_t>(bytes / kPieceBytes);
   const int n_threads = executor.concurrency();

@@ -4,8 +4,11 @@
 
 #include "attention/kernels/attend/tiles.h"
 
-// Register blocks are registers only where these loops are unrolled, whatever the optimisation level.
-#if defined(__clang__)
+// Register blocks are registers only where these loops are unrolled, whatever the optimisation level. Plain arrays are
+// in memory anyway, and unrolled they take minutes to compile.
+#if defined(ROWMAX_SIMD_SCALAR)
+#define ROWMAX_UNROLL
+#elif defined(__clang__)
 #define ROWMAX_UNROLL _Pragma("unroll")
 #else
 #define ROWMAX_UNROLL _Pragma("GCC unroll 16")

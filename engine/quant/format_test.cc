@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/quant/base3.h"
+
 namespace rowmax::engine {
 namespace {
 
@@ -362,6 +364,25 @@ TEST(Q20, Code3IsTwice) {
     decode_row(format, block, 0, format.block_elements, row.data());
     for (std::size_t i = 0; i < row.size(); ++i) EXPECT_EQ(row[i], (static_cast<float>(i % 4) - 1.0f) * 0.5f);
     EXPECT_EQ(format.find_invalid({block.data(), 1, format.block_elements}, 0, 1).row, -1);
+  }
+}
+
+// base3_digit is the definition; bytes are read eight at a time, in tails of all the lengths that formats have.
+TEST(Base3, ManyBytesAreReadAsOneIs) {
+  for (const int n_bytes : {2, 4, 8, 16, 32}) {
+    for (int first = 0; first < 256; first += n_bytes) {
+      std::vector<std::uint8_t> bytes, codes(static_cast<std::size_t>(5 * n_bytes + 1), 0xAA);
+      for (int m = 0; m < n_bytes; ++m) bytes.push_back(static_cast<std::uint8_t>(first + m));
+      for (const int n_digits : {4, 5}) {
+        quant::read_base3(bytes.data(), n_bytes, n_digits, codes.data());
+        for (int at = 0; at < n_digits * n_bytes; ++at) {
+          EXPECT_EQ(codes[static_cast<std::size_t>(at)],
+                    quant::base3_digit(bytes[static_cast<std::size_t>(at % n_bytes)], at / n_bytes))
+              << n_bytes << " bytes from " << first << ", code " << at;
+        }
+      }
+      EXPECT_EQ(codes.back(), 0xAA);
+    }
   }
 }
 

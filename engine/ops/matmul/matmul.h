@@ -66,10 +66,12 @@ class PackedMatrix {
   bool codes_below_3() const noexcept { return codes_below_3_; }
 
  private:
-  friend Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
-                                   std::int64_t cols, Executor& executor, std::span<std::byte> memory);
+  friend Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
+                                         std::int64_t cols, std::span<std::byte> memory);
+  friend void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int64_t row_begin,
+                        std::int64_t row_end, Executor& executor) noexcept;
   base::Buffer buffer_;  // empty in memory of the caller's
-  const std::byte* data_ = nullptr;
+  std::byte* data_ = nullptr;
   const FormatInfo* format_ = nullptr;
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
@@ -88,6 +90,14 @@ Result<std::size_t> packed_bytes(const FormatInfo& format, std::int64_t rows, st
 // count that is not that of [rows, cols]; kOutOfMemory.
 Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
                           std::int64_t cols, Executor& executor, std::span<std::byte> memory = {});
+
+// pack() in pieces, for a caller who looks at the tensor's rows first or gives their memory back after. begin_pack
+// makes room (errors and arguments as pack()); pack_rows packs rows [row_begin, row_end) of the same tensor: both
+// multiples of kPanelRows, or row_end the matrix' last. Every row must be packed before the matrix is used.
+Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
+                                std::int64_t cols, std::span<std::byte> memory = {});
+void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int64_t row_begin, std::int64_t row_end,
+               Executor& executor) noexcept;
 
 // One product: y is [n_tok][ldy], ldy >= weights->rows(); columns from rows() on are not touched. y overlaps neither x
 // nor another product's y.

@@ -7,6 +7,7 @@
 #include "base/fp_env.h"
 #include "base/try.h"
 #include "engine/ops/matmul/matmul.h"
+#include "engine/ops/matmul/pack_words.h"
 #include "engine/ops/matmul/panel.h"
 #include "engine/quant/floats.h"
 #include "engine/quant/i2_s.h"
@@ -108,6 +109,12 @@ inline void put_codes(const std::uint8_t* codes, int r, std::uint8_t* tile) noex
   }
 }
 
+// The words of a block of row r into its tiles, the first at `tile`.
+template <int kWords>
+inline void put_words(const std::uint32_t (&words)[kWords], int r, std::uint8_t* tile) noexcept {
+  for (int i = 0; i < kWords; ++i) std::memcpy(tile + kVector * i + 4 * r, &words[i], 4);
+}
+
 template <class Format, class Panel>
 void put_scales(const typename Format::Block& block, int r, std::uint8_t* record) noexcept {
   const auto put_half = [&](int index, std::uint16_t bits) { std::memcpy(record + 2 * (index * kRows + r), &bits, 2); };
@@ -131,22 +138,31 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
   using Block = typename Format::Block;
   auto* records = reinterpret_cast<std::uint8_t*>(out);
   std::uint8_t* tiles = records + Panel::scale_bytes(source.cols);
-  for (std::int64_t b = 0; b < source.cols / Format::kElements; ++b) {
+  const std::byte* blocks = source.row(first_row);
+  const std::int64_t n_blocks = source.cols / Format::kElements;
+  for (std::int64_t b = 0; b < n_blocks; ++b) {
     for (int r = 0; r < n_rows; ++r) {
       Block block;
-      std::memcpy(&block, source.row(first_row + r) + b * static_cast<std::int64_t>(sizeof block), sizeof block);
-      put_scales<Format, Panel>(block, r, records + b * Panel::kRecordBytes);
-      std::uint8_t codes[Format::kElements];
-      if constexpr (Panel::kIq4) {
-        Format::read_indices(block, codes);
+      std::memcpy(&block, blocks + (r * n_blocks + b) * static_cast<std::int64_t>(sizeof block), sizeof block);
+      put_scales<Format, Panel>(block, r, records);
+      if constexpr (panel::Direct<Format>::value) {
+        std::uint32_t words[Format::kElements * Panel::kBits / 32];
+        panel::Direct<Format>::read(block, words);
+        put_words(words, r, tiles);
       } else {
-        Format::read_codes(block, codes);
-      }
-      std::uint8_t* tile = tiles + b * Panel::kScaleTiles * Panel::kTileBytes;
-      for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
-        put_codes<Panel>(codes + t * kTile, r, tile);
+        std::uint8_t codes[Format::kElements];
+        if constexpr (Panel::kIq4) {
+          Format::read_indices(block, codes);
+        } else {
+          Format::read_codes(block, codes);
+        }
+        for (int t = 0; t < Panel::kScaleTiles; ++t) {
+          put_codes<Panel>(codes + t * kTile, r, tiles + t * Panel::kTileBytes);
+        }
       }
     }
+    records += Panel::kRecordBytes;
+    tiles += Panel::kScaleTiles * Panel::kTileBytes;
   }
 }
 
@@ -201,17 +217,25 @@ constexpr PackRow float_row() noexcept {
 
 template <class Format>
 void pack_ternary(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
-  static_assert(Format::kElements % kTile == 0 || kTile % Format::kElements == 0);
+  static_assert(Format::kElements % kTile == 0);
+  constexpr int kTiles = Format::kElements / kTile;
   auto* scales = reinterpret_cast<float*>(out);
   auto* tiles = reinterpret_cast<std::uint8_t*>(out) + panel::TernaryPanel::kHeadBytes;
   for (int r = 0; r < n_rows; ++r) scales[r] = Format::scale(source.tensor, first_row + r);
-  for (std::int64_t b = 0; b < source.cols / Format::kElements; ++b) {
+  const TensorView tensor = source.tensor;
+  const std::int64_t n_blocks = source.cols / Format::kElements;
+  for (std::int64_t b = 0; b < n_blocks; ++b, tiles += kTiles * panel::TernaryPanel::kTileBytes) {
     for (int r = 0; r < n_rows; ++r) {
-      std::uint8_t codes[Format::kElements];
-      Format::read_codes(source.tensor, first_row + r, b, codes);
-      for (int t = 0; t < Format::kElements / kTile; ++t) {
-        std::uint8_t* tile = tiles + (b * (Format::kElements / kTile) + t) * panel::TernaryPanel::kTileBytes;
-        put_codes<panel::TernaryPanel>(codes + t * kTile, r, tile);
+      if constexpr (panel::Direct<Format>::value) {
+        std::uint32_t words[2 * kTiles];
+        panel::Direct<Format>::read(tensor, first_row + r, b, words);
+        put_words(words, r, tiles);
+      } else {
+        std::uint8_t codes[Format::kElements];
+        Format::read_codes(tensor, first_row + r, b, codes);
+        for (int t = 0; t < kTiles; ++t) {
+          put_codes<panel::TernaryPanel>(codes + t * kTile, r, tiles + t * panel::TernaryPanel::kTileBytes);
+        }
       }
     }
   }
@@ -304,8 +328,8 @@ Result<std::size_t> packed_bytes(const FormatInfo& format, std::int64_t rows, st
   return static_cast<std::size_t>(n_bytes);
 }
 
-Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
-                          std::int64_t cols, Executor& executor, std::span<std::byte> memory) {
+Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
+                                std::int64_t cols, std::span<std::byte> memory) {
   ROWMAX_TRY(n_packed, packed_bytes(format, rows, cols));
   std::int64_t n_bytes = 0;
   if (__builtin_mul_overflow(rows, format_row_bytes(format, cols), &n_bytes)) return Error::out_of_memory();
@@ -329,18 +353,37 @@ Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> t
   ROWMAX_CHECK(memory.size() == n_packed && reinterpret_cast<std::uintptr_t>(memory.data()) % 64 == 0,
                "pack: memory of another size or alignment");
   matrix.data_ = memory.data();
-  const Source source{&format, {tensor.data(), rows, cols}, cols};
-  std::atomic<bool> below_3 = row.codes_below_3 != nullptr;
-  parallel_for(executor, matrix.n_panels(), [&](std::int64_t p, int) {
+  matrix.codes_below_3_ = row.codes_below_3 != nullptr;
+  return matrix;
+}
+
+void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int64_t row_begin, std::int64_t row_end,
+               Executor& executor) noexcept {
+  const std::int64_t rows = matrix.rows_, cols = matrix.cols_;
+  ROWMAX_CHECK(row_begin >= 0 && row_begin % kRows == 0 && row_begin <= row_end && row_end <= rows &&
+                   (row_end % kRows == 0 || row_end == rows),
+               "pack_rows: rows that are not whole panels");
+  const PackRow row = pack_row(*matrix.format_);
+  const Source source{matrix.format_, {tensor.data(), rows, cols}, cols};
+  const std::int64_t first_panel = row_begin / kRows;
+  std::atomic<bool> below_3 = matrix.codes_below_3_;
+  parallel_for(executor, (row_end + kRows - 1) / kRows - first_panel, [&](std::int64_t task, int) {
     const base::ScopedFpEnv fp_env;
-    std::byte* to = memory.data() + p * matrix.panel_bytes_;
+    const std::int64_t p = first_panel + task;
+    std::byte* to = matrix.data_ + p * matrix.panel_bytes_;
     std::memset(to, 0, static_cast<std::size_t>(matrix.panel_bytes_));
     const std::int64_t left = rows - p * kRows;
     row.pack(source, p * kRows, left < kRows ? static_cast<int>(left) : kRows, to);
     if (row.codes_below_3 != nullptr && !row.codes_below_3(to, cols)) below_3.store(false, std::memory_order_relaxed);
   });
   matrix.codes_below_3_ = below_3;
-  return matrix;
+}
+
+Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
+                          std::int64_t cols, Executor& executor, std::span<std::byte> memory) {
+  ROWMAX_TRY(matrix, begin_pack(format, tensor, rows, cols, memory));
+  pack_rows(matrix, tensor, 0, rows, executor);
+  return std::move(matrix);
 }
 
 }  // namespace rowmax::engine

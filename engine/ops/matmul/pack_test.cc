@@ -1,0 +1,98 @@
+// Where pack() puts the codes of every format, against the text of panel.h and the format's own reader of codes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/ops/matmul/matmul_test_util.h"
+#include "engine/quant/iq4_values.h"
+
+namespace rowmax::engine {
+namespace {
+
+struct Panel {
+  const std::uint8_t* bytes;
+  std::int64_t n_bytes, cols;
+  int bits;
+};
+
+// Bits of a code in the panel: PTQ1_0 and the like are unpacked to two.
+int panel_bits(std::string_view name) {
+  if (name == "Q1_0") return 1;
+  if (name == "Q3_K") return 3;
+  if (name.starts_with("Q4_") || name.starts_with("IQ4_")) return 4;
+  if (name.starts_with("Q5_")) return 5;
+  if (name == "Q6_K") return 6;
+  return name == "Q8_0" ? 8 : 2;
+}
+
+// The code of row r at k, as panel.h says.
+int code_at(const Panel& panel, int r, std::int64_t k) {
+  const std::int64_t tile_bytes = 16 * 32 * panel.bits / 8;
+  const std::uint8_t* tile =
+      panel.bytes + panel.n_bytes - panel.cols / 32 * tile_bytes + k / 32 * tile_bytes;  // codes are last
+  const int quad = static_cast<int>(k % 32) / 4, i = static_cast<int>(k % 4);
+  const auto bits = [&](int vector, int first, int n) {
+    return tile[64 * vector + 4 * r + i] >> first & ((1 << n) - 1);
+  };
+  switch (panel.bits) {
+    case 1: return 2 * bits(0, quad, 1);
+    case 2: return bits(quad / 4, 2 * (quad % 4), 2);
+    case 3: return bits(quad / 4, 2 * (quad % 4), 2) | bits(2, quad, 1) << 2;
+    case 8: return bits(quad, 0, 8) ^ 0x80;
+    default: break;
+  }
+  const int low = bits(quad % 4, quad < 4 ? 0 : 4, 4);
+  if (panel.bits == 5) return low | bits(4, quad, 1) << 4;
+  if (panel.bits == 6) return low | bits(4 + quad / 4, 2 * (quad % 4), 2) << 4;
+  return low;
+}
+
+void expect_codes_in_place(const FormatInfo& format, const std::vector<std::byte>& tensor, std::int64_t rows,
+                           std::int64_t cols) {
+  SerialExecutor executor;
+  const auto expected = matmul_test::integer_reader(format.name)(tensor, rows, cols);
+  const auto packed = pack(format, tensor, rows, cols, executor);
+  ASSERT_TRUE(packed.ok()) << packed.error().message;
+  const bool iq4 = std::string_view(format.name).starts_with("IQ4_");
+  for (std::int64_t r = 0; r < packed->n_panels() * 16; ++r) {
+    const Panel panel{reinterpret_cast<const std::uint8_t*>(packed->panel(r / 16)), packed->panel_bytes(), cols,
+                      panel_bits(format.name)};
+    for (std::int64_t k = 0; k < cols; ++k) {
+      const int code = code_at(panel, static_cast<int>(r % 16), k);
+      if (r >= rows) {
+        ASSERT_EQ(code, panel.bits == 8 ? 128 : 0) << format.name << " missing row " << r << " k " << k;
+      } else {
+        ASSERT_EQ(iq4 ? quant::kIq4Values[code] + 128 : code, expected.codes[static_cast<std::size_t>(r * cols + k)])
+            << format.name << " row " << r << " of " << rows << " k " << k << " of " << cols;
+      }
+    }
+  }
+}
+
+TEST(PackedCodes, AreWherePanelsHaveThem) {
+  std::mt19937 random(7);
+  int n_formats = 0;
+  for (const FormatInfo& format : formats()) {
+    if (matmul_test::integer_reader(format.name) == nullptr) continue;
+    ++n_formats;
+    for (const std::int64_t blocks : {1, 3, 5}) {
+      for (const std::int64_t rows : {4, 16, 36}) {
+        const std::int64_t cols = blocks * std::max<std::int64_t>(32, format.block_elements);
+        std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)));
+        for (const int fill : {0x00, 0xFF, 0x55, -1}) {
+          for (std::byte& byte : tensor) byte = static_cast<std::byte>(fill < 0 ? random() : fill);
+          ASSERT_NO_FATAL_FAILURE(expect_codes_in_place(format, tensor, rows, cols));
+        }
+      }
+    }
+  }
+  EXPECT_EQ(n_formats, 25);
+}
+
+}  // namespace
+}  // namespace rowmax::engine

@@ -35,16 +35,32 @@ struct Loader {
     return {};
   }
 
+  // Calls use(row_begin, row_end) -> Status on pieces of a matrix, and gives each piece's memory back: no more than a
+  // piece of the file is ever in memory beside what was made of it.
+  template <class Use>
+  Status in_pieces(const WeightSource& source, Use use) const {
+    constexpr std::int64_t kPieceBytes = std::int64_t{8} << 20, kRowStep = 4 * kPanelRows;
+    const std::int64_t row_bytes = format_row_bytes(*source.format, source.cols);
+    const std::int64_t step = std::max<std::int64_t>(1, kPieceBytes / row_bytes / kRowStep) * kRowStep;
+    for (std::int64_t begin = 0; begin < source.rows; begin += step) {
+      const std::int64_t end = std::min(begin + step, source.rows);
+      ROWMAX_RETURN_IF_ERROR(use(begin, end));
+      done_with(source.bytes.subspan(static_cast<std::size_t>(begin * row_bytes),
+                                     static_cast<std::size_t>((end - begin) * row_bytes)));
+    }
+    return {};
+  }
+
   // A NaN or infinity in one scale would spread to every logit; a damaged file is told from a bad prompt here.
-  Status check_sound(const WeightSource& source) const {
+  Status check_sound(const WeightSource& source, std::int64_t row_begin, std::int64_t row_end) const {
     constexpr std::int64_t kRowsATask = 64;
     const TensorView tensor{source.bytes.data(), source.rows, source.cols};
-    const std::int64_t n_tasks = (source.rows + kRowsATask - 1) / kRowsATask;
+    const std::int64_t n_tasks = (row_end - row_begin + kRowsATask - 1) / kRowsATask;
     std::vector<InvalidWeight> found(static_cast<std::size_t>(n_tasks));
     parallel_for(executor, n_tasks, [&](std::int64_t task, int) {
-      const std::int64_t first = task * kRowsATask;
+      const std::int64_t first = row_begin + task * kRowsATask;
       found[static_cast<std::size_t>(task)] =
-          source.format->find_invalid(tensor, first, std::min(kRowsATask, source.rows - first));
+          source.format->find_invalid(tensor, first, std::min(kRowsATask, row_end - first));
     });
     for (const InvalidWeight& invalid : found) {
       if (invalid.row < 0) continue;
@@ -58,13 +74,16 @@ struct Loader {
   }
 
   Status matrix(const WeightSource& source, Linear& out) {
-    ROWMAX_RETURN_IF_ERROR(check_sound(source));
     ROWMAX_TRY(n_bytes, packed_bytes(*source.format, source.rows, source.cols));
-    auto packed = pack(*source.format, source.bytes, source.rows, source.cols, executor, memory.first(n_bytes));
+    auto packed = begin_pack(*source.format, source.bytes, source.rows, source.cols, memory.first(n_bytes));
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
+    ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) -> Status {
+      ROWMAX_RETURN_IF_ERROR(check_sound(source, begin, end));
+      pack_rows(*packed, source.bytes, begin, end, executor);
+      return {};
+    }));
     memory = memory.subspan(n_bytes);
     out = {std::move(packed).value(), source.rotation};
-    done_with(source.bytes);
     return {};
   }
 
@@ -153,10 +172,10 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
   weights.memory = std::move(memory);
   Loader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
   weights.token_embedding = sources.token_embedding;
-  // The largest matrices first: while one is packed its bytes are in memory twice, and now nothing else is.
   if (!sources.tied) {
-    ROWMAX_RETURN_IF_ERROR(load.check_sound(sources.token_embedding));
-    done_with(sources.token_embedding.bytes);
+    ROWMAX_RETURN_IF_ERROR(load.in_pieces(sources.token_embedding, [&](std::int64_t begin, std::int64_t end) {
+      return load.check_sound(sources.token_embedding, begin, end);
+    }));
   }
   ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
   weights.layers.resize(sources.layers.size());

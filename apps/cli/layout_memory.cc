@@ -62,7 +62,7 @@ void remember(const fs::path& path, const engine::LayoutCheck& check) {
 
 }  // namespace
 
-Result<engine::LayoutCheck> remembered_layout_check(const engine::Model& model, const engine::OpenFile& open,
+Result<engine::LayoutCheck> remembered_layout_check(engine::Model& model, const engine::OpenFile& open,
                                                     Executor& executor) {
   const auto doubts = engine::gguf_layout_doubts(model.file(), model.options().gguf);
   if (doubts.empty()) return engine::LayoutCheck{};

@@ -45,13 +45,16 @@ Result<double> mean_loss(const Model& model, Executor& executor) {
   return sum / static_cast<double>(tokens.size() - 1 - kFirst);
 }
 
+Result<Model> load_as(const OpenFile& open, const ModelOptions& options, Executor& executor) {
+  ROWMAX_TRY(file, open(options.gguf));
+  return Model::load(std::move(file), options, executor);
+}
+
 // The loss with the tensors read as `layout`; infinite where they cannot be.
-Result<double> loss_as(const Model& model, const OpenFile& open, std::string_view layout, Executor& executor) {
-  ModelOptions options = model.options();
+Result<double> loss_as(ModelOptions options, std::string_view layout, const OpenFile& open, Executor& executor) {
   options.gguf.formats.emplace_back(layout);
   const auto load = [&]() -> Result<double> {
-    ROWMAX_TRY(file, open(options.gguf));
-    ROWMAX_TRY(other, Model::load(std::move(file), options, executor));
+    ROWMAX_TRY(other, load_as(open, options, executor));
     return mean_loss(other, executor);
   };
   auto loss = load();
@@ -61,7 +64,7 @@ Result<double> loss_as(const Model& model, const OpenFile& open, std::string_vie
 
 }  // namespace
 
-Result<LayoutCheck> check_layout(const Model& model, const OpenFile& open, Executor& executor) {
+Result<LayoutCheck> check_layout(Model& model, const OpenFile& open, Executor& executor) {
   LayoutCheck check;
   const std::vector<GgufLayoutDoubt> doubts = gguf_layout_doubts(model.file(), model.options().gguf);
   if (doubts.empty()) return check;
@@ -70,15 +73,19 @@ Result<LayoutCheck> check_layout(const Model& model, const OpenFile& open, Execu
   ROWMAX_TRY(loss, mean_loss(model, executor));
   check.loss = loss;
   if (loss <= kBadShare * check.chance) return check;
+  const ModelOptions options = model.options();
+  { const Model given_up = std::move(model); }
   double best = std::min(loss - kLeastGain, kBadShare * check.chance);
   for (const GgufLayoutDoubt& doubt : doubts) {
-    ROWMAX_TRY(other_loss, loss_as(model, open, doubt.other, executor));
+    ROWMAX_TRY(other_loss, loss_as(options, doubt.other, open, executor));
     if (other_loss >= best) continue;
     best = other_loss;
     check.taken = doubt.taken;
     check.better = doubt.other;
     check.better_loss = other_loss;
   }
+  ROWMAX_TRY(again, load_as(open, options, executor));
+  model = std::move(again);
   return check;
 }
 

@@ -68,6 +68,8 @@ LayoutCheck check(const std::string& path, std::vector<std::string> formats = {}
   const auto result = check_layout(
       *model, [&](const GgufOptions& gguf) { return GgufFile::open(path, gguf); }, **pool);
   EXPECT_TRUE(result.ok());
+  EXPECT_EQ(model->options().gguf.formats, options.gguf.formats) << "there again, as it was";
+  EXPECT_GT(model->weight_bytes(), 0);
   return *result;
 }
 

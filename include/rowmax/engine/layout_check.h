@@ -24,8 +24,9 @@ struct LayoutCheck {
 // Opens the file that a model was loaded from.
 using OpenFile = std::function<Result<GgufFile>(const GgufOptions& options)>;
 
-// `open` is called only when the loss is bad: the other layouts are loaded then, one after the other, which takes as
-// long, and as much memory, as the model did. kOutOfMemory.
-Result<LayoutCheck> check_layout(const Model& model, const OpenFile& open, Executor& executor);
+// `open` is called only when the loss is bad: the model is given up then, so that no two are in memory at once, the
+// other layouts are loaded, one after the other, and the model again. kOutOfMemory, or what `open` and Model::load say;
+// the model cannot be used after an error.
+Result<LayoutCheck> check_layout(Model& model, const OpenFile& open, Executor& executor);
 
 }  // namespace rowmax::engine

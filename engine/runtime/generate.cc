@@ -32,7 +32,7 @@ Status check(const Session& session, std::span<const TokenId> prompt, const Gene
   return {};
 }
 
-constexpr std::size_t kPromptPiece = 512;
+constexpr std::size_t kPromptPiece = 480;  // a multiple of the batches that sessions compute
 
 Status compute(Session& session, SequenceId sequence, std::span<const TokenId> tokens, LogitsFor logits) {
   const BatchItem item{sequence, tokens, logits};

@@ -383,7 +383,7 @@ Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> t
                           std::int64_t cols, Executor& executor, std::span<std::byte> memory) {
   ROWMAX_TRY(matrix, begin_pack(format, tensor, rows, cols, memory));
   pack_rows(matrix, tensor, 0, rows, executor);
-  return std::move(matrix);
+  return matrix;
 }
 
 }  // namespace rowmax::engine

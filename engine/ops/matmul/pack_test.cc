@@ -94,5 +94,28 @@ TEST(PackedCodes, AreWherePanelsHaveThem) {
   EXPECT_EQ(n_formats, 25);
 }
 
+TEST(PackRows, InPiecesGiveTheMatrixOfOneCall) {
+  std::mt19937 random(8);
+  SerialExecutor executor;
+  for (const FormatInfo& format : formats()) {
+    const std::int64_t rows = 52, cols = 3 * std::max<std::int64_t>(32, format.block_elements);
+    std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)));
+    for (const bool threes : {false, true}) {  // in the last piece alone
+      for (std::byte& byte : tensor) byte = static_cast<std::byte>(random() & random() & 0x55);
+      if (threes)
+        std::fill(tensor.end() - static_cast<std::ptrdiff_t>(tensor.size() / 52), tensor.end(), std::byte{0xFF});
+      const auto whole = pack(format, tensor, rows, cols, executor);
+      ASSERT_TRUE(whole.ok());
+      auto pieces = begin_pack(format, tensor, rows, cols);
+      ASSERT_TRUE(pieces.ok());
+      pack_rows(*pieces, tensor, 0, 16, executor);
+      pack_rows(*pieces, tensor, 16, 48, executor);
+      pack_rows(*pieces, tensor, 48, 52, executor);
+      EXPECT_EQ(std::memcmp(pieces->panel(0), whole->panel(0), whole->bytes()), 0) << format.name;
+      EXPECT_EQ(pieces->codes_below_3(), whole->codes_below_3()) << format.name << threes;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::engine

@@ -82,21 +82,37 @@ struct Direct<quant::Q10> : std::true_type {
   }
 };
 
-// 4 * kRun codes in kRun bytes: byte p holds codes p, kRun + p, 2 * kRun + p and 3 * kRun + p, the first in its highest
-// pair or in its lowest.
+// Exchanges the bits of `low` that lie kDistance above kMask with those of `high` in it.
+template <int kDistance, std::uint64_t kMask>
+__attribute__((always_inline)) inline void exchange_bits(std::uint64_t& low, std::uint64_t& high) noexcept {
+  const std::uint64_t differ = ((low >> kDistance) ^ high) & kMask;
+  high ^= differ;
+  low ^= differ << kDistance;
+}
+
+// 4 * kRun codes in kRun bytes, 16 or 32: byte p holds codes p, kRun + p, 2 * kRun + p and 3 * kRun + p, the first in
+// its highest pair or in its lowest.
 template <int kRun, bool kFirstHigh>
-void read_runs(const void* bytes, std::uint32_t* words) noexcept {
-  constexpr int kWords = kRun / 16;  // of a run
-  for (int w = 0; w < kWords; ++w) {
-    std::uint32_t quads[4];
-    std::memcpy(quads, static_cast<const std::byte*>(bytes) + 16 * w, sizeof quads);
-    for (int n = 0; n < 4; ++n) {
-      const int shift = kFirstHigh ? 6 - 2 * n : 2 * n;
-      std::uint32_t word = 0;
-      for (int j = 0; j < 4; ++j) word |= (quads[j] >> shift & 0x03030303u) << (2 * j);
-      words[n * kWords + w] = word;
-    }
-  }
+__attribute__((always_inline)) inline void read_runs(const void* bytes, std::uint32_t* words) noexcept {
+  const auto quad = [&](int j) {  // of runs of 32, both: their words are neighbours
+    std::uint32_t first, second = 0;
+    std::memcpy(&first, static_cast<const std::byte*>(bytes) + 4 * j, 4);
+    if constexpr (kRun == 32) std::memcpy(&second, static_cast<const std::byte*>(bytes) + 16 + 4 * j, 4);
+    return first | static_cast<std::uint64_t>(second) << 32;
+  };
+  std::uint64_t q0 = quad(0), q1 = quad(1), q2 = quad(2), q3 = quad(3);
+  // Pair n of quad j becomes pair j of word n.
+  constexpr std::uint64_t kPairs = 0x3333333333333333u, kNibbles = 0x0F0F0F0F0F0F0F0Fu;
+  exchange_bits<2, kPairs>(q0, q1);
+  exchange_bits<2, kPairs>(q2, q3);
+  exchange_bits<4, kNibbles>(q0, q2);
+  exchange_bits<4, kNibbles>(q1, q3);
+  constexpr int kBytes = kRun / 4;
+  std::byte* to = reinterpret_cast<std::byte*>(words);
+  std::memcpy(to, kFirstHigh ? &q3 : &q0, kBytes);
+  std::memcpy(to + kBytes, kFirstHigh ? &q2 : &q1, kBytes);
+  std::memcpy(to + 2 * kBytes, kFirstHigh ? &q1 : &q2, kBytes);
+  std::memcpy(to + 3 * kBytes, kFirstHigh ? &q0 : &q3, kBytes);
 }
 
 template <>

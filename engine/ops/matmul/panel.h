@@ -17,13 +17,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// Loops over tokens and groups index arrays that must stay in registers: g++ -O2 does not unroll them by itself. Plain
-// arrays are in memory anyway, and unrolled they take minutes to compile.
-#ifdef ROWMAX_SIMD_SCALAR
-#define ROWMAX_UNROLL
-#else
+// Loops over tokens and groups index arrays that must stay in registers: g++ -O2 does not unroll them by itself.
 #define ROWMAX_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 namespace rowmax::engine::panel {
 

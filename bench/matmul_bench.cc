@@ -1,11 +1,13 @@
 // Speed of engine/ops/matmul beside what the machine can do: GEMV in GB/s of packed weights against a plain streaming
 // read, GEMM in GOPS (2 * rows * cols * tokens) against independent vpdpbusd (or the widest integer dot at hand).
 //
-//   rowmax_matmul_bench [--threads N] [--isa NAME] [--seconds S] [--shape MODEL] [--small] [--f32] [--cpu] [FORMAT...]
+//   rowmax_matmul_bench [--threads N] [--isa NAME | --table NAME] [--seconds S] [--shape MODEL] [--small] [--f32]
+//   [--cpu] [FORMAT...]
 //
 // GEMV walks through a pool of matrices larger than the last-level share of a core pair, as decoding does through the
 // layers of a model; --small keeps one matrix (in cache). Medians over repetitions; one line for each shape. --cpu: one
-// thread, and the best processor time instead of the median wall time, for a machine that others use as well.
+// thread, and the best processor time instead of the median wall time, for a machine that others use as well. --table:
+// a row of kernel_tables.cc, such as "avx512", where --isa takes the last one of an instruction set.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +18,8 @@
 
 #include <time.h>
 
-#include "engine/ops/matmul/matmul.h"
+#include "base/cpu_features.h"
+#include "engine/ops/matmul/matmul_with.h"
 
 namespace {
 
@@ -31,12 +34,31 @@ double now(clockid_t clock) {
 // CLOCK_THREAD_CPUTIME_ID with --cpu.
 clockid_t g_clock = CLOCK_MONOTONIC;
 
+// What matmul() takes on this instruction set.
+const panel::KernelTable* fastest_table(Isa isa) {
+  const panel::KernelTable* fastest = nullptr;
+  for (const panel::KernelTable& table : panel::kernel_tables()) {
+    if (table.isa == isa && table.supported()) fastest = &table;
+  }
+  return fastest;
+}
+const panel::KernelTable* find_table(std::string_view name) {
+  for (const panel::KernelTable& table : panel::kernel_tables()) {
+    if (table.name == name && table.supported()) return &table;
+  }
+  std::fprintf(stderr, "no such table here; there are:\n");
+  for (const panel::KernelTable& table : panel::kernel_tables()) {
+    if (table.supported()) std::fprintf(stderr, "  %s\n", table.name.data());
+  }
+  std::exit(2);
+}
+
 struct Options {
   int threads = 2;
   double seconds = 0.3;
   bool small = false;
   bool f32 = false;
-  Isa isa = supported_isas().back();
+  const panel::KernelTable* table = fastest_table(supported_isas().back());
   std::string shape;  // shapes of this model alone
   std::vector<std::string> formats;
 };
@@ -64,7 +86,9 @@ Options parse(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", isa.error().message.c_str());
         std::exit(2);
       }
-      options.isa = *isa;
+      options.table = fastest_table(*isa);
+    } else if (arg == "--table" && i + 1 < argc) {
+      options.table = find_table(argv[++i]);
     } else {
       options.formats.push_back(arg);
     }
@@ -134,8 +158,34 @@ double dot_peak(Executor& executor) {
       0.05, [&] { parallel_for(executor, executor.concurrency(), [](std::int64_t, int) { dot_chains(kLoops); }); });
   return static_cast<double>(kLoops) * 12 * 128 * executor.concurrency() / time * 1e-9;
 }
+// Four independent sums in tiles; 32768 integer operations each.
+__attribute__((target("amx-tile,amx-int8"))) void tile_chains(std::int64_t n) {
+  alignas(64) std::uint8_t config[64] = {1};
+  for (int tile = 0; tile < 8; ++tile) {
+    config[16 + 2 * tile] = 64;
+    config[48 + tile] = 16;
+  }
+  asm volatile(
+      "ldtilecfg %1\n"
+      "1:\n"
+      "tdpbusd %%tmm4, %%tmm5, %%tmm0\n tdpbusd %%tmm4, %%tmm6, %%tmm1\n"
+      "tdpbusd %%tmm4, %%tmm7, %%tmm2\n tdpbusd %%tmm5, %%tmm6, %%tmm3\n"
+      "dec %0\n jnz 1b\n"
+      "tilerelease\n"
+      : "+r"(n)
+      : "m"(config)
+      : "cc");
+}
+double tile_peak(Executor& executor) {
+  if (!base::has_amx_int8()) return 0.0;
+  constexpr std::int64_t kLoops = 200'000;
+  const double time = median_time(
+      0.05, [&] { parallel_for(executor, executor.concurrency(), [](std::int64_t, int) { tile_chains(kLoops); }); });
+  return static_cast<double>(kLoops) * 4 * 32768 * executor.concurrency() / time * 1e-9;
+}
 #else
 double dot_peak(Executor&) { return 0.0; }
+double tile_peak(Executor&) { return 0.0; }
 #endif
 
 struct Shape {
@@ -191,8 +241,8 @@ void bench_shape(const Options& options, const FormatInfo& format, const Shape& 
   const auto activations = options.f32 ? Activations::kF32 : Activations::kInt8;
   const auto call = [&](const PackedMatrix& matrix, std::int64_t n_tok) {
     const MatmulTerm term{&matrix, y.data(), shape.rows};
-    matmul({&term, 1}, x.data(), shape.cols, n_tok, activations, {workspace->data(), workspace->size()}, options.isa,
-           executor);
+    panel::matmul_with(options.table->kernels(), {&term, 1}, x.data(), shape.cols, n_tok, activations,
+                       {workspace->data(), workspace->size()}, executor);
   };
   std::printf("%-5s %6ld x %-5ld %-8s", format.name, static_cast<long>(shape.rows), static_cast<long>(shape.cols),
               shape.model);
@@ -222,8 +272,8 @@ int main(int argc, char** argv) {
   auto memory = base::Buffer::allocate_zeroed(std::size_t{512} << 20);
   const double bandwidth = read_bandwidth(**executor, memory->data(), memory->size(), 0.5);
   const double peak = dot_peak(**executor);
-  std::printf("%s, %d threads, %s: read %.1f GB/s, vpdpbusd %.0f GOPS\n", cpu_name().data(), options.threads,
-              isa_name(options.isa).data(), bandwidth, peak);
+  std::printf("%s, %d threads, %s: read %.1f GB/s, vpdpbusd %.0f GOPS, tdpbusd %.0f GOPS\n", cpu_name().data(),
+              options.threads, options.table->name.data(), bandwidth, peak, tile_peak(**executor));
   const Shape shapes[] = {{"135M q", 576, 576},     {"135M up", 1536, 576}, {"135M dn", 576, 1536},
                           {"135M out", 49152, 576}, {"1B q", 2048, 2048},   {"1B up", 8192, 2048},
                           {"1B dn", 2048, 8192},    {"2B4T q", 2560, 2560}, {"2B4T up", 6912, 2560},

@@ -4,6 +4,7 @@
 #   *.cc                       the library
 #   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only;
 #   *_avxvnni.cc *_dotprod.cc         likewise, for AVX2 and NEON with byte dot products
+#   *_amx.cc                          likewise, for AVX-512 with AMX
 #   *_test.cc                  one GoogleTest program rowmax_<name>_test; *_avx2_test.cc ... as above
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
@@ -27,7 +28,7 @@ endif()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   set(ROWMAX_ISA_FILES avx2 avx512)
-  set(ROWMAX_ISA_VARIANTS avxvnni avx512vbmi)
+  set(ROWMAX_ISA_VARIANTS avxvnni avx512vbmi amx)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(ROWMAX_ISA_FILES neon)
   set(ROWMAX_ISA_VARIANTS dotprod)
@@ -40,6 +41,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
 endif()
 set(ROWMAX_FLAGS_avxvnni ${ROWMAX_FLAGS_avx2} -mavxvnni)
 set(ROWMAX_FLAGS_avx512vbmi ${ROWMAX_FLAGS_avx512} -mavx512vbmi)
+set(ROWMAX_FLAGS_amx ${ROWMAX_FLAGS_avx512} -mamx-tile -mamx-int8)
 set(ROWMAX_FLAGS_neon "")
 set(ROWMAX_FLAGS_dotprod -march=armv8.2-a+dotprod)
 
@@ -92,7 +94,7 @@ function(rowmax_component name)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc)
   file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_fuzz.cc)
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
-  foreach(isa avx2 avxvnni avx512 avx512vbmi neon dotprod)
+  foreach(isa avx2 avxvnni avx512 avx512vbmi amx neon dotprod)
     if(NOT isa IN_LIST ROWMAX_ISA_FILES AND NOT isa IN_LIST ROWMAX_ISA_VARIANTS)
       list(FILTER sources EXCLUDE REGEX "_${isa}\\.cc$")
       list(FILTER tests EXCLUDE REGEX "_${isa}_test\\.cc$")

@@ -166,7 +166,7 @@ def check_tested(paths):
             continue
         if is_test(path):
             continue
-        stem = re.sub(r"_(?:scalar|avx2|avxvnni|avx512|neon|dotprod)$", "", path[:-3])
+        stem = re.sub(r"_(?:scalar|avx2|avxvnni|avx512|amx|neon|dotprod)$", "", path[:-3])
         if stem + "_test.cc" not in paths and not any(fnmatch(path, p) for p in patterns):
             report(path, 1, f"no {stem}_test.cc, and {listing} names no test that covers it")
 

@@ -12,20 +12,20 @@ namespace {
 template <class Panel>
 constexpr PanelKernels panel_kernels() noexcept {
   if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
-    return {
-        &int8_few_tokens<Panel>, &int8_many<Panel>, Rounding::kBlocks, corrections_of<Panel>(Start<Panel>::kOffset), 1,
-        kInt8FewPanels,          &f32_job<Panel>};
+    constexpr unsigned kCorrectionBits = corrections_of<Panel>(Start<Panel>::kOffset);
+    return {&int8_few_tokens<Panel>, &int8_many<Panel>, Rounding::kBlocks, kCorrectionBits, kCorrectionBits, 1,
+            kInt8FewPanels,          &f32_job<Panel>};
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
-    return {&ternary_few_tokens, &ternary_many,     Rounding::kByToken, 0u,
+    return {&ternary_few_tokens, &ternary_many,     Rounding::kByToken, 0u, 0u,
             kTernaryPanels,      kTernaryFewPanels, &f32_job<Panel>};
   } else {
-    return {nullptr, nullptr, Rounding::kNone, 0u, 1, kFewTokensPanels, &f32_job<Panel>};
+    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, 1, kFewTokensPanels, &f32_job<Panel>};
   }
 }
 
 template <class... kPanels>
 constexpr Kernels all_kernels(PanelList<kPanels...>) noexcept {
-  return {{panel_kernels<kPanels>()...}, &round_groups, &round_tokens, kGemmTokens};
+  return {{panel_kernels<kPanels>()...}, &round_groups<BinaryTerms>, &round_tokens<TilesInTurn>, kGemmTokens};
 }
 
 constexpr Kernels kAllKernels = all_kernels(Panels{});

@@ -17,7 +17,7 @@ ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, st
     const Scales<Panel> scales(record);
     for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, out += kTile * kRows) {
       alignas(64) std::uint8_t codes[kQuads][kVector];
-      unpack_tile<Panel>(tile, codes);
+      unpack_tile<Panel>(tile, StoreQuads{codes});
       for (int q = 0; q < kQuads; ++q) {
         const int group = s * Panel::kGroups + q * 4 / Panel::kGroup;
         const simd::F32x16 scale = scales.scale(group);
@@ -44,7 +44,7 @@ ROWMAX_INLINE void decode_ternary(const std::byte* panel, std::int64_t k_begin, 
   const std::byte* tile = panel + TernaryPanel::kHeadBytes + k_begin / kTile * TernaryPanel::kTileBytes;
   for (int first = 0; first < n; first += kTile, tile += TernaryPanel::kTileBytes, out += kTile * kRows) {
     alignas(64) std::uint8_t codes[kQuads][kVector];
-    unpack_tile<TernaryPanel>(tile, codes);
+    unpack_tile<TernaryPanel>(tile, StoreQuads{codes});
     for (int q = 0; q < kQuads; ++q) {
       simd::I32x16 words = simd::load_i32(reinterpret_cast<const std::int32_t*>(codes[q]));
       for (int i = 0; i < 4; ++i) {

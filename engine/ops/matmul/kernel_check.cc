@@ -14,8 +14,8 @@ namespace {
 
 // Three panels, the last one in part; whole blocks and row groups of every format; two chunks of the f32 path.
 constexpr std::int64_t kRows = 36, kCols = 512;
-constexpr std::int64_t kTokens[] = {1, 2, 4, 17};
-constexpr std::int64_t kMaxTokens = 17;
+constexpr std::int64_t kTokens[] = {1, 2, 4, 17, 35};
+constexpr std::int64_t kMaxTokens = 35;
 
 // Numbers in -1 .. 1; every second one is nearly 0, so that ternary formats hold all of their codes.
 std::vector<float> some_numbers(std::int64_t n, std::uint32_t seed) {

@@ -39,6 +39,20 @@ TEST(SelfTest, EveryInstructionSetHasATable) {
   }
 }
 
+// The fastest table and the one that it sends few tokens to, each row changed.
+struct Broken {
+  panel::Kernels kernels = fastest().kernels();
+  panel::Kernels for_fewer = kernels.for_fewer == nullptr ? kernels : *kernels.for_fewer;
+
+  template <class Change>
+  explicit Broken(Change&& change) {
+    for (panel::PanelKernels& row : kernels.panels) change(row);
+    for (panel::PanelKernels& row : for_fewer.panels) change(row);
+    if (kernels.for_fewer != nullptr) kernels.for_fewer = &for_fewer;
+  }
+  Broken(const Broken&) = delete;
+};
+
 // Runs the true kernel, then spoils one output of it.
 template <bool kMany>
 void spoil(const panel::Job& job) noexcept {
@@ -65,11 +79,10 @@ void wrong_int8(const panel::Job& job) noexcept {
 TEST(SelfTest, WrongKernelsAreRefusedByName) {
   const FormatInfo& format = *find_format(std::string_view("I2_S"));
   for (const panel::JobFn wrong : {&wrong_int8<&spoil<true>>, &wrong_int8<&spoil<false>>, &nothing}) {
-    panel::Kernels broken = fastest().kernels();
-    for (panel::PanelKernels& row : broken.panels) {
+    Broken broken([&](panel::PanelKernels& row) {
       if (row.rounding == panel::Rounding::kByToken) row.few = row.many = wrong;
-    }
-    const Status status = panel::check_kernels(format, broken, "broken");
+    });
+    const Status status = panel::check_kernels(format, broken.kernels, "broken");
     ASSERT_FALSE(status.ok());
     EXPECT_EQ(status.error().code, ErrorCode::kUnsupported);
     EXPECT_NE(
@@ -77,11 +90,10 @@ TEST(SelfTest, WrongKernelsAreRefusedByName) {
         std::string::npos)
         << status.error().message;
     // The other formats do not care.
-    EXPECT_TRUE(panel::check_kernels(*find_format(std::string_view("Q8_0")), broken, "broken").ok());
+    EXPECT_TRUE(panel::check_kernels(*find_format(std::string_view("Q8_0")), broken.kernels, "broken").ok());
   }
-  panel::Kernels broken = fastest().kernels();
-  for (panel::PanelKernels& row : broken.panels) row.f32 = &nothing;
-  const Status status = panel::check_kernels(format, broken, "broken");
+  Broken broken([](panel::PanelKernels& row) { row.f32 = &nothing; });
+  const Status status = panel::check_kernels(format, broken.kernels, "broken");
   ASSERT_FALSE(status.ok());
   EXPECT_NE(status.error().message.find("(f32 activations, token 0 of 1, row 0)"), std::string::npos);
 }

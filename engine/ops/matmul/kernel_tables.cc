@@ -12,6 +12,7 @@ constexpr KernelTable kTables[] = {
     {"avx2 with AVX-VNNI", Isa::kAvx2, &kernels_avxvnni, &base::has_avx_vnni},
     {"avx512", Isa::kAvx512, &kernels_avx512, +[]() noexcept { return isa_supported(Isa::kAvx512); }},
     {"avx512 with VBMI", Isa::kAvx512, &kernels_avx512vbmi, &base::has_avx512_vbmi},
+    {"avx512 with AMX", Isa::kAvx512, &kernels_amx, &base::has_amx_int8},
 #elif defined(__aarch64__)
     {"neon", Isa::kNeon, &kernels_neon, +[]() noexcept { return true; }},
     {"neon with dot products", Isa::kNeon, &kernels_dotprod, &base::has_neon_dotprod},

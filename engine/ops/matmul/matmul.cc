@@ -95,6 +95,9 @@ struct Call {
   const panel::PanelKernels& row(const MatmulTerm& term) const noexcept {
     return kernels.panels[term.weights->layout()];
   }
+  unsigned corrections(const MatmulTerm& term) const noexcept {
+    return n_tok <= kTokenStep ? row(term).few_corrections : row(term).many_corrections;
+  }
   std::int64_t task_panels(const MatmulTerm& term) const noexcept {
     return panels_per_task(*term.weights, n_tok, row(term));
   }
@@ -161,7 +164,7 @@ void round_activations(Call& call, Executor& executor) noexcept {
       if (looks_up(*term.weights, call.n_tok, call.row(term))) {
         luts |= 1u << call.row(term).lut;
       } else {
-        corrections |= call.row(term).corrections;
+        corrections |= call.corrections(term);
       }
     }
     any_blocks = any_blocks || rounding == panel::Rounding::kBlocks;
@@ -188,6 +191,15 @@ void round_activations(Call& call, Executor& executor) noexcept {
   }
 }
 
+// Terms share the rounded activations, so that one of them can send all to other kernels.
+const panel::Kernels& kernels_of_call(const panel::Kernels& table, std::span<const MatmulTerm> terms,
+                                      std::int64_t n_tok) noexcept {
+  for (const MatmulTerm& term : terms) {
+    if (n_tok < table.panels[term.weights->layout()].min_tokens) return *table.for_fewer;
+  }
+  return table;
+}
+
 void check_terms(std::span<const MatmulTerm> terms, std::int64_t ldx) noexcept {
   for (const MatmulTerm& term : terms) {
     ROWMAX_CHECK(term.weights != nullptr && !term.weights->empty() && term.y != nullptr, "matmul: an empty term");
@@ -210,10 +222,11 @@ void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
   panel::matmul_with(panel::kernels_for(isa), terms, x, ldx, n_tok, activations, workspace, executor);
 }
 
-void panel::matmul_with(const Kernels& kernels, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
+void panel::matmul_with(const Kernels& table, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
                         std::int64_t n_tok, Activations activations, std::span<std::byte> workspace,
                         Executor& executor) noexcept {
   check_terms(terms, ldx);
+  const Kernels& kernels = kernels_of_call(table, terms, n_tok);
   const std::int64_t cols = terms[0].weights->cols();
   ROWMAX_CHECK(n_tok > 0 && x != nullptr, "matmul: no input");
   ROWMAX_CHECK(workspace.size() >= matmul_workspace_bytes(n_tok, cols), "matmul: workspace too small");

@@ -138,7 +138,7 @@ TEST_P(EveryFormat, EqualsTheDefinitionOnEveryIsa) {
       const std::int64_t rows = whole_groups(format, n_rows);
       const auto tensor = matmul_test::random_tensor(format, rows, cols, static_cast<int>(rows + cols));
       const PackedMatrix matrix = packed(format, tensor, rows, cols);
-      for (const std::int64_t n_tok : {1, 2, 3, 4, 5, 17}) {
+      for (const std::int64_t n_tok : {1, 2, 3, 4, 5, 17, 39, 44}) {
         const std::int64_t ldx = cols + 5;
         const auto x = matmul_test::random_input(n_tok * ldx, static_cast<int>(n_tok));
         for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
@@ -232,7 +232,7 @@ TEST_P(EveryFormat, SameBitsForAnyThreadsBatchAndCompany) {
 TEST_P(EveryFormat, ExtremeCodesAndActivationsDoNotOverflow) {
   const FormatInfo& format = *GetParam();
   if (matmul_test::integer_reader(format.name) == nullptr) return;
-  const std::int64_t cols = 2816, rows = whole_groups(format, 17), n_tok = 5;
+  const std::int64_t cols = 2816, rows = whole_groups(format, 17), n_tok = 33;
   for (const int fill : {0x00, 0xFF, 0x7F, 0x80, 0xAA}) {
     std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)), std::byte(fill));
     matmul_test::set_scales(format, rows, cols, 0x3C01, 0x2E66, tensor);
@@ -303,25 +303,59 @@ TEST(Matmul, TinyAndZeroActivations) {
 }
 
 TEST(Matmul, TermsOfDifferentFormatsShareAnInput) {
-  const std::int64_t cols = 512, n_tok = 7;
-  const auto x = matmul_test::random_input(n_tok * cols, 8);
-  std::vector<PackedMatrix> matrices;
-  std::vector<std::uint32_t> expected;
-  std::int64_t rows = 20;
-  for (const FormatInfo& format : formats()) {
-    rows = whole_groups(format, rows);
-    const auto tensor = matmul_test::random_tensor(format, rows, cols, static_cast<int>(rows));
-    matrices.push_back(packed(format, tensor, rows, cols));
-    const auto y = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
-    expected.insert(expected.end(), y.begin(), y.end());
-    rows += 13;
+  const std::int64_t cols = 512;
+  const std::vector<std::string_view> every_format = [] {
+    std::vector<std::string_view> names;
+    for (const FormatInfo& format : formats()) names.push_back(format.name);
+    return names;
+  }();
+  // Some of the second list share kernels for many tokens that others have none of.
+  const struct {
+    std::int64_t n_tok;
+    std::vector<std::string_view> names;
+  } kCases[] = {{7, every_format}, {35, {"Q4_0", "Q2_0", "I2_S", "Q4_K", "F16"}}};
+  for (const auto& [n_tok, names] : kCases) {
+    const auto x = matmul_test::random_input(n_tok * cols, 8);
+    std::vector<PackedMatrix> matrices;
+    std::vector<std::uint32_t> expected;
+    std::int64_t rows = 20;
+    for (const std::string_view name : names) {
+      const FormatInfo& format = *find_format(name);
+      rows = whole_groups(format, rows);
+      const auto tensor = matmul_test::random_tensor(format, rows, cols, static_cast<int>(rows));
+      matrices.push_back(packed(format, tensor, rows, cols));
+      const auto y = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+      expected.insert(expected.end(), y.begin(), y.end());
+      rows += 13;
+    }
+    std::vector<const PackedMatrix*> all;
+    for (const PackedMatrix& matrix : matrices) all.push_back(&matrix);
+    auto pool = make_thread_pool(3);
+    ASSERT_TRUE(pool.ok());
+    for (const panel::KernelTable& table : supported_tables()) {
+      EXPECT_EQ(difference(run(all, x, cols, n_tok, Activations::kInt8, table, **pool), expected), "") << table.name;
+    }
   }
-  std::vector<const PackedMatrix*> all;
-  for (const PackedMatrix& matrix : matrices) all.push_back(&matrix);
-  auto pool = make_thread_pool(3);
-  ASSERT_TRUE(pool.ok());
-  for (const panel::KernelTable& table : supported_tables()) {
-    EXPECT_EQ(difference(run(all, x, cols, n_tok, Activations::kInt8, table, **pool), expected), "") << table.name;
+}
+
+// Codes of two bits that hold all four values, in some blocks of some rows: kernels may take those that hold three only
+// another way.
+TEST(Matmul, FourthValuesOfTwoBitsAmongTernaryOnes) {
+  for (const char* name : {"Q2_0", "Q2_0_128"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    const std::int64_t cols = 2560, rows = 37, n_tok = 43;
+    auto tensor = matmul_test::random_tensor(format, rows, cols, 14);
+    for (const std::int64_t at : {18 * format_row_bytes(format, cols) + 20 * format.block_bytes - 1,
+                                  33 * format_row_bytes(format, cols) + 1 * format.block_bytes - 1}) {
+      tensor[static_cast<std::size_t>(at)] = std::byte(0xF6);
+    }
+    const PackedMatrix matrix = packed(format, tensor, rows, cols);
+    const auto x = matmul_test::random_input(n_tok * cols, 15);
+    const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+    for (const panel::KernelTable& table : supported_tables()) {
+      const auto found = run({&matrix}, x, cols, n_tok, Activations::kInt8, table, serial());
+      EXPECT_EQ(difference(found, expected), "") << name << " " << table.name;
+    }
   }
 }
 

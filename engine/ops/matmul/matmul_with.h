@@ -22,7 +22,7 @@ std::span<const KernelTable> kernel_tables() noexcept;
 const Kernels& kernels_for(Isa isa) noexcept;
 
 // As matmul(), for at least one term and one token.
-void matmul_with(const Kernels& kernels, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
+void matmul_with(const Kernels& table, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
                  std::int64_t n_tok, Activations activations, std::span<std::byte> workspace,
                  Executor& executor) noexcept;
 

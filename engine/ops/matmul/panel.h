@@ -31,7 +31,7 @@ inline constexpr int kCodeBytes = kTile * kTerms;  // of one token in one tile: 
 inline constexpr int kQuads = 8;                   // of 4 k, in a tile
 inline constexpr int kVector = 64;                 // bytes: one quad of 16 rows
 inline constexpr int kTokenStep = 4;               // many tokens are padded to a multiple of this
-inline constexpr int kMaxTokenGroup = 12;
+inline constexpr int kMaxTokenGroup = 16;
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
 inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
 inline constexpr int kTernaryChunk = 512;    // the same for ternary panels, which are taken two at a time
@@ -161,9 +161,9 @@ __attribute__((always_inline)) constexpr unsigned corrections_of(int offset) noe
   return bits;
 }
 
-// Tokens lie in groups of `group`, what a kernel takes at once: 4 or 12. The last group is as wide as it must be: up to
-// 4 tokens in all are one group of that many, more are padded with zeros to a multiple of 4. What belongs to tile b of
-// token lane t of group g has the index group * g * n_tiles + b * width(group * g) + t.
+// Tokens lie in groups of `group`, what a kernel takes at once: 4, 12 or 16. The last group is as wide as it must be:
+// up to 4 tokens in all are one group of that many, more are padded with zeros to a multiple of 4. What belongs to tile
+// b of token lane t of group g has the index group * g * n_tiles + b * width(group * g) + t.
 struct TokenGroups {
   std::int64_t n_tok;
   std::int64_t n_tiles;
@@ -220,14 +220,15 @@ enum class Rounding { kNone, kBlocks, kByToken };
 struct PanelKernels {
   JobFn few, many;  // on rounded activations, up to kTokenStep tokens in all and more; nullptr for float panels
   Rounding rounding;
-  unsigned corrections;  // that few and many read, as bits
-  int panel_step;        // panels that many takes at once
-  int few_tokens_step;   // panels taken at once where they are at most kTokenStep
+  unsigned few_corrections, many_corrections;  // that they read, as bits
+  int panel_step;                              // panels that many takes at once
+  int few_tokens_step;                         // panels taken at once where they are at most kTokenStep
   JobFn f32;
   // Where the codes of a matrix are below 3 and this is there, it takes the place of `few`, lut_step panels at once.
   JobFn few_by_lut = nullptr;
   Lut lut = kPairLut;
   int lut_step = 1;
+  std::int64_t min_tokens = 1;  // a call with fewer goes whole to Kernels::for_fewer
 };
 // Both round the tokens of token groups [group_begin, group_end).
 using RoundFn = void (*)(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
@@ -242,6 +243,7 @@ struct Kernels {
   RoundByTokenFn round_by_token;
   int token_group;
   BuildLutsFn build_luts = nullptr;
+  const Kernels* for_fewer = nullptr;  // see min_tokens; nullptr where all of those are 1
 };
 
 const Kernels& kernels_scalar() noexcept;
@@ -249,6 +251,7 @@ const Kernels& kernels_avx2() noexcept;
 const Kernels& kernels_avxvnni() noexcept;
 const Kernels& kernels_avx512() noexcept;
 const Kernels& kernels_avx512vbmi() noexcept;
+const Kernels& kernels_amx() noexcept;
 const Kernels& kernels_neon() noexcept;
 const Kernels& kernels_dotprod() noexcept;
 

@@ -11,14 +11,17 @@ namespace rowmax::engine::panel {
 namespace {
 
 // 16 activations |a| <= kMaxCode as a = coarse * 128 + fine with -127 <= coarse <= 127 and -64 <= fine <= 63.
-ROWMAX_INLINE void store_terms(std::int8_t* codes, simd::I32x16 a) noexcept {
-  const simd::I32x16 half = simd::splat_i32(1 << (kTermShift - 1));
-  const simd::I32x16 coarse = simd::shift_right<kTermShift>(simd::add(a, half));
-  store_i8(codes, coarse);
-  store_i8(codes + kTile, simd::sub(a, simd::shift_left<kTermShift>(coarse)));
-}
+struct BinaryTerms {
+  static ROWMAX_INLINE void store(std::int8_t* codes, simd::I32x16 a) noexcept {
+    const simd::I32x16 half = simd::splat_i32(1 << (kTermShift - 1));
+    const simd::I32x16 coarse = simd::shift_right<kTermShift>(simd::add(a, half));
+    store_i8(codes, coarse);
+    store_i8(codes + kTile, simd::sub(a, simd::shift_left<kTermShift>(coarse)));
+  }
+};
 
-// One block of one token, to index `at`; x is nullptr for a padding token.
+// One block of one token, to index `at`; x is nullptr for a padding token. Terms: how 16 activations become bytes.
+template <class Terms>
 ROWMAX_INLINE void round_block(const float* x, const Int8Activations& out, std::int64_t at) noexcept {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr std::int32_t kInfinityBits = 0x7F800000;
@@ -40,14 +43,14 @@ ROWMAX_INLINE void round_block(const float* x, const Int8Activations& out, std::
     const simd::F32x16 factor = simd::splat(static_cast<float>(kMaxCode) / most);
     const simd::I32x16 low = simd::round_to_i32(simd::mul(simd::load(x), factor));
     const simd::I32x16 high = simd::round_to_i32(simd::mul(simd::load(x + 16), factor));
-    store_terms(codes, low);
-    store_terms(codes + 16, high);
+    Terms::store(codes, low);
+    Terms::store(codes + 16, high);
     sum = sum_lanes(simd::add(low, high));
     if (out.half_sums) low_sum = sum_lanes(low);
   } else {
     if (bits >= kInfinityBits) d = kNan;
-    store_terms(codes, simd::splat_i32(0));
-    store_terms(codes + 16, simd::splat_i32(0));
+    Terms::store(codes, simd::splat_i32(0));
+    Terms::store(codes + 16, simd::splat_i32(0));
   }
   out.scales[at] = d;
   out.sums[at] = d * static_cast<float>(sum);
@@ -58,6 +61,7 @@ ROWMAX_INLINE void round_block(const float* x, const Int8Activations& out, std::
   }
 }
 
+template <class Terms>
 void round_groups(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
                   std::int64_t group_end) noexcept {
   for (std::int64_t first = group_begin * out.group; first < group_end * out.group; first += out.group) {
@@ -67,15 +71,26 @@ void round_groups(const float* x, std::int64_t ldx, const Int8Activations& out, 
       const float* row = first + t < out.n_tok ? x + (first + t) * ldx : nullptr;
       std::int64_t at = first * out.n_tiles + t;
       for (std::int64_t b = 0; b < out.n_tiles; ++b, at += width) {
-        round_block(row == nullptr ? nullptr : row + b * kTile, out, at);
+        round_block<Terms>(row == nullptr ? nullptr : row + b * kTile, out, at);
       }
     }
   }
 }
 
-// One token by the rule of one scale a token; x is nullptr for a padding token. codes: tile b at codes + b * step.
-ROWMAX_INLINE void round_token(const float* x, std::int64_t n_tiles, std::int8_t* codes, std::int64_t step,
-                               float* scale, std::int32_t* sum) noexcept {
+// Where a token group of ternary panels has its codes: tiles in turn, each with the tokens side by side.
+struct TilesInTurn {
+  std::int8_t* codes;  // of the group
+  std::int64_t n_tiles;
+  int width;
+  ROWMAX_INLINE std::int8_t* at(std::int64_t tile, int token) const noexcept {
+    return codes + (tile * width + token) * kTile;
+  }
+};
+
+// Token t of its group by the rule of one scale a token; x is nullptr for a padding token.
+template <class Order>
+ROWMAX_INLINE void round_token(const float* x, const Order& order, int t, float* scale, std::int32_t* sum) noexcept {
+  const std::int64_t n_tiles = order.n_tiles;
   constexpr std::int32_t kInfinityBits = 0x7F800000;
   *scale = 1.0f;
   *sum = 0;
@@ -88,7 +103,7 @@ ROWMAX_INLINE void round_token(const float* x, std::int64_t n_tiles, std::int8_t
   }
   if (x == nullptr || bits >= kInfinityBits) {
     if (bits >= kInfinityBits) *scale = std::numeric_limits<float>::quiet_NaN();
-    for (std::int64_t b = 0; b < n_tiles; ++b) std::memset(codes + b * step, 0, kTile);
+    for (std::int64_t b = 0; b < n_tiles; ++b) std::memset(order.at(b, t), 0, kTile);
     return;
   }
   float most = 0.0f;
@@ -100,22 +115,23 @@ ROWMAX_INLINE void round_token(const float* x, std::int64_t n_tiles, std::int8_t
   for (std::int64_t b = 0; b < n_tiles; ++b) {
     const simd::I32x16 low = simd::round_to_i32(simd::mul(simd::load(x + b * kTile), factor));
     const simd::I32x16 high = simd::round_to_i32(simd::mul(simd::load(x + b * kTile + 16), factor));
-    store_i8(codes + b * step, low);
-    store_i8(codes + b * step + 16, high);
+    store_i8(order.at(b, t), low);
+    store_i8(order.at(b, t) + 16, high);
     total = simd::add(total, simd::add(low, high));
   }
   *sum = sum_lanes(total);
 }
 
+template <class Order>
 void round_tokens(const float* x, std::int64_t ldx, const TokenActivations& out, std::int64_t group_begin,
                   std::int64_t group_end) noexcept {
   for (std::int64_t first = group_begin * out.group; first < group_end * out.group; first += out.group) {
     if (first >= out.n_tok) return;
     const int width = out.width(first);
-    for (std::int64_t t = first; t < first + width; ++t) {
-      const float* row = t < out.n_tok ? x + t * ldx : nullptr;
-      std::int8_t* codes = out.codes + (first * out.n_tiles + t - first) * kTile;
-      round_token(row, out.n_tiles, codes, width * kTile, out.scales + t, out.sums + t);
+    const Order order{out.codes + first * out.n_tiles * kTile, out.n_tiles, width};
+    for (int t = 0; t < width; ++t) {
+      const float* row = first + t < out.n_tok ? x + (first + t) * ldx : nullptr;
+      round_token(row, order, t, out.scales + first + t, out.sums + first + t);
     }
   }
 }

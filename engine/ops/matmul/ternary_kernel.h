@@ -150,7 +150,7 @@ void ternary_panels(const Job& job, std::int64_t p, TernaryScratch& scratch) noe
     for (int i = 0; i < kPanels; ++i) {
       const std::byte* tiles = job.panels + (p + i) * job.panel_bytes + TernaryPanel::kHeadBytes;
       for (std::int64_t tile = b; tile < b_end; ++tile) {
-        unpack_tile<TernaryPanel>(tiles + tile * TernaryPanel::kTileBytes, scratch.codes[i][tile - b]);
+        unpack_tile<TernaryPanel>(tiles + tile * TernaryPanel::kTileBytes, StoreQuads{scratch.codes[i][tile - b]});
       }
     }
     for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
@@ -169,7 +169,7 @@ void ternary_panels(const Job& job, std::int64_t p, TernaryScratch& scratch) noe
 }
 
 // The whole call's number of tokens decides, as it decided the order of the activations in memory.
-void ternary_few_tokens(const Job& job) noexcept {
+inline void ternary_few_tokens(const Job& job) noexcept {
   switch (job.by_token->n_tok) {
     case 1: return ternary_few<1>(job);
     case 2: return ternary_few<2>(job);
@@ -178,7 +178,7 @@ void ternary_few_tokens(const Job& job) noexcept {
   }
 }
 
-void ternary_many(const Job& job) noexcept {
+inline void ternary_many(const Job& job) noexcept {
   TernaryScratch scratch;
   std::int64_t p = job.panel_begin;
   for (; p + kTernaryPanels <= job.panel_end; p += kTernaryPanels) ternary_panels<kTernaryPanels>(job, p, scratch);

@@ -59,19 +59,26 @@ ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) n
   }
 }
 
-template <class Panel, int j>
-ROWMAX_INLINE void store_pair(const std::byte* tile, std::uint8_t (*codes)[kVector]) noexcept {
+// Takes the quads of a tile as they are.
+struct StoreQuads {
+  std::uint8_t (*codes)[kVector];
+  ROWMAX_INLINE void operator()(int quad, Codes c) noexcept { store_codes(codes[quad], c); }
+};
+
+// put(quad, codes) for every quad of a tile.
+template <class Panel, int j, class Put>
+ROWMAX_INLINE void put_pair(const std::byte* tile, Put&& put) noexcept {
   Codes low, high;
   unpack_pair<Panel, j>(tile, low, high);
-  store_codes(codes[j], low);
-  store_codes(codes[j + 4], high);
+  put(j, low);
+  put(j + 4, high);
 }
-template <class Panel>
-ROWMAX_INLINE void unpack_tile(const std::byte* tile, std::uint8_t (*codes)[kVector]) noexcept {
-  store_pair<Panel, 0>(tile, codes);
-  store_pair<Panel, 1>(tile, codes);
-  store_pair<Panel, 2>(tile, codes);
-  store_pair<Panel, 3>(tile, codes);
+template <class Panel, class Put>
+ROWMAX_INLINE void unpack_tile(const std::byte* tile, Put&& put) noexcept {
+  put_pair<Panel, 0>(tile, put);
+  put_pair<Panel, 1>(tile, put);
+  put_pair<Panel, 2>(tile, put);
+  put_pair<Panel, 3>(tile, put);
 }
 
 // The scales of one record (a tile, or the 8 tiles that share sub-scales).
@@ -113,23 +120,28 @@ class Scales {
 };
 
 // Some tiles of a panel, taken apart: what several tokens share.
-struct Unpacked {
-  alignas(64) std::uint8_t codes[kInt8Chunk / kTile][kQuads][kVector];
+struct UnpackedScales {
   alignas(64) float scales[kInt8Chunk / 16][kRows];  // by group
   alignas(64) float mins[kInt8Chunk / 16][kRows];
 };
+struct Unpacked : UnpackedScales {
+  alignas(64) std::uint8_t codes[kInt8Chunk / kTile][kQuads][kVector];
 
-// Tiles [tile_begin, tile_end) (at most kInt8Chunk / kTile; tile_begin a multiple of Panel::kScaleTiles).
-template <class Panel>
+  ROWMAX_INLINE StoreQuads tile(int t) noexcept { return {codes[t]}; }
+};
+
+// Tiles [tile_begin, tile_end) (at most kInt8Chunk / kTile; tile_begin a multiple of Panel::kScaleTiles). Out: scales,
+// mins, and tile(t), which takes quads.
+template <class Panel, class Out>
 ROWMAX_INLINE void unpack(const std::byte* panel, std::int64_t cols, std::int64_t tile_begin, std::int64_t tile_end,
-                          Unpacked& out) noexcept {
+                          Out& out) noexcept {
   const std::byte* tile = panel + Panel::scale_bytes(cols) + tile_begin * Panel::kTileBytes;
   const std::byte* record = panel + tile_begin / Panel::kScaleTiles * Panel::kRecordBytes;
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int first = 0; first < n_tiles; first += Panel::kScaleTiles, record += Panel::kRecordBytes) {
     const Scales<Panel> scales(record);
     for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
-      unpack_tile<Panel>(tile, out.codes[first + t]);
+      unpack_tile<Panel>(tile, out.tile(first + t));
       for (int g = 0; g < Panel::kGroups; ++g) {
         const int from = t * Panel::kGroups + g, to = first * Panel::kGroups + from;
         simd::store(out.scales[to], scales.scale(from));

@@ -63,8 +63,8 @@ class Teller:
 
     # -- state
 
-    def choose_name(self, pronoun, friend=False):
-        return (words.GIRLS if pronoun == "she" else words.BOYS)[friend]
+    def choose_name(self, pronoun):
+        return self.pick(words.GIRLS if pronoun == "she" else words.BOYS)
 
     def make_hero(self, kind=None, avoid=(), need=None):
         kind = kind or self.forced_kind or self.hero_kind()
@@ -93,7 +93,7 @@ class Teller:
                 kind = "girl" if pronoun == "she" else "boy"
             else:
                 kind = self.pick([k for k in words.ANIMALS if k != self.hero.kind and not set(avoid) & set(words.ANIMALS[k][2])])
-        friend = Character(self.choose_name(pronoun, friend=True), pronoun, kind)
+        friend = Character(self.choose_name(pronoun), pronoun, kind)
         self.friend = friend
         self.facts.update(F=friend.name, f=pronoun, fhim=OBJECTIVE[pronoun], fhis=POSSESSIVE[pronoun], fkind=kind)
         return friend

@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from corpus import Corpus, heldout_batches, load_tokenizer
-from evaluate_bits import bits_per_byte
+from evaluate_bits import bits_per_byte, recalled
 from model import Config, Stories
+import words
 
 
 def orthogonal(g):
@@ -66,20 +67,22 @@ def save(path, **state):
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", type=Path, required=True, help="folder of tokenizer, stories, checkpoint and log")
-    p.add_argument("--steps", type=int, default=2400, help="steps in all")
-    p.add_argument("--float-steps", type=int, default=500, help="steps before the weights become ternary")
-    p.add_argument("--decay-steps", type=int, default=800, help="last steps, over which the rate falls to zero")
-    p.add_argument("--warmup", type=int, default=50)
-    p.add_argument("--batch", type=int, default=2176, help="tokens of a batch, padding included")
+    p.add_argument("--steps", type=int, default=9000, help="steps in all")
+    p.add_argument("--float-steps", type=int, default=600, help="steps before the weights become ternary")
+    p.add_argument("--decay-steps", type=int, default=9000, help="last steps, over which the rate falls to zero; as many as --steps: from the start")
+    p.add_argument("--warmup", type=int, default=100)
+    p.add_argument("--batch", type=int, default=4352, help="tokens of a batch, padding included")
     p.add_argument("--lengths", type=int, nargs="+", default=[272], help="row lengths: a story is a row; longer ones are left out")
-    p.add_argument("--lr", type=float, default=0.01, help="peak rate of the hidden matrices")
-    p.add_argument("--decay", type=float, default=0.05, help="weight decay of the hidden matrices")
+    p.add_argument("--lr", type=float, default=0.004, help="peak rate of the hidden matrices")
+    p.add_argument("--decay", type=float, default=0.1, help="weight decay of the hidden matrices")
     p.add_argument("--lr-adam", type=float, default=0.003, help="peak rate of embedding and norms")
     p.add_argument("--layers", type=int, default=Config.layers)
     p.add_argument("--ffn", type=int, default=Config.ffn)
-    p.add_argument("--every", type=int, default=25, help="steps between log lines")
-    p.add_argument("--eval-every", type=int, default=200)
-    p.add_argument("--heldout", type=int, default=48, help="held-out stories measured while training")
+    p.add_argument("--heads", type=int, default=Config.heads)
+    p.add_argument("--kv-heads", type=int, default=Config.kv_heads)
+    p.add_argument("--every", type=int, default=50, help="steps between log lines")
+    p.add_argument("--eval-every", type=int, default=400)
+    p.add_argument("--heldout", type=int, default=64, help="held-out stories measured while training")
     p.add_argument("--save-seconds", type=float, default=300)
     p.add_argument("--eager", action="store_true", help="without torch.compile")
     return p.parse_args()
@@ -91,7 +94,8 @@ def main():
     torch.manual_seed(1)
     args.work.mkdir(parents=True, exist_ok=True)
     tokenizer = load_tokenizer(args.work)
-    config = Config(vocab=tokenizer.get_vocab_size(), layers=args.layers, ffn=args.ffn, context=512)
+    config = Config(vocab=tokenizer.get_vocab_size(), layers=args.layers, ffn=args.ffn, heads=args.heads, kv_heads=args.kv_heads,
+                    context=512)
     model = Stories(config)
     matrices = [p for n, p in model.blk.named_parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
@@ -122,6 +126,7 @@ def main():
     ternary_parameters = sum(p.numel() for p in matrices)
     say(f"start at step {step}: {ternary_parameters} ternary, {sum(p.numel() for p in others)} other parameters, {settings}")
     loss_of = model.loss if args.eager else torch.compile(model.loss, dynamic=False)
+    names = {i for n in words.GIRLS + words.BOYS for i in tokenizer.encode(" " + n).ids[-1:]}
     heldout = heldout_batches(args.work, args.batch, max(args.lengths), args.heldout)
     saved, since, sums = time.time(), time.time(), [0.0, 0]
     wanted = args.work / "steps"  # a number in this file replaces --steps while training runs
@@ -151,8 +156,8 @@ def main():
             say(f"step {step} {mode} loss {sums[0] / sums[1]:.4f} tokens {tokens_seen} rate {rate:.0f}/s lr {factor:.3f}")
             since, sums = time.time(), [0.0, 0]
         if step % args.eval_every == 0 or step == args.steps:
-            bits = {m: bits_per_byte(model, heldout, m) for m in ("float", "ternary") if m == "ternary" or step <= args.float_steps}
-            say(f"step {step} heldout bits/byte " + " ".join(f"{m} {b:.4f}" for m, b in bits.items()))
+            bits = bits_per_byte(model, heldout, mode)
+            say(f"step {step} heldout bits/byte {mode} {bits:.4f}; names told before: {recalled(model, heldout, names, mode):.3f} right")
             since = time.time()
         if time.time() - saved > args.save_seconds or step == args.steps:
             store()

@@ -1,8 +1,8 @@
 """What the stories are made of: names, characters, things, food, places, weather. Facts only; no sentences."""
 
-# Few, since a model this small and briefly trained does not keep names apart: the hero's, the friend's.
-GIRLS = ["Lily", "Mia"]
-BOYS = ["Tom", "Ben"]
+# Enough of them that a name must be looked up in the story so far, and few enough for a token each.
+GIRLS = ["Lily", "Mia", "Anna", "Nora", "Lucy", "Rosa"]
+BOYS = ["Tom", "Ben", "Leo", "Max", "Sam", "Jack"]
 
 # kind: (adjectives, home, what it can do by nature)
 CHILDREN = {"girl": "she", "boy": "he"}

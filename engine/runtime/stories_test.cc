@@ -19,7 +19,7 @@ namespace {
 
 constexpr char kPrompt[] = "Once upon a time";
 // FNV-1a of the logits of every position of the stored story, as x86-64 with plain C++ code first gave them.
-constexpr std::uint64_t kLogitsHash = 0x9006442716f97c63;
+constexpr std::uint64_t kLogitsHash = 0xc9ebd68d97cc45df;
 
 std::string read_file(const std::string& path_in_source) {
   std::ifstream file(std::string(ROWMAX_SOURCE_DIR) + "/" + path_in_source, std::ios::binary);

@@ -14,10 +14,12 @@
 namespace rowmax::engine {
 namespace {
 
+// As plain as can be: a model of a narrow kind of text (the story model) must know it as well as one of all the web.
 constexpr std::string_view kText =
-    "Once upon a time there was a little boy named Tom. He lived in a small house near the woods with his mother and "
-    "his father. One day Tom went to the garden and found a red ball. \"Can I play with you?\" asked his friend. Tom "
-    "smiled and said yes. They played together all day, and they were very happy.";
+    "Once upon a time, there was a little girl named Lily. She lived in a small white house at the edge of the forest. "
+    "Lily liked to play with her ball. One day, her friend Tom came to the door. \"Let us play,\" said Tom. Lily was "
+    "so "
+    "happy that she danced. They played until dinner.";
 constexpr std::size_t kTokens = 48;  // at most
 constexpr std::size_t kFirst = 8;    // tokens that are not scored: they have hardly any context
 

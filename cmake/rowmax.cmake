@@ -4,7 +4,7 @@
 #   *.cc                       the library
 #   *_avx2.cc *_avx512.cc *_neon.cc   the same library, compiled for that instruction set, on the right processor only;
 #   *_avxvnni.cc *_dotprod.cc         likewise, for AVX2 and NEON with byte dot products
-#   *_amx.cc                          likewise, for AVX-512 with AMX
+#   *_avx512vbmi.cc *_amx.cc          likewise, for AVX-512 with permutations of bytes, and with AMX
 #   *_test.cc                  one GoogleTest program rowmax_<name>_test; *_avx2_test.cc ... as above
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH

@@ -14,7 +14,7 @@ llama_driver.cc built against that engine (llama_driver.sh). `table` prints medi
 A case is a shape and a type; a peer gets the same file, or its own best form of the same weights (ik_llama.cpp: IQ2_BN as
 it is, and repacked to IQ2_BN_R4 while loading). Generation's GB/s: weights that a token reads (all matrices, one row of
 the embedding unless it is the head) times tokens a second. GOPS of a prompt: two operations a weight (without the head,
-which is multiplied once) and token. Limits, the best seen in the case's rounds: a plain streaming read of 512 MB by all threads, and independent vpdpbusd.
+which is multiplied once) and token. Limits, the best seen in the case's rounds: a plain streaming read of 512 MB by all threads, and independent vpdpbusd, or tdpbusd where there is AMX.
 """
 import argparse
 import json
@@ -98,8 +98,8 @@ def run_peer(args, driver, path, flags, prompt, generated):
 
 def limits(args):
     text, _, _ = measured([os.path.join(args.build, "bench/rowmax_matmul_bench"), "--threads", args.threads, "--shape", "none"])
-    bandwidth, peak = re.search(r"read ([\d.]+) GB/s, vpdpbusd (\d+) GOPS", text).groups()
-    return {"read_gb_per_s": float(bandwidth), "vpdpbusd_gops": float(peak)}
+    bandwidth, vpdpbusd, tdpbusd = re.search(r"read ([\d.]+) GB/s, vpdpbusd (\d+) GOPS, tdpbusd (\d+)", text).groups()
+    return {"read_gb_per_s": float(bandwidth), "int8_gops": max(float(vpdpbusd), float(tdpbusd))}
 
 
 def chosen(args):
@@ -154,7 +154,7 @@ def summary(args):
             [r[key] for r in engines.get(engine, []) if r.get(key) is not None])
         best = lambda key: max(r[key] for r in engines["limits"])
         row = {"case": case, "rounds": len(engines.get("rowmax", [])), "read_gb_per_s": best("read_gb_per_s"),
-               "vpdpbusd_gops": best("vpdpbusd_gops"), "file_bytes": engines["limits"][0]["file_bytes"],
+               "int8_gops": best("int8_gops"), "file_bytes": engines["limits"][0]["file_bytes"],
                "bytes_per_token": middle("rowmax", "bytes_per_token"), "operations_per_token": 2 * body_weights(CASES[case][0])}
         row["engines"] = {e: {k: middle(e, k) for k in ("prompt", "generation", "first_token_s", "peak_rss_bytes")}
                           for e in engines if e != "limits"}
@@ -177,7 +177,7 @@ def cmd_table(args):
             print(f"| {row['case']} | {engine} | {number(e['prompt'], '.1f')} | {number(e['generation'], '.2f')} | "
                   f"{number(e['first_token_s'], '.2f')} | {number(e['peak_rss_bytes'] and e['peak_rss_bytes'] / 1e6, '.0f')} | "
                   f"{'' if engine == 'rowmax' else ratio('prompt') + ', ' + ratio('generation')} |")
-    print("\n| model | MB a token | rowmax reads GB/s | machine reads GB/s | share | prompt GOPS | vpdpbusd peak GOPS | share | file MB | rounds |")
+    print("\n| model | MB a token | rowmax reads GB/s | machine reads GB/s | share | prompt GOPS | int8 peak GOPS | share | file MB | rounds |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         ours = row["engines"].get("rowmax")
@@ -185,8 +185,8 @@ def cmd_table(args):
             continue
         rate, gops = ours["generation"] * row["bytes_per_token"] / 1e9, ours["prompt"] * row["operations_per_token"] / 1e9
         print(f"| {row['case']} | {row['bytes_per_token'] / 1e6:.0f} | {rate:.1f} | {row['read_gb_per_s']:.1f} | "
-              f"{100 * rate / row['read_gb_per_s']:.0f} % | {gops:.0f} | {row['vpdpbusd_gops']:.0f} | "
-              f"{100 * gops / row['vpdpbusd_gops']:.0f} % | {row['file_bytes'] / 1e6:.0f} | {row['rounds']} |")
+              f"{100 * rate / row['read_gb_per_s']:.0f} % | {gops:.0f} | {row['int8_gops']:.0f} | "
+              f"{100 * gops / row['int8_gops']:.0f} % | {row['file_bytes'] / 1e6:.0f} | {row['rounds']} |")
 
 
 def main():

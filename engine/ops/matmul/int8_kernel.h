@@ -3,9 +3,9 @@
 //
 // dot_*.h provides Codes (a quad: 16 rows x 4 k bytes) with load_codes, store_codes, shifted, merge, flip_sign;
 // Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(); kUnsignedBytes; kSplitChains; kGemmTokens;
-// kInt8FewPanels, the panels that one token takes side by side; and small loads. Each activation is two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128,
-// is where the one of the fine bytes starts. Integer sums are exact everywhere, so only the float chain per output
-// needs an order, and that is lane-wise.
+// kInt8FewPanels, the panels that one token takes side by side; and small loads. Each activation is two bytes, coarse *
+// 128 + fine: the dot product of the coarse bytes, times 128, is where the one of the fine bytes starts. Integer sums
+// are exact everywhere, so only the float chain per output needs an order, and that is lane-wise.
 #pragma once
 
 #include "engine/ops/matmul/unpack.h"

@@ -4,8 +4,8 @@
 //
 // dot_*.h provides, beside what int8_kernel.h needs, PackedDot: sums of packed codes of 2 bits times activations, with
 // start(), add<j>(packed, 4 activations) for the codes in bits 2j and 2j + 1, flush() after at most kPackedTiles tiles,
-// total(); kTernaryPanels, the panels that share the loads of many tokens' activations; and kTernaryFewPanels, those that
-// one token takes side by side.
+// total(); kTernaryPanels, the panels that share the loads of many tokens' activations; and kTernaryFewPanels, those
+// that one token takes side by side.
 #pragma once
 
 #include "engine/ops/matmul/int8_kernel.h"

@@ -1,7 +1,13 @@
 #include <gtest/gtest.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -43,6 +49,54 @@ TEST(ThreadPool, WritesAreSeenByTheNextCallAndWorkersWakeAfterARest) {
     parallel_for(**pool, 300, [&](std::int64_t task, int) { values[299 - task] = values[299 - task] + 1; });
     for (const int value : values) ASSERT_EQ(value, round);
   }
+}
+
+sem_t held, go_on;
+
+void hold(int) {
+  sem_post(&held);
+  while (sem_wait(&go_on) != 0) {
+  }
+}
+
+// What a busy machine does to a worker, made certain: all but the caller stand still before the job and until it is
+// over. Nobody waits for a worker that holds no task.
+TEST(ThreadPool, AWorkerThatDoesNotComeIsNotWaitedFor) {
+  auto pool = make_thread_pool(3);
+  ASSERT_TRUE(pool.ok());
+  parallel_for(**pool, 8, [](std::int64_t, int) {});
+  sem_init(&held, 0, 0);
+  sem_init(&go_on, 0, 0);
+  struct sigaction action = {}, before = {};
+  action.sa_handler = hold;
+  sigaction(SIGUSR1, &action, &before);
+  const auto self = static_cast<int>(::syscall(SYS_gettid));
+  int n_held = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    const int thread = std::stoi(entry.path().filename().string());
+    if (thread == self) continue;
+    ASSERT_EQ(::syscall(SYS_tgkill, getpid(), thread, SIGUSR1), 0);
+    while (sem_wait(&held) != 0) {
+    }
+    ++n_held;
+  }
+  EXPECT_GE(n_held, 2);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<int> done(100, 0);
+    int others = 0;
+    parallel_for(**pool, 100, [&](std::int64_t task, int worker) {
+      ++done[task];
+      others += worker != 0;
+    });
+    EXPECT_EQ(done, std::vector<int>(100, 1));
+    EXPECT_EQ(others, 0);
+  }
+  for (int i = 0; i < n_held; ++i) sem_post(&go_on);
+  // They come late, find that job over, and serve the next ones.
+  std::atomic<int> count{0};
+  for (int round = 0; round < 100; ++round) parallel_for(**pool, 100, [&](std::int64_t, int) { ++count; });
+  EXPECT_EQ(count, 10000);
+  sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST(ThreadPool, RefusesSillyNumbersAndCountsCoresForZero) {

@@ -1,0 +1,18 @@
+// How many threads are worth starting.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace rowmax::base {
+
+// Physical cores among the CPUs this process may run on (siblings of one core only compete for its vector units), at
+// most as many as the control group's quota of processor time, rounded up. At least 1.
+int usable_cores();
+
+// The quota of the control groups that hold this process, in CPUs, the least of the group's and its ancestors'
+// (version 2: cpu.max; version 1: cpu.cfs_quota_us and cpu.cfs_period_us). nullopt where there is none.
+// own_groups: the file that names the groups, as /proc/self/cgroup; mount: where they are mounted, as /sys/fs/cgroup.
+std::optional<double> cpu_quota(const std::string& own_groups, const std::string& mount);
+
+}  // namespace rowmax::base

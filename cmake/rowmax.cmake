@@ -10,7 +10,8 @@
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
 # Components see the repository root (private headers by their path from it) and include/.
 
-include(CheckCXXCompilerFlag)
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -33,8 +34,8 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(ROWMAX_ISA_FILES neon)
   set(ROWMAX_ISA_VARIANTS dotprod)
 endif()
-set(ROWMAX_FLAGS_avx2 -mavx2 -mfma -mf16c)
-set(ROWMAX_FLAGS_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512)
+set(ROWMAX_FLAGS_avx2 -fno-stack-protector -mavx2 -mfma -mf16c)
+set(ROWMAX_FLAGS_avx512 -fno-stack-protector -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512)
 # g++ 12 warns inside its own AVX-512 headers (GCC bug 105593).
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND ROWMAX_FLAGS_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
@@ -42,15 +43,24 @@ endif()
 set(ROWMAX_FLAGS_avxvnni ${ROWMAX_FLAGS_avx2} -mavxvnni)
 set(ROWMAX_FLAGS_avx512vbmi ${ROWMAX_FLAGS_avx512} -mavx512vbmi)
 set(ROWMAX_FLAGS_amx ${ROWMAX_FLAGS_avx512} -mamx-tile -mamx-int8)
-set(ROWMAX_FLAGS_neon "")
-set(ROWMAX_FLAGS_dotprod -march=armv8.2-a+dotprod)
+set(ROWMAX_FLAGS_neon -fno-stack-protector)
+set(ROWMAX_FLAGS_dotprod -fno-stack-protector -march=armv8.2-a+dotprod)
 
 # Plain arrays are the reference, not the fast path: optimising them further takes minutes and changes no result.
-set(ROWMAX_FLAGS_scalar -O1)
+set(ROWMAX_FLAGS_scalar -O1 -fno-stack-protector)
 
 add_library(rowmax_flags INTERFACE)
 target_compile_options(rowmax_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -ffp-contract=off -fno-math-errno>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -ffp-contract=off -fno-math-errno>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ROWMAX_WERROR}>>:-Werror>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:>>:-O2>)  # a parent project without a build type
+# What reads files and answers from the network is hardened. Kernels are not: they get addresses and sizes that were
+# checked, and a canary costs them time.
+if(NOT ROWMAX_SANITIZE AND NOT ROWMAX_FUZZ)
+  target_compile_options(rowmax_flags INTERFACE
+    -fstack-protector-strong $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
+  target_link_options(rowmax_flags INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   target_compile_options(rowmax_flags INTERFACE -Wno-restrict)  # false alarms on std::string at -O3 (GCC bug 105651)
 endif()

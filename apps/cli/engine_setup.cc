@@ -43,9 +43,12 @@ Result<std::string> read_stream(const std::string& path, std::FILE* stream) {
 
 }  // namespace
 
-engine::TokenizerOptions tokenizer_options(const EngineFlags& flags) {
+Result<engine::TokenizerOptions> tokenizer_options(const EngineFlags& flags) {
   engine::TokenizerOptions options;
   options.pre_override = flags.pre;
+  ROWMAX_TRY(overrides, key_overrides(flags));
+  options.overrides = std::move(overrides);
+  options.ignored_keys = flags.ignored_keys;
   return options;
 }
 
@@ -54,10 +57,11 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   ROWMAX_TRY(isa, flags.isa.empty() ? engine::fastest_isa() : find_isa(flags.isa));
   options.isa = isa;
   options.activations = flags.activations == "f32" ? engine::Activations::kF32 : engine::Activations::kInt8;
-  options.tokenizer = tokenizer_options(flags);
+  options.tokenizer.pre_override = flags.pre;
   options.gguf.formats = flags.formats;
   ROWMAX_TRY(overrides, key_overrides(flags));
   options.overrides = std::move(overrides);
+  options.ignored_keys = flags.ignored_keys;
   return options;
 }
 

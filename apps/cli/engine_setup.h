@@ -20,7 +20,8 @@ struct Engine {
 // Loads the model; its notices go to standard error unless --quiet.
 Result<Engine> load_engine(const EngineFlags& flags);
 Result<engine::ModelOptions> model_options(const EngineFlags& flags);
-engine::TokenizerOptions tokenizer_options(const EngineFlags& flags);
+// Of commands that load no model: with --pre, --set and --ignore-key.
+Result<engine::TokenizerOptions> tokenizer_options(const EngineFlags& flags);
 
 // The template that --chat-template names (a file, or Jinja text), else the model's own; null when there is neither.
 Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::Model& model,

@@ -31,16 +31,20 @@ struct InspectFlags {
 
 Result<ExitCode> inspect(const InspectFlags& flags) {
   ROWMAX_TRY(file, open_model(flags.path.empty() ? flags.engine.model : flags.path, {flags.engine.formats}));
-  ROWMAX_TRY(overrides, key_overrides(flags.engine));
-  const Inspection inspection = inspect_file(file, tokenizer_options(flags.engine), overrides);
+  ROWMAX_TRY(options, tokenizer_options(flags.engine));
+  const Inspection inspection = inspect_file(file, options);
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(inspection_json(inspection)));
   } else {
     const std::string text = inspection_text(inspection, flags.all);
     std::fwrite(text.data(), 1, text.size(), stdout);
   }
-  if (!inspection.description.ok()) return exit_code(inspection.description.error().code);
-  if (!inspection.tokenizer.ok()) return exit_code(inspection.tokenizer.error().code);
+  // The report is whole; what makes the exit code is said where errors are looked for too.
+  for (const Error* problem : inspection.errors()) {
+    ROWMAX_RETURN_IF_ERROR(flush_output());
+    error(problem->message);
+    return exit_code(problem->code);
+  }
   return ExitCode::kOk;
 }
 

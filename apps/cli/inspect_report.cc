@@ -85,14 +85,25 @@ Json description_json(const engine::ModelDescription& description) {
           {"notices", description.notices}};
 }
 
-std::string metadata_section(const engine::GgufFile& file, bool all) {
+// Behind a key that is not read: what becomes of it, and why.
+std::string key_mark(const Inspection& inspection, std::string_view key) {
+  for (const engine::KeyReport& report : inspection.keys) {
+    if (report.key != key || report.use == engine::KeyUse::kRead) continue;
+    return "  " + dim(std::string(engine::key_use_name(report.use)) + ": " + std::string(report.why), STDOUT_FILENO);
+  }
+  return "";
+}
+
+std::string metadata_section(const Inspection& inspection, bool all) {
+  const engine::GgufFile& file = inspection.file;
   std::size_t width = 0;
   for (const auto& [key, value] : file.metadata()) width = std::max(width, key.size());
   const std::size_t most = static_cast<std::size_t>(-1);
   std::string out;
   for (const auto& [key, value] : file.metadata()) {
     out += padded(printable(key), width) + "  " + padded(metadata_type(value), 6) + "  " +
-           printable(metadata_text(value, all ? most : kShownItems, all ? most : kShownBytes)) + "\n";
+           printable(metadata_text(value, all ? most : kShownItems, all ? most : kShownBytes)) +
+           key_mark(inspection, key) + "\n";
   }
   return out;
 }
@@ -111,12 +122,23 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
 
 }  // namespace
 
-Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
-                        const engine::KeyOverrides& overrides) {
-  auto description = engine::describe_model(file, overrides);
+std::vector<const Error*> Inspection::errors() const {
+  std::vector<const Error*> out;
+  if (!description.ok()) out.push_back(&description.error());
+  if (!tokenizer.ok()) out.push_back(&tokenizer.error());
+  return out;
+}
+
+Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {
+  auto description = engine::describe_model(file, options.overrides, options.ignored_keys);
   engine::TokenizerOptions known = options;
   if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
-  Inspection inspection{file, std::move(description), engine::Tokenizer::from_gguf(file, known), "", {}};
+  Inspection inspection{file,
+                        std::move(description),
+                        engine::Tokenizer::from_gguf(file, known),
+                        "",
+                        {},
+                        engine::report_keys(file, options.overrides, options.ignored_keys)};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
   }
@@ -147,7 +169,7 @@ std::string inspection_text(const Inspection& inspection, bool all) {
   } else {
     out += std::to_string(inspection.chat_template.size()) + " bytes, can be used\n";
   }
-  out += heading("Keys") + metadata_section(file, all);
+  out += heading("Keys") + metadata_section(inspection, all);
   out += heading("Tensors") + tensor_tree(file.tensors(), !all) + "\n" + tensor_types(file.tensors());
   const std::vector<std::string> notices = all_notices(inspection);
   if (!notices.empty()) out += heading("Notes");
@@ -157,7 +179,10 @@ std::string inspection_text(const Inspection& inspection, bool all) {
 
 Json inspection_json(const Inspection& inspection) {
   const engine::GgufFile& file = inspection.file;
-  Json metadata = Json::object(), tensors = Json::array();
+  Json metadata = Json::object(), tensors = Json::array(), keys = Json::array();
+  for (const engine::KeyReport& report : inspection.keys) {
+    keys.push_back({{"key", report.key}, {"use", engine::key_use_name(report.use)}, {"why", report.why}});
+  }
   for (const auto& [key, value] : file.metadata()) metadata[std::string(key)] = metadata_json(value, kJsonItems);
   for (const engine::GgufTensor& tensor : file.tensors()) {
     tensors.push_back({{"name", tensor.name},
@@ -179,6 +204,7 @@ Json inspection_json(const Inspection& inspection) {
                                                   : error_json(inspection.tokenizer.error())},
           {"chat_template", chat_template},
           {"metadata", metadata},
+          {"keys", keys},
           {"tensors", tensors},
           {"notices", all_notices(inspection)}};
 }

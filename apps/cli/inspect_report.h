@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "apps/cli/json_output.h"
 #include "rowmax/engine/chat_template.h"
@@ -18,10 +19,14 @@ struct Inspection {
   Result<engine::Tokenizer> tokenizer;
   std::string chat_template;            // empty: the file has none
   std::optional<Error> template_error;  // why it cannot be used
+  std::vector<engine::KeyReport> keys;  // what becomes of those of the architecture and the tokenizer
+
+  // Why the model cannot be run, the first reason first.
+  std::vector<const Error*> errors() const;
 };
 
-Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
-                        const engine::KeyOverrides& overrides);
+// options: with the overrides and ignored keys of the model too.
+Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options);
 
 // all: every tensor and the whole of long lists, where the default folds layers that are alike and cuts lists.
 std::string inspection_text(const Inspection& inspection, bool all);

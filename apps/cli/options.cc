@@ -45,8 +45,7 @@ void add_model_flag(CLI::App& app, EngineFlags& flags) {
   add_value(app, "-m,--model", flags.model, "GGUF file, `stories` (built in), or a name that `rowmax pull` fetched")
       ->type_name("PATH|NAME")
       ->default_str(flags.model);
-  add_value(app, "--pre", flags.pre, "pre-tokenizer to use where the file names none or an unknown one")
-      ->type_name("NAME");
+  add_value(app, "--pre", flags.pre, "pre-tokenizer to use in place of the one the file names")->type_name("NAME");
   add_value(app, "--format", flags.formats,
             "layout of a type id that stands for several: I2_S_64, I2_S_ROW4, Q2_0, Q2_0_128, ...; may be given "
             "several times")
@@ -54,6 +53,10 @@ void add_model_flag(CLI::App& app, EngineFlags& flags) {
       ->allow_extra_args(false);
   add_value(app, "--set", flags.overrides, "a value in place of a metadata key's; may be given several times")
       ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  add_value(app, "--ignore-key", flags.ignored_keys,
+            "compute without a key that rowmax would otherwise refuse; may be given several times")
+      ->type_name("KEY")
       ->allow_extra_args(false);
   add_switch(app, "-q,--quiet", flags.quiet, "no notes and no timings on standard error");
 }

@@ -39,6 +39,7 @@ struct EngineFlags {
   std::string pre;
   std::vector<std::string> formats;    // layouts of type ids that stand for several
   std::vector<std::string> overrides;  // KEY=VALUE
+  std::vector<std::string> ignored_keys;
   bool quiet = false;
   bool no_layout_check = false;
 };

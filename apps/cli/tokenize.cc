@@ -38,7 +38,7 @@ Result<ExitCode> tokenize(const TokenizeFlags& flags) {
     text = std::move(content);
   }
   ROWMAX_TRY(file, open_model(flags.engine.model, {flags.engine.formats}));
-  engine::TokenizerOptions options = tokenizer_options(flags.engine);
+  ROWMAX_TRY(options, tokenizer_options(flags.engine));
   // A file may hold a vocabulary alone: then no architecture has a say.
   if (auto description = engine::describe_model(file); description.ok()) options.default_pre = description->default_pre;
   ROWMAX_TRY(tokenizer, engine::Tokenizer::from_gguf(file, options));

@@ -37,7 +37,10 @@ struct ReadModel {
   WeightSources sources;
   ModelDescription description;
 };
-Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides);
+Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored = {});
+// report_keys without those of the tokenizer.
+std::vector<KeyReport> report_model_keys(const GgufFile& file, const KeyOverrides& overrides,
+                                         const IgnoredKeys& ignored);
 
 // The tensor-name map of the llama family, which all architectures here follow. Optional tensors are the biases, the
 // head, rope_freqs and what the spec's flags ask for; anything unclaimed is an error that names it.

@@ -52,7 +52,15 @@ YarnSpec read_yarn(KeyReader& keys) {
   yarn.beta_fast = keys.float_or("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6, nullptr, why);
   yarn.beta_slow = keys.float_or("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6, nullptr, why);
   // What files call the attention factor multiplies the paper's own magnitude.
-  const double factor = keys.float_or("rope.scaling.attn_factor", 1.0, 1e-3, 1e3, nullptr, why);
+  const char* factor_key =
+      keys.has("rope.scaling.attn_factor") ? "rope.scaling.attn_factor" : "rope.scaling.yarn_attn_factor";
+  const double factor = keys.float_or(factor_key, 1.0, 1e-3, 1e3, nullptr, why);
+  // -1: not given.
+  const double mixed_in = keys.float_or("rope.scaling.yarn_ext_factor", 1.0, -1.0, 1e3, nullptr, why);
+  if (mixed_in != 1.0 && mixed_in != -1.0) {
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("rope.scaling.yarn_ext_factor") +
+                                           "': expected 1 (or -1), found " + number_text(mixed_in));
+  }
   yarn.magnitude = keys.failed() ? 1.0 : factor * (0.1 * base::log_f64(yarn.factor) + 1.0);
   keys.fact("rope_magnitude", number_text(yarn.magnitude), "0.1 ln(factor) + 1");
   return yarn;

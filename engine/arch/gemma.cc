@@ -12,9 +12,10 @@ void read_gemma(KeyReader& keys, ModelSpec& spec) {
   if (keys.failed()) return;
   spec.post_norms = true;
   spec.activation = FfnActivation::kGeluTanh;
-  spec.embedding_scale = static_cast<float>(std::sqrt(static_cast<double>(spec.shape.n_embd)));
-  keys.fact("embedding_scale", number_text(spec.embedding_scale),
-            "architecture " + spec.architecture + ": sqrt(embedding_length)");
+  const double scale = std::sqrt(static_cast<double>(spec.shape.n_embd));
+  spec.embedding_scale =
+      static_cast<float>(keys.float_or("embedding_scale", scale, 1e-6, 1e6, "embedding_scale",
+                                       "architecture " + spec.architecture + ": sqrt(embedding_length)"));
 }
 
 // The 27B models scale by embedding_length / head_count instead of head_dim; their files say so only by their size.
@@ -58,7 +59,8 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
       keys.int_or("attention.sliding_window_pattern", 6, 1, 4096, "sliding_window_pattern", why);
   // Local layers turn with a base of their own and without position scaling.
   RopeSpec local = spec.ropes[0];
-  local.base = keys.float_or("rope.local.freq_base", 10000.0, 1.0, 1e12, "rope_base_local", why);
+  const char* local_key = keys.has("rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base";
+  local.base = keys.float_or(local_key, 10000.0, 1.0, 1e12, "rope_base_local", why);
   local.scale = 1;
   spec.ropes.push_back(std::move(local));
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {

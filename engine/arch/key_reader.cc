@@ -1,8 +1,11 @@
 #include "engine/arch/key_reader.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <utility>
+
+#include "engine/arch/unread_keys.h"
 
 namespace rowmax::engine {
 
@@ -40,9 +43,37 @@ const std::string* KeyReader::override_for(std::string_view full_key) {
 
 void KeyReader::check_overrides_used() {
   for (std::size_t i = 0; i < overrides_.size(); ++i) {
-    if (!override_used_[i]) {
+    if (!override_used_[i] && !overrides_[i].first.starts_with("tokenizer.")) {
       fail(ErrorCode::kInvalidArgument, "override of key '" + overrides_[i].first + "': architecture '" + prefix_ +
                                             "' does not read a key of that name");
+    }
+  }
+}
+
+std::vector<KeyReport> KeyReader::report(const IgnoredKeys& ignored) const {
+  std::vector<KeyReport> out;
+  const std::string prefix = prefix_ + ".";
+  for (const auto& [key, value] : file_.metadata()) {
+    if (!key.starts_with(prefix)) continue;
+    const KeyRule* rule = find_rule(unread_key_rules(), key.substr(prefix.size()));
+    out.push_back(asked_.contains(key) ? KeyReport{key, KeyUse::kRead, ""} : report_unread(key, value, rule, ignored));
+  }
+  return out;
+}
+
+void KeyReader::check_all_read(const IgnoredKeys& ignored) {
+  for (const KeyReport& entry : report(ignored)) {
+    const std::string key(entry.key);
+    const std::string value = key_value_text(*file_.find(entry.key));
+    if (entry.use == KeyUse::kIgnored) {
+      notice("key '" + key + "' = " + value + " is ignored, as told (" + std::string(entry.why) + ")");
+    } else if (entry.use == KeyUse::kRefused) {
+      fail(ErrorCode::kUnsupported,
+           "key '" + key + "' = " + value +
+               (entry.why == kNotKnown ? ": architecture '" + prefix_ + "' does not know this key"
+                                       : " means that " + std::string(entry.why) + ", which architecture '" + prefix_ +
+                                             "' does not do here") +
+               "; --ignore-key " + key + " computes without it");
     }
   }
 }
@@ -57,6 +88,7 @@ bool KeyReader::has(std::string_view key) const {
 
 std::optional<double> KeyReader::find_number(std::string_view key, bool integer, std::string* source) {
   const std::string full = full_key(key);
+  asked_.insert(full);
   if (const std::string* text = override_for(full)) {
     double value = 0;
     const auto result = std::from_chars(text->data(), text->data() + text->size(), value);
@@ -156,6 +188,7 @@ double KeyReader::float_or(std::string_view key, double fallback, double low, do
 
 std::string KeyReader::string_or(std::string_view key, std::string_view fallback) {
   const std::string full = full_key(key);
+  asked_.insert(full);
   if (const std::string* text = override_for(full)) return *text;
   if (file_.find(full) == nullptr) return std::string(fallback);
   auto value = file_.get_string(full);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,13 +41,20 @@ class KeyReader {
   Error take_error() { return std::move(*error_); }
   std::vector<ModelFact>& facts() noexcept { return facts_; }
   std::vector<std::string>& notices() noexcept { return notices_; }
-  // An override that no read has asked for is a typing error of the user: kInvalidArgument.
+  // An override that no read has asked for is a typing error of the user: kInvalidArgument. Those of tokenizer keys are
+  // the tokenizer's business.
   void check_overrides_used();
+  // Every key under the prefix is read by now, at a value that changes nothing (unread_keys.h), or in `ignored` (a
+  // notice); anything else is kUnsupported.
+  void check_all_read(const IgnoredKeys& ignored);
+  // The same as a list. rules: of the keys that were not read.
+  std::vector<KeyReport> report(const IgnoredKeys& ignored) const;
 
  private:
   const GgufFile& file_;
   const KeyOverrides& overrides_;
   std::vector<bool> override_used_;
+  std::set<std::string, std::less<>> asked_;  // whole keys
   std::string prefix_;
   std::vector<ModelFact> facts_;
   std::vector<std::string> notices_;

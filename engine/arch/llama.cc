@@ -6,10 +6,13 @@ namespace rowmax::engine {
 
 void read_llama(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kAdjacent);
-  if (keys.has("expert_count") && keys.int_or("expert_count", 0, 0, 4096, nullptr, "") > 0) {
-    keys.fail(ErrorCode::kUnsupported,
-              "key '" + keys.full_key("expert_count") + "': mixtures of experts are not supported");
-  }
+  // Mistral 7B v0.1 (arXiv 2310.06825, 2.1): every layer sees the query and window - 1 keys before it.
+  const std::int64_t window =
+      keys.int_or("attention.sliding_window", 0, 0, std::int64_t{1} << 31, nullptr, "default: none");
+  if (keys.failed() || window == 0) return;
+  keys.fact("sliding_window", number_text(static_cast<double>(window)),
+            "key " + keys.full_key("attention.sliding_window"));
+  for (LayerSpec& layer : spec.layers) layer.window = window;
 }
 
 }  // namespace rowmax::engine

@@ -33,11 +33,12 @@ std::vector<std::byte> patched(std::vector<std::byte> bytes, const std::string& 
   return bytes;
 }
 
-Result<ReadModel> read(const std::vector<std::byte>& bytes, const KeyOverrides& overrides = {}) {
+Result<ReadModel> read(const std::vector<std::byte>& bytes, const KeyOverrides& overrides = {},
+                       const IgnoredKeys& ignored = {}) {
   auto file = GgufFile::parse(bytes, "m.gguf");
   EXPECT_TRUE(file.ok()) << file.error().message;
   // ReadModel's views point into `bytes`, not into the GgufFile.
-  return read_model(*file, overrides);
+  return read_model(*file, overrides, ignored);
 }
 
 void expect_error(const Result<ReadModel>& result, ErrorCode code, std::initializer_list<const char*> texts) {
@@ -136,7 +137,9 @@ TEST(ReadModel, MissingKeysAreNamedWithTheFlagThatGivesThem) {
   const std::string eps = "llama.attention.layer_norm_rms_epsilon";
   const std::vector<std::byte> bad = patched(good, eps, "llama.attention.layer_norm_rms_epsilox");
   expect_error(read(bad), ErrorCode::kCorrupt, {eps.c_str(), "missing", "--set"});
-  auto model = read(bad, {{eps, "1e-5"}});
+  // The other name is a key that nobody knows.
+  expect_error(read(bad, {{eps, "1e-5"}}), ErrorCode::kUnsupported, {"rms_epsilox", "--ignore-key"});
+  auto model = read(bad, {{eps, "1e-5"}}, {"llama.attention.layer_norm_rms_epsilox"});
   ASSERT_TRUE(model.ok()) << model.error().message;
   EXPECT_EQ(model->spec.rms_norm_eps, 1e-5f);
   EXPECT_EQ(fact(*model, "rms_norm_eps", true), "override of key " + eps);

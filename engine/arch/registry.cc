@@ -33,7 +33,9 @@ std::string known_names() {
 
 std::span<const Architecture> architectures() noexcept { return kArchitectures; }
 
-Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides) {
+namespace {
+
+Result<const Architecture*> architecture_of(const GgufFile& file) {
   ROWMAX_TRY(name, file.get_string("general.architecture"));
   const auto row = std::find_if(std::begin(kArchitectures), std::end(kArchitectures),
                                 [&](const Architecture& candidate) { return candidate.name == name; });
@@ -41,24 +43,54 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
     return Error{ErrorCode::kUnsupported, file.name() + ": key 'general.architecture': expected one of " +
                                               known_names() + ", found '" + std::string(name) + "'"};
   }
+  return &*row;
+}
+
+// An ignored key that is not there is a typing error.
+Status check_ignored(const GgufFile& file, const IgnoredKeys& ignored) {
+  for (const std::string& key : ignored) {
+    if (file.find(key) == nullptr) {
+      return Error{ErrorCode::kInvalidArgument, file.name() + ": --ignore-key " + key + ": the file has no such key"};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
+  ROWMAX_TRY(row, architecture_of(file));
+  ROWMAX_RETURN_IF_ERROR(check_ignored(file, ignored));
   ReadModel model;
-  KeyReader keys(file, overrides, std::string(name));
-  model.spec.architecture = name;
-  keys.fact("architecture", std::string(name), "key general.architecture");
+  KeyReader keys(file, overrides, std::string(row->name));
+  model.spec.architecture = row->name;
+  keys.fact("architecture", std::string(row->name), "key general.architecture");
   row->read(keys, model.spec);
   if (!keys.failed()) keys.check_overrides_used();
+  if (!keys.failed()) keys.check_all_read(ignored);
   if (keys.failed()) return keys.take_error();
   ROWMAX_RETURN_IF_ERROR(map_tensors(file, model.spec, model.sources, keys.facts()));
   ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.sources, keys.facts()));
-  model.description = {std::string(name), model.spec.shape, std::move(keys.facts()), std::move(keys.notices()),
+  model.description = {std::string(row->name), model.spec.shape, std::move(keys.facts()), std::move(keys.notices()),
                        model.spec.default_pre};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);
   return model;
 }
 
-Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides) {
-  ROWMAX_TRY(model, read_model(file, overrides));
+Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides,
+                                        const IgnoredKeys& ignored) {
+  ROWMAX_TRY(model, read_model(file, overrides, ignored));
   return std::move(model.description);
+}
+
+std::vector<KeyReport> report_model_keys(const GgufFile& file, const KeyOverrides& overrides,
+                                         const IgnoredKeys& ignored) {
+  const auto row = architecture_of(file);
+  if (!row.ok()) return {};
+  KeyReader keys(file, overrides, std::string((*row)->name));
+  ModelSpec spec;
+  (*row)->read(keys, spec);
+  return keys.report(ignored);
 }
 
 std::vector<std::string_view> supported_architectures() {

@@ -22,6 +22,19 @@ std::string_view Model::chat_template() const noexcept { return impl_->chat_temp
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
 std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.packed_bytes(); }
 
+std::vector<KeyReport> report_keys(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
+  std::vector<KeyReport> parts = report_model_keys(file, overrides, ignored);
+  const std::vector<KeyReport> tokenizer = Tokenizer::report_keys(file, ignored);
+  parts.insert(parts.end(), tokenizer.begin(), tokenizer.end());
+  std::vector<KeyReport> out;
+  for (const auto& [key, value] : file.metadata()) {
+    for (const KeyReport& entry : parts) {
+      if (entry.key == key) out.push_back(entry);
+    }
+  }
+  return out;
+}
+
 Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
   ROWMAX_TRY(file, GgufFile::open(path, options.gguf));
   return load(std::move(file), options, executor);
@@ -32,8 +45,10 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
     return Error{ErrorCode::kUnsupported,
                  "instruction set '" + std::string(isa_name(options.isa)) + "' is not supported by this CPU"};
   }
-  ROWMAX_TRY(read, read_model(file, options.overrides));
+  ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys));
   TokenizerOptions tokenizer_options = options.tokenizer;
+  tokenizer_options.overrides = options.overrides;
+  tokenizer_options.ignored_keys = options.ignored_keys;
   if (tokenizer_options.default_pre.empty()) tokenizer_options.default_pre = read.spec.default_pre;
   ROWMAX_TRY(tokenizer, Tokenizer::from_gguf(file, tokenizer_options));
   if (tokenizer.size() != read.spec.shape.n_vocab) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <charconv>
 #include <new>
 #include <optional>
 #include <string>
@@ -5,6 +7,7 @@
 #include <variant>
 
 #include "base/try.h"
+#include "engine/tokenizer/key_rules.h"
 #include "engine/tokenizer/source.h"
 #include "rowmax/engine/tokenizer.h"
 
@@ -65,42 +68,133 @@ Status read_lists(const GgufFile& file, TokenizerSource& out) {
   return {};
 }
 
-Result<std::optional<bool>> optional_bool(const GgufFile& file, const char* key) {
-  if (file.find(key) == nullptr) return std::optional<bool>();
-  ROWMAX_TRY(value, file.get_bool(key));
-  return std::optional<bool>(value);
+// Scalar keys, or what TokenizerOptions::overrides put in their place.
+class Scalars {
+ public:
+  Scalars(const GgufFile& file, const TokenizerOptions& options)
+      : file_(file), overrides_(options.overrides), used_(overrides_.size(), false) {}
+
+  Result<std::optional<std::string>> text(const std::string& key) {
+    if (const std::string* given = override_for(key)) return std::optional<std::string>(*given);
+    if (file_.find(key) == nullptr) return std::optional<std::string>();
+    ROWMAX_TRY(value, file_.get_string(key));
+    return std::optional<std::string>(value);
+  }
+  Result<std::optional<bool>> boolean(const std::string& key) {
+    if (const std::string* given = override_for(key)) {
+      if (*given == "true" || *given == "1") return std::optional<bool>(true);
+      if (*given == "false" || *given == "0") return std::optional<bool>(false);
+      return wrong(key, "true or false", *given);
+    }
+    if (file_.find(key) == nullptr) return std::optional<bool>();
+    ROWMAX_TRY(value, file_.get_bool(key));
+    return std::optional<bool>(value);
+  }
+  Result<std::optional<std::uint64_t>> id(const std::string& key) {
+    if (const std::string* given = override_for(key)) {
+      std::uint64_t value = 0;
+      const auto [end, code] = std::from_chars(given->data(), given->data() + given->size(), value);
+      if (code != std::errc() || end != given->data() + given->size()) return wrong(key, "a token id", *given);
+      return std::optional<std::uint64_t>(value);
+    }
+    if (file_.find(key) == nullptr) return std::optional<std::uint64_t>();
+    ROWMAX_TRY(value, file_.get_uint(key));
+    return std::optional<std::uint64_t>(value);
+  }
+  // An override that nobody has asked for is a typing error of the user.
+  Status check_used() const {
+    for (std::size_t i = 0; i < overrides_.size(); ++i) {
+      const std::string& key = overrides_[i].first;
+      if (used_[i] || !key.starts_with("tokenizer.")) continue;
+      const auto read = read_tokenizer_keys();
+      const bool list = std::find(read.begin(), read.end(), key) != read.end();
+      return Error{ErrorCode::kInvalidArgument,
+                   file_.name() + ": override of key '" + key + "': " +
+                       (list ? "only a single value can be given" : "the tokenizer does not read a key of that name")};
+    }
+    return {};
+  }
+
+ private:
+  const GgufFile& file_;
+  const std::vector<std::pair<std::string, std::string>>& overrides_;
+  std::vector<bool> used_;
+
+  const std::string* override_for(const std::string& key) {
+    const std::string* value = nullptr;
+    for (std::size_t i = 0; i < overrides_.size(); ++i) {  // the last one counts
+      if (overrides_[i].first != key) continue;
+      used_[i] = true;
+      value = &overrides_[i].second;
+    }
+    return value;
+  }
+  Error wrong(const std::string& key, const char* expected, const std::string& found) const {
+    return Error{ErrorCode::kInvalidArgument,
+                 file_.name() + ": override of key '" + key + "': expected " + expected + ", found '" + found + "'"};
+  }
+};
+
+Status check_all_read(const GgufFile& file, const TokenizerOptions& options) {
+  for (const KeyReport& entry : Tokenizer::report_keys(file, options.ignored_keys)) {
+    if (entry.use != KeyUse::kRefused) continue;
+    const std::string key(entry.key);
+    const std::string value = key_value_text(*file.find(entry.key));
+    return Error{ErrorCode::kUnsupported,
+                 file.name() + ": key '" + key + "' = " + value +
+                     (entry.why == kNotKnown ? ": the tokenizer does not know this key"
+                                             : " means that " + std::string(entry.why) + ", which is not done here") +
+                     "; --ignore-key " + key + " tokenizes without it"};
+  }
+  return {};
 }
 
-Result<TokenizerSource> read_source(const GgufFile& file) {
+Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions& options) {
   TokenizerSource out;
   out.name = file.name();
-  ROWMAX_TRY(model, file.get_string("tokenizer.ggml.model"));
-  out.model = model;
-  if (file.find("tokenizer.ggml.pre") != nullptr) {
-    ROWMAX_TRY(pre, file.get_string("tokenizer.ggml.pre"));
-    out.pre = std::string(pre);
+  Scalars scalars(file, options);
+  ROWMAX_TRY(model, scalars.text("tokenizer.ggml.model"));
+  if (!model) {
+    ROWMAX_TRY(missing, file.get_string("tokenizer.ggml.model"));  // the error that names it
+    out.model = missing;
+  } else {
+    out.model = *model;
   }
+  ROWMAX_TRY(pre, scalars.text("tokenizer.ggml.pre"));
+  out.pre = pre;
   const auto model_name = file.get_string("general.name");
   if (model_name.ok()) out.model_name = *model_name;
-  ROWMAX_TRY(add_bos, optional_bool(file, "tokenizer.ggml.add_bos_token"));
-  ROWMAX_TRY(add_space_prefix, optional_bool(file, "tokenizer.ggml.add_space_prefix"));
+  ROWMAX_TRY(add_bos, scalars.boolean("tokenizer.ggml.add_bos_token"));
+  ROWMAX_TRY(add_space_prefix, scalars.boolean("tokenizer.ggml.add_space_prefix"));
   out.add_bos = add_bos;
   out.add_space_prefix = add_space_prefix;
   for (const char* name : kIdKeys) {
-    const std::string key = std::string("tokenizer.ggml.") + name;
-    if (file.find(key) == nullptr) continue;
-    ROWMAX_TRY(id, file.get_uint(key));
-    out.ids.emplace_back(name, id);
+    ROWMAX_TRY(id, scalars.id(std::string("tokenizer.ggml.") + name));
+    if (id) out.ids.emplace_back(name, *id);
   }
+  ROWMAX_RETURN_IF_ERROR(scalars.check_used());
   ROWMAX_RETURN_IF_ERROR(read_lists(file, out));
+  ROWMAX_RETURN_IF_ERROR(check_all_read(file, options));
   return out;
 }
 
 }  // namespace
 
+std::vector<KeyReport> Tokenizer::report_keys(const GgufFile& file, const std::vector<std::string>& ignored) {
+  std::vector<KeyReport> out;
+  const auto read = read_tokenizer_keys();
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with("tokenizer.")) continue;
+    const bool asked = std::find(read.begin(), read.end(), key) != read.end();
+    out.push_back(asked ? KeyReport{key, KeyUse::kRead, ""}
+                        : report_unread(key, value, find_rule(unread_tokenizer_rules(), key), ignored));
+  }
+  return out;
+}
+
 Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file, const TokenizerOptions& options) {
   try {
-    ROWMAX_TRY(source, read_source(file));
+    ROWMAX_TRY(source, read_source(file, options));
     return from_source(source, options);
   } catch (const std::bad_alloc&) {
     return Error::out_of_memory();

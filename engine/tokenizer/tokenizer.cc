@@ -88,31 +88,36 @@ Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const Tokeni
     return Error{ErrorCode::kUnsupported,
                  source.name + ": tokenizer.ggml.model: expected gpt2 or llama, found '" + model + "'"};
   }
-  if (!is_bpe) return {};
+  const std::string& given = options.pre_override;
+  if (!given.empty() && find_pre_tokenizer(given) == nullptr) {
+    return Error{ErrorCode::kInvalidArgument, "--pre: expected one of " + known_names() + ", found '" + given + "'"};
+  }
+  if (!is_bpe) {
+    if (given.empty()) return {};
+    return Error{ErrorCode::kInvalidArgument, "--pre " + given + ": " + source.name +
+                                                  " has a SentencePiece-style tokenizer, which has no pre-tokenizer"};
+  }
+  if (!given.empty()) {
+    pre = find_pre_tokenizer(given);
+    if (source.pre && *source.pre == given) return {};
+    notices.push_back("pre-tokenizer " + given + " taken from --pre: the file names " +
+                      (source.pre ? "'" + *source.pre + "'" : "none"));
+    return {};
+  }
   const auto refuse = [&](const std::string& what) {
     return Error{ErrorCode::kUnsupported, source.name + ": " + what +
                                               "; a wrong one changes the tokens, so none is guessed: name one with "
                                               "--pre NAME (" +
                                               known_names() + ")"};
   };
-  if (source.pre) pre = find_pre_tokenizer(*source.pre);
-  if (pre != nullptr) return {};
-  if (options.pre_override.empty() && !source.pre && !options.default_pre.empty()) {
-    pre = find_pre_tokenizer(options.default_pre);
-    ROWMAX_CHECK(pre != nullptr, "TokenizerOptions::default_pre: unknown pre-tokenizer");
-    notices.push_back(
-        "pre-tokenizer " + options.default_pre +
-        ": tokenizer.ggml.pre is missing, and files of this architecture mean this one (--pre overrides)");
-    return {};
+  if (!source.pre && options.default_pre.empty()) return refuse("tokenizer.ggml.pre is missing");
+  pre = find_pre_tokenizer(source.pre ? *source.pre : options.default_pre);
+  if (source.pre) {
+    return pre != nullptr ? Status() : refuse("tokenizer.ggml.pre: unknown pre-tokenizer '" + *source.pre + "'");
   }
-  if (options.pre_override.empty()) {
-    if (!source.pre) return refuse("tokenizer.ggml.pre is missing");
-    return refuse("tokenizer.ggml.pre: unknown pre-tokenizer '" + *source.pre + "'");
-  }
-  pre = find_pre_tokenizer(options.pre_override);
-  if (pre == nullptr) return refuse("--pre: unknown pre-tokenizer '" + options.pre_override + "'");
-  notices.push_back("pre-tokenizer " + options.pre_override + " taken from --pre: the file names " +
-                    (source.pre ? "'" + *source.pre + "', which is not known" : "none"));
+  ROWMAX_CHECK(pre != nullptr, "TokenizerOptions::default_pre: unknown pre-tokenizer");
+  notices.push_back("pre-tokenizer " + options.default_pre +
+                    ": tokenizer.ggml.pre is missing, and files of this architecture mean this one (--pre overrides)");
   return {};
 }
 

@@ -183,9 +183,10 @@ TEST(Tokenizer, PreTokenizerIsNotGuessed) {
   EXPECT_EQ(Tokenizer::from_source(source, {"qwen2", "llama-bpe"})->pre(), "qwen2");
   source.pre = "mystery";
   EXPECT_FALSE(Tokenizer::from_source(source, {"", "llama-bpe"}).ok());
-  // One that the file names and that is known is not overridden.
+  // The flag wins over one that the file names, known or not: "default" is what files say whose maker did not know.
   source.pre = "smollm";
-  EXPECT_EQ(Tokenizer::from_source(source, {"qwen2"})->pre(), "smollm");
+  EXPECT_EQ(Tokenizer::from_source(source, {"qwen2"})->pre(), "qwen2");
+  EXPECT_EQ(Tokenizer::from_source(source)->pre(), "smollm");
   source.model = "bert";
   expect_error(source, ErrorCode::kUnsupported, "tokenizer.ggml.model: expected gpt2 or llama, found 'bert'");
 }

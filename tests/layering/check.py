@@ -24,7 +24,7 @@ LAYERS = {
     "engine/quant": PUBLIC + ["base/"],
     "engine/io": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/gguf.h"],
     "engine/convert": PUBLIC + ["base/", "engine/io/", "engine/quant/", "engine/tokenizer/pre_tokenizer.h", "rowmax/engine/"],
-    "engine/tokenizer": PUBLIC + ["base/", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
+    "engine/tokenizer": PUBLIC + ["base/", "engine/io/key_rules.h", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
     "engine/template": PUBLIC + ["base/", "rowmax/engine/chat_template.h"],
     "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/activations.h"],
     "engine/model": PUBLIC + ["base/", "engine/ops/", "engine/quant/", "rowmax/engine/"],

@@ -59,6 +59,21 @@ struct GgufValue {
   std::variant<std::uint64_t, std::int64_t, double, bool, std::string_view, GgufArray> value;
 };
 
+// What becomes of a key. One that nobody reads and that is not known to change nothing stands in the way of loading: a
+// model that is computed differently from what its file says is worse than none.
+enum class KeyUse : std::uint8_t {
+  kRead,      // the engine acts on it
+  kNeutral,   // not read, and at the value that means the same as its absence
+  kHarmless,  // not read, and nothing that is computed depends on it
+  kIgnored,   // not read, and told to be ignored
+  kRefused,   // not read, and it would change what is computed, or nobody knows
+};
+const char* key_use_name(KeyUse use) noexcept;  // "read", "neutral", ...
+struct KeyReport {
+  std::string_view key;  // a view into the file
+  KeyUse use = KeyUse::kRead;
+  std::string_view why;  // for kNeutral, kHarmless and kRefused: what the key does
+};
 struct FormatInfo;  // engine/quant
 
 struct GgufTensor {

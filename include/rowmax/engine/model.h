@@ -25,11 +25,15 @@ namespace rowmax::engine {
 // "500000"}.
 using KeyOverrides = std::vector<std::pair<std::string, std::string>>;
 
+// Keys of the file that are not to count although nothing reads them and they would change what the model computes.
+using IgnoredKeys = std::vector<std::string>;
+
 struct ModelOptions {
   Isa isa = Isa::kScalar;  // see fastest_isa()
   Activations activations = Activations::kInt8;
   TokenizerOptions tokenizer;
-  KeyOverrides overrides;
+  KeyOverrides overrides;  // of the tokenizer's keys too
+  IgnoredKeys ignored_keys;
   GgufOptions gguf;  // of Model::load(path)
 };
 
@@ -59,7 +63,14 @@ struct ModelDescription {
   std::vector<std::string> notices;
   std::string default_pre;  // TokenizerOptions::default_pre of this architecture
 };
-Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides = {});
+Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides = {},
+                                        const IgnoredKeys& ignored = {});
+
+// What becomes of each key under the architecture's prefix and of each key of the tokenizer.
+// In the file's order; empty for an architecture that is not known. Never fails: for a file that cannot be loaded it
+// says what was found until then.
+std::vector<KeyReport> report_keys(const GgufFile& file, const KeyOverrides& overrides = {},
+                                   const IgnoredKeys& ignored = {});
 // The names of the architectures that can be loaded.
 std::vector<std::string_view> supported_architectures();
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "rowmax/engine/gguf.h"
@@ -28,11 +29,17 @@ enum class TokenKind : std::uint8_t {
 };
 
 struct TokenizerOptions {
-  // Used where the file names no pre-tokenizer or an unknown one; without it such a file is refused.
+  // The pre-tokenizer to use whatever the file names ("gpt2" models only; kInvalidArgument for others and for a name
+  // that is not known). A file that names none or an unknown one is refused without it.
   std::string pre_override;
   // Used, with a notice, where the file names none and nothing is overridden: what the architecture's files are known
   // to need. Model::load fills it in.
   std::string default_pre = {};
+  // In place of tokenizer keys of the file: {"tokenizer.ggml.add_bos_token", "false"}. Keys with lists cannot be given;
+  // keys without the prefix "tokenizer." are somebody else's.
+  std::vector<std::pair<std::string, std::string>> overrides = {};
+  // Keys that are not read and not known to be harmless, and are to be ignored all the same.
+  std::vector<std::string> ignored_keys = {};
 };
 
 struct TokenizerSource;  // the unchecked lists of a file; private (engine/tokenizer/source.h)
@@ -47,6 +54,8 @@ class Tokenizer {
  public:
   // kUnsupported for a tokenizer model or pre-tokenizer that is not known, kCorrupt for lists that do not fit.
   static Result<Tokenizer> from_gguf(const GgufFile& file, const TokenizerOptions& options = {});
+  // What becomes of each key that begins with "tokenizer.", in the file's order.
+  static std::vector<KeyReport> report_keys(const GgufFile& file, const std::vector<std::string>& ignored = {});
   static Result<Tokenizer> from_source(const TokenizerSource& source, const TokenizerOptions& options = {});
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;

@@ -1,0 +1,16 @@
+// Keys of the tokenizer: those that are read, and those that may stand in a file without being read.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "engine/io/key_rules.h"
+
+namespace rowmax::engine {
+
+std::span<const std::string_view> read_tokenizer_keys() noexcept;
+// The rest of what `gguf` knows (testdata/gguf_keys.txt of engine/arch), and what begins with "tokenizer." but not with
+// "tokenizer.ggml.": other copies of the vocabulary, other templates.
+std::span<const KeyRule> unread_tokenizer_rules() noexcept;
+
+}  // namespace rowmax::engine

@@ -161,7 +161,7 @@ CommandBody declare_bench(CLI::App& app) {
   auto flags = std::make_shared<BenchFlags>();
   add_model_flag(app, flags->engine);
   const auto list = [&](const std::string& names, std::string& value, const std::string& help) {
-    app.add_option(names, value, help)->type_name("LIST")->default_str(value);
+    add_value(app, names, value, help)->type_name("LIST")->default_str(value);
   };
   list("-p,--n-prompt", flags->prompts, "prompt sizes, with commas between; 0: none");
   list("-n,--n-gen", flags->generations, "generation sizes; 0: none");

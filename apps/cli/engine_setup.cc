@@ -127,4 +127,12 @@ Result<std::string> read_text(const std::string& path) {
   return text;
 }
 
+Result<std::string> read_prompt(const std::string& path, bool keep_newline) {
+  ROWMAX_TRY(text, read_text(path));
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  if (!keep_newline && text.ends_with('\n')) text.resize(text.size() - (text.ends_with("\r\n") ? 2 : 1));
+  return text;
+}
+
 }  // namespace rowmax::cli

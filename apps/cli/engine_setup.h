@@ -33,5 +33,8 @@ std::int64_t now_seconds();
 
 // The whole of a file, or of standard input for "-". kNotFound, kIo; kLimit above 256 MiB.
 Result<std::string> read_text(const std::string& path);
+// The same for what people wrote: without a UTF-8 byte order mark in front and, unless keep_newline, without the line
+// end behind the last line, which editors and echo put there and which is a token of its own to a model.
+Result<std::string> read_prompt(const std::string& path, bool keep_newline);
 
 }  // namespace rowmax::cli

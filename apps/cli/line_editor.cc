@@ -16,6 +16,7 @@
 
 #include "apps/cli/interrupt.h"
 #include "apps/cli/terminal.h"
+#include "apps/cli/terminal_input.h"
 
 namespace rowmax::cli {
 namespace {
@@ -40,11 +41,37 @@ LineEditor::Outcome read_plain(std::string& line) {
 }
 
 #ifdef ROWMAX_WITH_EDITLINE
+// libedit has one editor a process, and asks a function without arguments.
+TerminalInput& terminal_input() {
+  static TerminalInput input(STDIN_FILENO);
+  return input;
+}
+int next_character(std::FILE*) { return terminal_input().next(interrupted); }
+
+// Asks the terminal to mark pasted text while a line is read, and only then: what runs next may not know it.
+class BracketedPaste {
+ public:
+  BracketedPaste() { put("\x1b[?2004h"); }
+  ~BracketedPaste() { put("\x1b[?2004l"); }
+  BracketedPaste(const BracketedPaste&) = delete;
+  BracketedPaste& operator=(const BracketedPaste&) = delete;
+
+ private:
+  static void put(const char* sequence) {
+    const char* term = std::getenv("TERM");
+    if (term == nullptr || std::string_view(term) == "dumb") return;
+    std::fputs(sequence, stdout);
+    std::fflush(stdout);
+  }
+};
+
 LineEditor::Outcome read_edited(const std::string& prompt, std::string& line) {
+  const BracketedPaste paste;
   const std::unique_ptr<char, void (*)(void*)> text(readline(prompt.c_str()), std::free);
+  const bool folded = terminal_input().take_folded();
   if (interrupted()) return LineEditor::Outcome::kInterrupted;
   if (text == nullptr) return LineEditor::Outcome::kEnd;
-  line = text.get();
+  line = folded ? TerminalInput::unfold(text.get()) : text.get();
   return LineEditor::Outcome::kLine;
 }
 #endif
@@ -55,6 +82,8 @@ LineEditor::LineEditor(std::string history_file)
     : history_file_(std::move(history_file)), editing_(is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO)) {
 #ifdef ROWMAX_WITH_EDITLINE
   if (!editing_) return;
+  use_utf8();
+  rl_getc_function = next_character;
   rl_initialize();
   using_history();
   stifle_history(kHistoryLines);

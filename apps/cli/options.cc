@@ -1,6 +1,7 @@
 #include "apps/cli/options.h"
 
 #include <charconv>
+#include <cstdlib>
 #include <limits>
 
 namespace rowmax::cli {
@@ -35,6 +36,22 @@ std::string environment_name(std::string_view flag_names) {
     name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
   return name;
+}
+
+CLI::Option* add_grouped(CLI::App& app, const std::string& names, std::string& value, const std::string& help) {
+  return app.add_option(names, value, help + " (Env:" + environment_name(names) + ")")->take_last();
+}
+
+void use_variables(std::initializer_list<GroupedFlag> group) {
+  for (const GroupedFlag& flag : group) {
+    if (!flag.value->empty()) return;
+  }
+  for (const GroupedFlag& flag : group) {
+    const char* variable = std::getenv(environment_name(flag.name).c_str());
+    if (variable == nullptr || *variable == '\0') continue;
+    *flag.value = variable;
+    return;
+  }
 }
 
 CLI::Option* add_switch(CLI::App& app, const std::string& names, bool& value, const std::string& help) {
@@ -111,13 +128,20 @@ void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
   add_value(app, "--frequency-penalty", p.frequency_penalty, "subtract once per occurrence; 0: off");
   add_value(app, "--presence-penalty", p.presence_penalty, "subtract once if it occurred; 0: off");
   add_value(app, "--logit-bias", flags.logit_bias, "add to logits: ID=VALUE[,ID=VALUE...]")->type_name("LIST");
-  add_value(app, "-s,--seed", p.seed, "same seed, same text, on every machine")->check(CLI::NonNegativeNumber);
+  // As text: CLI11 turns a number that is too large into the largest.
+  add_value(app, "-s,--seed", flags.seed, "same seed, same text, on every machine; 0 to 18446744073709551615")
+      ->type_name("UINT")
+      ->default_str(std::to_string(p.seed));
   add_switch(app, "--greedy", flags.greedy, "the likeliest token each time, whatever --temp says");
 }
 
 Result<engine::SamplingParams> sampling_params(const SamplingFlags& flags) {
   engine::SamplingParams params = flags.params;
   if (flags.greedy) params.temperature = 0;
+  if (!flags.seed.empty() && !parse_number(flags.seed, params.seed)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--seed: expected a whole number from 0 to 18446744073709551615, found \"" + flags.seed + "\""};
+  }
   if (flags.logit_bias.empty()) return params;
   for (const std::string_view part : split(flags.logit_bias, ',')) {
     const std::size_t equals = part.find('=');

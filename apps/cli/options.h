@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -31,6 +32,15 @@ CLI::Option* add_value(CLI::App& app, const std::string& names, T& value, const 
 // An option without one.
 CLI::Option* add_switch(CLI::App& app, const std::string& names, bool& value, const std::string& help);
 
+// For flags of which one is to be given (-p or -f): their help names the variable, but it counts only where none of
+// them is on the command line, which use_variables() looks at after parsing, in the order given.
+CLI::Option* add_grouped(CLI::App& app, const std::string& names, std::string& value, const std::string& help);
+struct GroupedFlag {
+  const char* name;  // "--file"
+  std::string* value;
+};
+void use_variables(std::initializer_list<GroupedFlag> group);
+
 struct EngineFlags {
   std::string model = "stories";  // a path, "stories" (in the program), or a name that `rowmax pull` knows
   int threads = 0;
@@ -57,11 +67,11 @@ engine::KvType kv_type(const SessionFlags& flags);
 
 struct SamplingFlags {
   engine::SamplingParams params;
-  std::string logit_bias;
+  std::string logit_bias, seed;
   bool greedy = false;
 };
 void add_sampling_flags(CLI::App& app, SamplingFlags& flags);
-// The parameters as asked for; kInvalidArgument for a malformed --logit-bias.
+// The parameters as asked for; kInvalidArgument for a malformed --logit-bias or --seed.
 Result<engine::SamplingParams> sampling_params(const SamplingFlags& flags);
 
 struct GenerationFlags {

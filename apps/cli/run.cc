@@ -1,8 +1,9 @@
 // rowmax run: one prompt, one answer.
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 
@@ -26,6 +27,7 @@ Examples:
   rowmax run "a story about a fox and a kite" --seed 7     another one
   rowmax run -m smollm2 "Why is the sky blue?" --pull      an answer, from a model that is fetched once
   rowmax run -m model.gguf -f question.txt -n 200 --greedy
+  git diff | rowmax run -m model.gguf "Say in one sentence what this changes:"
   rowmax run -m gemma3 --raw -p "The capital of France is" -n 16
   rowmax run -p Hi --seed 7 --temp 0.7 --json | jq -r .text
 The prompt is text for the model's chat template; without a template, or with --raw, plain text to go on with.
@@ -35,13 +37,16 @@ constexpr const char* kStoriesNote =
     "the built-in model only tells short stories; for answers: rowmax run -m smollm2 --pull \"...\" (fetches 98 MB "
     "once)";
 
+constexpr int kPipeSilenceMs = 2000;
+
 struct RunFlags {
   EngineFlags engine;
   SessionFlags session;
   GenerationFlags generation;
   TemplateFlags chat;
-  std::string prompt, words, file, tokens;
-  bool raw = false, json = false, pull = false, ignore_eos = false;
+  std::string prompt, file, tokens;
+  std::vector<std::string> words;
+  bool raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false;
 };
 
 // What the model is to go on from: token ids, or text.
@@ -50,22 +55,45 @@ struct PromptSource {
   bool shown = false;  // a text of ours: shown before what the model makes of it
 };
 
-Result<PromptSource> find_prompt(const RunFlags& flags) {
-  const int given = !flags.prompt.empty() + !flags.words.empty() + !flags.file.empty() + !flags.tokens.empty();
+// Whether something is piped in: a pipe or a file, not the terminal, /dev/null or the closed input of a service.
+bool has_piped_text() {
+  struct stat info = {};
+  return fstat(STDIN_FILENO, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISREG(info.st_mode) || S_ISSOCK(info.st_mode));
+}
+
+// Piped text goes behind the question that the flags or words ask about it.
+Result<std::string> with_piped_text(const RunFlags& flags, std::string text) {
+  if (!has_piped_text()) return text;
+  if (!text.empty() && !flags.engine.quiet) {
+    pollfd input = {STDIN_FILENO, POLLIN, 0};
+    if (poll(&input, 1, kPipeSilenceMs) == 0) {
+      note("waiting for the text that is piped in, which goes behind the prompt (</dev/null: there is none)");
+    }
+  }
+  ROWMAX_TRY(piped, read_prompt("-", flags.keep_newline));
+  if (!text.empty() && !piped.empty()) text += '\n';
+  return text + piped;
+}
+
+Result<PromptSource> find_prompt(RunFlags flags) {
+  std::string words;
+  for (const std::string& word : flags.words) words += (words.empty() ? "" : " ") + word;
+  const int given = !flags.prompt.empty() + !words.empty() + !flags.file.empty() + !flags.tokens.empty();
   if (given > 1) {
     return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT, -f FILE, --tokens IDS or plain words"};
   }
+  // Piped text is nearer than a variable.
+  if (words.empty() && !(given == 0 && has_piped_text())) {
+    use_variables({{"--file", &flags.file}, {"--tokens", &flags.tokens}, {"--prompt", &flags.prompt}});
+  }
   PromptSource source;
   source.tokens = flags.tokens;
-  source.text = flags.prompt + flags.words;
-  const char* variable = std::getenv("ROWMAX_PROMPT");
+  source.text = flags.prompt + words;
   if (!flags.file.empty()) {
-    ROWMAX_TRY(text, read_text(flags.file));
+    ROWMAX_TRY(text, read_prompt(flags.file, flags.keep_newline));
     source.text = std::move(text);
-  } else if (given == 0 && variable != nullptr && *variable != '\0') {
-    source.text = variable;
-  } else if (given == 0 && !is_terminal(STDIN_FILENO)) {
-    ROWMAX_TRY(text, read_text("-"));
+  } else if (flags.tokens.empty()) {
+    ROWMAX_TRY(text, with_piped_text(flags, std::move(source.text)));
     source.text = std::move(text);
   }
   if (source.text.empty() && source.tokens.empty() && flags.engine.model == kStoriesName) {
@@ -162,11 +190,12 @@ Result<ExitCode> run(const RunFlags& flags) {
 
 CommandBody declare_run(CLI::App& app) {
   auto flags = std::make_shared<RunFlags>();
-  app.add_option("words", flags->words, "the prompt, as one argument")->type_name("PROMPT");
-  // ROWMAX_PROMPT is read by hand: it counts only where no flag gives a prompt.
-  app.add_option("-p,--prompt", flags->prompt, "the prompt (Env:ROWMAX_PROMPT)")->type_name("TEXT");
-  app.add_option("-f,--file", flags->file, "file with the prompt; - is standard input")->type_name("FILE");
-  app.add_option("--tokens", flags->tokens, "the prompt as token ids, 1,2,3")->type_name("IDS");
+  app.add_option("words", flags->words, "the prompt, as one argument or several words")->type_name("PROMPT");
+  add_grouped(app, "-p,--prompt", flags->prompt, "the prompt; piped text goes behind it")->type_name("TEXT");
+  add_grouped(app, "-f,--file", flags->file, "file with the prompt; - is standard input")->type_name("FILE");
+  add_grouped(app, "--tokens", flags->tokens, "the prompt as token ids, 1,2,3")->type_name("IDS");
+  add_switch(app, "--keep-newline", flags->keep_newline,
+             "the line end at the end of a file or pipe belongs to the prompt");
   add_switch(app, "--raw", flags->raw, "no chat template: go on with the text as it is");
   add_template_flags(app, flags->chat);
   add_generation_flags(app, flags->generation);

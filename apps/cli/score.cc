@@ -84,7 +84,8 @@ Status print_score(const ScoreFlags& flags, const engine::Score& score) {
   return {};
 }
 
-Result<ExitCode> score(const ScoreFlags& flags) {
+Result<ExitCode> score(ScoreFlags flags) {
+  use_variables({{"--token-ids", &flags.token_ids}, {"--file", &flags.file}});
   if (flags.file.empty() == flags.token_ids.empty()) {
     return Error{ErrorCode::kInvalidArgument, "give either -f FILE or --token-ids FILE.json"};
   }
@@ -119,8 +120,8 @@ Result<ExitCode> score(const ScoreFlags& flags) {
 
 CommandBody declare_score(CLI::App& app) {
   auto flags = std::make_shared<ScoreFlags>();
-  app.add_option("-f,--file", flags->file, "the text; - is standard input")->type_name("FILE");
-  app.add_option("--token-ids", flags->token_ids, "JSON list of token ids in place of a text")->type_name("FILE");
+  add_grouped(app, "-f,--file", flags->file, "the text, taken as it is; - is standard input")->type_name("FILE");
+  add_grouped(app, "--token-ids", flags->token_ids, "JSON list of token ids in place of a text")->type_name("FILE");
   add_value(app, "-c,--ctx,--ctx-size", flags->window, "tokens a window")
       ->check(CLI::Range(std::int64_t{4}, kMaxWindow));
   add_value(app, "--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)")

@@ -1,8 +1,10 @@
 #include "apps/cli/terminal.h"
 
+#include <langinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +21,17 @@ std::string styled(std::string_view text, int descriptor, const char* code) {
 }
 
 }  // namespace
+
+void use_utf8() noexcept {
+  const auto is_utf8 = [] {
+    const std::string_view codeset = nl_langinfo(CODESET);
+    return codeset == "UTF-8" || codeset == "utf8";
+  };
+  if (std::setlocale(LC_CTYPE, "") != nullptr && is_utf8()) return;
+  for (const char* name : {"C.UTF-8", "C.utf8", "en_US.UTF-8"}) {
+    if (std::setlocale(LC_CTYPE, name) != nullptr && is_utf8()) return;
+  }
+}
 
 bool is_terminal(int descriptor) noexcept { return isatty(descriptor) == 1; }
 

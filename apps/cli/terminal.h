@@ -10,6 +10,10 @@
 namespace rowmax::cli {
 
 bool is_terminal(int descriptor) noexcept;
+// Characters are UTF-8, whatever the environment says of languages: LC_CTYPE as it names it where that is UTF-8, else
+// C.UTF-8. Everything else stays C's, so that numbers keep their dot. Without it the line editor drops what is not
+// ASCII.
+void use_utf8() noexcept;
 // A terminal, and neither NO_COLOR nor TERM=dumb.
 bool use_color(int descriptor) noexcept;
 

@@ -28,7 +28,8 @@ struct TokenizeFlags {
   bool special = false, bos = false, json = false;
 };
 
-Result<ExitCode> tokenize(const TokenizeFlags& flags) {
+Result<ExitCode> tokenize(TokenizeFlags flags) {
+  use_variables({{"--file", &flags.file}, {"--prompt", &flags.prompt}});
   if (flags.prompt.empty() == flags.file.empty()) {
     return Error{ErrorCode::kInvalidArgument, "give either -p TEXT or -f FILE"};
   }
@@ -69,8 +70,9 @@ Result<ExitCode> tokenize(const TokenizeFlags& flags) {
 
 CommandBody declare_tokenize(CLI::App& app) {
   auto flags = std::make_shared<TokenizeFlags>();
-  app.add_option("-p,--prompt", flags->prompt, "the text")->type_name("TEXT");
-  app.add_option("-f,--file", flags->file, "file with the text; - is standard input")->type_name("FILE");
+  add_grouped(app, "-p,--prompt", flags->prompt, "the text")->type_name("TEXT");
+  add_grouped(app, "-f,--file", flags->file, "file with the text, taken as it is; - is standard input")
+      ->type_name("FILE");
   add_switch(app, "--special", flags->special, "the texts of control tokens become those tokens");
   add_switch(app, "--bos", flags->bos, "put the model's BOS token first");
   add_model_flag(app, flags->engine);

@@ -136,6 +136,10 @@ class Scalars {
 };
 
 Status check_all_read(const GgufFile& file, const TokenizerOptions& options) {
+  for (const std::string& key : options.ignored_keys) {
+    if (file.find(key) != nullptr) continue;
+    return Error{ErrorCode::kInvalidArgument, file.name() + ": --ignore-key " + key + ": the file has no such key"};
+  }
   for (const KeyReport& entry : Tokenizer::report_keys(file, options.ignored_keys)) {
     if (entry.use != KeyUse::kRefused) continue;
     const std::string key(entry.key);

@@ -137,6 +137,61 @@ class Chat(CommandTest):
             self.assertIn("words", history.read_text())
             self.assertEqual(history.stat().st_mode & 0o077, 0)
 
+    SCRIPTS = ("Grüße aus Köln 😀 你好 Привет", "שלום العربية हिन्दी ไทย", "e\u0301 한국어 👩\u200d🚀 ﷽")
+
+    def history(self):
+        path = self.home / ".local/state/rowmax/chat_history"
+        if not path.exists():
+            self.skipTest("built without libedit")
+        return path.read_text()
+
+    def test_every_script_arrives_whatever_the_locale(self):
+        for env in ({}, {"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "no_SUCH.locale"}, {"LC_ALL": "POSIX", "LANG": "de_DE"}):
+            for text in self.SCRIPTS:
+                with self.subTest(env=env, text=text):
+                    # As many tokens as when the same text comes through a pipe.
+                    _, _, err = self.run_command(*FLAGS, stdin=text + "\n")
+                    expected = re.search(r"prompt (\d+) tokens", err)[1]
+                    terminal = Terminal(self, **env)
+                    terminal.prompt()
+                    terminal.type(text + "\r")
+                    self.assertIn(f"prompt {expected} tokens", terminal.wait("stop: "))
+                    terminal.prompt()
+                    self.assertEqual(terminal.end(), 0)
+        for text in self.SCRIPTS:  # libedit writes a space as \\040
+            self.assertIn(text, self.history().replace("\\040", " "))
+
+    def test_a_pasted_text_is_one_message(self):
+        _, _, err = self.run_command(*FLAGS, stdin='"""one\n\ttwo ü\nthree"""\n')
+        expected = re.search(r"prompt (\d+) tokens", err)[1]
+        terminal = Terminal(self)
+        terminal.prompt()
+        terminal.type("\x1b[200~one\r\ttwo ü\rthree\r\x1b[201~")
+        terminal.wait("three")
+        time.sleep(0.3)
+        self.assertNotIn("stop: ", terminal.text)  # not sent before Enter
+        terminal.type("\r")
+        self.assertIn(f"prompt {expected} tokens", terminal.wait("stop: "))
+        terminal.prompt()
+        self.assertEqual(terminal.end(), 0)
+
+    def test_keys_typed_while_an_answer_streams_are_kept(self):
+        terminal = Terminal(self, "-m", SLOW_MODEL, "-n", "40", "-c", "100000", "--logit-bias", "0=-50,1=-50,2=-50")
+        terminal.prompt()
+        terminal.type("go on\r")
+        terminal.wait("go on\r?\n.")
+        terminal.type("grüße\rhalf")  # a line, and the beginning of one
+        terminal.wait("stop: ")
+        terminal.wait("stop: ", 120)  # the line was answered too
+        terminal.prompt()
+        terminal.type(" done\r")
+        terminal.wait("stop: ", 120)
+        terminal.prompt()
+        self.assertEqual(terminal.end("/exit\r"), 0)
+        history = self.history().replace("\\040", " ")
+        for line in ("grüße\n", "half done\n"):
+            self.assertIn(line, history)
+
     def test_ctrl_c_at_the_prompt_does_not_end_the_chat(self):
         terminal = Terminal(self)
         terminal.prompt()

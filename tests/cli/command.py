@@ -23,10 +23,13 @@ class CommandTest(unittest.TestCase):
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ROWMAX_", "XDG_", "NO_COLOR"))}
         return {**kept, "HOME": str(self.home), "TERM": "xterm", **more}
 
-    def run_command(self, *arguments, stdin="", env=None):
-        """Returns (exit code, standard output, standard error)."""
-        result = subprocess.run([PROGRAM, *map(str, arguments)], input=stdin.encode(), capture_output=True, timeout=300,
+    def run_command(self, *arguments, stdin="", stdin_file=None, env=None):
+        """Returns (exit code, standard output, standard error). stdin is piped in; stdin_file is a name instead."""
+        source = {"input": stdin.encode()} if stdin_file is None else {"stdin": open(stdin_file, "rb")}
+        result = subprocess.run([PROGRAM, *map(str, arguments)], **source, capture_output=True, timeout=300,
                                 env=self.environment(**(env or {})))
+        if stdin_file is not None:
+            source["stdin"].close()
         return result.returncode, result.stdout.decode(), result.stderr.decode()
 
     def output(self, *arguments, **more):

@@ -1,5 +1,7 @@
 """Flags, variables, help and exit codes."""
+import json
 import os
+import re
 import unittest
 
 from command import MODEL, CommandTest
@@ -72,6 +74,127 @@ class Usage(CommandTest):
         self.fails(2, *tokens, env={"ROWMAX_N_PREDICT": "three"})
         # A variable that another command reads as a list does no harm.
         self.output("tokenize", "-m", MODEL, "-p", "a", env={"ROWMAX_THREADS": "1,2"})
+
+    COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize")
+
+    def test_every_flag_has_a_variable(self):
+        """As the footer of `rowmax --help` says. A flag's variable is in its help, and is read: nonsense is refused."""
+        walked = 0
+        for command in self.COMMANDS:
+            lines = self.output(command, "--help").splitlines()
+            heads = [line.strip() for line in lines if re.match(r"\s+(-\w,)?--[\w-]+", line)]
+            for index, head in enumerate(heads):
+                long_name = re.search(r"--([\w-]+)", head)[1]
+                if long_name == "help":
+                    continue
+                # The whole entry: its line and the lines that go on.
+                start = next(i for i, line in enumerate(lines) if line.strip() == head)
+                entry = head
+                for line in lines[start + 1:]:
+                    if not line.strip() or re.match(r"\s+(-\w,)?--[\w-]+", line):
+                        break
+                    entry += " " + line.strip()
+                variable = "ROWMAX_" + long_name.upper().replace("-", "_")
+                self.assertIn(f"(Env:{variable})", entry, f"{command} --{long_name}")
+                walked += 1
+        self.assertGreater(walked, 100)
+
+    # Command lines that would work, and per flag a value that is refused, or changes the exit code, when it is read.
+    LINES = {
+        "run": ["-m", MODEL, "-n", "1", "--greedy", "--raw"],
+        "chat": ["-n", "1", "--greedy"],
+        "score": ["-c", "4"],
+        "bench": ["-n", "1", "-r", "1"],
+        "tokenize": ["-m", MODEL],
+        "inspect": ["-m", MODEL],
+    }
+    NONSENSE = {
+        "threads": "many", "isa": "mmx", "activations": "f8", "kv-type": "q8", "ctx": "wide", "seed": "18446744073709551616",
+        "temp": "hot", "top-k": "x", "top-p": "x", "min-p": "x", "repeat-penalty": "x", "repeat-last-n": "x",
+        "frequency-penalty": "x", "presence-penalty": "x", "logit-bias": "x", "set": "x", "format": "x", "pre": "bogus",
+        "n-predict": "x", "file": "/no/such/file", "tokens": "x", "token-ids": "/no/such/file", "n-prompt": "x", "n-gen": "x",
+        "depth": "x", "repetitions": "x", "greedy": "perhaps", "json": "perhaps", "quiet": "perhaps", "raw": "perhaps",
+        "ignore-eos": "perhaps", "ignore-key": "no.such.key", "no-layout-check": "perhaps", "keep-newline": "perhaps",
+        "special": "perhaps", "bos": "perhaps", "all": "perhaps", "pull": "perhaps", "model": "/no/such/file",
+        "chat-template": "/no/such/file", "no-history": "perhaps",
+    }
+    # Values that nothing can be wrong with, each with a test of its own.
+    FREE = {"prompt", "stop", "system", "logprobs"}
+
+    def test_every_variable_is_read(self):
+        for command, line in self.LINES.items():
+            lines = self.output(command, "--help").splitlines()
+            names = [re.search(r"--([\w-]+)", line)[1] for line in lines if re.match(r"\s+(-\w,)?--[\w-]+", line)]
+            for name in names:
+                if name == "help" or name in self.FREE:
+                    continue
+                with self.subTest(command=command, flag=name):
+                    self.assertIn(name, self.NONSENSE, "a flag that this test does not know")
+                    value = self.NONSENSE[name]
+                    given = {"run": ["--tokens", "1,2"], "tokenize": ["-p", "a"], "score": ["--token-ids", str(self.ids())]}
+                    rest = [] if name in ("file", "tokens", "token-ids") else given.get(command, [])
+                    line_here = line
+                    if name == "model":
+                        line_here = [word for word in line if word not in ("-m", MODEL)]
+                    elif "-m" not in line and command != "chat":
+                        line_here = ["-m", MODEL, *line]
+                    elif command == "chat":
+                        line_here = ["-m", MODEL, *line] + ([] if name == "chat-template" else ["--chat-template", "{{ 1 }}"])
+                    for flag in ("-n", "-r", "-c", "--greedy", "--raw"):  # the flag would win over its variable
+                        own = {"-n": ("n-predict", "n-gen"), "-r": ("repetitions",), "-c": ("ctx",), "--greedy": ("greedy",),
+                               "--raw": ("raw",)}[flag]
+                        if name in own and flag in line_here:
+                            at = line_here.index(flag)
+                            line_here = line_here[:at] + line_here[at + (1 if flag.startswith("--") else 2):]
+                    if name == "chat-template" and command == "run":
+                        line_here, rest = [word for word in line_here if word != "--raw"], ["-p", "a"]
+                    variable = "ROWMAX_" + name.upper().replace("-", "_")
+                    code, _, err = self.run_command(command, *line_here, *rest, env={variable: value})
+                    self.assertIn(code, (2, 3, 4, 7, 8), f"{variable}={value}: {err}")
+
+    def ids(self):
+        path = self.home / "ids.json"
+        path.write_text(json.dumps([1 + i % 50 for i in range(16)]))
+        return path
+
+    def prompt_of(self, *arguments, **more):
+        return self.json("run", "-m", MODEL, "--raw", "-n", "1", *arguments, **more)["prompt_tokens"]
+
+    def test_line_ends_and_marks_of_editors_are_no_part_of_a_prompt(self):
+        plain = self.prompt_of("-p", "abc")
+        path = self.home / "prompt.txt"
+        for content in (b"abc", b"abc\n", b"abc\r\n", b"\xef\xbb\xbfabc\n"):
+            path.write_bytes(content)
+            self.assertEqual(self.prompt_of("-f", path), plain, content)
+        for text in ("abc", "abc\n", "abc\r\n", "\ufeffabc\n"):
+            self.assertEqual(self.prompt_of(stdin=text), plain, text)
+        # One line end, not more, and none where it is asked for.
+        self.assertEqual(self.prompt_of(stdin="abc\n\n"), self.prompt_of("-p", "abc\n"))
+        self.assertEqual(self.prompt_of("--keep-newline", stdin="abc\n"), self.prompt_of("-p", "abc\n"))
+        path.write_bytes(b"abc\n")
+        self.assertEqual(self.prompt_of("--keep-newline", "-f", path), self.prompt_of("-p", "abc\n"))
+
+    def test_piped_text_goes_behind_the_prompt(self):
+        both = self.prompt_of("-p", "abc\ndef")
+        self.assertEqual(self.prompt_of("-p", "abc", stdin="def\n"), both)
+        self.assertEqual(self.prompt_of("abc", stdin="def\n"), both)
+        self.assertEqual(self.prompt_of(stdin="def\n", env={"ROWMAX_PROMPT": "abc"}), self.prompt_of("-p", "def"))
+        self.assertEqual(self.prompt_of(env={"ROWMAX_PROMPT": "abc"}, stdin_file="/dev/null"), self.prompt_of("-p", "abc"))
+        path = self.home / "prompt.txt"
+        path.write_text("def\n")
+        self.assertEqual(self.prompt_of(env={"ROWMAX_FILE": str(path)}, stdin_file="/dev/null"), self.prompt_of("-p", "def"))
+        self.assertEqual(self.prompt_of("a", "b c", "d", stdin_file="/dev/null"), self.prompt_of("-p", "a b c d"))
+
+    def test_seed_is_a_whole_64_bit_number(self):
+        run = ["run", "-m", MODEL, "--tokens", "1", "-n", "1"]
+        self.output(*run, "--seed", "18446744073709551615")
+        for seed in ("18446744073709551616", "-1", "1.5", "x", ""):
+            if seed:
+                self.fails(2, *run, "--seed=" + seed, says="whole number from 0 to 18446744073709551615")
+
+    def test_bench_threads_variable(self):
+        result = self.json("bench", "-m", MODEL, "-p", "4", "-n", "0", "-r", "1", env={"ROWMAX_THREADS": "1,2"})
+        self.assertEqual(sorted({entry["threads"] for entry in result["results"]}), [1, 2])
 
     def test_no_colour_outside_a_terminal(self):
         _, out, err = self.run_command("run", "-m", MODEL, "--tokens", "1,2", "-n", 2)

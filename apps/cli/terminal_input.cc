@@ -1,0 +1,149 @@
+#include "apps/cli/terminal_input.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rowmax::cli {
+namespace {
+
+constexpr std::string_view kPasteBegin = "\x1b[200~";
+constexpr std::string_view kPasteEnd = "\x1b[201~";
+constexpr std::string_view kFolded = "\xE2\x90\xA4";  // U+2424
+constexpr char32_t kQuotedInsert = 0x16;              // Ctrl-V
+constexpr char32_t kReplacement = 0xFFFD;
+// A terminal sends its sequences in one piece; a person who presses Esc and [ needs longer.
+constexpr int kSequencePauseMs = 25;
+
+// Length of a UTF-8 sequence by its first byte; 0 for one that begins none.
+std::size_t sequence_size(unsigned char first) {
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first < 0xE0) return 2;
+  if (first >= 0xE0 && first < 0xF0) return 3;
+  return first >= 0xF0 && first < 0xF5 ? 4 : 0;
+}
+
+struct Decoded {
+  char32_t character;
+  std::size_t size;
+};
+
+// The first character of a text that is long enough for it, or too short because nothing follows.
+Decoded decode(std::string_view text) {
+  const std::size_t size = sequence_size(static_cast<unsigned char>(text[0]));
+  if (size == 1) return {static_cast<char32_t>(text[0]), 1};
+  if (size == 0 || size > text.size()) return {kReplacement, 1};
+  char32_t character = static_cast<unsigned char>(text[0]) & (0xFF >> (size + 1));
+  for (std::size_t i = 1; i < size; ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if ((byte & 0xC0) != 0x80) return {kReplacement, 1};
+    character = character << 6 | (byte & 0x3F);
+  }
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = character >= 0xD800 && character < 0xE000;
+  if (character < kLeast[size] || surrogate || character > 0x10FFFF) return {kReplacement, 1};
+  return {character, size};
+}
+
+}  // namespace
+
+std::string TerminalInput::unfold(std::string_view line) {
+  std::string out;
+  for (std::size_t at = 0; at < line.size();) {
+    const bool folded = line.substr(at).starts_with(kFolded);
+    out += folded ? '\n' : line[at];
+    at += folded ? kFolded.size() : 1;
+  }
+  return out;
+}
+
+bool TerminalInput::take_folded() noexcept {
+  const bool was = folded_;
+  folded_ = false;
+  return was;
+}
+
+bool TerminalInput::fill(bool (*stop)()) {
+  char block[4096];
+  for (;;) {
+    const ssize_t n = ::read(descriptor_, block, sizeof block);
+    if (n > 0) {
+      bytes_.append(block, static_cast<std::size_t>(n));
+      return true;
+    }
+    if (n == 0 || errno != EINTR || stop()) return false;
+  }
+}
+
+// Whether more than n bytes are there, or come at once.
+bool TerminalInput::arrives(std::size_t n) const {
+  if (bytes_.size() > n) return true;
+  pollfd input = {descriptor_, POLLIN, 0};
+  return ::poll(&input, 1, kSequencePauseMs) > 0;
+}
+
+bool TerminalInput::begins_paste() {
+  for (std::size_t i = 0; i < kPasteBegin.size(); ++i) {
+    if (bytes_.size() <= i && (!arrives(i) || !fill([] { return true; }))) return false;
+    if (bytes_[i] != kPasteBegin[i]) return false;
+  }
+  return true;
+}
+
+void TerminalInput::read_paste(bool (*stop)()) {
+  bytes_.erase(0, kPasteBegin.size());
+  std::size_t end = bytes_.find(kPasteEnd);
+  while (end == std::string::npos && bytes_.size() < kMaxPasteBytes) {
+    const std::size_t from = bytes_.size() < kPasteEnd.size() ? 0 : bytes_.size() - kPasteEnd.size();
+    if (!fill(stop)) break;
+    end = bytes_.find(kPasteEnd, from);
+  }
+  const bool whole = end != std::string::npos;
+  std::string text = bytes_.substr(0, end);
+  bytes_.erase(0, whole ? end + kPasteEnd.size() : bytes_.size());
+  // Terminals send a line end as CR; the last one is how lines are copied, not a wish to send.
+  std::string lines;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\r') lines += text[i];
+    if (text[i] == '\r' && !(i + 1 < text.size() && text[i + 1] == '\n')) lines += '\n';
+  }
+  if (lines.ends_with('\n')) lines.pop_back();
+  for (std::string_view rest = lines; !rest.empty();) {
+    const Decoded one = decode(rest);
+    rest.remove_prefix(one.size);
+    if (one.character == '\n') {
+      folded_ = true;
+      characters_.push_back(kFoldedLineEnd);
+      continue;
+    }
+    if (one.character < 0x20 || one.character == 0x7F) characters_.push_back(kQuotedInsert);
+    characters_.push_back(one.character);
+  }
+}
+
+void TerminalInput::decode_one(bool (*stop)()) {
+  const std::size_t size = std::max<std::size_t>(1, sequence_size(static_cast<unsigned char>(bytes_[0])));
+  while (bytes_.size() < size && arrives(bytes_.size()) && fill(stop)) {
+  }
+  const Decoded one = decode(bytes_);
+  bytes_.erase(0, one.size);
+  characters_.push_back(one.character);
+}
+
+int TerminalInput::next(bool (*stop)()) {
+  while (characters_.empty()) {
+    if (bytes_.empty() && !fill(stop)) return -1;
+    if (bytes_[0] == kPasteBegin[0] && begins_paste()) {
+      read_paste(stop);
+    } else if (!bytes_.empty()) {
+      decode_one(stop);
+    }
+  }
+  const char32_t character = characters_.front();
+  characters_.pop_front();
+  return static_cast<int>(character);
+}
+
+}  // namespace rowmax::cli

@@ -157,25 +157,23 @@ Result<ExitCode> bench(const BenchFlags& flags) {
 
 }  // namespace
 
-CommandBody declare_bench(CLI::App& app) {
+CommandBody declare_bench(Flags& table) {
   auto flags = std::make_shared<BenchFlags>();
-  add_model_flag(app, flags->engine);
+  add_model_flag(table, flags->engine);
   const auto list = [&](const std::string& names, std::string& value, const std::string& help) {
-    add_value(app, names, value, help)->type_name("LIST")->default_str(value);
+    table.add(names, value, help).type("LIST").shows(value);
   };
   list("-p,--n-prompt", flags->prompts, "prompt sizes, with commas between; 0: none");
   list("-n,--n-gen", flags->generations, "generation sizes; 0: none");
   list("-d,--depth", flags->depths, "tokens in the cache before");
   list("-t,--threads", flags->threads, "thread counts; 0: physical cores");
-  add_value(app, "-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
-      ->check(CLI::Range(1, 1000));
-  add_value(app, "--isa", flags->engine.isa, "instruction set: scalar, avx2, avx512 or neon")->type_name("NAME");
-  add_value(app, "--activations", flags->engine.activations, "int8 or f32")
-      ->check(CLI::IsMember({"int8", "f32"}))
-      ->default_str("int8");
-  add_value(app, "--kv-type", flags->kv_type, "f16 or f32")->check(CLI::IsMember({"f16", "f32"}))->default_str("f16");
-  add_switch(app, "--json", flags->json, "print one JSON object in place of a markdown table");
-  app.footer(kExamples);
+  table.add("-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
+      .within(1, 1000);
+  table.add("--isa", flags->engine.isa, "instruction set: scalar, avx2, avx512 or neon").type("NAME");
+  table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
+  table.add("--kv-type", flags->kv_type, "f16 or f32").one_of({"f16", "f32"}).shows("f16");
+  table.add_switch("--json", flags->json, "print one JSON object in place of a markdown table");
+  table.set_examples(kExamples);
   return [flags] { return bench(*flags); };
 }
 

@@ -175,15 +175,15 @@ Result<ExitCode> chat(const ChatFlags& flags) {
 
 }  // namespace
 
-CommandBody declare_chat(CLI::App& app) {
+CommandBody declare_chat(Flags& table) {
   auto flags = std::make_shared<ChatFlags>();
   flags->engine.model = "smollm2";  // the story model cannot talk
-  add_template_flags(app, flags->chat);
-  add_generation_flags(app, flags->generation);
-  add_engine_flags(app, flags->engine);
-  add_session_flags(app, flags->session);
-  add_switch(app, "--no-history", flags->no_history, "neither read nor keep the history of inputs");
-  app.footer(kExamples);
+  add_template_flags(table, flags->chat);
+  add_generation_flags(table, flags->generation);
+  add_engine_flags(table, flags->engine);
+  add_session_flags(table, flags->session);
+  table.add_switch("--no-history", flags->no_history, "neither read nor keep the history of inputs");
+  table.set_examples(kExamples);
   return [flags] { return chat(*flags); };
 }
 

@@ -1,10 +1,11 @@
-// A subcommand: how its flags are declared, and what it does. One row a command in main.cc.
+// A subcommand: how its flags are declared, and what it does. One row a command in commands.cc.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
+#include <span>
 
 #include "apps/cli/exit_code.h"
+#include "apps/cli/flags.h"
 #include "rowmax/result.h"
 
 namespace rowmax::cli {
@@ -15,18 +16,21 @@ using CommandBody = std::function<Result<ExitCode>()>;
 struct Command {
   const char* name;
   const char* summary;
-  // Declares the flags on `app` and returns the body, which reads them after parsing.
-  CommandBody (*declare)(CLI::App& app);
+  // Puts the flags into the table and returns the body, which reads them after parsing.
+  CommandBody (*declare)(Flags& table);
 };
 
-CommandBody declare_run(CLI::App& app);
-CommandBody declare_chat(CLI::App& app);
-CommandBody declare_inspect(CLI::App& app);
-CommandBody declare_tokenize(CLI::App& app);
-CommandBody declare_score(CLI::App& app);
-CommandBody declare_bench(CLI::App& app);
-CommandBody declare_pull(CLI::App& app);
-CommandBody declare_quantize(CLI::App& app);
-CommandBody declare_convert(CLI::App& app);
+// In the order of the help.
+std::span<const Command> all_commands();
+
+CommandBody declare_run(Flags& table);
+CommandBody declare_chat(Flags& table);
+CommandBody declare_inspect(Flags& table);
+CommandBody declare_tokenize(Flags& table);
+CommandBody declare_score(Flags& table);
+CommandBody declare_bench(Flags& table);
+CommandBody declare_pull(Flags& table);
+CommandBody declare_quantize(Flags& table);
+CommandBody declare_convert(Flags& table);
 
 }  // namespace rowmax::cli

@@ -31,18 +31,18 @@ Result<ExitCode> convert(const ConvertFlags& flags) {
 
 }  // namespace
 
-CommandBody declare_convert(CLI::App& app) {
+CommandBody declare_convert(Flags& table) {
   auto flags = std::make_shared<ConvertFlags>();
-  app.add_option("input", flags->input, "Hugging Face folder, or GGUF file")->type_name("DIR|IN.gguf")->required();
-  app.add_option("output", flags->output, "GGUF file to write")->type_name("OUT.gguf")->required();
-  add_value(app, "--type", flags->type, "type of the matrices; default: as the folder's, ternary ones I2_S")
-      ->type_name("TYPE");
-  add_value(app, "--pre", flags->pre, "pre-tokenizer where the folder's is unknown")->type_name("NAME");
-  add_value(app, "--hadamard", flags->hadamard_block,
-            "store the matrices turned by Hadamard matrices of this size (prism.hadamard, version 1)")
-      ->type_name("BLOCK");
-  add_convert_flags(app, *flags);
-  app.footer(kFooter);
+  table.add_word("input", flags->input, "Hugging Face folder, or GGUF file").type("DIR|IN.gguf").must_be_given();
+  table.add_word("output", flags->output, "GGUF file to write").type("OUT.gguf").must_be_given();
+  table.add("--type", flags->type, "type of the matrices; default: as the folder's, ternary ones I2_S").type("TYPE");
+  table.add("--pre", flags->pre, "pre-tokenizer where the folder's is unknown").type("NAME");
+  table
+      .add("--hadamard", flags->hadamard_block,
+           "store the matrices turned by Hadamard matrices of this size (prism.hadamard, version 1)")
+      .type("BLOCK");
+  add_convert_flags(table, *flags);
+  table.set_examples(kFooter);
   return [flags] { return convert(*flags); };
 }
 

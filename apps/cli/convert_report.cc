@@ -59,23 +59,23 @@ Json report_json(const engine::ConvertReport& report, const ConvertFlags& flags,
 
 }  // namespace
 
-void add_convert_flags(CLI::App& app, ConvertFlags& flags) {
-  add_value(app, "--tensor", flags.overrides,
-            "type of the matrices whose name the expression finds; may be given several times, the last that fits wins")
-      ->type_name("REGEX=TYPE")
-      ->allow_extra_args(false);
-  add_value(app, "--output-type", flags.output_type, "type of the head; default: at least Q6_K")->type_name("TYPE");
-  add_value(app, "--embedding-type", flags.embedding_type, "type of the token embedding")->type_name("TYPE");
-  add_value(app, "--format", flags.formats,
-            "layout of a type id of the input that stands for several: I2_S_64, I2_S_ROW4, Q2_0_128, ...; may be given "
-            "several times")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
-  add_value(app, "-t,--threads", flags.threads, "threads; 0: physical cores")->check(CLI::Range(0, 1024));
-  add_switch(app, "--force", flags.force,
-             "replace the output, and write ternary types for weights that are not ternary");
-  add_switch(app, "--json", flags.json, "print one JSON object");
-  add_switch(app, "-q,--quiet", flags.quiet, "no notes on standard error");
+void add_convert_flags(Flags& table, ConvertFlags& flags) {
+  table
+      .add("--tensor", flags.overrides,
+           "type of the matrices whose name the expression finds; may be given several times, the last that fits wins")
+      .type("REGEX=TYPE");
+  table.add("--output-type", flags.output_type, "type of the head; default: at least Q6_K").type("TYPE");
+  table.add("--embedding-type", flags.embedding_type, "type of the token embedding").type("TYPE");
+  table
+      .add("--format", flags.formats,
+           "layout of a type id of the input that stands for several: I2_S_64, I2_S_ROW4, Q2_0_128, ...; may be given "
+           "several times")
+      .type("NAME");
+  table.add("-t,--threads", flags.threads, "threads; 0: physical cores").within(0, 1024);
+  table.add_switch("--force", flags.force,
+                   "replace the output, and write ternary types for weights that are not ternary");
+  table.add_switch("--json", flags.json, "print one JSON object");
+  table.add_switch("-q,--quiet", flags.quiet, "no notes on standard error");
 }
 
 Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {

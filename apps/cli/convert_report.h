@@ -23,7 +23,7 @@ struct ConvertFlags {
   bool force = false, json = false, quiet = false;
 };
 // All but the positional arguments.
-void add_convert_flags(CLI::App& app, ConvertFlags& flags);
+void add_convert_flags(Flags& table, ConvertFlags& flags);
 // The flags as the engine takes them; kInvalidArgument for an override without '='.
 Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags);
 

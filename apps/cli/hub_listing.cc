@@ -1,14 +1,16 @@
 #include "apps/cli/hub_listing.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "apps/cli/digest.h"
-#include "apps/cli/json_output.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
 
 namespace rowmax::cli {
 namespace {
+
+using Json = nlohmann::json;
 
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxShown = 30;

@@ -50,13 +50,13 @@ Result<ExitCode> inspect(const InspectFlags& flags) {
 
 }  // namespace
 
-CommandBody declare_inspect(CLI::App& app) {
+CommandBody declare_inspect(Flags& table) {
   auto flags = std::make_shared<InspectFlags>();
-  app.add_option("path", flags->path, "in place of -m")->type_name("PATH|NAME");
-  add_model_flag(app, flags->engine);
-  add_switch(app, "-a,--all", flags->all, "every tensor and whole lists; layers that are alike are folded otherwise");
-  add_switch(app, "--json", flags->json, "print one JSON object");
-  app.footer(kExamples);
+  table.add_word("path", flags->path, "in place of -m").type("PATH|NAME");
+  add_model_flag(table, flags->engine);
+  table.add_switch("-a,--all", flags->all, "every tensor and whole lists; layers that are alike are folded otherwise");
+  table.add_switch("--json", flags->json, "print one JSON object");
+  table.set_examples(kExamples);
   return [flags] { return inspect(*flags); };
 }
 

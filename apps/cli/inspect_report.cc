@@ -183,7 +183,7 @@ Json inspection_json(const Inspection& inspection) {
   for (const engine::KeyReport& report : inspection.keys) {
     keys.push_back({{"key", report.key}, {"use", engine::key_use_name(report.use)}, {"why", report.why}});
   }
-  for (const auto& [key, value] : file.metadata()) metadata[std::string(key)] = metadata_json(value, kJsonItems);
+  for (const auto& [key, value] : file.metadata()) metadata.append(key, metadata_json(value, kJsonItems));
   for (const engine::GgufTensor& tensor : file.tensors()) {
     tensors.push_back({{"name", tensor.name},
                        {"type", engine::gguf_tensor_type_name(tensor.type)},

@@ -1,13 +1,136 @@
 #include "apps/cli/json_output.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 
+#include "apps/cli/utf8.h"
+
 namespace rowmax::cli {
+namespace {
+
+void print_string(std::string_view text, std::string& out) {
+  out += '"';
+  while (!text.empty()) {
+    const Utf8Character c = first_character(text);
+    switch (c.code) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (!c.valid) {
+          out += "\xEF\xBF\xBD";
+        } else if (c.code < 0x20) {
+          char escaped[8];
+          std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c.code));
+          out += escaped;
+        } else {
+          out += text.substr(0, c.bytes);
+        }
+    }
+    text.remove_prefix(c.bytes);
+  }
+  out += '"';
+}
+
+template <class T>
+void print_number(T value, std::string& out) {
+  char digits[40];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+}
+
+void print_double(double value, std::string& out) {
+  if (!std::isfinite(value)) {
+    out += "null";
+    return;
+  }
+  const std::size_t begin = out.size();
+  print_number(value, out);
+  if (out.find_first_of(".e", begin) == std::string::npos) out += ".0";
+}
+
+}  // namespace
+
+Json::Json(std::initializer_list<JsonMember> members) : value_(Object()) {
+  for (const JsonMember& member : members) append(member.key, member.value);
+}
+
+Json Json::array() {
+  Json json;
+  json.value_ = List();
+  return json;
+}
+
+Json Json::object() {
+  Json json;
+  json.value_ = Object();
+  return json;
+}
+
+void Json::push_back(Json item) {
+  if (std::holds_alternative<std::monostate>(value_)) value_ = List();
+  std::get<List>(value_).push_back(std::move(item));
+}
+
+void Json::append(std::string_view key, Json value) {
+  if (std::holds_alternative<std::monostate>(value_)) value_ = Object();
+  std::get<Object>(value_).emplace_back(key, std::move(value));
+}
+
+Json& Json::operator[](std::string_view key) {
+  if (std::holds_alternative<std::monostate>(value_)) value_ = Object();
+  Object& object = std::get<Object>(value_);
+  const auto found =
+      std::find_if(object.begin(), object.end(), [&](const auto& member) { return member.first == key; });
+  return found != object.end() ? found->second : object.emplace_back(key, Json()).second;
+}
+
+void Json::update(const Json& object) {
+  for (const auto& [key, value] : std::get<Object>(object.value_)) (*this)[key] = value;
+}
+
+std::string Json::dump() const {
+  std::string out;
+  print(out);
+  return out;
+}
+
+void Json::print(std::string& out) const {
+  if (std::holds_alternative<std::monostate>(value_)) out += "null";
+  if (const auto* flag = std::get_if<bool>(&value_)) out += *flag ? "true" : "false";
+  if (const auto* number = std::get_if<std::int64_t>(&value_)) print_number(*number, out);
+  if (const auto* number = std::get_if<std::uint64_t>(&value_)) print_number(*number, out);
+  if (const auto* number = std::get_if<double>(&value_)) print_double(*number, out);
+  if (const auto* string = std::get_if<std::string>(&value_)) print_string(*string, out);
+  if (const auto* list = std::get_if<List>(&value_)) {
+    out += '[';
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      if (i > 0) out += ',';
+      (*list)[i].print(out);
+    }
+    out += ']';
+  }
+  if (const auto* object = std::get_if<Object>(&value_)) {
+    out += '{';
+    for (std::size_t i = 0; i < object->size(); ++i) {
+      if (i > 0) out += ',';
+      print_string((*object)[i].first, out);
+      out += ':';
+      (*object)[i].second.print(out);
+    }
+    out += '}';
+  }
+}
 
 Status print_json(const Json& object) {
-  const std::string text = object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string text = object.dump() + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);
   return flush_output();
 }

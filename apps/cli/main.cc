@@ -1,12 +1,13 @@
 // The rowmax command: parses flags, calls one command body, turns its error into an exit code.
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <memory>
+#include <map>
 #include <new>
 #include <string>
 
 #include "apps/cli/command.h"
+#include "apps/cli/command_line.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
 #include "apps/cli/terminal.h"
@@ -14,18 +15,6 @@
 
 namespace rowmax::cli {
 namespace {
-
-constexpr Command kCommands[] = {
-    {"run", "Write text from a prompt", declare_run},
-    {"chat", "Talk with a model", declare_chat},
-    {"pull", "Fetch a model and check it", declare_pull},
-    {"inspect", "Show what is in a model file and what rowmax makes of it", declare_inspect},
-    {"tokenize", "Turn text into token ids", declare_tokenize},
-    {"score", "Perplexity of a text", declare_score},
-    {"convert", "Make a GGUF file from a Hugging Face folder", declare_convert},
-    {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
-    {"bench", "Measure prompt and generation speed", declare_bench},
-};
 
 constexpr const char* kFooter = R"(
 Every flag --some-flag can also be set as the variable ROWMAX_SOME_FLAG; the flag wins.
@@ -55,13 +44,6 @@ int print_version() {
   return flush_output().ok() ? 0 : static_cast<int>(ExitCode::kIo);
 }
 
-int usage_error(const CLI::App& app, const CLI::ParseError& problem) {
-  std::string command = "rowmax";
-  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
-  error(std::string(problem.what()) + "; see " + command + " --help");
-  return static_cast<int>(ExitCode::kUsage);
-}
-
 int execute(const CommandBody& body) {
   Result<ExitCode> result = body();
   if (result.ok()) {
@@ -74,35 +56,28 @@ int execute(const CommandBody& body) {
 }
 
 int run_main(int argc, char** argv) {
-  CLI::App app("Runs GGUF language models on the CPU; the same bits on every machine, at any number of threads.",
-               "rowmax");
-  bool version = false;
-  CommandBody chosen;
-  app.add_flag("-V,--version", version, "Print the version, and the instruction set in use, and exit");
-  app.footer(kFooter);
-  app.require_subcommand(0, 1);
-  for (const Command& command : kCommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    CommandBody body = command.declare(*sub);
-    // With this kind of callback CLI11 reads the variables of the chosen command alone.
-    sub->parse_complete_callback([&chosen, body] { chosen = body; });
+  CommandLine line("Runs GGUF language models on the CPU; the same bits on every machine, at any number of threads.",
+                   kFooter);
+  std::map<std::string, CommandBody> bodies;
+  for (const Command& command : all_commands()) {
+    bodies[command.name] = command.declare(line.add_command(command.name, command.summary));
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::CallForAllHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& problem) {
-    return usage_error(app, problem);
+  const auto parsed = line.parse({argv + 1, argv + std::max(argc, 1)});
+  if (!parsed.ok()) {
+    error(parsed.error().message);
+    return static_cast<int>(ExitCode::kUsage);
   }
-  if (version) return print_version();
-  if (!chosen) {
-    std::fputs(app.help().c_str(), stderr);
+  if (!parsed->help.empty()) {
+    std::fputs(parsed->help.c_str(), stdout);
+    return flush_output().ok() ? 0 : static_cast<int>(ExitCode::kIo);
+  }
+  if (parsed->version) return print_version();
+  if (parsed->command.empty()) {
+    std::fputs(line.help().c_str(), stderr);
     return static_cast<int>(ExitCode::kUsage);
   }
   catch_interrupts();
-  return execute(chosen);
+  return execute(bodies[parsed->command]);
 }
 
 }  // namespace

@@ -39,8 +39,6 @@ Json scalar_json(const GgufValue& value) {
   return std::string(std::get<std::string_view>(value.value));
 }
 
-std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 std::string cut(std::string_view text, std::size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
   std::size_t end = max_bytes;
@@ -60,11 +58,11 @@ std::string metadata_text(const GgufValue& value, std::size_t max_items, std::si
   const auto* array = std::get_if<GgufArray>(&value.value);
   if (array == nullptr) {
     const Json json = scalar_json(value);
-    return json.is_string() ? dump(cut(json.get<std::string>(), max_bytes)) : dump(json);
+    return json.text() != nullptr ? Json(cut(*json.text(), max_bytes)).dump() : json.dump();
   }
   std::string text = std::to_string(array->size) + " x [";
   const std::size_t shown = std::min(array->size, max_items);
-  for (std::size_t i = 0; i < shown; ++i) text += (i > 0 ? ", " : "") + dump(item_json(*array, i));
+  for (std::size_t i = 0; i < shown; ++i) text += (i > 0 ? ", " : "") + item_json(*array, i).dump();
   return text + (shown < array->size ? ", …]" : "]");
 }
 

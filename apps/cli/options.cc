@@ -29,66 +29,35 @@ bool parse_number(std::string_view text, T& value) {
 
 }  // namespace
 
-std::string environment_name(std::string_view flag_names) {
-  const std::size_t begin = flag_names.find("--") + 2;
-  std::string name = "ROWMAX_";
-  for (const char c : flag_names.substr(begin, flag_names.find(',', begin) - begin)) {
-    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  }
-  return name;
+void add_model_flag(Flags& table, EngineFlags& flags) {
+  table.add("-m,--model", flags.model, "GGUF file, `stories` (built in), or a name that `rowmax pull` fetched")
+      .type("PATH|NAME")
+      .shows(flags.model);
+  table.add("--pre", flags.pre, "pre-tokenizer to use in place of the one the file names").type("NAME");
+  table
+      .add("--format", flags.formats,
+           "layout of a type id that stands for several: I2_S_64, I2_S_ROW4, Q2_0, Q2_0_128, ...; may be given "
+           "several times")
+      .type("NAME");
+  table.add("--set", flags.overrides, "a value in place of a metadata key's; may be given several times")
+      .type("KEY=VALUE");
+  table
+      .add("--ignore-key", flags.ignored_keys,
+           "compute without a key that rowmax would otherwise refuse; may be given several times")
+      .type("KEY");
+  table.add_switch("-q,--quiet", flags.quiet, "no notes and no timings on standard error");
 }
 
-CLI::Option* add_grouped(CLI::App& app, const std::string& names, std::string& value, const std::string& help) {
-  return app.add_option(names, value, help + " (Env:" + environment_name(names) + ")")->take_last();
-}
-
-void use_variables(std::initializer_list<GroupedFlag> group) {
-  for (const GroupedFlag& flag : group) {
-    if (!flag.value->empty()) return;
-  }
-  for (const GroupedFlag& flag : group) {
-    const char* variable = std::getenv(environment_name(flag.name).c_str());
-    if (variable == nullptr || *variable == '\0') continue;
-    *flag.value = variable;
-    return;
-  }
-}
-
-CLI::Option* add_switch(CLI::App& app, const std::string& names, bool& value, const std::string& help) {
-  return app.add_flag(names, value, help)->envname(environment_name(names));
-}
-
-void add_model_flag(CLI::App& app, EngineFlags& flags) {
-  add_value(app, "-m,--model", flags.model, "GGUF file, `stories` (built in), or a name that `rowmax pull` fetched")
-      ->type_name("PATH|NAME")
-      ->default_str(flags.model);
-  add_value(app, "--pre", flags.pre, "pre-tokenizer to use in place of the one the file names")->type_name("NAME");
-  add_value(app, "--format", flags.formats,
-            "layout of a type id that stands for several: I2_S_64, I2_S_ROW4, Q2_0, Q2_0_128, ...; may be given "
-            "several times")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
-  add_value(app, "--set", flags.overrides, "a value in place of a metadata key's; may be given several times")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
-  add_value(app, "--ignore-key", flags.ignored_keys,
-            "compute without a key that rowmax would otherwise refuse; may be given several times")
-      ->type_name("KEY")
-      ->allow_extra_args(false);
-  add_switch(app, "-q,--quiet", flags.quiet, "no notes and no timings on standard error");
-}
-
-void add_engine_flags(CLI::App& app, EngineFlags& flags) {
-  add_model_flag(app, flags);
-  add_switch(app, "--no-layout-check", flags.no_layout_check,
-             "do not try once whether the layout taken for an ambiguous type id makes sense");
-  add_value(app, "-t,--threads", flags.threads, "threads; 0: physical cores")->check(CLI::Range(0, 1024));
-  add_value(app, "--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
-      ->type_name("NAME");
-  add_value(app, "--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
-      ->check(CLI::IsMember({"int8", "f32"}))
-      ->default_str("int8")
-      ->type_name("TYPE");
+void add_engine_flags(Flags& table, EngineFlags& flags) {
+  add_model_flag(table, flags);
+  table.add_switch("--no-layout-check", flags.no_layout_check,
+                   "do not try once whether the layout taken for an ambiguous type id makes sense");
+  table.add("-t,--threads", flags.threads, "threads; 0: physical cores").within(0, 1024);
+  table.add("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
+      .type("NAME");
+  table.add("--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
+      .one_of({"int8", "f32"})
+      .shows("int8");
 }
 
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
@@ -103,45 +72,35 @@ Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
   return overrides;
 }
 
-void add_session_flags(CLI::App& app, SessionFlags& flags) {
-  add_value(app, "-c,--ctx,--ctx-size", flags.context, "context in tokens; 0: the model's own, at most 4096")
-      ->check(CLI::Range(std::int64_t{0}, kMaxContext));
-  add_value(app, "--kv-type", flags.kv_type, "f16 or f32 keys and values in the cache")
-      ->check(CLI::IsMember({"f16", "f32"}))
-      ->default_str("f16")
-      ->type_name("TYPE");
+void add_session_flags(Flags& table, SessionFlags& flags) {
+  table.add("-c,--ctx,--ctx-size", flags.context, "context in tokens; 0: the model's own, at most 4096")
+      .within(0, kMaxContext);
+  table.add("--kv-type", flags.kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
 }
 
 engine::KvType kv_type(const SessionFlags& flags) {
   return flags.kv_type == "f32" ? engine::KvType::kF32 : engine::KvType::kF16;
 }
 
-void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
+void add_sampling_flags(Flags& table, SamplingFlags& flags) {
   engine::SamplingParams& p = flags.params;
   // Ranges are checked in one place, engine::validate, which also knows the vocabulary.
-  add_value(app, "--temp,--temperature", p.temperature, "0: always the likeliest token");
-  add_value(app, "--top-k", p.top_k, "draw among the k likeliest; 0: all");
-  add_value(app, "--top-p", p.top_p, "draw among the likeliest that sum up to p; 1: off");
-  add_value(app, "--min-p", p.min_p, "drop tokens below p times the likeliest; 0: off");
-  add_value(app, "--repeat-penalty", p.repetition_penalty, "divide the logits of tokens seen; 1: off");
-  add_value(app, "--repeat-last-n", p.penalty_window, "tokens that count as seen; -1: all");
-  add_value(app, "--frequency-penalty", p.frequency_penalty, "subtract once per occurrence; 0: off");
-  add_value(app, "--presence-penalty", p.presence_penalty, "subtract once if it occurred; 0: off");
-  add_value(app, "--logit-bias", flags.logit_bias, "add to logits: ID=VALUE[,ID=VALUE...]")->type_name("LIST");
-  // As text: CLI11 turns a number that is too large into the largest.
-  add_value(app, "-s,--seed", flags.seed, "same seed, same text, on every machine; 0 to 18446744073709551615")
-      ->type_name("UINT")
-      ->default_str(std::to_string(p.seed));
-  add_switch(app, "--greedy", flags.greedy, "the likeliest token each time, whatever --temp says");
+  table.add("--temp,--temperature", p.temperature, "0: always the likeliest token");
+  table.add("--top-k", p.top_k, "draw among the k likeliest; 0: all");
+  table.add("--top-p", p.top_p, "draw among the likeliest that sum up to p; 1: off");
+  table.add("--min-p", p.min_p, "drop tokens below p times the likeliest; 0: off");
+  table.add("--repeat-penalty", p.repetition_penalty, "divide the logits of tokens seen; 1: off");
+  table.add("--repeat-last-n", p.penalty_window, "tokens that count as seen; -1: all");
+  table.add("--frequency-penalty", p.frequency_penalty, "subtract once per occurrence; 0: off");
+  table.add("--presence-penalty", p.presence_penalty, "subtract once if it occurred; 0: off");
+  table.add("--logit-bias", flags.logit_bias, "add to logits: ID=VALUE[,ID=VALUE...]").type("LIST");
+  table.add("-s,--seed", p.seed, "same seed, same text, on every machine");
+  table.add_switch("--greedy", flags.greedy, "the likeliest token each time, whatever --temp says");
 }
 
 Result<engine::SamplingParams> sampling_params(const SamplingFlags& flags) {
   engine::SamplingParams params = flags.params;
   if (flags.greedy) params.temperature = 0;
-  if (!flags.seed.empty() && !parse_number(flags.seed, params.seed)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "--seed: expected a whole number from 0 to 18446744073709551615, found \"" + flags.seed + "\""};
-  }
   if (flags.logit_bias.empty()) return params;
   for (const std::string_view part : split(flags.logit_bias, ',')) {
     const std::size_t equals = part.find('=');
@@ -157,20 +116,17 @@ Result<engine::SamplingParams> sampling_params(const SamplingFlags& flags) {
   return params;
 }
 
-void add_generation_flags(CLI::App& app, GenerationFlags& flags) {
-  add_value(app, "-n,--n-predict,--predict", flags.max_tokens, "most tokens to write; -1: until the context is full")
-      ->check(CLI::Range(std::int64_t{-1}, kMaxContext));
-  add_value(app, "--stop", flags.stop, "end before this text; may be given several times")
-      ->type_name("TEXT")
-      ->allow_extra_args(false);
-  add_sampling_flags(app, flags.sampling);
+void add_generation_flags(Flags& table, GenerationFlags& flags) {
+  table.add("-n,--n-predict,--predict", flags.max_tokens, "most tokens to write; -1: until the context is full")
+      .within(-1, kMaxContext);
+  table.add("--stop", flags.stop, "end before this text; may be given several times").type("TEXT");
+  add_sampling_flags(table, flags.sampling);
 }
 
-void add_template_flags(CLI::App& app, TemplateFlags& flags) {
-  add_value(app, "--system", flags.system, "system message")->type_name("TEXT");
-  add_value(app, "--chat-template", flags.chat_template,
-            "in place of the model's own: a file, or the Jinja text itself")
-      ->type_name("FILE|TEXT");
+void add_template_flags(Flags& table, TemplateFlags& flags) {
+  table.add("--system", flags.system, "system message").type("TEXT");
+  table.add("--chat-template", flags.chat_template, "in place of the model's own: a file, or the Jinja text itself")
+      .type("FILE|TEXT");
 }
 
 Result<std::vector<std::int64_t>> parse_integers(std::string_view text, std::string_view flag, std::int64_t low,

@@ -2,15 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <iterator>
+#include <sstream>
+
+#include "apps/cli/command_line.h"
 
 namespace rowmax::cli {
 namespace {
-
-TEST(Options, TheFirstLongNameGivesTheVariable) {
-  EXPECT_EQ(environment_name("-c,--ctx,--ctx-size"), "ROWMAX_CTX");
-  EXPECT_EQ(environment_name("--top-k"), "ROWMAX_TOP_K");
-}
 
 TEST(Options, IntegerListsNameTheFlagAndTheBadPart) {
   const auto good = parse_integers("0, 4096,-1", "--depth", -1, 5000);
@@ -57,59 +55,46 @@ TEST(Options, GreedyOverridesTheTemperature) {
   EXPECT_EQ(sampling_params(flags)->temperature, 0.0f);
 }
 
-void parse(CLI::App& app, const std::string& arguments) { app.parse(arguments, false); }
-
-TEST(Options, FlagsBeatTheEnvironment) {
-  EngineFlags engine;
-  setenv("ROWMAX_THREADS", "3", 1);
-  {
-    CLI::App app;
-    add_engine_flags(app, engine);
-    parse(app, "");
-    EXPECT_EQ(engine.threads, 3);
-  }
-  {
-    CLI::App app;
-    add_engine_flags(app, engine);
-    parse(app, "-t 2");
-    EXPECT_EQ(engine.threads, 2);
-  }
-  unsetenv("ROWMAX_THREADS");
-}
-
-TEST(Options, SwitchesReadTheEnvironmentToo) {
-  setenv("ROWMAX_GREEDY", "1", 1);
-  CLI::App app;
-  SamplingFlags flags;
-  add_sampling_flags(app, flags);
-  parse(app, "");
-  EXPECT_TRUE(flags.greedy);
-  unsetenv("ROWMAX_GREEDY");
+Status parse(CommandLine& line, const std::string& arguments) {
+  std::istringstream in("x " + arguments);
+  std::vector<std::string> words{std::istream_iterator<std::string>(in), {}};
+  const auto parsed = line.parse(words);
+  return parsed.ok() ? Status() : Status(parsed.error());
 }
 
 TEST(Options, NumbersOutsideTheirTypeAreRefused) {
-  for (const char* bad : {"-t -1", "-t 1025", "-t many", "-n -2", "-n 1e3", "-c -1", "--kv-type q8",
-                          "--activations f64", "--seed -1", "--top-k 99999999999", "--temp hot"}) {
-    CLI::App app;
+  for (const char* bad :
+       {"-t -1", "-t 1025", "-t many", "-n -2", "-n 1e3", "-c -1", "-c 1.5", "--kv-type q8", "--activations f64",
+        "--seed -1", "--seed 18446744073709551616", "--seed 1.0", "--top-k 99999999999", "--temp hot", "--temp 1e99"}) {
+    CommandLine line("", "");
+    Flags& table = line.add_command("x", "");
     EngineFlags engine;
     SessionFlags session;
     GenerationFlags generation;
-    add_engine_flags(app, engine);
-    add_session_flags(app, session);
-    add_generation_flags(app, generation);
-    EXPECT_THROW(parse(app, bad), CLI::ParseError) << bad;
+    add_engine_flags(table, engine);
+    add_session_flags(table, session);
+    add_generation_flags(table, generation);
+    const Status status = parse(line, bad);
+    ASSERT_FALSE(status.ok()) << bad;
+    EXPECT_EQ(status.error().code, ErrorCode::kInvalidArgument);
+    const std::string value(std::string_view(bad).substr(std::string_view(bad).find(' ') + 1));
+    EXPECT_NE(status.error().message.find("found \"" + value + "\""), std::string::npos) << status.error().message;
+    EXPECT_NE(status.error().message.find("; see rowmax x --help"), std::string::npos) << status.error().message;
+    EXPECT_EQ(generation.sampling.params.seed, GenerationFlags().sampling.params.seed);
   }
 }
 
 TEST(Options, StopStringsRepeatAndDoNotSwallowTheRest) {
-  CLI::App app;
+  CommandLine line("", "");
+  Flags& table = line.add_command("x", "");
   GenerationFlags flags;
-  std::string prompt;
-  add_generation_flags(app, flags);
-  app.add_option("prompt", prompt);
-  parse(app, "--stop a --stop b hello");
+  std::vector<std::string> words;
+  add_generation_flags(table, flags);
+  table.add_words("prompt", words, "");
+  ASSERT_TRUE(parse(line, "--stop a one --seed 18446744073709551615 two --stop b three").ok());
   EXPECT_EQ(flags.stop, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(prompt, "hello");
+  EXPECT_EQ(words, (std::vector<std::string>{"one", "two", "three"}));
+  EXPECT_EQ(flags.sampling.params.seed, 18446744073709551615u);
 }
 
 }  // namespace

@@ -358,17 +358,17 @@ Result<ExitCode> pull(const PullFlags& flags) {
 
 }  // namespace
 
-CommandBody declare_pull(CLI::App& app) {
+CommandBody declare_pull(Flags& table) {
   auto flags = std::make_shared<PullFlags>();
-  app.add_option("name", flags->name, "a model of --list, or hf:OWNER/REPO[@REVISION][/FILE]")->type_name("NAME");
-  add_switch(app, "--list", flags->list, "show the models that can be fetched");
-  add_switch(app, "--json", flags->json, "print one JSON object");
-  add_value(app, "--retries", flags->options.retries,
-            "tries after a failed one, for what may pass: cut connections, busy servers")
-      ->check(CLI::Range(0, 100));
-  add_value(app, "--timeout", flags->options.timeout_seconds, "longest silence of a server, in seconds")
-      ->check(CLI::Range(1, 3600));
-  app.footer(kExamples);
+  table.add_word("name", flags->name, "a model of --list, or hf:OWNER/REPO[@REVISION][/FILE]").type("NAME");
+  table.add_switch("--list", flags->list, "show the models that can be fetched");
+  table.add_switch("--json", flags->json, "print one JSON object");
+  table
+      .add("--retries", flags->options.retries,
+           "tries after a failed one, for what may pass: cut connections, busy servers")
+      .within(0, 100);
+  table.add("--timeout", flags->options.timeout_seconds, "longest silence of a server, in seconds").within(1, 3600);
+  table.set_examples(kExamples);
   return [flags] { return pull(*flags); };
 }
 

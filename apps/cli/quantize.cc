@@ -24,13 +24,13 @@ error over the largest weight.
 
 }  // namespace
 
-CommandBody declare_quantize(CLI::App& app) {
+CommandBody declare_quantize(Flags& table) {
   auto flags = std::make_shared<ConvertFlags>();
-  app.add_option("input", flags->input, "GGUF file to read")->type_name("IN.gguf")->required();
-  app.add_option("output", flags->output, "GGUF file to write")->type_name("OUT.gguf")->required();
-  app.add_option("type", flags->type, "type of the matrices")->type_name("TYPE")->required();
-  add_convert_flags(app, *flags);
-  app.footer(footer());
+  table.add_word("input", flags->input, "GGUF file to read").type("IN.gguf").must_be_given();
+  table.add_word("output", flags->output, "GGUF file to write").type("OUT.gguf").must_be_given();
+  table.add_word("type", flags->type, "type of the matrices").type("TYPE").must_be_given();
+  add_convert_flags(table, *flags);
+  table.set_examples(footer());
   return [flags] { return run_converter(*flags, engine::quantize_gguf); };
 }
 

@@ -188,23 +188,23 @@ Result<ExitCode> run(const RunFlags& flags) {
 
 }  // namespace
 
-CommandBody declare_run(CLI::App& app) {
+CommandBody declare_run(Flags& table) {
   auto flags = std::make_shared<RunFlags>();
-  app.add_option("words", flags->words, "the prompt, as one argument or several words")->type_name("PROMPT");
-  add_grouped(app, "-p,--prompt", flags->prompt, "the prompt; piped text goes behind it")->type_name("TEXT");
-  add_grouped(app, "-f,--file", flags->file, "file with the prompt; - is standard input")->type_name("FILE");
-  add_grouped(app, "--tokens", flags->tokens, "the prompt as token ids, 1,2,3")->type_name("IDS");
-  add_switch(app, "--keep-newline", flags->keep_newline,
-             "the line end at the end of a file or pipe belongs to the prompt");
-  add_switch(app, "--raw", flags->raw, "no chat template: go on with the text as it is");
-  add_template_flags(app, flags->chat);
-  add_generation_flags(app, flags->generation);
-  add_switch(app, "--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
-  add_engine_flags(app, flags->engine);
-  add_session_flags(app, flags->session);
-  add_switch(app, "--pull", flags->pull, "fetch a model that -m names and that is not here yet");
-  add_switch(app, "--json", flags->json, "print one JSON object when done");
-  app.footer(kExamples);
+  table.add_words("words", flags->words, "the prompt, as one argument or several words").type("PROMPT");
+  table.add_grouped("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it").type("TEXT");
+  table.add_grouped("-f,--file", flags->file, "file with the prompt; - is standard input").type("FILE");
+  table.add_grouped("--tokens", flags->tokens, "the prompt as token ids, 1,2,3").type("IDS");
+  table.add_switch("--keep-newline", flags->keep_newline,
+                   "the line end at the end of a file or pipe belongs to the prompt");
+  table.add_switch("--raw", flags->raw, "no chat template: go on with the text as it is");
+  add_template_flags(table, flags->chat);
+  add_generation_flags(table, flags->generation);
+  table.add_switch("--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
+  add_engine_flags(table, flags->engine);
+  add_session_flags(table, flags->session);
+  table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
+  table.add_switch("--json", flags->json, "print one JSON object when done");
+  table.set_examples(kExamples);
   return [flags] { return run(*flags); };
 }
 

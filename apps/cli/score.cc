@@ -10,6 +10,7 @@
 #include "apps/cli/npz_writer.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
+#include "apps/cli/token_ids.h"
 #include "base/try.h"
 
 namespace rowmax::cli {
@@ -33,39 +34,6 @@ struct ScoreFlags {
   std::string kv_type = "f16";
   bool json = false;
 };
-
-Error bad_ids(const std::string& path, const std::string& what) {
-  return {ErrorCode::kCorrupt, path + ": expected a JSON list of token ids, found " + what};
-}
-
-// [1, 2, 3], or an object with such a list under "tokens".
-Result<std::vector<engine::TokenId>> read_token_ids(const std::string& path, std::int64_t n_vocab) {
-  ROWMAX_TRY(text, read_text(path));
-  constexpr int kMaxDepth = 8;
-  bool too_deep = false;
-  const Json parsed = Json::parse(
-      text,
-      [&](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kMaxDepth;
-        return !too_deep;
-      },
-      false);
-  if (parsed.is_discarded() || too_deep) return bad_ids(path, "text that is not JSON, or nested too deeply");
-  const Json* list = parsed.is_object() && parsed.contains("tokens") ? &parsed["tokens"] : &parsed;
-  if (!list->is_array()) return bad_ids(path, std::string("a ") + list->type_name());
-  std::vector<engine::TokenId> ids;
-  ids.reserve(list->size());
-  for (const Json& item : *list) {
-    const bool whole = item.is_number_integer() && !(item.is_number_unsigned() && item.get<std::uint64_t>() >> 31 != 0);
-    const std::int64_t id = whole ? item.get<std::int64_t>() : -1;
-    if (id < 0 || id >= n_vocab) {
-      return bad_ids(path, item.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40) + " as element " +
-                               std::to_string(ids.size()) + " (ids are 0 to " + std::to_string(n_vocab - 1) + ")");
-    }
-    ids.push_back(static_cast<engine::TokenId>(id));
-  }
-  return ids;
-}
 
 Result<std::vector<engine::TokenId>> read_tokens(const ScoreFlags& flags, const engine::Model& model) {
   if (!flags.token_ids.empty()) return read_token_ids(flags.token_ids, model.shape().n_vocab);
@@ -118,21 +86,16 @@ Result<ExitCode> score(ScoreFlags flags) {
 
 }  // namespace
 
-CommandBody declare_score(CLI::App& app) {
+CommandBody declare_score(Flags& table) {
   auto flags = std::make_shared<ScoreFlags>();
-  add_grouped(app, "-f,--file", flags->file, "the text, taken as it is; - is standard input")->type_name("FILE");
-  add_grouped(app, "--token-ids", flags->token_ids, "JSON list of token ids in place of a text")->type_name("FILE");
-  add_value(app, "-c,--ctx,--ctx-size", flags->window, "tokens a window")
-      ->check(CLI::Range(std::int64_t{4}, kMaxWindow));
-  add_value(app, "--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)")
-      ->type_name("FILE");
-  add_engine_flags(app, flags->engine);
-  add_value(app, "--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache")
-      ->check(CLI::IsMember({"f16", "f32"}))
-      ->default_str("f16")
-      ->type_name("TYPE");
-  add_switch(app, "--json", flags->json, "print one JSON object");
-  app.footer(kExamples);
+  table.add_grouped("-f,--file", flags->file, "the text, taken as it is; - is standard input").type("FILE");
+  table.add_grouped("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
+  table.add("-c,--ctx,--ctx-size", flags->window, "tokens a window").within(4, kMaxWindow);
+  table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)").type("FILE");
+  add_engine_flags(table, flags->engine);
+  table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
+  table.add_switch("--json", flags->json, "print one JSON object");
+  table.set_examples(kExamples);
   return [flags] { return score(*flags); };
 }
 

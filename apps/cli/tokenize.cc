@@ -60,7 +60,7 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {
     // As JSON strings, so that spaces and line ends can be seen.
-    const std::string quoted = Json(pieces[i]).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string quoted = Json(pieces[i]).dump();
     std::printf("%8d  %s\n", ids[i], printable(quoted).c_str());
   }
   return ExitCode::kOk;
@@ -68,16 +68,15 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
 
 }  // namespace
 
-CommandBody declare_tokenize(CLI::App& app) {
+CommandBody declare_tokenize(Flags& table) {
   auto flags = std::make_shared<TokenizeFlags>();
-  add_grouped(app, "-p,--prompt", flags->prompt, "the text")->type_name("TEXT");
-  add_grouped(app, "-f,--file", flags->file, "file with the text, taken as it is; - is standard input")
-      ->type_name("FILE");
-  add_switch(app, "--special", flags->special, "the texts of control tokens become those tokens");
-  add_switch(app, "--bos", flags->bos, "put the model's BOS token first");
-  add_model_flag(app, flags->engine);
-  add_switch(app, "--json", flags->json, "print one JSON object");
-  app.footer(kExamples);
+  table.add_grouped("-p,--prompt", flags->prompt, "the text").type("TEXT");
+  table.add_grouped("-f,--file", flags->file, "file with the text, taken as it is; - is standard input").type("FILE");
+  table.add_switch("--special", flags->special, "the texts of control tokens become those tokens");
+  table.add_switch("--bos", flags->bos, "put the model's BOS token first");
+  add_model_flag(table, flags->engine);
+  table.add_switch("--json", flags->json, "print one JSON object");
+  table.set_examples(kExamples);
   return [flags] { return tokenize(*flags); };
 }
 

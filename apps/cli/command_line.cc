@@ -1,0 +1,113 @@
+#include "apps/cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <sstream>
+
+#include "apps/cli/nearest.h"
+
+namespace rowmax::cli {
+namespace {
+
+CLI::Option* add_flag(CLI::App& app, const Flag& flag) {
+  const std::string help = flag.grouped ? flag.help + " (Env:" + flag.variable + ")" : flag.help;
+  if (flag.is_switch()) return app.add_flag(flag.names, *std::get<bool*>(flag.target), help)->take_last();
+  const auto fill = [&flag](const CLI::results_t& values) {
+    if (flag.is_list()) std::get<std::vector<std::string>*>(flag.target)->clear();
+    return std::all_of(values.begin(), values.end(), [&](const std::string& text) { return flag.read(text).empty(); });
+  };
+  CLI::Option* option = app.add_option(flag.names, fill, help);
+  option->type_name(flag.type_name);
+  if (!flag.default_text.empty()) option->default_str(flag.default_text);
+  if (flag.is_list()) {
+    option->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(flag.positional);
+  } else {
+    option->take_last();
+  }
+  return option;
+}
+
+void declare(CLI::App& app, const Flags& flags) {
+  for (const Flag& flag : flags.table()) {
+    CLI::Option* option = add_flag(app, flag);
+    // No name of its own: the help has the type's.
+    option->check(CLI::Validator([&flag](std::string& text) { return flag.complaint(text); }, ""));
+    if (!flag.grouped && !flag.variable.empty()) option->envname(flag.variable);
+    if (flag.required) option->required();
+  }
+  app.footer(flags.examples());
+}
+
+// The library's objects for one parse.
+struct Parser {
+  CLI::App app;
+  bool version = false;
+  std::string chosen;
+
+  Parser(const std::string& summary, const std::string& footer, const std::deque<CommandEntry>& commands)
+      : app(summary, "rowmax") {
+    app.add_flag("-V,--version", version, "Print the version, and the instruction set in use, and exit");
+    app.footer(footer);
+    app.require_subcommand(0, 1);
+    for (const CommandEntry& command : commands) {
+      CLI::App* sub = app.add_subcommand(command.name, command.summary);
+      declare(*sub, command.flags);
+      // With this kind of callback CLI11 reads the variables of the chosen command alone.
+      sub->parse_complete_callback([this, &command] { chosen = command.name; });
+    }
+  }
+};
+
+Error usage_error(const CLI::App& app, const std::string& problem) {
+  std::string command = "rowmax";
+  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
+  return {ErrorCode::kInvalidArgument, problem + "; see " + command + " --help"};
+}
+
+std::string help_text(const CLI::App& app, const CLI::Error& request) {
+  std::ostringstream out;
+  app.exit(request, out, out);
+  return out.str();
+}
+
+}  // namespace
+
+CommandLine::CommandLine(std::string summary, std::string footer)
+    : summary_(std::move(summary)), footer_(std::move(footer)) {}
+
+Flags& CommandLine::add_command(std::string name, std::string summary) {
+  return commands_.emplace_back(CommandEntry{std::move(name), std::move(summary), {}}).flags;
+}
+
+Result<ParsedLine> CommandLine::parse(std::vector<std::string> words) const {
+  const bool asks_help = !words.empty() && words[0] == "help";
+  if (asks_help) {
+    words.erase(words.begin());
+    words.resize(std::min<std::size_t>(words.size(), 1));
+    words.push_back("--help");
+  }
+  if (!words.empty() && !words[0].starts_with('-')) {
+    std::vector<std::string_view> names;
+    for (const CommandEntry& command : commands_) names.push_back(command.name);
+    if (std::find(names.begin(), names.end(), words[0]) == names.end()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "no command " + words[0] + did_you_mean(words[0], names) + "; see rowmax --help"};
+    }
+  }
+  Parser parser(summary_, footer_, commands_);
+  try {
+    std::reverse(words.begin(), words.end());  // as the library takes them
+    parser.app.parse(std::move(words));
+  } catch (const CLI::CallForHelp& request) {
+    return ParsedLine{"", help_text(parser.app, request), false};
+  } catch (const CLI::CallForAllHelp& request) {
+    return ParsedLine{"", help_text(parser.app, request), false};
+  } catch (const CLI::ParseError& problem) {
+    return usage_error(parser.app, problem.what());
+  }
+  return ParsedLine{parser.chosen, "", parser.version};
+}
+
+std::string CommandLine::help() const { return Parser(summary_, footer_, commands_).app.help(); }
+
+}  // namespace rowmax::cli

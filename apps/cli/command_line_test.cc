@@ -1,0 +1,147 @@
+#include "apps/cli/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+
+#include "apps/cli/command.h"
+
+namespace rowmax::cli {
+namespace {
+
+class Variable {
+ public:
+  Variable(const std::string& name, const std::string& value) : name_(name) { setenv(name.c_str(), value.c_str(), 1); }
+  ~Variable() { unsetenv(name_.c_str()); }
+
+ private:
+  std::string name_;
+};
+
+// A value that the flag takes and does not have now: another one for another `index`.
+std::string sample(const Flag& flag, int index) {
+  if (flag.is_switch()) return "1";
+  if (!flag.choices.empty()) return flag.choices[static_cast<std::size_t>(index) % flag.choices.size()];
+  if (flag.range) return std::to_string(flag.range->first + 5 + index);
+  if (flag.complaint("text").empty()) return "text" + std::to_string(index);
+  return std::to_string(5 + index);
+}
+
+std::vector<std::string> needed_words(const Flags& flags) {
+  std::vector<std::string> words;
+  for (const Flag& flag : flags.table()) {
+    if (flag.required) words.push_back("word");
+  }
+  return words;
+}
+
+// The value of row `index` of a command after its flags are declared afresh and `words` are parsed.
+std::string value_after(const Command& command, std::size_t index, std::vector<std::string> words) {
+  CommandLine line("", "");
+  Flags& flags = line.add_command(command.name, "");
+  const CommandBody body = command.declare(flags);  // holds the targets
+  const std::vector<std::string> needed = needed_words(flags);
+  words.insert(words.begin(), needed.begin(), needed.end());
+  words.insert(words.begin(), command.name);
+  const auto parsed = line.parse(words);
+  if (!parsed.ok()) return "error: " + parsed.error().message;
+  EXPECT_EQ(parsed->command, command.name);
+  return flags.table()[index].value();
+}
+
+std::string long_name(const Flag& flag) {
+  const std::size_t begin = flag.names.find("--");
+  return flag.names.substr(begin, flag.names.find(',', begin) - begin);
+}
+
+// Each flag of each command: what the variable says counts as the flag would, and the flag wins.
+TEST(CommandLine, EveryFlagHasItsVariable) {
+  int walked = 0;
+  for (const Command& command : all_commands()) {
+    Flags flags;
+    const CommandBody body = command.declare(flags);
+    for (std::size_t i = 0; i < flags.table().size(); ++i) {
+      const Flag& flag = flags.table()[i];
+      if (flag.positional) continue;
+      const std::string where = std::string(command.name) + " " + flag.names;
+      const std::string name = long_name(flag);
+      ASSERT_EQ(flag.variable, environment_name(name)) << where;
+      const std::string first = sample(flag, 0), second = sample(flag, 1);
+      const std::string set = flag.is_switch() ? name : name + "=" + first;
+      const std::string as_flag = value_after(command, i, {set});
+      EXPECT_EQ(as_flag, flag.is_list() ? first + "\n" : first) << where;
+      ++walked;
+      if (flag.grouped) continue;  // read where the group is known
+      const std::string own = value_after(command, i, {});
+      const Variable variable(flag.variable, first);
+      EXPECT_EQ(value_after(command, i, {}), as_flag) << where;
+      if (flag.is_switch()) {
+        EXPECT_EQ(own, "0") << where;
+        EXPECT_EQ(value_after(command, i, {name + "=0"}), "0") << where;
+        continue;
+      }
+      EXPECT_EQ(value_after(command, i, {name + "=" + second}), flag.is_list() ? second + "\n" : second) << where;
+      const std::string twice = value_after(command, i, {name + "=" + first, name + "=" + second});
+      EXPECT_EQ(twice, flag.is_list() ? first + "\n" + second + "\n" : second) << where;
+    }
+  }
+  EXPECT_GT(walked, 100);
+}
+
+TEST(CommandLine, WhatAFlagDoesNotTakeIsRefusedFromAVariableToo) {
+  for (const Command& command : all_commands()) {
+    Flags flags;
+    const CommandBody body = command.declare(flags);
+    for (std::size_t i = 0; i < flags.table().size(); ++i) {
+      const Flag& flag = flags.table()[i];
+      if (flag.positional || flag.grouped || flag.complaint("no such value").empty()) continue;
+      const Variable variable(flag.variable, "no such value");
+      const std::string refused = value_after(command, i, {});
+      EXPECT_TRUE(refused.starts_with("error: ")) << command.name << " " << flag.names;
+      EXPECT_NE(refused.find(long_name(flag)), std::string::npos) << refused;
+      EXPECT_NE(refused.find("found \"no such value\""), std::string::npos) << refused;
+    }
+  }
+}
+
+TEST(CommandLine, VariablesOfOtherCommandsAreNotRead) {
+  CommandLine line("", "");
+  int number = 1;
+  bool on = false;
+  line.add_command("a", "").add("--number", number, "");
+  line.add_command("b", "").add_switch("--on", on, "");
+  const Variable variable("ROWMAX_NUMBER", "1,2");
+  EXPECT_TRUE(line.parse({"b", "--on"}).ok());
+  EXPECT_TRUE(on);
+  EXPECT_FALSE(line.parse({"a"}).ok());
+}
+
+TEST(CommandLine, HelpIsACommandToo) {
+  CommandLine line("What it is.", "The footer.");
+  int number = 7;
+  line.add_command("count", "counts").add("-n,--number", number, "how many").within(1, 9);
+  line.add_command("fetch", "fetches");
+  const auto overview = line.parse({"help"});
+  ASSERT_TRUE(overview.ok());
+  EXPECT_EQ(overview->help, line.parse({"--help"})->help);
+  EXPECT_NE(overview->help.find("The footer."), std::string::npos);
+  const auto of_count = line.parse({"help", "count"});
+  ASSERT_TRUE(of_count.ok());
+  EXPECT_EQ(of_count->help, line.parse({"count", "--help"})->help);
+  EXPECT_NE(of_count->help.find("INT in [1 - 9]=7"), std::string::npos) << of_count->help;
+  EXPECT_NE(of_count->help.find("Env:ROWMAX_NUMBER"), std::string::npos) << of_count->help;
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"cuont"}, {"help", "cuont"}}) {
+    const auto unknown = line.parse(words);
+    ASSERT_FALSE(unknown.ok());
+    EXPECT_NE(unknown.error().message.find("did you mean count?"), std::string::npos) << unknown.error().message;
+  }
+}
+
+TEST(Flags, TheFirstLongNameGivesTheVariable) {
+  EXPECT_EQ(environment_name("-c,--ctx,--ctx-size"), "ROWMAX_CTX");
+  EXPECT_EQ(environment_name("--top-k"), "ROWMAX_TOP_K");
+}
+
+}  // namespace
+}  // namespace rowmax::cli

@@ -1,0 +1,23 @@
+// The commands, in the order of the help.
+#include "apps/cli/command.h"
+
+namespace rowmax::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"run", "Write text from a prompt", declare_run},
+    {"chat", "Talk with a model", declare_chat},
+    {"pull", "Fetch a model and check it", declare_pull},
+    {"inspect", "Show what is in a model file and what rowmax makes of it", declare_inspect},
+    {"tokenize", "Turn text into token ids", declare_tokenize},
+    {"score", "Perplexity of a text", declare_score},
+    {"convert", "Make a GGUF file from a Hugging Face folder", declare_convert},
+    {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
+    {"bench", "Measure prompt and generation speed", declare_bench},
+};
+
+}  // namespace
+
+std::span<const Command> all_commands() { return kCommands; }
+
+}  // namespace rowmax::cli

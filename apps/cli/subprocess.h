@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,14 +12,21 @@
 namespace rowmax::cli {
 
 struct ChildOptions {
-  std::vector<std::string> arguments;                          // the program's name first, found through PATH
-  std::vector<std::pair<std::string, std::string>> variables;  // set for the child in addition to ours
-  std::string log;                                             // file that gets its standard output and error
-  std::function<void()> tick;                                  // called about ten times a second
+  std::vector<std::string> arguments;              // the program's name first, found as find_program does
+  std::function<bool(std::string_view)> inherits;  // whether it gets our variable of this name; empty: all of them
+  std::vector<std::pair<std::string, std::string>> variables;  // set for the child besides
+  std::string folder;                                          // its working directory
+  std::string log;             // gets its standard output and error; replaced where it is there
+  std::function<void()> tick;  // called about ten times a second
 };
 
 // The exit status, 128 + signal for a killed child. kNotFound when there is no such program, kCancelled after Ctrl-C
-// (the child is ended then).
+// (the child is ended then). The child leads a process group of its own, of which nothing is left afterwards, and is
+// killed when the calling thread ends, however that comes about.
 Result<int> run_child(const ChildOptions& options);
+
+// The file that PATH has for the name. Entries that are not absolute are passed over: what lies in the current folder
+// is not meant. kNotFound.
+Result<std::string> find_program(const std::string& name);
 
 }  // namespace rowmax::cli

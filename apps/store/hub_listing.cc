@@ -1,14 +1,16 @@
-#include "apps/cli/hub_listing.h"
+#include "apps/store/hub_listing.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/json_output.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/amounts.h"
+#include "apps/store/digest.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
+
+using Json = nlohmann::json;
 
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxShown = 30;
@@ -97,7 +99,8 @@ Result<HubListing> list_repository(const HubSettings& settings, const HubName& n
     json += bytes;
     return {};
   };
-  const HttpOutcome outcome = with_retries(settings.retries, [&] {
+  handlers.tick = [&] { return !settings.listener.stopped(); };
+  const HttpOutcome outcome = with_retries(settings.retries, settings.listener, [&] {
     return HttpAttempt{http_get(request, handlers), false};
   });
   if (!outcome.status.ok()) return hub_error(outcome, settings, name);
@@ -166,4 +169,4 @@ Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const H
   return Error{error.code, what + error.message};
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

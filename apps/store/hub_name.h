@@ -6,7 +6,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct HubName {
   std::string repository;         // "owner/repo"
@@ -29,4 +29,4 @@ bool is_gguf(std::string_view path) noexcept;
 // "model-00002-of-00005.gguf": one part of a model that was split.
 bool is_shard(std::string_view path) noexcept;
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

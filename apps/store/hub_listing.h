@@ -6,12 +6,12 @@
 #include <string_view>
 #include <vector>
 
-#include "apps/cli/http.h"
-#include "apps/cli/hub_cache.h"
-#include "apps/cli/hub_name.h"
+#include "apps/store/http.h"
+#include "apps/store/hub_cache.h"
+#include "apps/store/hub_name.h"
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct HubFile {
   std::string path;
@@ -38,4 +38,4 @@ Result<HubFile> choose_file(const HubListing& listing, const HubName& name);
 // A failed request in words about the repository: what to do where a licence must be accepted, what does not exist.
 Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const HubName& name);
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

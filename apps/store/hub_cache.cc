@@ -1,4 +1,4 @@
-#include "apps/cli/hub_cache.h"
+#include "apps/store/hub_cache.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -16,12 +16,10 @@
 #include <thread>
 #include <vector>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/interrupt.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/digest.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 namespace fs = std::filesystem;
@@ -212,15 +210,15 @@ Status link_snapshot(const HubPaths& paths, const HubName& name, const std::stri
   return write_ref(paths.folder + "/refs/" + name.revision, commit);
 }
 
-Result<FileLock> FileLock::take(const std::string& path) {
+Result<FileLock> FileLock::take(const std::string& path, const Listener& listener) {
   ROWMAX_RETURN_IF_ERROR(make_folder_of(path));
   const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor < 0) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
   FileLock lock(descriptor);
   for (bool said = false; flock(descriptor, LOCK_EX | LOCK_NB) != 0; said = true) {
     if (errno != EWOULDBLOCK && errno != EINTR) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
-    if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
-    if (!said) note("another program is fetching the same file; waiting for it");
+    if (listener.stopped()) return interrupted_error();
+    if (!said) listener.note("another program is fetching the same file; waiting for it");
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return lock;
@@ -232,4 +230,4 @@ FileLock::~FileLock() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,11 +1,11 @@
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_name.h"
 
 #include <algorithm>
 #include <cctype>
 
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 constexpr std::string_view kPrefix = "hf:";
@@ -96,4 +96,4 @@ std::string to_string(const HubName& name) {
          (name.file.empty() ? "" : "/" + name.file);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

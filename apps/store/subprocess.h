@@ -9,7 +9,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct ChildOptions {
   std::vector<std::string> arguments;              // the program's name first, found as find_program does
@@ -17,11 +17,11 @@ struct ChildOptions {
   std::vector<std::pair<std::string, std::string>> variables;  // set for the child besides
   std::string folder;                                          // its working directory
   std::string log;             // gets its standard output and error; replaced where it is there
-  std::function<void()> tick;  // called about ten times a second
+  std::function<bool()> tick;  // called about ten times a second; false ends the child
 };
 
-// The exit status, 128 + signal for a killed child. kNotFound when there is no such program, kCancelled after Ctrl-C
-// (the child is ended then). The child leads a process group of its own, of which nothing is left afterwards, and is
+// The exit status, 128 + signal for a killed child. kNotFound when there is no such program, kCancelled where
+// `tick` said false. The child leads a process group of its own, of which nothing is left afterwards, and is
 // killed when the calling thread ends, however that comes about.
 Result<int> run_child(const ChildOptions& options);
 
@@ -29,4 +29,4 @@ Result<int> run_child(const ChildOptions& options);
 // is not meant. kNotFound.
 Result<std::string> find_program(const std::string& name);
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -8,6 +8,7 @@
 
 #include "apps/cli/command.h"
 #include "apps/cli/embedded_model.h"
+#include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
 #include "apps/cli/options.h"
 #include "apps/cli/pull_listener.h"
@@ -95,6 +96,7 @@ Result<Pulled> pull_catalog_model(const PullOptions& options, const store::Catal
 }
 
 Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
+  const DelayedEnd end;
   if (store::is_hub_name(name)) return pull_hub_name(options, name);
   if (const store::CatalogModel* model = store::find_catalog_model(name)) return pull_catalog_model(options, *model);
   if (name == kStoriesName) return Error{ErrorCode::kInvalidArgument, name + " is built in: there is nothing to fetch"};

@@ -510,6 +510,90 @@ class Hostile(PullTest):
         self.fails(7, "pull", "hf:test/tiny", env={"HF_HUB_CACHE": str(self.home / "file")}, says="file")
 
 
+class Killed(PullTest):
+    """A pip that does not end: what a signal, or a kill, leaves of it and of the download's folder."""
+    def setUp(self):
+        super().setUp()
+        self.bin = self.home / "bin"
+        self.bin.mkdir()
+        # Python writes the ids of itself and of a child of its own where TMPDIR is, and stays.
+        script = ("import os, subprocess, time; child = subprocess.Popen(['sleep', '300']); "
+                  "open(os.environ['TMPDIR'] + '/../ids', 'w').write(f'{os.getpid()} {child.pid} '); time.sleep(300)")
+        (self.bin / "python3").write_text(f'#!/bin/sh\nexec {shutil.which("python3")} -c "{script}"\n')
+        (self.bin / "python3").chmod(0o755)
+        self.models = self.home / ".cache/rowmax/models"
+
+    def environment(self, **more):
+        return super().environment(**{"PATH": f"{self.bin}:{os.environ['PATH']}", **more})
+
+    def start(self):
+        """A pull in the middle of its download, and the ids of what it runs."""
+        process = subprocess.Popen([PROGRAM, "pull", "smollm2"], env=self.environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for file in self.models.glob(".pull-*/ids"):
+                ids = file.read_text()
+                if ids.endswith(" "):
+                    for each in ids.split():
+                        self.addCleanup(self.forget, int(each))
+                    return process, [int(each) for each in ids.split()]
+            time.sleep(0.02)
+        self.fail("python3 was not started")
+
+    def forget(self, process):
+        if self.runs(process):
+            os.kill(process, signal.SIGKILL)
+
+    def runs(self, process):
+        try:
+            with open(f"/proc/{process}/stat") as file:
+                return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+    def assert_ends(self, process):
+        end = time.monotonic() + 30
+        while self.runs(process) and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertFalse(self.runs(process))
+
+    def test_signals_leave_nothing(self):
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)):
+            with self.subTest(number):
+                process, ids = self.start()
+                process.send_signal(number)
+                self.assertEqual(process.wait(30), code)
+                for each in ids:
+                    self.assert_ends(each)
+                self.assertEqual(os.listdir(self.models), [])
+
+    def test_a_kill_ends_the_child_and_the_next_pull_cleans(self):
+        alive, _ = self.start()
+        living = set(os.listdir(self.models))
+        process = subprocess.Popen([PROGRAM, "pull", "smollm2"], env=self.environment(), stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        end = time.monotonic() + 60
+        while not (left := set(os.listdir(self.models)) - living) and time.monotonic() < end:
+            time.sleep(0.02)
+        folder = self.models / left.pop()
+        while not (folder / "ids").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.1)
+        first = int((folder / "ids").read_text().split()[0])
+        self.addCleanup(self.forget, int((folder / "ids").read_text().split()[1]))
+        process.kill()
+        self.assert_ends(first)
+        self.assertTrue(folder.exists())
+        self.fails(8, "pull", "smollm2", env={"PATH": "/nonexistent"})
+        self.assertEqual(set(os.listdir(self.models)), living)  # its owner lives
+        alive.terminate()
+        alive.wait(30)
+        self.assertEqual(os.listdir(self.models), [])
+
+
 class Looks(PullTest):
     def test_a_bar_on_a_terminal_and_lines_elsewhere(self):
         _, out, err = self.run_command("pull", "hf:test/tiny")

@@ -54,6 +54,11 @@ Json hub_facts(const store::HubName& name, const store::HubPull& pulled) {
   facts["repository"] = name.repository;
   facts["commit"] = pulled.commit;
   facts["file"] = pulled.file.path;
+  if (!pulled.parts.empty()) {
+    facts["parts"] = Json::array();
+    for (const store::HubFile& part : pulled.parts)
+      facts["parts"].push_back({{"file", part.path}, {"bytes", part.bytes}});
+  }
   return facts;
 }
 

@@ -96,7 +96,8 @@ std::vector<std::string> gguf_files(const std::string& snapshot) {
   for (auto it = fs::recursive_directory_iterator(snapshot, code); !code && it != fs::recursive_directory_iterator();
        it.increment(code)) {
     std::error_code ignored;
-    if (is_gguf(it->path().string()) && it->is_regular_file(ignored)) {
+    const std::string name = it->path().string();
+    if (is_gguf(name) && shard_name(name, 1) == name && it->is_regular_file(ignored)) {
       files.push_back(it->path().lexically_relative(snapshot).string());
     }
   }
@@ -183,8 +184,10 @@ Result<std::string> cached_hub_file(const std::string& cache, const HubName& nam
   }
   std::string path = hub_paths(cache, name.repository, *commit, file, "").snapshot;
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return missing;
-  return path;
+  for (int i = 1, n = shard_count(path); i <= n; ++i) {
+    if (!fs::exists(shard_name(path, i), ignored)) return missing;
+  }
+  return shard_name(path, 1);
 }
 
 Result<std::string> linked_digest(const std::string& snapshot) {

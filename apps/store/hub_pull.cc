@@ -22,6 +22,7 @@ struct Job {
   std::string commit;
   HubFile file;
   HubPaths paths;
+  std::int64_t before = 0, all = file.bytes;  // bytes of the parts before, and of all
   std::string base_name() const { return fs::path(file.path).filename().string(); }
 };
 
@@ -77,7 +78,7 @@ HttpAttempt attempt(const Job& job, const HttpRequest& basis, PartFile& part, Pr
     return part.append(bytes);
   };
   handlers.tick = [&] {
-    progress.done = part.have();
+    progress.done = job.before + part.have();
     job.settings.listener.progress(progress);
     return !job.settings.listener.stopped();
   };
@@ -111,7 +112,9 @@ Status download(const Job& job, PartFile& part) {
                              job.name.repository + ", " +
                              (part.have() > 0 ? human_bytes(static_cast<double>(part.have())) + " of " : "") +
                              human_bytes(static_cast<double>(job.file.bytes)) + (part.have() > 0 ? " are here" : ""));
-  Progress progress{"fetching " + job.base_name(), part.have(), job.file.bytes, part.have()};
+  const std::int64_t already = job.before + part.have();
+  Progress progress{"fetching " + fs::path(shard_name(job.file.path, 1)).filename().string(), already, job.all,
+                    already};
   HttpOutcome outcome =
       with_retries(job.settings.retries, job.settings.listener, [&] { return attempt(job, request, part, progress); });
   if (outcome.status.ok()) return part.sync();
@@ -148,7 +151,7 @@ Status fetch_blob(const Job& job) {
 }
 
 Result<HubPull> pull(const Job& job) {
-  HubPull result{job.paths.snapshot, job.commit, job.file, false};
+  HubPull result{job.paths.snapshot, job.commit, job.file, {}, false};
   ROWMAX_TRY(lock, FileLock::take(job.paths.lock, job.settings.listener));
   bool whole = has_size(job.paths.blob, job.file.bytes);
   if (whole) {
@@ -173,6 +176,48 @@ Job make_job(const HubSettings& settings, HubName name, const std::string& commi
   return Job{settings, std::move(name), commit, file, std::move(paths)};
 }
 
+// What is still to come; a part that broke off counts as not there.
+std::int64_t missing_bytes(const HubSettings& settings, const HubName& name, const std::string& commit,
+                           const std::vector<HubFile>& files) {
+  std::int64_t sum = 0;
+  for (const HubFile& file : files) {
+    const Job job = make_job(settings, name, commit, file);
+    if (!has_size(job.paths.blob, file.bytes) && file.bytes <= INT64_MAX - sum) sum += file.bytes;
+  }
+  return sum;
+}
+
+Result<HubPull> pull_all(const HubSettings& settings, const HubName& name, const std::string& commit,
+                         const std::vector<HubFile>& files) {
+  if (files.size() == 1) return pull(make_job(settings, name, commit, files.front()));
+  const std::int64_t all = missing_bytes(settings, name, commit, files);
+  if (all > 0) {
+    settings.listener.note(files.front().path + " of " + name.repository + " and the " +
+                           std::to_string(files.size() - 1) +
+                           " parts after it: " + human_bytes(static_cast<double>(all)) + " to fetch");
+    Job whole = make_job(settings, name, commit, files.front());
+    whole.file.bytes = all;
+    if (!settings.offline) ROWMAX_RETURN_IF_ERROR(check_space(whole, 0));
+  }
+  HubPull result;
+  std::int64_t before = 0;
+  for (const HubFile& file : files) {
+    Job job = make_job(settings, name, commit, file);
+    job.before = before;
+    job.all = all;
+    ROWMAX_TRY(pulled, pull(job));
+    if (pulled.fetched) before += file.bytes;
+    pulled.fetched = pulled.fetched || result.fetched;
+    if (&file == &files.front()) {
+      result = std::move(pulled);
+    } else {
+      result.fetched = pulled.fetched;
+    }
+  }
+  result.parts = files;
+  return result;
+}
+
 // What the cache alone says of the file.
 Result<HubPull> pull_offline(const HubSettings& settings, const HubName& name) {
   const auto path = cached_hub_file(settings.cache, name);
@@ -182,13 +227,17 @@ Result<HubPull> pull_offline(const HubSettings& settings, const HubName& name) {
                  to_string(name) + " is not in " + settings.cache + ", and HF_HUB_OFFLINE is set"};
   }
   ROWMAX_TRY(commit, cached_commit(settings.cache, name));
-  ROWMAX_TRY(digest, linked_digest(*path));
   const std::string snapshot = hub_paths(settings.cache, name.repository, commit, "", "").snapshot;
-  std::error_code code;
-  const auto bytes = fs::file_size(*path, code);
-  if (code) return Error{ErrorCode::kIo, *path + ": " + code.message()};
-  const HubFile file{fs::path(*path).lexically_relative(snapshot).string(), static_cast<std::int64_t>(bytes), digest};
-  return pull(make_job(settings, name, commit, file));
+  std::vector<HubFile> files;
+  for (int i = 1, n = shard_count(*path); i <= n; ++i) {
+    const std::string part = shard_name(*path, i);
+    ROWMAX_TRY(digest, linked_digest(part));
+    std::error_code code;
+    const auto bytes = fs::file_size(part, code);
+    if (code) return Error{ErrorCode::kIo, part + ": " + code.message()};
+    files.push_back({fs::path(part).lexically_relative(snapshot).string(), static_cast<std::int64_t>(bytes), digest});
+  }
+  return pull_all(settings, name, commit, files);
 }
 
 }  // namespace
@@ -197,8 +246,8 @@ Result<HubPull> pull_from_hub(const HubSettings& settings, const HubName& name) 
   if (!can_download()) return cannot_download();
   if (settings.offline) return pull_offline(settings, name);
   ROWMAX_TRY(listing, list_repository(settings, name));
-  ROWMAX_TRY(file, choose_file(listing, name));
-  return pull(make_job(settings, name, listing.commit, file));
+  ROWMAX_TRY(files, choose_files(listing, name));
+  return pull_all(settings, name, listing.commit, files);
 }
 
 Result<HubPull> pull_known_file(const HubSettings& settings, const HubName& name, const HubFile& file) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "apps/store/hub_cache.h"
 #include "apps/store/hub_listing.h"
@@ -13,8 +14,9 @@ namespace rowmax::store {
 struct HubPull {
   std::string path;  // in the snapshot
   std::string commit;
-  HubFile file;
-  bool fetched = false;  // false: it was there already, whole
+  HubFile file;                // the first part of a split model
+  std::vector<HubFile> parts;  // of a split model, in order; else empty
+  bool fetched = false;        // false: it was there already, whole
 };
 
 // What is meant is asked of the hub, or of the cache where HF_HUB_OFFLINE is set. The file is there afterwards with the

@@ -165,9 +165,30 @@ class Choice(PullTest):
         err = self.fails(8, "pull", "hf:test/tiny/model.ggu")
         self.assertIn("hf:test/tiny/model.gguf", err)
 
-    def test_no_model_and_split_models(self):
+    def test_split_models_are_fetched_as_one(self):
+        parts = {f"q/big-0000{i}-of-00003.gguf": DATA[i:] for i in (1, 2, 3)}
+        self.hub.files = dict(parts)
+        self.hub.fail("/storage/q/big-00002", cut_after(150_000))
+        for name in ("hf:test/tiny/q/big-00002-of-00003.gguf", "hf:test/tiny"):
+            _, _, err = self.run_command("pull", name, "--retries", 1)
+            self.assertIn("1.20 MB to fetch", err)
+            result = self.pull(name, env={"HF_HUB_OFFLINE": "1"})
+            self.assertEqual(result["path"], str(self.path("snapshots", COMMIT, "q/big-00001-of-00003.gguf")))
+            self.assertEqual([p["file"] for p in result["parts"]], sorted(parts))
+            for file, data in parts.items():
+                self.assertTrue(self.path("snapshots", COMMIT, file).read_bytes() == data)
+            shutil.rmtree(self.path())
+        self.assertIn("bytes=150000-", [r.get("range") for r in self.storage_requests()])
+        self.hub.files["other.gguf"] = b"1"
+        err = self.fails(2, "pull", "hf:test/tiny", says="hf:test/tiny/q/big-00001-of-00003.gguf  1.20 MB")
+        self.assertNotIn("00002", err)
+
+    def test_no_model_and_missing_parts(self):
         self.hub.files = {"big-00001-of-00002.gguf": b"1"}
-        self.fails(4, "pull", "hf:test/tiny", says="split")
+        self.fails(8, "pull", "hf:test/tiny", says="big-00002-of-00002.gguf")
+        self.assertEqual(self.hub.paths("/resolve/"), [])
+        self.hub.files = {"big-00000-of-00000.gguf": b"1"}
+        self.fails(3, "pull", "hf:test/tiny/big-00000-of-00000.gguf", says="no parts")
         self.hub.files = {"model.safetensors": b"1"}
         self.fails(8, "pull", "hf:test/tiny", says="no GGUF")
         self.assertEqual(self.pull("hf:test/tiny/model.safetensors")["bytes"], 1)  # any file, when it is named

@@ -1,8 +1,8 @@
 #include "apps/store/hub_listing.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
@@ -55,7 +55,7 @@ Result<HubFile> parse_file(const Json& entry, const std::string& source) {
 // The file, or all parts of the split model that it is one of.
 Result<std::vector<HubFile>> all_parts(const HubListing& listing, const HubFile& chosen, const HubName& name) {
   const int count = shard_count(chosen.path);
-  std::unordered_map<std::string_view, const HubFile*> by_path;
+  std::map<std::string_view, const HubFile*> by_path;
   for (const HubFile& file : listing.files) by_path.emplace(file.path, &file);
   std::vector<HubFile> files;
   for (int i = 1; i <= count; ++i) {
@@ -137,7 +137,7 @@ Result<HubListing> list_repository(const HubSettings& settings, const HubName& n
 Result<std::vector<HubFile>> choose_files(const HubListing& listing, const HubName& name) {
   // A split model counts as one, with the name of its first part and the length of all.
   std::vector<HubFile> whole;
-  std::unordered_map<std::string, std::size_t> places;
+  std::map<std::string, std::size_t> places;  // ordered: the hub cannot choose keys that collide
   const HubFile* chosen = nullptr;
   for (const HubFile& file : listing.files) {
     if (file.path == name.file) chosen = &file;

@@ -498,6 +498,25 @@ class Hostile(PullTest):
         self.hub.fail("/api/", whole(b" " * (17 << 20), encoding="gzip"))
         self.fails(5, "pull", "hf:test/tiny", says="longer than")
 
+    def test_long_listings_stay_cheap(self):
+        """16 MB of files, of parts of one model, of one file again and again, and of keys."""
+        entry = {"lfs": {"size": 1, "sha256": "0" * 64}}
+        many = 100_000
+        for n, (files, code, says) in enumerate((
+                ([{"rfilename": f"{i}.gguf", **entry} for i in range(many)], 2, f"and {many - 30} more"),
+                ([{"rfilename": f"a-{i + 1:05}-of-99999.gguf", **entry} for i in range(99_998)], 8, "a-99999-of-99999.gguf"),
+                ([{"rfilename": "a-00001-of-00002.gguf", **entry}] * many, 8, "a-00002-of-00002.gguf"),
+                ([{"rfilename": "a", **{f"key{i}": 0 for i in range(10 * many)}}], 8, "no GGUF"))):
+            with self.subTest(n):
+                listing = json.dumps({"sha": COMMIT, "siblings": files}, separators=(",", ":")).encode()
+                self.assertLess(len(listing), 16 << 20)
+                self.hub.fail("/api/", status(200, listing))
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                self.fails(code, "pull", "hf:test/tiny", says=says)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                self.assertLess(after.ru_utime - before.ru_utime, 10)
+                self.assertLess(after.ru_maxrss, 1_000_000)  # KiB
+
     def test_redirects_without_end(self):
         self.hub.fail("/resolve/", *[lambda handler: handler.answer(302, Location=handler.path)] * 50)
         self.fails(7, "pull", "hf:test/tiny", says="redirects more than")

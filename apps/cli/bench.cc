@@ -8,9 +8,9 @@
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/memory_bandwidth.h"
-#include "apps/cli/model_catalog.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
+#include "apps/store/model_catalog.h"
 #include "base/try.h"
 
 namespace rowmax::cli {
@@ -145,6 +145,7 @@ Result<ExitCode> bench(const BenchFlags& flags) {
   EngineFlags loading = flags.engine;
   loading.no_layout_check = true;  // says nothing about speed
   ROWMAX_TRY(engine, load_engine(loading));
+  for (const std::string& notice : engine.notices) note(notice);
   ROWMAX_TRY(report, Bench(flags, plan, *engine.model).run());
   describe(*engine.model, flags.kv_type, report);
   if (flags.json) {

@@ -1,6 +1,6 @@
 #include "apps/cli/embedded_model.h"
 
-#include "apps/cli/model_catalog.h"
+#include "apps/store/model_catalog.h"
 #include "base/try.h"
 
 // embedded_model.S
@@ -19,7 +19,7 @@ Result<engine::GgufFile> open_model(const std::string& path_or_name, const engin
   if (path_or_name == kStoriesName) {
     return engine::GgufFile::parse(stories_bytes(), std::string(kStoriesName) + " (built in)", options);
   }
-  ROWMAX_TRY(path, resolve_model(path_or_name));
+  ROWMAX_TRY(path, store::resolve_model(path_or_name));
   return engine::GgufFile::open(path, options);
 }
 

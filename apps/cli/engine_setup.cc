@@ -10,7 +10,6 @@
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/layout_memory.h"
-#include "apps/cli/terminal.h"
 #include "base/try.h"
 #include "rowmax/cpu.h"
 
@@ -70,14 +69,14 @@ Result<Engine> load_engine(const EngineFlags& flags) {
   ROWMAX_TRY(file, open_model(flags.model, options.gguf));
   ROWMAX_TRY(executor, make_thread_pool(flags.threads));
   ROWMAX_TRY(model, engine::Model::load(std::move(file), options, *executor));
-  Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model))};
+  Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model)), {}};
   if (!flags.quiet) {
-    for (const std::string& notice : engine.model->description().notices) note(notice);
+    engine.notices = engine.model->description().notices;
     if (!flags.no_layout_check && flags.model != kStoriesName) {  // whose layout is known
       const auto open = [&](const engine::GgufOptions& gguf) { return open_model(flags.model, gguf); };
       ROWMAX_TRY(check, remembered_layout_check(*engine.model, open, *engine.executor));
       const std::string warning = layout_warning(check);
-      if (!warning.empty()) note(engine.model->file().name() + ": " + warning);
+      if (!warning.empty()) engine.notices.push_back(engine.model->file().name() + ": " + warning);
     }
   }
   return engine;

@@ -15,9 +15,10 @@ namespace rowmax::cli {
 struct Engine {
   std::unique_ptr<Executor> executor;
   std::unique_ptr<engine::Model> model;
+  std::vector<std::string> notices;  // what the user should hear of the model; none with --quiet
 };
 
-// Loads the model; its notices go to standard error unless --quiet.
+// Loads the model and, unless --quiet or --no-layout-check, checks a layout that its file leaves open.
 Result<Engine> load_engine(const EngineFlags& flags);
 Result<engine::ModelOptions> model_options(const EngineFlags& flags);
 // Of commands that load no model: with --pre, --set and --ignore-key.

@@ -10,8 +10,8 @@
 #include <optional>
 #include <system_error>
 
-#include "apps/cli/model_catalog.h"
 #include "apps/cli/terminal.h"
+#include "apps/store/model_catalog.h"
 #include "base/try.h"
 
 namespace rowmax::cli {
@@ -24,7 +24,7 @@ constexpr int kVersion = 1;
 constexpr const char* kNone = "-";
 
 std::optional<fs::path> memory_path(const engine::GgufFile& file) {
-  auto cache = cache_folder();
+  auto cache = store::cache_folder();
   if (!cache.ok()) return std::nullopt;
   char name[32];
   std::snprintf(name, sizeof name, "%016" PRIx64, engine::gguf_content_hash(file));

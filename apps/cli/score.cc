@@ -58,6 +58,7 @@ Result<ExitCode> score(ScoreFlags flags) {
     return Error{ErrorCode::kInvalidArgument, "give either -f FILE or --token-ids FILE.json"};
   }
   ROWMAX_TRY(engine, load_engine(flags.engine));
+  for (const std::string& notice : engine.notices) note(notice);
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
   engine::SessionOptions session_options;
   session_options.context = flags.window;

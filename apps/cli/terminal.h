@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "apps/store/amounts.h"
+
 namespace rowmax::cli {
 
 bool is_terminal(int descriptor) noexcept;
@@ -25,10 +27,8 @@ std::string bold(std::string_view text, int descriptor);
 // a model or a file must not steer the terminal.
 std::string printable(std::string_view text);
 
-// "98.4 MB"; decimal units.
-std::string human_bytes(double bytes);
-// "1.23", "123", ...: three significant digits and no exponent.
-std::string short_number(double value);
+using store::human_bytes;
+using store::short_number;
 
 void note(std::string_view text);
 void error(std::string_view text);

@@ -165,9 +165,30 @@ class Choice(PullTest):
         err = self.fails(8, "pull", "hf:test/tiny/model.ggu")
         self.assertIn("hf:test/tiny/model.gguf", err)
 
-    def test_no_model_and_split_models(self):
+    def test_split_models_are_fetched_as_one(self):
+        parts = {f"q/big-0000{i}-of-00003.gguf": DATA[i:] for i in (1, 2, 3)}
+        self.hub.files = dict(parts)
+        self.hub.fail("/storage/q/big-00002", cut_after(150_000))
+        for name in ("hf:test/tiny/q/big-00002-of-00003.gguf", "hf:test/tiny"):
+            _, _, err = self.run_command("pull", name, "--retries", 1)
+            self.assertIn("1.20 MB to fetch", err)
+            result = self.pull(name, env={"HF_HUB_OFFLINE": "1"})
+            self.assertEqual(result["path"], str(self.path("snapshots", COMMIT, "q/big-00001-of-00003.gguf")))
+            self.assertEqual([p["file"] for p in result["parts"]], sorted(parts))
+            for file, data in parts.items():
+                self.assertTrue(self.path("snapshots", COMMIT, file).read_bytes() == data)
+            shutil.rmtree(self.path())
+        self.assertIn("bytes=150000-", [r.get("range") for r in self.storage_requests()])
+        self.hub.files["other.gguf"] = b"1"
+        err = self.fails(2, "pull", "hf:test/tiny", says="hf:test/tiny/q/big-00001-of-00003.gguf  1.20 MB")
+        self.assertNotIn("00002", err)
+
+    def test_no_model_and_missing_parts(self):
         self.hub.files = {"big-00001-of-00002.gguf": b"1"}
-        self.fails(4, "pull", "hf:test/tiny", says="split")
+        self.fails(8, "pull", "hf:test/tiny", says="big-00002-of-00002.gguf")
+        self.assertEqual(self.hub.paths("/resolve/"), [])
+        self.hub.files = {"big-00000-of-00000.gguf": b"1"}
+        self.fails(3, "pull", "hf:test/tiny/big-00000-of-00000.gguf", says="no parts")
         self.hub.files = {"model.safetensors": b"1"}
         self.fails(8, "pull", "hf:test/tiny", says="no GGUF")
         self.assertEqual(self.pull("hf:test/tiny/model.safetensors")["bytes"], 1)  # any file, when it is named
@@ -477,6 +498,25 @@ class Hostile(PullTest):
         self.hub.fail("/api/", whole(b" " * (17 << 20), encoding="gzip"))
         self.fails(5, "pull", "hf:test/tiny", says="longer than")
 
+    def test_long_listings_stay_cheap(self):
+        """16 MB of files, of parts of one model, of one file again and again, and of keys."""
+        entry = {"lfs": {"size": 1, "sha256": "0" * 64}}
+        many = 100_000
+        for n, (files, code, says) in enumerate((
+                ([{"rfilename": f"{i}.gguf", **entry} for i in range(many)], 2, f"and {many - 30} more"),
+                ([{"rfilename": f"a-{i + 1:05}-of-99999.gguf", **entry} for i in range(99_998)], 8, "a-99999-of-99999.gguf"),
+                ([{"rfilename": "a-00001-of-00002.gguf", **entry}] * many, 8, "a-00002-of-00002.gguf"),
+                ([{"rfilename": "a", **{f"key{i}": 0 for i in range(10 * many)}}], 8, "no GGUF"))):
+            with self.subTest(n):
+                listing = json.dumps({"sha": COMMIT, "siblings": files}, separators=(",", ":")).encode()
+                self.assertLess(len(listing), 16 << 20)
+                self.hub.fail("/api/", status(200, listing))
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                self.fails(code, "pull", "hf:test/tiny", says=says)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                self.assertLess(after.ru_utime - before.ru_utime, 10)
+                self.assertLess(after.ru_maxrss, 1_000_000)  # KiB
+
     def test_redirects_without_end(self):
         self.hub.fail("/resolve/", *[lambda handler: handler.answer(302, Location=handler.path)] * 50)
         self.fails(7, "pull", "hf:test/tiny", says="redirects more than")
@@ -508,6 +548,90 @@ class Hostile(PullTest):
     def test_a_cache_that_cannot_be_written(self):
         (self.home / "file").write_text("")
         self.fails(7, "pull", "hf:test/tiny", env={"HF_HUB_CACHE": str(self.home / "file")}, says="file")
+
+
+class Killed(PullTest):
+    """A pip that does not end: what a signal, or a kill, leaves of it and of the download's folder."""
+    def setUp(self):
+        super().setUp()
+        self.bin = self.home / "bin"
+        self.bin.mkdir()
+        # Python writes the ids of itself and of a child of its own where TMPDIR is, and stays.
+        script = ("import os, subprocess, time; child = subprocess.Popen(['sleep', '300']); "
+                  "open(os.environ['TMPDIR'] + '/../ids', 'w').write(f'{os.getpid()} {child.pid} '); time.sleep(300)")
+        (self.bin / "python3").write_text(f'#!/bin/sh\nexec {shutil.which("python3")} -c "{script}"\n')
+        (self.bin / "python3").chmod(0o755)
+        self.models = self.home / ".cache/rowmax/models"
+
+    def environment(self, **more):
+        return super().environment(**{"PATH": f"{self.bin}:{os.environ['PATH']}", **more})
+
+    def start(self):
+        """A pull in the middle of its download, and the ids of what it runs."""
+        process = subprocess.Popen([PROGRAM, "pull", "smollm2"], env=self.environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for file in self.models.glob(".pull-*/ids"):
+                ids = file.read_text()
+                if ids.endswith(" "):
+                    for each in ids.split():
+                        self.addCleanup(self.forget, int(each))
+                    return process, [int(each) for each in ids.split()]
+            time.sleep(0.02)
+        self.fail("python3 was not started")
+
+    def forget(self, process):
+        if self.runs(process):
+            os.kill(process, signal.SIGKILL)
+
+    def runs(self, process):
+        try:
+            with open(f"/proc/{process}/stat") as file:
+                return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+    def assert_ends(self, process):
+        end = time.monotonic() + 30
+        while self.runs(process) and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertFalse(self.runs(process))
+
+    def test_signals_leave_nothing(self):
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)):
+            with self.subTest(number):
+                process, ids = self.start()
+                process.send_signal(number)
+                self.assertEqual(process.wait(30), code)
+                for each in ids:
+                    self.assert_ends(each)
+                self.assertEqual(os.listdir(self.models), [])
+
+    def test_a_kill_ends_the_child_and_the_next_pull_cleans(self):
+        alive, _ = self.start()
+        living = set(os.listdir(self.models))
+        process = subprocess.Popen([PROGRAM, "pull", "smollm2"], env=self.environment(), stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        end = time.monotonic() + 60
+        while not (left := set(os.listdir(self.models)) - living) and time.monotonic() < end:
+            time.sleep(0.02)
+        folder = self.models / left.pop()
+        while not (folder / "ids").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.1)
+        first = int((folder / "ids").read_text().split()[0])
+        self.addCleanup(self.forget, int((folder / "ids").read_text().split()[1]))
+        process.kill()
+        self.assert_ends(first)
+        self.assertTrue(folder.exists())
+        self.fails(8, "pull", "smollm2", env={"PATH": "/nonexistent"})
+        self.assertEqual(set(os.listdir(self.models)), living)  # its owner lives
+        alive.terminate()
+        alive.wait(30)
+        self.assertEqual(os.listdir(self.models), [])
 
 
 class Looks(PullTest):

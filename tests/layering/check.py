@@ -31,7 +31,8 @@ LAYERS = {
     "engine/arch": PUBLIC + ["base/", "engine/model/", "engine/io/", "engine/quant/", "rowmax/engine/"],
     "engine/runtime": PUBLIC + ["base/", "engine/ops/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",
                                 "rowmax/engine/"],
-    "apps": PUBLIC + ["rowmax/engine/", "base/try.h"],
+    "apps/store": PUBLIC + ["base/try.h"],
+    "apps/cli": PUBLIC + ["rowmax/engine/", "base/try.h", "apps/store/"],
     "bindings": PUBLIC,
     "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],
     "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
@@ -43,11 +44,11 @@ TEST_EXTRA = {
     "apps": ["engine/io/"],
 }
 THIRD_PARTY = re.compile(r"^(CLI|nlohmann|gtest|editline|curl|openssl|benchmark|nanobind)/")
-THIRD_PARTY_ALLOWED = {"apps": {"CLI", "nlohmann", "editline", "curl", "openssl"}, "tools": {"CLI", "nlohmann"},
+THIRD_PARTY_ALLOWED = {"apps/cli": {"CLI", "nlohmann", "editline"}, "apps/store": {"nlohmann", "curl", "openssl"}, "tools": {"CLI", "nlohmann"},
                        "bench": {"benchmark", "CLI"}, "bindings": {"nanobind"}, "engine/io": {"nlohmann"},
                        "engine/convert": {"nlohmann"}}
 
-PRODUCT = ("include/", "base/", "attention/", "engine/")
+PRODUCT = ("include/", "base/", "attention/", "engine/", "apps/store/")
 SOURCE = (".h", ".cc", ".cu")
 TEXT = SOURCE + (".py", ".sh", ".md", ".txt", ".cmake", ".json", "run", "test")
 MAX_LINES = 800

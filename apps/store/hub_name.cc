@@ -1,11 +1,11 @@
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_name.h"
 
 #include <algorithm>
 #include <cctype>
 
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 constexpr std::string_view kPrefix = "hf:";
@@ -67,6 +67,22 @@ bool is_shard(std::string_view path) noexcept {
   return end[0] == '-' && all_digits(end.substr(1, 5)) && end.substr(6, 4) == "-of-" && all_digits(end.substr(10, 5));
 }
 
+int shard_count(std::string_view path) noexcept {
+  if (!is_shard(path)) return 1;
+  int count = 0;
+  for (const char digit : path.substr(path.size() - std::string_view("00000.gguf").size(), 5)) {
+    count = 10 * count + (digit - '0');
+  }
+  return count;
+}
+
+std::string shard_name(std::string_view path, int number) {
+  std::string name(path);
+  if (!is_shard(path)) return name;
+  const std::string digits = std::to_string(100000 + number).substr(1);
+  return name.replace(name.size() - std::string_view("00000-of-00000.gguf").size(), 5, digits);
+}
+
 Result<HubName> parse_hub_name(std::string_view text) {
   const Error error{
       ErrorCode::kInvalidArgument,
@@ -96,4 +112,4 @@ std::string to_string(const HubName& name) {
          (name.file.empty() ? "" : "/" + name.file);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -8,7 +8,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 // Whether this program was built with libcurl and libcrypto (CMake's ROWMAX_DOWNLOAD). Without them everything in this
 // header and in http.h returns kUnsupported.
@@ -24,8 +24,9 @@ enum class DigestKind {
 Result<DigestKind> digest_kind(std::string_view digest);
 
 // Lower-case hex. `tick` is called with the bytes read so far. kNotFound, kIo for a file that cannot be read,
-// kCancelled after Ctrl-C.
+// kCancelled where
+// `tick` says false.
 Result<std::string> file_digest(const std::string& path, DigestKind kind,
-                                const std::function<void(std::int64_t)>& tick = {});
+                                const std::function<bool(std::int64_t)>& tick = {});
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,11 +1,11 @@
-#include "apps/cli/digest.h"
+#include "apps/store/digest.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <fstream>
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 class Digest : public testing::Test {
@@ -51,4 +51,4 @@ TEST(DigestKind, IsToldByItsForm) {
 }
 
 }  // namespace
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

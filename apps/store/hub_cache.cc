@@ -1,4 +1,4 @@
-#include "apps/cli/hub_cache.h"
+#include "apps/store/hub_cache.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -16,12 +16,10 @@
 #include <thread>
 #include <vector>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/interrupt.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/digest.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 namespace fs = std::filesystem;
@@ -98,7 +96,8 @@ std::vector<std::string> gguf_files(const std::string& snapshot) {
   for (auto it = fs::recursive_directory_iterator(snapshot, code); !code && it != fs::recursive_directory_iterator();
        it.increment(code)) {
     std::error_code ignored;
-    if (is_gguf(it->path().string()) && it->is_regular_file(ignored)) {
+    const std::string name = it->path().string();
+    if (is_gguf(name) && shard_name(name, 1) == name && it->is_regular_file(ignored)) {
       files.push_back(it->path().lexically_relative(snapshot).string());
     }
   }
@@ -185,8 +184,10 @@ Result<std::string> cached_hub_file(const std::string& cache, const HubName& nam
   }
   std::string path = hub_paths(cache, name.repository, *commit, file, "").snapshot;
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return missing;
-  return path;
+  for (int i = 1, n = shard_count(path); i <= n; ++i) {
+    if (!fs::exists(shard_name(path, i), ignored)) return missing;
+  }
+  return shard_name(path, 1);
 }
 
 Result<std::string> linked_digest(const std::string& snapshot) {
@@ -212,15 +213,15 @@ Status link_snapshot(const HubPaths& paths, const HubName& name, const std::stri
   return write_ref(paths.folder + "/refs/" + name.revision, commit);
 }
 
-Result<FileLock> FileLock::take(const std::string& path) {
+Result<FileLock> FileLock::take(const std::string& path, const Listener& listener) {
   ROWMAX_RETURN_IF_ERROR(make_folder_of(path));
   const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor < 0) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
   FileLock lock(descriptor);
   for (bool said = false; flock(descriptor, LOCK_EX | LOCK_NB) != 0; said = true) {
     if (errno != EWOULDBLOCK && errno != EINTR) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
-    if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
-    if (!said) note("another program is fetching the same file; waiting for it");
+    if (listener.stopped()) return interrupted_error();
+    if (!said) listener.note("another program is fetching the same file; waiting for it");
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return lock;
@@ -232,4 +233,4 @@ FileLock::~FileLock() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -6,10 +6,10 @@
 #include <string>
 #include <string_view>
 
-#include "apps/cli/http.h"
+#include "apps/store/http.h"
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 class PartFile {
  public:
@@ -45,4 +45,4 @@ class PartFile {
   std::string etag_;  // as the server wrote it; empty: not to be resumed
 };
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,4 +1,4 @@
-#include "apps/cli/http.h"
+#include "apps/store/http.h"
 
 #include <algorithm>
 #include <cctype>
@@ -11,16 +11,15 @@
 #include <thread>
 #include <utility>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/interrupt.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/amounts.h"
+#include "apps/store/digest.h"
 #include "base/try.h"
 
 #ifdef ROWMAX_WITH_DOWNLOAD
 #include <curl/curl.h>
 #endif
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 HttpOutcome HttpOutcome::failed(Error error, bool transient) {
   HttpOutcome outcome;
@@ -47,11 +46,11 @@ std::string url_encoded(std::string_view text, bool keep_slashes) {
 
 namespace {
 
-Status wait(double seconds) {
+Status wait(double seconds, const Listener& listener) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   while (Clock::now() < end) {
-    if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
+    if (listener.stopped()) return interrupted_error();
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   return {};
@@ -59,7 +58,7 @@ Status wait(double seconds) {
 
 }  // namespace
 
-HttpOutcome with_retries(int retries, const std::function<HttpAttempt()>& attempt) {
+HttpOutcome with_retries(int retries, const Listener& listener, const std::function<HttpAttempt()>& attempt) {
   for (int failures = 0;;) {
     HttpAttempt result = attempt();
     HttpOutcome& outcome = result.outcome;
@@ -73,9 +72,9 @@ HttpOutcome with_retries(int retries, const std::function<HttpAttempt()>& attemp
                                                                         short_number(std::ceil(seconds)) + " s"});
     }
     if (seconds < 0) seconds = std::ldexp(1.0, std::min(failures - 1, 6));
-    note(outcome.status.error().message + "; trying again" +
-         (seconds >= 1 ? " in " + short_number(std::ceil(seconds)) + " s" : ""));
-    const Status waited = wait(seconds);
+    listener.note(outcome.status.error().message + "; trying again" +
+                  (seconds >= 1 ? " in " + short_number(std::ceil(seconds)) + " s" : ""));
+    const Status waited = wait(seconds, listener);
     if (!waited.ok()) return HttpOutcome::failed(waited.error());
   }
 }
@@ -221,8 +220,7 @@ std::size_t on_body(char* data, std::size_t size, std::size_t n, void* user) {
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   const Transfer& transfer = *static_cast<Transfer*>(user);
-  if (transfer.handlers->tick) transfer.handlers->tick();
-  return interrupted() ? 1 : 0;
+  return transfer.handlers->tick && !transfer.handlers->tick() ? 1 : 0;
 }
 
 void set_certificates(CURL* handle) {
@@ -302,8 +300,8 @@ HttpOutcome get_once(const HttpRequest& request, CURLU* url, bool with_token, Tr
   HttpOutcome outcome;
   if (code == CURLE_OK && transfer.success()) transfer.status = transfer.begin();
   outcome.head = transfer.head;
-  if (interrupted() && code != CURLE_OK) {
-    outcome.status = Error{ErrorCode::kCancelled, "interrupted"};
+  if (code == CURLE_ABORTED_BY_CALLBACK) {  // on_progress alone says so
+    outcome.status = interrupted_error();
   } else if (!transfer.status.ok()) {
     outcome.status = std::move(transfer.status);
   } else if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && !transfer.success())) {
@@ -376,4 +374,4 @@ HttpOutcome http_get(const HttpRequest&, const HttpHandlers&) { return HttpOutco
 
 #endif
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,8 +1,8 @@
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_name.h"
 
 #include <gtest/gtest.h>
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 TEST(HubName, Parts) {
@@ -48,6 +48,10 @@ TEST(HubName, KindsOfFiles) {
   EXPECT_FALSE(is_gguf(".gguf"));
   EXPECT_FALSE(is_gguf("a.gguf.part"));
   EXPECT_TRUE(is_shard("a/b-00001-of-00003.gguf"));
+  EXPECT_EQ(shard_count("a/b-00001-of-00123.gguf"), 123);
+  EXPECT_EQ(shard_count("a/b.gguf"), 1);
+  EXPECT_EQ(shard_name("a/b-00001-of-00123.gguf", 45), "a/b-00045-of-00123.gguf");
+  EXPECT_EQ(shard_name("a/b.gguf", 1), "a/b.gguf");
   EXPECT_FALSE(is_shard("b-0001-of-00003.gguf"));
   EXPECT_FALSE(is_shard("b-00001-of-0000x.gguf"));
   EXPECT_TRUE(is_commit(std::string(40, 'f')));
@@ -55,4 +59,4 @@ TEST(HubName, KindsOfFiles) {
 }
 
 }  // namespace
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

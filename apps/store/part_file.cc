@@ -1,4 +1,4 @@
-#include "apps/cli/part_file.h"
+#include "apps/store/part_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 constexpr std::size_t kMaxEtag = 300;
@@ -148,4 +148,4 @@ void PartFile::remove() {
   std::filesystem::remove(etag_path(path_), ignored);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

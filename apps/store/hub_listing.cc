@@ -1,18 +1,20 @@
-#include "apps/cli/hub_listing.h"
+#include "apps/store/hub_listing.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/amounts.h"
+#include "apps/store/digest.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 using Json = nlohmann::json;
 
 constexpr int kMaxDepth = 64;
+constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 46;  // of a part, in a sum that is shown: no overflow
 constexpr std::size_t kMaxShown = 30;
 constexpr int kListingSecondsPerTimeout = 4;
 
@@ -48,6 +50,31 @@ Result<HubFile> parse_file(const Json& entry, const std::string& source) {
   file.digest = stored ? string_at(*lfs, "sha256") : string_at(entry, "blobId");
   file.bytes = size_at(stored ? *lfs : entry);
   return file;
+}
+
+// The file, or all parts of the split model that it is one of.
+Result<std::vector<HubFile>> all_parts(const HubListing& listing, const HubFile& chosen, const HubName& name) {
+  const int count = shard_count(chosen.path);
+  std::map<std::string_view, const HubFile*> by_path;
+  for (const HubFile& file : listing.files) by_path.emplace(file.path, &file);
+  std::vector<HubFile> files;
+  for (int i = 1; i <= count; ++i) {
+    const std::string path = shard_name(chosen.path, i);
+    const auto found = by_path.find(path);
+    if (found == by_path.end()) {
+      return Error{ErrorCode::kNotFound, name.repository + " (" + name.revision + ") has no file " + path +
+                                             ", one of the " + std::to_string(count) + " parts of " +
+                                             shard_name(chosen.path, 1)};
+    }
+    const HubFile& file = *found->second;
+    if (!digest_kind(file.digest).ok() || file.bytes < 0) {
+      return Error{ErrorCode::kCorrupt,
+                   "the listing of " + name.repository + " gives no length or no checksum for " + path};
+    }
+    files.push_back(file);
+  }
+  if (!files.empty()) return files;
+  return Error{ErrorCode::kCorrupt, chosen.path + " of " + name.repository + " is one of no parts"};
 }
 
 }  // namespace
@@ -99,20 +126,32 @@ Result<HubListing> list_repository(const HubSettings& settings, const HubName& n
     json += bytes;
     return {};
   };
-  const HttpOutcome outcome = with_retries(settings.retries, [&] {
+  handlers.tick = [&] { return !settings.listener.stopped(); };
+  const HttpOutcome outcome = with_retries(settings.retries, settings.listener, [&] {
     return HttpAttempt{http_get(request, handlers), false};
   });
   if (!outcome.status.ok()) return hub_error(outcome, settings, name);
   return parse_listing(json, outcome.head.url);
 }
 
-Result<HubFile> choose_file(const HubListing& listing, const HubName& name) {
-  std::vector<const HubFile*> models;
+Result<std::vector<HubFile>> choose_files(const HubListing& listing, const HubName& name) {
+  // A split model counts as one, with the name of its first part and the length of all.
+  std::vector<HubFile> whole;
+  std::map<std::string, std::size_t> places;  // ordered: the hub cannot choose keys that collide
   const HubFile* chosen = nullptr;
   for (const HubFile& file : listing.files) {
-    if (is_gguf(file.path)) models.push_back(&file);
     if (file.path == name.file) chosen = &file;
+    if (!is_gguf(file.path)) continue;
+    const auto [place, added] = places.emplace(shard_name(file.path, 1), whole.size());
+    if (added) {
+      whole.push_back(file);
+    } else {
+      whole[place->second].bytes += std::clamp<std::int64_t>(file.bytes, 0, kMaxFileBytes);
+    }
+    whole[place->second].path = place->first;
   }
+  std::vector<const HubFile*> models;
+  for (const HubFile& file : whole) models.push_back(&file);
   if (name.file.empty() && models.size() == 1) chosen = models.front();
   if (chosen == nullptr && models.empty()) {
     return Error{ErrorCode::kNotFound,
@@ -127,18 +166,7 @@ Result<HubFile> choose_file(const HubListing& listing, const HubName& name) {
     return Error{ErrorCode::kNotFound, name.repository + " (" + name.revision + ") has no file " + name.file +
                                            "; its GGUF files:" + file_list(models, name)};
   }
-  if (is_shard(chosen->path)) {
-    return Error{ErrorCode::kUnsupported,
-                 chosen->path + " of " + name.repository +
-                     " is one part of a split model; rowmax reads models of one file (llama.cpp's gguf-split --merge "
-                     "makes one of them)"};
-  }
-  const auto kind = digest_kind(chosen->digest);
-  if (!kind.ok() || chosen->bytes < 0) {
-    return Error{ErrorCode::kCorrupt,
-                 "the listing of " + name.repository + " gives no length or no checksum for " + chosen->path};
-  }
-  return *chosen;
+  return all_parts(listing, *chosen, name);
 }
 
 Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const HubName& name) {
@@ -168,4 +196,4 @@ Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const H
   return Error{error.code, what + error.message};
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

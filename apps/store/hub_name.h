@@ -6,7 +6,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct HubName {
   std::string repository;         // "owner/repo"
@@ -28,5 +28,9 @@ bool is_safe_path(std::string_view path) noexcept;
 bool is_gguf(std::string_view path) noexcept;
 // "model-00002-of-00005.gguf": one part of a model that was split.
 bool is_shard(std::string_view path) noexcept;
+// How many parts the name of one says there are: 5; 1 for a file that is no part.
+int shard_count(std::string_view path) noexcept;
+// The name of the model's part `number`, from 1; the path itself where it is no part.
+std::string shard_name(std::string_view path, int number);
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

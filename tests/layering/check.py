@@ -22,7 +22,7 @@ LAYERS = {
     "base": ["rowmax/result.h", "rowmax/executor.h", "rowmax/cpu.h"],
     "attention": PUBLIC + ["base/"],
     "engine/quant": PUBLIC + ["base/"],
-    "engine/io": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/gguf.h"],
+    "engine/io": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/gguf.h", "rowmax/engine/output_file.h"],
     "engine/convert": PUBLIC + ["base/", "engine/io/", "engine/quant/", "engine/tokenizer/pre_tokenizer.h", "rowmax/engine/"],
     "engine/tokenizer": PUBLIC + ["base/", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
     "engine/template": PUBLIC + ["base/", "rowmax/engine/chat_template.h"],

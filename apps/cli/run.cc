@@ -82,8 +82,7 @@ Result<PromptSource> find_prompt(RunFlags flags) {
   if (given > 1) {
     return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT, -f FILE, --tokens IDS or plain words"};
   }
-  // Piped text is nearer than a variable.
-  if (words.empty() && !(given == 0 && has_piped_text())) {
+  if (words.empty()) {
     use_variables({{"--file", &flags.file}, {"--tokens", &flags.tokens}, {"--prompt", &flags.prompt}});
   }
   PromptSource source;

@@ -19,13 +19,14 @@ struct CheckpointTensor {
 
 class Checkpoint {
  public:
-  // model.safetensors, or the files that model.safetensors.index.json names (plain names in this folder). kNotFound
+  // model.safetensors, else the files that model.safetensors.index.json names (plain names in this folder). kNotFound
   // where there is neither; kCorrupt for a tensor that the index places in a file that lacks it, or that no index
   // entry names.
   static Result<Checkpoint> open(const std::string& folder);
 
   const std::map<std::string_view, CheckpointTensor>& tensors() const noexcept { return tensors_; }
   std::vector<std::string> paths() const;
+  const std::vector<std::string>& notices() const noexcept { return notices_; }
 
  private:
   Status read_index(const std::string& folder, const std::string& index_path);
@@ -33,6 +34,7 @@ class Checkpoint {
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string_view, CheckpointTensor> tensors_;  // names live in files_
+  std::vector<std::string> notices_;
 };
 
 }  // namespace rowmax::engine

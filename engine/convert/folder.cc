@@ -12,6 +12,7 @@
 #include "engine/convert/write_model.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/convert.h"
+#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -41,21 +42,28 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   if (!fs::exists(config_path, ignored)) {
     return Error{ErrorCode::kNotFound, concat(folder, ": config.json is missing")};
   }
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {config_path, folder + "/tokenizer.json"}, options.overwrite));
+  ModelSource source{.name = folder, .inputs = {}};
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+                           "chat_template.jinja", "model.safetensors.index.json"}) {
+    source.inputs.push_back(concat(folder, "/", name));
+  }
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = source.inputs}));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
-  ROWMAX_TRY(model, read_hf_config(config, config_path, keys));
+  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, keys));
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
-  ROWMAX_TRY(notices, write_tokenizer(files, config, model.vocab_size, options.pre, keys));
+  ROWMAX_TRY(notices, write_tokenizer(files, config.root(), model.vocab_size, options.pre, keys));
   files = {};
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
-  ROWMAX_RETURN_IF_ERROR(check_output(output, checkpoint.paths(), options.overwrite));
+  for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = source.inputs}));
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);
-  ROWMAX_TRY(report, write_model(folder, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
-  for (auto* more : {&mapped.notices, &notices}) {
+  ROWMAX_TRY(report, write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
+  for (const std::vector<std::string>* more :
+       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices)}) {
     report.notices.insert(report.notices.begin(), more->begin(), more->end());
   }
   return report;
@@ -66,8 +74,6 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
 Result<ConvertReport> convert_folder(const std::string& folder, const std::string& output,
                                      const ConvertOptions& options, Executor& executor) try {
   return convert(folder, output, options, executor);
-} catch (const Json::exception& error) {
-  return Error{ErrorCode::kCorrupt, concat(folder, ": a JSON file is not what it should be: ", error.what())};
 } catch (const std::bad_alloc&) {
   return Error::out_of_memory();
 }

@@ -15,32 +15,56 @@ namespace {
 constexpr std::int64_t kMaxWidth = 1 << 20;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
 
+// Source of the defaults: transformers 5.24, models/*/configuration_*.py.
 constexpr HfArchitecture kArchitectures[] = {
     {.class_name = "LlamaForCausalLM",
      .name = "llama",
      .activation = "silu",
      .adjacent_rope = true,
-     .rope_dimension_key = true},
+     .rope_dimension_key = true,
+     .llama3_scaling = true},
     {.class_name = "MistralForCausalLM",
      .name = "llama",
      .activation = "silu",
      .adjacent_rope = true,
-     .rope_dimension_key = true},
-    {.class_name = "Qwen2ForCausalLM", .name = "qwen2", .activation = "silu"},
-    {.class_name = "Qwen3ForCausalLM", .name = "qwen3", .activation = "silu", .head_length_keys = true},
+     .rope_dimension_key = true,
+     .llama3_scaling = true,
+     .window_used = true,
+     .default_window = 4096,
+     .default_kv_heads = 8,
+     .biases = Biases::kNone},
+    {.class_name = "Qwen2ForCausalLM",
+     .name = "qwen2",
+     .activation = "silu",
+     .default_kv_heads = 32,
+     .biases = Biases::kInputs},
+    {.class_name = "Qwen3ForCausalLM",
+     .name = "qwen3",
+     .activation = "silu",
+     .head_length_keys = true,
+     .default_kv_heads = 32,
+     .default_head_dim = 128},
     {.class_name = "Gemma2ForCausalLM",
      .name = "gemma2",
      .activation = "gelu_pytorch_tanh",
      .norms_plus_one = true,
      .head_length_keys = true,
-     .gemma = true},
+     .gemma = true,
+     .soft_caps = true,
+     .window_pattern = 2,
+     .implied_base = true,
+     .default_kv_heads = 4,
+     .default_head_dim = 256},
     {.class_name = "Gemma3ForCausalLM",
      .name = "gemma3",
      .activation = "gelu_pytorch_tanh",
      .rope_base = 1e6,
      .norms_plus_one = true,
      .head_length_keys = true,
-     .gemma = true},
+     .gemma = true,
+     .window_pattern = 6,
+     .default_kv_heads = 4,
+     .default_head_dim = 256},
     {.class_name = "BitNetForCausalLM",
      .name = "bitnet-b1.58",
      .activation = "relu2",
@@ -76,13 +100,13 @@ class ConfigConverter {
   void set(std::string_view name, double value) { keys_.set_float32(key(name), static_cast<float>(value)); }
 
   void find_architecture() {
-    const Json* list = config_.find("architectures");
-    if (list == nullptr || !list->is_array() || list->size() != 1 || !(*list)[0].is_string()) {
+    const Json list = config_.find("architectures");
+    const std::string_view name = list.at(0).as_string();
+    if (!list.is_array() || list.size() != 1 || name.empty()) {
       return config_.fail(ErrorCode::kCorrupt, "architectures",
-                          concat("expected a list of one name, found ", list == nullptr ? "none" : json_text(*list)));
+                          concat("expected a list of one name, found ", list ? list.text() : "none"));
     }
-    const auto name = (*list)[0].get<std::string>();
-    const auto* row = std::ranges::find(kArchitectures, std::string_view(name), &HfArchitecture::class_name);
+    const auto* row = std::ranges::find(kArchitectures, name, &HfArchitecture::class_name);
     if (row != std::end(kArchitectures)) {
       model_.architecture = row;
       keys_.set_string("general.architecture", row->name);
@@ -95,33 +119,30 @@ class ConfigConverter {
 
   void read_shape() {
     const HfArchitecture& arch = *model_.architecture;
-    const std::int64_t context = config_.require_int("max_position_embeddings", 1, kMaxContext);
+    context_ = config_.require_int("max_position_embeddings", 1, kMaxContext);
     model_.n_embd = config_.require_int("hidden_size", 1, kMaxWidth);
     model_.n_layer = config_.require_int("num_hidden_layers", 1, 4096);
     const std::int64_t n_ff = config_.require_int("intermediate_size", 1, kMaxWidth);
     model_.n_head = config_.require_int("num_attention_heads", 1, 65536);
-    model_.n_kv_head = config_.int_or("num_key_value_heads", model_.n_head, 1, 65536);
+    const std::int64_t kv_heads = arch.default_kv_heads != 0 ? arch.default_kv_heads : model_.n_head;
+    model_.n_kv_head = config_.int_or("num_key_value_heads", kv_heads, 1, 65536);
     const double eps = config_.require_number("rms_norm_eps", 1e-20, 1.0);
     model_.vocab_size = config_.require_int("vocab_size", 1, 1 << 24);
     model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary);
-    const std::string activation =
-        config_.string_or("hidden_act", config_.string_or("hidden_activation", arch.activation));
+    read_activation();
     if (config_.failed()) return;
-    if (activation != arch.activation && !(arch.gemma && activation == "gelu")) {
-      config_.fail(ErrorCode::kUnsupported, "hidden_act",
-                   concat("expected ", quote(arch.activation), ", found ", quote(activation)));
-    }
     if (model_.n_head % model_.n_kv_head != 0) {
       config_.fail(ErrorCode::kCorrupt, "num_key_value_heads",
                    concat("expected a divisor of num_attention_heads ", model_.n_head, ", found ", model_.n_kv_head));
     }
-    if (!config_.has("head_dim") && model_.n_embd % model_.n_head != 0) {
+    if (!config_.has("head_dim") && arch.default_head_dim == 0 && model_.n_embd % model_.n_head != 0) {
       config_.fail(ErrorCode::kCorrupt, "head_dim",
                    "is missing, and hidden_size is no multiple of num_attention_heads");
     }
-    model_.head_dim = config_.int_or("head_dim", model_.n_embd / model_.n_head, 2, 576);
+    const std::int64_t head_dim = arch.default_head_dim != 0 ? arch.default_head_dim : model_.n_embd / model_.n_head;
+    model_.head_dim = config_.int_or("head_dim", head_dim, 2, 576);
     if (model_.head_dim % 2 != 0) config_.fail(ErrorCode::kUnsupported, "head_dim", "expected an even number");
-    set("context_length", context);
+    set("context_length", context_);
     set("embedding_length", model_.n_embd);
     set("block_count", model_.n_layer);
     set("feed_forward_length", n_ff);
@@ -136,25 +157,34 @@ class ConfigConverter {
     if (arch.rope_dimension_key) set("rope.dimension_count", model_.head_dim);
   }
 
+  // Gemma's classes read hidden_activation, the others hidden_act; the other name is never looked at.
+  void read_activation() {
+    const HfArchitecture& arch = *model_.architecture;
+    const char* name = arch.gemma ? "hidden_activation" : "hidden_act";
+    std::string activation = config_.string_or(name, arch.activation);
+    if (activation == "swish") activation = "silu";  // the same function under its other name
+    if (activation == arch.activation) return;
+    config_.fail(ErrorCode::kUnsupported, name,
+                 concat("expected ", quote(arch.activation), ", found ", quote(activation)));
+  }
+
   // rope_parameters (new) or rope_theta beside rope_scaling (old); gemma3's has one object for each kind of layer.
   void read_rope() {
-    static const Json kNone = Json::object();
     const std::string_view name = config_.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-    const Json* found = config_.find(name);
+    Json found = config_.find(name);
     std::string where = concat(config_.where(), ": ", name);
-    if (found != nullptr && found->is_object() && found->contains("full_attention")) {
-      const auto local = found->find("sliding_attention");
-      if (local != found->end()) read_local_rope(*local, concat(where, ".sliding_attention"));
-      found = &(*found)["full_attention"];
+    if (const Json all = found.find("full_attention")) {
+      const Json local = found.find("sliding_attention");
+      if (local) read_local_rope(local, concat(where, ".sliding_attention"));
+      found = all;
       where += ".full_attention";
     } else if (model_.architecture->gemma && config_.has("rope_local_base_freq")) {
       set_local_base(config_.number_or("rope_local_base_freq", 10000, 1, 1e12));
     }
-    JsonReader rope(found != nullptr ? *found : kNone, where);
+    JsonReader rope = found ? JsonReader(found, where) : JsonReader::empty(where);
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
-    // gemma2 files carry no base: 10000 is part of the architecture.
-    if (std::string_view(model_.architecture->name) != "gemma2" || base != 10000) set("rope.freq_base", base);
+    if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
     if (rope.number_or("partial_rotary_factor", config_.number_or("partial_rotary_factor", 1, 0, 1), 0, 1) != 1) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor", "expected 1");
     }
@@ -170,7 +200,7 @@ class ConfigConverter {
       set("rope.scaling.factor", rope.require_number("factor", 1e-3, 1e6));
     } else if (type == "yarn") {
       read_yarn(rope);
-    } else if (type == "llama3" && model_.architecture->rope_dimension_key) {
+    } else if (type == "llama3" && model_.architecture->llama3_scaling) {
       read_llama3(rope, base);
     } else {
       rope.fail(ErrorCode::kUnsupported, "rope_type",
@@ -236,71 +266,96 @@ class ConfigConverter {
     if (config_.bool_or("use_sliding_window", false)) {
       config_.fail(ErrorCode::kUnsupported, "use_sliding_window", "expected false");
     }
+    read_biases();
     if (model_.architecture->gemma) return read_gemma();
-    const bool window_used = model_.architecture->class_name == "MistralForCausalLM";
-    if (window_used && config_.has("sliding_window")) {
-      config_.fail(ErrorCode::kUnsupported, "sliding_window", "expected null");
+    if (model_.architecture->window_used) read_window();
+    for (const Json& type : config_.find("layer_types").elements()) {
+      if (type.is("full_attention")) continue;
+      config_.fail(ErrorCode::kUnsupported, "layer_types",
+                   concat("expected full_attention everywhere, found ", type.text()));
     }
-    if (const Json* types = config_.find("layer_types")) {
-      for (const Json& type : *types) {
-        if (type == "full_attention") continue;
-        config_.fail(ErrorCode::kUnsupported, "layer_types",
-                     concat("expected full_attention everywhere, found ", json_text(type)));
-      }
+  }
+
+  // A window that holds the whole context hides nothing. One that the file does not name is the class's own; null is
+  // none.
+  void read_window() {
+    const bool said = config_.names("sliding_window");
+    const std::int64_t fallback = said ? 0 : model_.architecture->default_window;
+    const std::int64_t window = config_.int_or("sliding_window", fallback, 1, kMaxContext);
+    if (window == 0 || window >= context_) return;
+    config_.fail(ErrorCode::kUnsupported, "sliding_window",
+                 concat("expected null or at least max_position_embeddings ", context_, ", found ", window,
+                        said ? "" : " (what a configuration without the key means)"));
+  }
+
+  void read_biases() {
+    const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
+    model_.input_biases = all || model_.architecture->biases == Biases::kInputs;
+    model_.output_bias = all;
+    if (config_.bool_or("mlp_bias", false) && model_.architecture->class_name == std::string_view("LlamaForCausalLM")) {
+      config_.fail(ErrorCode::kUnsupported, "mlp_bias", "expected false");
     }
   }
 
   void read_gemma() {
-    const bool second = std::string_view(model_.architecture->name) == "gemma2";
+    const bool soft_caps = model_.architecture->soft_caps;
     set("attention.sliding_window", config_.require_int("sliding_window", 1, kMaxContext));
-    const double attention_cap = config_.number_or("attn_logit_softcapping", 0, 0, 1e6);
-    const double final_cap = config_.number_or("final_logit_softcapping", 0, 0, 1e6);
-    if (second && (attention_cap == 0 || final_cap == 0)) {
+    const double attention_cap =
+        config_.number_or("attn_logit_softcapping", cap_or("attn_logit_softcapping", 50), 0, 1e6);
+    const double final_cap =
+        config_.number_or("final_logit_softcapping", cap_or("final_logit_softcapping", 30), 0, 1e6);
+    if (soft_caps && (attention_cap == 0 || final_cap == 0)) {
       config_.fail(ErrorCode::kUnsupported, "attn_logit_softcapping", "expected both soft caps above 0");
     }
-    if (!second && attention_cap != 0) {
+    if (!soft_caps && attention_cap != 0) {
       config_.fail(ErrorCode::kUnsupported, "attn_logit_softcapping", "expected null");
     }
     if (attention_cap != 0) set("attn_logit_softcapping", attention_cap);
     if (final_cap != 0) set("final_logit_softcapping", final_cap);
     // What the head's size does not give.
-    const double scalar = config_.number_or("query_pre_attn_scalar", static_cast<double>(model_.head_dim), 1e-3, 1e6);
+    const double scalar = config_.number_or("query_pre_attn_scalar", 256, 1e-3, 1e6);
     if (scalar != static_cast<double>(model_.head_dim)) set("attention.scale", 1.0 / std::sqrt(scalar));
     if (config_.bool_or("use_bidirectional_attention", false)) {
       config_.fail(ErrorCode::kUnsupported, "use_bidirectional_attention", "expected false");
     }
-    read_pattern(second ? 2 : 6);
+    read_pattern(model_.architecture->window_pattern);
+  }
+
+  // null is no cap; a key that is not there is the class's own.
+  double cap_or(std::string_view name, double usual) const {
+    return model_.architecture->soft_caps && !config_.names(name) ? usual : 0;
   }
 
   // Every p-th layer sees everything, the others a window.
   void read_pattern(std::int64_t usual) {
     const std::int64_t named = config_.int_or("_sliding_window_pattern", usual, 1, 4096);
     std::int64_t pattern = config_.int_or("sliding_window_pattern", named, 1, 4096);
-    if (const Json* types = config_.find("layer_types")) {
-      if (!types->is_array() || std::ssize(*types) != model_.n_layer) {
+    if (const Json types = config_.find("layer_types")) {
+      if (!types.is_array() || static_cast<std::int64_t>(types.size()) != model_.n_layer) {
         return config_.fail(ErrorCode::kCorrupt, "layer_types", concat("expected ", model_.n_layer, " entries"));
       }
-      const auto full = std::find(types->begin(), types->end(), "full_attention");
       // With no layer that sees everything, any pattern beyond the last layer says so.
-      pattern = full == types->end() ? std::max(usual, model_.n_layer + 1) : full - types->begin() + 1;
-      for (std::int64_t i = 0; i < model_.n_layer; ++i) {
-        const char* expected = i % pattern == pattern - 1 ? "full_attention" : "sliding_attention";
-        if ((*types)[static_cast<std::size_t>(i)] == expected) continue;
+      pattern = std::max(usual, model_.n_layer + 1);
+      std::int64_t layer = 0;
+      for (const Json& type : types.elements()) {
+        ++layer;
+        if (type.is("full_attention") && pattern > model_.n_layer) pattern = layer;
+        if (type.is(layer % pattern == 0 ? "full_attention" : "sliding_attention")) continue;
         return config_.fail(ErrorCode::kUnsupported, "layer_types",
                             concat("expected full_attention at every ", pattern, "th layer alone"));
       }
     }
     if (pattern == usual || (pattern > model_.n_layer && usual > model_.n_layer)) return;
-    if (usual == 2)
+    if (model_.architecture->soft_caps)  // gemma2's files have no key for it
       return config_.fail(ErrorCode::kUnsupported, "layer_types", "expected layers of both kinds in turn");
     set("attention.sliding_window_pattern", pattern);
   }
 
   void read_quantization() {
     model_.ternarise = model_.architecture->ternary;
-    const Json* found = config_.find("quantization_config");
-    if (found == nullptr) return;
-    JsonReader quantization(*found, concat(config_.where(), ": quantization_config"));
+    const Json found = config_.find("quantization_config");
+    if (!found) return;
+    JsonReader quantization(found, concat(config_.where(), ": quantization_config"));
     const std::string method = quantization.string_or("quant_method", "");
     if (method != "bitnet") {
       quantization.fail(ErrorCode::kUnsupported, "quant_method", concat("expected 'bitnet', found ", quote(method)));
@@ -318,13 +373,10 @@ class ConfigConverter {
     if (quantization.bool_or("use_rms_norm", false)) {
       quantization.fail(ErrorCode::kUnsupported, "use_rms_norm", "expected false");
     }
-    if (const Json* kept = quantization.find("modules_to_not_convert")) {
-      for (const Json& module : *kept) {
-        if (module != "lm_head") {
-          quantization.fail(ErrorCode::kUnsupported, "modules_to_not_convert",
-                            concat("expected none but lm_head, found ", json_text(module)));
-        }
-      }
+    for (const Json& module : quantization.find("modules_to_not_convert").elements()) {
+      if (module.is("lm_head")) continue;
+      quantization.fail(ErrorCode::kUnsupported, "modules_to_not_convert",
+                        concat("expected none but lm_head, found ", module.text()));
     }
     if (!quantization.status().ok()) return config_.fail(quantization.status().error());
     model_.divide_scales = linear == "bitlinear";
@@ -334,6 +386,7 @@ class ConfigConverter {
   JsonReader config_;
   GgufWriter& keys_;
   HfModel model_;
+  std::int64_t context_ = 0;
 };
 
 }  // namespace

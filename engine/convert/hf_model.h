@@ -13,6 +13,13 @@
 
 namespace rowmax::engine {
 
+// Which of an attention's matrices have biases.
+enum class Biases {
+  kConfig,  // all four where attention_bias says so
+  kNone,
+  kInputs,  // q, k and v
+};
+
 // An architecture of transformers, as data. A new one is a row in hf_model.cc.
 struct HfArchitecture {
   std::string_view class_name;  // in config.json's architectures
@@ -23,20 +30,33 @@ struct HfArchitecture {
   bool norms_plus_one = false;  // the model multiplies by 1 + weight, the file's reader by the weight
   bool head_length_keys = false;
   bool rope_dimension_key = false;
-  bool ternary = false;  // float matrices are master weights, to be rounded
-  bool gemma = false;    // names of norms, windows, soft caps
+  bool ternary = false;             // float matrices are master weights, to be rounded
+  bool gemma = false;               // names of norms, windows, soft caps
+  bool llama3_scaling = false;      // the reader takes a divisor for each frequency
+  bool soft_caps = false;           // both of them, always
+  bool window_used = false;         // transformers applies sliding_window to every layer
+  std::int64_t window_pattern = 0;  // every how many layers one sees everything; 0: all do
+  std::int64_t default_window = 0;  // where the configuration is silent; 0: none
+  bool implied_base = false;        // the file's reader knows rope_base and needs no key for it
+  // Where the configuration is silent: num_key_value_heads (0: as num_attention_heads) and head_dim (0: hidden_size /
+  // num_attention_heads).
+  std::int64_t default_kv_heads = 0, default_head_dim = 0;
+  Biases biases = Biases::kConfig;
 };
 
 struct HfModel {
   const HfArchitecture* architecture = nullptr;
   std::int64_t n_layer = 0, n_head = 0, n_kv_head = 0, head_dim = 0, n_embd = 0, vocab_size = 0;
   bool tied = false;
-  bool ternarise = false;           // round float matrices to ternary ones
+  bool input_biases = false, output_bias = false;  // of q, k and v; of the attention's output
+  bool ternarise = false;                          // round float matrices to ternary ones
   bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
   std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
+  std::vector<std::string> notices;
 };
 
-// Sets general.* and the architecture's keys. kUnsupported names what rowmax could not run, with the key.
+// Sets general.* and the architecture's keys. kUnsupported names what rowmax could not run, with the key. Defaults are
+// those of transformers' configuration classes.
 Result<HfModel> read_hf_config(const Json& config, const std::string& path, GgufWriter& keys);
 
 }  // namespace rowmax::engine

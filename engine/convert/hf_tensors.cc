@@ -119,7 +119,7 @@ class Mapper {
     const std::string_view module = rest.substr(0, dot), kind = rest.substr(dot + 1);
     for (const Module& row : kLayerModules) {
       if (row.hf != module || !applies(row, *model_.architecture)) continue;
-      const bool bias = kind == "bias" && (row.flags & kMatrix) != 0;
+      const bool bias = kind == "bias" && has_bias(row);
       if (kind != "weight" && !bias) return std::nullopt;
       return Target{concat("blk.", layer, ".", row.gguf, ".", kind),
                     row.flags,
@@ -129,15 +129,50 @@ class Mapper {
     return std::nullopt;
   }
 
+  bool has_bias(const Module& module) const {
+    if (module.gguf == "attn_output") return model_.output_bias;
+    return model_.input_biases && module.hf.starts_with("self_attn.") && (module.flags & kMatrix) != 0;
+  }
+
+  // Whether the tensor holds the weights of the embedding once more, in whatever type.
+  bool is_embedding(const CheckpointTensor& head) const {
+    const auto embedding = checkpoint_.tensors().find("model.embed_tokens.weight");
+    if (embedding == checkpoint_.tensors().end()) return false;
+    const SafetensorsTensor &a = *head.tensor, &b = *embedding->second.tensor;
+    const FormatInfo *a_format = float_format(a.dtype), *b_format = float_format(b.dtype);
+    if (a.shape != b.shape || a.shape.size() != 2 || a_format == nullptr || b_format == nullptr) return false;
+    const std::int64_t rows = a.shape[0], cols = a.shape[1];
+    std::vector<float> left(static_cast<std::size_t>(cols)), right(left);
+    const base::ScopedFpEnv fp_env;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      a_format->decode({a.data.data(), rows, cols}, row, 1, left.data());
+      b_format->decode({b.data.data(), rows, cols}, row, 1, right.data());
+      if (left != right) return false;
+    }
+    head.file->drop_pages(a.data);
+    embedding->second.file->drop_pages(b.data);
+    return true;
+  }
+
   Status map(const std::string& name, const CheckpointTensor& found) {
     if (name.ends_with(".rotary_emb.inv_freq")) return {};  // follows from the configuration
     if (name.ends_with(".weight_scale")) return {};         // read with its matrix
     if (name == "lm_head.weight" && model_.tied) {
-      out_.notices.push_back("lm_head.weight is left out: the configuration ties it to the embedding");
-      return {};
+      if (is_embedding(found)) {
+        out_.notices.push_back(
+            "lm_head.weight is left out: the configuration ties it to the embedding, and it is the same");
+        return {};
+      }
+      // As transformers does.
+      out_.notices.push_back("lm_head.weight is kept: tie_word_embeddings is true, but it differs from the embedding");
     }
     const std::optional<Target> target = target_of(name);
-    if (!target) return unsupported(found, name, concat("is not known to ", model_.architecture->class_name));
+    if (!target)
+      return unsupported(found, name,
+                         concat("is not known to ", model_.architecture->class_name,
+                                name.ends_with(".bias") ? " with these attention_bias and "
+                                                          "mlp_bias"
+                                                        : ""));
     const SafetensorsTensor& tensor = *found.tensor;
     if (tensor.shape.empty() || tensor.shape.size() > 2 || std::ranges::count(tensor.shape, 0) > 0) {
       return problem(ErrorCode::kCorrupt, found, name,
@@ -312,6 +347,7 @@ class Mapper {
         const bool sub_norm = module.used_by == For::kTernary && model_.architecture->ternary;
         if (!applies(module, *model_.architecture) || ((module.flags & kNeeded) == 0 && !sub_norm)) continue;
         ROWMAX_RETURN_IF_ERROR(need(concat("blk.", layer, ".", module.gguf, ".weight")));
+        if (has_bias(module)) ROWMAX_RETURN_IF_ERROR(need(concat("blk.", layer, ".", module.gguf, ".bias")));
       }
     }
     return {};

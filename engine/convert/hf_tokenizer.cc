@@ -14,11 +14,12 @@
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
 #include "engine/tokenizer/pre_tokenizer.h"
+#include "engine/tokenizer/rowmax_keys.h"
 
 namespace rowmax::engine {
 namespace {
 
-constexpr std::size_t kMaxTokenizerBytes = std::size_t{256} << 20;
+constexpr std::size_t kMaxTokenizerBytes = std::size_t{128} << 20;  // the largest known: 33 MB, a vocabulary of 262144
 constexpr std::size_t kMaxConfigBytes = std::size_t{16} << 20;
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 
@@ -36,22 +37,14 @@ bool is_byte_token(std::string_view text) {
          text.find_first_not_of("0123456789ABCDEFabcdef", 3) == 5;
 }
 
-// The list at a key; empty where there is none.
-Json list_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_array() ? *found : Json::array();
-}
+std::string_view type_of(const Json& step) { return step.find("type").as_string(); }
+std::string_view text_of(const Json& object, std::string_view key) { return object.find(key).as_string(); }
 
-// The text at a key; empty where there is none.
-std::string text_of(const Json& object, const char* key) {
-  if (!object.is_object()) return {};
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
+// {"String": " "}: what a step of a SentencePiece tokenizer looks for.
+bool is_space_pattern(const Json& pattern) { return pattern.size() == 1 && pattern.find("String").is(" "); }
 
-std::string type_of(const Json* object) {
-  if (object == nullptr || !object->is_object()) return {};
-  return text_of(*object, "type");
+JsonReader reader_of(const Json& root, const std::string& path) {
+  return root.is_null() ? JsonReader::empty(path) : JsonReader(root, path);
 }
 
 class TokenizerConverter {
@@ -59,9 +52,9 @@ class TokenizerConverter {
   TokenizerConverter(const HfTokenizerFiles& files, const Json& model_config, std::int64_t vocab_size,
                      const std::string& pre, GgufWriter& keys)
       : files_(files),
-        root_(files.tokenizer, files.folder + "/tokenizer.json"),
-        config_(files.config.is_null() ? empty_ : files.config, files.folder + "/tokenizer_config.json"),
-        generation_(files.generation.is_null() ? empty_ : files.generation, files.folder + "/generation_config.json"),
+        root_(files.tokenizer.root(), files.folder + "/tokenizer.json"),
+        config_(reader_of(files.config.root(), files.folder + "/tokenizer_config.json")),
+        generation_(reader_of(files.generation.root(), files.folder + "/generation_config.json")),
         model_config_(model_config, files.folder + "/config.json"),
         vocab_size_(vocab_size),
         pre_(pre),
@@ -73,6 +66,7 @@ class TokenizerConverter {
     ROWMAX_RETURN_IF_ERROR(byte_level_ ? write_byte_level() : write_sentence_piece());
     ROWMAX_RETURN_IF_ERROR(write_ids());
     write_flags();
+    write_added_flags();
     ROWMAX_RETURN_IF_ERROR(write_template());
     for (const JsonReader* reader : {&root_, &config_, &generation_, &model_config_}) {
       ROWMAX_RETURN_IF_ERROR(reader->status());
@@ -88,10 +82,10 @@ class TokenizerConverter {
 
   Status read_model() {
     model_ = root_.find("model");
-    if (model_ == nullptr || !model_->is_object()) return corrupt("model: expected an object");
-    const std::string type = type_of(model_);
+    if (!model_.is_object()) return corrupt("model: expected an object");
+    const std::string_view type = type_of(model_);
     if (!type.empty() && type != "BPE") return unsupported(concat("model.type: expected BPE, found ", quote(type)));
-    JsonReader reader(*model_, root_.where() + ": model");
+    JsonReader reader(model_, root_.where() + ": model");
     ignore_merges_ = reader.bool_or("ignore_merges", false);
     const bool byte_fallback = reader.bool_or("byte_fallback", false);
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
@@ -107,13 +101,13 @@ class TokenizerConverter {
     return {};
   }
 
-  static bool has_byte_level(const Json* step) {
+  static bool has_byte_level(const Json& step) {
     if (type_of(step) == "ByteLevel") return true;
     if (type_of(step) != "Sequence") return false;
     for (const char* list : {"pretokenizers", "decoders"}) {
-      const auto parts = step->find(list);
-      if (parts == step->end() || !parts->is_array()) continue;
-      if (std::ranges::any_of(*parts, [](const Json& part) { return type_of(&part) == "ByteLevel"; })) return true;
+      for (const Json& part : step.find(list).elements()) {
+        if (type_of(part) == "ByteLevel") return true;
+      }
     }
     return false;
   }
@@ -129,21 +123,26 @@ class TokenizerConverter {
     return {};
   }
 
+  bool is_id(const Json& id) const {
+    const std::int64_t number = id.as_int().value_or(-1);
+    return number >= 0 && number < vocab_size_;
+  }
   Status check_id(const Json& id, const std::string& text) const {
-    if (id.is_number_unsigned() && id.get<std::uint64_t>() < static_cast<std::uint64_t>(vocab_size_)) return {};
+    if (is_id(id)) return {};
     return corrupt(concat("token ", quote(text), ": expected an id below the embedding's ", vocab_size_,
-                          " rows, found ", json_text(id)));
+                          " rows, found ", id.text()));
   }
 
   Status read_tokens() {
-    const auto vocab = model_->find("vocab");
-    if (vocab == model_->end() || !vocab->is_object()) return corrupt("model.vocab: expected an object");
+    const Json vocab = model_.find("vocab");
+    if (!vocab.is_object()) return corrupt("model.vocab: expected an object");
     tokens_.resize(static_cast<std::size_t>(vocab_size_));
     types_.resize(static_cast<std::size_t>(vocab_size_));
-    for (const auto& [text, id] : vocab->items()) {
+    for (const auto& [key, id] : vocab.members()) {
+      const std::string text(key);
       ROWMAX_RETURN_IF_ERROR(check_id(id, text));
       const bool byte = !byte_level_ && is_byte_token(text);
-      ROWMAX_RETURN_IF_ERROR(put_token(id.get<std::int64_t>(), text, byte ? kByte : kNormal));
+      ROWMAX_RETURN_IF_ERROR(put_token(*id.as_int(), text, byte ? kByte : kNormal));
     }
     ROWMAX_RETURN_IF_ERROR(read_added_tokens());
     const auto unknown = ids_.find(unknown_);
@@ -160,24 +159,51 @@ class TokenizerConverter {
   }
 
   Status read_added_tokens() {
-    const Json* added = root_.find("added_tokens");
-    if (added == nullptr) return {};
-    if (!added->is_array()) return corrupt("added_tokens: expected a list");
-    for (const Json& token : *added) {
+    const Json added = root_.find("added_tokens");
+    if (!added) return {};
+    if (!added.is_array()) return corrupt("added_tokens: expected a list");
+    for (const Json& token : added.elements()) {
       JsonReader reader(token, root_.where() + ": added_tokens");
       std::string text = reader.string_or("content", "");
       const bool special = reader.bool_or("special", false);
+      const std::int32_t flags = (reader.bool_or("lstrip", false) ? kStripLeft : 0) |
+                                 (reader.bool_or("rstrip", false) ? kStripRight : 0) |
+                                 (reader.bool_or("single_word", false) ? kSingleWord : 0);
+      if (reader.bool_or("normalized", !special) && prepends()) normalised_.push_back(text);
       ROWMAX_RETURN_IF_ERROR(reader.status());
-      const Json* id = reader.find("id");
-      ROWMAX_RETURN_IF_ERROR(check_id(id != nullptr ? *id : Json(), text));
-      const auto place = static_cast<std::size_t>(id->get<std::int64_t>());
+      const Json id = reader.find("id");
+      ROWMAX_RETURN_IF_ERROR(check_id(id, text));
+      const auto place = static_cast<std::size_t>(*id.as_int());
       ids_[text] = static_cast<std::int64_t>(place);
       // Added tokens are found in the text before its spaces become marks.
       if (!special) replace_marks(text);
       if (types_[place] == kNormal || types_[place] == kByte) types_[place] = 0;  // said again, now with what it is
       ROWMAX_RETURN_IF_ERROR(put_token(static_cast<std::int64_t>(place), text, special ? kControl : kUserDefined));
+      if (flags == 0) continue;
+      flagged_ids_.push_back(static_cast<std::int32_t>(place));
+      flags_.push_back(flags);
     }
     return {};
+  }
+  // Whether the normalizer puts a mark in front of every stretch of text.
+  bool prepends() const {
+    const Json normalizer = root_.find("normalizer");
+    if (type_of(normalizer) == "Prepend") return true;
+    return std::ranges::any_of(normalizer.find("normalizers").elements(),
+                               [](const Json& step) { return type_of(step) == "Prepend"; });
+  }
+  // What GGUF has no place for: keys of our own, which other readers pass over.
+  void write_added_flags() {
+    if (!normalised_.empty()) {
+      notices_.push_back(concat(root_.where(), ": added_tokens: ", normalised_.size(), " (", quote(normalised_[0]),
+                                ", ...) are looked for behind the mark that the normalizer puts in front of a text; "
+                                "in the file they are found everywhere"));
+    }
+    if (flags_.empty()) return;
+    keys_.set_int32s(kAddedTokensKey, flagged_ids_);
+    keys_.set_int32s(kAddedTokenFlagsKey, flags_);
+    notices_.push_back(concat(root_.where(), ": added_tokens: lstrip, rstrip or single_word of ", flags_.size(),
+                              " tokens is kept under ", kAddedTokenFlagsKey, "; other readers of GGUF do without it"));
   }
   void replace_marks(std::string& text) const {
     if (byte_level_) return;
@@ -188,42 +214,42 @@ class TokenizerConverter {
 
   // "a b", or ["a", "b"].
   Result<std::vector<MergePair>> read_merges() const {
-    const auto list = model_->find("merges");
-    if (list == model_->end() || !list->is_array()) return corrupt("model.merges: expected a list");
+    const Json list = model_.find("merges");
+    if (!list.is_array()) return corrupt("model.merges: expected a list");
     std::vector<MergePair> merges;
-    merges.reserve(list->size());
-    for (const Json& merge : *list) {
-      if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-        merges.push_back({merge[0].get<std::string>(), merge[1].get<std::string>()});
+    merges.reserve(list.size());
+    for (const Json& merge : list.elements()) {
+      if (merge.is_array() && merge.size() == 2 && merge.at(0).is_string() && merge.at(1).is_string()) {
+        merges.push_back({std::string(merge.at(0).as_string()), std::string(merge.at(1).as_string())});
         continue;
       }
-      const std::string text = merge.is_string() ? merge.get<std::string>() : std::string();
+      const std::string_view text = merge.as_string();
       const std::size_t space = text.find(' ');
-      if (space == std::string::npos || space == 0 || space + 1 == text.size() ||
-          text.find(' ', space + 1) != std::string::npos) {
-        return corrupt(concat("model.merges: expected two texts, found ", json_text(merge)));
+      if (space == std::string_view::npos || space == 0 || space + 1 == text.size() ||
+          text.find(' ', space + 1) != std::string_view::npos) {
+        return corrupt(concat("model.merges: expected two texts, found ", merge.text()));
       }
-      merges.push_back({text.substr(0, space), text.substr(space + 1)});
+      merges.push_back({std::string(text.substr(0, space)), std::string(text.substr(space + 1))});
     }
     return merges;
   }
 
   Status write_byte_level() {
-    const Json* normalizer = root_.find("normalizer");
-    if (normalizer != nullptr && type_of(normalizer) != "NFC" &&
-        !(type_of(normalizer) == "Sequence" && list_of(*normalizer, "normalizers").empty())) {
-      return unsupported(concat("normalizer: expected none or NFC, found ", json_text(*normalizer)));
+    const Json normalizer = root_.find("normalizer");
+    const Json steps = normalizer.find("normalizers");
+    const bool nfc = type_of(normalizer) == "NFC";
+    if (normalizer && !nfc && !(type_of(normalizer) == "Sequence" && steps.is_array() && steps.size() == 0)) {
+      return unsupported(concat("normalizer: expected none or NFC, found ", normalizer.text()));
     }
-    if (normalizer != nullptr && type_of(normalizer) == "NFC") {
+    if (nfc) {
       notices_.push_back("the tokenizer brings text into Unicode's form NFC first; GGUF readers take it as it is");
     }
     std::string pre = pre_;
     if (pre.empty()) {
-      const Json* rule = root_.find("pre_tokenizer");
-      pre = rule != nullptr ? recognise_pre_tokenizer(*rule, ignore_merges_) : std::string();
+      const Json rule = root_.find("pre_tokenizer");
+      pre = recognise_pre_tokenizer(rule, ignore_merges_);
       if (pre.empty()) {
-        return unsupported(concat("pre_tokenizer: no known one splits like ",
-                                  rule != nullptr ? json_text(*rule) : "none",
+        return unsupported(concat("pre_tokenizer: no known one splits like ", rule ? rule.text() : "none",
                                   ignore_merges_ ? " with ignore_merges" : "", "; --pre NAME chooses one"));
       }
     }
@@ -247,45 +273,77 @@ class TokenizerConverter {
     return {};
   }
 
-  // Whether a text starts with a space that is not there; nullopt where the tokenizer does something else.
-  std::optional<bool> space_prefix() const {
-    const Json* normalizer = root_.find("normalizer");
-    const Json* pre = root_.find("pre_tokenizer");
-    bool prefix = false, marks = false;
-    std::vector<Json> steps;
-    if (type_of(normalizer) == "Sequence") {
-      for (const Json& step : list_of(*normalizer, "normalizers")) steps.push_back(step);
-    } else if (normalizer != nullptr) {
-      steps.push_back(*normalizer);
-    }
-    for (const Json& step : steps) {
-      if (type_of(&step) == "Prepend" && text_of(step, "prepend") == kSpaceMark) {
-        prefix = true;
-      } else if (type_of(&step) == "Replace" && text_of(step, "content") == kSpaceMark && step.contains("pattern") &&
-                 step["pattern"] == Json{{"String", " "}}) {
-        marks = true;
-      } else {
-        return std::nullopt;
+  // Where a space is put that is not in the text.
+  enum class Prefix {
+    kNever,
+    kStretch,  // in front of every stretch between special tokens (GGUF's add_space_prefix)
+    kAlways,   // the same, but not where the stretch starts with a space
+    kFirst,    // as kAlways, at the start of the text alone
+  };
+
+  // Whether the normalizer only writes marks for spaces; nullopt where it does something else. prefix: and one in
+  // front.
+  std::optional<bool> normalizer_marks(Prefix& prefix) const {
+    const Json normalizer = root_.find("normalizer");
+    bool marks = false;
+    const auto read = [&](const Json& step) {
+      if (type_of(step) == "Prepend" && text_of(step, "prepend") == kSpaceMark) {
+        prefix = Prefix::kStretch;
+        return true;
       }
+      marks = true;
+      return type_of(step) == "Replace" && text_of(step, "content") == kSpaceMark &&
+             is_space_pattern(step.find("pattern"));
+    };
+    if (type_of(normalizer) == "Sequence") {
+      if (!std::ranges::all_of(normalizer.find("normalizers").elements(), read)) return std::nullopt;
+    } else if (normalizer && !read(normalizer)) {
+      return std::nullopt;
     }
-    if (pre == nullptr) return marks ? std::optional(prefix) : std::nullopt;
+    return marks;
+  }
+
+  // nullopt where the tokenizer does something else.
+  std::optional<Prefix> space_prefix() const {
+    Prefix prefix = Prefix::kNever;
+    const std::optional<bool> marks = normalizer_marks(prefix);
+    if (!marks) return std::nullopt;
+    const Json pre = root_.find("pre_tokenizer");
+    if (!pre) return *marks ? std::optional(prefix) : std::nullopt;
     // Gemma's: spaces are marks already, so that it never splits.
-    if (type_of(pre) == "Split" && marks && pre->contains("pattern") && (*pre)["pattern"] == Json{{"String", " "}}) {
-      return prefix;
+    if (type_of(pre) == "Split" && *marks && is_space_pattern(pre.find("pattern"))) return prefix;
+    if (type_of(pre) != "Metaspace" || text_of(pre, "replacement") != kSpaceMark) return std::nullopt;
+    std::string_view scheme = text_of(pre, "prepend_scheme");
+    if (scheme.empty()) {
+      const Json old = pre.find("add_prefix_space");
+      scheme = old.is_bool() && !old.as_bool() ? "never" : "always";
     }
-    if (type_of(pre) != "Metaspace" || text_of(*pre, "replacement") != kSpaceMark) return std::nullopt;
-    std::string scheme = text_of(*pre, "prepend_scheme");
-    if (scheme.empty())
-      scheme = pre->contains("add_prefix_space") && (*pre)["add_prefix_space"] == false ? "never" : "always";
-    return prefix || scheme != "never";
+    // What the normalizer has put in front is a mark, and no second one comes before it.
+    if (prefix == Prefix::kStretch || scheme == "never") return prefix;
+    if (scheme == "always") return Prefix::kAlways;
+    return scheme == "first" ? std::optional(Prefix::kFirst) : std::nullopt;
+  }
+
+  // Metaspace cuts before every mark unless told not to: then no token may reach over one.
+  Status check_metaspace_split() const {
+    const Json pre = root_.find("pre_tokenizer");
+    const Json split = pre.find("split");
+    if (type_of(pre) != "Metaspace" || (split.is_bool() && !split.as_bool())) return {};
+    for (std::size_t i = 0; i < tokens_.size(); ++i) {
+      if (types_[i] != kNormal || tokens_[i].find(kSpaceMark, 1) == std::string::npos) continue;
+      return unsupported(concat("pre_tokenizer.split: expected false, found true (it cuts before every U+2581, which ",
+                                quote(tokens_[i]), " reaches over)"));
+    }
+    return {};
   }
 
   Status write_sentence_piece() {
-    const std::optional<bool> prefix = space_prefix();
+    const std::optional<Prefix> prefix = space_prefix();
     if (!prefix) {
       return unsupported(
           "normalizer, pre_tokenizer: expected byte-level BPE, or spaces written as U+2581 and nothing else");
     }
+    ROWMAX_RETURN_IF_ERROR(check_metaspace_split());
     ROWMAX_TRY(merges, read_merges());
     std::vector<bool> mergeable(types_.size());
     for (std::size_t i = 0; i < types_.size(); ++i) mergeable[i] = types_[i] == kNormal;
@@ -296,31 +354,36 @@ class TokenizerConverter {
     keys_.set_strings("tokenizer.ggml.tokens", tokens_);
     keys_.set_float32s("tokenizer.ggml.scores", *scores);
     keys_.set_int32s("tokenizer.ggml.token_type", types_);
-    keys_.set_bool("tokenizer.ggml.add_space_prefix", *prefix);
+    keys_.set_bool("tokenizer.ggml.add_space_prefix", *prefix != Prefix::kNever);
+    if (*prefix == Prefix::kAlways || *prefix == Prefix::kFirst) {
+      const bool first = *prefix == Prefix::kFirst;
+      keys_.set_string(kSpacePrefixKey, first ? "first" : "always");
+      notices_.push_back(concat(
+          root_.where(), ": pre_tokenizer: prepend_scheme ", first ? "first" : "always", " is kept under ",
+          kSpacePrefixKey, "; other readers of GGUF put a space in front of every stretch between special tokens"));
+    }
     return {};
   }
 
   // The id that tokenizer_config.json names by its text, or config.json by its number; -1: neither.
   Result<std::int64_t> find_id(const std::string& name) {
-    if (const Json* token = config_.find(name + "_token")) {
-      const Json* text = token->is_object() ? JsonReader(*token, config_.where()).find("content") : token;
-      if (text == nullptr || !text->is_string()) {
+    if (const Json token = config_.find(name + "_token")) {
+      const Json text = token.is_object() ? token.find("content") : token;
+      if (!text.is_string()) {
         return Error{ErrorCode::kCorrupt, concat(config_.where(), ": ", name, "_token: expected a text")};
       }
-      const auto found = ids_.find(text->get<std::string>());
+      const auto found = ids_.find(text.as_string());
       if (found != ids_.end()) return found->second;
       return Error{ErrorCode::kCorrupt,
-                   concat(config_.where(), ": ", name, "_token: ", quote(text->get<std::string>()), " is no token")};
+                   concat(config_.where(), ": ", name, "_token: ", quote(text.as_string()), " is no token")};
     }
-    for (JsonReader* reader : {&model_config_, &generation_}) {
-      const Json* id = reader->find(name + "_token_id");
-      if (id == nullptr) continue;
-      const Json& first = id->is_array() && !id->empty() ? (*id)[0] : *id;
-      if (first.is_number_unsigned() && first.get<std::uint64_t>() < static_cast<std::uint64_t>(vocab_size_)) {
-        return first.get<std::int64_t>();
-      }
+    for (const JsonReader* reader : {&model_config_, &generation_}) {
+      const Json id = reader->find(name + "_token_id");
+      if (!id) continue;
+      const Json first = id.is_array() && id.size() > 0 ? id.at(0) : id;
+      if (is_id(first)) return *first.as_int();
       return Error{ErrorCode::kCorrupt, concat(reader->where(), ": ", name, "_token_id: expected an id below ",
-                                               vocab_size_, ", found ", json_text(*id))};
+                                               vocab_size_, ", found ", id.text())};
     }
     return std::int64_t{-1};
   }
@@ -336,39 +399,41 @@ class TokenizerConverter {
       if (std::string_view(name) == "eos") ends.insert(id);
       keys_.set_uint32(concat("tokenizer.ggml.", key, "_token_id"), static_cast<std::uint32_t>(id));
     }
-    // generation_config.json may end on several.
-    const Json* more = generation_.find("eos_token_id");
-    if (more == nullptr) return {};
+    return write_more_ends(ends);
+  }
+
+  // generation_config.json may end on several; without it the list of config.json is what transformers goes by.
+  Status write_more_ends(std::set<std::int64_t>& ends) {
+    const JsonReader& source = generation_.has("eos_token_id") ? generation_ : model_config_;
+    const Json more = source.find("eos_token_id");
+    std::vector<Json> list = {more};
+    if (more.is_array()) list.assign(more.elements().begin(), more.elements().end());
     const char* const kMore[] = {"eot", "eom"};
     std::size_t next = 0;
-    for (const Json& id : more->is_array() ? *more : Json::array({*more})) {
-      if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(vocab_size_)) {
-        return Error{ErrorCode::kCorrupt, concat(generation_.where(), ": eos_token_id: expected ids below ",
-                                                 vocab_size_, ", found ", json_text(*more))};
+    for (const Json& id : list) {
+      if (!more) break;
+      if (!is_id(id)) {
+        return Error{ErrorCode::kCorrupt, concat(source.where(), ": eos_token_id: expected ids below ", vocab_size_,
+                                                 ", found ", more.text())};
       }
-      if (!ends.insert(id.get<std::int64_t>()).second) continue;
-      if (next == std::size(kMore)) {
-        notices_.push_back(concat(generation_.where(), ": eos_token_id: GGUF has room for three, the others are lost"));
-        break;
-      }
-      keys_.set_uint32(concat("tokenizer.ggml.", kMore[next++], "_token_id"), id.get<std::uint32_t>());
+      if (!ends.insert(*id.as_int()).second || next == std::size(kMore)) continue;
+      keys_.set_uint32(concat("tokenizer.ggml.", kMore[next++], "_token_id"), static_cast<std::uint32_t>(*id.as_int()));
     }
+    if (ends.size() <= 1 + std::size(kMore)) return {};
+    keys_.set_int32s(kEndTokensKey, std::vector<std::int32_t>(ends.begin(), ends.end()));
+    notices_.push_back(concat(source.where(), ": eos_token_id: ", ends.size(), " tokens end a text; GGUF has room for ",
+                              "three, all are kept under ", kEndTokensKey));
     return {};
   }
 
   // Whether the post-processor puts the BOS token in front.
-  bool template_adds_bos(const Json* step) const {
+  bool template_adds_bos(const Json& step) const {
     if (type_of(step) == "Sequence") {
-      const auto parts = step->find("processors");
-      return parts != step->end() && parts->is_array() &&
-             std::ranges::any_of(*parts, [&](const Json& part) { return template_adds_bos(&part); });
+      return std::ranges::any_of(step.find("processors").elements(),
+                                 [&](const Json& part) { return template_adds_bos(part); });
     }
     if (type_of(step) != "TemplateProcessing") return false;
-    const auto single = step->find("single");
-    if (single == step->end() || !single->is_array() || single->empty()) return false;
-    const Json& first = (*single)[0];
-    if (!first.is_object() || !first.contains("SpecialToken") || !first["SpecialToken"].is_object()) return false;
-    const auto found = ids_.find(text_of(first["SpecialToken"], "id"));
+    const auto found = ids_.find(text_of(step.find("single").at(0).find("SpecialToken"), "id"));
     return found != ids_.end() && found->second == bos_;
   }
 
@@ -380,12 +445,11 @@ class TokenizerConverter {
 
   Status write_template() {
     std::string text = files_.chat_template;
-    const Json* found = config_.find("chat_template");
-    if (text.empty() && found != nullptr && found->is_string()) text = found->get<std::string>();
-    if (text.empty() && found != nullptr && found->is_array()) {
-      for (const Json& each : *found) {
-        if (!each.is_object() || text_of(each, "name") != "default") continue;
-        text = text_of(each, "template");
+    const Json found = config_.find("chat_template");
+    if (text.empty()) text = found.as_string();
+    if (text.empty() && found.is_array()) {
+      for (const Json& each : found.elements()) {
+        if (text_of(each, "name") == "default") text = text_of(each, "template");
       }
       if (text.empty()) notices_.push_back(concat(config_.where(), ": chat_template: none of the list is the default"));
     }
@@ -393,24 +457,25 @@ class TokenizerConverter {
     return {};
   }
 
-  const Json empty_ = Json::object();
   const HfTokenizerFiles& files_;
   JsonReader root_, config_, generation_, model_config_;
   std::int64_t vocab_size_;
   const std::string& pre_;
   GgufWriter& keys_;
-  const Json* model_ = nullptr;
+  Json model_;
   bool byte_level_ = false, ignore_merges_ = false;
   std::string unknown_;
   std::vector<std::string> tokens_;
   std::vector<std::int32_t> types_;  // 0: no token yet
   std::map<std::string, std::int64_t, std::less<>> ids_;
   std::int64_t bos_ = -1;
+  std::vector<std::int32_t> flagged_ids_, flags_;  // of added tokens
+  std::vector<std::string> normalised_;
   std::vector<std::string> notices_;
 };
 
-Result<Json> read_optional(const std::string& path) {
-  if (!exists(path)) return Json();
+Result<JsonDocument> read_optional(const std::string& path) {
+  if (!exists(path)) return JsonDocument();
   return read_json_file(path, kMaxConfigBytes);
 }
 

@@ -14,9 +14,9 @@ namespace rowmax::engine {
 
 struct HfTokenizerFiles {
   std::string folder;
-  Json tokenizer;             // tokenizer.json
-  Json config;                // tokenizer_config.json; null where it does not exist
-  Json generation;            // generation_config.json; likewise
+  JsonDocument tokenizer;     // tokenizer.json
+  JsonDocument config;        // tokenizer_config.json; null where it does not exist
+  JsonDocument generation;    // generation_config.json; likewise
   std::string chat_template;  // chat_template.jinja; empty likewise
 };
 

@@ -1,6 +1,7 @@
 // Ids as Hugging Face `tokenizers` gives them (testdata/*_ids.txt, tools/oracle/make_hf_folders.py).
 #include "engine/convert/hf_tokenizer.h"
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <vector>
 
@@ -11,25 +12,31 @@
 namespace rowmax::engine {
 namespace {
 
+using Text = nlohmann::json;  // a tokenizer.json that can be changed
+
 const std::string kTestdata = ROWMAX_SOURCE_DIR "/engine/convert/testdata/";
 constexpr std::int64_t kVocab[] = {280, 472};
 
 class HfTokenizer : public FolderTest {
  protected:
-  Json stored(const std::string& name) const {
-    auto json = read_json_file(kTestdata + name + ".json", 1 << 20);
-    EXPECT_TRUE(json.ok());
-    return *json;
+  static Text stored(const std::string& name) { return Text::parse(content(kTestdata + name + ".json")); }
+  static JsonDocument read(const Text& text) {
+    auto document = parse_json(text.dump(), "test");
+    EXPECT_TRUE(document.ok());
+    return std::move(*document);
   }
-  static Result<std::vector<std::string>> write(const Json& tokenizer, GgufWriter& keys, const std::string& pre = "",
+  static std::string recognise(const Text& pre_tokenizer, bool ignore_merges) {
+    return recognise_pre_tokenizer(read(pre_tokenizer).root(), ignore_merges);
+  }
+  static Result<std::vector<std::string>> write(const Text& tokenizer, GgufWriter& keys, const std::string& pre = "",
                                                 std::int64_t vocab_size = 512) {
     HfTokenizerFiles files;
     files.folder = "folder";
-    files.tokenizer = tokenizer;
-    static const Json kConfig = Json::object();
-    return write_tokenizer(files, kConfig, vocab_size, pre, keys);
+    files.tokenizer = read(tokenizer);
+    const JsonDocument config = read(Text::object());
+    return write_tokenizer(files, config.root(), vocab_size, pre, keys);
   }
-  static void refused(const Json& tokenizer, ErrorCode code, std::initializer_list<std::string_view> texts,
+  static void refused(const Text& tokenizer, ErrorCode code, std::initializer_list<std::string_view> texts,
                       const std::string& pre = "", std::int64_t vocab_size = 512) {
     GgufWriter keys;
     const auto result = write(tokenizer, keys, pre, vocab_size);
@@ -88,10 +95,10 @@ TEST_F(HfTokenizer, RowsWithoutATokenAreFilledUp) {
 
 TEST_F(HfTokenizer, PreTokenizersByTheirExpressions) {
   const auto split = [](const char* regex, const char* behavior = "Isolated") {
-    return Json{{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", behavior}, {"invert", false}};
+    return Text{{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", behavior}, {"invert", false}};
   };
-  const auto with_bytes = [](Json first, bool use_regex) {
-    return Json{{"type", "Sequence"},
+  const auto with_bytes = [](Text first, bool use_regex) {
+    return Text{{"type", "Sequence"},
                 {"pretokenizers",
                  {std::move(first), {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", use_regex}}}}};
   };
@@ -99,27 +106,25 @@ TEST_F(HfTokenizer, PreTokenizersByTheirExpressions) {
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   const char* qwen2 =
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(llama3), false), true), "llama-bpe");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(llama3), false), false), "smaug-bpe");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2), false), false), "qwen2");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes({{"type", "Digits"}, {"individual_digits", true}}, true), false),
-            "smollm");
-  EXPECT_EQ(recognise_pre_tokenizer({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}, false),
-            "gpt-2");
+  EXPECT_EQ(recognise(with_bytes(split(llama3), false), true), "llama-bpe");
+  EXPECT_EQ(recognise(with_bytes(split(llama3), false), false), "smaug-bpe");
+  EXPECT_EQ(recognise(with_bytes(split(qwen2), false), false), "qwen2");
+  EXPECT_EQ(recognise(with_bytes({{"type", "Digits"}, {"individual_digits", true}}, true), false), "smollm");
+  EXPECT_EQ(recognise({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}, false), "gpt-2");
   // Nearly the same is not the same.
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2), false), true), "");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2), true), false), "");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split(qwen2, "Removed"), false), false), "");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes(split("\\s+"), false), false), "");
-  EXPECT_EQ(recognise_pre_tokenizer(with_bytes({{"type", "Digits"}, {"individual_digits", false}}, true), false), "");
-  EXPECT_EQ(recognise_pre_tokenizer({{"type", "ByteLevel"}, {"add_prefix_space", true}}, false), "");
-  EXPECT_EQ(recognise_pre_tokenizer({{"type", "Whitespace"}}, false), "");
-  EXPECT_EQ(recognise_pre_tokenizer(Json(), false), "");
+  EXPECT_EQ(recognise(with_bytes(split(qwen2), false), true), "");
+  EXPECT_EQ(recognise(with_bytes(split(qwen2), true), false), "");
+  EXPECT_EQ(recognise(with_bytes(split(qwen2, "Removed"), false), false), "");
+  EXPECT_EQ(recognise(with_bytes(split("\\s+"), false), false), "");
+  EXPECT_EQ(recognise(with_bytes({{"type", "Digits"}, {"individual_digits", false}}, true), false), "");
+  EXPECT_EQ(recognise({{"type", "ByteLevel"}, {"add_prefix_space", true}}, false), "");
+  EXPECT_EQ(recognise({{"type", "Whitespace"}}, false), "");
+  EXPECT_EQ(recognise(Text(), false), "");
 }
 
 TEST_F(HfTokenizer, WhatCouldNotBeWrittenIsRefused) {
-  const Json sound = stored("tokenizer");
-  Json bad = sound;
+  const Text sound = stored("tokenizer");
+  Text bad = sound;
   bad["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false;
   refused(bad, ErrorCode::kUnsupported, {"folder/tokenizer.json", "pre_tokenizer", "--pre NAME"});
   GgufWriter keys;
@@ -132,7 +137,7 @@ TEST_F(HfTokenizer, WhatCouldNotBeWrittenIsRefused) {
   bad["normalizer"] = {{"type", "Lowercase"}};
   refused(bad, ErrorCode::kUnsupported, {"normalizer", "Lowercase"});
   bad = sound;
-  bad["model"]["merges"][0] = Json::array({"the", "qqq"});
+  bad["model"]["merges"][0] = Text::array({"the", "qqq"});
   refused(bad, ErrorCode::kCorrupt, {"model.merges", "is no token"});
   bad["model"]["merges"][0] = "one";
   refused(bad, ErrorCode::kCorrupt, {"model.merges", "two texts"});

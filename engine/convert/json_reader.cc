@@ -1,5 +1,6 @@
 #include "engine/convert/json_reader.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -15,21 +16,16 @@ std::string number_text(double value) {
 
 }  // namespace
 
-std::string json_text(const Json& value) {
-  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
-}
-
 JsonReader::JsonReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
   if (!object.is_object()) {
-    fail(Error{ErrorCode::kCorrupt, concat(where_, ": expected a JSON object, found ", json_text(object))});
+    fail(Error{ErrorCode::kCorrupt, concat(where_, ": expected a JSON object, found ", object.text())});
   }
 }
 
-const Json* JsonReader::find(std::string_view key) const {
-  if (!object_.is_object()) return nullptr;
-  const auto found = object_.find(std::string(key));
-  return found == object_.end() || found->is_null() ? nullptr : &*found;
+JsonReader JsonReader::empty(std::string where) { return JsonReader(std::move(where)); }
+
+bool JsonReader::names(std::string_view key) const {
+  return std::ranges::any_of(object_.members(), [&](const Json::Member& member) { return member.key == key; });
 }
 
 void JsonReader::fail(Error error) {
@@ -41,7 +37,7 @@ void JsonReader::fail(ErrorCode code, std::string_view key, std::string_view mes
 }
 
 void JsonReader::mismatch(std::string_view key, std::string_view expected, const Json& found) {
-  fail(ErrorCode::kCorrupt, key, concat("expected ", expected, ", found ", json_text(found)));
+  fail(ErrorCode::kCorrupt, key, concat("expected ", expected, ", found ", found.text()));
 }
 
 std::int64_t JsonReader::require_int(std::string_view key, std::int64_t low, std::int64_t high) {
@@ -50,13 +46,11 @@ std::int64_t JsonReader::require_int(std::string_view key, std::int64_t low, std
 }
 
 std::int64_t JsonReader::int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
-  const Json* value = find(key);
-  if (value == nullptr) return fallback;
-  if (value->is_number_integer() && (!value->is_number_unsigned() || value->get<std::uint64_t>() <= INT64_MAX)) {
-    const auto number = value->get<std::int64_t>();
-    if (number >= low && number <= high) return number;
-  }
-  mismatch(key, concat("a whole number from ", low, " to ", high), *value);
+  const Json value = find(key);
+  if (!value) return fallback;
+  const std::optional<std::int64_t> number = value.as_int();
+  if (number && *number >= low && *number <= high) return *number;
+  mismatch(key, concat("a whole number from ", low, " to ", high), value);
   return fallback;
 }
 
@@ -66,30 +60,26 @@ double JsonReader::require_number(std::string_view key, double low, double high)
 }
 
 double JsonReader::number_or(std::string_view key, double fallback, double low, double high) {
-  const Json* value = find(key);
-  if (value == nullptr) return fallback;
-  if (value->is_number()) {
-    const auto number = value->get<double>();
-    if (number >= low && number <= high) return number;
-  }
-  mismatch(key, concat("a number from ", number_text(low), " to ", number_text(high)), *value);
+  const Json value = find(key);
+  if (!value) return fallback;
+  const double number = value.as_double();
+  if (value.is_number() && number >= low && number <= high) return number;
+  mismatch(key, concat("a number from ", number_text(low), " to ", number_text(high)), value);
   return fallback;
 }
 
 bool JsonReader::bool_or(std::string_view key, bool fallback) {
-  const Json* value = find(key);
-  if (value == nullptr) return fallback;
-  if (value->is_boolean()) return value->get<bool>();
-  mismatch(key, "true or false", *value);
-  return fallback;
+  const Json value = find(key);
+  if (!value) return fallback;
+  if (!value.is_bool()) mismatch(key, "true or false", value);
+  return value.is_bool() ? value.as_bool() : fallback;
 }
 
 std::string JsonReader::string_or(std::string_view key, std::string_view fallback) {
-  const Json* value = find(key);
-  if (value == nullptr) return std::string(fallback);
-  if (value->is_string()) return value->get<std::string>();
-  mismatch(key, "a string", *value);
-  return std::string(fallback);
+  const Json value = find(key);
+  if (!value) return std::string(fallback);
+  if (!value.is_string()) mismatch(key, "a string", value);
+  return std::string(value.is_string() ? value.as_string() : fallback);
 }
 
 }  // namespace rowmax::engine

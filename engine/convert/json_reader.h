@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "engine/io/json.h"
 #include "rowmax/result.h"
@@ -12,16 +13,22 @@
 namespace rowmax::engine {
 
 // Reads on after the first problem (with the given defaults) and keeps that one: ask failed() before using anything.
-// A key whose value is null counts as absent. Keeps references to the object.
+// A key whose value is null counts as absent. Good as long as the object's document.
 class JsonReader {
  public:
   // where: "folder/config.json" or, for an object inside, "folder/config.json: rope_scaling". Anything but an object
   // fails.
   JsonReader(const Json& object, std::string where);
 
+  // An object without any members.
+  static JsonReader empty(std::string where);
+
   const std::string& where() const noexcept { return where_; }
-  const Json* find(std::string_view key) const;  // nullptr when absent or null
-  bool has(std::string_view key) const { return find(key) != nullptr; }
+  Json find(std::string_view key) const { return object_.find(key); }  // null when absent
+  bool has(std::string_view key) const { return !find(key).is_null(); }
+  // Whether the key is there, with null for a value or not.
+  bool names(std::string_view key) const;
+  Json object() const { return object_; }
 
   std::int64_t require_int(std::string_view key, std::int64_t low, std::int64_t high);
   std::int64_t int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high);
@@ -37,14 +44,12 @@ class JsonReader {
   Status status() const { return error_ ? Status(*error_) : Status(); }
 
  private:
+  explicit JsonReader(std::string where) : where_(std::move(where)) {}
   void mismatch(std::string_view key, std::string_view expected, const Json& found);
 
-  const Json& object_;
+  Json object_;
   std::string where_;
   std::optional<Error> error_;
 };
-
-// A value as a message shows it: short.
-std::string json_text(const Json& value);
 
 }  // namespace rowmax::engine

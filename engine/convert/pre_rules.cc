@@ -47,23 +47,18 @@ constexpr Rule kRules[] = {
 };
 
 bool is_true(const Json& object, const char* key, bool fallback) {
-  const auto found = object.find(key);
-  return found == object.end() || !found->is_boolean() ? fallback : found->get<bool>();
-}
-
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found == object.end() || !found->is_string() ? std::string() : found->get<std::string>();
+  const Json found = object.find(key);
+  return found.is_bool() ? found.as_bool() : fallback;
 }
 
 // Appends the expressions of one pre-tokenizer; false where it does something else.
 bool append_steps(const Json& step, std::vector<std::string>& out, int depth) {
   if (!step.is_object() || depth > 4) return false;
-  const std::string type = text_of(step, "type");
+  const std::string_view type = step.find("type").as_string();
   if (type == "Sequence") {
-    const auto parts = step.find("pretokenizers");
-    return parts != step.end() && parts->is_array() &&
-           std::ranges::all_of(*parts, [&](const Json& part) { return append_steps(part, out, depth + 1); });
+    const Json parts = step.find("pretokenizers");
+    return parts.is_array() &&
+           std::ranges::all_of(parts.elements(), [&](const Json& part) { return append_steps(part, out, depth + 1); });
   }
   if (type == "Digits") {
     out.emplace_back(kDigits);
@@ -77,12 +72,10 @@ bool append_steps(const Json& step, std::vector<std::string>& out, int depth) {
   if (type == "Split") {
     // "Isolated" keeps matches and what lies between them; "Removed", inverted, keeps the matches, which is the same
     // for expressions that match everywhere, as all of ours but the digits do.
-    const std::string behavior = text_of(step, "behavior");
+    const std::string_view behavior = step.find("behavior").as_string();
     const bool inverted = is_true(step, "invert", false);
-    const auto pattern = step.find("pattern");
-    if (pattern == step.end() || !pattern->is_object()) return false;
-    const std::string expression = text_of(*pattern, "Regex");
-    out.push_back(expression);
+    const std::string_view expression = step.find("pattern").find("Regex").as_string();
+    out.emplace_back(expression);
     return !expression.empty() &&
            ((behavior == "Isolated" && !inverted) || (behavior == "Removed" && inverted && expression != kDigits));
   }

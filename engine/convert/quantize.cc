@@ -12,6 +12,7 @@
 #include "engine/io/text.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
+#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -54,7 +55,7 @@ std::string quantised_types(const GgufFile& file) {
 
 Result<ConvertReport> quantize(const std::string& input, const std::string& output, const ConvertOptions& options,
                                Executor& executor) {
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {input}, options.overwrite));
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = {input}}));
   ROWMAX_TRY(file, GgufFile::open(input, options.input));
   if (file.find("split.count") != nullptr) {
     ROWMAX_TRY(count, file.get_uint("split.count"));
@@ -75,7 +76,12 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
     ROWMAX_RETURN_IF_ERROR(check_weights(file, tensor));
     tensors.push_back(rows_of(file, tensor));
   }
-  ROWMAX_TRY(report, write_model(input, output, std::move(keys), std::move(tensors), options.types, options, executor));
+  // A file for other engines may be turned into other types too.
+  const Status loads = check_loads(file);
+  const ModelSource source{.name = input, .inputs = {input}, .must_load = loads.ok()};
+  ROWMAX_TRY(report,
+             write_model(source, output, std::move(keys), std::move(tensors), options.types, options, executor));
+  if (!loads.ok()) report.notices.push_back(concat("rowmax could not run the input: ", loads.error().message));
   for (const std::string& notice : file.notices()) report.notices.push_back(notice);
   const std::string quantised = quantised_types(file);
   const bool any_loss = std::ranges::any_of(report.tensors, [](const auto& tensor) { return tensor.rms_error > 0; });

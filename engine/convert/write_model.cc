@@ -1,10 +1,7 @@
 #include "engine/convert/write_model.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
-#include <optional>
-#include <system_error>
 #include <utility>
 
 #include "base/try.h"
@@ -13,11 +10,12 @@
 #include "engine/convert/type_choice.h"
 #include "engine/io/gguf_stream.h"
 #include "engine/io/text.h"
+#include "rowmax/engine/model.h"
+#include "rowmax/engine/output_file.h"
+#include "rowmax/engine/tokenizer.h"
 
 namespace rowmax::engine {
 namespace {
-
-namespace fs = std::filesystem;
 
 // general.file_type: what most matrices are. Source: llama.h of https://github.com/ggml-org/llama.cpp (llama_ftype); 40
 // is bitnet.cpp's. Types without a row have no number, and the key is left out.
@@ -40,7 +38,7 @@ void set_file_type(GgufWriter& keys, const std::string& type) {
 
 class ModelWriter {
  public:
-  ModelWriter(const std::string& source, std::vector<TensorRows> tensors, const ConvertOptions& options,
+  ModelWriter(const ModelSource& source, std::vector<TensorRows> tensors, const ConvertOptions& options,
               Executor& executor)
       : source_(source), tensors_(std::move(tensors)), options_(options), executor_(executor) {
     for (const TensorRows& tensor : tensors_) total_ += weights(tensor);
@@ -57,21 +55,62 @@ class ModelWriter {
       const auto n_bytes = static_cast<std::uint64_t>(format_tensor_bytes(format, tensor.rows(), tensor.cols()));
       plans.push_back({tensor.name, format.id, tensor.shape, n_bytes});
     }
-    ROWMAX_TRY(stream, GgufStream::create(output, keys, std::move(plans)));
+    const OutputOptions target{.overwrite = options_.overwrite, .inputs = source_.inputs};
+    GgufOptions layouts;
+    for (const FormatInfo* format : *chosen) {
+      if (formats_of(format->id).size() > 1 && !std::ranges::count(layouts.formats, format->name)) {
+        layouts.formats.emplace_back(format->name);
+      }
+    }
+    if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_plan(output, keys, plans, *chosen, layouts, target));
+    ROWMAX_TRY(stream, GgufStream::create(output, keys, std::move(plans), target));
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       ROWMAX_RETURN_IF_ERROR(write(tensors_[i], *(*chosen)[i], stream));
     }
+    if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_written(stream, output, layouts));
     ROWMAX_RETURN_IF_ERROR(stream.commit());
     return std::move(report_);
   }
 
  private:
+  // What would be refused as a model gets no name.
+  Status check_written(const GgufStream& stream, const std::string& output, const GgufOptions& layouts) const {
+    const auto file = GgufFile::open(stream.temporary(), layouts);
+    const Status status = file.ok() ? check_loads(*file) : Status(file.error());
+    if (status.ok()) return {};
+    std::string message = status.error().message;
+    const std::string prefix = stream.temporary() + ": ";
+    if (message.starts_with(prefix)) message = message.substr(prefix.size());
+    return Error{status.error().code,
+                 concat(source_.name, ": rowmax could not run what ", output, " would be: ", message)};
+  }
+
+  // Before hours of work: the same file with holes for matrices.
+  Status check_plan(const std::string& output, const GgufWriter& keys, const std::vector<GgufTensorPlan>& plans,
+                    const std::vector<const FormatInfo*>& formats, const GgufOptions& layouts,
+                    const OutputOptions& target) const {
+    ROWMAX_TRY(stream, GgufStream::create(output, keys, plans, target));
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const TensorRows& tensor = tensors_[i];
+      if (tensor.rows() > 1) {
+        ROWMAX_RETURN_IF_ERROR(stream.skip_tensor());
+      } else if (tensor.format == formats[i]) {
+        ROWMAX_RETURN_IF_ERROR(copy(tensor, stream));
+      } else {
+        const auto sink = [&](std::span<const std::byte> bytes, std::int64_t) { return stream.append(bytes); };
+        auto encoded = encode_rows(tensor, *formats[i], executor_, sink);
+        if (!encoded.ok()) return named(std::move(encoded).error());
+      }
+    }
+    return check_written(stream, output, layouts);
+  }
+
   static std::uint64_t weights(const TensorRows& tensor) {
     return static_cast<std::uint64_t>(tensor.rows() * tensor.cols());
   }
   // Errors about the input name it, those about flags (--tensor, type) do not need to.
   Error named(Error error) const {
-    if (error.message.starts_with("tensor ")) error.message = concat(source_, ": ", error.message);
+    if (error.message.starts_with("tensor ")) error.message = concat(source_.name, ": ", error.message);
     return error;
   }
   Status tell(const TensorRows& tensor, std::uint64_t done) const {
@@ -116,7 +155,7 @@ class ModelWriter {
     return {};
   }
 
-  const std::string& source_;
+  const ModelSource& source_;
   std::vector<TensorRows> tensors_;
   const ConvertOptions& options_;
   Executor& executor_;
@@ -132,22 +171,15 @@ std::vector<std::string_view> writable_types() {
   return names;
 }
 
-Status check_output(const std::string& output, const std::vector<std::string>& inputs, bool overwrite) {
-  std::error_code ignored;
-  if (!fs::exists(fs::symlink_status(output, ignored))) return {};
-  if (fs::is_directory(output, ignored)) {
-    return Error{ErrorCode::kInvalidArgument, concat(output, ": expected a file to write, found a folder")};
-  }
-  for (const std::string& input : inputs) {
-    if (fs::equivalent(input, output, ignored)) {
-      return Error{ErrorCode::kInvalidArgument, concat(output, ": the output is the input (", input, ")")};
-    }
-  }
-  if (overwrite) return {};
-  return Error{ErrorCode::kInvalidArgument, concat(output, ": exists already; --force replaces it")};
+Status check_loads(const GgufFile& file) {
+  ROWMAX_TRY(description, describe_model(file));
+  TokenizerOptions options;
+  options.default_pre = description.default_pre;
+  const auto tokenizer = Tokenizer::from_gguf(file, options);
+  return tokenizer.ok() ? Status() : Status(tokenizer.error());
 }
 
-Result<ConvertReport> write_model(const std::string& source, const std::string& output, GgufWriter keys,
+Result<ConvertReport> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,
                                   std::vector<TensorRows> tensors, const TypeRules& rules,
                                   const ConvertOptions& options, Executor& executor) {
   std::vector<std::string> notices;

@@ -11,12 +11,21 @@
 
 namespace rowmax::engine {
 
-// kInvalidArgument when the output exists and may not be replaced, or is one of the inputs.
-Status check_output(const std::string& output, const std::vector<std::string>& inputs, bool overwrite);
+struct ModelSource {
+  std::string name;                 // file or folder, for messages
+  std::vector<std::string> inputs;  // files that the output must not be
+  bool must_load = true;
+};
+
+// What Model::load checks without reading weights: the header, the architecture with its constants and tensors, the
+// tokenizer.
+Status check_loads(const GgufFile& file);
 
 // Folds the matrices where that was asked for, chooses types, sets general.file_type and general.quantization_version,
-// writes. rules.type must be set. Errors and notices about tensors have `source` in front of them.
-Result<ConvertReport> write_model(const std::string& source, const std::string& output, GgufWriter keys,
+// writes. Where must_load is set, what was written has passed the loader's checks before it gets its name (kUnsupported
+// or what they say otherwise; those that need no weights come first of all). rules.type must be set. Errors and notices
+// about tensors have the source's name in front of them.
+Result<ConvertReport> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,
                                   std::vector<TensorRows> tensors, const TypeRules& rules,
                                   const ConvertOptions& options, Executor& executor);
 

@@ -8,10 +8,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "engine/io/atomic_file.h"
 #include "engine/io/gguf_test_bytes.h"
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
+#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -219,7 +219,7 @@ TEST_F(GgufDisk, AChangeOfSizeIsSeen) {
 
 TEST_F(GgufDisk, AnUnfinishedAtomicFileLeavesNothing) {
   {
-    auto file = AtomicFile::create(path("x"));
+    auto file = OutputFile::create(path("x"), {});
     ASSERT_TRUE(file.ok());
     ASSERT_TRUE(file->append(to_bytes({1, 2})).ok());
   }

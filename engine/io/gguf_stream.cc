@@ -9,14 +9,14 @@
 
 namespace rowmax::engine {
 
-GgufStream::GgufStream(AtomicFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment)
+GgufStream::GgufStream(OutputFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment)
     : file_(std::move(file)), tensors_(std::move(tensors)), alignment_(alignment) {}
 
 Result<GgufStream> GgufStream::create(const std::string& path, const GgufWriter& keys,
-                                      std::vector<GgufTensorPlan> tensors) try {
+                                      std::vector<GgufTensorPlan> tensors, const OutputOptions& output) try {
   ROWMAX_TRY(head, keys.head_for(tensors));
   ROWMAX_TRY(alignment, keys.tensor_alignment());
-  ROWMAX_TRY(file, AtomicFile::create(path));
+  ROWMAX_TRY(file, OutputFile::create(path, output));
   ROWMAX_RETURN_IF_ERROR(file.append(head));
   return GgufStream(std::move(file), std::move(tensors), alignment);
 } catch (const std::bad_alloc&) {
@@ -36,6 +36,14 @@ Status GgufStream::append(std::span<const std::byte> bytes) {
   if (written_ < tensor.n_bytes) return {};
   const std::vector<std::byte> zeros(align_up(written_, alignment_) - written_);
   ROWMAX_RETURN_IF_ERROR(file_.append(zeros));
+  ++tensor_;
+  written_ = 0;
+  return {};
+}
+
+Status GgufStream::skip_tensor() {
+  if (tensor_ == tensors_.size()) return Error{ErrorCode::kInvalidArgument, "nothing behind the last tensor"};
+  ROWMAX_RETURN_IF_ERROR(file_.skip(align_up(tensors_[tensor_].n_bytes, alignment_)));
   ++tensor_;
   written_ = 0;
   return {};

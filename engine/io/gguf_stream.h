@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/io/atomic_file.h"
 #include "rowmax/engine/gguf.h"
+#include "rowmax/engine/output_file.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
@@ -17,19 +17,23 @@ class GgufStream {
  public:
   // keys: the file's metadata (tensors that were added to it are not written). The file appears with commit(), or not
   // at all.
-  static Result<GgufStream> create(const std::string& path, const GgufWriter& keys,
-                                   std::vector<GgufTensorPlan> tensors);
+  static Result<GgufStream> create(const std::string& path, const GgufWriter& keys, std::vector<GgufTensorPlan> tensors,
+                                   const OutputOptions& output = {.overwrite = true, .inputs = {}});
 
   // The next bytes of the tensors, in order; one call must not reach from one tensor into the next. kInvalidArgument
   // for more bytes than the tensor has.
   Status append(std::span<const std::byte> bytes);
   // kInvalidArgument when a tensor is not complete.
   Status commit();
+  // Zeros for all of the next tensor, as a hole.
+  Status skip_tensor();
+  // Where the bytes lie until commit().
+  const std::string& temporary() const noexcept { return file_.temporary(); }
 
  private:
-  GgufStream(AtomicFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment);
+  GgufStream(OutputFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment);
 
-  AtomicFile file_;
+  OutputFile file_;
   std::vector<GgufTensorPlan> tensors_;
   std::size_t alignment_;
   std::size_t tensor_ = 0;     // the one being written

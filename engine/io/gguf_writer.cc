@@ -6,10 +6,10 @@
 #include <type_traits>
 
 #include "base/try.h"
-#include "engine/io/atomic_file.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
+#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -215,7 +215,7 @@ Result<std::vector<std::byte>> GgufWriter::bytes() const try {
 Status GgufWriter::write(const std::string& path) const try {
   ROWMAX_TRY(start, head());
   ROWMAX_TRY(align, alignment());
-  ROWMAX_TRY(file, AtomicFile::create(path));
+  ROWMAX_TRY(file, OutputFile::create(path, {.overwrite = true, .inputs = {}}));
   ROWMAX_RETURN_IF_ERROR(file.append(start));
   const Bytes zeros(align);
   for (const Tensor& tensor : tensors_) {

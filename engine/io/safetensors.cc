@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <numeric>
 #include <utility>
@@ -16,7 +15,9 @@ namespace {
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference reader's own bound
 constexpr std::size_t kMaxDims = 8;
-constexpr std::size_t kMaxTensors = 1'000'000;
+constexpr std::size_t kMaxTensors = 1 << 18;
+constexpr std::size_t kMaxTensorValues = 8 + kMaxDims + 2;       // of the header's JSON
+constexpr std::size_t kMaxHeaderString = std::size_t{16} << 20;  // of the metadata; names are shorter
 
 struct Dtype {
   std::string_view name;
@@ -31,10 +32,7 @@ Error corrupt(const std::string& file, const Parts&... parts) {
   return Error{ErrorCode::kCorrupt, concat(file, ": ", parts...)};
 }
 
-bool is_count(const Json& value) {
-  return value.is_number_unsigned() &&
-         value.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-}
+bool is_count(const Json& value) { return value.as_int().value_or(-1) >= 0; }
 
 // One entry of the header, without its bytes yet.
 struct Entry {
@@ -57,25 +55,23 @@ Result<std::uint64_t> bytes_of(const SafetensorsTensor& tensor, const std::strin
 Result<Entry> read_entry(const std::string& file, const std::string& name, const Json& value) {
   const std::string where = concat(file, ": tensor ", quote(name));
   if (!is_printable_name(name)) return corrupt(file, "tensor ", quote(name), " is not a printable name");
-  if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
-      !value.contains("data_offsets")) {
+  const Json dtype = value.find("dtype"), shape = value.find("shape"), offsets = value.find("data_offsets");
+  if (value.size() != 3 || !dtype || !shape || !offsets) {
     return corrupt(where, "expected exactly dtype, shape and data_offsets");
   }
   Entry entry;
   entry.tensor.name = name;
-  const Json& dtype = value["dtype"];
-  const Json& shape = value["shape"];
-  const Json& offsets = value["data_offsets"];
   if (!dtype.is_string()) return corrupt(where, "dtype: expected a string");
-  entry.tensor.dtype = dtype.get<std::string>();
-  if (!shape.is_array() || shape.size() > kMaxDims || !std::ranges::all_of(shape, is_count)) {
+  entry.tensor.dtype = std::string(dtype.as_string());
+  if (!shape.is_array() || shape.size() > kMaxDims || !std::ranges::all_of(shape.elements(), is_count)) {
     return corrupt(where, "shape: expected up to ", kMaxDims, " whole numbers from 0 on");
   }
-  for (const Json& dim : shape) entry.tensor.shape.push_back(dim.get<std::int64_t>());
-  if (!offsets.is_array() || offsets.size() != 2 || !std::ranges::all_of(offsets, is_count)) {
+  for (const Json& dim : shape.elements()) entry.tensor.shape.push_back(*dim.as_int());
+  if (!offsets.is_array() || offsets.size() != 2 || !std::ranges::all_of(offsets.elements(), is_count)) {
     return corrupt(where, "data_offsets: expected two whole numbers from 0 on");
   }
-  entry.place = {offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
+  entry.place = {static_cast<std::uint64_t>(*offsets.at(0).as_int()),
+                 static_cast<std::uint64_t>(*offsets.at(1).as_int())};
   ROWMAX_TRY(n_bytes, bytes_of(entry.tensor, where));
   if (entry.place.second < entry.place.first || entry.place.second - entry.place.first != n_bytes) {
     return corrupt(where, "data_offsets: expected ", n_bytes, " bytes for its dtype and shape, found ",
@@ -96,12 +92,16 @@ Status SafetensorsFile::read(std::span<const std::byte> bytes) {
                    header_bytes);
   }
   const auto header_text = bytes.subspan(sizeof header_bytes, header_bytes);
-  ROWMAX_TRY(header, parse_json({reinterpret_cast<const char*>(header_text.data()), header_text.size()}, name_, 4));
+  const JsonLimits limits{.depth = 4, .values = kMaxTensors * kMaxTensorValues, .string_bytes = kMaxHeaderString};
+  ROWMAX_TRY(document,
+             parse_json({reinterpret_cast<const char*>(header_text.data()), header_text.size()}, name_, limits));
+  const Json header = document.root();
   if (!header.is_object()) return corrupt(name_, "header: expected a JSON object");
   if (header.size() > kMaxTensors) return corrupt(name_, header.size(), " tensors, at most ", kMaxTensors);
   std::vector<Entry> entries;
   entries.reserve(header.size());
-  for (const auto& [name, value] : header.items()) {
+  for (const auto& [key, value] : header.members()) {
+    const std::string name(key);
     if (name == "__metadata__") continue;
     ROWMAX_TRY(entry, read_entry(name_, name, value));
     entries.push_back(std::move(entry));

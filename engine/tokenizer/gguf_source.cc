@@ -8,6 +8,7 @@
 
 #include "base/try.h"
 #include "engine/tokenizer/key_rules.h"
+#include "engine/tokenizer/rowmax_keys.h"
 #include "engine/tokenizer/source.h"
 #include "rowmax/engine/tokenizer.h"
 
@@ -153,6 +154,32 @@ Status check_all_read(const GgufFile& file, const TokenizerOptions& options) {
   return {};
 }
 
+Result<std::vector<std::int64_t>> optional_integers(const GgufFile& file, const char* key) {
+  std::vector<std::int64_t> values;
+  if (file.find(key) == nullptr) return values;
+  ROWMAX_TRY(array, file.get_int_array(key));
+  for (std::size_t i = 0; i < array->size; ++i) values.push_back(array->as_int(i));
+  return values;
+}
+
+Status read_own_keys(const GgufFile& file, TokenizerSource& out) {
+  if (file.find(kSpacePrefixKey) != nullptr) {
+    ROWMAX_TRY(prefix, file.get_string(kSpacePrefixKey));
+    out.space_prefix = std::string(prefix);
+  }
+  ROWMAX_TRY(ends, optional_integers(file, kEndTokensKey));
+  out.end_ids = std::move(ends);
+  ROWMAX_TRY(ids, optional_integers(file, kAddedTokensKey));
+  ROWMAX_TRY(flags, optional_integers(file, kAddedTokenFlagsKey));
+  if (ids.size() != flags.size()) {
+    return Error{ErrorCode::kCorrupt, file.name() + ": " + kAddedTokenFlagsKey + ": expected " +
+                                          std::to_string(ids.size()) + " elements as " + kAddedTokensKey +
+                                          " has, found " + std::to_string(flags.size())};
+  }
+  for (std::size_t i = 0; i < ids.size(); ++i) out.added_token_flags.emplace_back(ids[i], flags[i]);
+  return {};
+}
+
 Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions& options) {
   TokenizerSource out;
   out.name = file.name();
@@ -178,6 +205,7 @@ Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions
   }
   ROWMAX_RETURN_IF_ERROR(scalars.check_used());
   ROWMAX_RETURN_IF_ERROR(read_lists(file, out));
+  ROWMAX_RETURN_IF_ERROR(read_own_keys(file, out));
   ROWMAX_RETURN_IF_ERROR(check_all_read(file, options));
   return out;
 }

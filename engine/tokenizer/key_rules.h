@@ -9,8 +9,7 @@
 namespace rowmax::engine {
 
 std::span<const std::string_view> read_tokenizer_keys() noexcept;
-// The rest of what `gguf` knows (testdata/gguf_keys.txt of engine/arch), and what begins with "tokenizer." but not with
-// "tokenizer.ggml.": other copies of the vocabulary, other templates.
+// The rest of what `gguf` knows (testdata/gguf_keys.txt of engine/arch).
 std::span<const KeyRule> unread_tokenizer_rules() noexcept;
 
 }  // namespace rowmax::engine

@@ -9,9 +9,11 @@
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/end_of_generation.h"
 #include "engine/tokenizer/pre_tokenizer.h"
+#include "engine/tokenizer/rowmax_keys.h"
 #include "engine/tokenizer/source.h"
 #include "engine/tokenizer/special_tokens.h"
 #include "engine/tokenizer/spm.h"
+#include "engine/tokenizer/unicode.h"
 #include "engine/tokenizer/vocabulary.h"
 #include "engine/tokenizer/word_cache.h"
 
@@ -28,8 +30,34 @@ std::string known_names() {
   return out;
 }
 
-// White space as in C's isspace.
-bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+// Bytes of white space at the start and at the end of a text.
+std::size_t spaces_at_start(std::string_view text) {
+  const char *at = text.data(), *const end = at + text.size();
+  for (Char next = char_at(at, end); (next.bits & kSpace) != 0; next = char_at(at, end)) at += next.size;
+  return static_cast<std::size_t>(at - text.data());
+}
+// The last character; of size 0 for an empty text.
+Char last_char(std::string_view text) {
+  std::size_t begin = text.size();
+  while (begin > 0 && text.size() - begin < 4) {
+    --begin;
+    if ((static_cast<unsigned char>(text[begin]) & 0xC0) != 0x80) break;
+  }
+  return char_at(text.data() + begin, text.data() + text.size());
+}
+std::size_t spaces_at_end(std::string_view text) {
+  std::size_t size = 0;
+  for (Char last = last_char(text); (last.bits & kSpace) != 0; last = last_char(text)) {
+    text.remove_suffix(last.size);
+    size += last.size;
+  }
+  return size;
+}
+
+// What the expression \w of Hugging Face's tokenizers finds, but for a few symbols and joiners.
+bool is_word(const Char& c) { return c.code == '_' || (c.bits & (kLetter | kNumber | kMark)) != 0; }
+bool starts_with_word(std::string_view text) { return is_word(char_at(text.data(), text.data() + text.size())); }
+bool ends_in_word(std::string_view text) { return is_word(last_char(text)); }
 
 bool names_phi3(std::string name) {
   for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
@@ -45,13 +73,14 @@ struct Tokenizer::Impl {
   Vocabulary vocabulary;
   BpeMerges bpe;
   SpmMerges spm;
-  SpecialTokens always;      // user-defined tokens
-  SpecialTokens when_asked;  // these and control and unknown tokens
-  // Tokens that swallow the white space after them (phi-3), sorted.
-  std::vector<TokenId> strip_right;
+  SpecialTokens always;                                 // user-defined tokens
+  SpecialTokens when_asked;                             // these and control and unknown tokens
+  std::vector<std::pair<TokenId, std::int64_t>> flags;  // AddedTokenFlags of the tokens that have any, sorted
   TokenId bos = -1, eos = -1, unknown = -1;
   bool add_bos = false;
   bool space_prefix = false;
+  // Of the space in front: not where the text starts with one; only at the text's start.
+  bool prefix_unless_space = false, prefix_first_only = false;
   std::vector<TokenId> end_of_generation;
   std::vector<std::string> notices;
 
@@ -60,6 +89,9 @@ struct Tokenizer::Impl {
   Status read_ids(const TokenizerSource& source);
   Status choose_bos(const TokenizerSource& source);
   void collect_special(const TokenizerSource& source);
+  Status choose_prefix(const TokenizerSource& source);
+  Status read_flags(const TokenizerSource& source);
+  std::int64_t flags_of(TokenId id) const;
 
   struct Encoder;
 };
@@ -75,10 +107,38 @@ Status Tokenizer::Impl::init(const TokenizerSource& source, const TokenizerOptio
     bpe = std::move(merges);
   } else {
     space_prefix = source.add_space_prefix.value_or(true);
+    ROWMAX_RETURN_IF_ERROR(choose_prefix(source));
     spm.init(vocabulary, unknown, notices);
   }
   collect_special(source);
+  return read_flags(source);
+}
+
+Status Tokenizer::Impl::choose_prefix(const TokenizerSource& source) {
+  if (!source.space_prefix) return {};
+  prefix_first_only = *source.space_prefix == "first";
+  prefix_unless_space = prefix_first_only || *source.space_prefix == "always";
+  if (prefix_unless_space) return {};
+  return Error{ErrorCode::kUnsupported, source.name + ": " + kSpacePrefixKey + ": expected first or always, found '" +
+                                            *source.space_prefix + "'"};
+}
+
+Status Tokenizer::Impl::read_flags(const TokenizerSource& source) {
+  for (const auto& [id, bits] : source.added_token_flags) {
+    if (!vocabulary.contains(id) || bits < 0 || bits > (kStripLeft | kStripRight | kSingleWord)) {
+      return corrupt(source, std::string(kAddedTokenFlagsKey) +
+                                 ": expected ids of tokens and flags from 0 to 7, found " + std::to_string(id) +
+                                 " with " + std::to_string(bits));
+    }
+    flags.emplace_back(static_cast<TokenId>(id), bits);
+  }
+  std::ranges::sort(flags);
   return {};
+}
+
+std::int64_t Tokenizer::Impl::flags_of(TokenId id) const {
+  const auto found = std::ranges::lower_bound(flags, id, {}, &std::pair<TokenId, std::int64_t>::first);
+  return found != flags.end() && found->first == id ? found->second : 0;
 }
 
 Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const TokenizerOptions& options) {
@@ -147,6 +207,13 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
     fall_back(eos, 2, "</s>", "eos_token_id");
     if (eos >= 0) ends.push_back(eos);
   }
+  for (const std::int64_t id : source.end_ids) {
+    if (!vocabulary.contains(id)) {
+      return corrupt(source, std::string(kEndTokensKey) + ": " + std::to_string(id) + " is not below the " +
+                                 std::to_string(vocabulary.size()) + " tokens");
+    }
+    ends.push_back(static_cast<TokenId>(id));
+  }
   end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices);
   if (end_of_generation.empty())
     notices.push_back("no token ends a turn: the file names none and none is known by text");
@@ -174,7 +241,7 @@ void Tokenizer::Impl::collect_special(const TokenizerSource& source) {
     if (user_defined) always.add(text, id);
     when_asked.add(text, id);
     // The attribute `rstrip` of phi-3's added tokens, which a GGUF file has no place for.
-    if (phi3 && text != "<unk>" && text != "<s>" && text != "<|endoftext|>") strip_right.push_back(id);
+    if (phi3 && text != "<unk>" && text != "<s>" && text != "<|endoftext|>") flags.emplace_back(id, kStripRight);
   }
 }
 
@@ -185,6 +252,7 @@ struct Tokenizer::Impl::Encoder {
   WordCache cache;
   BpeMerges::Scratch bpe_scratch;
   SpmMerges::Scratch spm_scratch;
+  bool text_start = true;  // no special token came before
 
   Encoder(const Impl& owner, std::size_t text_bytes, std::vector<TokenId>& ids)
       : impl(owner), out(ids), cache(text_bytes) {}
@@ -192,6 +260,7 @@ struct Tokenizer::Impl::Encoder {
   // The parts are one text: words and merges reach over their borders, special tokens do not, so that none can be put
   // together from the end of one part and the beginning of another.
   void run(std::string_view text, std::span<const TextPart> parts) {
+    text_start = true;
     bool after_special = true;  // the start counts as such: SentencePiece puts its space there
     std::size_t plain_begin = 0, part_begin = 0;
     for (const TextPart& part : parts) {
@@ -200,13 +269,19 @@ struct Tokenizer::Impl::Encoder {
       for (std::size_t at = std::max(part_begin, plain_begin); at < part_end;) {
         const SpecialTokens::Match match = special.find(text.substr(0, part_end), at);
         if (match.id < 0) break;
-        if (match.begin > plain_begin) plain(text.substr(plain_begin, match.begin - plain_begin), after_special);
+        at = match.begin + match.size;
+        const std::int64_t flags = impl.flags_of(match.id);
+        if ((flags & kSingleWord) != 0 &&
+            (ends_in_word(text.substr(0, match.begin)) || starts_with_word(text.substr(at)))) {
+          continue;
+        }
+        std::size_t begin = match.begin;
+        if ((flags & kStripLeft) != 0) begin -= spaces_at_end(text.substr(plain_begin, begin - plain_begin));
+        if (begin > plain_begin) plain(text.substr(plain_begin, begin - plain_begin), after_special);
         out.push_back(match.id);
         after_special = true;
-        at = match.begin + match.size;
-        if (std::binary_search(impl.strip_right.begin(), impl.strip_right.end(), match.id)) {
-          while (at < text.size() && is_ascii_space(text[at])) ++at;
-        }
+        text_start = false;
+        if ((flags & kStripRight) != 0) at += spaces_at_start(text.substr(at));
         plain_begin = at;
       }
       part_begin = part_end;
@@ -221,7 +296,8 @@ struct Tokenizer::Impl::Encoder {
       });
       return;
     }
-    const bool prefix = after_special && impl.space_prefix;
+    const bool spaced = impl.prefix_unless_space && (text[0] == ' ' || text.starts_with(kSpaceMark));
+    const bool prefix = after_special && impl.space_prefix && !spaced && (text_start || !impl.prefix_first_only);
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t size = spm_word(text.substr(begin));
       const std::string_view word = text.substr(begin, size);

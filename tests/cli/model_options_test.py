@@ -11,7 +11,7 @@ class ModelOptions(CommandTest):
             bytes_ = (GOLDEN / f"{name}.gguf").read_bytes()
             self.assertEqual(bytes_.count(b"tokenizer.ggml.pre"), 1)
             path = self.home / f"{name}.gguf"
-            path.write_bytes(bytes_.replace(b"tokenizer.ggml.pre", b"tokenizer.ggml.prx"))
+            path.write_bytes(bytes_.replace(b"tokenizer.ggml.pre", b"general.other_name"))
             with self.subTest(name):
                 if known:
                     self.assertEqual(self.json("inspect", "-m", path)["tokenizer"]["pre"], "llama-bpe")

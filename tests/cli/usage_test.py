@@ -178,7 +178,7 @@ class Usage(CommandTest):
         both = self.prompt_of("-p", "abc\ndef")
         self.assertEqual(self.prompt_of("-p", "abc", stdin="def\n"), both)
         self.assertEqual(self.prompt_of("abc", stdin="def\n"), both)
-        self.assertEqual(self.prompt_of(stdin="def\n", env={"ROWMAX_PROMPT": "abc"}), self.prompt_of("-p", "def"))
+        self.assertEqual(self.prompt_of(stdin="def\n", env={"ROWMAX_PROMPT": "abc"}), both)
         self.assertEqual(self.prompt_of(env={"ROWMAX_PROMPT": "abc"}, stdin_file="/dev/null"), self.prompt_of("-p", "abc"))
         path = self.home / "prompt.txt"
         path.write_text("def\n")

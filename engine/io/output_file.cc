@@ -1,0 +1,230 @@
+#include "rowmax/engine/output_file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "base/try.h"
+#include "engine/io/text.h"
+
+namespace rowmax::engine {
+namespace {
+
+Error io_error(const std::string& path, const char* action, int error) {
+  return Error{ErrorCode::kIo, concat(path, ": cannot ", action, ": ", std::generic_category().message(error))};
+}
+template <class... Parts>
+Error refuse(const std::string& path, const Parts&... parts) {
+  return Error{ErrorCode::kInvalidArgument, concat(path, ": ", parts...)};
+}
+
+bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+// Where the bytes go: the path, or what it links to.
+Result<std::string> target_of(const std::string& path, const OutputOptions& options) {
+  if (path.empty() || path.find('\0') != std::string::npos) {
+    return Error{ErrorCode::kInvalidArgument, concat("cannot write to the file name ", quote(path))};
+  }
+  if (path == "-") return refuse(path, "expected the name of a file to write; standard output is no file");
+  struct stat found = {};
+  if (::lstat(path.c_str(), &found) != 0) return path;  // not there, or creating it will say what is wrong
+  std::string target = path;
+  if (S_ISLNK(found.st_mode)) {
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+    if (real == nullptr || ::stat(real.get(), &found) != 0) {
+      return refuse(path, "expected a file to write, found a symbolic link that leads nowhere");
+    }
+    target = real.get();
+  }
+  if (S_ISDIR(found.st_mode)) return refuse(path, "expected a file to write, found a folder");
+  if (!S_ISREG(found.st_mode)) return refuse(path, "expected a file to write, found a device, pipe or socket");
+  for (const std::string& input : options.inputs) {
+    struct stat other = {};
+    if (::stat(input.c_str(), &other) == 0 && same_file(found, other)) {
+      return refuse(path, "the output is the input (", input, ")");
+    }
+  }
+  if (!options.overwrite) return refuse(path, "exists already; --force replaces it");
+  return target;
+}
+
+// Names that a handler of signals removes. Entries are never freed, so that it can walk them at any time.
+struct Registered {
+  std::atomic<char*> path{nullptr};  // null: free
+  Registered* next = nullptr;
+};
+std::atomic<Registered*> registry{nullptr};
+static_assert(std::atomic<char*>::is_always_lock_free && std::atomic<Registered*>::is_always_lock_free);
+
+Registered* enter(const std::string& path) {
+  char* const text = ::strdup(path.c_str());
+  if (text == nullptr) return nullptr;  // a handler will not find it, the next writer will
+  for (Registered* each = registry.load(); each != nullptr; each = each->next) {
+    char* none = nullptr;
+    if (each->path.compare_exchange_strong(none, text)) return each;
+  }
+  auto* fresh = new Registered;
+  fresh->path = text;
+  fresh->next = registry.load();
+  while (!registry.compare_exchange_weak(fresh->next, fresh)) {
+  }
+  return fresh;
+}
+
+// Whoever takes the text out owns it: a handler that has it uses it to the end, and the process with it.
+void leave(Registered* entry) {
+  if (entry != nullptr) std::free(entry->path.exchange(nullptr));
+}
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+// What ended processes left of the same file: locked by nobody.
+void remove_leftovers(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  const std::string prefix = path.substr(slash == std::string::npos ? 0 : slash + 1) + ".tmp.";
+  const std::unique_ptr<DIR, CloseFolder> listing(::opendir(folder.c_str()));
+  while (const dirent* entry = listing != nullptr ? ::readdir(listing.get()) : nullptr) {
+    const std::string_view name = entry->d_name;
+    const std::size_t dot = name.rfind('.');
+    if (!name.starts_with(prefix) || dot < prefix.size() || !is_digits(name.substr(dot + 1)) ||
+        !is_digits(name.substr(prefix.size(), dot - prefix.size()))) {
+      continue;
+    }
+    const std::string full = concat(folder, "/", name);
+    const int descriptor = ::open(full.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    struct stat opened = {}, named = {};
+    if (::fstat(descriptor, &opened) == 0 && S_ISREG(opened.st_mode) && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0 &&
+        ::lstat(full.c_str(), &named) == 0 && same_file(opened, named)) {
+      ::unlink(full.c_str());
+    }
+    ::close(descriptor);
+  }
+}
+
+// Renames, and fails with EEXIST where the target is there.
+int rename_new(const char* from, const char* to) {
+  if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return -1;
+  // A file system without that: the moment between the two calls is open.
+  struct stat found = {};
+  if (::lstat(to, &found) == 0) {
+    errno = EEXIST;
+    return -1;
+  }
+  return ::rename(from, to);
+}
+
+}  // namespace
+
+Status check_output(const std::string& path, const OutputOptions& options) {
+  const auto target = target_of(path, options);
+  return target.ok() ? Status() : Status(target.error());
+}
+
+Result<OutputFile> OutputFile::create(const std::string& path, const OutputOptions& options) try {
+  ROWMAX_TRY(target, target_of(path, options));
+  OutputFile file;
+  file.path_ = std::move(target);
+  file.options_ = options;
+  remove_leftovers(file.path_);
+  ROWMAX_RETURN_IF_ERROR(file.open_temporary());
+  struct stat replaced = {};
+  if (::stat(file.path_.c_str(), &replaced) == 0) ::fchmod(file.descriptor_, replaced.st_mode & 07777);
+  return file;
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+Status OutputFile::open_temporary() {
+  static std::atomic<unsigned> counter{0};
+  for (int tries = 0; tries < 100; ++tries) {
+    temporary_ = concat(path_, ".tmp.", ::getpid(), ".", counter.fetch_add(1));
+    // O_EXCL: a link that someone laid at this name is not followed.
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && errno == EEXIST) continue;
+    if (descriptor_ < 0) return io_error(temporary_, "create", errno);
+    registered_ = enter(temporary_);
+    // Another process may have taken it for a leftover before it was locked.
+    struct stat named = {}, opened = {};
+    ::flock(descriptor_, LOCK_EX | LOCK_NB);  // fails where a file system has no locks: nobody removes it there either
+    if (::lstat(temporary_.c_str(), &named) == 0 && ::fstat(descriptor_, &opened) == 0 && same_file(named, opened)) {
+      return {};
+    }
+    leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
+    ::close(std::exchange(descriptor_, -1));
+  }
+  return io_error(temporary_, "create", EEXIST);
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::move(other.temporary_)),
+      options_(std::move(other.options_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      registered_(std::exchange(other.registered_, nullptr)) {}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ < 0) return;
+  ::unlink(temporary_.c_str());
+  ::close(descriptor_);
+  if (registered_ != nullptr) leave(static_cast<Registered*>(registered_));
+}
+
+Status OutputFile::append(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ::ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return io_error(temporary_, "write", errno);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+Status OutputFile::skip(std::uint64_t n_bytes) {
+  const ::off_t end = ::lseek(descriptor_, static_cast<::off_t>(n_bytes), SEEK_CUR);
+  if (end >= 0 && ::ftruncate(descriptor_, end) == 0) return {};
+  return io_error(temporary_, "extend", errno);
+}
+
+Status OutputFile::commit() {
+  if (::fsync(descriptor_) != 0) return io_error(temporary_, "flush", errno);
+  // The world may have changed while the bytes were made.
+  ROWMAX_TRY(target, target_of(path_, options_));
+  const int renamed = options_.overwrite ? ::rename(temporary_.c_str(), target.c_str())
+                                         : rename_new(temporary_.c_str(), target.c_str());
+  if (renamed != 0) return io_error(path_, "rename to", errno);
+  ::close(std::exchange(descriptor_, -1));
+  leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
+  return {};
+}
+
+void remove_unfinished_outputs() noexcept {
+  for (Registered* each = registry.load(); each != nullptr; each = each->next) {
+    const char* const path = each->path.exchange(nullptr);
+    if (path != nullptr) ::unlink(path);
+  }
+}
+
+}  // namespace rowmax::engine

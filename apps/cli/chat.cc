@@ -88,9 +88,8 @@ class Conversation {
   Result<engine::Generation> generate() {
     // The next turn begins like this one: generate() computes only what the cache does not hold yet.
     ROWMAX_TRY(prompt, engine::encode_chat(session_.model(), chat_template_, messages_, true, now_seconds(), nullptr));
-    const bool escape = is_terminal(STDOUT_FILENO);
     return engine::generate(session_, sequence_, prompt, options_, [&](std::string_view text) {
-      const std::string shown = escape ? printable(text) : std::string(text);
+      const std::string shown = visible(text, STDOUT_FILENO);
       std::fwrite(shown.data(), 1, shown.size(), stdout);
       std::fflush(stdout);
       return !interrupted();

@@ -1,5 +1,7 @@
 #include "apps/cli/convert_report.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -29,14 +31,14 @@ std::string error_text(double error) {
 void print_table(const engine::ConvertReport& report) {
   std::size_t name_width = 6, shape_width = 5;
   for (const auto& tensor : report.tensors) {
-    name_width = std::max(name_width, printable(tensor.name).size());
+    name_width = std::max(name_width, visible(tensor.name, STDOUT_FILENO).size());
     shape_width = std::max(shape_width, shape_text(tensor.shape).size());
   }
   const int name = static_cast<int>(name_width), shape = static_cast<int>(shape_width);
   std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, "tensor", shape, "shape", "from", "to", "rms error",
               "max error");
   for (const auto& tensor : report.tensors) {
-    std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, printable(tensor.name).c_str(), shape,
+    std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, visible(tensor.name, STDOUT_FILENO).c_str(), shape,
                 shape_text(tensor.shape).c_str(), tensor.from.c_str(), tensor.to.c_str(),
                 error_text(tensor.rms_error).c_str(), error_text(tensor.max_error).c_str());
   }
@@ -119,7 +121,7 @@ Result<ExitCode> run_converter(const ConvertFlags& flags, Converter converter) {
     for (const std::string& notice : report->notices) note(notice);
   }
   print_table(*report);
-  std::printf("%s: %s of weights from %s, %s s\n", printable(flags.output).c_str(),
+  std::printf("%s: %s of weights from %s, %s s\n", visible(flags.output, STDOUT_FILENO).c_str(),
               human_bytes(static_cast<double>(report->bytes_out)).c_str(),
               human_bytes(static_cast<double>(report->bytes_in)).c_str(), short_number(seconds).c_str());
   return ExitCode::kOk;

@@ -171,10 +171,9 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.stop = flags.generation.stop;
   options.ignore_eos = flags.ignore_eos;
   options.cancelled = interrupted;
-  const bool escape = is_terminal(STDOUT_FILENO);
   const engine::TextSink sink = [&](std::string_view text) {
     if (!flags.json) {
-      const std::string shown = escape ? printable(text) : std::string(text);
+      const std::string shown = visible(text, STDOUT_FILENO);
       std::fwrite(shown.data(), 1, shown.size(), stdout);
       std::fflush(stdout);
     }

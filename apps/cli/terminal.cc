@@ -1,5 +1,7 @@
 #include "apps/cli/terminal.h"
 
+#include "apps/cli/utf8.h"
+
 #include <langinfo.h>
 #include <unistd.h>
 
@@ -18,6 +20,12 @@ constexpr auto kRedrawInterval = std::chrono::milliseconds(80);
 std::string styled(std::string_view text, int descriptor, const char* code) {
   if (!use_color(descriptor)) return std::string(text);
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
+}
+
+// Marks, embeddings, overrides and isolates of direction; line and paragraph separators; tags and the byte order mark.
+bool steers_text(char32_t c) {
+  return c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) ||
+         c == 0xFEFF || (c >= 0xE0000 && c <= 0xE007F);
 }
 
 }  // namespace
@@ -49,29 +57,42 @@ std::string bold(std::string_view text, int descriptor) { return styled(text, de
 std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) {  // U+0080 to U+009F
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned char>(text[++i]));
+  char escaped[16];
+  while (!text.empty()) {
+    const Utf8Character next = first_character(text);
+    const char32_t c = next.code;
+    if (!next.valid) {
+      for (const char byte : text.substr(0, next.bytes)) {
+        std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned char>(byte));
+        out += escaped;
+      }
+    } else if (c >= 0x80 && c < 0xA0) {  // two bytes, shown as the one byte that it stands for
+      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c));
       out += escaped;
-    } else if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7F) {
+    } else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) {
       out += '^';
-      out += static_cast<char>(byte ^ 0x40);
+      out += static_cast<char>(c ^ 0x40);
+    } else if (steers_text(c)) {
+      std::snprintf(escaped, sizeof escaped, "<U+%04X>", static_cast<unsigned>(c));
+      out += escaped;
     } else {
-      out += text[i];
+      out += text.substr(0, next.bytes);
     }
+    text.remove_prefix(next.bytes);
   }
   return out;
 }
 
+std::string visible(std::string_view text, int descriptor) {
+  return is_terminal(descriptor) ? printable(text) : std::string(text);
+}
+
 void note(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), printable(text).c_str());
+  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), visible(text, STDERR_FILENO).c_str());
 }
 
 void error(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), printable(text).c_str());
+  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), visible(text, STDERR_FILENO).c_str());
 }
 
 ProgressBar::ProgressBar(std::string label, double total, bool in_bytes, double already)

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "apps/cli/utf8.h"
+
 namespace rowmax::cli {
 namespace {
 
@@ -30,21 +32,9 @@ struct Decoded {
   std::size_t size;
 };
 
-// The first character of a text that is long enough for it, or too short because nothing follows.
 Decoded decode(std::string_view text) {
-  const std::size_t size = sequence_size(static_cast<unsigned char>(text[0]));
-  if (size == 1) return {static_cast<char32_t>(text[0]), 1};
-  if (size == 0 || size > text.size()) return {kReplacement, 1};
-  char32_t character = static_cast<unsigned char>(text[0]) & (0xFF >> (size + 1));
-  for (std::size_t i = 1; i < size; ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if ((byte & 0xC0) != 0x80) return {kReplacement, 1};
-    character = character << 6 | (byte & 0x3F);
-  }
-  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = character >= 0xD800 && character < 0xE000;
-  if (character < kLeast[size] || surrogate || character > 0x10FFFF) return {kReplacement, 1};
-  return {character, size};
+  const Utf8Character next = first_character(text);
+  return next.valid ? Decoded{next.code, next.bytes} : Decoded{kReplacement, 1};
 }
 
 }  // namespace

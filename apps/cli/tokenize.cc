@@ -61,7 +61,7 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     // As JSON strings, so that spaces and line ends can be seen.
     const std::string quoted = Json(pieces[i]).dump();
-    std::printf("%8d  %s\n", ids[i], printable(quoted).c_str());
+    std::printf("%8d  %s\n", ids[i], visible(quoted, STDOUT_FILENO).c_str());
   }
   return ExitCode::kOk;
 }

@@ -126,6 +126,11 @@ void Call::set_bias(const Array& array, DType dtype) {
 }
 
 AttendReport run(const Call& call, const CallMask& mask, int n_threads, RowCollector* probe) {
+  // Between the calls of a Python program the pool's threads sleep, and waking them takes longer than this much work.
+  constexpr double kSerialWork = 1 << 20;  // multiply-adds
+  const double pairs = static_cast<double>(mask.batch() * mask.n_head()) * static_cast<double>(mask.n_q()) *
+                       static_cast<double>(mask.n_kv());
+  if (n_threads >= 0 && pairs * static_cast<double>(call.q.shape[3] + call.v.shape[3]) < kSerialWork) n_threads = 1;
   PoolLoan pool(n_threads);
   const std::int64_t rows = rows_per_entry(call, mask.batch(), mask.n_q());
   const std::int64_t step = rows > 0 ? mask.batch() : 1;

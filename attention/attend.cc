@@ -36,7 +36,17 @@ bool has_bias(const AttendArgs& args) noexcept {
   return false;
 }
 
-ScheduleShape shape_of(const AttendArgs& args, int concurrency) noexcept {
+// Multiply-adds below which other threads cost more than they give: waking one takes tens of microseconds.
+constexpr std::int64_t kSerialWork = std::int64_t{1} << 18;
+
+// Concurrency 1: all on the calling thread.
+ScheduleShape shape_of(const AttendArgs& args, const MaskPlan::Impl& plan, int concurrency) noexcept {
+  std::int64_t pairs = 0;
+  for (std::int64_t k = 0; k < plan.n_sequences && pairs < kSerialWork; ++k) {
+    const PlanSequence& s = plan.sequences[k];
+    pairs += min_i64(s.n_q * plan.n_head, kSerialWork) * min_i64(max_i64(s.kv_end - s.kv_begin, 1), kSerialWork);
+  }
+  if (min_i64(pairs, kSerialWork) * max_i64(args.kv.k_dim + args.kv.v_dim, 1) < kSerialWork) concurrency = 1;
   return {args.kv.k_dim, args.kv.v_dim, has_bias(args), concurrency, args.arithmetic == Arithmetic::kF64};
 }
 
@@ -213,7 +223,8 @@ Result<AttendReport> run_call(Call& call, Executor& executor) {
     }
   }
   for (int worker = 0; worker < call.shape.concurrency; ++worker) ::new (call.counts(worker)) BlockCounts();
-  parallel_for(executor, call.schedule.n_tasks,
+  SerialExecutor serial;
+  parallel_for(call.shape.concurrency == 1 ? static_cast<Executor&>(serial) : executor, call.schedule.n_tasks,
                [&call](std::int64_t task, int worker) { call.run_task(task, worker); });
   WeightFault fault;
   for (int worker = 0; worker < call.shape.concurrency; ++worker) {
@@ -237,7 +248,8 @@ Result<AttendReport> run_call(Call& call, Executor& executor) {
 
 std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan, int concurrency) noexcept {
   if (plan.impl() == nullptr || !plan.impl()->ready) return 0;
-  return attention::make_schedule(*plan.impl(), attention::shape_of(args, concurrency), nullptr).total_bytes;
+  return attention::make_schedule(*plan.impl(), attention::shape_of(args, *plan.impl(), concurrency), nullptr)
+      .total_bytes;
 }
 
 std::size_t attend_workspace_bound(const AttendBounds& bounds) noexcept { return attention::schedule_bound(bounds); }
@@ -255,7 +267,7 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   ROWMAX_RETURN_IF_ERROR(check_sequences(args, impl));
   ROWMAX_RETURN_IF_ERROR(check_outputs(args, impl));
   if (args.check_bias) ROWMAX_RETURN_IF_ERROR(check_bias(args, impl));
-  const ScheduleShape shape = shape_of(args, executor.concurrency());
+  const ScheduleShape shape = shape_of(args, impl, executor.concurrency());
   const Schedule schedule = make_schedule(impl, shape, nullptr);
   if (workspace.size < schedule.total_bytes || (workspace.data == nullptr && schedule.total_bytes > 0)) {
     return invalid("attend: workspace of " + std::to_string(workspace.size) + " bytes, expected " +

@@ -169,6 +169,26 @@ function(rowmax_shared_library)
   add_library(rowmax::rowmax_shared ALIAS rowmax_attention_shared)
 endfunction()
 
+# Writes rowmax.pc, whose prefix is found from where the file lies, so that what is installed can be moved. Folders that
+# were given as absolute paths stay what they are.
+function(rowmax_pkg_config)
+  set(pc_prefix ${CMAKE_INSTALL_PREFIX})
+  if(NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+    file(RELATIVE_PATH up "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" /prefix)
+    string(REGEX REPLACE "/$" "" up "${up}")
+    set(pc_prefix "\${pcfiledir}/${up}")
+  endif()
+  foreach(folder lib include)
+    string(TOUPPER CMAKE_INSTALL_${folder}DIR variable)
+    set(pc_${folder}dir "\${prefix}/${${variable}}")
+    if(IS_ABSOLUTE "${${variable}}")
+      set(pc_${folder}dir "${${variable}}")
+    endif()
+  endforeach()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/rowmax.pc.in ${PROJECT_BINARY_DIR}/rowmax.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/rowmax.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT attention)
+endfunction()
+
 # find_package(rowmax) gives rowmax::rowmax (the attention library), rowmax::rowmax_shared (the same behind the C
 # interface) and, with the engine, rowmax::engine.
 function(rowmax_install)
@@ -182,8 +202,8 @@ function(rowmax_install)
   endif()
   install(TARGETS rowmax_rowmax rowmax_attention rowmax_base ${shared} EXPORT rowmax-attention COMPONENT attention
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  configure_file(${PROJECT_SOURCE_DIR}/cmake/rowmax.pc.in ${PROJECT_BINARY_DIR}/rowmax.pc @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/rowmax.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT attention)
+  rowmax_pkg_config()
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/licenses/rowmax COMPONENT attention)
   install(DIRECTORY include/rowmax DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT attention
           FILES_MATCHING PATTERN "*.h" PATTERN engine EXCLUDE)
   install(EXPORT rowmax-attention NAMESPACE rowmax:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rowmax COMPONENT attention)

@@ -317,13 +317,15 @@ CHECK_OFFSET(rowmax_merge_args, row_status, 88);
 CHECK_OFFSET(rowmax_merge_args, status_row_stride, 96);
 CHECK_OFFSET(rowmax_merge_args, status_head_stride, 104);
 
-CHECK_SIZE(rowmax_probe_verdict, 24);
+CHECK_SIZE(rowmax_probe_verdict, 32);
 CHECK_OFFSET(rowmax_probe_verdict, struct_size, 0);
 CHECK_OFFSET(rowmax_probe_verdict, ok, 4);
 CHECK_OFFSET(rowmax_probe_verdict, scale_once, 8);
 CHECK_OFFSET(rowmax_probe_verdict, mask_applied, 12);
 CHECK_OFFSET(rowmax_probe_verdict, exp_in_range, 16);
 CHECK_OFFSET(rowmax_probe_verdict, weights_sum_to_one, 20);
+CHECK_OFFSET(rowmax_probe_verdict, failed, 24);
+CHECK_OFFSET(rowmax_probe_verdict, reserved, 28);
 
 CHECK_SIZE(rowmax_softmax_args, 128);
 CHECK_OFFSET(rowmax_softmax_args, struct_size, 0);

@@ -111,6 +111,7 @@ rowmax_status rowmax_probe_judge(const rowmax_probe_row* row, rowmax_probe_verdi
     value.exp_in_range = static_cast<int32_t>(judged.exp_in_range);
     value.weights_sum_to_one = static_cast<int32_t>(judged.weights_sum_to_one);
     value.ok = judged.ok() ? 1 : 0;
+    value.failed = judged.failed() ? 1 : 0;
     return give(value, verdict);
   });
 }

@@ -90,11 +90,13 @@ TEST(CApiProbe, ChosenRowsAreShownAndJudged) {
   rowmax_probe_verdict verdict = rowmax_probe_verdict_default();
   ASSERT_EQ(rowmax_probe_judge(&seen.rows[1], &verdict, &error), ROWMAX_OK) << text;
   EXPECT_EQ(verdict.ok, 1);
+  EXPECT_EQ(verdict.failed, 0);
   EXPECT_EQ(verdict.mask_applied, ROWMAX_GATE_PASS);
   seen.rows[1].largest_exp = 1.5f;
   ASSERT_EQ(rowmax_probe_judge(&seen.rows[1], &verdict, &error), ROWMAX_OK);
   EXPECT_EQ(verdict.exp_in_range, ROWMAX_GATE_FAIL);
   EXPECT_EQ(verdict.ok, 0);
+  EXPECT_EQ(verdict.failed, 1);
   char line[2048] = "";
   ASSERT_EQ(rowmax_probe_json(&seen.rows[0], line, sizeof line, &error), ROWMAX_OK);
   EXPECT_EQ(line[0], '{');

@@ -205,7 +205,7 @@ typedef struct rowmax_mask {
 typedef struct rowmax_sequence {
   uint32_t struct_size;
   int32_t reserved;
-  int64_t q_begin;
+  int64_t q_begin; /* owns rows [q_begin, q_begin + n_q) of the call; no row may belong to two sequences */
   int64_t n_q;
   int64_t q_pos;
   int64_t n_kv;
@@ -541,6 +541,9 @@ typedef struct rowmax_probe_verdict {
   int32_t mask_applied;
   int32_t exp_in_range;
   int32_t weights_sum_to_one;
+  int32_t failed; /* 1: a gate has failed. What a scan should look for: gates of an empty row can be inconclusive, and
+                     then neither ok nor failed is 1 */
+  int32_t reserved;
 } rowmax_probe_verdict;
 /* The row as lines of text, and as one line of JSON, cut to `capacity` bytes, NUL included (4096 bytes suffice). */
 ROWMAX_API rowmax_status rowmax_probe_text(const rowmax_probe_row* row, char* text, size_t capacity,

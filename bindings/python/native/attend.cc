@@ -15,14 +15,6 @@ namespace {
 using OptionalInput = std::optional<Input>;
 using OptionalOutput = std::optional<Output>;
 
-// Everything of a call that the Python side has checked and brought into shape.
-struct Call {
-  Array q, k, v, out, bias, lse, weights, status;
-  bool has_bias = false, has_lse = false, has_weights = false, has_status = false;
-  AttendArgs args;
-  Isa isa = Isa::kScalar;
-};
-
 std::int64_t element_bytes(DType dtype) { return dtype_bytes(dtype, 1); }
 
 // How many rows lie between two batch entries when all arrays of the call number their rows alike; 0 where they do not,
@@ -112,14 +104,40 @@ Result<AttendReport> attend_entries(const Call& call, const MaskPlan& plan, std:
   return rowmax::attend(args, plan, pool.workspace(bytes), *pool.executor, call.isa);
 }
 
+KvStrides kv_strides(const Array& array) { return {0, array.stride[2], array.stride[1], array.stride[3]}; }
+
+}  // namespace
+
+void Call::set_arrays(DType q_dtype, DType kv_dtype, DType out_dtype) {
+  args.q.dtype = q_dtype;
+  args.out.dtype = out_dtype;
+  args.kv.dtype = kv_dtype;
+  args.kv.n_kv_head = k.shape[1];
+  args.kv.k_dim = k.shape[3];
+  args.kv.v_dim = v.shape[3];
+  args.kv.k = kv_strides(k);
+  args.kv.v = kv_strides(v);
+}
+
+void Call::set_bias(const Array& array, DType dtype) {
+  bias = array;
+  has_bias = true;
+  args.bias = {dtype, bias.stride[2], bias.stride[1], bias.stride[3]};
+}
+
 AttendReport run(const Call& call, const CallMask& mask, int n_threads, RowCollector* probe) {
+  // Between the calls of a Python program the pool's threads sleep, and waking them takes longer than this much work.
+  constexpr double kSerialWork = 1 << 20;  // multiply-adds
+  const double pairs = static_cast<double>(mask.batch() * mask.n_head()) * static_cast<double>(mask.n_q()) *
+                       static_cast<double>(mask.n_kv());
+  if (n_threads >= 0 && pairs * static_cast<double>(call.q.shape[3] + call.v.shape[3]) < kSerialWork) n_threads = 1;
   PoolLoan pool(n_threads);
   const std::int64_t rows = rows_per_entry(call, mask.batch(), mask.n_q());
   const std::int64_t step = rows > 0 ? mask.batch() : 1;
   AttendReport sum;
   for (std::int64_t first = 0; first < mask.batch(); first += step) {
     const MaskPlan plan = mask.compile(first, step, rows > 0 ? rows : mask.n_q());
-    probe->first = first;
+    if (probe != nullptr) probe->first = first;
     Result<AttendReport> part = [&] {
       const nb::gil_scoped_release no_gil;
       return attend_entries(call, plan, first, step, rows > 0 ? rows : mask.n_q(), mask.n_q(), *pool);
@@ -129,7 +147,7 @@ AttendReport run(const Call& call, const CallMask& mask, int n_threads, RowColle
   return sum;
 }
 
-KvStrides kv_strides(const Array& array) { return {0, array.stride[2], array.stride[1], array.stride[3]}; }
+namespace {
 
 DType dtype_of(int code) { return static_cast<DType>(code); }
 
@@ -154,23 +172,14 @@ nb::dict attend(const Input& q, const Input& k, const Input& v, const Output& ou
   call.v = array_of(v, false);
   call.out = array_of(out, false);
   AttendArgs& args = call.args;
-  args.q.dtype = dtype_of(q_dtype);
-  args.out.dtype = dtype_of(out_dtype);
-  args.kv.dtype = dtype_of(kv_dtype);
-  args.kv.n_kv_head = call.k.shape[1];
-  args.kv.k_dim = call.k.shape[3];
-  args.kv.v_dim = call.v.shape[3];
-  args.kv.k = kv_strides(call.k);
-  args.kv.v = kv_strides(call.v);
+  call.set_arrays(dtype_of(q_dtype), dtype_of(kv_dtype), dtype_of(out_dtype));
   args.arithmetic = f64 ? Arithmetic::kF64 : Arithmetic::kF32;
   args.scale = scale;
   args.softcap = softcap;
   args.check_weights = check_weights ? WeightCheck::kOn : WeightCheck::kOff;
   args.empty_rows = static_cast<EmptyRows>(empty_rows);
   if (bias) {
-    call.bias = array_of(*bias, true);
-    call.has_bias = true;
-    args.bias = {dtype_of(bias_dtype), call.bias.stride[2], call.bias.stride[1], call.bias.stride[3]};
+    call.set_bias(array_of(*bias, true), dtype_of(bias_dtype));
     args.check_bias = check_bias;
   }
   if (alibi) args.alibi_slopes = static_cast<const float*>(alibi->data());

@@ -86,6 +86,14 @@ class CallMask {
  public:
   CallMask(std::int64_t batch, std::int32_t n_head, std::int32_t n_kv_head, std::int64_t n_q, std::int64_t n_kv,
            const nb::dict& rules);
+  // No rules: every query sees every key. The queries are the last positions.
+  CallMask(std::int64_t batch, std::int32_t n_head, std::int32_t n_kv_head, std::int64_t n_q, std::int64_t n_kv);
+  // Query i sees keys 0 to i.
+  void causal_top_left();
+  // One span for each batch entry, or one for all.
+  void valid(std::vector<KeySpan> spans);
+  // Words [batch or 1][head or 1][row or 1][word].
+  void bitmap(std::vector<std::uint64_t> words, const std::array<std::int64_t, 4>& shape);
   // Sequences [first, first + n) as sequences of a call whose row of query i of the k-th is k * rows + i.
   MaskPlan compile(std::int64_t first, std::int64_t n, std::int64_t rows) const;
   MaskPlan compile() const { return compile(0, batch_, n_q_); }
@@ -111,10 +119,10 @@ class CallMask {
   std::vector<std::vector<BlockMaskView>> blocks_;
   std::vector<TreeView> trees_;
   std::vector<std::int64_t> prefix_;
+  std::vector<std::uint64_t> words_;
   std::vector<nb::object> owned_;  // what the pointers above point into
 };
 
-void bind_mask(nb::module_& module);
 // Collects what a probe shows of chosen rows (batch entry, head, query).
 class RowCollector final : public Probe {
  public:
@@ -133,8 +141,24 @@ class RowCollector final : public Probe {
   nb::list rows() const;  // as dicts
 };
 
+// A call of attention whose arguments have been checked and brought into shape.
+struct Call {
+  Array q, k, v, out, bias, lse, weights, status;
+  bool has_bias = false, has_lse = false, has_weights = false, has_status = false;
+  AttendArgs args;
+  Isa isa = Isa::kScalar;
+
+  // Element types, shapes and strides of q, k, v and out, which are set before.
+  void set_arrays(DType q_dtype, DType kv_dtype, DType out_dtype);
+  void set_bias(const Array& array, DType dtype);
+};
+// Computes it, without the interpreter's lock. probe may be nullptr.
+AttendReport run(const Call& call, const CallMask& mask, int n_threads, RowCollector* probe);
+
+void bind_mask(nb::module_& module);
 void bind_probe(nb::module_& module);
 void bind_convert(nb::module_& module);
 void bind_attend(nb::module_& module);
+void bind_sdpa(nb::module_& module);
 
 }  // namespace rowmax::python

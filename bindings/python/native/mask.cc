@@ -92,6 +92,31 @@ CallMask::CallMask(std::int64_t batch, std::int32_t n_head, std::int32_t n_kv_he
   }
 }
 
+CallMask::CallMask(std::int64_t batch, std::int32_t n_head, std::int32_t n_kv_head, std::int64_t n_q, std::int64_t n_kv)
+    : batch_(batch), n_q_(n_q), n_kv_(n_kv), n_head_(n_head), n_kv_head_(n_kv_head) {
+  q_pos_.assign(static_cast<std::size_t>(batch), n_kv - n_q);
+}
+
+void CallMask::causal_top_left() {
+  right_ = 0;
+  q_pos_.assign(q_pos_.size(), 0);
+}
+
+void CallMask::valid(std::vector<KeySpan> spans) {
+  valid_ = std::move(spans);
+  if (valid_.size() == 1) valid_.assign(static_cast<std::size_t>(batch_), KeySpan(valid_[0]));
+}
+
+void CallMask::bitmap(std::vector<std::uint64_t> words, const std::array<std::int64_t, 4>& shape) {
+  words_ = std::move(words);
+  const std::int64_t row = shape[3], head = row * shape[2], entry = head * shape[1];
+  std::vector<BitmapView>& views = bitmaps_.emplace_back();
+  for (std::int64_t b = 0; b < batch_; ++b) {
+    views.push_back(
+        {words_.data() + (shape[0] == 1 ? 0 : b * entry), shape[2] == 1 ? 0 : row, shape[1] == 1 ? 0 : head});
+  }
+}
+
 MaskPlan CallMask::compile(std::int64_t first, std::int64_t n, std::int64_t rows) const {
   std::vector<Sequence> sequences(static_cast<std::size_t>(n));
   for (std::int64_t k = 0; k < n; ++k) {

@@ -102,4 +102,5 @@ NB_MODULE(_core, module) {
   rowmax::python::bind_probe(module);
   rowmax::python::bind_convert(module);
   rowmax::python::bind_attend(module);
+  rowmax::python::bind_sdpa(module);
 }

@@ -70,6 +70,7 @@ nb::dict dict_of(const ProbeRow& row) {
   gates["weights_sum_to_one"] = gate_name(verdict.weights_sum_to_one);
   result["gates"] = gates;
   result["ok"] = verdict.ok();
+  result["failed"] = verdict.failed();
   result["text"] = probe_text(row);
   return result;
 }

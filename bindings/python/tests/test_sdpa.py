@@ -123,7 +123,8 @@ def test_signature():
     assert [(p.name, p.default, p.kind is p.KEYWORD_ONLY) for p in parameters.values()] == [
         ("query", inspect.Parameter.empty, False), ("key", inspect.Parameter.empty, False),
         ("value", inspect.Parameter.empty, False), ("attn_mask", None, False), ("dropout_p", 0.0, False),
-        ("is_causal", False, False), ("scale", None, True), ("enable_gqa", False, True)]
+        ("is_causal", False, False), ("scale", None, True), ("enable_gqa", False, True),
+        ("threads", None, True)]
 
 
 def test_errors_name_what_is_wrong():
@@ -131,16 +132,21 @@ def test_errors_name_what_is_wrong():
     zeros = np.zeros
     for error, words, arguments, options in [
             (ValueError, "dropout_p is 0.1", (q, k, v), {"dropout_p": 0.1}),
-            (RuntimeError, "not be set when is_causal", (q, k, v, zeros((5, 7), bool)), {"is_causal": True}),
+            (RuntimeError, "Explicit attn_mask should not be set when is_causal=True", (q, k, v, zeros((5, 7), bool)),
+             {"is_causal": True}),
             (RuntimeError, r"shape \(4, 7\) does not broadcast to \(2, 4, 5, 7\)", (q, k, v, zeros((4, 7), bool)), {}),
-            (RuntimeError, "dtype bool, float32 or float32 .*found int32", (q, k, v, zeros((5, 7), np.int32)), {}),
-            (RuntimeError, "same dtype, found float32, float16, float32", (q, k.astype(np.float16), v), {}),
+            (RuntimeError, "Expected attn_mask dtype to be bool or float or to match query dtype, but found int32",
+             (q, k, v, zeros((5, 7), np.int32)), {}),
+            (RuntimeError, "Expected query, key, and value to have the same dtype, but found float32, float16, float32",
+             (q, k.astype(np.float16), v), {}),
             (RuntimeError, "floating point dtype, found int64", (x.astype(np.int64) for x in (q, k, v)), {}),
-            (RuntimeError, "at least 2 dimensions, found query", (q[0, 0, 0], k, v), {}),
+            (RuntimeError, "Expected query, key, and value to all be  at least 2 dimensional, but found query",
+             (q[0, 0, 0], k, v), {}),
             (RuntimeError, "do not fit together", (q[..., :3], k, v), {}),
             (RuntimeError, "do not fit together", (q, k, v[:, :, :3]), {}),
             (RuntimeError, "head dimensions do not broadcast", (q, k[:, :2], v[:, :2]), {}),
-            (RuntimeError, "must divide", (q, k[:, :3], v[:, :3]), {"enable_gqa": True}),
+            (RuntimeError, "Number of heads in key and value must divide the number of heads in query",
+             (q, k[:, :3], v[:, :3]), {"enable_gqa": True}),
             (RuntimeError, "batch dimensions do not broadcast", (np.concatenate([q, q[:1]]), k, v), {}),
             (RuntimeError, "at least 1 dimension", (q, k, v, zeros((), np.float32)), {}),
             (TypeError, "found list", (q.tolist(), k, v), {}),

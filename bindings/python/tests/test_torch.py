@@ -164,3 +164,138 @@ def test_padding_rows_of_a_batch():
     expected = sdpa(query, key, value, attn_mask=matrix)
     assert (found - expected).abs().max() <= 2e-6
     assert (found[0, :, :4] == 0).all()
+
+
+@pytest.mark.parametrize("n_q, n_kv", [(9, 13), (13, 9), (13, 13)])
+@pytest.mark.parametrize("n_head", [1, 4])
+@pytest.mark.filterwarnings("ignore:Lower right causal bias")
+def test_causal_bias(n_q, n_kv, n_head):
+    from torch.nn.attention.bias import causal_lower_right, causal_upper_left
+    query, key, value = tensors(n_head=n_head, n_kv_head=n_head, n_q=n_q, n_kv=n_kv)
+    for make, rule in ((causal_upper_left, "top_left"), (causal_lower_right, "bottom_right")):
+        bias = make(n_q, n_kv)
+        expected = sdpa(query, key, value, bias._materialize())
+        for found in (rowmax.sdpa(query, key, value, bias), rowmax.attention(query, key, value, bias)):
+            assert (found - expected).abs().max() <= 2e-6
+            assert torch.equal(found, rowmax.attention(query, key, value, causal=rule))
+        with pytest.raises(ValueError, match="CausalBias should not be used with causal=True"):
+            rowmax.sdpa(query, key, value, bias, is_causal=True)
+        with pytest.raises(RuntimeError, match=f"for {n_q} queries and {n_kv} keys"):
+            rowmax.sdpa(query[:, :, 1:], key, value, bias)
+        with pytest.raises(TypeError, match="CausalBias"):
+            rowmax.attention(query, key, value, bias=bias)
+
+
+class Holder(torch.Tensor):
+    pass
+
+
+def hollow(x):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    yield x.as_subclass(Holder)
+    yield FakeTensorMode().from_tensor(x)
+    yield torch.masked.masked_tensor(x, x > 0)
+    yield torch.nested.nested_tensor(list(x))
+    yield torch.nested.nested_tensor(list(x), layout=torch.jagged)
+    yield x.to_sparse()
+    yield x.to_mkldnn()
+    yield x.to("meta")
+    yield torch.quantize_per_tensor(x, 0.1, 0, torch.qint8)
+    yield torch._efficientzerotensor(x.shape)
+    freed = x.clone()
+    freed.untyped_storage().resize_(0)
+    yield freed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_without_numbers_are_refused():
+    query, key, value = tensors(n_q=13)
+    for x in hollow(query):
+        for call in (lambda: rowmax.sdpa(x, key, value), lambda: rowmax.sdpa(query, x, value),
+                     lambda: rowmax.sdpa(query, key, x), lambda: rowmax.attention(query, key, x),
+                     lambda: rowmax.softmax(x), lambda: rowmax.mask.from_additive(x), lambda: rowmax.mask.bitmap(x),
+                     lambda: rowmax.attention(query, key, value, bias=x),
+                     lambda: rowmax.attention(query, key, value, sinks=x)):
+            with pytest.raises((TypeError, ValueError), match="subclass|layout|device|quantised|memory"):
+                call()
+    for transform in (torch.func.vmap(lambda q: rowmax.sdpa(q, key[0], value[0])),
+                      torch.func.grad(lambda q: rowmax.sdpa(q, key, value).sum())):
+        with pytest.raises(TypeError, match="transform of torch.func"):
+            transform(query)
+
+
+def test_negative_and_conjugate_bits():
+    query, key, value = tensors(n_q=13)
+
+    def flipped(x):
+        return torch.complex(torch.zeros_like(x), -x).conj().imag
+    assert flipped(query).is_neg() and torch.equal(flipped(query), query)
+    expected = rowmax.sdpa(query, key, value)
+    for i in range(3):
+        arrays = [query, key, value]
+        arrays[i] = flipped(arrays[i])
+        assert torch.equal(rowmax.sdpa(*arrays), expected) and torch.equal(rowmax.attention(*arrays), expected)
+    bias = torch.randn(13, 13)
+    for name in ("bias", "mask"):
+        call = (lambda b: rowmax.attention(query, key, value, bias=b)) if name == "bias" else \
+            (lambda b: rowmax.sdpa(query, key, value, b))
+        assert torch.equal(call(flipped(bias)), call(bias))
+    numbers = torch.tensor([0.5, -1, 2, 0.25])
+    for name in ("sinks", "alibi"):
+        assert torch.equal(rowmax.attention(query, key, value, **{name: flipped(numbers)}),
+                           rowmax.attention(query, key, value, **{name: numbers}))
+    assert torch.equal(rowmax.softmax(flipped(bias), bias=flipped(bias)), rowmax.softmax(bias, bias=bias))
+    table = flipped(bias[:4])
+    assert torch.equal(rowmax.attention(query, key, value, relative_bias=(table, -6)),
+                       rowmax.attention(query, key, value, relative_bias=(bias[:4], -6)))
+    hidden = torch.where(bias < 0, -1e9, 0.0)
+    assert np.array_equal(rowmax.mask.from_additive(flipped(hidden)).mask.materialise(1, 1, 13, 13),
+                          rowmax.mask.from_additive(hidden).mask.materialise(1, 1, 13, 13))
+
+
+def test_the_short_way_has_the_same_bits():
+    for dtype in TOLERANCE:
+        query, key, value = tensors(dtype=dtype)
+        for mask in (make(9, 13) for make in MASKS.values()):
+            if mask is not None and dtype == torch.float64 and mask.dtype == torch.float32:
+                mask = mask.double()
+            found = rowmax.sdpa(query, key, value, mask)
+            assert torch.equal(found, rowmax.sdpa(query[None], key[None], value[None], mask)[0])
+            wrapped = torch.nn.Parameter(query, requires_grad=False)
+            assert torch.equal(rowmax.sdpa(wrapped, key, value, mask), found)
+
+
+def test_a_wanted_gradient_is_told_once(monkeypatch):
+    import warnings
+
+    monkeypatch.setattr(rowmax._arrays, "_warned_of_gradients", False)
+    query, key, value = tensors()
+    query.requires_grad_()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with torch.no_grad():
+            rowmax.sdpa(query, key, value)
+        assert not told
+        rowmax.sdpa(query, key, value)
+        rowmax.attention(query, key, value)
+    assert len(told) == 1 and "query requires a gradient" in str(told[0].message) and told[0].filename == __file__
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_to_additive_of_torch_types(dtype):
+    numbers = rowmax.mask.causal().to_additive(1, 1, 3, 4, dtype=dtype)
+    keep = torch.ones(3, 4).tril(1).bool()
+    assert numbers.dtype == dtype and torch.equal(numbers[0, 0], torch.zeros(3, 4, dtype=dtype).masked_fill(~keep, -torch.inf))
+    lowest = rowmax.mask.causal().to_additive(1, 1, 3, 4, dtype=dtype, fill="min")
+    assert torch.equal(lowest[0, 0], torch.zeros(3, 4, dtype=dtype).masked_fill(~keep, torch.finfo(dtype).min))
+    with pytest.raises(TypeError, match="int32"):
+        rowmax.mask.causal().to_additive(1, 1, 3, 4, dtype=torch.int32)
+
+
+def test_threads_follow_torch():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert rowmax.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

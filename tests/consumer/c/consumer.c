@@ -9,7 +9,7 @@
 
 #include "rowmax/rowmax.h"
 
-enum { QUERIES = 5, KEYS = 150, HEADS = 4, KV_HEADS = 2, DIM = 32, THREADS = 3 };
+enum { QUERIES = 5, KEYS = 300, HEADS = 4, KV_HEADS = 2, DIM = 32, THREADS = 3 };
 enum { PAGES = (KEYS + ROWMAX_KEY_TILE - 1) / ROWMAX_KEY_TILE, PAGE = KV_HEADS * DIM * ROWMAX_KEY_TILE };
 enum { WORDS = (KEYS + 63) / 64 };
 

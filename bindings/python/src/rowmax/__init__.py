@@ -17,9 +17,11 @@ from typing import List, Optional
 
 from . import _core, mask
 from ._attention import RowStatus, attention, probe, sdpa, softmax
+from ._threads import get_num_threads, set_num_threads
 
 __version__: str = _core.version
-__all__ = ["RowStatus", "attention", "cpu_name", "isa", "mask", "probe", "sdpa", "softmax", "supported_isas"]
+__all__ = ["RowStatus", "attention", "cpu_name", "get_num_threads", "isa", "mask", "probe", "sdpa", "set_num_threads",
+           "softmax", "supported_isas"]
 
 if hasattr(os, "register_at_fork"):  # threads do not survive a fork
     os.register_at_fork(after_in_child=_core.forget_pools)

@@ -11,8 +11,9 @@ import numpy as np
 
 from . import _core
 from . import mask as _mask
-from ._arrays import (BF16, DTYPES, F16, F32, F64, adopt, dtype_name, empty_like_kind, expand, exportable,
-                      float32_vector, float_code, is_torch, strides, swap)
+from ._arrays import (BF16, DTYPES, F16, F32, F64, adopt, causal_bias, dtype_name, empty_like_kind, expand, exportable,
+                      float32_vector, float_code, host, is_torch, strides, swap)
+from ._threads import thread_count
 
 
 class RowStatus(enum.IntEnum):
@@ -39,7 +40,7 @@ def _check_shapes(q: Any, k: Any, v: Any) -> None:
         raise ValueError(f"k and v have different numbers of keys: {shapes}")
     if q.shape[3] != k.shape[3]:
         raise ValueError(f"q and k have different head sizes: {shapes}")
-    if k.shape[1] == 0 or q.shape[1] % k.shape[1] != 0:
+    if q.shape[1] % k.shape[1] if k.shape[1] else q.shape[1]:
         raise ValueError(f"the query heads are no multiple of the key heads: {shapes}")
 
 
@@ -50,6 +51,13 @@ def _allocate(q: Any, columns: int, dtype: Optional[str] = None) -> Any:
     if n_head > 1 and n_q > 1 and step[1] < step[2]:
         return swap(empty_like_kind(q, (batch, n_q, n_head, columns), dtype), 1, 2)
     return empty_like_kind(q, (batch, n_head, n_q, columns), dtype)
+
+
+def _zero_column(x: Any) -> Any:
+    """In place of an array without columns, of which the library computes nothing."""
+    x = empty_like_kind(x, (*x.shape[:-1], 1))
+    x[...] = 0
+    return x
 
 
 class _Options:
@@ -66,7 +74,7 @@ class _Options:
         self.min_distance = 0
         self.empty_rows = "zero"
         self.arithmetic = "auto"
-        self.threads = 0
+        self.threads = thread_count(None)
         self.isa: Optional[str] = None
         self.kv_len: Any = None
         self.lse = self.weights = self.status = False
@@ -95,8 +103,12 @@ def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[s
     f64 = options.arithmetic == "f64" or (options.arithmetic == "auto" and F64 in (q_code, k_code))
     batch, n_head, n_q, dim = q.shape
     n_kv_head, n_kv, v_dim = v.shape[1:]
+    if dim == 0:  # every score is 0
+        q, k = _zero_column(q), _zero_column(k)
+    if v_dim == 0:
+        v = _zero_column(v)
     call_mask = rules._lower(batch, n_head, n_kv_head, n_q, n_kv, options.kv_len)
-    result = {"out": _allocate(q, v_dim)}
+    result = {"out": _allocate(q, v_dim or 1)}
     if options.lse:
         result["lse"] = _allocate(q, 1, "float32")
     if options.weights:
@@ -113,17 +125,29 @@ def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[s
             result.get("lse"), result.get("weights"), result.get("status"), options.threads, options.isa or "",
             options.rows)
         result["rows"] = report["rows"]
+    if v_dim == 0:
+        result["out"] = result["out"][..., :0]
     for name in ("lse", "status"):
         if name in result:
             result[name] = result[name][..., 0]
     return result
 
 
-def _rules_of(mask: Any, causal: Union[bool, str], window: Any) -> _mask.Mask:
+def _causal_rules(bias: Any, n_q: int, n_kv: int) -> _mask.Mask:
+    """Of a CausalBias of torch, which says of itself what lengths it was made for."""
+    if (bias.seq_len_q, bias.seq_len_kv) != (n_q, n_kv):
+        raise RuntimeError(f"the CausalBias is for {bias.seq_len_q} queries and {bias.seq_len_kv} keys; the call has "
+                           f"{n_q} and {n_kv}")
+    return _mask.causal(causal_bias(bias))
+
+
+def _rules_of(mask: Any, causal: Union[bool, str], window: Any, n_q: int, n_kv: int) -> _mask.Mask:
     if mask is None:
         rules = _mask.none()
     elif isinstance(mask, _mask.Mask):
         rules = mask
+    elif causal_bias(mask) is not None:
+        rules = _causal_rules(mask, n_q, n_kv)
     elif dtype_name(mask) in ("bool", "bool_") if hasattr(mask, "dtype") else False:
         rules = _mask.bitmap(mask)
     else:
@@ -146,7 +170,7 @@ def _relative(table: Any, n_head: int) -> Tuple[np.ndarray, int]:
         numbers, min_distance = table
     except (TypeError, ValueError):
         raise TypeError("relative_bias: expected (table, min_distance)") from None
-    numbers = numbers.detach().float().numpy() if is_torch(numbers) else np.asarray(numbers)
+    numbers = host(numbers, "relative_bias")
     numbers = np.atleast_2d(np.ascontiguousarray(numbers, dtype=np.float32))
     if numbers.ndim != 2 or numbers.shape[0] not in (1, n_head) or numbers.shape[1] == 0:
         raise ValueError(f"relative_bias: expected a table [distances] or [{n_head}, distances], found {numbers.shape}")
@@ -157,7 +181,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
               causal: Union[bool, str] = False, window: Union[None, int, Tuple[Optional[int], Optional[int]]] = None,
               kv_len: Any = None, softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
               relative_bias: Optional[Tuple[Any, int]] = None, empty_rows: str = "zero", arithmetic: str = "auto",
-              threads: int = 0, isa: Optional[str] = None, check_bias: bool = False, check_weights: bool = False,
+              threads: Optional[int] = None, isa: Optional[str] = None, check_bias: bool = False, check_weights: bool = False,
               return_lse: bool = False, return_weights: bool = False, return_status: bool = False) -> Any:
     """softmax(bias + softcap(scale * q kT), over the visible keys) v.
 
@@ -182,7 +206,8 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     empty_rows: what a query without keys gives: "zero", "nan" or "uniform" (the mean of the valid values).
     arithmetic: "f32", "f64", or "auto": f64 where an input is f64. f64 is slow, and good as a reference.
     check_weights: look for non-finite weights after the softmax; RuntimeError names batch entry, head, query and key.
-    threads: 0: all physical cores. The result's bits do not depend on it, nor on isa (see rowmax.supported_isas).
+    threads: default rowmax.get_num_threads(); 0: all physical cores. The result's bits do not depend on it, nor on isa
+        (see rowmax.supported_isas). Calls of little work stay on the calling thread.
 
     Returns out [batch, head, n_q, v_d] of q's kind and type, or a tuple (out, lse, weights, status) of those asked for:
     lse [batch, head, n_q] f32, the natural log of the sum of exponentials; weights [batch, head, n_q, n_kv] f32,
@@ -198,10 +223,10 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     """
     options = _Options()
     options.empty_rows, options.arithmetic = empty_rows, arithmetic
-    options.threads, options.isa = int(threads), isa
+    options.threads, options.isa = thread_count(threads), isa
     options.check_bias, options.check_weights = check_bias, check_weights
     options.lse, options.weights, options.status = return_lse, return_weights, return_status
-    result, front = _prepare_and_run(q, k, v, _rules_of(mask, causal, window), options, bias=bias, scale=scale,
+    result, front = _prepare_and_run(q, k, v, (mask, causal, window), options, bias=bias, scale=scale,
                                      kv_len=kv_len, softcap=softcap, sinks=sinks, alibi=alibi,
                                      relative_bias=relative_bias)
     parts: List[Any] = [result[name] for name in ("out", "lse", "weights", "status") if name in result]
@@ -209,7 +234,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-def _prepare_and_run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options, *, bias: Any,
+def _prepare_and_run(q: Any, k: Any, v: Any, rules: Tuple[Any, Any, Any], options: _Options, *, bias: Any,
                      scale: Optional[float], kv_len: Any, softcap: float, sinks: Any, alibi: Any,
                      relative_bias: Any) -> Tuple[Dict[str, Any], int]:
     """The results by name, and how many dimensions were put in front."""
@@ -229,20 +254,21 @@ def _prepare_and_run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Option
         options.alibi = float32_vector(alibi, "alibi", q.shape[1])
     if relative_bias is not None:
         options.table, options.min_distance = _relative(relative_bias, q.shape[1])
-    return _run(q, k, v, rules, options), 4 - n_dim
+    return _run(q, k, v, _rules_of(*rules, q.shape[2], k.shape[2]), options), 4 - n_dim
 
 
 def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int, int, int]], bias: Any = None,
           scale: Optional[float] = None, causal: Union[bool, str] = False, window: Any = None, kv_len: Any = None,
           softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
-          relative_bias: Optional[Tuple[Any, int]] = None) -> List[Dict[str, Any]]:
+          relative_bias: Optional[Tuple[Any, int]] = None, threads: Optional[int] = None) -> List[Dict[str, Any]]:
     """What becomes of single rows between q kT and the result, for people who hunt wrong numbers: one dict for each of
     `rows` (batch entry, head, query), in ascending order, each row once. Other arguments are those of rowmax.attention,
     in f32 arithmetic.
 
     Of a row: the scale applied and the scale measured, the range of scores before and after the mask, n_visible,
     row_max, largest_exp, sum, weights_sum, lse, status, the first and last eight scores and weights; "gates"
-    (scale_once, mask_applied, exp_in_range, weights_sum_to_one: "pass", "fail" or "inconclusive"), "ok" and "text".
+    (scale_once, mask_applied, exp_in_range, weights_sum_to_one: "pass", "fail" or "inconclusive"), "ok" (all passed),
+    "failed" (one did not: what to look for in a scan, as an empty row has gates that are inconclusive) and "text".
 
     >>> x = np.ones((1, 1, 3, 8), np.float32)
     >>> row = rowmax.probe(x, x, x, rows=[(0, 0, 1)], causal=True)[0]
@@ -251,19 +277,20 @@ def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int,
     """
     options = _Options()
     options.arithmetic = "f32"
+    options.threads = thread_count(threads)
     options.rows = [(int(b), int(h), int(i)) for b, h, i in rows]
     q = adopt(q, "q")
     shape = (1,) * (4 - len(q.shape)) + tuple(q.shape)
     for row in options.rows:
         if any(n < 0 or n >= size for n, size in zip(row, shape)):
             raise ValueError(f"probe: there is no row {row} in q {tuple(q.shape)}")
-    result, _ = _prepare_and_run(q, k, v, _rules_of(mask, causal, window), options, bias=bias, scale=scale,
+    result, _ = _prepare_and_run(q, k, v, (mask, causal, window), options, bias=bias, scale=scale,
                                  kv_len=kv_len, softcap=softcap, sinks=sinks, alibi=alibi, relative_bias=relative_bias)
     return result.get("rows", [])
 
 
 def softmax(scores: Any, keep: Any = None, *, bias: Any = None, scale: float = 1.0, softcap: float = 0.0,
-            sinks: Any = None, empty_rows: str = "zero", threads: int = 0, isa: Optional[str] = None,
+            sinks: Any = None, empty_rows: str = "zero", threads: Optional[int] = None, isa: Optional[str] = None,
             return_lse: bool = False, return_status: bool = False) -> Any:
     """Masked softmax over the last dimension of scores [..., n_key], float32, with attention's arithmetic: weights are
     exactly 0 where hidden, rows without visible keys are 0.
@@ -288,17 +315,17 @@ def softmax(scores: Any, keep: Any = None, *, bias: Any = None, scale: float = 1
         visible = np.broadcast_to(_mask.to_numpy(keep, "keep", "b"), shape).reshape(n_row, n_key)
         bits = _mask._pack(visible)
     if bias is not None:
-        biases = bias.detach().numpy() if is_torch(bias) else np.asarray(bias)
+        biases = host(bias, "bias")
         if biases.dtype != np.float32:
             raise TypeError(f"bias has elements of type {biases.dtype.name}; expected float32")
         biases = np.ascontiguousarray(np.broadcast_to(biases, shape)).reshape(n_row, n_key)
     if sinks is not None:
-        numbers = sinks.detach().numpy() if is_torch(sinks) else np.asarray(sinks)
+        numbers = host(sinks, "sinks")
         sink = np.ascontiguousarray(np.broadcast_to(numbers.astype(np.float32), shape[:-1])).reshape(n_row)
     results = [np.empty((n_row, n_key), np.float32), np.empty(n_row, np.float32), np.empty(n_row, np.uint8)]
     if n_row and n_key:
         _core.softmax(flat, bits, biases, sink, float(scale), float(softcap), _EMPTY_ROWS[empty_rows], *results,
-                      int(threads), isa or "")
+                      thread_count(threads), isa or "")
     else:
         results[1].fill(-np.inf)
         results[2].fill(RowStatus.EMPTY)
@@ -321,14 +348,15 @@ def _heads(q: Any, k: Any, v: Any, enable_gqa: bool) -> Tuple[Any, Any, Any]:
     """q, k, v [..., head, n, d] with head counts as the library reads them: q's a multiple of k's, k's equal to v's."""
     n_q_head, n_k_head, n_v_head = (x.shape[-3] if len(x.shape) > 2 else 1 for x in (q, k, v))
     if enable_gqa:
-        if 0 in (n_k_head, n_v_head) or n_q_head % n_k_head or n_q_head % n_v_head:
-            raise RuntimeError("sdpa: the number of heads in key and value must divide the number of heads in query")
+        if any(n_q_head % n if n else n_q_head for n in (n_k_head, n_v_head)):
+            raise RuntimeError("sdpa: Number of heads in key and value must divide the number of heads in query, but found "
+                               f"{n_k_head}, {n_v_head} and {n_q_head}")
         n_head = n_q_head
     else:
         n_head = _broadcast([(n_q_head,), (n_k_head,), (n_v_head,)], "head")[0]
         if n_q_head != n_head:
             q = expand(q, (*q.shape[:-3], n_head, *q.shape[-2:]))
-    if n_k_head == n_v_head and (enable_gqa or n_k_head in (1, n_head)):
+    if n_k_head == n_v_head and (enable_gqa or n_head == 0 or n_k_head in (1, n_head)):
         return q, k, v
     if enable_gqa and 1 not in (n_k_head, n_v_head):  # rare: spread both by hand
         index = np.arange(n_head)
@@ -348,11 +376,11 @@ def _check_sdpa(query: Any, key: Any, value: Any, attn_mask: Any) -> None:
     arrays = {"query": query, "key": key, "value": value}
     for name, x in arrays.items():
         if len(x.shape) < 2:
-            raise RuntimeError(f"sdpa: expected query, key and value of at least 2 dimensions, found {name} "
-                               f"{tuple(x.shape)}")
+            raise RuntimeError("sdpa: Expected query, key, and value to all be  at least 2 dimensional, but found "
+                               f"{name} of shape {tuple(x.shape)}")
     names = [dtype_name(x) for x in arrays.values()]
     if len(set(names)) != 1:
-        raise RuntimeError("sdpa: expected query, key and value of the same dtype, found " + ", ".join(names))
+        raise RuntimeError("sdpa: Expected query, key, and value to have the same dtype, but found " + ", ".join(names))
     if names[0] not in DTYPES or DTYPES[names[0]] not in _OUT_TYPES:
         raise RuntimeError(f"sdpa: expected query, key and value of a floating point dtype, found {names[0]}")
     if key.shape[-2] != value.shape[-2] or query.shape[-1] != key.shape[-1]:
@@ -363,8 +391,8 @@ def _check_sdpa(query: Any, key: Any, value: Any, attn_mask: Any) -> None:
     if len(attn_mask.shape) < 1:
         raise RuntimeError("sdpa: expected an attn_mask of at least 1 dimension")
     if dtype_name(attn_mask) not in ("bool", "float32", names[0]):
-        raise RuntimeError(f"sdpa: expected attn_mask of dtype bool, float32 or {names[0]} (query's), found "
-                           f"{dtype_name(attn_mask)}")
+        raise RuntimeError("sdpa: Expected attn_mask dtype to be bool or float or to match query dtype, but found "
+                           f"{dtype_name(attn_mask)} for query {names[0]}")
 
 
 def _sdpa_mask(attn_mask: Any, batch: Tuple[int, ...], pairs: Tuple[int, ...]) -> Any:
@@ -382,14 +410,14 @@ def _sdpa_mask(attn_mask: Any, batch: Tuple[int, ...], pairs: Tuple[int, ...]) -
 
 
 def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, *,
-         scale: Optional[float] = None, enable_gqa: bool = False) -> Any:
+         scale: Optional[float] = None, enable_gqa: bool = False, threads: Optional[int] = None) -> Any:
     """torch.nn.functional.scaled_dot_product_attention, for inference; on NumPy arrays as well.
 
     query [..., head, n_q, d], key [..., head, n_kv, d], value [..., head, n_kv, v_d]; leading dimensions (and head)
     broadcast. attn_mask: booleans (True = visible) or numbers that are added (of query's dtype or float32), broadcast
     to [..., head, n_q, n_kv]. is_causal is aligned top left: query i sees keys 0 to i, whatever n_q and n_kv are; not
     together with attn_mask. scale: default 1 / sqrt(d). enable_gqa: key and value may have fewer heads, which divide
-    query's.
+    query's. A torch.nn.attention.bias.CausalBias is taken as the rule it stands for. threads: as in rowmax.attention.
 
     A row without visible keys is 0, whether booleans or -inf in a float mask hide them. torch gives 0 there since 2.5,
     NaN before. Hidden keys and values are never used: NaN in them cannot reach a result; in torch it can. Finite
@@ -407,8 +435,17 @@ def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: flo
     """
     if dropout_p != 0.0:
         raise ValueError(f"sdpa: dropout_p is {dropout_p}; rowmax is for inference, 0 is expected")
+    n_threads = thread_count(threads)
+    out = _core.sdpa(query, key, value, attn_mask, is_causal, scale, enable_gqa, n_threads)
+    if out is not None:
+        return out
+    bias = None
+    if causal_bias(attn_mask) is not None:
+        if is_causal:
+            raise ValueError("sdpa: CausalBias should not be used with causal=True")
+        bias, attn_mask = attn_mask, None
     if attn_mask is not None and is_causal:
-        raise RuntimeError("sdpa: explicit attn_mask should not be set when is_causal=True")
+        raise RuntimeError("sdpa: Explicit attn_mask should not be set when is_causal=True")
     query, key, value = adopt(query, "query"), adopt(key, "key"), adopt(value, "value")
     attn_mask = None if attn_mask is None else adopt(attn_mask, "attn_mask")
     _check_sdpa(query, key, value, attn_mask)
@@ -418,8 +455,10 @@ def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: flo
     query, key, value = _heads(query, key, value, enable_gqa)
     batch = _broadcast([tuple(x.shape[:-3]) for x in (query, key, value)], "batch")
     options = _Options()
-    options.scale = scale
+    options.scale, options.threads = scale, n_threads
     rules = _mask.causal("top_left") if is_causal else _mask.none()
+    if bias is not None:
+        rules = _causal_rules(bias, query.shape[-2], key.shape[-2])
     if attn_mask is not None:
         mask = _sdpa_mask(attn_mask, batch, (*batch, query.shape[-3], query.shape[-2], key.shape[-2]))
         if dtype_name(mask) == "bool":

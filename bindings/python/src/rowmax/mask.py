@@ -27,12 +27,13 @@ A query that sees no key is legal: its result is 0.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _core
-from ._arrays import adopt, exportable, float_code, to_numpy
+from ._arrays import DTYPES, adopt, exportable, float_code, to_numpy
 
 __all__ = [
     "Mask", "none", "causal", "window", "valid", "left_padding", "right_padding", "segments", "chunk", "prefix",
@@ -182,9 +183,9 @@ class Mask:
         return [call.kind(b) for b in range(batch)]
 
     def to_additive(self, batch: int, n_head: int, n_q: int, n_kv: int, dtype: Any = "float32", fill: str = "-inf",
-                    kv_len: Optional[Ints] = None) -> np.ndarray:
+                    kv_len: Optional[Ints] = None) -> Any:
         """The mask as numbers to add, [batch, n_head, n_q, n_kv] of float16, float32 or float64: 0 where visible, else
-        -inf, or with fill="min" the type's lowest finite number.
+        -inf, or with fill="min" the type's lowest finite number. A dtype of torch (bfloat16 too) gives a torch tensor.
 
         >>> rowmax.mask.causal().to_additive(1, 1, 2, 2)[0, 0]
         array([[  0., -inf],
@@ -192,10 +193,21 @@ class Mask:
         """
         if fill not in ("-inf", "min"):
             raise ValueError(f"fill: expected '-inf' or 'min', found {fill!r}")
-        out = np.empty((batch, n_head, n_q, n_kv), np.dtype(dtype))
+        torch = sys.modules.get("torch")
+        name = str(dtype)[6:] if torch is not None and isinstance(dtype, torch.dtype) else None
+        if name is None:
+            if str(dtype) == "bfloat16":
+                raise TypeError("to_additive: NumPy has no bfloat16; torch.bfloat16 as dtype gives a torch tensor")
+            name = np.dtype(dtype).name
+            torch = None
+        if name not in ("float16", "bfloat16", "float32", "float64"):
+            raise TypeError(f"to_additive: expected float16, bfloat16 (of torch), float32 or float64, found {name}")
+        numbers = np.empty((batch, n_head, n_q, n_kv), np.uint16 if name == "bfloat16" else name)
         call = self._lower(batch, n_head, 1, n_q, n_kv, kv_len)
-        _core.to_additive(call, float_code(out, "to_additive"), fill == "min", out)
-        return out
+        _core.to_additive(call, DTYPES[name], fill == "min", numbers)
+        if torch is None:
+            return numbers
+        return torch.from_numpy(numbers.view(np.int16) if name == "bfloat16" else numbers).view(dtype)
 
     def stats(self, batch: int, n_head: int, n_q: int, n_kv: int, kv_len: Optional[Ints] = None) -> Dict[str, int]:
         """What is left to compute: visible pairs, rows without keys, and tiles (one query by 64 keys) by kind."""

@@ -56,20 +56,16 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
                                Executor& executor) {
   ROWMAX_RETURN_IF_ERROR(check_output(output, {input}, options.overwrite));
   ROWMAX_TRY(file, GgufFile::open(input, options.input));
-  if (file.find("split.count") != nullptr) {
-    ROWMAX_TRY(count, file.get_uint("split.count"));
-    if (count > 1) {
-      return Error{ErrorCode::kUnsupported,
-                   concat(file.name(), ": one of ", count, " parts of a model; join them first")};
-    }
-  }
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {file.paths().begin(), file.paths().end()}, options.overwrite));
   const auto turned = [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); };
   if (options.hadamard_block != 0 && std::ranges::any_of(file.metadata(), turned)) {
     return Error{ErrorCode::kInvalidArgument,
                  concat("--hadamard: ", file.name(), " is stored turned already (keys ", kHadamardPrefix, "*)")};
   }
   GgufWriter keys;
-  for (const auto& [key, value] : file.metadata()) keys.set_value(std::string(key), value);
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with("split.")) keys.set_value(std::string(key), value);  // what is written is one file
+  }
   std::vector<TensorRows> tensors;
   for (const GgufTensor& tensor : file.tensors()) {
     ROWMAX_RETURN_IF_ERROR(check_weights(file, tensor));

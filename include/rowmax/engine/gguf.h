@@ -66,7 +66,7 @@ struct GgufTensor {
   std::uint32_t type = 0;              // the file's type id
   const FormatInfo* format = nullptr;  // what the type stands for in this file
   std::vector<std::int64_t> shape;     // 1 to 4 dims, fastest first: a matrix is [columns, rows]
-  std::uint64_t offset = 0;            // from the start of the tensor data
+  std::uint64_t offset = 0;            // from the start of the tensor data (of its part)
   std::span<const std::byte> data;     // in the map; size checked against type and shape
   std::int64_t n_elements() const noexcept;
 };
@@ -83,8 +83,11 @@ struct GgufOptions {
 class GgufFile {
  public:
   // Maps a regular file read-only. Errors name the file and the header field, key or tensor. A tensor whose type
-  // rowmax cannot read is an error (kUnsupported) that names the type. The file must not be truncated while it is open:
-  // reading bytes that are gone ends the process with SIGBUS (replace a model by renaming a new file over it).
+  // rowmax cannot read is an error (kUnsupported) that names the type. A model that was split over several files
+  // (NAME-00001-of-00003.gguf) opens as a whole by the name of any of them: the metadata are the first one's, the
+  // tensors all; kNotFound names those that are missing, kCorrupt one that does not belong to the others. The file must
+  // not be truncated while it is open: reading bytes that are gone ends the process with SIGBUS (replace a model by
+  // renaming a new file over it).
   static Result<GgufFile> open(const std::string& path, const GgufOptions& options = {});
   // Reads from memory that the caller keeps alive; name stands in error messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options = {});
@@ -93,9 +96,10 @@ class GgufFile {
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();
 
-  const std::string& name() const noexcept;  // the path, for messages
+  const std::string& name() const noexcept;             // the path (of the first part), for messages
+  std::span<const std::string> paths() const noexcept;  // of all parts; none for a file in memory
   std::uint32_t version() const noexcept;
-  std::uint64_t file_bytes() const noexcept;
+  std::uint64_t file_bytes() const noexcept;  // of all parts
   std::uint32_t alignment() const noexcept;
   // One line each: things that are legal but worth telling (gaps between tensors, ...).
   std::span<const std::string> notices() const noexcept;

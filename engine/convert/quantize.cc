@@ -37,6 +37,7 @@ TensorRows rows_of(const GgufFile& file, const GgufTensor& tensor) {
   out.read = [view, format = tensor.format](std::int64_t row, std::int64_t n_rows, float* to) {
     format->decode(view, row, n_rows, to);
   };
+  out.intact = [&file] { return file.check_intact(); };
   out.done = [&file, &tensor] { file.drop_pages(tensor.data); };
   return out;
 }
@@ -68,7 +69,9 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
   }
   std::vector<TensorRows> tensors;
   for (const GgufTensor& tensor : file.tensors()) {
-    ROWMAX_RETURN_IF_ERROR(check_weights(file, tensor));
+    const Status sound = check_weights(file, tensor);
+    ROWMAX_RETURN_IF_ERROR(file.check_intact());
+    ROWMAX_RETURN_IF_ERROR(sound);
     tensors.push_back(rows_of(file, tensor));
   }
   ROWMAX_TRY(report, write_model(input, output, std::move(keys), std::move(tensors), options.types, options, executor));

@@ -59,7 +59,9 @@ class ModelWriter {
     }
     ROWMAX_TRY(stream, GgufStream::create(output, keys, std::move(plans)));
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      ROWMAX_RETURN_IF_ERROR(write(tensors_[i], *(*chosen)[i], stream));
+      const Status written = write(tensors_[i], *(*chosen)[i], stream);
+      if (tensors_[i].intact) ROWMAX_RETURN_IF_ERROR(tensors_[i].intact());
+      ROWMAX_RETURN_IF_ERROR(written);
     }
     ROWMAX_RETURN_IF_ERROR(stream.commit());
     return std::move(report_);

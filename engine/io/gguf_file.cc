@@ -69,7 +69,10 @@ struct Part {
 
 Result<Part> open_part(const std::string& path, const GgufOptions& options) {
   ROWMAX_TRY(map, MappedFile::open(path));
-  ROWMAX_TRY(content, parse_gguf(map.bytes(), path, options));
+  ROWMAX_RETURN_IF_ERROR(map.watch());
+  auto parsed = parse_gguf(map.bytes(), path, options);
+  ROWMAX_RETURN_IF_ERROR(map.check_intact());  // rather than what the parser says of zeros
+  ROWMAX_TRY(content, std::move(parsed));
   return Part{std::move(map), std::move(content)};
 }
 
@@ -263,6 +266,11 @@ Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
   const auto* array = std::get_if<GgufArray>(&found->value);
   if (array != nullptr && gguf_is_integer(array->element_type)) return array;
   return mismatch(key, kExpected, *found);
+}
+
+Status GgufFile::check_intact() const {
+  for (const MappedFile& map : impl_->maps) ROWMAX_RETURN_IF_ERROR(map.check_intact());
+  return {};
 }
 
 void GgufFile::drop_pages(std::span<const std::byte> range) const noexcept {

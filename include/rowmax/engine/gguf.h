@@ -85,9 +85,9 @@ class GgufFile {
   // Maps a regular file read-only. Errors name the file and the header field, key or tensor. A tensor whose type
   // rowmax cannot read is an error (kUnsupported) that names the type. A model that was split over several files
   // (NAME-00001-of-00003.gguf) opens as a whole by the name of any of them: the metadata are the first one's, the
-  // tensors all; kNotFound names those that are missing, kCorrupt one that does not belong to the others. The file must
-  // not be truncated while it is open: reading bytes that are gone ends the process with SIGBUS (replace a model by
-  // renaming a new file over it).
+  // tensors all; kNotFound names those that are missing, kCorrupt one that does not belong to the others. Replace a
+  // model by renaming a new file over it: reading one that was truncated while it is open ends the process with SIGBUS,
+  // unless guard_mapped_files() was called.
   static Result<GgufFile> open(const std::string& path, const GgufOptions& options = {});
   // Reads from memory that the caller keeps alive; name stands in error messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options = {});
@@ -120,6 +120,10 @@ class GgufFile {
   Result<const GgufArray*> get_array(std::string_view key, GgufType element_type) const;
   Result<const GgufArray*> get_int_array(std::string_view key) const;
 
+  // kCorrupt when the file was truncated since it was opened. After guard_mapped_files() bytes that are gone read as
+  // zeros, so ask this before trusting what was computed from tensors; Model::load, Session::forward and quantize_gguf
+  // do.
+  Status check_intact() const;
   // Tells the kernel that these bytes of the file (a tensor, say) are not needed in memory now; they can be read again.
   void drop_pages(std::span<const std::byte> range) const noexcept;
 
@@ -130,6 +134,11 @@ class GgufFile {
   Error mismatch(std::string_view key, std::string_view expected, const GgufValue& found) const;
   std::unique_ptr<Impl> impl_;
 };
+
+// For applications, once, at their start: handles SIGBUS for the whole process. A read of an open model file whose
+// bytes are gone (truncated, or on a failing disk) then gives zeros and an error from check_intact() in place of the
+// process's end; all other faults go to the handler that was there before. kIo when the system refuses.
+Status guard_mapped_files();
 
 // A format that a type id of the file could stand for as well: one whose tensors have the same sizes as those of the
 // format that was taken.

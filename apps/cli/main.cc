@@ -12,6 +12,7 @@
 #include "apps/cli/json_output.h"
 #include "apps/cli/terminal.h"
 #include "rowmax/cpu.h"
+#include "rowmax/engine/gguf.h"
 
 namespace rowmax::cli {
 namespace {
@@ -77,6 +78,7 @@ int run_main(int argc, char** argv) {
     return static_cast<int>(ExitCode::kUsage);
   }
   catch_interrupts();
+  if (const Status guarded = engine::guard_mapped_files(); !guarded.ok()) note(guarded.error().message);
   return execute(bodies[parsed->command]);
 }
 

@@ -38,6 +38,7 @@ TensorRows rows_of(const GgufFile& file, const GgufTensor& tensor) {
   out.read = [view, format = tensor.format](std::int64_t row, std::int64_t n_rows, float* to) {
     format->decode(view, row, n_rows, to);
   };
+  out.intact = [&file] { return file.check_intact(); };
   out.done = [&file, &tensor] { file.drop_pages(tensor.data); };
   return out;
 }
@@ -57,23 +58,21 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
                                Executor& executor) {
   ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = {input}}));
   ROWMAX_TRY(file, GgufFile::open(input, options.input));
-  if (file.find("split.count") != nullptr) {
-    ROWMAX_TRY(count, file.get_uint("split.count"));
-    if (count > 1) {
-      return Error{ErrorCode::kUnsupported,
-                   concat(file.name(), ": one of ", count, " parts of a model; join them first")};
-    }
-  }
+  ROWMAX_RETURN_IF_ERROR(check_output(output, {file.paths().begin(), file.paths().end()}, options.overwrite));
   const auto turned = [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); };
   if (options.hadamard_block != 0 && std::ranges::any_of(file.metadata(), turned)) {
     return Error{ErrorCode::kInvalidArgument,
                  concat("--hadamard: ", file.name(), " is stored turned already (keys ", kHadamardPrefix, "*)")};
   }
   GgufWriter keys;
-  for (const auto& [key, value] : file.metadata()) keys.set_value(std::string(key), value);
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with("split.")) keys.set_value(std::string(key), value);  // what is written is one file
+  }
   std::vector<TensorRows> tensors;
   for (const GgufTensor& tensor : file.tensors()) {
-    ROWMAX_RETURN_IF_ERROR(check_weights(file, tensor));
+    const Status sound = check_weights(file, tensor);
+    ROWMAX_RETURN_IF_ERROR(file.check_intact());
+    ROWMAX_RETURN_IF_ERROR(sound);
     tensors.push_back(rows_of(file, tensor));
   }
   // A file for other engines may be turned into other types too.

@@ -247,6 +247,39 @@ TEST_F(Quantize, OutputsThatMustNotBeWritten) {
   EXPECT_TRUE(quantize_gguf(path("in.gguf"), path("there.gguf"), options, serial_).ok());
 }
 
+TEST_F(Quantize, AModelInTwoFilesGivesTheFileOfTheWholeOne) {
+  const auto whole = GgufFile::open(path("in.gguf"));
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  const std::size_t n = whole->tensors().size();
+  const char* const names[] = {"in-00001-of-00002.gguf", "in-00002-of-00002.gguf"};
+  for (std::uint32_t part = 0; part < 2; ++part) {
+    GgufWriter writer;
+    if (part == 0) {
+      for (const auto& [key, value] : whole->metadata()) writer.set_value(std::string(key), value);
+    }
+    writer.set_uint32("split.no", part);
+    writer.set_uint32("split.count", 2);
+    writer.set_uint32("split.tensors.count", static_cast<std::uint32_t>(n));
+    for (std::size_t i = part == 0 ? 0 : n / 2; i < (part == 0 ? n / 2 : n); ++i) {
+      const GgufTensor& tensor = whole->tensors()[i];
+      writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, {tensor.data.begin(), tensor.data.end()});
+    }
+    ASSERT_TRUE(writer.write(path(names[part])).ok());
+  }
+  ASSERT_TRUE(quantize("Q8_0").ok());
+  const std::string expected = content(path("out.gguf"));
+  for (const char* name : names) {
+    const auto report = quantize("Q8_0", {}, name);
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_EQ(content(path("out.gguf")), expected) << name;
+  }
+  ConvertOptions options;
+  options.types.type = "Q8_0";
+  options.overwrite = true;
+  expect_error(quantize_gguf(path(names[0]), path(names[1]), options, serial_), ErrorCode::kInvalidArgument,
+               {names[1], "the output is the input"});
+}
+
 TEST_F(Quantize, InterruptedNothingIsWritten) {
   ConvertOptions options;
   options.types.type = "Q8_0";

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/quant/format.h"
+#include "rowmax/result.h"
 
 namespace rowmax::engine {
 
@@ -23,6 +24,8 @@ struct TensorRows {
   std::span<const std::byte> bytes;
   // Called when what was read is not needed in memory now (it may be read again); may be empty.
   std::function<void()> done;
+  // Whether what was read is what the file held; may be empty. Asked before the output is committed.
+  std::function<Status()> intact;
 
   void drop() const {
     if (done) done();

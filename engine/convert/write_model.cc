@@ -65,7 +65,9 @@ class ModelWriter {
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_plan(output, keys, plans, *chosen, layouts, target));
     ROWMAX_TRY(stream, GgufStream::create(output, keys, std::move(plans), target));
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      ROWMAX_RETURN_IF_ERROR(write(tensors_[i], *(*chosen)[i], stream));
+      const Status written = write(tensors_[i], *(*chosen)[i], stream);
+      if (tensors_[i].intact) ROWMAX_RETURN_IF_ERROR(tensors_[i].intact());
+      ROWMAX_RETURN_IF_ERROR(written);
     }
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_written(stream, output, layouts));
     ROWMAX_RETURN_IF_ERROR(stream.commit());

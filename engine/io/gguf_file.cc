@@ -2,13 +2,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <new>
-#include <optional>
+#include <system_error>
 
 #include "base/try.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/gguf_parse.h"
+#include "engine/io/gguf_split.h"
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
@@ -60,11 +62,61 @@ std::string describe(const GgufValue& value) {
   return concat("an array of ", array.size, " ", gguf_type_name(array.element_type));
 }
 
-template <class T, class Name>
-const T* find_sorted(std::span<const std::uint32_t> order, const T* items, std::string_view wanted,
-                     Name name) noexcept {
-  const auto at = std::ranges::lower_bound(order, wanted, {}, [&](std::uint32_t i) { return name(items[i]); });
-  return at != order.end() && name(items[*at]) == wanted ? &items[*at] : nullptr;
+struct Part {
+  MappedFile map;
+  GgufContent content;
+};
+
+Result<Part> open_part(const std::string& path, const GgufOptions& options) {
+  ROWMAX_TRY(map, MappedFile::open(path));
+  ROWMAX_RETURN_IF_ERROR(map.watch());
+  auto parsed = parse_gguf(map.bytes(), path, options);
+  ROWMAX_RETURN_IF_ERROR(map.check_intact());  // rather than what the parser says of zeros
+  ROWMAX_TRY(content, std::move(parsed));
+  return Part{std::move(map), std::move(content)};
+}
+
+// Every file of a split model is there, or an error names those that are not.
+Status check_present(const std::vector<std::string>& paths) {
+  constexpr std::size_t kShown = 5;
+  std::string missing;
+  std::size_t n_missing = 0;
+  for (const std::string& path : paths) {
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored)) continue;
+    if (++n_missing <= kShown) missing += (missing.empty() ? "" : ", ") + path;
+  }
+  if (n_missing == 0) return {};
+  return Error{ErrorCode::kNotFound,
+               concat(paths.front(), ": a model in ", paths.size(), " files, of which ", n_missing,
+                      n_missing == 1 ? " is" : " are", " missing: ", missing, n_missing > kShown ? ", ..." : "")};
+}
+
+// The parts of the model that `first` is one of, in order; first itself where it is a whole model.
+Result<std::vector<Part>> open_parts(Part first, const std::string& path, const GgufOptions& options) {
+  std::vector<Part> parts;
+  ROWMAX_TRY(split, read_split(first.content));
+  if (split.count == 1) {
+    parts.push_back(std::move(first));
+    return parts;
+  }
+  const auto paths = split_paths(path, split.count);
+  if (!paths) {
+    return Error{ErrorCode::kInvalidArgument,
+                 concat(path, ": part ", split.no + 1, " of ", split.count,
+                        " of a split model; the others are found by their names, so expected one like ",
+                        "NAME-00001-of-", five_digits(split.count), ".gguf")};
+  }
+  ROWMAX_RETURN_IF_ERROR(check_present(*paths));
+  for (const std::string& other : *paths) {
+    if (other == path) {
+      parts.push_back(std::move(first));
+      continue;
+    }
+    ROWMAX_TRY(part, open_part(other, options));
+    parts.push_back(std::move(part));
+  }
+  return parts;
 }
 
 }  // namespace
@@ -92,22 +144,44 @@ std::int64_t GgufTensor::n_elements() const noexcept {
 }
 
 struct GgufFile::Impl {
-  std::optional<MappedFile> map;  // absent when the caller owns the bytes
+  std::vector<MappedFile> maps;  // of each part; none when the caller owns the bytes
+  std::vector<std::string> paths;
   GgufContent content;
 };
 
 Result<GgufFile> GgufFile::open(const std::string& path, const GgufOptions& options) try {
-  ROWMAX_TRY(map, MappedFile::open(path));
-  ROWMAX_TRY(content, parse_gguf(map.bytes(), path, options));
-  ROWMAX_RETURN_IF_ERROR(map.check_size());
-  return GgufFile(std::make_unique<Impl>(Impl{std::move(map), std::move(content)}));
+  ROWMAX_TRY(first, open_part(path, options));
+  ROWMAX_TRY(parts, open_parts(std::move(first), path, options));
+  auto impl = std::make_unique<Impl>();
+  std::vector<GgufContent> contents;
+  for (Part& part : parts) {
+    ROWMAX_RETURN_IF_ERROR(part.map.check_size());
+    impl->paths.push_back(part.map.path());
+    impl->maps.push_back(std::move(part.map));
+    contents.push_back(std::move(part.content));
+  }
+  if (contents.size() == 1) {
+    impl->content = std::move(contents.front());
+  } else {
+    ROWMAX_TRY(whole, join_parts(std::move(contents)));
+    impl->content = std::move(whole);
+  }
+  return GgufFile(std::move(impl));
 } catch (const std::bad_alloc&) {
   return Error::out_of_memory();
 }
 
 Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options) try {
+  auto impl = std::make_unique<Impl>();
   ROWMAX_TRY(content, parse_gguf(bytes, std::move(name), options));
-  return GgufFile(std::make_unique<Impl>(Impl{std::nullopt, std::move(content)}));
+  impl->content = std::move(content);
+  GgufFile file(std::move(impl));
+  const auto count = file.get_uint("split.count");
+  if (count.ok() && *count > 1) {
+    file.impl_->content.notices.push_back(concat(file.name(), ": one part of a model that was split over ", *count,
+                                                 " files; the other parts are not read"));
+  }
+  return file;
 } catch (const std::bad_alloc&) {
   return Error::out_of_memory();
 }
@@ -127,15 +201,12 @@ std::span<const std::pair<std::string_view, GgufValue>> GgufFile::metadata() con
 }
 std::span<const GgufTensor> GgufFile::tensors() const noexcept { return impl_->content.tensors; }
 
-const GgufValue* GgufFile::find(std::string_view key) const noexcept {
-  const auto* entry = find_sorted(impl_->content.keys_by_name, impl_->content.metadata.data(), key,
-                                  [](const auto& item) { return item.first; });
-  return entry == nullptr ? nullptr : &entry->second;
-}
+std::span<const std::string> GgufFile::paths() const noexcept { return impl_->paths; }
+
+const GgufValue* GgufFile::find(std::string_view key) const noexcept { return find_key(impl_->content, key); }
 
 const GgufTensor* GgufFile::find_tensor(std::string_view name) const noexcept {
-  return find_sorted(impl_->content.tensors_by_name, impl_->content.tensors.data(), name,
-                     [](const GgufTensor& tensor) { return tensor.name; });
+  return rowmax::engine::find_tensor(impl_->content, name);
 }
 
 Error GgufFile::mismatch(std::string_view key, std::string_view expected, const GgufValue& found) const {
@@ -197,8 +268,13 @@ Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
   return mismatch(key, kExpected, *found);
 }
 
+Status GgufFile::check_intact() const {
+  for (const MappedFile& map : impl_->maps) ROWMAX_RETURN_IF_ERROR(map.check_intact());
+  return {};
+}
+
 void GgufFile::drop_pages(std::span<const std::byte> range) const noexcept {
-  if (impl_->map.has_value()) impl_->map->drop_pages(range);
+  for (const MappedFile& map : impl_->maps) map.drop_pages(range);
 }
 
 }  // namespace rowmax::engine

@@ -62,7 +62,6 @@ class Parser {
     const std::uint64_t data_bytes = bytes_.size() > data_begin ? bytes_.size() - data_begin : 0;
     ROWMAX_RETURN_IF_ERROR(resolve_formats(content_, data_bytes, options_));
     ROWMAX_RETURN_IF_ERROR(place_tensors(content_, bytes_, cursor_.position()));
-    note_split();
     return std::move(content_);
   }
 
@@ -92,8 +91,6 @@ class Parser {
   Status read_alignment();
   Status read_tensor(std::uint64_t index);
   Status index_tensors();
-  void note_split();
-  const GgufValue* find(std::string_view key) const noexcept;
 
   std::span<const std::byte> bytes_;
   ByteCursor cursor_;
@@ -279,25 +276,16 @@ Status Parser::read_string_array(const std::string& what, std::uint64_t count, G
 }
 
 Status Parser::index_keys() {
-  auto& order = content_.keys_by_name;
+  index_by_name(content_);
   const auto name = [&](std::uint32_t i) { return content_.metadata[i].first; };
-  order.resize(content_.metadata.size());
-  std::iota(order.begin(), order.end(), 0u);
-  // Sorted rather than hashed: no choice of names makes it slow.
-  std::ranges::sort(order, {}, name);
+  const auto& order = content_.keys_by_name;
   const auto same = std::ranges::adjacent_find(order, {}, name);
   if (same != order.end()) return corrupt("key ", quote(name(*same)), " stands twice in the metadata");
   return {};
 }
 
-const GgufValue* Parser::find(std::string_view key) const noexcept {
-  const auto name = [&](std::uint32_t i) { return content_.metadata[i].first; };
-  const auto at = std::ranges::lower_bound(content_.keys_by_name, key, {}, name);
-  return at != content_.keys_by_name.end() && name(*at) == key ? &content_.metadata[*at].second : nullptr;
-}
-
 Status Parser::read_alignment() {
-  const GgufValue* value = find(kGgufAlignmentKey);
+  const GgufValue* value = find_key(content_, kGgufAlignmentKey);
   if (value == nullptr) return {};
   if (value->type != GgufType::kU32) {
     return corrupt("key ", quote(kGgufAlignmentKey), " expected u32, found ", gguf_type_name(value->type));
@@ -332,31 +320,48 @@ Status Parser::read_tensor(std::uint64_t index) {
 }
 
 Status Parser::index_tensors() {
-  auto& order = content_.tensors_by_name;
+  index_by_name(content_);
   const auto name = [&](std::uint32_t i) { return content_.tensors[i].name; };
-  order.resize(content_.tensors.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::ranges::sort(order, {}, name);
+  const auto& order = content_.tensors_by_name;
   const auto same = std::ranges::adjacent_find(order, {}, name);
   if (same != order.end()) return corrupt("tensor ", quote(name(*same)), " stands twice in the file");
   return {};
 }
 
-void Parser::note_split() {
-  const GgufValue* value = find("split.count");
-  if (value == nullptr || !gguf_is_integer(value->type)) return;
-  const auto* parts_unsigned = std::get_if<std::uint64_t>(&value->value);
-  const auto* parts_signed = std::get_if<std::int64_t>(&value->value);
-  const bool several = parts_unsigned != nullptr ? *parts_unsigned > 1 : *parts_signed > 1;
-  if (several) {
-    content_.notices.push_back(
-        concat(content_.name, ": one part of a model that was split over ",
-               parts_unsigned != nullptr ? std::to_string(*parts_unsigned) : std::to_string(*parts_signed),
-               " files; the other parts are not read"));
-  }
+template <class Name>
+void sort_by_name(std::vector<std::uint32_t>& order, std::size_t n, Name name) {
+  order.resize(n);
+  std::iota(order.begin(), order.end(), 0u);
+  // Sorted rather than hashed: no choice of names makes it slow.
+  std::ranges::sort(order, {}, name);
+}
+
+template <class T, class Name>
+const T* find_sorted(std::span<const std::uint32_t> order, const T* items, std::string_view wanted,
+                     Name name) noexcept {
+  const auto at = std::ranges::lower_bound(order, wanted, {}, [&](std::uint32_t i) { return name(items[i]); });
+  return at != order.end() && name(items[*at]) == wanted ? &items[*at] : nullptr;
 }
 
 }  // namespace
+
+void index_by_name(GgufContent& content) {
+  sort_by_name(content.keys_by_name, content.metadata.size(),
+               [&](std::uint32_t i) { return content.metadata[i].first; });
+  sort_by_name(content.tensors_by_name, content.tensors.size(),
+               [&](std::uint32_t i) { return content.tensors[i].name; });
+}
+
+const GgufValue* find_key(const GgufContent& content, std::string_view key) noexcept {
+  const auto* entry = find_sorted(content.keys_by_name, content.metadata.data(), key,
+                                  [](const auto& candidate) { return candidate.first; });
+  return entry != nullptr ? &entry->second : nullptr;
+}
+
+const GgufTensor* find_tensor(const GgufContent& content, std::string_view name) noexcept {
+  return find_sorted(content.tensors_by_name, content.tensors.data(), name,
+                     [](const GgufTensor& tensor) { return tensor.name; });
+}
 
 Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string name, const GgufOptions& options) {
   return Parser(bytes, std::move(name), options).run();

@@ -29,6 +29,12 @@ struct GgufContent {
 // Reads the whole file; all views point into bytes. May throw std::bad_alloc (the caller turns it into an Error).
 Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string name, const GgufOptions& options);
 
+// By name; nullptr when absent.
+const GgufValue* find_key(const GgufContent& content, std::string_view key) noexcept;
+const GgufTensor* find_tensor(const GgufContent& content, std::string_view name) noexcept;
+// Sorts keys_by_name and tensors_by_name anew.
+void index_by_name(GgufContent& content);
+
 // Between the halves: gives every tensor its format. Most type ids stand for one; for the others the options or the
 // room between offsets decide, and a notice says so. data_bytes: of tensor data, to the file's end.
 Status resolve_formats(GgufContent& content, std::uint64_t data_bytes, const GgufOptions& options);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/try.h"
+#include "engine/io/fault_guard.h"
 #include "engine/io/text.h"
 
 namespace rowmax::engine {
@@ -73,6 +74,19 @@ Status MappedFile::check_size() const {
                                       " bytes while it was being read: is it still being written?")};
 }
 
+Status MappedFile::watch() {
+  if (watched_ == nullptr) watched_ = watch_range(data_, size_);
+  return watched_ != nullptr ? Status() : Status(Error::out_of_memory());
+}
+
+Status MappedFile::check_intact() const {
+  struct stat info = {};
+  // A cut inside the last page that is left raises no fault: there the rest reads as zeros anyway.
+  const bool same_size = ::fstat(descriptor_, &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size_;
+  if (same_size && (watched_ == nullptr || !was_damaged(*watched_))) return {};
+  return Error{ErrorCode::kCorrupt, concat(path_, ": the file was truncated or replaced while it was read")};
+}
+
 void MappedFile::drop_pages(std::span<const std::byte> range) const noexcept {
   if (range.empty() || range.data() < data_ || range.data() + range.size() > data_ + size_) return;
   // From the first page that begins inside the range to the last one that ends there.
@@ -83,6 +97,8 @@ void MappedFile::drop_pages(std::span<const std::byte> range) const noexcept {
 }
 
 void MappedFile::release() noexcept {
+  if (watched_ != nullptr) unwatch_range(*watched_);
+  watched_ = nullptr;
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
   if (descriptor_ >= 0) ::close(descriptor_);
   data_ = nullptr;
@@ -94,7 +110,8 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      descriptor_(std::exchange(other.descriptor_, -1)) {}
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      watched_(std::exchange(other.watched_, nullptr)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   if (this != &other) {
@@ -103,6 +120,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     data_ = std::exchange(other.data_, nullptr);
     size_ = std::exchange(other.size_, 0);
     descriptor_ = std::exchange(other.descriptor_, -1);
+    watched_ = std::exchange(other.watched_, nullptr);
   }
   return *this;
 }

@@ -61,8 +61,10 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
     ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
     chat_template = text;
   }
-  ROWMAX_TRY(weights, load_weights(std::move(read.sources), file.name(), options.isa, executor,
-                                   [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); }));
+  auto loaded = load_weights(std::move(read.sources), file.name(), options.isa, executor,
+                             [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); });
+  ROWMAX_RETURN_IF_ERROR(file.check_intact());  // rather than what is said of zeros in place of weights
+  ROWMAX_TRY(weights, std::move(loaded));
   for (const std::string& text : tokenizer.notices()) read.description.notices.push_back(text);
   return Model(
       std::unique_ptr<Impl>(new Impl{std::move(file), options, std::move(read.spec), std::move(read.description),

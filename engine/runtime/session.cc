@@ -215,6 +215,8 @@ Status Session::forward(std::span<const BatchItem> items) {
   }
   if (status.ok()) status = s.compute(items, starts);
   if (status.ok()) status = s.check_finite(items, starts);
+  // Rows of the embedding are read from the file as they are needed.
+  if (const Status intact = s.model->file().check_intact(); !intact.ok()) status = intact;
   if (!status.ok()) {
     for (std::size_t i = 0; i < starts.size(); ++i) s.cache.truncate(items[i].sequence, starts[i]);
     return status;

@@ -81,7 +81,7 @@ struct GgufTensor {
   std::uint32_t type = 0;              // the file's type id
   const FormatInfo* format = nullptr;  // what the type stands for in this file
   std::vector<std::int64_t> shape;     // 1 to 4 dims, fastest first: a matrix is [columns, rows]
-  std::uint64_t offset = 0;            // from the start of the tensor data
+  std::uint64_t offset = 0;            // from the start of the tensor data (of its part)
   std::span<const std::byte> data;     // in the map; size checked against type and shape
   std::int64_t n_elements() const noexcept;
 };
@@ -98,8 +98,11 @@ struct GgufOptions {
 class GgufFile {
  public:
   // Maps a regular file read-only. Errors name the file and the header field, key or tensor. A tensor whose type
-  // rowmax cannot read is an error (kUnsupported) that names the type. The file must not be truncated while it is open:
-  // reading bytes that are gone ends the process with SIGBUS (replace a model by renaming a new file over it).
+  // rowmax cannot read is an error (kUnsupported) that names the type. A model that was split over several files
+  // (NAME-00001-of-00003.gguf) opens as a whole by the name of any of them: the metadata are the first one's, the
+  // tensors all; kNotFound names those that are missing, kCorrupt one that does not belong to the others. Replace a
+  // model by renaming a new file over it: reading one that was truncated while it is open ends the process with SIGBUS,
+  // unless guard_mapped_files() was called.
   static Result<GgufFile> open(const std::string& path, const GgufOptions& options = {});
   // Reads from memory that the caller keeps alive; name stands in error messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options = {});
@@ -108,9 +111,10 @@ class GgufFile {
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();
 
-  const std::string& name() const noexcept;  // the path, for messages
+  const std::string& name() const noexcept;             // the path (of the first part), for messages
+  std::span<const std::string> paths() const noexcept;  // of all parts; none for a file in memory
   std::uint32_t version() const noexcept;
-  std::uint64_t file_bytes() const noexcept;
+  std::uint64_t file_bytes() const noexcept;  // of all parts
   std::uint32_t alignment() const noexcept;
   // One line each: things that are legal but worth telling (gaps between tensors, ...).
   std::span<const std::string> notices() const noexcept;
@@ -131,6 +135,10 @@ class GgufFile {
   Result<const GgufArray*> get_array(std::string_view key, GgufType element_type) const;
   Result<const GgufArray*> get_int_array(std::string_view key) const;
 
+  // kCorrupt when the file was truncated since it was opened. After guard_mapped_files() bytes that are gone read as
+  // zeros, so ask this before trusting what was computed from tensors; Model::load, Session::forward and quantize_gguf
+  // do.
+  Status check_intact() const;
   // Tells the kernel that these bytes of the file (a tensor, say) are not needed in memory now; they can be read again.
   void drop_pages(std::span<const std::byte> range) const noexcept;
 
@@ -141,6 +149,11 @@ class GgufFile {
   Error mismatch(std::string_view key, std::string_view expected, const GgufValue& found) const;
   std::unique_ptr<Impl> impl_;
 };
+
+// For applications, once, at their start: handles SIGBUS for the whole process. A read of an open model file whose
+// bytes are gone (truncated, or on a failing disk) then gives zeros and an error from check_intact() in place of the
+// process's end; all other faults go to the handler that was there before. kIo when the system refuses.
+Status guard_mapped_files();
 
 // A format that a type id of the file could stand for as well: one whose tensors have the same sizes as those of the
 // format that was taken.

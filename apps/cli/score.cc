@@ -11,6 +11,7 @@
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
+#include "rowmax/engine/output_file.h"
 
 namespace rowmax::cli {
 namespace {
@@ -29,6 +30,7 @@ constexpr std::int64_t kMaxWindow = std::int64_t{1} << 24;
 struct ScoreFlags {
   EngineFlags engine;
   std::string file, token_ids, logprobs;
+  bool force = false;
   std::int64_t window = 512;
   std::string kv_type = "f16";
   bool json = false;
@@ -89,6 +91,9 @@ Result<ExitCode> score(const ScoreFlags& flags) {
     return Error{ErrorCode::kInvalidArgument, "give either -f FILE or --token-ids FILE.json"};
   }
   ROWMAX_TRY(engine, load_engine(flags.engine));
+  const engine::OutputOptions output{.overwrite = flags.force,
+                                     .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
+  if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
   engine::SessionOptions session_options;
   session_options.context = flags.window;
@@ -109,7 +114,7 @@ Result<ExitCode> score(const ScoreFlags& flags) {
     NpzWriter npz;
     npz.add("tokens", std::span<const std::int32_t>(result->tokens));
     npz.add("logprobs", std::span<const double>(result->log_probs));
-    ROWMAX_RETURN_IF_ERROR(npz.write(flags.logprobs));
+    ROWMAX_RETURN_IF_ERROR(npz.write(flags.logprobs, output));
   }
   ROWMAX_RETURN_IF_ERROR(print_score(flags, *result));
   return ExitCode::kOk;
@@ -125,6 +130,7 @@ CommandBody declare_score(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{4}, kMaxWindow));
   add_value(app, "--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)")
       ->type_name("FILE");
+  add_switch(app, "--force", flags->force, "replace an existing --logprobs file");
   add_engine_flags(app, flags->engine);
   add_value(app, "--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache")
       ->check(CLI::IsMember({"f16", "f32"}))

@@ -2,6 +2,8 @@
 
 #include <csignal>
 
+#include "rowmax/engine/output_file.h"
+
 namespace rowmax::cli {
 namespace {
 
@@ -11,6 +13,7 @@ volatile std::sig_atomic_t ending_signal = 0;  // SIGTERM or SIGHUP
 void on_interrupt(int signal) {
   if (signal != SIGINT) ending_signal = signal;
   if (interrupt_flag != 0) {
+    engine::remove_unfinished_outputs();
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -26,6 +29,16 @@ void catch_signal(int signal, struct sigaction& before) {
   sigaction(signal, &action, nullptr);
 }
 
+// Ends the process by the same signal, which its parent sees (SA_RESETHAND: the second one is the default's).
+void on_end(int signal) {
+  engine::remove_unfinished_outputs();
+  std::raise(signal);
+}
+
+// What ends a process and can be caught.
+constexpr int kEnds[] = {SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2,   SIGXCPU,
+                         SIGXFSZ, SIGABRT, SIGBUS,  SIGSEGV, SIGFPE,  SIGILL,  SIGVTALRM, SIGPROF};
+
 }  // namespace
 
 void catch_interrupts() {
@@ -34,6 +47,15 @@ void catch_interrupts() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = 0;  // no SA_RESTART: a read of the keyboard must come back
   sigaction(SIGINT, &action, nullptr);
+  struct sigaction end = {};
+  end.sa_handler = on_end;
+  sigemptyset(&end.sa_mask);
+  end.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int signal : kEnds) {
+    // What is ignored (nohup) or handled already (a sanitizer) stays so.
+    struct sigaction before = {};
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(signal, &end, nullptr);
+  }
 }
 
 bool interrupted() noexcept { return interrupt_flag != 0; }

@@ -2,10 +2,8 @@
 
 #include <array>
 #include <bit>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <system_error>
+
+#include "base/try.h"
 
 namespace rowmax::cli {
 namespace {
@@ -77,7 +75,7 @@ void NpzWriter::add_bytes(std::string_view name, std::string_view dtype, std::si
   entries_.push_back({std::string(name) + ".npy", std::move(npy)});
 }
 
-Status NpzWriter::write(const std::string& path) const {
+Status NpzWriter::write(const std::string& path, const engine::OutputOptions& options) const {
   std::string archive, directory;
   for (const Entry& entry : entries_) {
     const std::uint32_t crc = crc32(entry.bytes);
@@ -107,17 +105,9 @@ Status NpzWriter::write(const std::string& path) const {
   put32(archive, directory_offset);
   put16(archive, 0);  // comment
 
-  const std::string temporary = path + ".part";
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file.write(archive.data(), static_cast<std::streamsize>(archive.size()));
-  file.close();
-  std::error_code code;
-  if (file.good()) std::filesystem::rename(temporary, path, code);
-  if (!file.good() || code) {
-    std::remove(temporary.c_str());
-    return Error{ErrorCode::kIo, path + " cannot be written" + (code ? ": " + code.message() : "")};
-  }
-  return {};
+  ROWMAX_TRY(file, engine::OutputFile::create(path, options));
+  ROWMAX_RETURN_IF_ERROR(file.append(std::as_bytes(std::span(archive))));
+  return file.commit();
 }
 
 }  // namespace rowmax::cli

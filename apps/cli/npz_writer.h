@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rowmax/engine/output_file.h"
 #include "rowmax/result.h"
 
 namespace rowmax::cli {
@@ -18,7 +19,7 @@ class NpzWriter {
   void add(std::string_view name, std::span<const std::int32_t> values);
   void add(std::string_view name, std::span<const double> values);
   // Writes a temporary file beside `path` and renames it. kLimit where it would need zip64.
-  Status write(const std::string& path) const;
+  Status write(const std::string& path, const engine::OutputOptions& options) const;
 
  private:
   struct Entry {

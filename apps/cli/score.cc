@@ -12,6 +12,7 @@
 #include "apps/cli/terminal.h"
 #include "apps/cli/token_ids.h"
 #include "base/try.h"
+#include "rowmax/engine/output_file.h"
 
 namespace rowmax::cli {
 namespace {
@@ -30,6 +31,7 @@ constexpr std::int64_t kMaxWindow = std::int64_t{1} << 24;
 struct ScoreFlags {
   EngineFlags engine;
   std::string file, token_ids, logprobs;
+  bool force = false;
   std::int64_t window = 512;
   std::string kv_type = "f16";
   bool json = false;
@@ -59,6 +61,9 @@ Result<ExitCode> score(ScoreFlags flags) {
   }
   ROWMAX_TRY(engine, load_engine(flags.engine));
   for (const std::string& notice : engine.notices) note(notice);
+  const engine::OutputOptions output{.overwrite = flags.force,
+                                     .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
+  if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
   engine::SessionOptions session_options;
   session_options.context = flags.window;
@@ -79,7 +84,7 @@ Result<ExitCode> score(ScoreFlags flags) {
     NpzWriter npz;
     npz.add("tokens", std::span<const std::int32_t>(result->tokens));
     npz.add("logprobs", std::span<const double>(result->log_probs));
-    ROWMAX_RETURN_IF_ERROR(npz.write(flags.logprobs));
+    ROWMAX_RETURN_IF_ERROR(npz.write(flags.logprobs, output));
   }
   ROWMAX_RETURN_IF_ERROR(print_score(flags, *result));
   return ExitCode::kOk;
@@ -93,6 +98,7 @@ CommandBody declare_score(Flags& table) {
   table.add_grouped("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
   table.add("-c,--ctx,--ctx-size", flags->window, "tokens a window").within(4, kMaxWindow);
   table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)").type("FILE");
+  table.add_switch("--force", flags->force, "replace an existing --logprobs file");
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
   table.add_switch("--json", flags->json, "print one JSON object");

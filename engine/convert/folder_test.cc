@@ -291,5 +291,109 @@ TEST_F(HfFolder, SpecialIdsAndTemplate) {
   expect_error(convert(folder), ErrorCode::kCorrupt, {"tokenizer_config.json", "eos_token", "<nothing>"});
 }
 
+// config.json alone may name several ends; more than GGUF has room for are all kept.
+TEST_F(HfFolder, EveryEndOfATextIsKept) {
+  const std::string folder = hf_folder("qwen2");
+  std::filesystem::remove(folder + "/generation_config.json");
+  std::filesystem::remove(folder + "/tokenizer_config.json");
+  const std::string config = content(folder + "/config.json");
+  const auto ends_with = [&](const std::string& list) {
+    std::string text = config;
+    const std::size_t at = text.find("\"eos_token_id\":");
+    text.replace(at, text.find(',', at) - at, "\"eos_token_id\": " + list);
+    save(folder + "/config.json", text);
+    const auto report = convert(folder);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    const auto file = GgufFile::open(path("out.gguf"));
+    const auto tokenizer = Tokenizer::from_gguf(*file);
+    std::vector<TokenId> ends(tokenizer->end_of_generation().begin(), tokenizer->end_of_generation().end());
+    std::erase_if(ends, [](TokenId id) { return id < 3; });  // known by their texts
+    return ends;
+  };
+  EXPECT_EQ(ends_with("[10, 11]"), (std::vector<TokenId>{10, 11}));
+  EXPECT_EQ(ends_with("[14, 10, 13, 11, 12]"), (std::vector<TokenId>{10, 11, 12, 13, 14}));
+  EXPECT_EQ(ends_with("12"), std::vector<TokenId>{12});
+}
+
+// The head of a folder that says it is tied: left out where it is the embedding, kept where it is not.
+TEST_F(HfFolder, ATiedHeadThatDiffersIsKept) {
+  const std::string folder = hf_folder("qwen2"), weights = folder + "/model.safetensors";
+  const std::string sound = content(weights);
+  std::uint64_t n_header = 0;
+  std::memcpy(&n_header, sound.data(), sizeof n_header);
+  std::string header = sound.substr(8, n_header);
+  header.erase(header.rfind('}'));
+  const std::size_t n_data = sound.size() - 8 - n_header, n_head = 280 * 16 * 2;
+  const std::string embedding = sound.substr(8 + n_header, n_head);  // the first tensor
+  ASSERT_NE(header.find("\"model.embed_tokens.weight\":{\"dtype\":\"BF16\",\"shape\":[280,16],\"data_offsets\":[0,"),
+            std::string::npos);
+  header += R"(,"lm_head.weight":{"dtype":"BF16","shape":[280,16],"data_offsets":[)" + std::to_string(n_data) + "," +
+            std::to_string(n_data + n_head) + "]}}";
+  const auto convert_with = [&](const std::string& head) {
+    std::string file(8, '\0');
+    const std::uint64_t n = header.size();
+    std::memcpy(file.data(), &n, sizeof n);
+    save(weights, file + header + sound.substr(8 + n_header) + head);
+    return convert(folder);
+  };
+  auto report = convert_with(embedding);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "lm_head.weight is left out"));
+  EXPECT_EQ(GgufFile::open(path("out.gguf"))->find_tensor("output.weight"), nullptr);
+  std::string other = embedding;
+  other[n_head - 1] ^= '\x80';  // one sign
+  report = convert_with(other);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "lm_head.weight is kept"));
+  const auto file = GgufFile::open(path("out.gguf"));
+  ASSERT_NE(file->find_tensor("output.weight"), nullptr);
+  EXPECT_EQ(values_of(*file->find_tensor("output.weight")).back(),
+            -values_of(*file->find_tensor("token_embd.weight")).back());
+}
+
+TEST_F(HfFolder, TheSingleFileBesideAnIndex) {
+  const std::string folder = hf_folder("qwen2");
+  save(folder + "/model.safetensors.index.json", R"({"weight_map": {"x": "gone.safetensors"}})");
+  const auto report = convert(folder);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "were not read"));
+}
+
+// What transformers' classes do where a key is missing or means another function.
+TEST_F(HfFolder, WhatTransformersWouldComputeOtherwise) {
+  const auto refused = [&](const char* name, const char* from, const char* to,
+                           std::initializer_list<std::string_view> texts) {
+    SCOPED_TRACE(to);
+    const std::string folder = hf_folder(name);
+    replace_in(folder + "/config.json", from, to);
+    expect_error(convert(folder), ErrorCode::kUnsupported, texts);
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator()), 1)
+        << "something was left";
+    std::filesystem::remove_all(folder);
+  };
+  refused("gemma3", "\"gelu_pytorch_tanh\"", "\"gelu\"", {"hidden_activation", "'gelu'"});
+  refused("llama_bias", "\"mlp_bias\": false", "\"mlp_bias\": true", {"mlp_bias"});
+  refused("llama_bias", "\"attention_bias\": true", "\"attention_bias\": false", {"_proj.bias", "attention_bias"});
+  refused("bitnet", "\"rope_type\": \"default\"", "\"rope_type\": \"llama3\"", {"rope_type", "'llama3'"});
+  // A window hides nothing of a context that it holds; without the key it is the class's own.
+  const std::string folder = hf_folder("llama_packed");
+  replace_in(folder + "/config.json", "LlamaForCausalLM", "MistralForCausalLM");
+  EXPECT_TRUE(convert(folder).ok());
+  replace_in(folder + "/config.json", "\"max_position_embeddings\": ", "\"max_position_embeddings\": 81");
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"sliding_window", "4096"});
+  replace_in(folder + "/config.json", "\"max_position_embeddings\"",
+             "\"sliding_window\": null, \"max_position_embeddings\"");
+  EXPECT_TRUE(convert(folder).ok());
+}
+
+// A shape that no check of ours looks at, but the loader's.
+TEST_F(HfFolder, NothingIsWrittenThatRowmaxRefuses) {
+  const std::string folder = hf_folder("qwen2");
+  replace_in(folder + "/model.safetensors", R"("shape":[16,24])", R"("shape":[24,16])");
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"rowmax could not run", "ffn_down.weight"});
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator()), 1)
+      << "something was left";
+}
+
 }  // namespace
 }  // namespace rowmax::engine

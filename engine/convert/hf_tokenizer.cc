@@ -175,7 +175,7 @@ class TokenizerConverter {
       ROWMAX_RETURN_IF_ERROR(check_id(id, text));
       const auto place = static_cast<std::size_t>(*id.as_int());
       ids_[text] = static_cast<std::int64_t>(place);
-      // Added tokens are found in the text before its spaces become marks.
+      // In the file they are found in the text before its spaces become marks.
       if (!special) replace_marks(text);
       if (types_[place] == kNormal || types_[place] == kByte) types_[place] = 0;  // said again, now with what it is
       ROWMAX_RETURN_IF_ERROR(put_token(static_cast<std::int64_t>(place), text, special ? kControl : kUserDefined));
@@ -206,7 +206,7 @@ class TokenizerConverter {
                               " tokens is kept under ", kAddedTokenFlagsKey, "; other readers of GGUF do without it"));
   }
   void replace_marks(std::string& text) const {
-    if (byte_level_) return;
+    if (byte_level_ || !root_.has("normalizer")) return;
     for (std::size_t at = text.find(kSpaceMark); at != std::string::npos; at = text.find(kSpaceMark, at + 1)) {
       text.replace(at, kSpaceMark.size(), " ");
     }

@@ -1,6 +1,7 @@
 // Ids as Hugging Face `tokenizers` gives them (testdata/*_ids.txt, tools/oracle/make_hf_folders.py).
 #include "engine/convert/hf_tokenizer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <vector>
@@ -77,6 +78,64 @@ TEST_F(HfTokenizer, TheSameIdsAsTokenizers) {
     }
     EXPECT_EQ(n_lines, 9);
   }
+}
+
+// testdata/variant_ids.txt: the stored tokenizers with flags on an added token, and with Metaspace in its schemes.
+TEST_F(HfTokenizer, FlagsOfAddedTokensAndSchemesOfSpaces) {
+  std::ifstream lines(kTestdata + "variant_ids.txt");
+  int n_lines = 0;
+  for (std::string line; std::getline(lines, line); ++n_lines) {
+    SCOPED_TRACE(line);
+    const std::string variant = line.substr(0, line.find(';'));
+    line = line.substr(variant.size() + 1);
+    const std::string text = from_hex(line.substr(0, line.find(';')));
+    std::istringstream ids(line.substr(line.find(';') + 1));
+    std::vector<TokenId> expected;
+    for (TokenId id; ids >> id;) expected.push_back(id);
+    Text made;
+    if (variant.size() == 1) {
+      const int flags = variant[0] - '0';
+      made = stored("tokenizer");
+      made["added_tokens"].push_back({{"id", 280u},
+                                      {"content", "cat"},
+                                      {"lstrip", (flags & 1) != 0},
+                                      {"rstrip", (flags & 2) != 0},
+                                      {"single_word", (flags & 4) != 0},
+                                      {"special", false}});
+    } else {
+      made = stored("spm_tokenizer");
+      made["normalizer"] = nullptr;
+      made["pre_tokenizer"] = {
+          {"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", variant}, {"split", false}};
+      made["added_tokens"].erase(made["added_tokens"].size() - 1);
+      made["model"]["vocab"].erase("\u2581\u2581");
+    }
+    GgufWriter keys;
+    const auto notices = write(made, keys);
+    ASSERT_TRUE(notices.ok()) << notices.error().message;
+    const auto bytes = keys.bytes();
+    ASSERT_TRUE(bytes.ok());
+    const auto file = GgufFile::parse(*bytes, "m");
+    const auto tokenizer = Tokenizer::from_gguf(*file);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+    EXPECT_EQ(tokenizer->encode(text, true), expected);
+    // Every variant but the plain ones says what it keeps beside GGUF's own keys.
+    const auto said = [](const std::string& notice) { return notice.find("rowmax.tokenizer.") != std::string::npos; };
+    EXPECT_EQ(std::ranges::any_of(*notices, said), variant != "0" && variant != "never");
+  }
+  EXPECT_EQ(n_lines, 8 * 7 + 3 * 6);
+}
+
+TEST_F(HfTokenizer, MetaspaceThatCutsWhereTokensReachOver) {
+  Text made = stored("spm_tokenizer");
+  made["normalizer"] = nullptr;
+  made["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "never"}};
+  made["added_tokens"].erase(made["added_tokens"].size() - 1);
+  made["model"]["vocab"].erase("\u2581\u2581");
+  GgufWriter keys;
+  EXPECT_TRUE(write(made, keys).ok());
+  made["model"]["vocab"]["e\u2581t"] = 480u;
+  refused(made, ErrorCode::kUnsupported, {"pre_tokenizer.split", "U+2581"});
 }
 
 TEST_F(HfTokenizer, RowsWithoutATokenAreFilledUp) {

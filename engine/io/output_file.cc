@@ -68,9 +68,10 @@ struct Registered {
 std::atomic<Registered*> registry{nullptr};
 static_assert(std::atomic<char*>::is_always_lock_free && std::atomic<Registered*>::is_always_lock_free);
 
+// nullptr: out of memory.
 Registered* enter(const std::string& path) {
   char* const text = ::strdup(path.c_str());
-  if (text == nullptr) return nullptr;  // a handler will not find it, the next writer will
+  if (text == nullptr) return nullptr;
   for (Registered* each = registry.load(); each != nullptr; each = each->next) {
     char* none = nullptr;
     if (each->path.compare_exchange_strong(none, text)) return each;
@@ -164,6 +165,7 @@ Status OutputFile::open_temporary() {
     if (descriptor_ < 0 && errno == EEXIST) continue;
     if (descriptor_ < 0) return io_error(temporary_, "create", errno);
     registered_ = enter(temporary_);
+    if (registered_ == nullptr) return Error::out_of_memory();
     // Another process may have taken it for a leftover before it was locked.
     struct stat named = {}, opened = {};
     ::flock(descriptor_, LOCK_EX | LOCK_NB);  // fails where a file system has no locks: nobody removes it there either

@@ -1,5 +1,5 @@
 // What a Hugging Face tokenizer says and GGUF has no key for: keys of our own, which `rowmax convert` writes where they
-// are needed (docs/gguf_keys.md). Other readers pass over them.
+// are needed (docs/cli.md). Other readers pass over them.
 #pragma once
 
 #include <cstdint>

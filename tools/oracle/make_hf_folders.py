@@ -172,6 +172,43 @@ def write_ids(path):
                 file.write(text.encode().hex() + ";" + " ".join(map(str, ids)) + "\n")
 
 
+# Texts where the flags of an added token (the ends, spaces of all kinds, words around it) or the place of the first
+# space matter.
+EDGE_TEXTS = ["cat", "concatenate cat  cat, cat", "cat_ _cat cat1 1cat", " \n cat \u00a0\u3000cat\u3000 the", "\u00e9cat cat\u00e9",
+              "catcat cat  ", "<|im_end|>  cat  <|im_end|>  the"]
+SPACE_TEXTS = ["the word", " the word", "  the", "<|im_start|>the word<|im_end|> the", " <|im_start|> the", "\u2581the"]
+
+
+def write_variants(path):
+    """The same with an added token of each combination of flags, and with Metaspace in each scheme: a line a text,
+    which variant; bytes; ids."""
+    import json
+
+    from tokenizers import Tokenizer
+
+    def ids_of(tokenizer, text):
+        return " ".join(map(str, Tokenizer.from_str(json.dumps(tokenizer)).encode(text, add_special_tokens=False).ids))
+
+    def stored(name):
+        with open(os.path.join(path, name + ".json")) as file:
+            return json.load(file)
+
+    with open(os.path.join(path, "variant_ids.txt"), "w") as file:
+        for flags in range(8):
+            tokenizer = stored("tokenizer")
+            tokenizer["added_tokens"].append({"id": 280, "content": "cat", "lstrip": bool(flags & 1), "rstrip": bool(flags & 2),
+                                              "single_word": bool(flags & 4), "normalized": False, "special": False})
+            for text in EDGE_TEXTS:
+                file.write(f"{flags};{text.encode().hex()};{ids_of(tokenizer, text)}\n")
+        for scheme in ("first", "always", "never"):
+            tokenizer = stored("spm_tokenizer")
+            tokenizer["normalizer"] = None
+            tokenizer["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": False}
+            del tokenizer["model"]["vocab"][tokenizer["added_tokens"].pop()["content"]]
+            for text in SPACE_TEXTS:
+                file.write(f"{scheme};{text.encode().hex()};{ids_of(tokenizer, text)}\n")
+
+
 def lines_of(gguf_path):
     import gguf
 
@@ -220,6 +257,7 @@ def main():
     write_tokenizer(args.out_dir)
     write_spm_tokenizer(args.out_dir)
     write_ids(args.out_dir)
+    write_variants(args.out_dir)
     if args.only == "tokenizers":
         return
     import transformers

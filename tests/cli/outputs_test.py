@@ -1,0 +1,76 @@
+"""What commands write: regular files that are no input, whole or not at all, nothing left behind."""
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from command import MODEL, PROGRAM, SLOW_MODEL, CommandTest
+
+
+class Outputs(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.model = self.home / "model.gguf"
+        shutil.copy(MODEL, self.model)
+        self.text = self.home / "text"
+        self.text.write_text("the other word is how and that said " * 8)
+
+    def writers(self, out, force=True):
+        """The commands that write a file, each for this one."""
+        more = ("--force",) if force else ()
+        return [("quantize", self.model, out, "Q8_0", *more), ("convert", self.model, out, "--type", "Q8_0", *more),
+                ("score", "-m", self.model, "-f", self.text, "-c", 32, "--logprobs", out, *more)]
+
+    def test_neither_devices_nor_inputs_nor_without_force(self):
+        fifo, hard, soft, dangling = (self.home / n for n in ("fifo", "hard", "soft", "dangling"))
+        os.mkfifo(fifo)
+        os.link(self.model, hard)
+        soft.symlink_to(self.model)
+        dangling.symlink_to("nowhere")
+        before, text = self.model.read_bytes(), self.text.read_text()
+        for out in ("/dev/null", fifo, hard, soft, dangling, self.model, self.home, "-"):
+            for command in self.writers(out):
+                with self.subTest(command):
+                    self.fails(2, *command, says=str(out))
+        self.fails(2, "score", "-m", self.model, "-f", self.text, "-c", 32, "--logprobs", self.text, "--force",
+                   says="the output is the input")
+        mine = self.home / "mine"
+        mine.write_text("mine")
+        for command in self.writers(mine, force=False):
+            self.fails(2, *command, says="--force")
+        self.assertEqual((mine.read_text(), self.model.read_bytes(), self.text.read_text()), ("mine", before, text))
+        for command in self.writers(mine):
+            self.output(*command)
+            self.assertGreater(mine.stat().st_size, 100)
+        self.assertEqual(len(list(self.home.glob("*.tmp.*"))), 0)
+
+    def stop_while_writing(self, number):
+        """Sends the signal when the temporary file is there; returns how the command ended."""
+        out = self.home / "out.gguf"
+        process = subprocess.Popen([PROGRAM, "quantize", SLOW_MODEL, out, "Q4_K", "-q", "-t", "1"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment())
+        deadline = time.monotonic() + 60
+        # The second temporary file is the one with the weights.
+        while not list(self.home.glob("out.gguf.tmp.*.1")) and process.poll() is None:
+            self.assertLess(time.monotonic(), deadline)
+        process.send_signal(number)
+        return process.wait(60)
+
+    def test_signals_leave_nothing(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXCPU, signal.SIGINT):
+            with self.subTest(number):
+                code = self.stop_while_writing(number)
+                self.assertEqual(code, 130 if number == signal.SIGINT else -number)
+                self.assertEqual(list(self.home.glob("out.gguf*")), [])
+
+    def test_the_next_run_removes_what_a_kill_left(self):
+        self.assertEqual(self.stop_while_writing(signal.SIGKILL), -signal.SIGKILL)
+        self.assertEqual(len(list(self.home.glob("out.gguf.tmp.*"))), 1)
+        self.output("quantize", self.model, self.home / "out.gguf", "Q8_0")
+        self.assertEqual([p.name for p in self.home.glob("out.gguf*")], ["out.gguf"])
+
+
+if __name__ == "__main__":
+    unittest.main()

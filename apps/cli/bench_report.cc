@@ -1,5 +1,7 @@
 #include "apps/cli/bench_report.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <filesystem>
 
@@ -57,7 +59,7 @@ std::string bench_markdown(const BenchReport& report) {
                   reads ? short_number(bandwidth_with(report, row.threads)).c_str() : "");
     out += line;
   }
-  return printable(out);
+  return shown(out, STDOUT_FILENO);
 }
 
 Json bench_json(const BenchReport& report) {

@@ -82,17 +82,22 @@ Result<PromptSource> find_prompt(RunFlags flags) {
   if (given > 1) {
     return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT, -f FILE, --tokens IDS or plain words"};
   }
-  // Piped text is nearer than a variable.
-  if (words.empty() && !(given == 0 && has_piped_text())) {
+  // Piped text is nearer than a variable; a pipe with nothing in it (the input of many a script) is none.
+  std::string piped;
+  if (given == 0) {
+    ROWMAX_TRY(text, with_piped_text(flags, ""));
+    piped = std::move(text);
+  }
+  if (words.empty() && piped.empty()) {
     use_variables({{"--file", &flags.file}, {"--tokens", &flags.tokens}, {"--prompt", &flags.prompt}});
   }
   PromptSource source;
   source.tokens = flags.tokens;
-  source.text = flags.prompt + words;
+  source.text = flags.prompt + words + piped;
   if (!flags.file.empty()) {
     ROWMAX_TRY(text, read_prompt(flags.file, flags.keep_newline));
     source.text = std::move(text);
-  } else if (flags.tokens.empty()) {
+  } else if (given > 0 && flags.tokens.empty()) {
     ROWMAX_TRY(text, with_piped_text(flags, std::move(source.text)));
     source.text = std::move(text);
   }
@@ -157,7 +162,9 @@ Result<ExitCode> run(const RunFlags& flags) {
   ROWMAX_TRY(engine, load_engine(flags.engine));
   if (flags.engine.model == kStoriesName && !flags.engine.quiet) note(kStoriesNote);
   ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, engine.model->shape().n_vocab));
-  ROWMAX_TRY(prompt, encode(*engine.model, flags, source));
+  auto encoded = encode(*engine.model, flags, source);
+  if (!encoded.ok()) return with_file(std::move(encoded).error(), *engine.model);
+  const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
   engine::SessionOptions session_options;
   session_options.context = flags.session.context;
@@ -171,17 +178,16 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.stop = flags.generation.stop;
   options.ignore_eos = flags.ignore_eos;
   options.cancelled = interrupted;
-  const bool escape = is_terminal(STDOUT_FILENO);
   const engine::TextSink sink = [&](std::string_view text) {
     if (!flags.json) {
-      const std::string shown = escape ? printable(text) : std::string(text);
-      std::fwrite(shown.data(), 1, shown.size(), stdout);
+      const std::string visible = shown(text, STDOUT_FILENO);
+      std::fwrite(visible.data(), 1, visible.size(), stdout);
       std::fflush(stdout);
     }
     return !interrupted();
   };
   if (source.shown) sink(source.text);
-  ROWMAX_TRY(generation, engine::generate(session, sequence, prompt, options, sink));
+  ROWMAX_TRY(generation, cli::generate(session, sequence, prompt, options, sink));
   ROWMAX_RETURN_IF_ERROR(print_result(flags, prompt, generation));
   return generation.reason == engine::StopReason::kCancelled ? ExitCode::kInterrupted : ExitCode::kOk;
 }

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "apps/cli/utf8.h"
+
 namespace rowmax::cli {
 namespace {
 
@@ -18,6 +20,13 @@ constexpr auto kRedrawInterval = std::chrono::milliseconds(80);
 std::string styled(std::string_view text, int descriptor, const char* code) {
   if (!use_color(descriptor)) return std::string(text);
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
+}
+
+// Marks, embeddings, overrides and isolates of writing direction, line and paragraph separators, and tags, which are
+// text that cannot be seen. Joiners and variation selectors belong to scripts and emoji.
+bool hides_or_reorders(char32_t code) {
+  return code == 0x061C || code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+         (code >= 0x2066 && code <= 0x2069) || (code >= 0xE0000 && code <= 0xE007F);
 }
 
 }  // namespace
@@ -49,21 +58,34 @@ std::string bold(std::string_view text, int descriptor) { return styled(text, de
 std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) {  // U+0080 to U+009F
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned char>(text[++i]));
-      out += escaped;
-    } else if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7F) {
+  char escaped[16];
+  while (!text.empty()) {
+    const Utf8Character c = first_character(text);
+    const std::string_view bytes = text.substr(0, c.bytes);
+    text.remove_prefix(c.bytes);
+    if (!c.valid) {
+      for (const char byte : bytes) {
+        std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned char>(byte));
+        out += escaped;
+      }
+    } else if ((c.code < 0x20 && c.code != '\n' && c.code != '\t') || c.code == 0x7F) {
       out += '^';
-      out += static_cast<char>(byte ^ 0x40);
+      out += static_cast<char>(c.code ^ 0x40);
+    } else if (c.code >= 0x80 && c.code < 0xA0) {
+      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c.code));
+      out += escaped;
+    } else if (hides_or_reorders(c.code)) {
+      std::snprintf(escaped, sizeof escaped, "\\u{%04X}", static_cast<unsigned>(c.code));
+      out += escaped;
     } else {
-      out += text[i];
+      out += bytes;
     }
   }
   return out;
+}
+
+std::string shown(std::string_view text, int descriptor) {
+  return is_terminal(descriptor) ? printable(text) : std::string(text);
 }
 
 std::string human_bytes(double bytes) {
@@ -85,11 +107,11 @@ std::string short_number(double value) {
 }
 
 void note(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), printable(text).c_str());
+  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), shown(text, STDERR_FILENO).c_str());
 }
 
 void error(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), printable(text).c_str());
+  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), shown(text, STDERR_FILENO).c_str());
 }
 
 ProgressBar::ProgressBar(std::string label, double total, bool in_bytes, double already)

@@ -21,9 +21,12 @@ bool use_color(int descriptor) noexcept;
 std::string dim(std::string_view text, int descriptor);
 std::string bold(std::string_view text, int descriptor);
 
-// UTF-8 text made safe for a terminal: control characters other than newline and tab become ^X or \xNN, since text from
-// a model or a file must not steer the terminal.
+// Text made safe for a terminal, since text from a model or a file must not steer it or show something else than it is:
+// control characters other than newline and tab become ^X or \xNN, characters that change the writing direction or that
+// cannot be seen \u{NNNN}, bytes that are not UTF-8 \xNN.
 std::string printable(std::string_view text);
+// printable() where the descriptor is a terminal; the same bytes where it is not.
+std::string shown(std::string_view text, int descriptor);
 
 // "98.4 MB"; decimal units.
 std::string human_bytes(double bytes);

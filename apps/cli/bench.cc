@@ -146,7 +146,9 @@ Result<ExitCode> bench(const BenchFlags& flags) {
   loading.no_layout_check = true;  // says nothing about speed
   ROWMAX_TRY(engine, load_engine(loading));
   for (const std::string& notice : engine.notices) note(notice);
-  ROWMAX_TRY(report, Bench(flags, plan, *engine.model).run());
+  auto measured = Bench(flags, plan, *engine.model).run();
+  if (!measured.ok()) return with_file(std::move(measured).error(), *engine.model);
+  BenchReport report = std::move(measured).value();
   describe(*engine.model, flags.kv_type, report);
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(bench_json(report)));

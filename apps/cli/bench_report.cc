@@ -59,7 +59,7 @@ std::string bench_markdown(const BenchReport& report) {
                   reads ? short_number(bandwidth_with(report, row.threads)).c_str() : "");
     out += line;
   }
-  return visible(out, STDOUT_FILENO);
+  return shown(out, STDOUT_FILENO);
 }
 
 Json bench_json(const BenchReport& report) {

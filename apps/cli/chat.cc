@@ -87,10 +87,11 @@ class Conversation {
  private:
   Result<engine::Generation> generate() {
     // The next turn begins like this one: generate() computes only what the cache does not hold yet.
-    ROWMAX_TRY(prompt, engine::encode_chat(session_.model(), chat_template_, messages_, true, now_seconds(), nullptr));
-    return engine::generate(session_, sequence_, prompt, options_, [&](std::string_view text) {
-      const std::string shown = visible(text, STDOUT_FILENO);
-      std::fwrite(shown.data(), 1, shown.size(), stdout);
+    auto prompt = engine::encode_chat(session_.model(), chat_template_, messages_, true, now_seconds(), nullptr);
+    if (!prompt.ok()) return with_file(std::move(prompt).error(), session_.model());
+    return cli::generate(session_, sequence_, *prompt, options_, [&](std::string_view text) {
+      const std::string visible = shown(text, STDOUT_FILENO);
+      std::fwrite(visible.data(), 1, visible.size(), stdout);
       std::fflush(stdout);
       return !interrupted();
     });

@@ -9,6 +9,7 @@
 
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/nearest.h"
 #include "apps/cli/terminal.h"
 #include "base/try.h"
 
@@ -31,14 +32,14 @@ std::string error_text(double error) {
 void print_table(const engine::ConvertReport& report) {
   std::size_t name_width = 6, shape_width = 5;
   for (const auto& tensor : report.tensors) {
-    name_width = std::max(name_width, visible(tensor.name, STDOUT_FILENO).size());
+    name_width = std::max(name_width, shown(tensor.name, STDOUT_FILENO).size());
     shape_width = std::max(shape_width, shape_text(tensor.shape).size());
   }
   const int name = static_cast<int>(name_width), shape = static_cast<int>(shape_width);
   std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, "tensor", shape, "shape", "from", "to", "rms error",
               "max error");
   for (const auto& tensor : report.tensors) {
-    std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, visible(tensor.name, STDOUT_FILENO).c_str(), shape,
+    std::printf("%-*s  %-*s  %-9s  %-9s  %9s  %9s\n", name, shown(tensor.name, STDOUT_FILENO).c_str(), shape,
                 shape_text(tensor.shape).c_str(), tensor.from.c_str(), tensor.to.c_str(),
                 error_text(tensor.rms_error).c_str(), error_text(tensor.max_error).c_str());
   }
@@ -57,6 +58,13 @@ Json report_json(const engine::ConvertReport& report, const ConvertFlags& flags,
   }
   return {{"output", flags.output}, {"bytes_in", report.bytes_in}, {"bytes_out", report.bytes_out},
           {"seconds", seconds},     {"notices", report.notices},   {"tensors", tensors}};
+}
+
+// Nothing where the type is known, or unlike all that are: the engine then lists them.
+Status check_type(const std::string& type, const std::string& flag) {
+  const std::vector<std::string_view> known = engine::writable_types();
+  if (std::find(known.begin(), known.end(), type) != known.end() || nearest(type, known).empty()) return {};
+  return Error{ErrorCode::kInvalidArgument, flag + ": no type " + type + did_you_mean(type, known)};
 }
 
 }  // namespace
@@ -81,6 +89,9 @@ void add_convert_flags(Flags& table, ConvertFlags& flags) {
 }
 
 Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {
+  ROWMAX_RETURN_IF_ERROR(check_type(flags.type, "type"));
+  ROWMAX_RETURN_IF_ERROR(check_type(flags.output_type, "--output-type"));
+  ROWMAX_RETURN_IF_ERROR(check_type(flags.embedding_type, "--embedding-type"));
   engine::ConvertOptions options;
   options.types.type = flags.type;
   options.types.output_type = flags.output_type;
@@ -95,6 +106,7 @@ Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {
     if (equals == std::string::npos || equals == 0) {
       return Error{ErrorCode::kInvalidArgument, "--tensor: expected REGEX=TYPE, found \"" + text + "\""};
     }
+    ROWMAX_RETURN_IF_ERROR(check_type(text.substr(equals + 1), "--tensor"));
     options.types.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   return options;
@@ -105,7 +117,8 @@ Result<ExitCode> run_converter(const ConvertFlags& flags, Converter converter) {
   ROWMAX_TRY(executor, make_thread_pool(flags.threads));
   ProgressBar bar("writing", 1, false);
   options.progress = [&](const engine::ConvertProgress& at) {
-    bar.update(at.total > 0 ? static_cast<double>(at.done) / static_cast<double>(at.total) : 1, at.tensor);
+    if (!flags.quiet)
+      bar.update(at.total > 0 ? static_cast<double>(at.done) / static_cast<double>(at.total) : 1, at.tensor);
     return !interrupted();
   };
   const auto start = std::chrono::steady_clock::now();
@@ -121,7 +134,7 @@ Result<ExitCode> run_converter(const ConvertFlags& flags, Converter converter) {
     for (const std::string& notice : report->notices) note(notice);
   }
   print_table(*report);
-  std::printf("%s: %s of weights from %s, %s s\n", visible(flags.output, STDOUT_FILENO).c_str(),
+  std::printf("%s: %s of weights from %s, %s s\n", shown(flags.output, STDOUT_FILENO).c_str(),
               human_bytes(static_cast<double>(report->bytes_out)).c_str(),
               human_bytes(static_cast<double>(report->bytes_in)).c_str(), short_number(seconds).c_str());
   return ExitCode::kOk;

@@ -115,6 +115,28 @@ std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags) {
   return messages;
 }
 
+Error with_file(Error error, const engine::Model& model) {
+  const std::string name = model.file().name();
+  if (error.message.find(name) == std::string::npos) error.message = name + ": " + error.message;
+  return error;
+}
+
+Result<engine::Generation> generate(engine::Session& session, engine::SequenceId sequence,
+                                    std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
+                                    const engine::TextSink& sink) {
+  if (static_cast<std::int64_t>(prompt.size()) > session.context()) {
+    const std::int64_t most = session.model().shape().context_length;
+    return with_file(
+        {ErrorCode::kLimit, "the prompt of " + std::to_string(prompt.size()) + " tokens does not fit the context of " +
+                                std::to_string(session.context()) + "; -c sets its size, the model allows " +
+                                std::to_string(most)},
+        session.model());
+  }
+  auto generation = engine::generate(session, sequence, prompt, options, sink);
+  if (!generation.ok()) return with_file(std::move(generation).error(), session.model());
+  return generation;
+}
+
 std::int64_t now_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
 
 Result<std::string> read_text(const std::string& path) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,12 @@ Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::M
                                                                  const TemplateFlags& flags);
 // A system message (where there is one) and what follows, in the form that encode_chat takes.
 std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags);
+// The error with the model's file in front, where the message does not name it.
+Error with_file(Error error, const engine::Model& model);
+// engine::generate; its errors name the file, and that of a prompt too long for the context the way out.
+Result<engine::Generation> generate(engine::Session& session, engine::SequenceId sequence,
+                                    std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
+                                    const engine::TextSink& sink);
 // Seconds since the epoch, for templates that print the date.
 std::int64_t now_seconds();
 

@@ -30,20 +30,20 @@ std::string facts_text(const engine::ModelDescription& description) {
   }
   std::string out;
   for (const engine::ModelFact& fact : description.facts) {
-    out += padded(fact.name, name_width) + "  " + padded(visible(fact.value, STDOUT_FILENO), value_width) + "  " +
-           dim(visible(fact.source, STDOUT_FILENO), STDOUT_FILENO) + "\n";
+    out += padded(fact.name, name_width) + "  " + padded(shown(fact.value, STDOUT_FILENO), value_width) + "  " +
+           dim(shown(fact.source, STDOUT_FILENO), STDOUT_FILENO) + "\n";
   }
   return out;
 }
 
 std::string token_text(const engine::Tokenizer& tokenizer, engine::TokenId id) {
   if (id < 0) return "none";
-  return std::to_string(id) + " " + visible(tokenizer.text(id), STDOUT_FILENO);
+  return std::to_string(id) + " " + shown(tokenizer.text(id), STDOUT_FILENO);
 }
 
 std::string tokenizer_text(const engine::Tokenizer& tokenizer) {
-  std::string out = visible(tokenizer.model(), STDOUT_FILENO) + ", pre-tokenizer " +
-                    visible(tokenizer.pre(), STDOUT_FILENO) + ", " + std::to_string(tokenizer.size()) + " tokens\n";
+  std::string out = shown(tokenizer.model(), STDOUT_FILENO) + ", pre-tokenizer " +
+                    shown(tokenizer.pre(), STDOUT_FILENO) + ", " + std::to_string(tokenizer.size()) + " tokens\n";
   out +=
       "bos " + token_text(tokenizer, tokenizer.bos()) + (tokenizer.add_bos() ? " (put first)\n" : " (not put first)\n");
   out += "eos " + token_text(tokenizer, tokenizer.eos()) + "\nstops at";
@@ -101,8 +101,8 @@ std::string metadata_section(const Inspection& inspection, bool all) {
   const std::size_t most = static_cast<std::size_t>(-1);
   std::string out;
   for (const auto& [key, value] : file.metadata()) {
-    out += padded(visible(key, STDOUT_FILENO), width) + "  " + padded(metadata_type(value), 6) + "  " +
-           visible(metadata_text(value, all ? most : kShownItems, all ? most : kShownBytes), STDOUT_FILENO) +
+    out += padded(shown(key, STDOUT_FILENO), width) + "  " + padded(metadata_type(value), 6) + "  " +
+           shown(metadata_text(value, all ? most : kShownItems, all ? most : kShownBytes), STDOUT_FILENO) +
            key_mark(inspection, key) + "\n";
   }
   return out;
@@ -151,23 +151,23 @@ Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOpt
 
 std::string inspection_text(const Inspection& inspection, bool all) {
   const engine::GgufFile& file = inspection.file;
-  std::string out = bold(visible(file.name(), STDOUT_FILENO), STDOUT_FILENO) + "\nGGUF version " +
+  std::string out = bold(shown(file.name(), STDOUT_FILENO), STDOUT_FILENO) + "\nGGUF version " +
                     std::to_string(file.version()) + ", " + human_bytes(static_cast<double>(file.file_bytes())) + ", " +
                     std::to_string(file.metadata().size()) + " keys, " + std::to_string(file.tensors().size()) +
                     " tensors\n";
   out += heading("Model");
   out += inspection.description.ok()
              ? facts_text(*inspection.description)
-             : "cannot be run: " + visible(inspection.description.error().message, STDOUT_FILENO) + "\n";
+             : "cannot be run: " + shown(inspection.description.error().message, STDOUT_FILENO) + "\n";
   out += heading("Tokenizer");
   out += inspection.tokenizer.ok()
              ? tokenizer_text(*inspection.tokenizer)
-             : "cannot be used: " + visible(inspection.tokenizer.error().message, STDOUT_FILENO) + "\n";
+             : "cannot be used: " + shown(inspection.tokenizer.error().message, STDOUT_FILENO) + "\n";
   out += heading("Chat template");
   if (inspection.chat_template.empty()) {
     out += "none: `rowmax run` goes on with plain text, `rowmax chat` refuses\n";
   } else if (inspection.template_error) {
-    out += "cannot be used: " + visible(inspection.template_error->message, STDOUT_FILENO) + "\n";
+    out += "cannot be used: " + shown(inspection.template_error->message, STDOUT_FILENO) + "\n";
   } else {
     out += std::to_string(inspection.chat_template.size()) + " bytes, can be used\n";
   }
@@ -175,7 +175,7 @@ std::string inspection_text(const Inspection& inspection, bool all) {
   out += heading("Tensors") + tensor_tree(file.tensors(), !all) + "\n" + tensor_types(file.tensors());
   const std::vector<std::string> notices = all_notices(inspection);
   if (!notices.empty()) out += heading("Notes");
-  for (const std::string& notice : notices) out += visible(notice, STDOUT_FILENO) + "\n";
+  for (const std::string& notice : notices) out += shown(notice, STDOUT_FILENO) + "\n";
   return out;
 }
 

@@ -1,4 +1,6 @@
 // The rowmax command: parses flags, calls one command body, turns its error into an exit code.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -41,7 +43,7 @@ int print_version() {
   std::string supported;
   for (const Isa each : supported_isas()) supported += " " + std::string(isa_name(each));
   std::printf("instruction set %s (this machine:%s)\n%s\n", std::string(isa_name(*isa)).c_str(), supported.c_str(),
-              printable(cpu_name()).c_str());
+              shown(cpu_name(), STDOUT_FILENO).c_str());
   return flush_output().ok() ? 0 : static_cast<int>(ExitCode::kIo);
 }
 

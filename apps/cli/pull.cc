@@ -10,6 +10,7 @@
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/nearest.h"
 #include "apps/cli/options.h"
 #include "apps/cli/pull_listener.h"
 #include "apps/cli/terminal.h"
@@ -106,10 +107,14 @@ Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
   if (const store::CatalogModel* model = store::find_catalog_model(name)) return pull_catalog_model(options, *model);
   if (name == kStoriesName) return Error{ErrorCode::kInvalidArgument, name + " is built in: there is nothing to fetch"};
   std::string names;
-  for (const store::CatalogModel& each : store::model_catalog()) names += " " + std::string(each.name);
-  return Error{
-      name.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kNotFound,
-      (name.empty() ? "which model?" : "no model " + name + ";") + " There are:" + names + ", and hf:OWNER/REPO/FILE"};
+  std::vector<std::string_view> known;
+  for (const store::CatalogModel& each : store::model_catalog()) {
+    names += " " + std::string(each.name);
+    known.push_back(each.name);
+  }
+  return Error{name.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kNotFound,
+               (name.empty() ? "which model?" : "no model " + name + did_you_mean(name, known) + ";") +
+                   " There are:" + names + ", and hf:OWNER/REPO/FILE"};
 }
 
 }  // namespace

@@ -157,7 +157,9 @@ Result<ExitCode> run(const RunFlags& flags) {
   for (const std::string& notice : engine.notices) note(notice);
   if (flags.engine.model == kStoriesName && !flags.engine.quiet) note(kStoriesNote);
   ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, engine.model->shape().n_vocab));
-  ROWMAX_TRY(prompt, encode(*engine.model, flags, source));
+  auto encoded = encode(*engine.model, flags, source);
+  if (!encoded.ok()) return with_file(std::move(encoded).error(), *engine.model);
+  const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
   engine::SessionOptions session_options;
   session_options.context = flags.session.context;
@@ -173,14 +175,14 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.cancelled = interrupted;
   const engine::TextSink sink = [&](std::string_view text) {
     if (!flags.json) {
-      const std::string shown = visible(text, STDOUT_FILENO);
-      std::fwrite(shown.data(), 1, shown.size(), stdout);
+      const std::string visible = shown(text, STDOUT_FILENO);
+      std::fwrite(visible.data(), 1, visible.size(), stdout);
       std::fflush(stdout);
     }
     return !interrupted();
   };
   if (source.shown) sink(source.text);
-  ROWMAX_TRY(generation, engine::generate(session, sequence, prompt, options, sink));
+  ROWMAX_TRY(generation, cli::generate(session, sequence, prompt, options, sink));
   ROWMAX_RETURN_IF_ERROR(print_result(flags, prompt, generation));
   return generation.reason == engine::StopReason::kCancelled ? ExitCode::kInterrupted : ExitCode::kOk;
 }

@@ -79,7 +79,7 @@ Result<ExitCode> score(ScoreFlags flags) {
   };
   auto result = engine::score(session, tokens, options);
   bar.finish();
-  if (!result.ok()) return std::move(result).error();
+  if (!result.ok()) return with_file(std::move(result).error(), *engine.model);
   if (!flags.logprobs.empty()) {
     NpzWriter npz;
     npz.add("tokens", std::span<const std::int32_t>(result->tokens));

@@ -92,7 +92,7 @@ bool alike(const Branch& a, const Branch& b) {
 std::string row(const std::string& lead, const std::string& name, const GgufTensor& tensor) {
   char line[256];
   std::snprintf(line, sizeof line, "%s%-*s %-18s %-6s %9s\n", lead.c_str(), static_cast<int>(34 - lead.size() / 3),
-                visible(name, STDOUT_FILENO).c_str(), shape_text(tensor.shape).c_str(), type_text(tensor.type).c_str(),
+                shown(name, STDOUT_FILENO).c_str(), shape_text(tensor.shape).c_str(), type_text(tensor.type).c_str(),
                 human_bytes(static_cast<double>(tensor.data.size())).c_str());
   return line;
 }
@@ -118,7 +118,7 @@ std::string tensor_tree(std::span<const GgufTensor> tensors, bool fold) {
       out += row("", first.stem, *first.leaves[0].tensor);
       continue;
     }
-    const std::string stem = visible(first.stem, STDOUT_FILENO);
+    const std::string stem = shown(first.stem, STDOUT_FILENO);
     out += stem + "." + std::to_string(first.number);
     if (last.number != first.number) out += " to " + stem + "." + std::to_string(last.number) + ", alike";
     out += "\n";

@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "apps/cli/utf8.h"
+
 namespace rowmax::cli {
 namespace {
 
@@ -22,10 +24,11 @@ std::string styled(std::string_view text, int descriptor, const char* code) {
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
 }
 
-// Marks, embeddings, overrides and isolates of direction; line and paragraph separators; tags and the byte order mark.
-bool steers_text(char32_t c) {
-  return c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) ||
-         c == 0xFEFF || (c >= 0xE0000 && c <= 0xE007F);
+// Marks, embeddings, overrides and isolates of writing direction, line and paragraph separators, and tags, which are
+// text that cannot be seen. Joiners and variation selectors belong to scripts and emoji.
+bool hides_or_reorders(char32_t code) {
+  return code == 0x061C || code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+         (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF || (code >= 0xE0000 && code <= 0xE007F);
 }
 
 }  // namespace
@@ -59,40 +62,40 @@ std::string printable(std::string_view text) {
   out.reserve(text.size());
   char escaped[16];
   while (!text.empty()) {
-    const Utf8Character next = first_character(text);
-    const char32_t c = next.code;
-    if (!next.valid) {
-      for (const char byte : text.substr(0, next.bytes)) {
+    const Utf8Character c = first_character(text);
+    const std::string_view bytes = text.substr(0, c.bytes);
+    text.remove_prefix(c.bytes);
+    if (!c.valid) {
+      for (const char byte : bytes) {
         std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned char>(byte));
         out += escaped;
       }
-    } else if (c >= 0x80 && c < 0xA0) {  // two bytes, shown as the one byte that it stands for
-      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c));
-      out += escaped;
-    } else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) {
+    } else if ((c.code < 0x20 && c.code != '\n' && c.code != '\t') || c.code == 0x7F) {
       out += '^';
-      out += static_cast<char>(c ^ 0x40);
-    } else if (steers_text(c)) {
-      std::snprintf(escaped, sizeof escaped, "<U+%04X>", static_cast<unsigned>(c));
+      out += static_cast<char>(c.code ^ 0x40);
+    } else if (c.code >= 0x80 && c.code < 0xA0) {
+      std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c.code));
+      out += escaped;
+    } else if (hides_or_reorders(c.code)) {
+      std::snprintf(escaped, sizeof escaped, "\\u{%04X}", static_cast<unsigned>(c.code));
       out += escaped;
     } else {
-      out += text.substr(0, next.bytes);
+      out += bytes;
     }
-    text.remove_prefix(next.bytes);
   }
   return out;
 }
 
-std::string visible(std::string_view text, int descriptor) {
+std::string shown(std::string_view text, int descriptor) {
   return is_terminal(descriptor) ? printable(text) : std::string(text);
 }
 
 void note(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), visible(text, STDERR_FILENO).c_str());
+  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), shown(text, STDERR_FILENO).c_str());
 }
 
 void error(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), visible(text, STDERR_FILENO).c_str());
+  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), shown(text, STDERR_FILENO).c_str());
 }
 
 ProgressBar::ProgressBar(std::string label, double total, bool in_bytes, double already)

@@ -23,12 +23,12 @@ bool use_color(int descriptor) noexcept;
 std::string dim(std::string_view text, int descriptor);
 std::string bold(std::string_view text, int descriptor);
 
-// Text made safe for a terminal, since text from a model or a file must not steer it: control characters other than
-// newline and tab become ^X or \xNN; what changes the direction of text or hides in it (Unicode's bidirectional and
-// separator controls) becomes <U+202E>; bytes that are no UTF-8 become \xNN.
+// Text made safe for a terminal, since text from a model or a file must not steer it or show something else than it is:
+// control characters other than newline and tab become ^X or \xNN, characters that change the writing direction or that
+// cannot be seen \u{NNNN}, bytes that are not UTF-8 \xNN.
 std::string printable(std::string_view text);
-// The same where the descriptor is a terminal; the bytes as they are elsewhere.
-std::string visible(std::string_view text, int descriptor);
+// printable() where the descriptor is a terminal; the same bytes where it is not.
+std::string shown(std::string_view text, int descriptor);
 
 using store::human_bytes;
 using store::short_number;

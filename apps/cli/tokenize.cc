@@ -1,4 +1,6 @@
 // rowmax tokenize: text to token ids. Reads the tokenizer alone, so that files without weights work too.
+#include <unistd.h>
+
 #include <cstdio>
 #include <memory>
 
@@ -61,7 +63,7 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     // As JSON strings, so that spaces and line ends can be seen.
     const std::string quoted = Json(pieces[i]).dump();
-    std::printf("%8d  %s\n", ids[i], visible(quoted, STDOUT_FILENO).c_str());
+    std::printf("%8d  %s\n", ids[i], shown(quoted, STDOUT_FILENO).c_str());
   }
   return ExitCode::kOk;
 }

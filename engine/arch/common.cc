@@ -75,7 +75,9 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.dimension_count") +
                                        "': expected an even number, found " + std::to_string(rope.n_rot));
   }
-  rope.base = keys.float_or("rope.freq_base", 10000.0, 1.0, 1e12, "rope_base", "default of the RoPE paper");
+  // Files of ollama's own converter name the two bases of Gemma 3 alike.
+  const char* base_key = keys.has("rope.global.freq_base") ? "rope.global.freq_base" : "rope.freq_base";
+  rope.base = keys.float_or(base_key, 10000.0, 1.0, 1e12, "rope_base", "default of the RoPE paper");
   keys.fact("rope_pairing", pairing == RopePairing::kHalves ? "halves (i, i + n/2)" : "adjacent (2i, 2i + 1)",
             "architecture " + spec.architecture);
   const bool old_key = !keys.has("rope.scaling.type") && keys.has("rope.scale_linear");

@@ -14,7 +14,7 @@ const KeyRule kRules[] = {
     // The mixer.
     {"attention.causal", {"true"}, "keys after the query are visible"},
     {"attention.sliding_window", {"0"}, "keys before the window are masked"},
-    {"attention.sliding_window_pattern", {"0", "false", "1"}, "some layers have a window"},
+    {"attention.sliding_window_pattern", {"0", "false"}, "only some layers have a window"},
     {"attention.max_alibi_bias", {"0"}, "ALiBi is added to the scores"},
     {"attention.clamp_kqv", {"0"}, "q, k and v are clamped"},
     {"attention.layer_norm_epsilon", {}, kRmsNorm},

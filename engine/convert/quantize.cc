@@ -58,7 +58,8 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
                                Executor& executor) {
   ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = {input}}));
   ROWMAX_TRY(file, GgufFile::open(input, options.input));
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {file.paths().begin(), file.paths().end()}, options.overwrite));
+  ROWMAX_RETURN_IF_ERROR(
+      check_output(output, {.overwrite = options.overwrite, .inputs = {file.paths().begin(), file.paths().end()}}));
   const auto turned = [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); };
   if (options.hadamard_block != 0 && std::ranges::any_of(file.metadata(), turned)) {
     return Error{ErrorCode::kInvalidArgument,
@@ -77,7 +78,8 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
   }
   // A file for other engines may be turned into other types too.
   const Status loads = check_loads(file);
-  const ModelSource source{.name = input, .inputs = {input}, .must_load = loads.ok()};
+  const ModelSource source{
+      .name = input, .inputs = {file.paths().begin(), file.paths().end()}, .must_load = loads.ok()};
   ROWMAX_TRY(report,
              write_model(source, output, std::move(keys), std::move(tensors), options.types, options, executor));
   if (!loads.ok()) report.notices.push_back(concat("rowmax could not run the input: ", loads.error().message));

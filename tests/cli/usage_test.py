@@ -1,10 +1,12 @@
 """Flags, variables, help and exit codes."""
 import json
 import os
+import pty
 import re
+import subprocess
 import unittest
 
-from command import MODEL, CommandTest
+from command import MODEL, PROGRAM, CommandTest
 
 
 class Usage(CommandTest):
@@ -192,6 +194,67 @@ class Usage(CommandTest):
             if seed:
                 self.fails(2, *run, "--seed=" + seed, says="whole number from 0 to 18446744073709551615")
 
+    def test_help_is_a_command(self):
+        self.assertEqual(self.output("help"), self.output("--help"))
+        self.assertEqual(self.output("help", "run"), self.output("run", "--help"))
+        self.fails(2, "help", "rnu", says="did you mean run?")
+
+    def test_the_nearest_name(self):
+        self.fails(2, "quantise", says="did you mean quantize?")
+        self.fails(8, "run", "-m", "smolm2", "-p", "a", says="did you mean smollm2?")
+        self.fails(8, "pull", "gema3", says="did you mean gemma3?")
+        for name, meant in (("q8_0", "Q8_0"), ("Q4_K_M", "Q4_K"), ("q4-0", "Q4_0")):
+            out = self.home / "x.gguf"
+            self.fails(2, "quantize", MODEL, out, name, says=f"did you mean {meant}?")
+            for flag in ("--tensor=ffn=", "--output-type=", "--embedding-type="):
+                self.fails(2, "quantize", MODEL, out, "Q8_0", flag + name, says=f"did you mean {meant}?")
+            self.assertFalse(out.exists())
+
+    def test_a_prompt_that_is_too_long_says_what_to_do(self):
+        err = self.fails(5, "run", "-m", MODEL, "--tokens", "1,2,3,4,5", "-c", "4", says="-c sets its size, the model allows")
+        self.assertIn("llama_bias.gguf", err)
+
+    def test_errors_of_templates_and_generation_name_the_file(self):
+        for template in ("{{ raise_exception('no') }}", "{% for a in 1 %}{% endfor %}", "{{ messages[0].content + 1 }}"):
+            self.fails(2, "run", "-m", MODEL, "-p", "a", "--chat-template", template, says=MODEL)
+
+    def test_names_and_errors_cannot_steer_a_terminal(self):
+        name = str(self.home / "a\x1b[2J\u009bm\u202efugg").encode() + b"\xff.gguf"
+        command = [PROGRAM, "inspect", "-m", name]
+        piped = subprocess.run(command, env=self.environment(), capture_output=True)
+        self.assertIn(name, piped.stderr)
+        with open(MODEL, "rb") as model, open(name, "wb") as copy:
+            copy.write(model.read())
+        self.assertIn(name, subprocess.run(command, env=self.environment(), capture_output=True).stdout)
+        shown = rb"a^[[2J\x9Bm\u{202E}fugg\xFF.gguf"
+        for stream in ("stdout", "stderr"):  # the report; the error of a file that is gone
+            master, slave = pty.openpty()
+            other = "stderr" if stream == "stdout" else "stdout"
+            child = subprocess.Popen(command, env=self.environment(NO_COLOR="1"), stdin=subprocess.DEVNULL,
+                                     **{stream: slave, other: subprocess.DEVNULL})
+            os.close(slave)
+            text = b""
+            try:
+                while block := os.read(master, 4096):
+                    text += block
+            except OSError:  # how Linux tells the end
+                pass
+            os.close(master)
+            child.wait()
+            self.assertIn(shown, text)
+            self.assertNotIn(b"\x1b[2J", text)
+            if stream == "stdout":
+                os.unlink(name)
+
+    def test_a_broken_model_from_the_cache_is_fetched_again_by(self):
+        folder = self.home / ".cache/rowmax/models"
+        folder.mkdir(parents=True)
+        listed = self.json("pull", "--list")["models"]
+        path = next(model["path"] for model in listed if model["name"] == "smollm2")
+        with open(MODEL, "rb") as model, open(path, "wb") as cut:
+            cut.write(model.read(1000))
+        self.fails(3, "run", "-m", "smollm2", "-p", "a", says="rowmax pull smollm2")
+
     def test_bench_threads_variable(self):
         result = self.json("bench", "-m", MODEL, "-p", "4", "-n", "0", "-r", "1", env={"ROWMAX_THREADS": "1,2"})
         self.assertEqual(sorted({entry["threads"] for entry in result["results"]}), [1, 2])
@@ -205,8 +268,6 @@ class Usage(CommandTest):
     def test_full_disk(self):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full")
-        import subprocess
-        from command import PROGRAM
         with open("/dev/full", "w") as full:
             result = subprocess.run([PROGRAM, "tokenize", "-m", MODEL, "-p", "abc", "--json"], stdout=full,
                                     stderr=subprocess.PIPE, env=self.environment())

@@ -91,11 +91,11 @@ std::string shown(std::string_view text, int descriptor) {
 }
 
 void note(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), shown(text, STDERR_FILENO).c_str());
+  std::fprintf(stderr, "%s %s\n", dim("note:", STDERR_FILENO).c_str(), printable(text).c_str());
 }
 
 void error(std::string_view text) {
-  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), shown(text, STDERR_FILENO).c_str());
+  std::fprintf(stderr, "%s %s\n", bold("rowmax: error:", STDERR_FILENO).c_str(), printable(text).c_str());
 }
 
 ProgressBar::ProgressBar(std::string label, double total, bool in_bytes, double already)

@@ -33,6 +33,7 @@ std::string shown(std::string_view text, int descriptor);
 using store::human_bytes;
 using store::short_number;
 
+// Always printable(): what they quote is for people, in a log as on a terminal.
 void note(std::string_view text);
 void error(std::string_view text);
 

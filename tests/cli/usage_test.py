@@ -117,7 +117,7 @@ class Usage(CommandTest):
         "n-predict": "x", "file": "/no/such/file", "tokens": "x", "token-ids": "/no/such/file", "n-prompt": "x", "n-gen": "x",
         "depth": "x", "repetitions": "x", "greedy": "perhaps", "json": "perhaps", "quiet": "perhaps", "raw": "perhaps",
         "ignore-eos": "perhaps", "ignore-key": "no.such.key", "no-layout-check": "perhaps", "keep-newline": "perhaps",
-        "special": "perhaps", "bos": "perhaps", "all": "perhaps", "pull": "perhaps", "model": "/no/such/file",
+        "force": "perhaps", "special": "perhaps", "bos": "perhaps", "all": "perhaps", "pull": "perhaps", "model": "/no/such/file",
         "chat-template": "/no/such/file", "no-history": "perhaps",
     }
     # Values that nothing can be wrong with, each with a test of its own.
@@ -221,8 +221,9 @@ class Usage(CommandTest):
     def test_names_and_errors_cannot_steer_a_terminal(self):
         name = str(self.home / "a\x1b[2J\u009bm\u202efugg").encode() + b"\xff.gguf"
         command = [PROGRAM, "inspect", "-m", name]
+        # Results are bytes in a pipe; messages are for people, in a log too.
         piped = subprocess.run(command, env=self.environment(), capture_output=True)
-        self.assertIn(name, piped.stderr)
+        self.assertIn(rb"a^[[2J\x9Bm\u{202E}fugg\xFF.gguf", piped.stderr)
         with open(MODEL, "rb") as model, open(name, "wb") as copy:
             copy.write(model.read())
         self.assertIn(name, subprocess.run(command, env=self.environment(), capture_output=True).stdout)

@@ -43,9 +43,10 @@ need_programs() {
   done
 }
 
-# build PRESET TARGET...: configures where needed and builds, with one line of progress; the log is shown on failure.
+# build PRESET TARGET...: configures where needed and builds. Says how far it is: on a terminal in one line that changes,
+# elsewhere in a line every 15 seconds. The log is shown on failure.
 build() {
-  local preset=$1 folder=$top/build/$1 log=$top/build/$1.log status=0 line
+  local preset=$1 folder=$top/build/$1 log=$top/build/$1.log status=0 start=$SECONDS said=$SECONDS line
   shift
   mkdir -p "$top/build"
   : >"$log"
@@ -56,10 +57,17 @@ build() {
     [ -t 2 ] || say "Building $preset (log: build/$preset.log)"
     NINJA_STATUS='[%f/%t] ' cmake --build "$folder" --target "$@" >>"$log" 2>&1 &
     local ninja=$!
-    while [ -t 2 ] && kill -0 $ninja 2>/dev/null; do
-      line=$(tail -c 400 "$log" | grep -aoE '^\[[0-9]+/[0-9]+\]' | tail -n 1)
-      [ -z "$line" ] || printf '\r\033[KBuilding %s %s' "$preset" "$line" >&2
+    while kill -0 $ninja 2>/dev/null; do
       sleep 0.3
+      line=$(tail -c 4000 "$log" | sed -nE 's/^\[([0-9]+)\/([0-9]+)\].*/\1 of \2/p' | tail -n 1)
+      [ -n "$line" ] || continue
+      line="Building $preset: $line steps, $((SECONDS - start)) s"
+      if [ -t 2 ]; then
+        printf '\r\033[K%s' "$line" >&2
+      elif [ $((SECONDS - said)) -ge 15 ]; then
+        said=$SECONDS
+        say "$line"
+      fi
     done
     wait $ninja || status=$?
     [ ! -t 2 ] || printf '\r\033[K' >&2

@@ -32,8 +32,9 @@ class SerialExecutor final : public Executor {
   }
 };
 
-// The pool rowmax itself uses: n_threads including the caller, static partition, workers spin briefly between two
-// calls and then park. n_threads 0 means the number of physical cores this process may use. Fails with kLimit for
+// The pool rowmax itself uses: n_threads including the caller, each with a share of its own first; workers spin briefly
+// between two calls and then sleep, and fewer take part while the machine is busy with something else (docs/threads.md).
+// n_threads 0 means the physical cores this process may use, at most its control group's quota. Fails with kLimit for
 // n_threads outside 0..1024 and with kOutOfMemory where the system gives no thread.
 Result<std::unique_ptr<Executor>> make_thread_pool(int n_threads);
 

@@ -9,6 +9,7 @@ case $preset in
     command -v aarch64-linux-gnu-g++ >/dev/null || skip "no AArch64 cross compiler"
     command -v qemu-aarch64 >/dev/null || skip "no qemu-user" ;;
   clang) command -v clang++ >/dev/null || skip "no clang" ;;
+  clang19) command -v clang++-19 >/dev/null || skip "no clang 19" ;;
   fuzz)
     command -v clang++ >/dev/null || skip "no clang"
     probe=$(mktemp)

@@ -61,8 +61,8 @@ if(NOT ROWMAX_SANITIZE AND NOT ROWMAX_FUZZ)
     -fstack-protector-strong $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
   target_link_options(rowmax_flags INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 endif()
-if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
-  # Newer ones warn of std::stable_sort, which in libstdc++ 12 calls what the standard has deprecated.
+if(CMAKE_CXX_COMPILER_ID STREQUAL Clang AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 15)
+  # These warn of std::stable_sort, which in libstdc++ 12 calls what the standard has deprecated.
   target_compile_options(rowmax_flags INTERFACE -Wno-error=deprecated-declarations)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)

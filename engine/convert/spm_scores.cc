@@ -1,5 +1,6 @@
 #include "engine/convert/spm_scores.h"
 
+#include <map>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -24,7 +25,7 @@ bool is_boundary(std::string_view text, std::size_t at) {
 Result<std::vector<float>> scores_from_merges(const std::vector<std::string>& tokens,
                                               const std::vector<bool>& mergeable,
                                               const std::vector<MergePair>& merges) {
-  std::unordered_map<std::string_view, std::size_t> ids;
+  std::map<std::string_view, std::size_t> ids;  // the folder chooses the texts
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (mergeable[i]) ids.emplace(tokens[i], i);
   }

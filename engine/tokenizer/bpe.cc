@@ -37,15 +37,6 @@ struct ByteCodes {
 };
 constexpr ByteCodes kByteCodes;
 
-std::size_t hash_pair(TokenId left, TokenId right) noexcept {
-  std::uint64_t x =
-      static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
-  x *= 0x9E3779B97F4A7C15u;
-  x ^= x >> 32;
-  x *= 0xD6E8FEB86659FD93u;
-  return static_cast<std::size_t>(x ^ x >> 32);
-}
-
 // Lowest rank first, then leftmost (std heaps keep the greatest in front).
 bool after(const BpeMerges::Scratch::Pair& a, const BpeMerges::Scratch::Pair& b) noexcept {
   return a.rank != b.rank ? a.rank > b.rank : a.left > b.left;
@@ -161,6 +152,27 @@ void BpeMerges::index_bytes(const Vocabulary& vocabulary, std::vector<std::strin
     notices.push_back(std::to_string(n_missing) +
                       " byte values have no token: above 0x7F they become U+FFFD, below they are dropped");
   }
+}
+
+// A secret odd factor spreads whatever pairs a file has (Dietzfelbinger's multiply-shift); SipHash would cost the merging
+// more than it does.
+std::size_t BpeMerges::hash_pair(TokenId left, TokenId right) const noexcept {
+  std::uint64_t x =
+      static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
+  x = (x ^ seed_) * (seed_ | 1);
+  x ^= x >> 32;
+  x *= factor_ | 1;
+  return static_cast<std::size_t>(x >> 32 ^ x >> 12);
+}
+
+std::size_t BpeMerges::longest_probe() const noexcept {
+  const std::size_t mask = table_.size() - 1;
+  std::size_t longest = 0;
+  for (std::size_t at = 0; at < table_.size(); ++at) {
+    if (table_[at].left == -1) continue;
+    longest = std::max(longest, ((at - hash_pair(table_[at].left, table_[at].right)) & mask) + 1);
+  }
+  return longest;
 }
 
 const BpeMerges::Entry* BpeMerges::find(TokenId left, TokenId right) const noexcept {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/seeded_hash.h"
 #include "engine/tokenizer/source.h"
 #include "engine/tokenizer/vocabulary.h"
 #include "rowmax/result.h"
@@ -46,6 +47,8 @@ class BpeMerges {
   // Appends the tokens of one word. n log n in its length; about 40 bytes of scratch per byte of a long word.
   void encode(std::string_view word, const Vocabulary& vocabulary, Scratch& scratch, std::vector<TokenId>& out) const;
 
+  std::size_t longest_probe() const noexcept;  // most entries that a look for a merge of the file looks at
+
  private:
   struct Entry {
     TokenId left = -1, right = -1;
@@ -57,6 +60,10 @@ class BpeMerges {
   TokenId replacement_[3] = {-1, -1, -1};  // the bytes of U+FFFD
   bool ignore_merges_ = false;
 
+  // Drawn once a process: which pairs meet in the table is nobody's to choose.
+  std::uint64_t seed_ = base::seeded_hash(std::uint64_t{0}), factor_ = base::seeded_hash(std::uint64_t{1});
+
+  std::size_t hash_pair(TokenId left, TokenId right) const noexcept;
   const Entry* find(TokenId left, TokenId right) const noexcept;
   Status add(const TokenizerSource& source, const Vocabulary& vocabulary, std::size_t rank, std::size_t& n_duplicate);
   void index_bytes(const Vocabulary& vocabulary, std::vector<std::string>& notices);

@@ -1,9 +1,11 @@
 #include "engine/tokenizer/vocabulary.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <utility>
 
+#include "base/seeded_hash.h"
 #include "base/try.h"
 
 namespace rowmax::engine {
@@ -12,8 +14,6 @@ namespace {
 Error corrupt(const TokenizerSource& source, std::string message) {
   return Error{ErrorCode::kCorrupt, source.name + ": " + std::move(message)};
 }
-
-std::size_t hash_of(std::string_view text) noexcept { return std::hash<std::string_view>{}(text); }
 
 int hex_digit(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
@@ -146,7 +146,7 @@ Status Vocabulary::index(const TokenizerSource& source) {
   for (TokenId id = 0; id < size(); ++id) {
     const std::string_view token = text(id);
     if (token.empty()) continue;
-    std::size_t slot = hash_of(token) & (capacity - 1);
+    std::size_t slot = base::seeded_hash(token) & (capacity - 1);
     for (; slots_[slot] != -1; slot = (slot + 1) & (capacity - 1)) {
       if (text(slots_[slot]) == token) {
         return corrupt(source, "tokenizer.ggml.tokens: tokens " + std::to_string(slots_[slot]) + " and " +
@@ -180,10 +180,21 @@ Status Vocabulary::index_bytes(const TokenizerSource& source) {
 TokenId Vocabulary::find(std::string_view wanted) const noexcept {
   if (wanted.empty() || wanted.size() > longest_) return -1;
   const std::size_t mask = slots_.size() - 1;
-  for (std::size_t slot = hash_of(wanted) & mask; slots_[slot] != -1; slot = (slot + 1) & mask) {
+  for (std::size_t slot = base::seeded_hash(wanted) & mask; slots_[slot] != -1; slot = (slot + 1) & mask) {
     if (text(slots_[slot]) == wanted) return slots_[slot];
   }
   return -1;
+}
+
+std::size_t Vocabulary::longest_probe() const noexcept {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t longest = 0;
+  for (std::size_t at = 0; at < slots_.size(); ++at) {
+    if (slots_[at] == -1) continue;
+    const std::size_t home = base::seeded_hash(text(slots_[at])) & mask;
+    longest = std::max(longest, ((at - home) & mask) + 1);
+  }
+  return longest;
 }
 
 std::uint8_t Vocabulary::byte_of(TokenId id) const noexcept { return static_cast<std::uint8_t>(parse_byte(text(id))); }

@@ -38,6 +38,7 @@ class Vocabulary {
   TokenId byte_token(std::uint8_t byte) const noexcept { return byte_tokens_[byte]; }  // of kind kByte; -1 when absent
   std::uint8_t byte_of(TokenId id) const noexcept;                                     // kind(id) == kByte
   std::size_t longest() const noexcept { return longest_; }                            // bytes of the longest text
+  std::size_t longest_probe() const noexcept;  // most texts that a find() of a token looks at
 
  private:
   std::string arena_;                   // all texts, one after another

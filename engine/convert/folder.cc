@@ -12,7 +12,6 @@
 #include "engine/convert/write_model.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/convert.h"
-#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -47,7 +46,7 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
                            "chat_template.jinja", "model.safetensors.index.json"}) {
     source.inputs.push_back(concat(folder, "/", name));
   }
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = source.inputs}));
+  ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
   ROWMAX_TRY(model, read_hf_config(config.root(), config_path, keys));
@@ -57,7 +56,7 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   files = {};
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = source.inputs}));
+  ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);

@@ -17,10 +17,10 @@ struct ConvertFlags {
   std::string input, output, type;
   std::vector<std::string> overrides;  // REGEX=TYPE
   std::vector<std::string> formats;    // layouts of the input
-  std::string output_type, embedding_type, pre;
+  std::string output_type, embedding_type, pre, split_max_size;
   std::int64_t hadamard_block = 0;
   int threads = 0;
-  bool force = false, json = false, quiet = false;
+  bool force = false, json = false, quiet = false, table = false;
 };
 // All but the positional arguments.
 void add_convert_flags(Flags& table, ConvertFlags& flags);

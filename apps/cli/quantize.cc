@@ -15,8 +15,9 @@ std::string footer() {
 Examples:
   rowmax quantize model-f16.gguf model-q4_k.gguf Q4_K
   rowmax quantize in.gguf out.gguf Q4_0 --tensor 'ffn_down=Q6_K' --tensor 'blk\.[01]\.=Q8_0' --output-type Q8_0
+  rowmax quantize in.gguf out.gguf Q4_K --split-max-size 2G      # out-00001-of-0000N.gguf and so on
   rowmax quantize in.gguf out.gguf Q8_0 --json | jq '.tensors[] | select(.rms_error > 0.01)'
-The table says for each tensor what was lost: the error's root mean square over that of the weights, and the largest
+The table says for each type (--table: each tensor) what was lost: the error's root mean square over that of the weights, and the largest
 error over the largest weight.
 )";
   return text;

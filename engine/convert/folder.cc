@@ -6,13 +6,13 @@
 
 #include "base/try.h"
 #include "engine/convert/checkpoint.h"
+#include "engine/convert/config_fields.h"
 #include "engine/convert/hf_model.h"
 #include "engine/convert/hf_tensors.h"
 #include "engine/convert/hf_tokenizer.h"
 #include "engine/convert/write_model.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/convert.h"
-#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -47,23 +47,24 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
                            "chat_template.jinja", "model.safetensors.index.json"}) {
     source.inputs.push_back(concat(folder, "/", name));
   }
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = source.inputs}));
+  ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
   ROWMAX_TRY(model, read_hf_config(config.root(), config_path, keys));
+  const std::vector<std::string> unknown = unknown_config_fields(config.root(), config_path);
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
   ROWMAX_TRY(notices, write_tokenizer(files, config.root(), model.vocab_size, options.pre, keys));
   files = {};
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = source.inputs}));
+  ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);
   ROWMAX_TRY(report, write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
   for (const std::vector<std::string>* more :
-       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices)}) {
+       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &unknown}) {
     report.notices.insert(report.notices.begin(), more->begin(), more->end());
   }
   return report;

@@ -12,7 +12,6 @@
 #include "engine/io/text.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
-#include "rowmax/engine/output_file.h"
 
 namespace rowmax::engine {
 namespace {
@@ -56,10 +55,9 @@ std::string quantised_types(const GgufFile& file) {
 
 Result<ConvertReport> quantize(const std::string& input, const std::string& output, const ConvertOptions& options,
                                Executor& executor) {
-  ROWMAX_RETURN_IF_ERROR(check_output(output, {.overwrite = options.overwrite, .inputs = {input}}));
+  ROWMAX_RETURN_IF_ERROR(check_target(output, options, {input}));
   ROWMAX_TRY(file, GgufFile::open(input, options.input));
-  ROWMAX_RETURN_IF_ERROR(
-      check_output(output, {.overwrite = options.overwrite, .inputs = {file.paths().begin(), file.paths().end()}}));
+  ROWMAX_RETURN_IF_ERROR(check_target(output, options, {file.paths().begin(), file.paths().end()}));
   const auto turned = [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); };
   if (options.hadamard_block != 0 && std::ranges::any_of(file.metadata(), turned)) {
     return Error{ErrorCode::kInvalidArgument,

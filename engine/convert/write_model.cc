@@ -8,7 +8,7 @@
 #include "engine/convert/encode.h"
 #include "engine/convert/hadamard.h"
 #include "engine/convert/type_choice.h"
-#include "engine/io/gguf_stream.h"
+#include "engine/io/gguf_split_stream.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/model.h"
 #include "rowmax/engine/output_file.h"
@@ -63,7 +63,7 @@ class ModelWriter {
       }
     }
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_plan(output, keys, plans, *chosen, layouts, target));
-    ROWMAX_TRY(stream, GgufStream::create(output, keys, std::move(plans), target));
+    ROWMAX_TRY(stream, GgufSplitStream::create(output, keys, std::move(plans), options_.split_max_bytes, target));
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const Status written = write(tensors_[i], *(*chosen)[i], stream);
       if (tensors_[i].intact) ROWMAX_RETURN_IF_ERROR(tensors_[i].intact());
@@ -71,18 +71,25 @@ class ModelWriter {
     }
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_written(stream, output, layouts));
     ROWMAX_RETURN_IF_ERROR(stream.commit());
+    report_.files = stream.paths();
+    if (stream.n_larger() > 0) {
+      report_.notices.push_back(concat(stream.n_larger(), " of ", report_.files.size(), " files are larger than ",
+                                       options_.split_max_bytes,
+                                       " bytes: a single tensor, with what stands before it, is"));
+    }
     return std::move(report_);
   }
 
  private:
   // What would be refused as a model gets no name.
-  Status check_written(const GgufStream& stream, const std::string& output, const GgufOptions& layouts) const {
-    const auto file = GgufFile::open(stream.temporary(), layouts);
+  Status check_written(const GgufSplitStream& stream, const std::string& output, const GgufOptions& layouts) const {
+    const auto file = GgufFile::open_files(stream.temporaries(), layouts);
     const Status status = file.ok() ? check_loads(*file) : Status(file.error());
     if (status.ok()) return {};
     std::string message = status.error().message;
-    const std::string prefix = stream.temporary() + ": ";
-    if (message.starts_with(prefix)) message = message.substr(prefix.size());
+    for (const std::string& temporary : stream.temporaries()) {
+      if (message.starts_with(temporary + ": ")) message = message.substr(temporary.size() + 2);
+    }
     return Error{status.error().code,
                  concat(source_.name, ": rowmax could not run what ", output, " would be: ", message)};
   }
@@ -91,7 +98,7 @@ class ModelWriter {
   Status check_plan(const std::string& output, const GgufWriter& keys, const std::vector<GgufTensorPlan>& plans,
                     const std::vector<const FormatInfo*>& formats, const GgufOptions& layouts,
                     const OutputOptions& target) const {
-    ROWMAX_TRY(stream, GgufStream::create(output, keys, plans, target));
+    ROWMAX_TRY(stream, GgufSplitStream::create(output, keys, plans, options_.split_max_bytes, target));
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const TensorRows& tensor = tensors_[i];
       if (tensor.rows() > 1) {
@@ -122,7 +129,7 @@ class ModelWriter {
     return {};
   }
 
-  static Status copy(const TensorRows& tensor, GgufStream& stream) {
+  static Status copy(const TensorRows& tensor, GgufSplitStream& stream) {
     constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
     for (std::size_t at = 0; at < tensor.bytes.size(); at += kPieceBytes) {
       ROWMAX_RETURN_IF_ERROR(stream.append(tensor.bytes.subspan(at, std::min(kPieceBytes, tensor.bytes.size() - at))));
@@ -131,7 +138,7 @@ class ModelWriter {
     return {};
   }
 
-  Status write(const TensorRows& tensor, const FormatInfo& format, GgufStream& stream) {
+  Status write(const TensorRows& tensor, const FormatInfo& format, GgufSplitStream& stream) {
     ROWMAX_RETURN_IF_ERROR(tell(tensor, done_));
     EncodingError error;
     if (tensor.format == &format) {
@@ -179,6 +186,11 @@ Status check_loads(const GgufFile& file) {
   options.default_pre = description.default_pre;
   const auto tokenizer = Tokenizer::from_gguf(file, options);
   return tokenizer.ok() ? Status() : Status(tokenizer.error());
+}
+
+Status check_target(const std::string& output, const ConvertOptions& options, std::vector<std::string> inputs) {
+  if (options.split_max_bytes > 0) return check_split_prefix(output);
+  return check_output(output, {.overwrite = options.overwrite, .inputs = std::move(inputs)});
 }
 
 Result<ConvertReport> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,

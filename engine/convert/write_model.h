@@ -21,6 +21,10 @@ struct ModelSource {
 // tokenizer.
 Status check_loads(const GgufFile& file);
 
+// Before any work: whether the output may be written, as far as its name tells (the names of the parts of a split one
+// depend on how many they are).
+Status check_target(const std::string& output, const ConvertOptions& options, std::vector<std::string> inputs);
+
 // Folds the matrices where that was asked for, chooses types, sets general.file_type and general.quantization_version,
 // writes. Where must_load is set, what was written has passed the loader's checks before it gets its name (kUnsupported
 // or what they say otherwise; those that need no weights come first of all). rules.type must be set. Errors and notices

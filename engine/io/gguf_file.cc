@@ -119,6 +119,26 @@ Result<std::vector<Part>> open_parts(Part first, const std::string& path, const 
   return parts;
 }
 
+Result<std::vector<Part>> open_by_name(const std::string& path, const GgufOptions& options) {
+  ROWMAX_TRY(first, open_part(path, options));
+  return open_parts(std::move(first), path, options);
+}
+
+Result<std::vector<Part>> open_all(std::span<const std::string> paths, const GgufOptions& options) {
+  std::vector<Part> parts;
+  for (const std::string& path : paths) {
+    ROWMAX_TRY(part, open_part(path, options));
+    ROWMAX_TRY(split, read_split(part.content));
+    if (split.count != paths.size()) {
+      return Error{ErrorCode::kCorrupt, concat(path, ": key 'split.count': expected ", paths.size(),
+                                               " as there are files, found ", split.count)};
+    }
+    parts.push_back(std::move(part));
+  }
+  if (parts.empty()) return Error{ErrorCode::kInvalidArgument, "no files to open"};
+  return parts;
+}
+
 }  // namespace
 
 double GgufArray::as_double(std::size_t i) const noexcept {
@@ -150,8 +170,13 @@ struct GgufFile::Impl {
 };
 
 Result<GgufFile> GgufFile::open(const std::string& path, const GgufOptions& options) try {
-  ROWMAX_TRY(first, open_part(path, options));
-  ROWMAX_TRY(parts, open_parts(std::move(first), path, options));
+  return open_files({&path, 1}, options);
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
+}
+
+Result<GgufFile> GgufFile::open_files(std::span<const std::string> paths, const GgufOptions& options) try {
+  ROWMAX_TRY(parts, paths.size() == 1 ? open_by_name(paths.front(), options) : open_all(paths, options));
   auto impl = std::make_unique<Impl>();
   std::vector<GgufContent> contents;
   for (Part& part : parts) {

@@ -15,46 +15,28 @@ struct ForeignType {
   std::string_view remedy = "";  // what to do about it
 };
 
-// Ids from ggml.h (upstream); 36 also, 134 and 135 only, from the forks that read BitNet files. "removed" ones had a
-// meaning in old files.
+// Ids from ggml.h (upstream) and bitnet.cpp that have no row in engine/quant's table. "removed" ones had a meaning in old
+// files.
 constexpr ForeignType kForeignTypes[] = {
-    {0, "F32"},
-    {1, "F16"},
-    {2, "Q4_0"},
-    {3, "Q4_1"},
     {4, "Q4_2, removed from the format"},
     {5, "Q4_3, removed from the format"},
-    {6, "Q5_0"},
-    {7, "Q5_1"},
-    {8, "Q8_0"},
     {9, "Q8_1"},
-    {10, "Q2_K"},
-    {11, "Q3_K"},
-    {12, "Q4_K"},
-    {13, "Q5_K"},
-    {14, "Q6_K"},
     {15, "Q8_K"},
     {16, "IQ2_XXS"},
     {17, "IQ2_XS"},
     {18, "IQ3_XXS"},
     {19, "IQ1_S"},
-    {20, "IQ4_NL"},
     {21, "IQ3_S"},
     {22, "IQ2_S"},
-    {23, "IQ4_XS"},
     {24, "I8"},
     {25, "I16"},
     {26, "I32"},
     {27, "I64"},
     {28, "F64"},
     {29, "IQ1_M"},
-    {30, "BF16"},
     {31, "Q4_0_4_4, removed from the format"},
     {32, "Q4_0_4_8, removed from the format"},
     {33, "Q4_0_8_8, removed from the format"},
-    {34, "TQ1_0"},
-    {35, "TQ2_0"},
-    {36, "I2_S"},
     {37, "IQ4_NL_4_8, removed from the format"},
     {38, "TL1 of bitnet.cpp, or the removed IQ4_NL_8_8",
      "TL1's tiles follow a kernel_config.ini that is not in the file: convert the model anew, from its safetensors or "
@@ -64,11 +46,13 @@ constexpr ForeignType kForeignTypes[] = {
      "or "
      "from its I2_S file"},
     {40, "NVFP4"},
-    {41, "Q1_0"},
-    {42, "Q2_0"},
-    {134, "IQ1_BN of ik_llama.cpp"},
-    {135, "IQ2_BN of ik_llama.cpp"},
 };
+
+// Empty when the id is unknown.
+std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept {
+  const auto* found = std::ranges::find(kForeignTypes, type, &ForeignType::id);
+  return found == std::end(kForeignTypes) ? std::string_view() : found->name;
+}
 
 }  // namespace
 
@@ -77,11 +61,6 @@ const char* gguf_type_name(GgufType type) noexcept {
                                            "bool", "string", "array", "u64", "i64", "f64"};
   const auto index = static_cast<std::size_t>(type);
   return index < std::size(kNames) ? kNames[index] : "unknown";
-}
-
-std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept {
-  const auto* found = std::ranges::find(kForeignTypes, type, &ForeignType::id);
-  return found == std::end(kForeignTypes) ? std::string_view() : found->name;
 }
 
 std::string_view gguf_tensor_type_name(std::uint32_t type) noexcept {

@@ -64,9 +64,6 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) n
   return (value + alignment - 1) & ~(alignment - 1);
 }
 
-// The name of a tensor type that ggml or a fork of it knows or knew, for messages about types that rowmax cannot read;
-// empty when the id is unknown. Types that rowmax reads are in engine/quant's table.
-std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept;
 // The sentence's rest about a tensor of a type that is not in engine/quant's table: "has type 38 (...), which ...".
 Error unreadable_tensor_type(std::uint32_t type);
 

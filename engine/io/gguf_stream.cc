@@ -49,11 +49,20 @@ Status GgufStream::skip_tensor() {
   return {};
 }
 
-Status GgufStream::commit() {
-  if (tensor_ < tensors_.size()) {
-    return Error{ErrorCode::kInvalidArgument, concat("tensor ", quote(tensors_[tensor_].name), " is not complete")};
+Status GgufStream::commit() { return commit_all({this, 1}); }
+
+Status GgufStream::commit_all(std::span<GgufStream> streams) try {
+  std::vector<OutputFile*> files;
+  for (GgufStream& stream : streams) {
+    if (!stream.is_complete()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   concat("tensor ", quote(stream.tensors_[stream.tensor_].name), " is not complete")};
+    }
+    files.push_back(&stream.file_);
   }
-  return file_.commit();
+  return OutputFile::commit_all(files);
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
 }
 
 }  // namespace rowmax::engine

@@ -25,8 +25,11 @@ class GgufStream {
   Status append(std::span<const std::byte> bytes);
   // kInvalidArgument when a tensor is not complete.
   Status commit();
+  // The same for several files: all of them get their names, or none.
+  static Status commit_all(std::span<GgufStream> streams);
   // Zeros for all of the next tensor, as a hole.
   Status skip_tensor();
+  bool is_complete() const noexcept { return tensor_ == tensors_.size(); }
   // Where the bytes lie until commit().
   const std::string& temporary() const noexcept { return file_.temporary(); }
 

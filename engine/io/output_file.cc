@@ -210,16 +210,44 @@ Status OutputFile::skip(std::uint64_t n_bytes) {
   return io_error(temporary_, "extend", errno);
 }
 
-Status OutputFile::commit() {
-  if (::fsync(descriptor_) != 0) return io_error(temporary_, "flush", errno);
-  // The world may have changed while the bytes were made.
-  ROWMAX_TRY(target, target_of(path_, options_));
+Status OutputFile::rename_to(const std::string& target) {
   const int renamed = options_.overwrite ? ::rename(temporary_.c_str(), target.c_str())
                                          : rename_new(temporary_.c_str(), target.c_str());
-  if (renamed != 0) return io_error(path_, "rename to", errno);
-  ::close(std::exchange(descriptor_, -1));
-  leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
+  return renamed == 0 ? Status() : Status(io_error(path_, "rename to", errno));
+}
+
+Status OutputFile::commit() {
+  OutputFile* const self = this;
+  return commit_all({&self, 1});
+}
+
+Status OutputFile::commit_all(std::span<OutputFile* const> files) try {
+  std::vector<std::string> targets;
+  for (const OutputFile* file : files) {
+    if (::fsync(file->descriptor_) != 0) return io_error(file->temporary_, "flush", errno);
+  }
+  for (const OutputFile* file : files) {
+    // The world may have changed while the bytes were made.
+    ROWMAX_TRY(target, target_of(file->path_, file->options_));
+    targets.push_back(std::move(target));
+  }
+  if (files.size() > 1 && files[0]->options_.overwrite) ::unlink(targets[0].c_str());
+  for (std::size_t i = files.size(); i-- > 0;) {
+    const Status renamed = files[i]->rename_to(targets[i]);
+    if (!renamed.ok()) {
+      for (std::size_t done = i + 1; done < files.size(); ++done) ::unlink(targets[done].c_str());
+      return renamed;
+    }
+    // Until the last one has its name, a signal removes those that have theirs.
+    if (i > 0) std::free(static_cast<Registered*>(files[i]->registered_)->path.exchange(::strdup(targets[i].c_str())));
+  }
+  for (OutputFile* file : files) {
+    ::close(std::exchange(file->descriptor_, -1));
+    leave(static_cast<Registered*>(std::exchange(file->registered_, nullptr)));
+  }
   return {};
+} catch (const std::bad_alloc&) {
+  return Error::out_of_memory();
 }
 
 void remove_unfinished_outputs() noexcept {

@@ -20,15 +20,70 @@ class Convert(CommandTest):
 
     def test_quantize_and_run(self):
         out = self.home / "q8.gguf"
-        table = self.output("quantize", MODEL, out, "Q8_0", "-q")
+        table = self.output("quantize", MODEL, out, "Q8_0", "-q", "--table")
         self.assertIn("rms error", table)
         self.assertIn("token_embd.weight", table)
+        self.assertIn("output_norm.weight", table)
         result = self.json("quantize", MODEL, self.home / "again.gguf", "Q8_0", "-t", 3)
-        self.assertEqual(list(result), ["output", "bytes_in", "bytes_out", "seconds", "notices", "tensors"])
+        self.assertEqual(list(result), ["output", "files", "bytes_in", "bytes_out", "seconds", "notices", "tensors"])
         self.assertEqual((self.home / "again.gguf").read_bytes(), out.read_bytes())
         kinds = {t["name"]: t["to"] for t in result["tensors"]}
         self.assertEqual(kinds["output_norm.weight"], "F32")
         self.json("run", "-m", out, "-p", "the", "-n", 4, "--raw")
+
+    def test_a_summary_by_types(self):
+        tensors = self.json("quantize", MODEL, self.home / "a.gguf", "Q8_0")["tensors"]
+        lines = self.output("quantize", MODEL, self.home / "b.gguf", "Q8_0").splitlines()
+        pairs = {(t["from"], t["to"]) for t in tensors}
+        self.assertEqual(len(lines), len(pairs) + 2)
+        for line in lines[1:-1]:
+            start, end, count = line.split()[:3]
+            those = [t for t in tensors if (t["from"], t["to"]) == (start, end)]
+            self.assertEqual(int(count), len(those))
+            worst = max(those, key=lambda t: t["rms_error"])
+            if worst["rms_error"] > 0:
+                self.assertIn(f"{worst['rms_error']:.2e}", line)
+                self.assertIn(f"{max(t['max_error'] for t in those):.2e}", line)
+                self.assertTrue(line.endswith("  " + worst["name"]), line)
+
+    def test_parts(self):
+        whole, out = self.home / "whole.gguf", self.home / "out.gguf"
+        self.json("quantize", MODEL, whole, "Q8_0")
+        size = whole.stat().st_size // 3
+        result = self.json("quantize", MODEL, out, "Q8_0", "--split-max-size", size)
+        count = len(result["files"])
+        self.assertGreater(count, 2)
+        parts = [self.home / f"out-{i + 1:05}-of-{count:05}.gguf" for i in range(count)]
+        self.assertEqual(result["files"], [str(part) for part in parts])
+        self.assertEqual(sorted(self.home.glob("out*")), parts)
+        larger = [n for n in result["notices"] if "larger than" in n]
+        self.assertEqual(any(part.stat().st_size > size for part in parts), bool(larger))
+        logprobs = []
+        text = self.home / "text"
+        text.write_text("the other word is how and that said " * 8)
+        for name, model in (("a", whole), ("b", parts[-1])):
+            self.output("score", "-m", model, "-f", text, "-c", 32, "--logprobs", self.home / name)
+            logprobs.append((self.home / name).read_bytes())
+        self.assertEqual(*logprobs)
+        # Made one file again, it is the file that was not split.
+        joined = self.home / "joined.gguf"
+        self.json("quantize", parts[0], joined, "Q8_0")
+        self.assertEqual(joined.read_bytes(), whole.read_bytes())
+        # A part that is there needs --force, and the others are left alone.
+        parts[0].unlink()
+        before = {part: part.read_bytes() for part in parts[1:]}
+        again = ("quantize", MODEL, out, "Q8_0", "--split-max-size", size)
+        self.fails(2, *again, says="--force")
+        self.assertEqual({part: part.read_bytes() for part in self.home.glob("out*")}, before)
+        self.output(*again, "--force")
+        self.assertEqual(sorted(self.home.glob("out*")), parts)
+        self.fails(2, "quantize", MODEL, parts[0], "Q8_0", "--split-max-size", size, "--force", says="number of a part")
+        for nonsense in ("0", "x", "1T", "-5", "5MB", "99999999999G"):
+            self.fails(2, "quantize", MODEL, out, "Q8_0", f"--split-max-size={nonsense}", says="--split-max-size")
+        folder = self.json("convert", self.folder("llama"), self.home / "l", "--split-max-size", "20K")["files"]
+        self.assertGreater(len(folder), 1)
+        self.assertTrue(folder[0].endswith(f"l-00001-of-{len(folder):05}.gguf"))
+        self.json("run", "-m", folder[0], "-p", "the", "-n", 4, "--raw")
 
     def test_convert_and_run(self):
         for name in ("llama", "qwen3", "gemma3"):

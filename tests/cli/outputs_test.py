@@ -46,14 +46,15 @@ class Outputs(CommandTest):
             self.assertGreater(mine.stat().st_size, 100)
         self.assertEqual(len(list(self.home.glob("*.tmp.*"))), 0)
 
-    def stop_while_writing(self, number):
+    def stop_while_writing(self, number, *more):
         """Sends the signal when the temporary file is there; returns how the command ended."""
         out = self.home / "out.gguf"
-        process = subprocess.Popen([PROGRAM, "quantize", SLOW_MODEL, out, "Q4_K", "-q", "-t", "1"],
+        process = subprocess.Popen([PROGRAM, "quantize", SLOW_MODEL, out, "Q4_K", "-q", "-t", "1", *more],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment())
         deadline = time.monotonic() + 60
-        # The second temporary file is the one with the weights.
-        while not list(self.home.glob("out.gguf.tmp.*.1")) and process.poll() is None:
+        # The second temporary file of a name is the one with the weights.
+        first = "out-00001-of-*.gguf" if more else "out.gguf"
+        while not [p for p in self.home.glob(first + ".tmp.*") if not p.name.endswith(".0")] and process.poll() is None:
             self.assertLess(time.monotonic(), deadline)
         process.send_signal(number)
         return process.wait(60)
@@ -64,6 +65,16 @@ class Outputs(CommandTest):
                 code = self.stop_while_writing(number)
                 self.assertEqual(code, 130 if number == signal.SIGINT else -number)
                 self.assertEqual(list(self.home.glob("out.gguf*")), [])
+
+    def test_signals_leave_no_parts(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number):
+                self.stop_while_writing(number, "--split-max-size", "1M")
+                self.assertEqual(list(self.home.glob("out*")), [])
+        self.stop_while_writing(signal.SIGKILL, "--split-max-size", "1M")
+        self.assertGreater(len(list(self.home.glob("out*.tmp.*"))), 0)
+        self.output("quantize", SLOW_MODEL, self.home / "out.gguf", "Q4_K", "--split-max-size", "1M")
+        self.assertEqual(list(self.home.glob("out*.tmp.*")), [])
 
     def test_the_next_run_removes_what_a_kill_left(self):
         self.assertEqual(self.stop_while_writing(signal.SIGKILL), -signal.SIGKILL)

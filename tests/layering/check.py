@@ -148,28 +148,43 @@ def check_source(path, lines):
                 report(path, number, why)
 
 
+def own_test(path):
+    return re.sub(r"_(?:scalar|avx2|avxvnni|avx512|amx|neon|dotprod)$", "", path[:-3]) + "_test.cc"
+
+
 def check_tested(paths):
-    """A .cc has an x_test.cc beside it, or the list (of patterns) names the test that covers it."""
+    """A .cc has an x_test.cc beside it, or the list names the tests that cover it."""
     patterns = []
     listing = "tests/layering/tested_elsewhere.txt"
     for number, line in enumerate((ROOT / listing).read_text().splitlines(), 1):
         line = line.split("#")[0].strip()
         if not line:
             continue
-        source, _, test = line.partition(":")
-        patterns.append(source.strip())
-        if not any(fnmatch(p, source.strip()) for p in paths):
-            report(listing, number, f"no file matches {source.strip()}")
-        if not (ROOT / test.strip()).is_file():
-            report(listing, number, f"there is no {test.strip()}")
+        source, _, tests = (part.strip() for part in line.partition(":"))
+        if re.search(r"[*?\[]", source) and not (source.startswith("apps/") or "/kernels/" in source):
+            report(listing, number, f"{source}: a pattern, which covers files that nobody thought of; name each file")
+        elif source in patterns:
+            report(listing, number, f"{source} stands here twice")
+        patterns.append(source)
+        matching = [p for p in paths if fnmatch(p, source)]
+        if not matching:
+            report(listing, number, f"no file matches {source}")
+        elif all(own_test(p) in paths for p in matching):
+            report(listing, number, f"{source} has a test beside it")
+        if not tests:
+            report(listing, number, f"{source}: no test is named")
+        for test in tests.split():
+            if not (ROOT / test).is_file():
+                report(listing, number, f"there is no {test}")
+            elif not re.search(r"_test\.(?:cc|py)$", test):
+                report(listing, number, f"{test} is no test")
     for path in paths:
         if not path.endswith(".cc") or not path.startswith(("base/", "attention/", "engine/", "apps/")):
             continue
         if is_test(path):
             continue
-        stem = re.sub(r"_(?:scalar|avx2|avxvnni|avx512|amx|neon|dotprod)$", "", path[:-3])
-        if stem + "_test.cc" not in paths and not any(fnmatch(path, p) for p in patterns):
-            report(path, 1, f"no {stem}_test.cc, and {listing} names no test that covers it")
+        if own_test(path) not in paths and not any(fnmatch(path, p) for p in patterns):
+            report(path, 1, f"no {own_test(path)}, and {listing} names no test that covers it")
 
 
 def check_format(paths):

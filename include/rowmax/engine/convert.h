@@ -48,6 +48,9 @@ struct ConvertOptions {
   // random signs, which makes them easier to quantise; metadata prism.hadamard.* say so. Only readers that know these
   // keys run the file.
   std::int64_t hadamard_block = 0;
+  // Not 0: the output is split, as llama.cpp's gguf-split does it, over PREFIX-00001-of-0000N.gguf and so on (PREFIX is
+  // the output without ".gguf"), none larger than this unless one tensor alone is; all of them appear or none.
+  std::uint64_t split_max_bytes = 0;
   // Called between pieces, on the calling thread; false ends the work with kCancelled.
   std::function<bool(const ConvertProgress&)> progress;
 };
@@ -65,6 +68,7 @@ struct ConvertedTensor {
 struct ConvertReport {
   std::vector<ConvertedTensor> tensors;
   std::vector<std::string> notices;
+  std::vector<std::string> files;  // written: the output, or its parts
   std::uint64_t bytes_in = 0, bytes_out = 0;
 };
 

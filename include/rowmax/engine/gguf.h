@@ -104,6 +104,8 @@ class GgufFile {
   // model by renaming a new file over it: reading one that was truncated while it is open ends the process with SIGBUS,
   // unless guard_mapped_files() was called.
   static Result<GgufFile> open(const std::string& path, const GgufOptions& options = {});
+  // A split model whose files have any names, in order; one path: as open().
+  static Result<GgufFile> open_files(std::span<const std::string> paths, const GgufOptions& options = {});
   // Reads from memory that the caller keeps alive; name stands in error messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options = {});
 

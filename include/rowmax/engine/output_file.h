@@ -41,6 +41,10 @@ class OutputFile {
   // Flushes to the disk, then gives the file its name. An existing file is replaced with overwrite alone, also one that
   // came meanwhile, and keeps its permissions. Nothing may follow.
   Status commit();
+  // The same for several files that belong together: all get their names or none. The first one is the last to get it,
+  // and where it replaces a file, that one goes first: a process that ends in between leaves no mixture of old and new
+  // files that begins with the first.
+  static Status commit_all(std::span<OutputFile* const> files);
 
   // The name that the bytes have until then.
   const std::string& temporary() const noexcept { return temporary_; }
@@ -48,6 +52,7 @@ class OutputFile {
  private:
   OutputFile() = default;
   Status open_temporary();
+  Status rename_to(const std::string& target);
 
   std::string path_;  // links followed
   std::string temporary_;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/try.h"
 #include "engine/runtime/text_stream.h"
 
@@ -52,8 +53,8 @@ const char* stop_reason_name(StopReason reason) noexcept {
   return "unknown";
 }
 
-Result<Generation> generate(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
-                            const GenerateOptions& options, const TextSink& sink) {
+static Result<Generation> generate_tokens(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
+                                          const GenerateOptions& options, const TextSink& sink) {
   ROWMAX_RETURN_IF_ERROR(check(session, prompt, options));
   const Tokenizer& tokenizer = session.model().tokenizer();
   ROWMAX_TRY(sampler, Sampler::create(options.sampling, session.model().shape().n_vocab));
@@ -131,9 +132,9 @@ std::vector<TokenId> encode_prompt(const Model& model, std::string_view text, bo
   return ids;
 }
 
-Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate& chat_template,
-                                         std::span<const ChatMessage> messages, bool add_generation_prompt,
-                                         std::int64_t now, std::string* rendered) {
+static Result<std::vector<TokenId>> encode_messages(const Model& model, const ChatTemplate& chat_template,
+                                                    std::span<const ChatMessage> messages, bool add_generation_prompt,
+                                                    std::int64_t now, std::string* rendered) {
   const Tokenizer& tokenizer = model.tokenizer();
   std::vector<TemplateValue> list;
   for (const ChatMessage& message : messages) {
@@ -163,6 +164,18 @@ Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate&
     while (tokenizer.add_bos() && ids.size() > 1 && ids[0] == bos && ids[1] == bos) ids.erase(ids.begin());
   }
   return ids;
+}
+
+Result<Generation> generate(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
+                            const GenerateOptions& options, const TextSink& sink) {
+  return base::guarded([&] { return generate_tokens(session, sequence, prompt, options, sink); });
+}
+
+Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate& chat_template,
+                                         std::span<const ChatMessage> messages, bool add_generation_prompt,
+                                         std::int64_t now, std::string* rendered) {
+  return base::guarded(
+      [&] { return encode_messages(model, chat_template, messages, add_generation_prompt, now, rendered); });
 }
 
 }  // namespace rowmax::engine

@@ -5,20 +5,18 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/buffer.h"
+#include "base/seeded_hash.h"
 
 namespace rowmax::engine {
 namespace {
 
 std::uint64_t hash_page(std::int32_t parent, std::span<const TokenId> tokens) {
-  std::uint64_t h = 0xCBF29CE484222325ull ^ static_cast<std::uint32_t>(parent);
-  for (TokenId token : tokens) {
-    h = (h ^ static_cast<std::uint32_t>(token)) * 0x9E3779B97F4A7C15ull;
-    h ^= h >> 29;
-  }
-  return h;
+  return base::seeded_hash(static_cast<std::uint32_t>(parent)) ^
+         base::seeded_hash(std::string_view(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
 }
 
 }  // namespace

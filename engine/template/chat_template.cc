@@ -1,7 +1,6 @@
 #include "rowmax/engine/chat_template.h"
 
-#include <new>
-
+#include "base/guarded.h"
 #include "base/try.h"
 #include "engine/template/interpreter.h"
 #include "engine/template/parser.h"
@@ -68,12 +67,10 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
 Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const TemplateLimits& limits) {
-  try {
+  return base::guarded([&]() -> Result<ChatTemplate> {
     ROWMAX_TRY(root, jinja::parse_template(source, limits));
     return ChatTemplate(std::make_unique<Impl>(Impl{std::move(root), limits}));
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory();
-  }
+  });
 }
 
 static Result<jinja::Text> render_text(const jinja::Node& root, const TemplateLimits& limits,
@@ -83,7 +80,7 @@ static Result<jinja::Text> render_text(const jinja::Node& root, const TemplateLi
 }
 
 Result<std::vector<TemplatePiece>> ChatTemplate::render_pieces(const TemplateValue& globals, std::int64_t now) const {
-  try {
+  return base::guarded([&]() -> Result<std::vector<TemplatePiece>> {
     ROWMAX_TRY(text, render_text(*impl_->root, impl_->limits, globals, now));
     std::vector<TemplatePiece> pieces;
     std::size_t begin = 0;
@@ -92,18 +89,14 @@ Result<std::vector<TemplatePiece>> ChatTemplate::render_pieces(const TemplateVal
       begin = run.end;
     }
     return pieces;
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory();
-  }
+  });
 }
 
 Result<std::string> ChatTemplate::render(const TemplateValue& globals, std::int64_t now) const {
-  try {
+  return base::guarded([&]() -> Result<std::string> {
     ROWMAX_TRY(text, render_text(*impl_->root, impl_->limits, globals, now));
     return std::move(text.bytes);
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory();
-  }
+  });
 }
 
 }  // namespace rowmax::engine

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <charconv>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 
+#include "base/guarded.h"
 #include "base/try.h"
 #include "engine/tokenizer/key_rules.h"
 #include "engine/tokenizer/rowmax_keys.h"
@@ -225,12 +225,10 @@ std::vector<KeyReport> Tokenizer::report_keys(const GgufFile& file, const std::v
 }
 
 Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file, const TokenizerOptions& options) {
-  try {
+  return base::guarded([&]() -> Result<Tokenizer> {
     ROWMAX_TRY(source, read_source(file, options));
     return from_source(source, options);
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory();
-  }
+  });
 }
 
 }  // namespace rowmax::engine

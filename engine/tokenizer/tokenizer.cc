@@ -1,10 +1,10 @@
 #include "rowmax/engine/tokenizer.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 #include "base/check.h"
+#include "base/guarded.h"
 #include "base/try.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/end_of_generation.h"
@@ -350,13 +350,11 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::from_source(const TokenizerSource& source, const TokenizerOptions& options) {
-  try {
+  return base::guarded([&]() -> Result<Tokenizer> {
     auto impl = std::make_unique<Impl>();
     ROWMAX_RETURN_IF_ERROR(impl->init(source, options));
     return Tokenizer(std::move(impl));
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory();
-  }
+  });
 }
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, bool parse_special) const {

@@ -3,6 +3,7 @@
 #include "apps/cli/utf8.h"
 
 #include <langinfo.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -121,8 +122,16 @@ void ProgressBar::draw(double done, std::string_view behind) {
   const int filled = static_cast<int>(share * kBarWidth);
   std::string bar;
   for (int i = 0; i < kBarWidth; ++i) bar += i < filled ? "█" : "░";
-  std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100,
-               printable(behind).c_str());
+  // A line that the terminal wraps cannot be drawn over.
+  struct winsize size = {};
+  const int columns = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  const int room = columns - 1 - static_cast<int>(label_.size()) - kBarWidth - 9;  // spaces and the share
+  std::string text = printable(behind);
+  std::size_t kept = 0;
+  for (int i = 0; i < room && kept < text.size(); ++i)
+    kept += first_character(std::string_view(text).substr(kept)).bytes;
+  text.resize(kept);
+  std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100, text.c_str());
   std::fflush(stderr);
 }
 

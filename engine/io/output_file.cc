@@ -62,7 +62,8 @@ Result<std::string> target_of(const std::string& path, const OutputOptions& opti
 
 // Names that a handler of signals removes. Entries are never freed, so that it can walk them at any time.
 struct Registered {
-  std::atomic<char*> path{nullptr};  // null: free
+  std::atomic<char*> path{nullptr};   // null: free
+  std::atomic<char*> taken{nullptr};  // the text of a file that a handler has removed, for leave() to free
   Registered* next = nullptr;
 };
 std::atomic<Registered*> registry{nullptr};
@@ -86,7 +87,9 @@ Registered* enter(const std::string& path) {
 
 // Whoever takes the text out owns it: a handler that has it uses it to the end, and the process with it.
 void leave(Registered* entry) {
-  if (entry != nullptr) std::free(entry->path.exchange(nullptr));
+  if (entry == nullptr) return;
+  std::free(entry->path.exchange(nullptr));
+  std::free(entry->taken.exchange(nullptr));
 }
 
 bool is_digits(std::string_view text) {
@@ -252,8 +255,10 @@ Status OutputFile::commit_all(std::span<OutputFile* const> files) try {
 
 void remove_unfinished_outputs() noexcept {
   for (Registered* each = registry.load(); each != nullptr; each = each->next) {
-    const char* const path = each->path.exchange(nullptr);
-    if (path != nullptr) ::unlink(path);
+    char* const path = each->path.exchange(nullptr);
+    if (path == nullptr) continue;
+    ::unlink(path);
+    each->taken.store(path);
   }
 }
 

@@ -33,12 +33,13 @@ void KeyReader::fact(std::string name, std::string value, std::string source) {
 }
 
 const std::string* KeyReader::override_for(std::string_view full_key) {
-  for (std::size_t i = 0; i < overrides_.size(); ++i) {
+  const std::string* value = nullptr;
+  for (std::size_t i = 0; i < overrides_.size(); ++i) {  // given twice, the later one counts
     if (overrides_[i].first != full_key) continue;
     override_used_[i] = true;
-    return &overrides_[i].second;
+    value = &overrides_[i].second;
   }
-  return nullptr;
+  return value;
 }
 
 void KeyReader::check_overrides_used() {
@@ -62,6 +63,16 @@ std::vector<KeyReport> KeyReader::report(const IgnoredKeys& ignored) const {
 }
 
 void KeyReader::check_all_read(const IgnoredKeys& ignored) {
+  for (const std::string& key : ignored) {
+    if (key.starts_with("tokenizer.")) continue;  // the tokenizer's business
+    if (asked_.contains(key)) {
+      fail(ErrorCode::kInvalidArgument,
+           "--ignore-key " + key + ": rowmax acts on this key; --set " + key + "=VALUE gives it another value");
+    } else if (!key.starts_with(prefix_ + ".")) {
+      fail(ErrorCode::kInvalidArgument, "--ignore-key " + key + ": no key of the architecture '" + prefix_ +
+                                            "' or the tokenizer, so it changes nothing");
+    }
+  }
   for (const KeyReport& entry : report(ignored)) {
     const std::string key(entry.key);
     const std::string value = key_value_text(*file_.find(entry.key));

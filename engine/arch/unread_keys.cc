@@ -10,9 +10,9 @@ constexpr std::string_view kEmbeddings = "only pooled embeddings use it";
 
 const KeyRule kRules[] = {
     {"vocab_size", {}, "the embedding has that many rows"},
-    {"tensor_data_layout", {"Meta AI original pth", "reference"}, "how rows of q and k are ordered"},
+    {"tensor_data_layout", {"Meta AI original pth", "reference"}, "rows of q and k are in another order"},
     // The mixer.
-    {"attention.causal", {"true"}, "keys after the query are visible"},
+    {"attention.causal", {"true", "1"}, "keys after the query are visible"},
     {"attention.sliding_window", {"0"}, "keys before the window are masked"},
     {"attention.sliding_window_pattern", {"0", "false"}, "only some layers have a window"},
     {"attention.max_alibi_bias", {"0"}, "ALiBi is added to the scores"},
@@ -48,7 +48,7 @@ const KeyRule kRules[] = {
     // The rest of a layer, and what is around the layers.
     {"use_parallel_residual", {"false"}, "attention and FFN run side by side"},
     {"expert_count", {"0"}, "the FFN is a mixture of experts"},
-    {"expert_used_count", {"0"}, kNoExperts},
+    {"expert_used_count", {}, kNoExperts},
     {"expert_shared_count", {"0"}, "experts are added to the FFN"},
     {"expert_group_count", {}, kNoExperts},
     {"expert_group_used_count", {}, kNoExperts},

@@ -189,6 +189,27 @@ TEST(UnreadKeys, AnIgnoredKeyThatIsNotThereIsATypingError) {
   EXPECT_NE(model.error().message.find("llama.expert_cuont"), std::string::npos);
 }
 
+TEST(UnreadKeys, AKeyThatIsReadCannotBeIgnored) {
+  const auto bytes = with("llama", [](GgufWriter& w) {
+    w.set_uint32("llama.attention.sliding_window", 37);
+    w.set_string("general.license", "none");
+  });
+  for (const char* key : {"llama.attention.sliding_window", "llama.block_count", "general.license"}) {
+    auto model = load(bytes, {key});
+    ASSERT_FALSE(model.ok()) << key;
+    EXPECT_EQ(model.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_NE(model.error().message.find(std::string("--ignore-key ") + key), std::string::npos);
+  }
+}
+
+TEST(UnreadKeys, TheLaterOverrideCounts) {
+  const auto bytes = with("llama", [](GgufWriter&) {});
+  auto file = GgufFile::parse(bytes, "m.gguf");
+  auto model = read_model(*file, {{"llama.rope.freq_base", "10000"}, {"llama.rope.freq_base", "100"}});
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  EXPECT_EQ(model->spec.ropes[0].base, 100);
+}
+
 TEST(UnreadKeys, ListsAreNeutralWhereAllTheirElementsAre) {
   const auto list = [](std::vector<std::int32_t> values) {
     return [=](GgufWriter& w) { w.set_int32s("llama.attention.shared_kv_layers", values); };

@@ -22,6 +22,7 @@ constexpr std::string_view kRead[] = {
     "hidden_activation",
     "hidden_size",
     "intermediate_size",
+    "is_causal",
     "layer_types",
     "max_position_embeddings",
     "mlp_bias",

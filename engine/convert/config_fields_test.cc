@@ -58,6 +58,9 @@ TEST_F(ConfigFields, KnownOnesThatChangeTheMathematicsAreRefused) {
   const char* const cases[][3] = {
       {"llama", R"("mlp_bias": true)", "mlp_bias"},
       {"llama", R"("hidden_act": "gelu")", "hidden_act"},
+      {"llama", R"("is_causal": false)", "is_causal"},
+      {"qwen2", R"("is_causal": false)", "is_causal"},
+      {"gemma3", R"("is_causal": false)", "is_causal"},
       {"llama", R"("partial_rotary_factor": 0.5)", "partial_rotary_factor"},
       {"qwen2", R"("use_sliding_window": true)", "use_sliding_window"},
       {"qwen3", R"("layer_types": ["sliding_attention"])", "layer_types"},

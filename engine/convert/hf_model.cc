@@ -289,6 +289,9 @@ class ConfigConverter {
   }
 
   void read_biases() {
+    if (!config_.bool_or("is_causal", true)) {  // embedding models: every query sees every key
+      config_.fail(ErrorCode::kUnsupported, "is_causal", "expected true");
+    }
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
     model_.input_biases = all || model_.architecture->biases == Biases::kInputs;
     model_.output_bias = all;

@@ -137,7 +137,12 @@ class Scalars {
 };
 
 Status check_all_read(const GgufFile& file, const TokenizerOptions& options) {
+  const auto read = read_tokenizer_keys();
   for (const std::string& key : options.ignored_keys) {
+    if (std::find(read.begin(), read.end(), key) != read.end()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   file.name() + ": --ignore-key " + key + ": the tokenizer or the chat acts on this key"};
+    }
     if (file.find(key) != nullptr) continue;
     return Error{ErrorCode::kInvalidArgument, file.name() + ": --ignore-key " + key + ": the file has no such key"};
   }

@@ -81,6 +81,8 @@ TEST(TokenizerKeys, WhatWouldChangeIdsIsRefusedAndCanBeIgnored) {
   TokenizerOptions options;
   options.ignored_keys = {key};
   EXPECT_TRUE(tokenizer_of(bytes, options).ok());
+  options.ignored_keys = {"tokenizer.ggml.merges"};
+  expect_refused(tokenizer_of(bytes, options), ErrorCode::kInvalidArgument, {"--ignore-key tokenizer.ggml.merges"});
   expect_refused(tokenizer_of(file_with([](GgufWriter& w) { w.set_uint32("tokenizer.ggml.of_tomorrow", 1); })),
                  ErrorCode::kUnsupported, {"tokenizer.ggml.of_tomorrow", "does not know"});
 }

@@ -69,6 +69,10 @@ struct Registered {
 std::atomic<Registered*> registry{nullptr};
 static_assert(std::atomic<char*>::is_always_lock_free && std::atomic<Registered*>::is_always_lock_free);
 
+// How often a handler has begun to remove files.
+std::atomic<unsigned> handled{0};
+static_assert(std::atomic<unsigned>::is_always_lock_free);
+
 // nullptr: out of memory.
 Registered* enter(const std::string& path) {
   char* const text = ::strdup(path.c_str());
@@ -163,12 +167,25 @@ Status OutputFile::open_temporary() {
   static std::atomic<unsigned> counter{0};
   for (int tries = 0; tries < 100; ++tries) {
     temporary_ = concat(path_, ".tmp.", ::getpid(), ".", counter.fetch_add(1));
-    // O_EXCL: a link that someone laid at this name is not followed.
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && errno == EEXIST) continue;
-    if (descriptor_ < 0) return io_error(temporary_, "create", errno);
+    // Before the file exists, so that there is no moment in which a handler does not know it. A handler that has looked
+    // before it existed has said so in `handled`.
+    const unsigned before = handled.load();
     registered_ = enter(temporary_);
     if (registered_ == nullptr) return Error::out_of_memory();
+    // O_EXCL: a link that someone laid at this name is not followed.
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) {
+      const int error = errno;
+      leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
+      if (error == EEXIST) continue;
+      return io_error(temporary_, "create", error);
+    }
+    if (handled.load() != before) {  // the process ends: nothing more may appear
+      ::unlink(temporary_.c_str());
+      leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
+      ::close(std::exchange(descriptor_, -1));
+      return Error{ErrorCode::kCancelled, "interrupted"};
+    }
     // Another process may have taken it for a leftover before it was locked.
     struct stat named = {}, opened = {};
     ::flock(descriptor_, LOCK_EX | LOCK_NB);  // fails where a file system has no locks: nobody removes it there either
@@ -254,6 +271,7 @@ Status OutputFile::commit_all(std::span<OutputFile* const> files) try {
 }
 
 void remove_unfinished_outputs() noexcept {
+  handled.fetch_add(1);
   for (Registered* each = registry.load(); each != nullptr; each = each->next) {
     char* const path = each->path.exchange(nullptr);
     if (path == nullptr) continue;

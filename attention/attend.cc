@@ -9,8 +9,8 @@
 #include "attention/probe.h"
 #include "attention/schedule.h"
 #include "base/fp_env.h"
-#include "base/try.h"
 #include "rowmax/attention.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 namespace attention {

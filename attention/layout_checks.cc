@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/half.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::attention {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::attention {
 namespace {

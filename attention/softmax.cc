@@ -8,7 +8,7 @@
 #include "attention/output_checks.h"
 #include "attention/shared_counts.h"
 #include "base/fp_env.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 namespace attention {

@@ -1,8 +1,8 @@
 // attention through the C interface. Nothing is allocated: what has to be converted lies in front of the workspace.
 #include "attention/c_api/c_api.h"
 #include "attention/c_api/probe_row.h"
-#include "base/try.h"
 #include "rowmax/probe.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {

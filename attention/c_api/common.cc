@@ -3,8 +3,8 @@
 #include <new>
 
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
 #include "rowmax/cpu.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {

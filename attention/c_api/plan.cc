@@ -2,7 +2,7 @@
 #include <new>
 
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {

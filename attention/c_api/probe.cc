@@ -5,7 +5,7 @@
 
 #include "attention/c_api/c_api.h"
 #include "attention/c_api/probe_row.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {

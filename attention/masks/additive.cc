@@ -8,7 +8,7 @@
 #include "attention/masks/dense_mask.h"
 #include "attention/plan/plan.h"
 #include "base/half.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 

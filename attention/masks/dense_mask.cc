@@ -4,7 +4,7 @@
 #include <string>
 
 #include "attention/plan/plan.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 

@@ -2,7 +2,7 @@
 #include <string>
 
 #include "attention/plan/compiler.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 

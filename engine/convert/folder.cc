@@ -4,7 +4,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/convert/checkpoint.h"
 #include "engine/convert/hf_model.h"
 #include "engine/convert/hf_tensors.h"
@@ -13,6 +12,7 @@
 #include "engine/io/text.h"
 #include "rowmax/engine/convert.h"
 #include "rowmax/engine/output_file.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

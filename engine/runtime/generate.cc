@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/runtime/text_stream.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

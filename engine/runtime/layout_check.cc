@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/math/f64.h"
-#include "base/try.h"
 #include "rowmax/engine/generate.h"
 #include "rowmax/engine/session.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <new>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
 #include "engine/template/parser.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 

@@ -3,9 +3,9 @@
 #include <charconv>
 #include <cmath>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
 #include "engine/template/nested.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 namespace {

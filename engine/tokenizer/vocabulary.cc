@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -9,14 +9,12 @@
 #include "attention/probe.h"
 #include "attention/schedule.h"
 #include "base/fp_env.h"
-#include "base/try.h"
 #include "rowmax/attention.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 namespace attention {
 namespace {
-
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
 
 std::string found(const char* what, std::int64_t expected, std::int64_t actual) {
   return std::string(what) + ": expected " + std::to_string(expected) + ", found " + std::to_string(actual);
@@ -53,25 +51,36 @@ ScheduleShape shape_of(const AttendArgs& args, const MaskPlan::Impl& plan, int c
 Status check_views(const AttendArgs& args, const MaskPlan::Impl& plan) {
   if (args.q.space != MemorySpace::kHost || args.kv.space != MemorySpace::kHost ||
       args.out.space != MemorySpace::kHost || args.stream != nullptr) {
-    return Error{ErrorCode::kUnsupported, "attend: only host memory is supported, without a stream"};
+    return Error::unsupported("attend: only host memory is supported, without a stream");
   }
   ROWMAX_RETURN_IF_ERROR(check_layout(args));
-  if (args.q.n_head != plan.n_head) return invalid(found("q heads", plan.n_head, args.q.n_head));
+  if (args.q.n_head != plan.n_head) return Error::invalid_argument(found("q heads", plan.n_head, args.q.n_head));
   const bool has_out = args.partial.o == nullptr;
-  if (has_out && args.out.n_head != plan.n_head) return invalid(found("out heads", plan.n_head, args.out.n_head));
-  if (args.kv.n_kv_head != plan.n_kv_head) return invalid(found("kv heads", plan.n_kv_head, args.kv.n_kv_head));
+  if (has_out && args.out.n_head != plan.n_head) {
+    return Error::invalid_argument(found("out heads", plan.n_head, args.out.n_head));
+  }
+  if (args.kv.n_kv_head != plan.n_kv_head) {
+    return Error::invalid_argument(found("kv heads", plan.n_kv_head, args.kv.n_kv_head));
+  }
   ROWMAX_RETURN_IF_ERROR(check_scales(args.kv));
   if (args.kv.k_dim < 1 || args.kv.v_dim < 1 || args.kv.k_dim > 65536 || args.kv.v_dim > 65536) {
-    return invalid("head size: expected 1 to 65536, found k_dim " + std::to_string(args.kv.k_dim) + ", v_dim " +
-                   std::to_string(args.kv.v_dim));
+    return Error::invalid_argument("head size: expected 1 to 65536, found k_dim " + std::to_string(args.kv.k_dim) +
+                                   ", v_dim " + std::to_string(args.kv.v_dim));
   }
-  if (args.q.n_dim != args.kv.k_dim) return invalid(found("q head size", args.kv.k_dim, args.q.n_dim));
-  if (has_out && args.out.n_dim != args.kv.v_dim) return invalid(found("out head size", args.kv.v_dim, args.out.n_dim));
+  if (args.q.n_dim != args.kv.k_dim) return Error::invalid_argument(found("q head size", args.kv.k_dim, args.q.n_dim));
+  if (has_out && args.out.n_dim != args.kv.v_dim) {
+    return Error::invalid_argument(found("out head size", args.kv.v_dim, args.out.n_dim));
+  }
   const bool f64 = args.arithmetic == Arithmetic::kF64;
-  if (!std::isfinite(f64 ? args.scale : static_cast<float>(args.scale))) return invalid("scale is not finite");
-  if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) return invalid("softcap is not finite or negative");
+  if (!std::isfinite(f64 ? args.scale : static_cast<float>(args.scale))) {
+    return Error::invalid_argument("scale is not finite");
+  }
+  if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) {
+    return Error::invalid_argument("softcap is not finite or negative");
+  }
   if (static_cast<std::int64_t>(args.sequences.size()) != plan.n_sources) {
-    return invalid(found("K/V sequences", plan.n_sources, static_cast<std::int64_t>(args.sequences.size())));
+    return Error::invalid_argument(
+        found("K/V sequences", plan.n_sources, static_cast<std::int64_t>(args.sequences.size())));
   }
   return {};
 }
@@ -83,12 +92,16 @@ Status check_sequences(const AttendArgs& args, const MaskPlan::Impl& plan) {
     if (s.n_q == 0) continue;
     const bool has_out = args.partial.o == nullptr;
     if (s.q_begin + s.n_q > args.q.n_row || (has_out && s.q_begin + s.n_q > args.out.n_row)) {
-      return invalid(name_of(s) + ": queries end at row " + std::to_string(s.q_begin + s.n_q) + ", q has " +
-                     std::to_string(args.q.n_row) + " rows, out " + std::to_string(args.out.n_row));
+      return Error::invalid_argument(name_of(s) + ": queries end at row " + std::to_string(s.q_begin + s.n_q) +
+                                     ", q has " + std::to_string(args.q.n_row) + " rows, out " +
+                                     std::to_string(args.out.n_row));
     }
-    if (args.q.data == nullptr || (has_out && args.out.data == nullptr)) return invalid("q or out has no data");
-    if (s.kv_begin < s.kv_end && (kv.k == nullptr || kv.v == nullptr))
-      return invalid(name_of(s) + ": K or V has no data");
+    if (args.q.data == nullptr || (has_out && args.out.data == nullptr)) {
+      return Error::invalid_argument("q or out has no data");
+    }
+    if (s.kv_begin < s.kv_end && (kv.k == nullptr || kv.v == nullptr)) {
+      return Error::invalid_argument(name_of(s) + ": K or V has no data");
+    }
     ROWMAX_RETURN_IF_ERROR(check_pages(args, s));
   }
   return {};
@@ -111,10 +124,9 @@ Status check_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
                 bias_at(args, kv,
                         (s.q_first + i) * args.bias.row_stride + h * args.bias.head_stride + j * args.bias.key_stride);
             if (!std::isnan(value) && value != INFINITY) continue;
-            return Error{ErrorCode::kNumericFault, std::string("bias: ") + (std::isnan(value) ? "NaN" : "+inf") +
-                                                       " at sequence " + std::to_string(s.source) + ", head " +
-                                                       std::to_string(h) + ", query " + std::to_string(s.q_first + i) +
-                                                       ", key " + std::to_string(j)};
+            return Error::numeric_fault(std::string("bias: ") + (std::isnan(value) ? "NaN" : "+inf") + " at sequence " +
+                                        std::to_string(s.source) + ", head " + std::to_string(h) + ", query " +
+                                        std::to_string(s.q_first + i) + ", key " + std::to_string(j));
           }
         }
       }
@@ -257,10 +269,12 @@ std::size_t attend_workspace_bound(const AttendBounds& bounds) noexcept { return
 Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Workspace workspace, Executor& executor,
                             Isa isa) {
   using namespace attention;
-  if (plan.impl() == nullptr || !plan.impl()->ready) return invalid("attend: the mask plan was not compiled");
+  if (plan.impl() == nullptr || !plan.impl()->ready) {
+    return Error::invalid_argument("attend: the mask plan was not compiled");
+  }
   const AttendKernel* kernel = args.arithmetic == Arithmetic::kF64 ? attend_f64_kernel(isa) : attend_kernel(isa);
   if (kernel == nullptr) {
-    return Error{ErrorCode::kUnsupported, "attend: this machine cannot run " + std::string(isa_name(isa))};
+    return Error::unsupported("attend: this machine cannot run " + std::string(isa_name(isa)));
   }
   const MaskPlan::Impl& impl = *plan.impl();
   ROWMAX_RETURN_IF_ERROR(check_views(args, impl));
@@ -270,11 +284,11 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   const ScheduleShape shape = shape_of(args, impl, executor.concurrency());
   const Schedule schedule = make_schedule(impl, shape, nullptr);
   if (workspace.size < schedule.total_bytes || (workspace.data == nullptr && schedule.total_bytes > 0)) {
-    return invalid("attend: workspace of " + std::to_string(workspace.size) + " bytes, expected " +
-                   std::to_string(schedule.total_bytes));
+    return Error::invalid_argument("attend: workspace of " + std::to_string(workspace.size) + " bytes, expected " +
+                                   std::to_string(schedule.total_bytes));
   }
   if (reinterpret_cast<std::uintptr_t>(workspace.data) % 64 != 0) {
-    return invalid("attend: the workspace is not aligned to 64 bytes");
+    return Error::invalid_argument("attend: the workspace is not aligned to 64 bytes");
   }
   Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim),
              partial_stride_of(args.kv.v_dim, shape.f64), has_distance_bias(args), checks_weights(args)},

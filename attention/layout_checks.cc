@@ -4,16 +4,14 @@
 #include <string>
 
 #include "base/half.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::attention {
 namespace {
 
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
-
 Error unsupported(const char* what, DType dtype, const char* expected) {
-  return Error{ErrorCode::kUnsupported,
-               std::string("attend: ") + what + " of type " + dtype_name(dtype) + ", expected " + expected};
+  return Error::unsupported(std::string("attend: ") + what + " of type " + dtype_name(dtype) + ", expected " +
+                            expected);
 }
 
 bool is_float(DType dtype) noexcept { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
@@ -46,10 +44,11 @@ Status check_q8_0(const KvView& kv) {
                    {kv.v.head_stride, "v head_stride"}};
   for (const auto& [value, name] : multiples) {
     if (value % 32 != 0) {
-      return invalid(std::string("q8_0 K/V: ") + name + " " + std::to_string(value) + ", expected a multiple of 32");
+      return Error::invalid_argument(std::string("q8_0 K/V: ") + name + " " + std::to_string(value) +
+                                     ", expected a multiple of 32");
     }
   }
-  if (kv.k.dim_stride != 1 || kv.v.dim_stride != 1) return invalid("q8_0 K/V: dim_stride, expected 1");
+  if (kv.k.dim_stride != 1 || kv.v.dim_stride != 1) return Error::invalid_argument("q8_0 K/V: dim_stride, expected 1");
   return {};
 }
 
@@ -58,14 +57,16 @@ Status check_q8_0(const KvView& kv) {
 Status check_scales(const KvView& kv) {
   if (kv.dtype != DType::kF8E4M3) {
     if (kv.k_scales != nullptr || kv.v_scales != nullptr) {
-      return invalid(std::string("k_scales or v_scales with K/V of type ") + dtype_name(kv.dtype) +
-                     ", expected f8_e4m3");
+      return Error::invalid_argument(std::string("k_scales or v_scales with K/V of type ") + dtype_name(kv.dtype) +
+                                     ", expected f8_e4m3");
     }
     return {};
   }
   for (const auto& [scales, name] : {std::pair{kv.k_scales, "k_scales"}, std::pair{kv.v_scales, "v_scales"}}) {
     for (std::int64_t h = 0; scales != nullptr && h < kv.n_kv_head; ++h) {
-      if (!std::isfinite(scales[h])) return invalid(std::string(name) + "[" + std::to_string(h) + "] is not finite");
+      if (!std::isfinite(scales[h])) {
+        return Error::invalid_argument(std::string(name) + "[" + std::to_string(h) + "] is not finite");
+      }
     }
   }
   return {};
@@ -78,14 +79,14 @@ Status check_layout(const AttendArgs& args) {
   if (args.arithmetic == Arithmetic::kF64) {
     const char* what = args.partial.o != nullptr ? "partial results" : args.probe != nullptr ? "a probe" : nullptr;
     if (what != nullptr) {
-      return Error{ErrorCode::kUnsupported, std::string("attend: ") + what + " with Arithmetic::kF64"};
+      return Error::unsupported(std::string("attend: ") + what + " with Arithmetic::kF64");
     }
   }
-  if (kv.page_size < 0) return invalid("page_size " + std::to_string(kv.page_size) + " is negative");
-  if (kv.ring_keys < 0) return invalid("ring_keys " + std::to_string(kv.ring_keys) + " is negative");
+  if (kv.page_size < 0) return Error::invalid_argument("page_size " + std::to_string(kv.page_size) + " is negative");
+  if (kv.ring_keys < 0) return Error::invalid_argument("ring_keys " + std::to_string(kv.ring_keys) + " is negative");
   if (kv.ring_keys > 0 && kv.page_size > 0 && kv.ring_keys % kv.page_size != 0) {
-    return invalid("ring_keys " + std::to_string(kv.ring_keys) + ", expected a multiple of page_size " +
-                   std::to_string(kv.page_size));
+    return Error::invalid_argument("ring_keys " + std::to_string(kv.ring_keys) + ", expected a multiple of page_size " +
+                                   std::to_string(kv.page_size));
   }
   return {};
 }
@@ -151,15 +152,16 @@ Status check_span_pages(const AttendArgs& args, const PlanSequence& s, std::int6
     const std::int64_t entry = ring_pages > 0 ? page % ring_pages : page;
     if (kv.pages[entry] >= 0) continue;
     if (s.n_bitmaps == 0 && kv.bias == nullptr) {
-      return invalid("sequence " + std::to_string(s.source) + ": page " + std::to_string(entry) +
-                     " holds visible keys but its number is " + std::to_string(kv.pages[entry]));
+      return Error::invalid_argument("sequence " + std::to_string(s.source) + ": page " + std::to_string(entry) +
+                                     " holds visible keys but its number is " + std::to_string(kv.pages[entry]));
     }
     const std::int64_t key =
         first_visible_key(args, s, i, max_i64(begin, page * view.page_size), min_i64(end, (page + 1) * view.page_size));
     if (key >= 0) {
-      return invalid("sequence " + std::to_string(s.source) + ": page " + std::to_string(entry) + " holds key " +
-                     std::to_string(key) + ", which query " + std::to_string(s.q_first + i) +
-                     " sees, but its number is " + std::to_string(kv.pages[entry]));
+      return Error::invalid_argument("sequence " + std::to_string(s.source) + ": page " + std::to_string(entry) +
+                                     " holds key " + std::to_string(key) + ", which query " +
+                                     std::to_string(s.q_first + i) + " sees, but its number is " +
+                                     std::to_string(kv.pages[entry]));
     }
     gap = true;
   }
@@ -188,9 +190,10 @@ Status check_pages(const AttendArgs& args, const PlanSequence& s) {
     if (spans.begin0 < oldest) {
       const std::int64_t key = exact_spans ? spans.begin0 : first_visible_key(args, s, i, spans.begin0, oldest);
       if (key >= 0) {
-        return invalid("sequence " + std::to_string(s.source) + ", query " + std::to_string(s.q_first + i) +
-                       ": sees key " + std::to_string(key) + ", but a ring of " + std::to_string(view.ring_keys) +
-                       " keys holds none before " + std::to_string(oldest));
+        return Error::invalid_argument("sequence " + std::to_string(s.source) + ", query " +
+                                       std::to_string(s.q_first + i) + ": sees key " + std::to_string(key) +
+                                       ", but a ring of " + std::to_string(view.ring_keys) +
+                                       " keys holds none before " + std::to_string(oldest));
       }
     }
     if (!has_pages) continue;

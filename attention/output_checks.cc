@@ -3,12 +3,10 @@
 #include <cmath>
 #include <string>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::attention {
 namespace {
-
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
 
 const char* name_of(float x) noexcept {
   if (std::isnan(x)) return "NaN";
@@ -20,7 +18,8 @@ Status check_distance_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
   if (args.alibi_slopes != nullptr) {
     for (std::int64_t h = 0; h < plan.n_head; ++h) {
       if (std::isfinite(args.alibi_slopes[h])) continue;
-      return invalid("alibi_slopes: head " + std::to_string(h) + " is " + name_of(args.alibi_slopes[h]));
+      return Error::invalid_argument("alibi_slopes: head " + std::to_string(h) + " is " +
+                                     name_of(args.alibi_slopes[h]));
     }
   }
   const RelativeBias& relative = args.relative_bias;
@@ -28,8 +27,8 @@ Status check_distance_bias(const AttendArgs& args, const MaskPlan::Impl& plan) {
   constexpr std::int64_t kFarthest = std::int64_t{1} << 61;  // beyond every distance
   if (relative.min_distance > relative.max_distance || relative.min_distance < -kFarthest ||
       relative.max_distance > kFarthest) {
-    return invalid("relative_bias: min_distance " + std::to_string(relative.min_distance) + ", max_distance " +
-                   std::to_string(relative.max_distance));
+    return Error::invalid_argument("relative_bias: min_distance " + std::to_string(relative.min_distance) +
+                                   ", max_distance " + std::to_string(relative.max_distance));
   }
   return {};
 }
@@ -38,14 +37,16 @@ Status check_partial(const AttendArgs& args) {
   const PartialView& partial = args.partial;
   if (partial.o == nullptr) return {};
   if (partial.m == nullptr || partial.l == nullptr || partial.status == nullptr) {
-    return invalid("partial: m, l or status is missing");
+    return Error::invalid_argument("partial: m, l or status is missing");
   }
   const char* finished = args.weights.data != nullptr          ? "weights"
                          : args.lse != nullptr                 ? "lse"
                          : args.sinks != nullptr               ? "sinks"
                          : args.empty_rows != EmptyRows::kZero ? "empty_rows"
                                                                : nullptr;
-  if (finished != nullptr) return invalid(std::string("partial: rows are not finished, so no ") + finished);
+  if (finished != nullptr) {
+    return Error::invalid_argument(std::string("partial: rows are not finished, so no ") + finished);
+  }
   return {};
 }
 
@@ -55,14 +56,15 @@ Status check_valid_keys(const AttendArgs& args, const PlanSequence& s) {
   if (s.n_q == 0 || s.kv_begin >= s.kv_end) return {};
   const std::string name = "empty_rows kUniform: sequence " + std::to_string(s.source);
   if (args.kv.ring_keys > 0 && s.kv_begin < s.n_kv - args.kv.ring_keys) {
-    return invalid(name + ": key " + std::to_string(s.kv_begin) + " is valid but no longer in the ring");
+    return Error::invalid_argument(name + ": key " + std::to_string(s.kv_begin) +
+                                   " is valid but no longer in the ring");
   }
   if (kv.pages == nullptr || args.kv.page_size <= 0) return {};
   for (std::int64_t page = s.kv_begin / args.kv.page_size; page <= (s.kv_end - 1) / args.kv.page_size; ++page) {
     const std::int64_t entry = args.kv.ring_keys > 0 ? page % (args.kv.ring_keys / args.kv.page_size) : page;
     if (kv.pages[entry] >= 0) continue;
-    return invalid(name + ": page " + std::to_string(page) + " holds valid keys but its number is " +
-                   std::to_string(kv.pages[entry]));
+    return Error::invalid_argument(name + ": page " + std::to_string(page) + " holds valid keys but its number is " +
+                                   std::to_string(kv.pages[entry]));
   }
   return {};
 }
@@ -72,7 +74,8 @@ Status check_valid_keys(const AttendArgs& args, const PlanSequence& s) {
 Status check_sinks(const float* sinks, std::int64_t n, const char* of_what) {
   for (std::int64_t i = 0; sinks != nullptr && i < n; ++i) {
     if (sinks[i] < INFINITY) continue;
-    return invalid(std::string("sinks: ") + of_what + " " + std::to_string(i) + " is " + name_of(sinks[i]));
+    return Error::invalid_argument(std::string("sinks: ") + of_what + " " + std::to_string(i) + " is " +
+                                   name_of(sinks[i]));
   }
   return {};
 }
@@ -88,10 +91,9 @@ Status check_outputs(const AttendArgs& args, const MaskPlan::Impl& plan) {
 }
 
 Error weight_fault_error(const WeightFault& fault) {
-  return Error{ErrorCode::kNumericFault, "attend: weight is NaN at sequence " + std::to_string(fault.sequence) +
-                                             ", head " + std::to_string(fault.head) + ", query " +
-                                             std::to_string(fault.query) + ", key " + std::to_string(fault.key) +
-                                             " (score " + name_of(fault.score) + ")"};
+  return Error::numeric_fault("attend: weight is NaN at sequence " + std::to_string(fault.sequence) + ", head " +
+                              std::to_string(fault.head) + ", query " + std::to_string(fault.query) + ", key " +
+                              std::to_string(fault.key) + " (score " + name_of(fault.score) + ")");
 }
 
 }  // namespace rowmax::attention

@@ -8,7 +8,7 @@
 #include "attention/output_checks.h"
 #include "attention/shared_counts.h"
 #include "base/fp_env.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 namespace attention {
@@ -16,21 +16,22 @@ namespace {
 
 constexpr std::int64_t kRowsPerTask = 2 * kSoftmaxRows;
 
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
-
 Status check_softmax(const SoftmaxArgs& args) {
   if (args.n_row < 0 || args.n_key < 0) {
-    return invalid("softmax: n_row " + std::to_string(args.n_row) + ", n_key " + std::to_string(args.n_key));
+    return Error::invalid_argument("softmax: n_row " + std::to_string(args.n_row) + ", n_key " +
+                                   std::to_string(args.n_key));
   }
   if (args.n_row > 0 && args.n_key > 0 && (args.scores == nullptr || args.weights == nullptr)) {
-    return invalid("softmax: scores or weights have no data");
+    return Error::invalid_argument("softmax: scores or weights have no data");
   }
   if (args.scores == args.weights && args.row_stride != args.weights_row_stride) {
-    return invalid("softmax: in place, but row_stride " + std::to_string(args.row_stride) +
-                   " is not weights_row_stride " + std::to_string(args.weights_row_stride));
+    return Error::invalid_argument("softmax: in place, but row_stride " + std::to_string(args.row_stride) +
+                                   " is not weights_row_stride " + std::to_string(args.weights_row_stride));
   }
-  if (!std::isfinite(args.scale)) return invalid("scale is not finite");
-  if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) return invalid("softcap is not finite or negative");
+  if (!std::isfinite(args.scale)) return Error::invalid_argument("scale is not finite");
+  if (!(args.softcap >= 0.0f) || std::isinf(args.softcap)) {
+    return Error::invalid_argument("softcap is not finite or negative");
+  }
   return check_sinks(args.sink, args.n_row, "row");
 }
 
@@ -41,7 +42,7 @@ Result<AttendReport> softmax(const SoftmaxArgs& args, Executor& executor, Isa is
   using namespace attention;
   const SoftmaxKernel kernel = softmax_kernel(isa);
   if (kernel == nullptr) {
-    return Error{ErrorCode::kUnsupported, "softmax: this machine cannot run " + std::string(isa_name(isa))};
+    return Error::unsupported("softmax: this machine cannot run " + std::string(isa_name(isa)));
   }
   ROWMAX_RETURN_IF_ERROR(check_softmax(args));
   AttendArgs scoring;

@@ -13,7 +13,7 @@
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/timings.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

@@ -12,7 +12,7 @@
 #include "apps/cli/json_output.h"
 #include "apps/cli/nearest.h"
 #include "apps/cli/terminal.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "apps/cli/nearest.h"
 #include "apps/store/model_catalog.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 // embedded_model.S
 extern "C" {

@@ -10,8 +10,8 @@
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/layout_memory.h"
-#include "base/try.h"
 #include "rowmax/cpu.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

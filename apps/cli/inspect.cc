@@ -9,7 +9,7 @@
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/inspect_report.h"
 #include "apps/cli/terminal.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

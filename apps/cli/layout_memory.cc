@@ -12,7 +12,7 @@
 
 #include "apps/cli/terminal.h"
 #include "apps/store/model_catalog.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

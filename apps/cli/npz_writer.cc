@@ -3,7 +3,7 @@
 #include <array>
 #include <bit>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

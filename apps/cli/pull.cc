@@ -17,7 +17,7 @@
 #include "apps/store/digest.h"
 #include "apps/store/hub_pull.h"
 #include "apps/store/wheel_pull.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

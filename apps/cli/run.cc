@@ -16,7 +16,7 @@
 #include "apps/cli/pull.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/timings.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

@@ -11,8 +11,8 @@
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/token_ids.h"
-#include "base/try.h"
 #include "rowmax/engine/output_file.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/engine_setup.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

@@ -10,8 +10,8 @@
 #include "apps/cli/json_output.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
-#include "base/try.h"
 #include "rowmax/engine/tokenizer.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "apps/store/listener.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 #ifdef ROWMAX_WITH_DOWNLOAD
 #include <openssl/evp.h>

@@ -13,7 +13,7 @@
 
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 #ifdef ROWMAX_WITH_DOWNLOAD
 #include <curl/curl.h>

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "apps/store/digest.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

@@ -6,7 +6,7 @@
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
 #include "apps/store/part_file.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

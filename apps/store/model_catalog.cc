@@ -6,7 +6,7 @@
 
 #include "apps/store/hub_cache.h"
 #include "apps/store/hub_name.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

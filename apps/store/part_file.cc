@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

@@ -15,7 +15,7 @@
 #include <thread>
 
 #include "apps/store/listener.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

@@ -13,7 +13,7 @@
 #include "apps/store/digest.h"
 #include "apps/store/scratch_folder.h"
 #include "apps/store/subprocess.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {

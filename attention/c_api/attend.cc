@@ -1,8 +1,8 @@
 // attention through the C interface. Nothing is allocated: what has to be converted lies in front of the workspace.
 #include "attention/c_api/c_api.h"
 #include "attention/c_api/probe_row.h"
-#include "base/try.h"
 #include "rowmax/probe.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {
@@ -76,8 +76,8 @@ Status args_of(const rowmax_attend_args& in, AttendArgs* out) {
 
 Status check_sequences(const rowmax_attend_args& args, const MaskPlan& plan) {
   if (args.n_sequences == plan.n_sequence()) return {};
-  return invalid("n_sequences: expected " + std::to_string(plan.n_sequence()) + ", as the plan has, found " +
-                 std::to_string(args.n_sequences));
+  return Error::invalid_argument("n_sequences: expected " + std::to_string(plan.n_sequence()) +
+                                 ", as the plan has, found " + std::to_string(args.n_sequences));
 }
 
 Status sequence_of(const rowmax_attend_args& args, std::int64_t i, KvSequence* out) {
@@ -142,10 +142,12 @@ Status attend(const rowmax_attend_args& in, const MaskPlan& plan, void* workspac
   ROWMAX_RETURN_IF_ERROR(workspace_bytes(in, args, plan, executor.concurrency(), &needed));
   const std::size_t front = front_bytes(in.n_sequences);
   if (n_bytes < front + needed || (workspace == nullptr && front + needed > 0)) {
-    return invalid("workspace of " + std::to_string(workspace == nullptr ? 0 : n_bytes) + " bytes, expected " +
-                   std::to_string(front + needed));
+    return Error::invalid_argument("workspace of " + std::to_string(workspace == nullptr ? 0 : n_bytes) +
+                                   " bytes, expected " + std::to_string(front + needed));
   }
-  if (reinterpret_cast<std::uintptr_t>(workspace) % 64 != 0) return invalid("the workspace is not aligned to 64 bytes");
+  if (reinterpret_cast<std::uintptr_t>(workspace) % 64 != 0) {
+    return Error::invalid_argument("the workspace is not aligned to 64 bytes");
+  }
   auto* sequences = static_cast<KvSequence*>(workspace);
   for (std::int64_t i = 0; i < in.n_sequences; ++i) {
     KvSequence sequence;
@@ -205,7 +207,7 @@ rowmax_status rowmax_attend_workspace_bytes(const rowmax_attend_args* args, cons
     ROWMAX_RETURN_IF_ERROR(take(args, &in));
     ROWMAX_RETURN_IF_ERROR(args_of(in, &converted));
     if (concurrency < 1 || concurrency > 1024) {
-      return invalid("concurrency: expected 1 to 1024, found " + std::to_string(concurrency));
+      return Error::invalid_argument("concurrency: expected 1 to 1024, found " + std::to_string(concurrency));
     }
     ROWMAX_RETURN_IF_ERROR(workspace_bytes(in, converted, *plan_of(plan), concurrency, &needed));
     *bytes = front_bytes(in.n_sequences) + needed;
@@ -223,7 +225,7 @@ rowmax_status rowmax_attend_workspace_bound(const rowmax_attend_bounds* bounds, 
     ROWMAX_RETURN_IF_ERROR(enum_of("arithmetic", in.arithmetic, 2, &out.arithmetic));
     if (in.concurrency < 1 || in.max_sequences < 0 || in.max_n_kv < 0 || in.n_head < 1 || in.n_kv_head < 1 ||
         in.k_dim < 0 || in.v_dim < 0) {
-      return invalid("rowmax_attend_bounds: a count is negative, or no head or thread");
+      return Error::invalid_argument("rowmax_attend_bounds: a count is negative, or no head or thread");
     }
     out.max_sequences = in.max_sequences;
     out.max_n_kv = in.max_n_kv;

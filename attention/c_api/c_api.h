@@ -15,8 +15,6 @@
 
 namespace rowmax::c_api {
 
-inline Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
-
 // The name and the defaults of each struct that is read.
 template <class T>
 struct Known;
@@ -55,14 +53,14 @@ ROWMAX_KNOWN(rowmax_attend_bounds);
 
 inline Status check_size(const char* name, std::uint32_t found, std::size_t known) {
   if (found > known) {
-    return Error{ErrorCode::kUnsupported, std::string(name) + ": struct_size is " + std::to_string(found) +
-                                              ", this library knows " + std::to_string(known) +
-                                              " bytes: the program was built with a newer rowmax.h"};
+    return Error::unsupported(std::string(name) + ": struct_size is " + std::to_string(found) +
+                              ", this library knows " + std::to_string(known) +
+                              " bytes: the program was built with a newer rowmax.h");
   }
   // Fields are of 4 or 8 bytes, and what a version added ends at a multiple of 8.
   if (found < 8 || found % 8 != 0) {
-    return invalid(std::string(name) + ": struct_size is " + std::to_string(found) + ": start from " + name +
-                   "_default()");
+    return Error::invalid_argument(std::string(name) + ": struct_size is " + std::to_string(found) + ": start from " +
+                                   name + "_default()");
   }
   return {};
 }
@@ -71,7 +69,7 @@ inline Status check_size(const char* name, std::uint32_t found, std::size_t know
 template <class T>
 Status take(const T* in, T* out) {
   *out = Known<T>::defaults();
-  if (in == nullptr) return invalid(std::string(Known<T>::kName) + " is NULL");
+  if (in == nullptr) return Error::invalid_argument(std::string(Known<T>::kName) + " is NULL");
   const Status checked = check_size(Known<T>::kName, in->struct_size, sizeof(T));
   if (!checked.ok()) return checked.error();
   std::memcpy(static_cast<void*>(out), in, in->struct_size);
@@ -81,13 +79,13 @@ Status take(const T* in, T* out) {
 // Element i of an array, whose elements all have the size of the first.
 template <class T>
 Status take_at(const T* first, std::int64_t i, T* out) {
-  if (first == nullptr) return invalid(std::string("the array of ") + Known<T>::kName + " is NULL");
+  if (first == nullptr) return Error::invalid_argument(std::string("the array of ") + Known<T>::kName + " is NULL");
   const std::size_t step = first->struct_size;
   const char* at = reinterpret_cast<const char*>(first) + static_cast<std::size_t>(i) * step;
   if (reinterpret_cast<const T*>(at)->struct_size != step) {
-    return invalid(std::string(Known<T>::kName) + " " + std::to_string(i) + " of an array has struct_size " +
-                   std::to_string(reinterpret_cast<const T*>(at)->struct_size) + ", the first one " +
-                   std::to_string(step));
+    return Error::invalid_argument(
+        std::string(Known<T>::kName) + " " + std::to_string(i) + " of an array has struct_size " +
+        std::to_string(reinterpret_cast<const T*>(at)->struct_size) + ", the first one " + std::to_string(step));
   }
   return take(reinterpret_cast<const T*>(at), out);
 }
@@ -111,7 +109,7 @@ class Array {
   static_assert(std::is_trivially_destructible_v<T>);
   Status allocate(const char* name, std::int64_t n) {
     std::size_t bytes = 0;
-    if (n < 0) return invalid(std::string(name) + " is negative: " + std::to_string(n));
+    if (n < 0) return Error::invalid_argument(std::string(name) + " is negative: " + std::to_string(n));
     if (!base::checked_mul(static_cast<std::size_t>(n), sizeof(T), &bytes)) return Error::out_of_memory();
     Result<base::Buffer> buffer = base::Buffer::allocate_zeroed(bytes);
     if (!buffer.ok()) return buffer.error();
@@ -153,7 +151,7 @@ inline const Executor* executor_of(const rowmax_executor* executor) noexcept {
   return reinterpret_cast<const Executor*>(executor);
 }
 inline Status present(const void* pointer, const char* name) {
-  if (pointer == nullptr) return invalid(std::string(name) + " is NULL");
+  if (pointer == nullptr) return Error::invalid_argument(std::string(name) + " is NULL");
   return {};
 }
 
@@ -165,8 +163,8 @@ inline DType dtype_of(std::int32_t code) noexcept {
 template <class E>
 Status enum_of(const char* name, std::int32_t value, std::int32_t count, E* out) {
   if (value < 0 || value >= count) {
-    return invalid(std::string(name) + ": expected 0 to " + std::to_string(count - 1) + ", found " +
-                   std::to_string(value));
+    return Error::invalid_argument(std::string(name) + ": expected 0 to " + std::to_string(count - 1) + ", found " +
+                                   std::to_string(value));
   }
   *out = static_cast<E>(value);
   return {};

@@ -3,8 +3,8 @@
 #include <new>
 
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
 #include "rowmax/cpu.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {
@@ -45,7 +45,7 @@ Status isa_of(std::int32_t number, Isa* isa) {
     *isa = known;
     return {};
   }
-  return invalid("isa: " + std::to_string(number) + " is the number of no instruction set");
+  return Error::invalid_argument("isa: " + std::to_string(number) + " is the number of no instruction set");
 }
 
 }  // namespace rowmax::c_api
@@ -80,7 +80,7 @@ rowmax_status rowmax_executor_create(const rowmax_executor_callbacks* callbacks,
     ROWMAX_RETURN_IF_ERROR(take(callbacks, &mine));
     ROWMAX_RETURN_IF_ERROR(present(reinterpret_cast<const void*>(mine.run), "rowmax_executor_callbacks.run"));
     if (mine.concurrency < 1 || mine.concurrency > 1024) {
-      return invalid("concurrency: expected 1 to 1024, found " + std::to_string(mine.concurrency));
+      return Error::invalid_argument("concurrency: expected 1 to 1024, found " + std::to_string(mine.concurrency));
     }
     Executor* made = new (std::nothrow) CallbackExecutor(mine);
     if (made == nullptr) return Error::out_of_memory();

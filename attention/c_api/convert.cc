@@ -4,7 +4,7 @@
 #include <new>
 
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 // Either kind of dense mask; a keep mask has no sentinel.
 struct rowmax_dense_mask {

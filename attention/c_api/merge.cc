@@ -1,6 +1,6 @@
 // Unfinished rows joined through the C interface.
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {

@@ -2,7 +2,7 @@
 #include <new>
 
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {
@@ -49,8 +49,8 @@ Status add_terms(const char* name, std::span<const T> all, std::int64_t n_terms,
   if (all.empty()) return {};
   const auto n = static_cast<std::int64_t>(all.size());
   if (n_terms < 1 || n % n_terms != 0) {
-    return invalid("rowmax_mask." + std::string(name) + ": " + std::to_string(n) + " elements are not " +
-                   std::to_string(n_terms) + " lists of equal length");
+    return Error::invalid_argument("rowmax_mask." + std::string(name) + ": " + std::to_string(n) +
+                                   " elements are not " + std::to_string(n_terms) + " lists of equal length");
   }
   const std::size_t step = static_cast<std::size_t>(n / n_terms);
   for (std::size_t first = 0; first < all.size(); first += step) add(all.subspan(first, step));
@@ -82,7 +82,7 @@ Status make_spec(const rowmax_mask& mask, SpecData* data, MaskSpec* spec) {
   ROWMAX_RETURN_IF_ERROR(add_terms("n_block_terms", data->blocks.span(), mask.n_block_terms,
                                    [&](std::span<const BlockMaskView> list) { spec->blocks(list); }));
   if (mask.n_trees > 0) spec->tree(data->trees.span());
-  if (mask.n_prefix_ends < 0) return invalid("rowmax_mask.n_prefix_ends is negative");
+  if (mask.n_prefix_ends < 0) return Error::invalid_argument("rowmax_mask.n_prefix_ends is negative");
   if (mask.n_prefix_ends > 0) {
     ROWMAX_RETURN_IF_ERROR(present(mask.prefix_ends, "rowmax_mask.prefix_ends"));
     spec->prefix({mask.prefix_ends, static_cast<std::size_t>(mask.n_prefix_ends)});
@@ -192,7 +192,7 @@ rowmax_status rowmax_plan_materialise(const rowmax_plan* plan, int64_t s, int64_
                                       int64_t row_words, rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     ROWMAX_RETURN_IF_ERROR(present(plan, "plan"));
-    if (n_words < 0) return invalid("n_words is negative");
+    if (n_words < 0) return Error::invalid_argument("n_words is negative");
     if (n_words > 0) ROWMAX_RETURN_IF_ERROR(present(words, "words"));
     return plan_of(plan)->materialise(s, h, {words, static_cast<std::size_t>(n_words)}, row_words);
   });
@@ -203,7 +203,7 @@ rowmax_status rowmax_plan_cache_create(int64_t capacity, rowmax_plan_cache** cac
     ROWMAX_RETURN_IF_ERROR(present(cache, "cache"));
     *cache = nullptr;
     if (capacity < 1 || capacity > (1 << 20)) {
-      return invalid("capacity: expected 1 to 1048576, found " + std::to_string(capacity));
+      return Error::invalid_argument("capacity: expected 1 to 1048576, found " + std::to_string(capacity));
     }
     *cache = reinterpret_cast<rowmax_plan_cache*>(new (std::nothrow) MaskPlanCache(static_cast<std::size_t>(capacity)));
     if (*cache == nullptr) return Error::out_of_memory();

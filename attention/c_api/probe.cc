@@ -5,7 +5,7 @@
 
 #include "attention/c_api/c_api.h"
 #include "attention/c_api/probe_row.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::c_api {
 namespace {
@@ -57,7 +57,9 @@ Status cpp_row_of(const rowmax_probe_row* in, ProbeRow* out) {
   rowmax_probe_row row;
   ROWMAX_RETURN_IF_ERROR(take(in, &row));
   ROWMAX_RETURN_IF_ERROR(enum_of("rowmax_probe_row.status", row.status, 4, &out->status));
-  if (row.n_edge < 0 || row.n_edge > kProbeEdge) return invalid("rowmax_probe_row.n_edge is not within 0 to 8");
+  if (row.n_edge < 0 || row.n_edge > kProbeEdge) {
+    return Error::invalid_argument("rowmax_probe_row.n_edge is not within 0 to 8");
+  }
   copy_row(row, out);
   return {};
 }

@@ -2,7 +2,7 @@
 #include "rowmax/softmax.h"
 
 #include "attention/c_api/c_api.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 using namespace rowmax;
 using namespace rowmax::c_api;

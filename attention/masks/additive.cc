@@ -8,7 +8,7 @@
 #include "attention/masks/dense_mask.h"
 #include "attention/plan/plan.h"
 #include "base/half.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 
@@ -24,15 +24,12 @@ constexpr double kLowestBf16 = -0x1.FEp127;
 constexpr double kLowestF32 = -static_cast<double>(std::numeric_limits<float>::max());
 constexpr double kLowestF64 = -std::numeric_limits<double>::max();
 
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
-
 bool is_float_type(DType dtype) noexcept {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF64;
 }
 
 Error unsupported(DType dtype) {
-  return Error{ErrorCode::kUnsupported,
-               std::string("additive masks of ") + dtype_name(dtype) + ": expected f32, f16, bf16 or f64"};
+  return Error::unsupported(std::string("additive masks of ") + dtype_name(dtype) + ": expected f32, f16, bf16 or f64");
 }
 
 double lowest_of(DType dtype) noexcept {
@@ -167,16 +164,17 @@ Status to_additive(const MaskPlan& plan, std::int64_t s, std::int64_t h, DType d
                    std::int64_t row_stride, std::int64_t key_stride) {
   ROWMAX_TRY(value, mask_fill(dtype, fill));
   if (s < 0 || s >= plan.n_sequence() || h < 0 || h >= plan.n_head()) {
-    return invalid("to_additive: sequence " + std::to_string(s) + ", head " + std::to_string(h) + " of a plan of " +
-                   std::to_string(plan.n_sequence()) + " sequences and " + std::to_string(plan.n_head()) + " heads");
+    return Error::invalid_argument("to_additive: sequence " + std::to_string(s) + ", head " + std::to_string(h) +
+                                   " of a plan of " + std::to_string(plan.n_sequence()) + " sequences and " +
+                                   std::to_string(plan.n_head()) + " heads");
   }
   const std::int64_t n_q = plan.n_query(s);
   const std::int64_t n_kv = plan.n_key(s);
   if (n_q == 0 || n_kv == 0) return {};
-  if (out == nullptr) return invalid("to_additive: no memory to write to");
+  if (out == nullptr) return Error::invalid_argument("to_additive: no memory to write to");
   if ((n_q > 1 && row_stride == 0) || (n_kv > 1 && key_stride == 0)) {
-    return invalid("to_additive: strides " + std::to_string(row_stride) + " and " + std::to_string(key_stride) +
-                   " would write over themselves");
+    return Error::invalid_argument("to_additive: strides " + std::to_string(row_stride) + " and " +
+                                   std::to_string(key_stride) + " would write over themselves");
   }
   const MaskPlan::Impl& impl = *plan.impl();
   for (std::int64_t k = impl.sources[s].first; k < impl.sources[s + 1].first; ++k) {
@@ -201,7 +199,9 @@ Status to_additive(const MaskPlan& plan, std::int64_t s, std::int64_t h, DType d
 
 Result<AdditiveMask> from_additive(const DenseMaskView& view, DType dtype, double threshold) {
   if (!is_float_type(dtype)) return unsupported(dtype);
-  if (!(threshold < 0)) return invalid("additive mask: threshold " + text_of(threshold) + ", expected below 0");
+  if (!(threshold < 0)) {
+    return Error::invalid_argument("additive mask: threshold " + text_of(threshold) + ", expected below 0");
+  }
   DenseMaskBuilder builder;
   ROWMAX_RETURN_IF_ERROR(builder.start(view, "additive mask"));
   AdditiveMask result;
@@ -211,8 +211,8 @@ Result<AdditiveMask> from_additive(const DenseMaskView& view, DType dtype, doubl
     for (std::int64_t j = 0; j < view.n_kv; ++j) {
       const double x = load(dtype, view.data, i * view.row_stride + j * view.key_stride);
       if (std::isnan(x) || x == kInfinity) {
-        return Error{ErrorCode::kNumericFault, std::string("additive mask: ") + (std::isnan(x) ? "NaN" : "+inf") +
-                                                   " at query " + std::to_string(i) + ", key " + std::to_string(j)};
+        return Error::numeric_fault(std::string("additive mask: ") + (std::isnan(x) ? "NaN" : "+inf") + " at query " +
+                                    std::to_string(i) + ", key " + std::to_string(j));
       }
       if (x <= threshold || x == -kInfinity) {
         marks.add(x);

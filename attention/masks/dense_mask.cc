@@ -4,15 +4,13 @@
 #include <string>
 
 #include "attention/plan/plan.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 
 using attention::kMaxPosition;
 
 namespace {
-
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
 
 // Whether n steps of `stride` stay within what 64 bits can address.
 bool reachable(std::int64_t n, std::int64_t stride, std::int64_t* sum) noexcept {
@@ -44,17 +42,17 @@ std::uint64_t packed_word(const std::uint8_t* row, std::int64_t stride, std::int
 
 Status DenseMaskBuilder::start(const DenseMaskView& view, const char* what) {
   if (view.n_q < 0 || view.n_kv < 0 || view.n_q > kMaxPosition || view.n_kv > kMaxPosition) {
-    return invalid(std::string(what) + ": " + std::to_string(view.n_q) + " by " + std::to_string(view.n_kv) +
-                   " pairs, expected 0 to 2^60");
+    return Error::invalid_argument(std::string(what) + ": " + std::to_string(view.n_q) + " by " +
+                                   std::to_string(view.n_kv) + " pairs, expected 0 to 2^60");
   }
   mask.n_q_ = view.n_q;
   mask.n_kv_ = view.n_kv;
   if (view.n_q == 0 || view.n_kv == 0) return {};
-  if (view.data == nullptr) return invalid(std::string(what) + ": no data");
+  if (view.data == nullptr) return Error::invalid_argument(std::string(what) + ": no data");
   std::int64_t reach = 0;
   if (!reachable(view.n_q, view.row_stride, &reach) || !reachable(view.n_kv, view.key_stride, &reach)) {
-    return invalid(std::string(what) + ": strides " + std::to_string(view.row_stride) + " and " +
-                   std::to_string(view.key_stride) + " reach beyond memory");
+    return Error::invalid_argument(std::string(what) + ": strides " + std::to_string(view.row_stride) + " and " +
+                                   std::to_string(view.key_stride) + " reach beyond memory");
   }
   n_rows = view.row_stride == 0 ? 1 : view.n_q;
   row_words = (view.n_kv + 63) / 64;
@@ -166,12 +164,12 @@ Result<KeepMask> from_keep_mask(const std::uint8_t* data, std::int64_t n_batch, 
                                 std::int64_t row_stride) {
   std::int64_t reach = 0;
   if (n_batch < 0 || n_batch > kMaxPosition || n_kv < 0 || n_kv > kMaxPosition) {
-    return invalid("keep mask: " + std::to_string(n_batch) + " by " + std::to_string(n_kv) +
-                   " tokens, expected 0 to 2^60");
+    return Error::invalid_argument("keep mask: " + std::to_string(n_batch) + " by " + std::to_string(n_kv) +
+                                   " tokens, expected 0 to 2^60");
   }
-  if (data == nullptr && n_batch > 0 && n_kv > 0) return invalid("keep mask: no data");
+  if (data == nullptr && n_batch > 0 && n_kv > 0) return Error::invalid_argument("keep mask: no data");
   if (!reachable(n_batch, row_stride, &reach) || !reachable(n_kv, 1, &reach)) {
-    return invalid("keep mask: row stride " + std::to_string(row_stride) + " reaches beyond memory");
+    return Error::invalid_argument("keep mask: row stride " + std::to_string(row_stride) + " reaches beyond memory");
   }
   KeepMaskBuilder builder;
   if (!builder.allocate_all(n_batch, n_kv)) return Error::out_of_memory();

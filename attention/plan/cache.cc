@@ -5,7 +5,7 @@
 #include <new>
 
 #include "attention/plan/compiler.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 namespace {

@@ -2,7 +2,7 @@
 #include <string>
 
 #include "attention/plan/compiler.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 
@@ -10,8 +10,6 @@ using attention::at_sequence;
 using attention::kMaxPosition;
 
 namespace {
-
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
 
 std::string text(std::int64_t number) { return std::to_string(number); }
 
@@ -22,8 +20,9 @@ bool in_range(std::int64_t value, std::int64_t least) noexcept { return value >=
 template <class T>
 Status MaskCompiler::check_count(std::span<const T> values, const char* what) const {
   if (values.size() == 1 || values.size() == geometry.sequences.size()) return {};
-  return invalid(std::string(what) + ": expected one element for each of " + std::to_string(geometry.sequences.size()) +
-                 " sequences or a single one, found " + std::to_string(values.size()));
+  return Error::invalid_argument(std::string(what) + ": expected one element for each of " +
+                                 std::to_string(geometry.sequences.size()) + " sequences or a single one, found " +
+                                 std::to_string(values.size()));
 }
 
 Status MaskCompiler::check() const {
@@ -35,8 +34,8 @@ Status MaskCompiler::check() const {
 
 Status MaskCompiler::check_terms() const {
   if (geometry.n_head < 1 || geometry.n_kv_head < 1 || geometry.n_head % geometry.n_kv_head != 0) {
-    return invalid("n_head " + text(geometry.n_head) + " must be a positive multiple of n_kv_head " +
-                   text(geometry.n_kv_head));
+    return Error::invalid_argument("n_head " + text(geometry.n_head) + " must be a positive multiple of n_kv_head " +
+                                   text(geometry.n_kv_head));
   }
   const struct {
     int found, most;
@@ -51,14 +50,16 @@ Status MaskCompiler::check_terms() const {
                 {spec.n_keep_first_, 1, "keep_first"}};
   for (const auto& limit : limits) {
     if (limit.found > limit.most) {
-      return invalid(std::string("mask: ") + limit.name + " given " + text(limit.found) + " times, at most " +
-                     text(limit.most) + " can be combined");
+      return Error::invalid_argument(std::string("mask: ") + limit.name + " given " + text(limit.found) +
+                                     " times, at most " + text(limit.most) + " can be combined");
     }
   }
   if (spec.n_chunks_ > 0 && !in_range(spec.chunk_, 1)) {
-    return invalid("mask: chunk size " + text(spec.chunk_) + ", expected 1 to 2^60");
+    return Error::invalid_argument("mask: chunk size " + text(spec.chunk_) + ", expected 1 to 2^60");
   }
-  if (spec.keep_first_ < 0) return invalid("mask: keep_first " + text(spec.keep_first_) + " is negative");
+  if (spec.keep_first_ < 0) {
+    return Error::invalid_argument("mask: keep_first " + text(spec.keep_first_) + " is negative");
+  }
   return check_counts();
 }
 
@@ -75,16 +76,18 @@ Status MaskCompiler::check_counts() const {
 Status MaskCompiler::check_sequence(std::int64_t s) const {
   const Sequence& q = sequence(s);
   if (!in_range(q.n_q, 0) || !in_range(q.n_kv, 0) || !in_range(q.q_begin, 0)) {
-    return invalid(at_sequence(s) + "n_q " + text(q.n_q) + ", n_kv " + text(q.n_kv) + ", q_begin " + text(q.q_begin) +
-                   ": expected 0 to 2^60");
+    return Error::invalid_argument(at_sequence(s) + "n_q " + text(q.n_q) + ", n_kv " + text(q.n_kv) + ", q_begin " +
+                                   text(q.q_begin) + ": expected 0 to 2^60");
   }
   if (!in_range(q.q_pos, -kMaxPosition) || !in_range(q.anchor, -1)) {
-    return invalid(at_sequence(s) + "q_pos " + text(q.q_pos) + " or anchor " + text(q.anchor) + " out of range");
+    return Error::invalid_argument(at_sequence(s) + "q_pos " + text(q.q_pos) + " or anchor " + text(q.anchor) +
+                                   " out of range");
   }
   if (q.positions != nullptr) {
     for (std::int64_t i = 0; i < q.n_q; ++i) {
       if (in_range(q.positions[i], -kMaxPosition)) continue;
-      return invalid(at_sequence(s) + "position " + text(q.positions[i]) + " of query " + text(i) + " out of range");
+      return Error::invalid_argument(at_sequence(s) + "position " + text(q.positions[i]) + " of query " + text(i) +
+                                     " out of range");
     }
   }
   if (spec.n_valid_ + spec.n_segments_ > 0) ROWMAX_RETURN_IF_ERROR(check_spans(s));
@@ -97,14 +100,14 @@ Status MaskCompiler::check_spans(std::int64_t s) const {
   for (int t = 0; t < spec.n_valid_; ++t) {
     const KeySpan span = pick(spec.valid_[t], s);
     if (span.begin < 0 || span.begin > span.end || span.end > q.n_kv) {
-      return invalid(at_sequence(s) + "valid keys [" + text(span.begin) + ", " + text(span.end) +
-                     "), expected within [0, " + text(q.n_kv) + ")");
+      return Error::invalid_argument(at_sequence(s) + "valid keys [" + text(span.begin) + ", " + text(span.end) +
+                                     "), expected within [0, " + text(q.n_kv) + ")");
     }
   }
   for (int t = 0; t < spec.n_segments_; ++t) {
     const SegmentIds ids = pick(spec.segments_[t], s);
     if ((ids.q_ids == nullptr && q.n_q > 0) || (ids.k_ids == nullptr && q.n_kv > 0)) {
-      return invalid(at_sequence(s) + "segment ids missing");
+      return Error::invalid_argument(at_sequence(s) + "segment ids missing");
     }
   }
   return {};
@@ -121,8 +124,8 @@ Status MaskCompiler::check_strides(std::int64_t s, const char* what, std::int64_
       !__builtin_add_overflow(rows, heads, &sum) && sum <= kMaxPosition) {
     return {};
   }
-  return invalid(at_sequence(s) + what + " strides " + text(row_stride) + " (row) and " + text(head_stride) +
-                 " (head) reach beyond memory");
+  return Error::invalid_argument(at_sequence(s) + what + " strides " + text(row_stride) + " (row) and " +
+                                 text(head_stride) + " (head) reach beyond memory");
 }
 
 Status MaskCompiler::check_bits(std::int64_t s) const {
@@ -131,17 +134,17 @@ Status MaskCompiler::check_bits(std::int64_t s) const {
   for (int t = 0; t < spec.n_bitmaps_; ++t) {
     const BitmapView& map = pick(spec.bitmaps_[t], s);
     if (!read) continue;
-    if (map.words == nullptr) return invalid(at_sequence(s) + "bitmap without words");
+    if (map.words == nullptr) return Error::invalid_argument(at_sequence(s) + "bitmap without words");
     ROWMAX_RETURN_IF_ERROR(check_strides(s, "bitmap", q.n_q, map.row_stride, map.head_stride));
   }
   for (int t = 0; t < spec.n_blocks_; ++t) {
     const BlockMaskView& blocks = pick(spec.blocks_[t], s);
     if (!in_range(blocks.q_block, 1) || !in_range(blocks.k_block, 1)) {
-      return invalid(at_sequence(s) + "blocks of " + text(blocks.q_block) + " queries by " + text(blocks.k_block) +
-                     " keys, expected 1 to 2^60");
+      return Error::invalid_argument(at_sequence(s) + "blocks of " + text(blocks.q_block) + " queries by " +
+                                     text(blocks.k_block) + " keys, expected 1 to 2^60");
     }
     if (!read) continue;
-    if (blocks.words == nullptr) return invalid(at_sequence(s) + "blocks without words");
+    if (blocks.words == nullptr) return Error::invalid_argument(at_sequence(s) + "blocks without words");
     ROWMAX_RETURN_IF_ERROR(
         check_strides(s, "blocks", (q.n_q - 1) / blocks.q_block + 1, blocks.row_stride, blocks.head_stride));
   }
@@ -152,17 +155,18 @@ Status MaskCompiler::check_tree(std::int64_t s) const {
   const Sequence& q = sequence(s);
   const TreeView& tree = pick(spec.tree_, s);
   if (q.n_q > q.n_kv) {
-    return invalid(at_sequence(s) + "tree of " + text(q.n_q) + " nodes, but only " + text(q.n_kv) + " keys");
+    return Error::invalid_argument(at_sequence(s) + "tree of " + text(q.n_q) + " nodes, but only " + text(q.n_kv) +
+                                   " keys");
   }
   if (tree.first_key < -1 || tree.first_key > q.n_kv - q.n_q) {
-    return invalid(at_sequence(s) + "tree: first_key " + text(tree.first_key) + ", expected -1 or 0 to " +
-                   text(q.n_kv - q.n_q) + " (n_kv - n_q)");
+    return Error::invalid_argument(at_sequence(s) + "tree: first_key " + text(tree.first_key) +
+                                   ", expected -1 or 0 to " + text(q.n_kv - q.n_q) + " (n_kv - n_q)");
   }
-  if (tree.parents == nullptr && q.n_q > 0) return invalid(at_sequence(s) + "tree without parents");
+  if (tree.parents == nullptr && q.n_q > 0) return Error::invalid_argument(at_sequence(s) + "tree without parents");
   for (std::int64_t i = 0; i < q.n_q; ++i) {
     if (tree.parents[i] >= -1 && tree.parents[i] < i) continue;
-    return invalid(at_sequence(s) + "tree: parent " + text(tree.parents[i]) + " of node " + text(i) +
-                   ", expected -1 to " + text(i - 1));
+    return Error::invalid_argument(at_sequence(s) + "tree: parent " + text(tree.parents[i]) + " of node " + text(i) +
+                                   ", expected -1 to " + text(i - 1));
   }
   return {};
 }

@@ -2,7 +2,7 @@
 #include <new>
 
 #include "attention/plan/compiler.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 
@@ -260,8 +260,8 @@ Status MaskCompiler::run() {
     PlanSequence p = lower(s, &valid);
     plan.sources[s] = PlanSource{filled, q.n_q, valid};
     if (p.anchor > p.kv_begin) {
-      return Error{ErrorCode::kInvalidArgument, at_sequence(s) + "anchor " + std::to_string(p.anchor) +
-                                                    " lies after the first valid key " + std::to_string(p.kv_begin)};
+      return Error::invalid_argument(at_sequence(s) + "anchor " + std::to_string(p.anchor) +
+                                     " lies after the first valid key " + std::to_string(p.kv_begin));
     }
     if (q.positions != nullptr) {
       for (std::int64_t i = 0; i < q.n_q; ++i) positions[i] = q.positions[i];

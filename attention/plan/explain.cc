@@ -110,10 +110,9 @@ void look_at_bounds(const Pair& x, Reasons* reasons) {
 Result<MaskExplanation> MaskPlan::explain(std::int64_t s, std::int64_t h, std::int64_t i, std::int64_t j) const {
   const PlanSequence* p = n_sequence() > 0 && h >= 0 && h < n_head() ? impl_->find(s, i) : nullptr;
   if (p == nullptr || j < 0 || j >= p->n_kv) {
-    return Error{ErrorCode::kInvalidArgument, "explain: no such pair: sequence " + text(s) + " of " +
-                                                  text(n_sequence()) + ", head " + text(h) + " of " + text(n_head()) +
-                                                  ", query " + text(i) + " of " + text(n_query(s)) + ", key " +
-                                                  text(j) + " of " + text(n_key(s))};
+    return Error::invalid_argument("explain: no such pair: sequence " + text(s) + " of " + text(n_sequence()) +
+                                   ", head " + text(h) + " of " + text(n_head()) + ", query " + text(i) + " of " +
+                                   text(n_query(s)) + ", key " + text(j) + " of " + text(n_key(s)));
   }
   const Pair x{*p, impl_->sources[s].valid, h, i, j, query_position(*p, i - p->q_first)};
   Reasons reasons;

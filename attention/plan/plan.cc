@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax {
 
@@ -85,8 +85,6 @@ MaskStats MaskPlan::stats() const noexcept {
 
 namespace {
 
-Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
-
 bool empty(const RowSpans& spans) noexcept { return spans.begin0 >= spans.end0; }  // the first is never the empty one
 bool same(const RowSpans& a, const RowSpans& b) noexcept {
   if (empty(a) || empty(b)) return empty(a) == empty(b);
@@ -162,17 +160,18 @@ MaskKind MaskPlan::kind(std::int64_t s) const noexcept {
 Status MaskPlan::materialise(std::int64_t s, std::int64_t h, std::span<std::uint64_t> words,
                              std::int64_t row_words) const {
   if (s < 0 || s >= n_sequence() || h < 0 || h >= n_head()) {
-    return invalid("materialise: sequence " + std::to_string(s) + ", head " + std::to_string(h) + " of a plan of " +
-                   std::to_string(n_sequence()) + " sequences and " + std::to_string(n_head()) + " heads");
+    return Error::invalid_argument("materialise: sequence " + std::to_string(s) + ", head " + std::to_string(h) +
+                                   " of a plan of " + std::to_string(n_sequence()) + " sequences and " +
+                                   std::to_string(n_head()) + " heads");
   }
   const std::int64_t n_q = n_query(s);
   const std::int64_t n_words = (n_key(s) + 63) / 64;
   std::int64_t size = 0;
   if (row_words < n_words || __builtin_mul_overflow(n_q, row_words, &size) ||
       static_cast<std::uint64_t>(size) > words.size()) {
-    return invalid("materialise: " + std::to_string(n_q) + " rows of at least " + std::to_string(n_words) +
-                   " words needed, found " + std::to_string(words.size()) + " words in rows of " +
-                   std::to_string(row_words));
+    return Error::invalid_argument("materialise: " + std::to_string(n_q) + " rows of at least " +
+                                   std::to_string(n_words) + " words needed, found " + std::to_string(words.size()) +
+                                   " words in rows of " + std::to_string(row_words));
   }
   for (std::int64_t k = impl_->sources[s].first; k < impl_->sources[s + 1].first; ++k) {
     const PlanSequence& p = impl_->sequences[k];
@@ -189,18 +188,20 @@ Status MaskPlan::materialise(std::int64_t s, std::int64_t h, std::span<std::uint
 }
 
 Status MaskPlan::advance(std::int64_t n) {
-  if (impl_ == nullptr || !impl_->ready) return invalid("advance: an empty plan");
+  if (impl_ == nullptr || !impl_->ready) return Error::invalid_argument("advance: an empty plan");
   if (!impl_->spans_alone) {
-    return Error{ErrorCode::kUnsupported, "advance: the plan has segments, bitmaps, blocks or a tree; compile it anew"};
+    return Error::unsupported("advance: the plan has segments, bitmaps, blocks or a tree; compile it anew");
   }
-  if (n < 0 || n > kMaxPosition) return invalid("advance: by " + std::to_string(n) + ", expected 0 to 2^60");
+  if (n < 0 || n > kMaxPosition) {
+    return Error::invalid_argument("advance: by " + std::to_string(n) + ", expected 0 to 2^60");
+  }
   for (std::int64_t k = 0; k < impl_->n_sequences; ++k) {
     const PlanSequence& p = impl_->sequences[k];
     bool fits = p.n_kv <= kMaxPosition - n && p.q_pos <= kMaxPosition - n;
     for (std::int64_t i = 0; p.positions != nullptr && i < p.n_q; ++i) {
       fits = fits && p.positions[i] <= kMaxPosition - n;
     }
-    if (!fits) return invalid("advance: sequence " + std::to_string(k) + " would pass 2^60");
+    if (!fits) return Error::invalid_argument("advance: sequence " + std::to_string(k) + " would pass 2^60");
   }
   std::int64_t* positions = impl_->positions;              // one after another, as compiled
   for (std::int64_t k = 0; k < impl_->n_sequences; ++k) {  // one PlanSequence a source

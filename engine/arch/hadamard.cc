@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

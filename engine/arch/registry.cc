@@ -2,9 +2,9 @@
 #include <string>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/arch/architecture.h"
 #include "engine/arch/hadamard.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

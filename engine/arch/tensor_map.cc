@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "base/try.h"
 #include "engine/arch/architecture.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

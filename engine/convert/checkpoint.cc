@@ -6,9 +6,9 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/convert/json_reader.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

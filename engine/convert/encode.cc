@@ -9,8 +9,8 @@
 
 #include "base/check.h"
 #include "base/fp_env.h"
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -4,7 +4,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/convert/checkpoint.h"
 #include "engine/convert/config_fields.h"
 #include "engine/convert/hf_model.h"
@@ -13,6 +12,7 @@
 #include "engine/convert/write_model.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/convert.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

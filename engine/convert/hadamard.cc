@@ -9,9 +9,9 @@
 #include <string_view>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

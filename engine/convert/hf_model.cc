@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/math/f64.h"
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

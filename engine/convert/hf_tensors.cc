@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "base/fp_env.h"
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -8,13 +8,13 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/convert/json_reader.h"
 #include "engine/convert/spm_scores.h"
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
 #include "engine/tokenizer/pre_tokenizer.h"
 #include "engine/tokenizer/rowmax_keys.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -6,12 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "base/try.h"
 #include "engine/convert/write_model.h"
 #include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

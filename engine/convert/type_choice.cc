@@ -8,9 +8,9 @@
 #include <regex>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/convert/encode.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

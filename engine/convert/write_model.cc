@@ -4,7 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/convert/encode.h"
 #include "engine/convert/hadamard.h"
 #include "engine/convert/type_choice.h"
@@ -13,6 +12,7 @@
 #include "rowmax/engine/model.h"
 #include "rowmax/engine/output_file.h"
 #include "rowmax/engine/tokenizer.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -7,13 +7,13 @@
 #include <new>
 #include <system_error>
 
-#include "base/try.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/gguf_parse.h"
 #include "engine/io/gguf_split.h"
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
@@ -43,8 +43,7 @@ constexpr ForeignType kForeignTypes[] = {
      "from its I2_S file"},
     {39, "MXFP4, or TL2 in files of bitnet.cpp",
      "TL2's tiles follow a kernel_config.ini that is not in the file: convert such a model anew, from its safetensors "
-     "or "
-     "from its I2_S file"},
+     "or from its I2_S file"},
     {40, "NVFP4"},
 };
 

@@ -5,10 +5,10 @@
 #include <numeric>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/byte_cursor.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

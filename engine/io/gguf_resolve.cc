@@ -2,10 +2,10 @@
 #include <string>
 #include <vector>
 
-#include "base/try.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/gguf_parse.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

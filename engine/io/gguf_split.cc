@@ -7,8 +7,8 @@
 #include <utility>
 #include <variant>
 
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

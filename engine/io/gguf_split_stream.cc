@@ -7,10 +7,10 @@
 #include <string_view>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/gguf_split.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

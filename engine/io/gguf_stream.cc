@@ -3,9 +3,9 @@
 #include <new>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 

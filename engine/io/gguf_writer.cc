@@ -5,11 +5,11 @@
 #include <set>
 #include <type_traits>
 
-#include "base/try.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
 #include "rowmax/engine/output_file.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -9,9 +9,9 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/fault_guard.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

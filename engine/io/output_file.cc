@@ -16,8 +16,8 @@
 #include <system_error>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

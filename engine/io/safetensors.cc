@@ -6,9 +6,9 @@
 #include <numeric>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/io/json.h"
 #include "engine/io/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

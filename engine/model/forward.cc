@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/fp_env.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

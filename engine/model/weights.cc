@@ -5,8 +5,8 @@
 #include <cstring>
 #include <string>
 
-#include "base/try.h"
 #include "engine/ops/matmul/kernel_check.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -1,12 +1,11 @@
 // I2_S of bitnet.cpp (type 36 there; in old files of ggml the number of a removed 4-bit repack): codes of 2 bits and
 // one f32 scale for the whole tensor, 4 little-endian bytes behind the codes. 28 more bytes follow; they may hold
 // anything. Three layouts exist and a file does not say which it holds. All take the same bytes:
-//   I2_S       128 weights in 32 bytes: byte p holds weights p, 32 + p, 64 + p, 96 + p in bits 7:6, 5:4, 3:2, 1:0. What
-//              the published files are.
+//   I2_S       128 weights in 32 bytes: byte p holds weights p, 32 + p, 64 + p, 96 + p in bits 7:6, 5:4, 3:2, 1:0.
+//              What the published files are.
 //   I2_S_64    64 weights in 16 bytes, in the same manner: written by a quantiser that was built for ARM.
 //   I2_S_ROW4  rows in groups of four: byte c of a group holds column c of its four rows, the first in bits 7:6.
-//   Written
-//              by a bitnet.cpp built without ACT_PARALLEL.
+//              Written by a bitnet.cpp built without ACT_PARALLEL.
 // Source: the x86 and NEON code of https://github.com/microsoft/BitNet (src/ggml-bitnet-mad.cpp).
 #pragma once
 

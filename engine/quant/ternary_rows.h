@@ -5,9 +5,8 @@
 //   kId, kName, kOnlyByName; kElements, kBytes (of a block); kHeadBytes, kTailBytes, kRowGroup (see FormatInfo)
 //   kPairs                         codes are pairs of bits, so that a 3 can occur (and no sound file has one)
 //   scale(tensor, row), set_scale(tensor, row, scale)
-//   read_codes(tensor, row, block, codes), write_codes(codes, tensor, row, block): kElements codes; writing adds bits
-//   to
-//                                  zeroed bytes
+//   read_codes(tensor, row, block, codes), write_codes(codes, tensor, row, block): kElements codes;
+//                                  writing adds bits to zeroed bytes
 #pragma once
 
 #include <bit>

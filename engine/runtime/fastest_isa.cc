@@ -5,9 +5,9 @@
 #include <limits>
 #include <vector>
 
-#include "base/try.h"
 #include "engine/ops/matmul/matmul.h"
 #include "rowmax/engine/model.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "base/try.h"
 #include "engine/runtime/text_stream.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/math/f64.h"
-#include "base/try.h"
 #include "rowmax/engine/generate.h"
 #include "rowmax/engine/session.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
@@ -18,8 +18,7 @@ namespace {
 constexpr std::string_view kText =
     "Once upon a time, there was a little girl named Lily. She lived in a small white house at the edge of the forest. "
     "Lily liked to play with her ball. One day, her friend Tom came to the door. \"Let us play,\" said Tom. Lily was "
-    "so "
-    "happy that she danced. They played until dinner.";
+    "so happy that she danced. They played until dinner.";
 constexpr std::size_t kTokens = 48;  // at most
 constexpr std::size_t kFirst = 8;    // tokens that are not scored: they have hardly any context
 

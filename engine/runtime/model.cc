@@ -3,8 +3,8 @@
 #include <string>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/runtime/model_impl.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/math/f64.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

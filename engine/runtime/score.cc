@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <string>
 
-#include "base/try.h"
 #include "rowmax/engine/generate.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

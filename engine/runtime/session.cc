@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "base/fp_env.h"
-#include "base/try.h"
 #include "engine/model/forward.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/model_impl.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 

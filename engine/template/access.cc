@@ -1,8 +1,8 @@
 // Looking into values: attributes, subscripts, slices, iteration, comparison.
 #include <algorithm>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

@@ -1,9 +1,9 @@
 // str.upper, lower, capitalize and jinja2's title, beyond ASCII by table. Every character's result keeps its taint.
 #include <algorithm>
 
-#include "base/try.h"
 #include "engine/template/case_table.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 namespace {

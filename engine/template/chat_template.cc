@@ -1,9 +1,9 @@
 #include "rowmax/engine/chat_template.h"
 
 #include "base/guarded.h"
-#include "base/try.h"
 #include "engine/template/interpreter.h"
 #include "engine/template/parser.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 

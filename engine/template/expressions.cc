@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
 #include "engine/template/nested.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

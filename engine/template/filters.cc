@@ -3,9 +3,9 @@
 #include <charconv>
 #include <cmath>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
 #include "engine/template/nested.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 namespace {
@@ -47,8 +47,7 @@ Result<Value> walk(Interpreter& in, Value value, const Value& path) {
   }
 }
 
-// Strings
-// --------------------------------------------------------------------------------------------------------------
+// Strings.
 
 Result<Value> trim(Interpreter& in, const Value& operand, const Arguments& arguments) {
   ROWMAX_TRY(bound, bind(in, arguments, "trim", {"chars"}));
@@ -182,8 +181,7 @@ Result<Value> join(Interpreter& in, const Value& operand, const Arguments& argum
   return in.take(&out);
 }
 
-// Numbers
-// --------------------------------------------------------------------------------------------------------------
+// Numbers.
 
 // The text of a number without white space around it and without a plus sign.
 std::string number_text(const Value& operand) {
@@ -266,8 +264,7 @@ Result<Value> round(Interpreter& in, const Value& operand, const Arguments& argu
   return Value::of_float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
 
-// Sequences
-// ------------------------------------------------------------------------------------------------------------
+// Sequences.
 
 Result<Value> length(Interpreter& in, const Value& operand, const Arguments& arguments) {
   ROWMAX_TRY(bound, bind(in, arguments, "length", {}));

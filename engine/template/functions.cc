@@ -3,8 +3,8 @@
 #include <array>
 #include <string>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

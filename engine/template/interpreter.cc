@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/try.h"
 #include "engine/template/nested.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cstdio>
 
-#include "base/try.h"
 #include "engine/template/text.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

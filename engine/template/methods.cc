@@ -1,8 +1,8 @@
 // Methods of strings, dicts, lists and the loop variable.
 #include <algorithm>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 namespace {

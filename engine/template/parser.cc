@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <initializer_list>
 
-#include "base/try.h"
 #include "engine/template/builtins.h"
 #include "engine/template/lexer.h"
 #include "engine/template/nested.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 namespace {

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <string>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 namespace {

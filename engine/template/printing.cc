@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "base/try.h"
 #include "engine/template/interpreter.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

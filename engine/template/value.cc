@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/try.h"
 #include "engine/tokenizer/unicode.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -6,11 +6,11 @@
 #include <variant>
 
 #include "base/guarded.h"
-#include "base/try.h"
 #include "engine/tokenizer/key_rules.h"
 #include "engine/tokenizer/rowmax_keys.h"
 #include "engine/tokenizer/source.h"
 #include "rowmax/engine/tokenizer.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

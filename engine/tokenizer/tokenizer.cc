@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/guarded.h"
-#include "base/try.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/end_of_generation.h"
 #include "engine/tokenizer/pre_tokenizer.h"
@@ -16,6 +15,7 @@
 #include "engine/tokenizer/unicode.h"
 #include "engine/tokenizer/vocabulary.h"
 #include "engine/tokenizer/word_cache.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -1,7 +1,6 @@
 // Whole vocabularies and real models, when they are at hand; skipped otherwise.
-//   ROWMAX_VOCAB_DIR   a folder with ggml-vocab-NAME.gguf, .gguf.inp and .gguf.out (llama.cpp's tree has them in
-//   models/);
-//                      several folders with ':' between
+//   ROWMAX_VOCAB_DIR   a folder with ggml-vocab-NAME.gguf, .gguf.inp and .gguf.out (llama.cpp's tree has them
+//                      in models/); several folders with ':' between
 //   ROWMAX_SMOLLM2     SmolLM2-135M-Instruct as GGUF
 //   ROWMAX_GEMMA3      Gemma-3-270M as GGUF
 #include <gtest/gtest.h>

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/seeded_hash.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -18,16 +18,17 @@
 // split; inside a split the softmax is online (running maximum, rescaled where it grows), splits are merged in
 // ascending order; a sink joins last. Every result is rounded to its output type once.
 //
-// A call in short:
+// A call in short, in a function that returns a Status (ROWMAX_TRY is in rowmax/try.h):
 //     MaskPlan plan;                                          // once a step for every kind of layer
-//     ROWMAX_TRY: plan.compile(MaskSpec().causal().window(511, 0), {sequences, n_head, n_kv_head});
+//     ROWMAX_RETURN_IF_ERROR(plan.compile(MaskSpec().causal().window(511, 0), {sequences, n_head, n_kv_head}));
 //     AttendArgs args;                                        // once a layer
 //     args.q = packed_heads(q, n_row, n_head, head_dim);
 //     args.kv = paged_kv(DType::kF16, n_kv_head, head_dim, head_dim);
 //     args.sequences = kv_sequences;                          // as many, in the order of the plan's
 //     args.scale = 1 / sqrt(head_dim);
 //     args.out = packed_heads(out, n_row, n_head, head_dim);
-//     attend(args, plan, workspace, executor, isa);
+//     ROWMAX_TRY(isa, default_isa());
+//     ROWMAX_TRY(report, attend(args, plan, workspace, executor, isa));
 #pragma once
 
 #include <cstddef>

@@ -44,6 +44,15 @@ struct Error {
   ErrorCode code = ErrorCode::kInvalidArgument;
   std::string message;
 
+  // Named after the codes: Error::unsupported("...").
+  static Error invalid_argument(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+  static Error unsupported(std::string message) { return {ErrorCode::kUnsupported, std::move(message)}; }
+  static Error not_found(std::string message) { return {ErrorCode::kNotFound, std::move(message)}; }
+  static Error io(std::string message) { return {ErrorCode::kIo, std::move(message)}; }
+  static Error corrupt(std::string message) { return {ErrorCode::kCorrupt, std::move(message)}; }
+  static Error numeric_fault(std::string message) { return {ErrorCode::kNumericFault, std::move(message)}; }
+  static Error limit(std::string message) { return {ErrorCode::kLimit, std::move(message)}; }
+
   // Needs no allocation (the text fits std::string's own buffer), so that it can report that there is no memory.
   static Error out_of_memory() { return Error{ErrorCode::kOutOfMemory, "out of memory"}; }
 };

@@ -3,8 +3,7 @@
 // Writes logits as NumPy arrays, for compare.py. IDS_FILE: token ids, any text between them (a JSON list, say).
 //   --first N      one array [N, n_vocab]: all positions of the first N tokens
 //   --window W     OUT.npy is a prefix: OUT_w00.npy ... [W/2 - 1, n_vocab], positions W/2 ... W-2 of consecutive
-//   windows,
-//                  the first token of each replaced by BOS where the model adds one (what `rowmax score` scores)
+//                  windows, the first token of each replaced by BOS where the model adds one (what `rowmax score` scores)
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>

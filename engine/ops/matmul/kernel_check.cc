@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "base/try.h"
 #include "engine/ops/matmul/matmul_with.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

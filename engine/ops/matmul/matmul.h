@@ -8,10 +8,10 @@
 // Activations::kInt8 (the default; for formats with integer codes). Each token's x is cut into blocks of 32 (k = 32b ..
 // 32b+31) and rounded once, to two signed bytes a number:
 //   m = max |x|;  d = m / 16256;  a = round to nearest even (x * (16256 / m)), so |a| <= 16256 = 127 * 128
-//   a = 128 * coarse + fine, |coarse| <= 127, -64 <= fine <= 63: the products are of bytes, their sum is that of a
-//   (one byte alone, d = m / 127, costs SmolLM2-135M 0.5 % perplexity and its answer to a plain question; see
-//   docs/numerics.md)
-//   (m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN).
+//   a = 128 * coarse + fine, |coarse| <= 127, -64 <= fine <= 63: the products are of bytes, and add up to those of a
+//   (one byte alone, d = m / 127, costs SmolLM2-135M 0.5 % perplexity and its answer to a plain question:
+//   docs/numerics.md);
+//   m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN.
 // W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q2_K, Q3_K, Q6_K: 16; in longer
 // blocks without sub-scales all groups of a block have its scale); for K-quants scale = d*sc and min = -(dmin*m), both
 // exact in f32. IQ4_NL and IQ4_XS have their table's values + 128 for codes, and offset 128.

@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/fp_env.h"
-#include "base/try.h"
 #include "engine/ops/matmul/matmul.h"
 #include "engine/ops/matmul/pack_words.h"
 #include "engine/ops/matmul/panel.h"
@@ -27,6 +26,7 @@
 #include "engine/quant/q6_k.h"
 #include "engine/quant/q8_0.h"
 #include "engine/quant/tq_0.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rowmax/attention.h"
+#include "rowmax/try.h"
 
 namespace {
 
@@ -69,6 +70,19 @@ int fail(const rowmax::Error& error) {
   return 1;
 }
 
+// The caller frees workspace->data.
+rowmax::Result<rowmax::AttendReport> attend(const rowmax::AttendArgs& args, const rowmax::MaskSpec& spec,
+                                            const rowmax::Sequence& sequence, rowmax::Workspace* workspace) {
+  rowmax::MaskPlan plan;
+  ROWMAX_RETURN_IF_ERROR(plan.compile(spec, {{&sequence, 1}, kHeads, kKvHeads}));
+  TwoThreads executor;
+  workspace->size = (rowmax::attend_workspace_bytes(args, plan, executor.concurrency()) + 63) / 64 * 64;
+  workspace->data = std::aligned_alloc(64, workspace->size);
+  ROWMAX_TRY(isa, rowmax::default_isa());
+  ROWMAX_TRY(report, rowmax::attend(args, plan, *workspace, executor, isa));
+  return report;
+}
+
 }  // namespace
 
 int main() {
@@ -90,9 +104,6 @@ int main() {
   sequence.n_kv = kKeys;
   rowmax::MaskSpec spec;
   spec.bitmap({&mask, 1});
-  rowmax::MaskPlan plan;
-  const rowmax::Status compiled = plan.compile(spec, {{&sequence, 1}, kHeads, kKvHeads});
-  if (!compiled.ok()) return fail(compiled.error());
 
   rowmax::KvSequence kv;
   kv.k = k.data();
@@ -108,13 +119,8 @@ int main() {
   std::vector<float> weights(kQueries * kHeads * kKeys, -1.0f);
   args.weights = {weights.data(), kHeads * kKeys, kKeys};
 
-  TwoThreads executor;
   rowmax::Workspace workspace;
-  workspace.size = (rowmax::attend_workspace_bytes(args, plan, executor.concurrency()) + 63) / 64 * 64;
-  workspace.data = std::aligned_alloc(64, workspace.size);
-  const auto isa = rowmax::default_isa();
-  if (!isa.ok()) return fail(isa.error());
-  const auto report = rowmax::attend(args, plan, workspace, executor, *isa);
+  const auto report = attend(args, spec, sequence, &workspace);
   std::free(workspace.data);
   if (!report.ok()) return fail(report.error());
 

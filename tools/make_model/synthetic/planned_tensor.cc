@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/half.h"
-#include "base/try.h"
+#include "rowmax/try.h"
 #include "tools/make_model/synthetic/random.h"
 
 namespace rowmax::tools {

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/math/f64.h"
-#include "base/try.h"
 #include "engine/io/gguf_stream.h"
+#include "rowmax/try.h"
 #include "tools/make_model/synthetic/planned_tensor.h"
 #include "tools/make_model/synthetic/random.h"
 #include "tools/make_model/synthetic/vocabulary.h"

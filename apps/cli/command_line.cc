@@ -79,6 +79,27 @@ Flags& CommandLine::add_command(std::string name, std::string summary) {
   return commands_.emplace_back(CommandEntry{std::move(name), std::move(summary), {}}).flags;
 }
 
+// "--prompt=" is an empty value; the library takes the next word for it. Of a switch it stays what it is: an error.
+static void split_empty_values(const std::deque<CommandEntry>& commands, std::vector<std::string>& words) {
+  if (words.empty()) return;
+  const auto command =
+      std::find_if(commands.begin(), commands.end(), [&](const CommandEntry& entry) { return entry.name == words[0]; });
+  if (command == commands.end()) return;
+  const auto takes_value = [&](const std::string& name) {
+    const auto& table = command->flags.table();
+    return std::any_of(table.begin(), table.end(), [&](const Flag& flag) {
+      return !flag.is_switch() && ("," + flag.names + ",").find("," + name + ",") != std::string::npos;
+    });
+  };
+  for (std::size_t i = 1; i < words.size() && words[i] != "--"; ++i) {
+    if (!words[i].starts_with("--") || !words[i].ends_with('=')) continue;
+    const std::string name = words[i].substr(0, words[i].size() - 1);
+    if (name.find('=') != std::string::npos || !takes_value(name)) continue;
+    words[i] = name;
+    words.insert(words.begin() + static_cast<std::ptrdiff_t>(++i), "");
+  }
+}
+
 Result<ParsedLine> CommandLine::parse(std::vector<std::string> words) const {
   const bool asks_help = !words.empty() && words[0] == "help";
   if (asks_help) {
@@ -94,6 +115,7 @@ Result<ParsedLine> CommandLine::parse(std::vector<std::string> words) const {
                    "no command " + words[0] + did_you_mean(words[0], names) + "; see rowmax --help"};
     }
   }
+  split_empty_values(commands_, words);
   Parser parser(summary_, footer_, commands_);
   try {
     std::reverse(words.begin(), words.end());  // as the library takes them

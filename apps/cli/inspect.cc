@@ -40,7 +40,7 @@ Result<ExitCode> inspect(const InspectFlags& flags) {
     std::fwrite(text.data(), 1, text.size(), stdout);
   }
   // The report is whole; what makes the exit code is said where errors are looked for too.
-  for (const Error* problem : inspection.errors()) {
+  if (const Error* problem = inspection.first_error()) {
     ROWMAX_RETURN_IF_ERROR(flush_output());
     error(problem->message);
     return exit_code(problem->code);

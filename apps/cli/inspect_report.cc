@@ -122,11 +122,9 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
 
 }  // namespace
 
-std::vector<const Error*> Inspection::errors() const {
-  std::vector<const Error*> out;
-  if (!description.ok()) out.push_back(&description.error());
-  if (!tokenizer.ok()) out.push_back(&tokenizer.error());
-  return out;
+const Error* Inspection::first_error() const {
+  if (!description.ok()) return &description.error();
+  return tokenizer.ok() ? nullptr : &tokenizer.error();
 }
 
 Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {

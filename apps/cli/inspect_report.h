@@ -21,8 +21,8 @@ struct Inspection {
   std::optional<Error> template_error;  // why it cannot be used
   std::vector<engine::KeyReport> keys;  // what becomes of those of the architecture and the tokenizer
 
-  // Why the model cannot be run, the first reason first.
-  std::vector<const Error*> errors() const;
+  // Why the model cannot be run; nullptr where it can.
+  const Error* first_error() const;
 };
 
 // options: with the overrides and ignored keys of the model too.

@@ -12,6 +12,17 @@
 namespace rowmax::cli {
 namespace {
 
+// As JSON spells a character that is not written as it is: one or two UTF-16 units. The same value to every reader.
+void print_escape(char32_t code, std::string& out) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  const auto unit = [&](char32_t value) {
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4) out += kDigits[value >> shift & 0xF];
+  };
+  if (code > 0xFFFF) unit(0xD800 + ((code - 0x10000) >> 10));
+  unit(code > 0xFFFF ? 0xDC00 + ((code - 0x10000) & 0x3FF) : code);
+}
+
 void print_string(std::string_view text, std::string& out) {
   out += '"';
   while (!text.empty()) {
@@ -27,10 +38,8 @@ void print_string(std::string_view text, std::string& out) {
       default:
         if (!c.valid) {
           out += "\xEF\xBF\xBD";
-        } else if (c.code < 0x20) {
-          char escaped[8];
-          std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c.code));
-          out += escaped;
+        } else if (c.code < 0x20 || steers_terminal(c.code)) {
+          print_escape(c.code, out);
         } else {
           out += text.substr(0, c.bytes);
         }

@@ -25,13 +25,6 @@ std::string styled(std::string_view text, int descriptor, const char* code) {
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
 }
 
-// Marks, embeddings, overrides and isolates of writing direction, line and paragraph separators, and tags, which are
-// text that cannot be seen. Joiners and variation selectors belong to scripts and emoji.
-bool hides_or_reorders(char32_t code) {
-  return code == 0x061C || code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
-         (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF || (code >= 0xE0000 && code <= 0xE007F);
-}
-
 }  // namespace
 
 void use_utf8() noexcept {
@@ -77,7 +70,7 @@ std::string printable(std::string_view text) {
     } else if (c.code >= 0x80 && c.code < 0xA0) {
       std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c.code));
       out += escaped;
-    } else if (hides_or_reorders(c.code)) {
+    } else if (steers_terminal(c.code)) {
       std::snprintf(escaped, sizeof escaped, "\\u{%04X}", static_cast<unsigned>(c.code));
       out += escaped;
     } else {

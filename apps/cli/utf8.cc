@@ -19,4 +19,10 @@ Utf8Character first_character(std::string_view text) {
   return {code, length, true};
 }
 
+bool steers_terminal(char32_t code) noexcept {
+  return (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
+         (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF ||
+         (code >= 0xE0000 && code <= 0xE007F);
+}
+
 }  // namespace rowmax::cli

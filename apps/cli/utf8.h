@@ -14,4 +14,9 @@ struct Utf8Character {
 // The first character of a text that is not empty. Overlong forms, surrogates and what lies above U+10FFFF are invalid.
 Utf8Character first_character(std::string_view text);
 
+// What must not reach a terminal from a model or a file although it is well-formed: DEL and C1; marks, embeddings,
+// overrides and isolates of writing direction; line and paragraph separators; the byte order mark; tags, which are text
+// that cannot be seen. Joiners and variation selectors belong to scripts and emoji.
+bool steers_terminal(char32_t code) noexcept;
+
 }  // namespace rowmax::cli

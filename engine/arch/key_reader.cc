@@ -9,16 +9,6 @@
 
 namespace rowmax::engine {
 
-std::string number_text(double value) {
-  char text[40];
-  // Files mostly hold f32: 1e-06 rather than 9.999999974752427e-07.
-  const float narrow = static_cast<float>(value);
-  const bool is_f32 = static_cast<double>(narrow) == value;
-  const auto result =
-      is_f32 ? std::to_chars(text, text + sizeof text, narrow) : std::to_chars(text, text + sizeof text, value);
-  return std::string(text, result.ptr);
-}
-
 KeyReader::KeyReader(const GgufFile& file, const KeyOverrides& overrides, std::string prefix)
     : file_(file), overrides_(overrides), override_used_(overrides.size(), false), prefix_(std::move(prefix)) {}
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
 #include "rowmax/engine/model.h"
 
@@ -64,8 +65,5 @@ class KeyReader {
   std::optional<double> find_number(std::string_view key, bool integer, std::string* source);
   double checked(std::string_view key, double value, double low, double high);
 };
-
-// Shortest decimal text that reads back as the same value: as f32 where it is one, e.g. "1e-05", "10000".
-std::string number_text(double value);
 
 }  // namespace rowmax::engine

@@ -427,18 +427,34 @@ class TokenizerConverter {
   }
 
   // Whether the post-processor puts the BOS token in front.
-  bool template_adds_bos(const Json& step) const {
-    if (type_of(step) == "Sequence") {
-      return std::ranges::any_of(step.find("processors").elements(),
-                                 [&](const Json& part) { return template_adds_bos(part); });
+  std::int64_t id_of_part(const Json& part) const {
+    const auto found = ids_.find(text_of(part.find("SpecialToken"), "id"));
+    return found == ids_.end() ? -1 : found->second;
+  }
+
+  // Whether a text gets BOS in front. What else a post-processor puts around a text no GGUF file can say.
+  bool adds_bos(const Json& step) {
+    const std::string_view type = type_of(step);
+    if (step.is_null() || type == "ByteLevel") return false;  // the latter moves offsets alone
+    if (type == "Sequence") {
+      bool any = false;
+      for (const Json& part : step.find("processors").elements()) any = adds_bos(part) || any;
+      return any;
     }
-    if (type_of(step) != "TemplateProcessing") return false;
-    const auto found = ids_.find(text_of(step.find("single").at(0).find("SpecialToken"), "id"));
-    return found != ids_.end() && found->second == bos_;
+    const Json single = step.find("single");
+    const auto is_text = [](const Json& part) { return !part.find("Sequence").is_null(); };
+    const bool plain = single.size() == 1 && is_text(single.at(0));
+    const bool with_bos = single.size() == 2 && bos_ >= 0 && id_of_part(single.at(0)) == bos_ && is_text(single.at(1));
+    if (type != "TemplateProcessing" || (!plain && !with_bos)) {
+      root_.fail(ErrorCode::kUnsupported, "post_processor",
+                 concat("expected nothing around a text but one BOS token in front, found ", quote(type),
+                        " with another rule"));
+    }
+    return with_bos;
   }
 
   void write_flags() {
-    const bool by_template = template_adds_bos(root_.find("post_processor"));
+    const bool by_template = adds_bos(root_.find("post_processor"));
     keys_.set_bool("tokenizer.ggml.add_bos_token", config_.bool_or("add_bos_token", by_template));
     if (config_.bool_or("add_eos_token", false)) keys_.set_bool("tokenizer.ggml.add_eos_token", true);
   }

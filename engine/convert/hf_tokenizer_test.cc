@@ -56,6 +56,31 @@ std::string from_hex(const std::string& hex) {
   return text;
 }
 
+// What transformers puts around a text, and GGUF has no key for, is refused rather than dropped.
+TEST_F(HfTokenizer, PostProcessorsAreBosInFrontOrRefused) {
+  const Text text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const auto special = [](const std::string& id) { return Text{{"SpecialToken", {{"id", id}, {"type_id", 0}}}}; };
+  const auto with = [&](const Text& post_processor) {
+    Text tokenizer = stored("tokenizer");
+    tokenizer["post_processor"] = post_processor;
+    return tokenizer;
+  };
+  const auto single = [](Text parts) { return Text{{"type", "TemplateProcessing"}, {"single", std::move(parts)}}; };
+  const std::string token = stored("tokenizer")["added_tokens"][0]["content"];
+  for (const Text& fine : {Text(nullptr), Text{{"type", "ByteLevel"}}, single({text}),
+                           Text{{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}, single({text})}}}}) {
+    GgufWriter keys;
+    const auto result = write(with(fine), keys);
+    EXPECT_TRUE(result.ok()) << result.error().message;
+  }
+  for (const Text& rule :
+       {single({text, special(token)}), single({special(token), text, special(token)}),
+        single({special(token), special(token), text}), Text{{"type", "Foo"}}, Text{{"type", "BertProcessing"}},
+        Text{{"type", "Sequence"}, {"processors", {{{"type", "Foo"}}}}}}) {
+    refused(with(rule), ErrorCode::kUnsupported, {"post_processor", "BOS"});
+  }
+}
+
 TEST_F(HfTokenizer, TheSameIdsAsTokenizers) {
   for (const std::string name : {"tokenizer", "spm_tokenizer"}) {
     SCOPED_TRACE(name);

@@ -1,20 +1,11 @@
 #include "engine/convert/json_reader.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "engine/io/text.h"
 
 namespace rowmax::engine {
-namespace {
-
-std::string number_text(double value) {
-  char text[40];
-  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
-
-}  // namespace
 
 JsonReader::JsonReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
   if (!object.is_object()) {

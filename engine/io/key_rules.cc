@@ -2,23 +2,14 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <variant>
+
+#include "engine/io/text.h"
 
 namespace rowmax::engine {
 namespace {
 
 constexpr std::size_t kShownItems = 4;
-constexpr std::size_t kShownBytes = 60;
-
-std::string number(double value) {
-  char text[40];
-  const float narrow = static_cast<float>(value);
-  const bool is_f32 = static_cast<double>(narrow) == value;
-  const auto result =
-      is_f32 ? std::to_chars(text, text + sizeof text, narrow) : std::to_chars(text, text + sizeof text, value);
-  return std::string(text, result.ptr);
-}
 
 bool is_at(double value, std::string_view neutral) {
   double wanted = 0;
@@ -52,17 +43,14 @@ struct IsAt {
 struct Text {
   std::string operator()(std::uint64_t value) const { return std::to_string(value); }
   std::string operator()(std::int64_t value) const { return std::to_string(value); }
-  std::string operator()(double value) const { return number(value); }
+  std::string operator()(double value) const { return number_text(value); }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
-  std::string operator()(std::string_view value) const {
-    if (value.size() <= kShownBytes) return "'" + std::string(value) + "'";
-    return "'" + std::string(value.substr(0, kShownBytes)) + "...'";
-  }
+  std::string operator()(std::string_view value) const { return quote(value); }
   std::string operator()(const GgufArray& array) const {
     std::string out = "[";
     for (std::size_t i = 0; i < std::min(array.size, kShownItems); ++i) {
       if (i > 0) out += ", ";
-      out += array.element_type == GgufType::kString ? (*this)(array.strings[i]) : number(array.as_double(i));
+      out += array.element_type == GgufType::kString ? (*this)(array.strings[i]) : number_text(array.as_double(i));
     }
     return out + (array.size > kShownItems ? ", ...]" : "]");
   }

@@ -1,5 +1,6 @@
 #include "engine/io/text.h"
 
+#include <charconv>
 #include <cstddef>
 
 namespace rowmax::engine {
@@ -80,6 +81,16 @@ std::string quote(std::string_view text) {
   }
   out += '\'';
   return out;
+}
+
+std::string number_text(double value) {
+  char text[40];
+  // Files mostly hold f32: 1e-06 rather than 9.999999974752427e-07.
+  const float narrow = static_cast<float>(value);
+  const bool is_f32 = static_cast<double>(narrow) == value;
+  const auto result =
+      is_f32 ? std::to_chars(text, text + sizeof text, narrow) : std::to_chars(text, text + sizeof text, value);
+  return std::string(text, result.ptr);
 }
 
 }  // namespace rowmax::engine

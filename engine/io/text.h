@@ -16,6 +16,9 @@ bool is_printable_name(std::string_view text) noexcept;
 // 'text' in quotes, safe to print: control characters and malformed bytes as \xNN, cut after about 100 bytes.
 std::string quote(std::string_view text);
 
+// Shortest decimal text that reads back as the same value: as f32 where it is one, e.g. "1e-05", "10000".
+std::string number_text(double value);
+
 inline void append_part(std::string& out, std::string_view part) { out += part; }
 template <std::integral T>
 void append_part(std::string& out, T part) {

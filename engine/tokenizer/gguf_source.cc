@@ -39,6 +39,9 @@ bool is_integer(GgufType type) {
 }
 
 Status read_lists(const GgufFile& file, TokenizerSource& out) {
+  if (file.find("tokenizer.ggml.tokens") == nullptr) {  // the file is there and lacks what it needs
+    return Error{ErrorCode::kCorrupt, file.name() + ": key 'tokenizer.ggml.tokens' is missing"};
+  }
   ROWMAX_TRY(tokens, file.get_array("tokenizer.ggml.tokens", GgufType::kString));
   out.tokens = tokens->strings;
   ROWMAX_TRY(scores, optional_array(file, "tokenizer.ggml.scores"));

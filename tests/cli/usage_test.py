@@ -187,6 +187,14 @@ class Usage(CommandTest):
         self.assertEqual(self.prompt_of(env={"ROWMAX_FILE": str(path)}, stdin_file="/dev/null"), self.prompt_of("-p", "def"))
         self.assertEqual(self.prompt_of("a", "b c", "d", stdin_file="/dev/null"), self.prompt_of("-p", "a b c d"))
 
+    def test_an_empty_value_is_empty(self):
+        """--prompt= (a script's empty variable) does not take the next flag for its value."""
+        result = self.json("run", "-m", MODEL, "--tokens", "1,2", "--prompt=", "-n", "2")
+        self.assertEqual(result["prompt_tokens"], [1, 2])
+        self.fails(2, "run", "-m", MODEL, "--prompt=", "--raw", "-n", "1", says="no prompt")
+        self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--set=", "-q", says="KEY=VALUE")
+        self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--threads=", "-q", says='found ""')
+
     def test_seed_is_a_whole_64_bit_number(self):
         run = ["run", "-m", MODEL, "--tokens", "1", "-n", "1"]
         self.output(*run, "--seed", "18446744073709551615")

@@ -138,9 +138,10 @@ class Reader {
   ByName products_by_name() {
     ByName out{{sources_.output.name, &sources_.output}};
     for (LayerSources& layer : sources_.layers) {
-      for (WeightSource* source : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
-                                   &layer.ffn_up, &layer.ffn_down}) {
-        out.emplace(source->name, source);
+      for (const WeightInfo& info : weight_table()) {
+        if (layer[info.id].present() && (info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts)) {
+          out.emplace(layer[info.id].name, &layer[info.id]);
+        }
       }
     }
     return out;
@@ -159,21 +160,21 @@ class Reader {
                             key == "weight_names" ? "multiplies with" : "looks rows up in"));
       }
       if (!seen.insert(name).second) return wrong(ErrorCode::kCorrupt, key, concat(quote(name), " is listed twice"));
-      ROWMAX_TRY(rotation, rotation_for(key, *found->second));
-      found->second->rotation = rotation;
+      ROWMAX_TRY(hadamard, hadamard_for(key, *found->second));
+      found->second->hadamard = hadamard;
     }
     return seen.size();
   }
 
-  Result<const Rotation*> rotation_for(std::string_view key, const WeightSource& source) {
-    const Rotation*& rotation = by_width_[source.cols];
-    if (rotation != nullptr) return rotation;
+  Result<const Hadamard*> hadamard_for(std::string_view key, const WeightSource& source) {
+    const Hadamard*& hadamard = by_width_[source.cols];
+    if (hadamard != nullptr) return hadamard;
     if (source.cols % block_ != 0) {
       return wrong(ErrorCode::kCorrupt, "block_size",
                    concat("expected a divisor of the ", source.cols, " columns of ", quote(source.name), " (",
                           full(key), "), found ", block_));
     }
-    auto made = std::make_unique<Rotation>();
+    auto made = std::make_unique<Hadamard>();
     made->block = block_;
     if (!signs_.empty()) {
       const auto signs = signs_.find(source.cols);
@@ -183,15 +184,15 @@ class Reader {
       }
       made->signs = signs->second;
     }
-    rotation = made.get();
-    sources_.rotations.push_back(std::move(made));
-    return rotation;
+    hadamard = made.get();
+    sources_.hadamards.push_back(std::move(made));
+    return hadamard;
   }
 
   // One matrix with two uses is stored once, so both are turned or none.
   Status check_tied() const {
-    if (!sources_.tied || sources_.output.rotation == sources_.token_embedding.rotation) return {};
-    const bool looked_up = sources_.token_embedding.rotation != nullptr;
+    if (!sources_.tied || sources_.output.hadamard == sources_.token_embedding.hadamard) return {};
+    const bool looked_up = sources_.token_embedding.hadamard != nullptr;
     return wrong(ErrorCode::kCorrupt, looked_up ? "weight_names" : "inverse_weight_names",
                  concat(quote(sources_.output.name), " is embedding and head of this model, but ",
                         looked_up ? "inverse_weight_names" : "weight_names", " alone lists it"));
@@ -201,7 +202,7 @@ class Reader {
   WeightSources& sources_;
   std::int64_t block_ = 0;
   std::map<std::int64_t, std::vector<float>> signs_;
-  std::map<std::int64_t, const Rotation*> by_width_;
+  std::map<std::int64_t, const Hadamard*> by_width_;
 };
 
 }  // namespace

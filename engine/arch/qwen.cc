@@ -6,13 +6,13 @@ namespace rowmax::engine {
 
 void read_qwen2(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
-  spec.qkv_bias_required = true;
+  spec.for_layers([](LayerSpec& layer) { layer.attention.qkv_bias_required = true; });
   keys.fact("qkv_bias", "yes", "architecture " + spec.architecture);
 }
 
 void read_qwen3(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
-  spec.qk_norm = true;
+  spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = true; });
   keys.fact("qk_norm", "yes", "architecture " + spec.architecture);
 }
 

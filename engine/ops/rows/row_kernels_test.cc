@@ -196,7 +196,7 @@ TEST(RowKernels, SigmoidGateAtItsEnds) {
 TEST(RowKernels, SoftmaxAgainstF64AndAcrossIsas) {
   Worst worst;
   for (std::int64_t n : kSizes) {
-    for (const float offset : {0.0f, -50.0f, 1000.0f}) {  // all below 0: the tail's missing lanes are not the maximum
+    for (const float offset : {0.0f, -1000.0f, 1000.0f}) {  // all below 0: the tail's missing lanes are not the maximum
       std::vector<float> x = random_row(n, 14, 8);
       for (float& v : x) v += offset;
       if (n > 2) x[1] = -kInfinity;

@@ -9,7 +9,7 @@
 namespace rowmax::simd {
 
 // Fills out[kCheckWords] with the bits of every operation applied to a, b, c (16 floats each) and h (16 halves).
-inline constexpr int kCheckWords = 16 * 65;
+inline constexpr int kCheckWords = 16 * 66;
 using CheckFn = void (*)(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_scalar(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_avx2(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
@@ -53,6 +53,7 @@ inline void check_all(const float* a_, const float* b_, const float* c_, const s
   put(exp(a));
   put(expm1(b));
   put(tanh(c));
+  put(sigmoid(c));
   put(silu(a));
   put(gelu_tanh(b));
   const F32x16 small = min(splat(1e9f), max(splat(-1e9f), select(is_nan(a), splat(0.5f), a)));

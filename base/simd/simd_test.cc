@@ -106,13 +106,15 @@ void sweep_exp(std::int64_t stride) {
 TEST(Simd, ExpIsWithin102UlpAndMonotone) { sweep_exp(4099); }
 TEST(Full_Simd, ExpOverEveryFloat) { sweep_exp(1); }
 
-TEST(Simd, TanhSiluGeluAgainstF64) {
-  double tanh_worst = 0, silu_worst = 0, gelu_worst = 0;
+TEST(Simd, TanhSigmoidSiluGeluAgainstF64) {
+  double tanh_worst = 0, sigmoid_worst = 0, silu_worst = 0, gelu_worst = 0;
   for (int i = -60000; i < 60000; ++i) {
     const float x = static_cast<float>(i) * 1.3e-4f;
     float y[16];
     simd::store(y, simd::tanh(simd::splat(x)));
     tanh_worst = std::max(tanh_worst, ulps(y[0], std::tanh(static_cast<double>(x))));
+    simd::store(y, simd::sigmoid(simd::splat(11 * x)));  // to where the result is no longer normal
+    sigmoid_worst = std::max(sigmoid_worst, ulps(y[0], 1 / (1 + std::exp(-static_cast<double>(11 * x)))));
     simd::store(y, simd::silu(simd::splat(x)));
     silu_worst = std::max(silu_worst, ulps(y[0], x / (1 + std::exp(-static_cast<double>(x)))));
     simd::store(y, simd::gelu_tanh(simd::splat(x)));
@@ -121,6 +123,8 @@ TEST(Simd, TanhSiluGeluAgainstF64) {
     if (std::fabs(u) < 8) gelu_worst = std::max(gelu_worst, std::fabs(y[0] - want) / (std::fabs(want) * 0x1p-24));
   }
   EXPECT_LE(tanh_worst, 2.6);
+  EXPECT_LE(sigmoid_worst, 3);
+  EXPECT_GT(sigmoid_worst, 0.5);
   EXPECT_LE(silu_worst, 4);
   // e^-2u turns the rounding of u (|u| < 8) into a relative error: about |2u| half-ulps.
   EXPECT_LE(gelu_worst, 40);

@@ -1,4 +1,4 @@
-// Operations on single rows of activations: norms, RoPE, gates, residuals, cache writes. One table of functions per
+// Operations on single rows of activations: norms, RoPE, gates, residuals, routing, cache writes. One table of functions per
 // instruction set, all with the same bits. A row never depends on its neighbours, so batches and threads cannot matter.
 #pragma once
 
@@ -12,6 +12,9 @@ struct RowKernels {
   // y[i] = (x[i] / sqrt(mean(x^2) + eps)) * weight[i]. The sum of squares: lane i mod 16, fma, ascending, then the tree
   // of reduce_add. y may be x. Zhang & Sennrich 2019.
   void (*rms_norm)(const float* x, const float* weight, float eps, std::int64_t n, float* y);
+  // x[i] = x[i] * (scale / sqrt(sum(x^2) + eps)), the sum in the order of rms_norm. With scale 1 the `l2norm` of gated
+  // delta nets (Yang et al. 2024, arXiv 2412.06464): eps is added to the sum, no floor of the norm.
+  void (*l2_norm)(float* x, float eps, float scale, std::int64_t n);
   // In place on one head: the first 2 * n_pair dimensions turn by the angles whose cos and sin are given, [n_pair].
   // Pair i is (i, i + n_pair) for halves and (2i, 2i + 1) for adjacent. Su et al. 2021.
   void (*rope_halves)(float* x, const float* cos, const float* sin, std::int64_t n_pair);
@@ -21,8 +24,17 @@ struct RowKernels {
   void (*gate_gelu_tanh)(float* gate, const float* up, std::int64_t n);
   // act(x) = max(x, 0)^2, in the order (act * act) * up; NaN stays NaN. BitNet b1.58 2B4T, arXiv 2504.12285.
   void (*gate_relu_squared)(float* gate, const float* up, std::int64_t n);
+  // act(x) = 1 / (1 + e^-x): gates on outputs (Qiu et al. 2025, arXiv 2505.06708) and on shared experts.
+  void (*gate_sigmoid)(float* gate, const float* up, std::int64_t n);
+  // x[i] = x[i] * sigmoid(x[i]), as x / (1 + e^-x)
+  void (*silu)(float* x, std::int64_t n);
+  // In place: x[i] = e^(x[i] - m) / sum(e^(x - m)), m = max(x); the sum in the order of rms_norm (plain additions). A
+  // NaN or +inf anywhere makes all of x NaN, and so does a row of -inf alone; -inf among finite numbers gives 0.
+  void (*softmax)(float* x, std::int64_t n);
   // x[i] += y[i]
   void (*add)(float* x, const float* y, std::int64_t n);
+  // x[i] += y[i] * factor, rounded once
+  void (*add_scaled)(float* x, const float* y, float factor, std::int64_t n);
   // x[i] *= factor
   void (*scale)(float* x, float factor, std::int64_t n);
   // x[i] = cap * tanh(x[i] / cap)

@@ -28,18 +28,29 @@ ROWMAX_INLINE void store_lanes(float* p, F32x16 x, int lanes) {
   }
 }
 
-void rms_norm(const float* x, const float* weight, float eps, std::int64_t n, float* y) {
+// Lane i mod 16, fma, ascending; then the tree.
+ROWMAX_INLINE float sum_of_squares(const float* x, std::int64_t n) {
   F32x16 squares = simd::splat(0.0f);
   for_lanes(n, [&](std::int64_t i, int lanes) {
     const F32x16 v = load_lanes(x + i, lanes);
     squares = simd::fma(v, v, squares);
   });
-  const float mean = simd::reduce_add(squares) / static_cast<float>(n);
+  return simd::reduce_add(squares);
+}
+
+void rms_norm(const float* x, const float* weight, float eps, std::int64_t n, float* y) {
+  const float mean = sum_of_squares(x, n) / static_cast<float>(n);
   const F32x16 factor = simd::div(simd::splat(1.0f), simd::sqrt(simd::splat(mean + eps)));
   for_lanes(n, [&](std::int64_t i, int lanes) {
     const F32x16 scaled = simd::mul(load_lanes(x + i, lanes), factor);
     store_lanes(y + i, simd::mul(scaled, load_lanes(weight + i, lanes)), lanes);
   });
+}
+
+void l2_norm(float* x, float eps, float scale, std::int64_t n) {
+  const F32x16 factor = simd::div(simd::splat(scale), simd::sqrt(simd::splat(sum_of_squares(x, n) + eps)));
+  for_lanes(n,
+            [&](std::int64_t i, int lanes) { store_lanes(x + i, simd::mul(load_lanes(x + i, lanes), factor), lanes); });
 }
 
 void rope_halves(float* x, const float* cos, const float* sin, std::int64_t n_pair) {
@@ -81,9 +92,48 @@ void gate_relu_squared(float* gate, const float* up, std::int64_t n) {
   });
 }
 
+void gate_sigmoid(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(gate + i, simd::mul(simd::sigmoid(load_lanes(gate + i, lanes)), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+void silu(float* x, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) { store_lanes(x + i, simd::silu(load_lanes(x + i, lanes)), lanes); });
+}
+
+void softmax(float* x, std::int64_t n) {
+  // Lanes beyond the row take no part: -inf in the maximum, 0 in the sum.
+  const auto or_else = [](F32x16 v, float other, int lanes) {
+    return lanes == 16 ? v : simd::select(simd::mask_from_bits((1u << lanes) - 1u), v, simd::splat(other));
+  };
+  F32x16 most = simd::splat(-__builtin_inff());
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    most = simd::max(most, or_else(load_lanes(x + i, lanes), -__builtin_inff(), lanes));
+  });
+  // A NaN that max() drops comes back by way of the sum.
+  const F32x16 shift = simd::splat(simd::reduce_max(most));
+  F32x16 sums = simd::splat(0.0f);
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 e = simd::exp(simd::sub(load_lanes(x + i, lanes), shift));
+    store_lanes(x + i, e, lanes);
+    sums = simd::add(sums, or_else(e, 0.0f, lanes));
+  });
+  const F32x16 total = simd::splat(simd::reduce_add(sums));
+  for_lanes(n,
+            [&](std::int64_t i, int lanes) { store_lanes(x + i, simd::div(load_lanes(x + i, lanes), total), lanes); });
+}
+
 void add(float* x, const float* y, std::int64_t n) {
   for_lanes(n, [&](std::int64_t i, int lanes) {
     store_lanes(x + i, simd::add(load_lanes(x + i, lanes), load_lanes(y + i, lanes)), lanes);
+  });
+}
+
+void add_scaled(float* x, const float* y, float factor, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 sum = simd::fma(load_lanes(y + i, lanes), simd::splat(factor), load_lanes(x + i, lanes));
+    store_lanes(x + i, sum, lanes);
   });
 }
 
@@ -128,9 +178,24 @@ bool all_finite(const float* x, std::int64_t n) {
   return simd::mask_bits(simd::is_nan(sum)) == 0;
 }
 
-constexpr RowKernels kRowKernels = {rms_norm,          rope_halves, rope_adjacent, gate_silu, gate_gelu_tanh,
-                                    gate_relu_squared, add,         scale,         softcap,   to_f16,
-                                    all_finite,        multiply,    hadamard};
+constexpr RowKernels kRowKernels = {.rms_norm = rms_norm,
+                                    .l2_norm = l2_norm,
+                                    .rope_halves = rope_halves,
+                                    .rope_adjacent = rope_adjacent,
+                                    .gate_silu = gate_silu,
+                                    .gate_gelu_tanh = gate_gelu_tanh,
+                                    .gate_relu_squared = gate_relu_squared,
+                                    .gate_sigmoid = gate_sigmoid,
+                                    .silu = silu,
+                                    .softmax = softmax,
+                                    .add = add,
+                                    .add_scaled = add_scaled,
+                                    .scale = scale,
+                                    .softcap = softcap,
+                                    .to_f16 = to_f16,
+                                    .all_finite = all_finite,
+                                    .multiply = multiply,
+                                    .hadamard = hadamard};
 
 }  // namespace
 }  // namespace rowmax::engine

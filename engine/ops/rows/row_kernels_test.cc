@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -110,6 +112,155 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
                                5 * std::tanh(x / 5),
                                x > 0 ? x * x * v : 0.0};
         ASSERT_NEAR(y[i], want[which], 4e-6 * std::fabs(want[which]) + 1e-12) << which << " " << x;
+      }
+    }
+  }
+}
+
+// The largest |got - want| in units of its bound, and a message where it is above 1.
+struct Worst {
+  double part = 0;
+  void see(double got, double want, double bound) { part = std::max(part, std::fabs(got - want) / bound); }
+  ~Worst() {
+    EXPECT_LE(part, 1);
+    std::printf("largest error %.3f of its bound\n", part);
+  }
+};
+
+TEST(RowKernels, L2NormAgainstF64AndAcrossIsas) {
+  Worst worst;
+  for (std::int64_t n : kSizes) {
+    for (const float scale : {1.0f, 0.08838835f}) {
+      for (const float spread : {2.0f, 1e-4f}) {  // the second: eps counts
+        const std::vector<float> x = random_row(n, 11, spread);
+        const auto run = [&](const RowKernels& k) {
+          std::vector<float> y = x;
+          k.l2_norm(y.data(), 1e-6f, scale, n);
+          return y;
+        };
+        expect_same_bits(n, run);
+        double squares = 0;
+        for (float v : x) squares += static_cast<double>(v) * v;
+        const double factor = scale / std::sqrt(squares + static_cast<double>(1e-6f));
+        const std::vector<float> y = run(row_kernels(supported_isas().back()));
+        // n/16 + 5 roundings of the sum, halved by the root; root, division and product.
+        const double bound = ((static_cast<double>(n) / 16 + 6) / 2 + 3) * 0x1p-24;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          worst.see(y[i], x[i] * factor, bound * std::fabs(x[i] * factor) + 1e-45);
+        }
+      }
+    }
+  }
+}
+
+TEST(RowKernels, SigmoidGateSiluAndScaledSumsAgainstF64) {
+  Worst worst[3];
+  for (std::int64_t n : kSizes) {
+    const std::vector<float> g = random_row(n, 12, 30), u = random_row(n, 13);
+    for (int which = 0; which < 3; ++which) {
+      const auto run = [&](const RowKernels& k) {
+        std::vector<float> y = g;
+        if (which == 0) k.gate_sigmoid(y.data(), u.data(), n);
+        if (which == 1) k.silu(y.data(), n);
+        if (which == 2) k.add_scaled(y.data(), u.data(), 0.7310586f, n);
+        return y;
+      };
+      expect_same_bits(n, run);
+      const std::vector<float> y = run(row_kernels(supported_isas().back()));
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const double x = g[i], v = u[i], sigmoid = 1 / (1 + std::exp(-x));
+        const double want[] = {sigmoid * v, x * sigmoid, x + v * static_cast<double>(0.7310586f)};
+        // Of the contracts in math.h: 3 ulp and the product's rounding, 4 ulp; one rounding. An ulp is at most 2^-23.
+        const double bound[] = {3.5 * 0x1p-23, 4 * 0x1p-23, 0x1p-24};
+        worst[which].see(y[i], want[which], bound[which] * std::fabs(want[which]));
+      }
+    }
+  }
+}
+
+TEST(RowKernels, SigmoidGateAtItsEnds) {
+  const std::vector<float> g = {kInfinity, -kInfinity, static_cast<float>(NAN), 0.0f, -200.0f, 200.0f, 1.0f};
+  const std::vector<float> up = {2.0f, 2.0f, 2.0f, 3.0f, 2.0f, 2.0f, static_cast<float>(NAN)};
+  for (Isa isa : supported_isas()) {
+    std::vector<float> y = g;
+    row_kernels(isa).gate_sigmoid(y.data(), up.data(), 7);
+    EXPECT_EQ(y[0], 2.0f);
+    EXPECT_EQ(y[1], 0.0f);
+    EXPECT_TRUE(std::isnan(y[2]) && std::isnan(y[6])) << isa_name(isa);
+    EXPECT_EQ(y[3], 1.5f);
+    EXPECT_EQ(y[4], 0.0f);
+    EXPECT_EQ(y[5], 2.0f);
+  }
+}
+
+TEST(RowKernels, SoftmaxAgainstF64AndAcrossIsas) {
+  Worst worst;
+  for (std::int64_t n : kSizes) {
+    for (const float offset : {0.0f, -1000.0f, 1000.0f}) {  // all below 0: the tail's missing lanes are not the maximum
+      std::vector<float> x = random_row(n, 14, 8);
+      for (float& v : x) v += offset;
+      if (n > 2) x[1] = -kInfinity;
+      const auto run = [&](const RowKernels& k) {
+        std::vector<float> y = x;
+        k.softmax(y.data(), n);
+        return y;
+      };
+      expect_same_bits(n, run);
+      const std::vector<float> y = run(row_kernels(supported_isas().back()));
+      const float most = *std::max_element(x.begin(), x.end());
+      double sum = 0;
+      for (float v : x) sum += std::exp(static_cast<double>(v) - most);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const double difference = static_cast<double>(x[i]) - most, want = std::exp(difference) / sum;
+        if (x[i] == -kInfinity) {
+          EXPECT_EQ(y[i], 0.0f);
+          continue;
+        }
+        // The difference is rounded by 2^-24 of itself, which the exponential turns into a relative error (the sum's
+        // mean of them is no larger than e^-1, the largest |d| e^d, a term); exp 1.02 ulp above and below the line; n/16
+        // + 4 additions; the division.
+        const double bound = std::fabs(difference) + 0.4 + 4 * 1.02 + static_cast<double>(n) / 16 + 4 + 1;
+        worst.see(y[i], want, bound * 0x1p-24 * want);
+      }
+    }
+  }
+}
+
+TEST(RowKernels, SoftmaxOfNonFiniteNumbers) {
+  for (Isa isa : supported_isas()) {
+    for (std::int64_t n : kSizes) {
+      for (float bad : {kInfinity, static_cast<float>(NAN)}) {
+        for (std::int64_t at : {std::int64_t{0}, n / 2, n - 1}) {
+          std::vector<float> x = random_row(n, 15);
+          x[static_cast<std::size_t>(at)] = bad;
+          row_kernels(isa).softmax(x.data(), n);
+          for (float v : x) ASSERT_TRUE(std::isnan(v)) << isa_name(isa) << " " << bad << " at " << at << " of " << n;
+        }
+      }
+      std::vector<float> x(static_cast<std::size_t>(n), -kInfinity);
+      row_kernels(isa).softmax(x.data(), n);
+      for (float v : x) ASSERT_TRUE(std::isnan(v)) << isa_name(isa) << " " << n;
+      x.assign(x.size(), 7.0f);
+      row_kernels(isa).softmax(x.data(), n);
+      for (float v : x) ASSERT_EQ(v, 1.0f / static_cast<float>(n)) << isa_name(isa) << " " << n;
+    }
+  }
+}
+
+// Nothing is written beyond the row.
+TEST(RowKernels, InPlaceKernelsLeaveWhatLiesBehindTheRow) {
+  for (Isa isa : supported_isas()) {
+    const RowKernels& k = row_kernels(isa);
+    for (std::int64_t n : kSizes) {
+      const std::vector<float> y = random_row(n + 16, 16);
+      for (int which = 0; which < 5; ++which) {
+        std::vector<float> x = y;
+        if (which == 0) k.gate_sigmoid(x.data(), y.data(), n);
+        if (which == 1) k.silu(x.data(), n);
+        if (which == 2) k.add_scaled(x.data(), y.data(), 3.0f, n);
+        if (which == 3) k.softmax(x.data(), n);
+        if (which == 4) k.l2_norm(x.data(), 1e-6f, 3.0f, n);
+        EXPECT_EQ(std::memcmp(x.data() + n, y.data() + n, 16 * sizeof(float)), 0) << isa_name(isa) << " " << which;
       }
     }
   }

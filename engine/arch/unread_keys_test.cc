@@ -179,7 +179,7 @@ TEST(UnreadKeys, YarnsKeysAreReadWithYarnOnly) {
 TEST(UnreadKeys, MistralsWindowIsInEveryLayer) {
   auto model = load(with("llama", [](GgufWriter& w) { w.set_uint32("llama.attention.sliding_window", 37); }));
   ASSERT_TRUE(model.ok()) << model.error().message;
-  for (const LayerSpec& layer : model->spec.layers) EXPECT_EQ(layer.window, 37);
+  for (const LayerSpec& layer : model->spec.layers) EXPECT_EQ(layer.attention.window, 37);
 }
 
 TEST(UnreadKeys, AnIgnoredKeyThatIsNotThereIsATypingError) {

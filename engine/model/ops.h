@@ -116,8 +116,8 @@ class Ops {
   // out = the delta rule; alpha and beta are used up.
   void delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv, Rows alpha,
                   Rows beta, Rows out);
-  // out = RMSNorm(out) on runs of weight.size() * silu(gate); gate is used up.
-  void norm_gate(const std::vector<float>& weight, Rows gate, Rows out);
+  // out = RMSNorm(out) * silu(gate), head by head, in the order of the output product; gate is used up.
+  void norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out);
 
   // experts: out = the sum over the row's experts, ascending, of probability * FFN(x). router: their logits, used up.
   void run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out);
@@ -154,17 +154,23 @@ class Ops {
   const KvLayers* cache_ = nullptr;
   std::int64_t n_row_ = 0;
 
-  struct Routing;
-  std::vector<std::int32_t> chosen_;   // [n_row][n_used] experts, ascending
-  std::vector<float> probabilities_;   // theirs
-  std::vector<std::int64_t> first_of_expert_, place_;
-  base::Buffer gathered_, gathered_gate_, gathered_up_;
+  // Pairs of a row and one of its experts, [n_row][n_used].
+  struct Routing {
+    std::vector<std::int32_t> experts;  // ascending in a row
+    std::vector<float> probabilities;
+    std::vector<std::int64_t> places;  // among all pairs, sorted by expert
+    std::vector<std::int64_t> ends;    // of each expert's pairs
+  } routing_;
+  std::int64_t n_used_ = 0, n_expert_ = 0;  // the most of any layer
 
+  static constexpr std::size_t kMaxProducts = 4;
   float* data(Rows rows, std::int64_t row = 0) noexcept {
     return buffers_[static_cast<std::size_t>(rows.slot)].as<float>() + row * rows.width;
   }
-  template <class Fn>
-  void for_rows(std::int64_t n_row, Fn fn);
+  Status plan_attention(const OpsOptions& options);
+  Status plan_experts(const OpsOptions& options);
+  std::size_t matmul_bytes(std::int64_t widest) const noexcept;
+  void (*gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t);
   void turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row);
   struct Product {
     const Linear* linear;

@@ -51,9 +51,12 @@ struct AttentionSpec {
 // Gated delta rule (Yang et al. 2024, arXiv 2412.06464) behind a causal convolution of q, k and v; what the sequence
 // remembers is one matrix [key_dim, value_dim] a value head and the convolution's last inputs.
 struct DeltaNetSpec {
-  std::int64_t n_key_head = 0, n_value_head = 0;  // value heads share key heads, as the order of heads says
+  std::int64_t n_key_head = 0, n_value_head = 0;  // a multiple of the other
   std::int64_t key_dim = 0, value_dim = 0;        // of a head
   std::int64_t conv_width = 0;                    // tokens the convolution sees
+  // Value head j goes with key head j mod n_key_head; the output product's columns may be in the other order, in which
+  // those of a key head lie together (n_value_head / n_key_head of them).
+  bool output_grouped = false;
 
   std::int64_t key_width() const noexcept { return n_key_head * key_dim; }
   std::int64_t value_width() const noexcept { return n_value_head * value_dim; }

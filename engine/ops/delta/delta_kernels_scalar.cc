@@ -1,0 +1,9 @@
+#define ROWMAX_SIMD_SCALAR 1
+#include "engine/ops/delta/delta_kernels_body.h"
+#include "engine/ops/delta/delta_kernels_list.h"
+
+namespace rowmax::engine {
+
+const DeltaKernels& delta_kernels_scalar() noexcept { return kDeltaKernels; }
+
+}  // namespace rowmax::engine

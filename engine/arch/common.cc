@@ -14,7 +14,10 @@ void read_shape(KeyReader& keys, ModelSpec& spec) {
   shape.context_length = keys.require_int("context_length", 1, std::int64_t{1} << 31, "context_length");
   shape.n_embd = keys.require_int("embedding_length", 1, kMaxWidth, "embedding_length");
   shape.n_layer = keys.require_int("block_count", 1, 4096, "block_count");
-  shape.n_ff = keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
+  // Models whose FFNs are all experts have no width for others.
+  shape.n_ff = keys.has("expert_feed_forward_length")
+                   ? keys.int_or("feed_forward_length", 0, 0, kMaxWidth, nullptr, "default: none")
+                   : keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
   shape.n_head = keys.require_int("attention.head_count", 1, 65536, "head_count");
   shape.n_kv_head =
       keys.int_or("attention.head_count_kv", shape.n_head, 1, 65536, "head_count_kv", "default: as many as heads");

@@ -25,7 +25,7 @@ class Reader {
  public:
   Reader(const GgufFile& file, WeightSources& sources) : file_(file), sources_(sources) {}
 
-  Status run(std::vector<ModelFact>& facts) {
+  Status run(ModelSpec& spec, std::vector<ModelFact>& facts) {
     ROWMAX_RETURN_IF_ERROR(check_keys());
     ROWMAX_RETURN_IF_ERROR(expect_int("version", kHadamardVersion));
     ROWMAX_RETURN_IF_ERROR(expect_text("transform", kHadamardTransform));
@@ -36,6 +36,7 @@ class Reader {
     ROWMAX_TRY(lookups, mark("inverse_weight_names", {{"token_embd.weight", &sources_.token_embedding}}));
     if (products + lookups == 0) return wrong(ErrorCode::kCorrupt, "weight_names", "expected names, found none");
     ROWMAX_RETURN_IF_ERROR(check_tied());
+    mark_grouped(spec);
     facts.push_back({"hadamard",
                      concat(products + lookups, " matrices, blocks of ", block_, ", ",
                             signs_.empty() ? "no signs" : "explicit signs"),
@@ -51,7 +52,7 @@ class Reader {
     return Error{code, concat(file_.name(), ": key ", quote(full(key)), ": ", text)};
   }
 
-  Status check_keys() const {
+  Status check_keys() {
     for (const auto& [key, value] : file_.metadata()) {
       if (!key.starts_with(kHadamardPrefix)) continue;
       const std::string_view name = key.substr(kHadamardPrefix.size());
@@ -66,8 +67,16 @@ class Reader {
     }
     if (file_.find(full("gdn_v_grouped")) == nullptr) return {};
     ROWMAX_TRY(grouped, file_.get_bool(full("gdn_v_grouped")));
-    if (!grouped) return {};
-    return wrong(ErrorCode::kUnsupported, "gdn_v_grouped", "expected false, found true");
+    grouped_ = grouped;
+    return {};
+  }
+
+  // The columns of the delta nets' output products may have been left in the order of the model's own value heads.
+  void mark_grouped(ModelSpec& spec) const {
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+      const WeightSource& output = sources_.layers[i][W::kDeltaOutput];
+      if (output.hadamard != nullptr) spec.layers[i].delta.output_grouped = grouped_;
+    }
   }
 
   Status expect_int(std::string_view key, std::uint64_t expected) const {
@@ -201,16 +210,17 @@ class Reader {
   const GgufFile& file_;
   WeightSources& sources_;
   std::int64_t block_ = 0;
+  bool grouped_ = false;
   std::map<std::int64_t, std::vector<float>> signs_;
   std::map<std::int64_t, const Hadamard*> by_width_;
 };
 
 }  // namespace
 
-Status apply_hadamard(const GgufFile& file, WeightSources& sources, std::vector<ModelFact>& facts) {
+Status apply_hadamard(const GgufFile& file, ModelSpec& spec, WeightSources& sources, std::vector<ModelFact>& facts) {
   const bool any =
       std::ranges::any_of(file.metadata(), [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); });
-  return any ? Reader(file, sources).run(facts) : Status();
+  return any ? Reader(file, sources).run(spec, facts) : Status();
 }
 
 }  // namespace rowmax::engine

@@ -1,6 +1,5 @@
 // Experts: which rows go where, their products, and each row's sum.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 

@@ -119,4 +119,22 @@ std::size_t matmul_workspace_bytes(std::int64_t n_tok, std::int64_t cols) noexce
 void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_tok,
             Activations activations, std::span<std::byte> workspace, Isa isa, Executor& executor) noexcept;
 
+// Terms that share an input, beside others that have theirs: the experts of a layer with the tokens that each got.
+struct MatmulGroup {
+  std::span<const MatmulTerm> terms;
+  const float* x;  // [n_tok][ldx]
+  std::int64_t ldx, n_tok;
+};
+
+// Bytes of workspace for matmul_groups of at most n_groups groups (empty ones count) with n_rows tokens in all, of at
+// most cols elements. Grows in each of them.
+std::size_t matmul_groups_workspace_bytes(std::int64_t n_groups, std::int64_t n_rows, std::int64_t cols) noexcept;
+
+// matmul() of every group, with the same bits, as one piece of work: the threads meet once, and once more before where
+// there are many tokens to round. Groups are independent: cols, formats and n_tok may differ; one of n_tok 0 or without
+// terms is skipped. No y overlaps an x or another y. Where groups would have the same x, one group with the terms of all
+// rounds it once. The same rules as for matmul(), but for the workspace: at least matmul_groups_workspace_bytes.
+void matmul_groups(std::span<const MatmulGroup> groups, Activations activations, std::span<std::byte> workspace,
+                   Isa isa, Executor& executor) noexcept;
+
 }  // namespace rowmax::engine

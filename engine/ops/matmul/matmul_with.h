@@ -1,4 +1,4 @@
-// matmul() with a table of kernels that the caller names: for the self-test and for tests of single tables.
+// matmul() and matmul_groups() with a table of kernels that the caller names: for the self-test and for tests of single tables.
 #pragma once
 
 #include <span>
@@ -25,5 +25,8 @@ const Kernels& kernels_for(Isa isa) noexcept;
 void matmul_with(const Kernels& table, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
                  std::int64_t n_tok, Activations activations, std::span<std::byte> workspace,
                  Executor& executor) noexcept;
+// As matmul_groups().
+void matmul_groups_with(const Kernels& table, std::span<const MatmulGroup> groups, Activations activations,
+                        std::span<std::byte> workspace, Executor& executor) noexcept;
 
 }  // namespace rowmax::engine::panel

@@ -50,24 +50,24 @@ CASES = {
     "bitnet": dict(arch="bitnet-b1.58", seed=18, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=72,
                    eps=1e-5, base=500000.0, tied=True),
     # Experts: E of them, `used` a token, width `ff`. Delta rule: n_k and n_v heads of sizes d_k and d_v.
-    "qwen3moe": dict(arch="qwen3moe", seed=19, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=56,
+    "qwen3moe": dict(arch="qwen3moe", seed=190, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=56,
                      eps=1e-6, base=1000000.0, qk_norm=True, tied=True, experts=dict(E=5, used=2, ff=24)),
-    "qwen35": dict(arch="qwen35", seed=20, n_embd=24, n_layer=8, n_head=3, n_kv_head=1, head_dim=24, n_ff=28, eps=1e-6,
+    "qwen35": dict(arch="qwen35", seed=109, n_embd=24, n_layer=8, n_head=3, n_kv_head=1, head_dim=24, n_ff=28, eps=1e-6,
                    base=10000.0, delta=dict(n_k=2, n_v=4, d_k=10, d_v=10, kernel=4), rotary=0.25, sections=[1, 1, 1]),
     # Layers by the list, which the interval (4) contradicts; three value heads a key head: there and back differ.
-    "qwen35_tied": dict(arch="qwen35", seed=21, n_embd=28, n_layer=5, n_head=4, n_kv_head=2, head_dim=16, n_ff=36,
+    "qwen35_tied": dict(arch="qwen35", seed=68, n_embd=28, n_layer=5, n_head=4, n_kv_head=2, head_dim=16, n_ff=36,
                         eps=1e-6, base=1000000.0, delta=dict(n_k=2, n_v=6, d_k=8, d_v=8, kernel=4), rotary=0.25,
                         sections=[1, 1, 0], layers="rarra", tied=True),
     # As many key heads as value heads; a block that predicts a further token, which the logits do not use.
-    "qwen35_equal": dict(arch="qwen35", seed=22, n_embd=28, n_layer=4, n_head=2, n_kv_head=1, head_dim=32, n_ff=36,
+    "qwen35_equal": dict(arch="qwen35", seed=38, n_embd=28, n_layer=4, n_head=2, n_kv_head=1, head_dim=32, n_ff=36,
                          eps=1e-6, base=10000.0, delta=dict(n_k=3, n_v=3, d_k=8, d_v=8, kernel=4), rotary=0.25,
                          sections=[2, 1, 1], tied=True, mtp=True),
     # Values of another size than keys, another kernel, the layers by an interval of 2.
-    "qwen35_uneven": dict(arch="qwen35", seed=23, n_embd=28, n_layer=4, n_head=2, n_kv_head=2, head_dim=20, n_ff=36,
+    "qwen35_uneven": dict(arch="qwen35", seed=45, n_embd=28, n_layer=4, n_head=2, n_kv_head=2, head_dim=20, n_ff=36,
                           eps=1e-6, base=10000.0, delta=dict(n_k=2, n_v=6, d_k=12, d_v=6, kernel=3), rotary=0.4,
                           sections=[2, 1, 1], interval=2, interval_only=True,
                           tied=True),
-    "qwen35moe": dict(arch="qwen35moe", seed=24, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
+    "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
 }

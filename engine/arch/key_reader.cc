@@ -207,8 +207,8 @@ std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, s
     std::int64_t value = 0;
     const auto result = std::from_chars(text->data(), text->data() + text->size(), value);
     if (result.ec == std::errc() && result.ptr == text->data() + text->size()) return std::vector{value};
-    fail(ErrorCode::kInvalidArgument, "override of key '" + full + "': expected an integer, true or false, found '" +
-                                          *text + "'");
+    fail(ErrorCode::kInvalidArgument,
+         "override of key '" + full + "': expected an integer, true or false, found '" + *text + "'");
     return std::nullopt;
   }
   const GgufValue* found = file_.find(full);

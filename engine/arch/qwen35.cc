@@ -25,8 +25,8 @@ DeltaNetSpec read_delta_net(KeyReader& keys) {
                                        std::to_string(delta.n_value_head));
   } else if (width % delta.n_value_head != 0 || width / delta.n_value_head > kMaxDim) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("ssm.inner_size") + "': expected a multiple of the " +
-                                       std::to_string(delta.n_value_head) + " value heads (ssm.time_step_rank), found " +
-                                       std::to_string(width));
+                                       std::to_string(delta.n_value_head) +
+                                       " value heads (ssm.time_step_rank), found " + std::to_string(width));
   } else {
     delta.value_dim = width / delta.n_value_head;
     keys.fact("delta_value_dim", std::to_string(delta.value_dim), "key " + keys.full_key("ssm.inner_size"));
@@ -71,8 +71,7 @@ std::vector<bool> read_recurrent_layers(KeyReader& keys, std::size_t n_block) {
                                        std::to_string(n_block) + " values (block_count), found " +
                                        std::to_string(listed->size()));
   }
-  keys.fact("delta_net_layers",
-            std::to_string(std::ranges::count(recurrent, true)) + " of " + std::to_string(n_block),
+  keys.fact("delta_net_layers", std::to_string(std::ranges::count(recurrent, true)) + " of " + std::to_string(n_block),
             listed ? "key " + keys.full_key("attention.recurrent_layers")
                    : "all but every " + std::to_string(interval) + "th");
   return recurrent;
@@ -84,8 +83,7 @@ void read_qwen35(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
   if (keys.failed()) return;
   // Layers for guessing tokens ahead lie behind the others and count as blocks.
-  spec.n_draft_layer =
-      keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none");
+  spec.n_draft_layer = keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none");
   spec.shape.n_layer -= spec.n_draft_layer;
   const std::vector<bool> recurrent = read_recurrent_layers(keys, spec.layers.size());
   const DeltaNetSpec delta = read_delta_net(keys);

@@ -67,8 +67,8 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     EXPECT_EQ(spec.layers[0].attention.qk_norm, arch == "qwen3" || arch == "gemma3") << arch;
     EXPECT_EQ(spec.layers[0].post_norms, gemma) << arch;
     EXPECT_EQ(spec.layers[0].ffn.activation, gemma                    ? FfnActivation::kGeluTanh
-                               : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared
-                                                        : FfnActivation::kSilu)
+                                             : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared
+                                                                      : FfnActivation::kSilu)
         << arch;
     EXPECT_EQ(spec.layers[0].attention.sub_norm, arch.starts_with("bitnet")) << arch;
     EXPECT_EQ(spec.default_pre, arch.starts_with("bitnet") ? "llama-bpe" : "") << arch;

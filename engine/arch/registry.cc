@@ -10,16 +10,11 @@ namespace rowmax::engine {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", read_llama},
-    {"qwen2", read_qwen2},
-    {"qwen3", read_qwen3},
-    {"qwen3moe", read_qwen3moe},
-    {"qwen35", read_qwen35},
-    {"qwen35moe", read_qwen35moe},
-    {"gemma2", read_gemma2},
-    {"gemma3", read_gemma3},
-    {"bitnet", read_bitnet},
-    {"bitnet-b1.58", read_bitnet_b158},
+    {"llama", read_llama},           {"qwen2", read_qwen2},
+    {"qwen3", read_qwen3},           {"qwen3moe", read_qwen3moe},
+    {"qwen35", read_qwen35},         {"qwen35moe", read_qwen35moe},
+    {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
+    {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158},
 };
 

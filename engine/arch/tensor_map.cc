@@ -92,8 +92,8 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
       if (claims.has(other)) name = other;
     }
     const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
-    ROWMAX_RETURN_IF_ERROR(claims.take(name, info.shape(spec.shape, layer), matrix, presence == Presence::kRequired,
-                                       sources[info.id]));
+    ROWMAX_RETURN_IF_ERROR(
+        claims.take(name, info.shape(spec.shape, layer), matrix, presence == Presence::kRequired, sources[info.id]));
   }
   return {};
 }

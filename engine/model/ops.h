@@ -142,7 +142,7 @@ class Ops {
     std::int64_t n_head, n_kv_head, window;
     MaskPlan mask;
   };
-  std::vector<Plan> plans_;              // one for each distinct mask
+  std::vector<Plan> plans_;  // one for each distinct mask
   std::vector<std::size_t> plan_of_layer_;
   std::vector<Sequence> mask_sequences_;
   std::vector<KvSequence> kv_sequences_;
@@ -160,6 +160,8 @@ class Ops {
     std::vector<float> probabilities;
     std::vector<std::int64_t> places;  // among all pairs, sorted by expert
     std::vector<std::int64_t> ends;    // of each expert's pairs
+    std::vector<MatmulGroup> groups;
+    std::vector<MatmulTerm> terms;
   } routing_;
   std::int64_t n_used_ = 0, n_expert_ = 0;  // the most of any layer
 
@@ -178,6 +180,11 @@ class Ops {
   };
   void multiply(std::span<const Product> products, const float* x, std::int64_t n_row);
   void route(const FfnSpec& spec, Rows router);
+  struct ExpertTerm {
+    std::span<const Linear> experts;
+    Rows y;
+  };
+  void multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert);
 };
 
 }  // namespace rowmax::engine

@@ -48,8 +48,8 @@ void Ops::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
 void Ops::finish_heads(Rows heads, std::int64_t head_dim, const std::vector<float>& norm, int rope) {
   const RopeTable* table = rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(rope)];
   if (table == nullptr && norm.empty()) return;
-  const auto turn = table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent
-                                                                                    : kernels_->rope_halves;
+  const auto turn =
+      table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
   for_rows(*executor_, n_row_, [&](std::int64_t row) {
     float* head = data(heads, row);
     for (float* const end = head + heads.width; head != end; head += head_dim) {

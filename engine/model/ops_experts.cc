@@ -20,11 +20,15 @@ Status Ops::plan_experts(const OpsOptions& options) {
   routing_.probabilities.resize(n);
   routing_.places.resize(n);
   routing_.ends.resize(static_cast<std::size_t>(n_expert_) + 1);
+  routing_.groups.reserve(static_cast<std::size_t>(n_expert_));
+  routing_.terms.reserve(2 * static_cast<std::size_t>(n_expert_));
   return {};
 }
 
 std::size_t Ops::matmul_bytes(std::int64_t widest) const noexcept {
-  return matmul_workspace_bytes(max_rows_ * std::max<std::int64_t>(n_used_, 1), widest);
+  const std::int64_t n_pair = max_rows_ * n_used_;
+  return std::max(matmul_workspace_bytes(max_rows_, widest),
+                  n_pair == 0 ? 0 : matmul_groups_workspace_bytes(std::min(n_expert_, n_pair), n_pair, widest));
 }
 
 // The experts of each row, ascending, with their probabilities; and the place of each such pair among all pairs, sorted
@@ -56,12 +60,43 @@ void Ops::route(const FfnSpec& spec, Rows router) {
   });
   std::vector<std::int64_t>& ends = routing_.ends;
   std::fill(ends.begin(), ends.end(), 0);
-  for (std::int64_t i = 0; i < n_row_ * k; ++i) ++ends[static_cast<std::size_t>(routing_.experts[i]) + 1];
+  for (std::int64_t i = 0; i < n_row_ * k; ++i)
+    ++ends[static_cast<std::size_t>(routing_.experts[static_cast<std::size_t>(i)]) + 1];
   for (std::size_t e = 1; e < ends.size(); ++e) ends[e] += ends[e - 1];
   std::vector<std::int64_t>& begins = ends;  // of expert e now; its end when all are placed
   for (std::int64_t i = 0; i < n_row_ * k; ++i) {
-    routing_.places[i] = begins[static_cast<std::size_t>(routing_.experts[i])]++;
+    routing_.places[static_cast<std::size_t>(i)] =
+        begins[static_cast<std::size_t>(routing_.experts[static_cast<std::size_t>(i)])]++;
   }
+}
+
+// Rows of x, sorted by expert, times those experts' matrices. x is turned first where they want it.
+void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert) {
+  std::vector<MatmulGroup>& groups = routing_.groups;
+  std::vector<MatmulTerm>& all = routing_.terms;
+  groups.clear();
+  all.clear();
+  const std::int64_t n_pair = n_expert == 0 ? 0 : routing_.ends[static_cast<std::size_t>(n_expert) - 1];
+  if (const Hadamard* hadamard = terms[0].experts[0].hadamard) {
+    for_rows(*executor_, n_pair, [&](std::int64_t i) {
+      float* row = data(x, i);
+      if (!hadamard->signs.empty()) kernels_->multiply(row, hadamard->signs.data(), x.width, row);
+      kernels_->hadamard(row, x.width, hadamard->block);
+    });
+  }
+  std::int64_t begin = 0;
+  for (std::int64_t e = 0; e < n_expert; ++e) {
+    const std::int64_t end = routing_.ends[static_cast<std::size_t>(e)];
+    if (end == begin) continue;
+    const std::size_t first = all.size();
+    for (const ExpertTerm& term : terms) {
+      const PackedMatrix& matrix = term.experts[static_cast<std::size_t>(e)].matrix;
+      all.push_back({&matrix, data(term.y, begin), matrix.rows()});
+    }
+    groups.push_back({std::span(all).subspan(first), data(x, begin), x.width, end - begin});
+    begin = end;
+  }
+  matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
 }
 
 void Ops::run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out) {
@@ -69,34 +104,32 @@ void Ops::run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows rou
   const std::int64_t k = spec.n_used, n_pair = n_row_ * k;
   const auto n_bytes = static_cast<std::size_t>(x.width) * sizeof(float);
   const Rows pairs{Slot::kExperts, x.width}, gate{Slot::kGate, spec.n_ff}, up{Slot::kUp, spec.n_ff};
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
-    for (std::int64_t i = 0; i < k; ++i) {
-      std::memcpy(data(pairs, routing_.places[row * k + i]), data(x, row), n_bytes);
-    }
-  });
-  const auto for_experts = [&](auto use) {
-    for (std::int64_t e = 0; e < spec.n_expert; ++e) {
-      const std::int64_t begin = e == 0 ? 0 : routing_.ends[static_cast<std::size_t>(e) - 1];
-      const std::int64_t n = routing_.ends[static_cast<std::size_t>(e)] - begin;
-      if (n > 0) use(static_cast<std::size_t>(e), begin, n);
-    }
+  const ExpertTerm in[] = {{weights.experts(W::kExpertGate), gate}, {weights.experts(W::kExpertUp), up}};
+  const ExpertTerm down{weights.experts(W::kExpertDown), pairs};
+  const auto gather = [&] {
+    for_rows(*executor_, n_row_, [&](std::int64_t row) {
+      for (std::int64_t i = row * k; i < (row + 1) * k; ++i) {
+        std::memcpy(data(pairs, routing_.places[static_cast<std::size_t>(i)]), data(x, row), n_bytes);
+      }
+    });
   };
-  for_experts([&](std::size_t e, std::int64_t begin, std::int64_t n) {
-    const Product products[] = {{&weights.experts(W::kExpertGate)[e], data(gate, begin)},
-                                {&weights.experts(W::kExpertUp)[e], data(up, begin)}};
-    multiply(products, data(pairs, begin), n);
-  });
+  gather();
+  if (in[0].experts[0].hadamard == in[1].experts[0].hadamard) {
+    multiply_experts(in, pairs, spec.n_expert);
+  } else {
+    multiply_experts({&in[0], 1}, pairs, spec.n_expert);
+    gather();
+    multiply_experts({&in[1], 1}, pairs, spec.n_expert);
+  }
   const auto activation = gate_kernel(spec.activation);
   for_rows(*executor_, n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
-  for_experts([&](std::size_t e, std::int64_t begin, std::int64_t n) {
-    const Product product{&weights.experts(W::kExpertDown)[e], data(pairs, begin)};
-    multiply({&product, 1}, data(gate, begin), n);
-  });
+  multiply_experts({&down, 1}, gate, spec.n_expert);
   for_rows(*executor_, n_row_, [&](std::int64_t row) {
     float* y = data(out, row);
     std::memset(y, 0, n_bytes);
     for (std::int64_t i = row * k; i < (row + 1) * k; ++i) {
-      kernels_->add_scaled(y, data(pairs, routing_.places[i]), routing_.probabilities[i], out.width);
+      kernels_->add_scaled(y, data(pairs, routing_.places[static_cast<std::size_t>(i)]),
+                           routing_.probabilities[static_cast<std::size_t>(i)], out.width);
     }
   });
 }

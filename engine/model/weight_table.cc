@@ -18,9 +18,7 @@ bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
 // When a weight is there.
 Presence always(Layer) { return kRequired; }
 Presence attention(Layer l) { return required_if(attends(l)); }
-Presence qkv_bias(Layer l) {
-  return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional;
-}
+Presence qkv_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
 Presence output_bias(Layer l) { return attends(l) ? kOptional : kNever; }
 Presence attention_scale(Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }
 Presence qk_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm); }

@@ -123,7 +123,7 @@ struct WeightLoader {
       const WeightSource& source = from[info.id];
       if (!source.present()) continue;
       const auto at = static_cast<std::size_t>(info.id);
-      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                      ? matrices(source, to.matrices_[at])
+      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                   ? matrices(source, to.matrices_[at])
                              : info.kind == WeightKind::kTransposed ? transposed(source, to.vectors_[at])
                                                                     : vector(source, to.vectors_[at]));
     }

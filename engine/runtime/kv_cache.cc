@@ -277,8 +277,7 @@ void KvCache::make_private(std::int32_t& page) {
     const std::size_t half = half_page_bytes_[static_cast<std::size_t>(layer)];
     for (void* pool : {layer_keys(layer), layer_values(layer)}) {
       std::byte* base = static_cast<std::byte*>(pool);
-      std::memcpy(base + static_cast<std::size_t>(copy) * half,
-                  base + static_cast<std::size_t>(page) * half, half);
+      std::memcpy(base + static_cast<std::size_t>(copy) * half, base + static_cast<std::size_t>(page) * half, half);
     }
   }
   release(page);

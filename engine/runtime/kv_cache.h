@@ -85,7 +85,7 @@ class KvCache {
     int references = 0;
     // Neighbours among the pages that are published and that nobody uses, the least recently used first.
     std::int32_t older = -1, newer = -1;
-    base::Buffer checkpoint;  // empty: none
+    base::Buffer checkpoint;   // empty: none
     std::int32_t parent = -1;  // the page before it, when published
     bool published = false;
     std::uint64_t hash = 0;

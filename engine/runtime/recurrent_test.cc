@@ -58,12 +58,14 @@ class Recurrent : public testing::Test {
     const auto got = run(session, sequence, std::span(tokens_).subspan(begin, end - begin));
     const auto n_vocab = static_cast<std::size_t>(model_->shape().n_vocab);
     ASSERT_EQ(got.size(), static_cast<std::size_t>(end - begin) * n_vocab) << what;
-    EXPECT_EQ(std::memcmp(got.data(), want_.data() + static_cast<std::size_t>(begin) * n_vocab,
-                          got.size() * sizeof(float)),
-              0)
+    EXPECT_EQ(
+        std::memcmp(got.data(), want_.data() + static_cast<std::size_t>(begin) * n_vocab, got.size() * sizeof(float)),
+        0)
         << what;
   }
-  static std::span<const TokenId> first(std::int64_t n) { return std::span(tokens_).first(static_cast<std::size_t>(n)); }
+  static std::span<const TokenId> first(std::int64_t n) {
+    return std::span(tokens_).first(static_cast<std::size_t>(n));
+  }
 
   static SerialExecutor executor_;
   static std::vector<std::byte>* bytes_;

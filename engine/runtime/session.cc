@@ -82,8 +82,8 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
     layers.keys.push_back(cache.layer_keys(layer));
     layers.values.push_back(cache.layer_values(layer));
   }
-  return Session(std::unique_ptr<Impl>(
-      new Impl{&model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}, {}}));
+  return Session(std::unique_ptr<Impl>(new Impl{
+      &model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}, {}}));
 }
 
 Result<SequenceId> Session::open() { return impl_->cache.open(); }

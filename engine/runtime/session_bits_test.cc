@@ -217,7 +217,8 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14},
                                          Case{"qwen3moe", "Q4_1", Activations::kInt8, KvType::kF16, 0xa60c90c6d5e76489},
                                          Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xaf00ca4b4d6da59d},
-                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32, 0x5bd6db519291f6ec}),
+                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32,
+                                              0x5bd6db519291f6ec}),
                          [](const auto& info) {
                            return std::string(info.param.arch) + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");

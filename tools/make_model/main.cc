@@ -11,7 +11,8 @@ namespace {
 using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
-  app.add_option("--arch", spec.arch, "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, bitnet or bitnet-b1.58")
+  app.add_option("--arch", spec.arch,
+                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, bitnet or bitnet-b1.58")
       ->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");

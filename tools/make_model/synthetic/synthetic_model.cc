@@ -31,7 +31,7 @@ struct ArchRow {
   bool rope_dimension_key = false;
   bool head_length_keys = false;
   bool square_query = false;  // heads * head_dim = embd (llama.cpp refuses other qwen2 files)
-  bool post_norms = false;  // and so an embedding that is scaled
+  bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
   bool hybrid = false;  // delta nets between the layers that attend
@@ -74,11 +74,7 @@ constexpr ArchRow kArchs[] = {
      .rope_base = 1e6,
      .head_length_keys = true,
      .post_norms = true},
-    {.name = "bitnet",
-     .pre = "llama-bpe",
-     .eps = 1e-5,
-     .rope_dimension_key = true,
-     .square_query = true},
+    {.name = "bitnet", .pre = "llama-bpe", .eps = 1e-5, .rope_dimension_key = true, .square_query = true},
     {.name = "bitnet-b1.58",
      .pre = "llama-bpe",
      .rope_base = 500000,
@@ -470,10 +466,10 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.rope_base = 500000, spec.pre = "llama-bpe", spec.vocab = 128256, spec.context = 131072;
   } else if (name == "qwen3.5-0.8b" || name == "qwen3.5-4b" || name == "qwen3.5-9b" || name == "bonsai-2-9b" ||
              name == "bonsai-2-27b") {
-    name == "qwen3.5-0.8b"  ? shape(24, 1024, 8, 2, 256, 3584)
-    : name == "qwen3.5-4b"  ? shape(32, 2560, 16, 4, 256, 9216)
+    name == "qwen3.5-0.8b"   ? shape(24, 1024, 8, 2, 256, 3584)
+    : name == "qwen3.5-4b"   ? shape(32, 2560, 16, 4, 256, 9216)
     : name == "bonsai-2-27b" ? shape(64, 5120, 24, 4, 256, 17408)
-                            : shape(32, 4096, 16, 4, 256, 12288);
+                             : shape(32, 4096, 16, 4, 256, 12288);
     const bool small = name == "qwen3.5-0.8b";
     spec.arch = "qwen35", spec.type = name.starts_with("bonsai") ? "PQ2_0" : "Q4_0";
     spec.values = name.starts_with("bonsai") ? "ternary" : "normal";
@@ -490,8 +486,7 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.experts = 256, spec.experts_used = 8, spec.expert_ff = 512, spec.delta_dim = 128, spec.delta_key_heads = 16;
     spec.delta_value_heads = 32, spec.vocab = 248320, spec.context = 262144;
   } else {
-    return invalid("unknown model '" + std::string(name) +
-                   "', expected one of " + synthetic_models());
+    return invalid("unknown model '" + std::string(name) + "', expected one of " + synthetic_models());
   }
   return spec;
 }

@@ -6,8 +6,9 @@ product, norm, rotation and softmax is plain numpy in float64, and attention mat
 Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
-up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of every matrix but the head as BitNet
-b1.58 models were trained: per token s = 127 / max(1e-5, max|x|), q = round half to even(x s) in -128 .. 127, y = W q / s.
+up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
+every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
+q = round half to even(x s) in -128 .. 127, y = W q / s.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
 
     forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b] [--int8]
@@ -116,7 +117,8 @@ class Rotation:
         self.grouped = bool(get("gdn_v_grouped", False))
         if not self.products and not self.lookups:
             return
-        if (get("version"), get("transform"), get("axis")) != (1, "normalized-sylvester-walsh-hadamard", "input-last-dimension"):
+        kind = (get("version"), get("transform"), get("axis"))
+        if kind != (1, "normalized-sylvester-walsh-hadamard", "input-last-dimension"):
             raise ValueError("another kind of prism.hadamard")
         self.h = np.ones((1, 1))
         while len(self.h) < get("block_size"):

@@ -310,9 +310,10 @@ def turned(tensors, c):
             names.append(name)
         out.append((name, x))
     keys = {"block_size": block, "transform": "normalized-sylvester-walsh-hadamard", "axis": "input-last-dimension",
-            "sign_mode": "explicit", "sign_widths": list(signs), "sign_values": [int(v) for s in signs.values() for v in s],
-            "weight_names": [n for n in names if n != "token_embd.weight"], "inverse_weight_names": ["token_embd.weight"],
-            "gdn_v_grouped": True, "version": 1}
+            "sign_mode": "explicit", "sign_widths": list(signs),
+            "sign_values": [int(v) for s in signs.values() for v in s],
+            "weight_names": [n for n in names if n != "token_embd.weight"],
+            "inverse_weight_names": ["token_embd.weight"], "gdn_v_grouped": True, "version": 1}
     return out, keys
 
 

@@ -63,9 +63,8 @@ TEST(Qwen35, EveryFourthLayerAttendsWithAGate) {
 TEST(Qwen35, AListOfLayersCountsMoreThanTheInterval) {
   const std::vector<std::int32_t> listed = {1, 0, 1, 1, 0, 1, 1, 0};
   // The tensors are those of the interval, so the first layer that differs is named.
-  expect_refused("qwen35", ErrorCode::kCorrupt, {"blk.1.attn_q.weight", "missing"}, [&](GgufWriter& writer) {
-    writer.set_int32s("qwen35.attention.recurrent_layers", listed);
-  });
+  expect_refused("qwen35", ErrorCode::kCorrupt, {"blk.1.attn_q.weight", "missing"},
+                 [&](GgufWriter& writer) { writer.set_int32s("qwen35.attention.recurrent_layers", listed); });
   const auto same = read("qwen35", [](GgufWriter& writer) {
     writer.remove("qwen35.full_attention_interval");
     writer.set_uint32("qwen35.full_attention_interval", 3);
@@ -107,8 +106,9 @@ TEST(Qwen35, ImpossibleShapesAreNamed) {
   expect_refused("qwen35", ErrorCode::kCorrupt, {"blk.0.ssm_conv1d.weight", "[3, 128]", "[4, 128]"},
                  set("qwen35.ssm.conv_kernel", 3));
   expect_refused("qwen35", ErrorCode::kCorrupt, {"nextn_predict_layers"}, set("qwen35.nextn_predict_layers", 8));
-  expect_refused("qwen35", ErrorCode::kUnsupported, {"rope.dimension_sections", "all 4 pairs"},
-                 [](GgufWriter& writer) { writer.set_int32s("qwen35.rope.dimension_sections", {0, 0, 0, 2}); });
+  expect_refused("qwen35", ErrorCode::kUnsupported, {"rope.dimension_sections", "all 4 pairs"}, [](GgufWriter& writer) {
+    writer.set_int32s("qwen35.rope.dimension_sections", {0, 0, 0, 2});
+  });
   EXPECT_TRUE(read("qwen35", [](GgufWriter& writer) {
                 writer.set_int32s("qwen35.rope.dimension_sections", {2, 1, 1, 0});
               }).ok());
@@ -138,9 +138,8 @@ TEST(Experts, FactsAndLimits) {
                  set("qwen3moe.expert_gating_func", 2));
   expect_refused("qwen3moe", ErrorCode::kUnsupported, {"expert_group_count", "found 4"},
                  set("qwen3moe.expert_group_count", 4));
-  expect_refused("qwen3moe", ErrorCode::kUnsupported, {"expert_weights_scale", "found 2"}, [](GgufWriter& writer) {
-    writer.set_float32("qwen3moe.expert_weights_scale", 2);
-  });
+  expect_refused("qwen3moe", ErrorCode::kUnsupported, {"expert_weights_scale", "found 2"},
+                 [](GgufWriter& writer) { writer.set_float32("qwen3moe.expert_weights_scale", 2); });
   expect_refused("qwen3moe", ErrorCode::kCorrupt, {"blk.0.ffn_gate_inp.weight", "[64, 7]", "[64, 8]"},
                  set("qwen3moe.expert_count", 7));
 }

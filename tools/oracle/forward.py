@@ -3,9 +3,12 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, gemma2, gemma3, bitnet-b1.58.
-RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of every matrix but the head as BitNet
-b1.58 models were trained: per token s = 127 / max(1e-5, max|x|), q = round half to even(x s) in -128 .. 127, y = W q / s.
+Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
+up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
+every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
+q = round half to even(x s) in -128 .. 127, y = W q / s.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
 
     forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b] [--int8]
@@ -20,11 +23,17 @@ import re
 
 import numpy as np
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58")
+HYBRIDS = ("qwen35", "qwen35moe")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
 def silu(x):
     return x / (1.0 + np.exp(-x))
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
 
 
 def gelu_tanh(x):
@@ -42,6 +51,10 @@ def rounded_by_token(x):
 
 def rms_norm(x, weight, eps):
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * weight
+
+
+def l2_norm(x):
+    return x / np.sqrt(np.sum(x * x, axis=-1, keepdims=True) + L2_EPS)
 
 
 def softmax(x):
@@ -86,10 +99,45 @@ class GgufFile:
         shape = tuple(int(d) for d in reversed(t.shape))
         return self._gguf.dequantize(t.data, t.tensor_type).reshape(shape).astype(dtype)
 
-    def check_all_used(self):
-        left = sorted(set(self._tensors) - self.used)
+    def check_all_used(self, n_layer):
+        """Past n_layer there are only blocks that predict further tokens."""
+        ahead = {t for t in self._tensors if t.startswith("blk.") and int(t.split(".")[1]) >= n_layer}
+        left = sorted(set(self._tensors) - self.used - ahead)
         if left:
             raise ValueError(f"tensors that no step used: {left}")
+
+
+class Rotation:
+    """prism.hadamard, version 1: W' = W diag(s) H along the columns, blocks of a Sylvester-Walsh-Hadamard matrix over
+    the square root of its size."""
+
+    def __init__(self, f):
+        get = lambda key, default=None: f.get("prism.hadamard." + key, default)
+        self.products, self.lookups = set(get("weight_names", [])), set(get("inverse_weight_names", []))
+        self.grouped = bool(get("gdn_v_grouped", False))
+        if not self.products and not self.lookups:
+            return
+        kind = (get("version"), get("transform"), get("axis"))
+        if kind != (1, "normalized-sylvester-walsh-hadamard", "input-last-dimension"):
+            raise ValueError("another kind of prism.hadamard")
+        self.h = np.ones((1, 1))
+        while len(self.h) < get("block_size"):
+            self.h = np.block([[self.h, self.h], [self.h, -self.h]])
+        self.h /= math.sqrt(len(self.h))
+        widths, values = get("sign_widths", []), np.asarray(get("sign_values", []), np.float64)
+        self.signs = dict(zip(widths, np.split(values, np.cumsum(widths)[:-1]))) if widths else {}
+
+    def blocks(self, x):
+        return (x.reshape(*x.shape[:-1], -1, len(self.h)) @ self.h).reshape(x.shape)
+
+    def sign(self, x):
+        return x * self.signs.get(x.shape[-1], 1.0)
+
+    def of_product(self, x):
+        return self.blocks(self.sign(x))
+
+    def of_row(self, x):
+        return self.sign(self.blocks(x))
 
 
 class Model:
@@ -102,13 +150,17 @@ class Model:
         self.int8, self.jitter = int8, jitter
         self.arch = f.arch
         gemma = self.arch in ("gemma2", "gemma3")
-        self.n_layer, self.n_embd = f.need("block_count"), f.need("embedding_length")
+        self.hybrid = self.arch in HYBRIDS
+        self.rotation = Rotation(f)
+        self.n_layer = f.need("block_count") - f.key("nextn_predict_layers", 0)
+        self.n_embd = f.need("embedding_length")
         self.n_head = f.need("attention.head_count")
         self.n_kv_head = f.key("attention.head_count_kv", self.n_head)
         self.head_dim = f.key("attention.key_length", self.n_embd // self.n_head)
         self.eps = f.need("attention.layer_norm_rms_epsilon")
         self.rope_base = f.key("rope.freq_base", 10000.0)
-        if f.key("rope.dimension_count", self.head_dim) != self.head_dim:
+        self.n_rot = f.key("rope.dimension_count", self.head_dim)
+        if self.n_rot != self.head_dim and not self.hybrid:
             raise ValueError("partial rotation is not covered")
         scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
         if scaling not in ("none", "linear", "yarn"):
@@ -125,12 +177,27 @@ class Model:
         # The 27B Gemmas scale by their width, not by the key length.
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
         self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
-        self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.head_dim // 2)
+        self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.n_rot // 2)
+        self.n_experts_used = f.key("expert_used_count", 0)
+        # The least distance between an expert that was taken and one that was not, in logits of the router: a rounding
+        # of that size gives other logits.
+        self.router_margin = np.inf
+        self.recurrent = [False] * self.n_layer
+        if self.hybrid:
+            interval = f.key("full_attention_interval", 4)
+            self.recurrent = f.key("attention.recurrent_layers", [(i + 1) % interval != 0 for i in range(self.n_layer)])
+            self.n_key_heads, self.n_value_heads = f.need("ssm.group_count"), f.need("ssm.time_step_rank")
+            self.key_dim, self.value_dim = f.need("ssm.state_size"), f.need("ssm.inner_size") // self.n_value_heads
 
     def is_local(self, layer):
         return bool(self.window) and (layer + 1) % self.window_period != 0
 
     def linear(self, x, name):
+        if name + ".weight" in self.rotation.products:
+            if self.rotation.grouped and name.endswith(".ssm_out"):
+                # The columns stayed by key head: a key head's value heads, then those of the next.
+                x = x.reshape(len(x), -1, self.n_key_heads, self.value_dim).swapaxes(1, 2).reshape(x.shape)
+            x = self.rotation.of_product(x)
         if self.jitter is not None:
             x = x * (1.0 + 2.0**-24 * self.jitter.standard_normal(x.shape))
         if self.int8:
@@ -145,10 +212,12 @@ class Model:
         return self.norm(x, name) if self.file.has(name + ".weight") else x
 
     def rotate(self, x, positions, local):
-        """x[n, heads, head_dim]; llama turns neighbours (2i, 2i+1), the others the halves (i, i + d/2)."""
+        """x[n, heads, head_dim]; llama turns neighbours (2i, 2i+1), the others the halves (i, i + d/2). Only the first
+        n_rot values of a head turn. (The sections of qwen35's RoPE share out pairs among the coordinates of a picture;
+        in text those are all the position.)"""
         local = local and self.arch == "gemma3"  # gemma3's local layers have their own base, unscaled
         base, scale = (self.file.key("rope.freq_base_swa", 10000.0), 1.0) if local else (self.rope_base, self.rope_scale)
-        d = self.head_dim
+        d = self.n_rot
         inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / self.rope_factors / scale
         magnitude = 1.0
         if self.yarn:
@@ -156,7 +225,7 @@ class Model:
         angle = positions[:, None].astype(np.float64) * inv_freq
         cos, sin = magnitude * np.cos(angle)[:, None, :], magnitude * np.sin(angle)[:, None, :]
         first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch == "llama" else (slice(0, d // 2), slice(d // 2, d))
-        out = np.empty_like(x)
+        out = x.copy()
         out[..., first] = x[..., first] * cos - x[..., second] * sin
         out[..., second] = x[..., second] * cos + x[..., first] * sin
         return out
@@ -176,7 +245,8 @@ class Model:
     def attention(self, x, layer, positions):
         n, blk = len(x), f"blk.{layer}."
         local = self.is_local(layer)
-        q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, self.head_dim)
+        q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, -1)
+        q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
         v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
         q = self.rotate(self.optional_norm(q, blk + "attn_q_norm"), positions, local)
@@ -192,36 +262,96 @@ class Model:
             if self.attn_softcap:
                 s = self.attn_softcap * np.tanh(s / self.attn_softcap)
             out[:, h] = softmax(np.where(visible, s, -np.inf)) @ v[:, g]
+        if gate is not None:
+            out = out * sigmoid(gate)
         return self.linear(self.optional_norm(out.reshape(n, -1), blk + "attn_sub_norm"), blk + "attn_output")
+
+    def delta_net(self, x, layer):
+        """Yang et al. 2025, "Gated Delta Networks", as Qwen3.5 has it: value head j of the file reads key head
+        j mod n_key_heads."""
+        n, blk = len(x), f"blk.{layer}."
+        n_k, n_v, d_k, d_v = self.n_key_heads, self.n_value_heads, self.key_dim, self.value_dim
+        kernel = self.file.tensor(blk + "ssm_conv1d.weight")  # [channel, tap]; the last tap meets the current token
+        taps = kernel.shape[1]
+        qkv = np.concatenate([np.zeros((taps - 1, len(kernel))), self.linear(x, blk + "attn_qkv")])
+        qkv = silu(sum(qkv[j : j + n] * kernel[:, j] for j in range(taps)))
+        q, k, v = np.split(qkv, [n_k * d_k, 2 * n_k * d_k], axis=-1)
+        key_head = np.arange(n_v) % n_k
+        q = l2_norm(q.reshape(n, n_k, d_k))[:, key_head] / math.sqrt(d_k)
+        k = l2_norm(k.reshape(n, n_k, d_k))[:, key_head]
+        v = v.reshape(n, n_v, d_v)
+        beta = sigmoid(self.linear(x, blk + "ssm_beta"))
+        step = np.logaddexp(0.0, self.linear(x, blk + "ssm_alpha") + self.file.tensor(blk + "ssm_dt.bias"))
+        decay = np.exp(self.file.tensor(blk + "ssm_a") * step)
+        state, out = np.zeros((n_v, d_k, d_v)), np.empty((n, n_v, d_v))
+        for t in range(n):
+            state *= decay[t, :, None, None]
+            wrong = (v[t] - np.einsum("hk,hkv->hv", k[t], state)) * beta[t, :, None]
+            state += k[t, :, :, None] * wrong[:, None, :]
+            out[t] = np.einsum("hk,hkv->hv", q[t], state)
+        z = self.linear(x, blk + "attn_gate").reshape(n, n_v, d_v)
+        out = self.norm(out, blk + "ssm_norm") * silu(z)
+        return self.linear(out.reshape(n, -1), blk + "ssm_out")
 
     def feed_forward(self, x, layer):
         blk = f"blk.{layer}."
+        if self.file.has(blk + "ffn_gate_inp.weight"):
+            return self.experts(x, blk)
         hidden = self.activation(self.linear(x, blk + "ffn_gate")) * self.linear(x, blk + "ffn_up")
         return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
+
+    def experts(self, x, blk):
+        """Softmax over all experts, the best few, whose weights are then made to sum to one."""
+        if any(name.startswith(blk) and "_exps" in name for name in self.rotation.products):
+            raise ValueError("turned experts are not covered")
+        router = self.linear(x, blk + "ffn_gate_inp")
+        order = np.argsort(-router, axis=-1, kind="stable")
+        taken = order[:, : self.n_experts_used]
+        if self.n_experts_used < router.shape[1]:
+            ends = np.take_along_axis(router, order[:, self.n_experts_used - 1 : self.n_experts_used + 1], axis=-1)
+            self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()))
+        weight = np.take_along_axis(softmax(router), taken, axis=-1)
+        weight /= weight.sum(axis=-1, keepdims=True)
+        gate, up, down = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
+        out = np.zeros_like(x)
+        for e in range(len(gate)):
+            token, place = np.nonzero(taken == e)
+            y = (silu(x[token] @ gate[e].T) * (x[token] @ up[e].T)) @ down[e].T
+            out[token] += weight[token, place][:, None] * y
+        if self.file.has(blk + "ffn_gate_shexp.weight"):
+            shared = silu(self.linear(x, blk + "ffn_gate_shexp")) * self.linear(x, blk + "ffn_up_shexp")
+            share = sigmoid(x @ self.file.tensor(blk + "ffn_gate_inp_shexp.weight").reshape(-1, 1))
+            out = out + share * self.linear(shared, blk + "ffn_down_shexp")
+        return out
 
     def forward(self, tokens, rows=None, taps=None):
         """Logits float64[len(rows), n_vocab] of the given positions (default all) of one sequence."""
         tokens = np.asarray(tokens, dtype=np.int64)
         positions = np.arange(len(tokens))
         embedding = self.file.tensor("token_embd.weight", np.float32)
-        x = embedding[tokens].astype(np.float64) * self.embed_scale
+        x = embedding[tokens].astype(np.float64)
+        x = (self.rotation.of_row(x) if "token_embd.weight" in self.rotation.lookups else x) * self.embed_scale
         if taps is not None:
             taps.append(x)
         for layer in range(self.n_layer):
             blk = f"blk.{layer}."
-            y = self.attention(self.norm(x, blk + "attn_norm"), layer, positions)
-            x = x + self.optional_norm(y, blk + "post_attention_norm")
-            y = self.feed_forward(self.norm(x, blk + "ffn_norm"), layer)
+            y = self.norm(x, blk + "attn_norm")
+            y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
+            # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35).
+            x = x + (y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm"))
+            y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
             x = x + self.optional_norm(y, blk + "post_ffw_norm")
             if taps is not None:
                 taps.append(x)
         x = self.norm(x, "output_norm")
         x = x if rows is None else x[np.asarray(rows)]
-        head = self.file.tensor("output.weight", np.float32) if self.file.has("output.weight") else embedding
+        head_name = "output.weight" if self.file.has("output.weight") else "token_embd.weight"
+        head = self.file.tensor(head_name, np.float32)
+        x = self.rotation.of_product(x) if head_name in self.rotation.products else x
         logits = np.empty((len(x), len(head)))
         for at in range(0, len(head), 8192):  # in slices: a 262144-row head in fp64 would take gigabytes
             logits[:, at : at + 8192] = x @ head[at : at + 8192].astype(np.float64).T
-        self.file.check_all_used()
+        self.file.check_all_used(self.n_layer)
         if self.final_softcap:
             logits = self.final_softcap * np.tanh(logits / self.final_softcap)
         return logits

@@ -6,9 +6,11 @@
 For each case: random float32 weights (numpy generator, fixed seed) are loaded into the transformers model class of the
 architecture, its logits for a fixed token sequence are taken in f32 with eager attention, and the weights are written
 as an F32 GGUF by the PyPI package `gguf` the way llama.cpp's converter would lay them out (q and k rows of llama
-permuted to neighbouring pairs, gemma norms stored plus one, llama3 RoPE as `rope_freqs.weight`). The sequences run past
-the sliding windows and past the original context. Every case is also run through forward.py (fp64, from the
-definition); the largest difference must stay below 2e-5 of the logit range, or nothing is written.
+permuted to neighbouring pairs, norms of gemma and qwen35 stored plus one, llama3 RoPE as `rope_freqs.weight`, a qwen35
+layer's value heads in the order that lets key heads repeat as a whole, -exp(A_log)). The sequences run past the sliding
+windows and past the original context. Every case is also run through forward.py (fp64, from the definition); the
+largest difference must stay below 2e-5 of the logit range, and no choice of experts may be near a tie, or nothing is
+written.
 
 NAME.golden, little-endian: char[8] "RMGOLD1\\0"; u32 n_tokens, n_rows, n_vocab, 0; i32 tokens[n_tokens];
 u32 rows[n_rows] (positions, ascending); f32 logits[n_rows][n_vocab].
@@ -47,17 +49,45 @@ CASES = {
                        eps=1e-6, base=10000.0, qk_norm=True, tied=True, yarn=dict(factor=4.0, original=64)),
     "bitnet": dict(arch="bitnet-b1.58", seed=18, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=72,
                    eps=1e-5, base=500000.0, tied=True),
+    # Experts: E of them, `used` a token, width `ff`. Delta rule: n_k and n_v heads of sizes d_k and d_v.
+    "qwen3moe": dict(arch="qwen3moe", seed=190, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=56,
+                     eps=1e-6, base=1000000.0, qk_norm=True, tied=True, experts=dict(E=5, used=2, ff=24)),
+    "qwen35": dict(arch="qwen35", seed=109, n_embd=24, n_layer=8, n_head=3, n_kv_head=1, head_dim=24, n_ff=28, eps=1e-6,
+                   base=10000.0, delta=dict(n_k=2, n_v=4, d_k=10, d_v=10, kernel=4), rotary=0.25, sections=[1, 1, 1]),
+    # Layers by the list, which the interval (4) contradicts; three value heads a key head: there and back differ.
+    "qwen35_tied": dict(arch="qwen35", seed=68, n_embd=28, n_layer=5, n_head=4, n_kv_head=2, head_dim=16, n_ff=36,
+                        eps=1e-6, base=1000000.0, delta=dict(n_k=2, n_v=6, d_k=8, d_v=8, kernel=4), rotary=0.25,
+                        sections=[1, 1, 0], layers="rarra", tied=True),
+    # As many key heads as value heads; a block that predicts a further token, which the logits do not use.
+    "qwen35_equal": dict(arch="qwen35", seed=38, n_embd=28, n_layer=4, n_head=2, n_kv_head=1, head_dim=32, n_ff=36,
+                         eps=1e-6, base=10000.0, delta=dict(n_k=3, n_v=3, d_k=8, d_v=8, kernel=4), rotary=0.25,
+                         sections=[2, 1, 1], tied=True, mtp=True),
+    # Values of another size than keys, another kernel, the layers by an interval of 2.
+    "qwen35_uneven": dict(arch="qwen35", seed=45, n_embd=28, n_layer=4, n_head=2, n_kv_head=2, head_dim=20, n_ff=36,
+                          eps=1e-6, base=10000.0, delta=dict(n_k=2, n_v=6, d_k=12, d_v=6, kernel=3), rotary=0.4,
+                          sections=[2, 1, 1], interval=2, interval_only=True,
+                          tied=True),
+    # Matrices turned (prism.hadamard): ssm_out keeps its columns in the order of Hugging Face.
+    "qwen35_turned": dict(arch="qwen35", seed=26, n_embd=32, n_layer=3, n_head=2, n_kv_head=1, head_dim=24, n_ff=64,
+                          eps=1e-6, base=10000.0, delta=dict(n_k=2, n_v=6, d_k=8, d_v=8, kernel=4), rotary=0.25,
+                          sections=[1, 1, 1], interval=2, hadamard=16),
+    "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
+                      base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
+                      experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
 }
+MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
 
 def hf_config(c):
     import transformers
 
     rope = {"rope_type": "default", "rope_theta": c["base"]}
-    common = dict(vocab_size=N_VOCAB, hidden_size=c["n_embd"], intermediate_size=c["n_ff"],
-                  num_hidden_layers=c["n_layer"], num_attention_heads=c["n_head"], num_key_value_heads=c["n_kv_head"],
+    common = dict(vocab_size=N_VOCAB, hidden_size=c["n_embd"], num_hidden_layers=c["n_layer"],
+                  num_attention_heads=c["n_head"], num_key_value_heads=c["n_kv_head"],
                   max_position_embeddings=N_CTX, rms_norm_eps=c["eps"], tie_word_embeddings=c.get("tied", False),
                   bos_token_id=1, eos_token_id=2, pad_token_id=0, attn_implementation="eager")
+    if "n_ff" in c:
+        common["intermediate_size"] = c["n_ff"]
     if "llama3" in c:
         r = c["llama3"]
         rope |= dict(rope_type="llama3", factor=r["factor"], low_freq_factor=r["low"], high_freq_factor=r["high"],
@@ -74,6 +104,8 @@ def hf_config(c):
         return transformers.Qwen2Config(**common, rope_parameters=rope)
     if c["arch"] == "qwen3":
         return transformers.Qwen3Config(**common, head_dim=c["head_dim"], rope_parameters=rope)
+    if c["arch"] in ("qwen3moe", "qwen35", "qwen35moe"):
+        return qwen_config(c, common, rope)
     gemma = dict(head_dim=c["head_dim"], query_pre_attn_scalar=c["head_dim"], sliding_window=c["window"])
     if c["arch"] == "gemma2":
         return transformers.Gemma2Config(**common, **gemma, attn_logit_softcapping=c["attn_softcap"],
@@ -83,17 +115,65 @@ def hf_config(c):
         "full_attention": rope, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})
 
 
-def random_weights(shapes, gemma, seed):
+def qwen_config(c, common, rope):
+    import transformers
+
+    common |= dict(head_dim=c["head_dim"])
+    if "experts" in c:
+        e = c["experts"]
+        common |= dict(num_experts=e["E"], num_experts_per_tok=e["used"], moe_intermediate_size=e["ff"])
+    if c["arch"] == "qwen3moe":
+        return transformers.Qwen3MoeConfig(**common, norm_topk_prob=True, rope_parameters=rope)
+    d = c["delta"]
+    common |= dict(linear_num_key_heads=d["n_k"], linear_num_value_heads=d["n_v"], linear_key_head_dim=d["d_k"],
+                   linear_value_head_dim=d["d_v"], linear_conv_kernel_dim=d["kernel"],
+                   layer_types=["linear_attention" if r else "full_attention" for r in recurrent_layers(c)])
+    rope |= dict(partial_rotary_factor=c["rotary"], mrope_section=list(c["sections"]), mrope_interleaved=True)
+    if c["arch"] == "qwen35":
+        return transformers.Qwen3_5TextConfig(**common, rope_parameters=rope)
+    return transformers.Qwen3_5MoeTextConfig(**common, rope_parameters=rope,
+                                             shared_expert_intermediate_size=c["experts"]["shared"])
+
+
+def recurrent_layers(c):
+    """One truth value a layer: from `layers` (r or a each), else every `interval`th (4th) layer is attention."""
+    if "layers" in c:
+        assert len(c["layers"]) == c["n_layer"]
+        return [kind == "r" for kind in c["layers"]]
+    return [(i + 1) % c.get("interval", 4) != 0 for i in range(c["n_layer"])]
+
+
+def mtp_shapes(c, shapes):
+    """The tensors of a block that predicts a further token, beside those of a whole attention layer."""
+    layer = f"model.layers.{recurrent_layers(c).index(False)}."
+    block = {f"mtp.layers.0.{k[len(layer):]}": v for k, v in shapes.items() if k.startswith(layer)}
+    norms = {f"mtp.{k}.weight": (c["n_embd"],) for k in ("norm", "pre_fc_norm_embedding", "pre_fc_norm_hidden")}
+    return block | norms | {"mtp.fc.weight": (c["n_embd"], 2 * c["n_embd"])}
+
+
+def centered_norms(arch):
+    """Whether the model multiplies by one plus a norm's weight."""
+    return arch.startswith(("gemma", "qwen35"))
+
+
+def is_centered(name, arch):
+    return centered_norms(arch) and "norm" in name and "linear_attn.norm" not in name
+
+
+def random_weights(shapes, arch, seed):
     """float32 arrays by transformers name. Large enough that softmax, softcaps and activations leave their linear
-    part; gemma norm weights are w with 1 + w exact in float32."""
+    part; norm weights that the model adds one to are w with 1 + w exact in float32. Decays of the delta rule are
+    between a few tokens and the whole sequence."""
     rng = np.random.default_rng(seed)
     out = {}
     for name, shape in sorted(shapes.items()):
         x = rng.standard_normal(shape)
         if "norm" in name:
-            x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(1.0 if gemma else 0.0)
-        elif name.endswith(".bias"):
+            x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(is_centered(name, arch))
+        elif name.endswith((".bias", ".dt_bias")):
             x = 0.5 * x
+        elif name.endswith(".A_log"):
+            x = 1.2 * x - 2.0
         elif "embed_tokens" in name:
             x = 0.7 * x
         else:
@@ -112,21 +192,36 @@ def hf_logits(c, tokens):
     model.eval()
     state = model.state_dict()
     shapes = {k: tuple(v.shape) for k, v in state.items() if not (c.get("tied") and k == "lm_head.weight")}
-    weights = random_weights(shapes, c["arch"].startswith("gemma"), c["seed"])
+    weights = random_weights(shapes, c["arch"], c["seed"])
     if c.get("bias") == "qkvo":
         assert any(k.endswith("o_proj.bias") for k in weights)
     missing, unexpected = model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.tie_weights()
     with torch.no_grad():
-        return weights, model(torch.tensor([tokens])).logits[0].numpy()
+        logits = model(torch.tensor([tokens])).logits[0].numpy()
+    if c.get("mtp"):
+        weights |= random_weights(mtp_shapes(c, shapes), c["arch"], 1000 + c["seed"])
+    return weights, logits
 
 
 LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm"}
+    "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
+    "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate", "linear_attn.in_proj_a": "ssm_alpha",
+    "linear_attn.in_proj_b": "ssm_beta", "linear_attn.conv1d": "ssm_conv1d", "linear_attn.norm": "ssm_norm",
+    "linear_attn.out_proj": "ssm_out"}
+# Names without a suffix, and what they become in full.
+WHOLE_NAMES = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
+               "mlp.experts.down_proj": "ffn_down_exps.weight"}
+MTP_NAMES = {"mtp.fc": "nextn.eh_proj", "mtp.norm": "nextn.shared_head_norm", "mtp.pre_fc_norm_embedding": "nextn.enorm",
+             "mtp.pre_fc_norm_hidden": "nextn.hnorm"}
+QWEN35_NORM = {"post_attention_layernorm": "post_attention_norm"}
 PRE_NORM = {"post_attention_layernorm": "ffn_norm"}
 SANDWICH = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
             "post_feedforward_layernorm": "post_ffw_norm"}
@@ -134,21 +229,92 @@ TOP_NAMES = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weigh
              "lm_head.weight": "output.weight"}
 
 
-def gguf_name(name, gemma):
+def gguf_name(name, c):
     if name in TOP_NAMES:
         return TOP_NAMES[name]
+    part, _, suffix = name.rpartition(".")
+    if part in MTP_NAMES:
+        return f"blk.{c['n_layer']}.{MTP_NAMES[part]}.{suffix}"
+    if name.startswith("mtp.layers."):
+        name = f"model.layers.{c['n_layer']}.{name.split('.', 3)[3]}"
     _, _, layer, rest = name.split(".", 3)
+    if rest in WHOLE_NAMES:
+        return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
-    return f"blk.{layer}.{(LAYER_NAMES | (SANDWICH if gemma else PRE_NORM))[part]}.{suffix}"
+    norms = SANDWICH if c["arch"].startswith("gemma") else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
+    return f"blk.{layer}.{(LAYER_NAMES | norms)[part]}.{suffix}"
+
+
+def tiled_heads(x, c, axis, unit):
+    """Value heads in the order of the file: the first of each key head's group, then the second ones, ..."""
+    n_k, n_v = c["delta"]["n_k"], c["delta"]["n_v"]
+    heads = np.arange(n_v).reshape(n_k, n_v // n_k).T.ravel()
+    return np.take(x, (heads[:, None] * unit + np.arange(unit)).ravel(), axis=axis)
+
+
+def delta_tensor(name, x, c):
+    """A tensor of a recurrent layer of qwen35."""
+    d_v, split = c["delta"]["d_v"], 2 * c["delta"]["n_k"] * c["delta"]["d_k"]
+    part = name.split("linear_attn.")[1].removesuffix(".weight")
+    if part in ("in_proj_qkv", "conv1d"):
+        x = x.reshape(len(x), -1)
+        return np.concatenate([x[:split], tiled_heads(x[split:], c, 0, d_v)])
+    if part == "in_proj_z":
+        return tiled_heads(x, c, 0, d_v)
+    if part == "out_proj":
+        return x if "hadamard" in c else tiled_heads(x, c, 1, d_v)
+    if part == "A_log":
+        x = -np.exp(x.astype(np.float64)).astype(np.float32)
+    return x if part == "norm" else tiled_heads(x, c, 0, 1)
 
 
 def gguf_tensor(name, x, c):
-    if c["arch"].startswith("gemma") and "norm" in name:
+    if is_centered(name, c["arch"]):
         return x + np.float32(1.0)
     if c["arch"] == "llama" and ("q_proj" in name or "k_proj" in name):
         heads = c["n_head"] if "q_proj" in name else c["n_kv_head"]
         return x.reshape(heads, 2, c["head_dim"] // 2, -1).swapaxes(1, 2).reshape(x.shape)
-    return x
+    return delta_tensor(name, x, c) if "linear_attn." in name else x
+
+
+def gguf_tensors(weights, c):
+    """(name, array) of the file for transformers' weights. An expert's gate and up projections part."""
+    for name, x in weights.items():
+        if name.endswith("experts.gate_up_proj"):
+            blk = gguf_name(name.replace("gate_up_proj", "down_proj"), c).removesuffix("down_exps.weight")
+            half = x.shape[1] // 2
+            yield blk + "gate_exps.weight", np.ascontiguousarray(x[:, :half])
+            yield blk + "up_exps.weight", np.ascontiguousarray(x[:, half:])
+        else:
+            yield gguf_name(name, c), np.ascontiguousarray(gguf_tensor(name, x, c))
+
+
+NOT_TURNED = ("ssm_alpha", "ssm_beta", "ssm_conv1d")  # as in Bonsai 2
+
+
+def turned(tensors, c):
+    """(tensors, keys) with W diag(s) H in place of each matrix W: H from blocks of the Sylvester-Walsh-Hadamard matrix
+    over the square root of its size, signs s for each number of columns."""
+    block, rng = c["hadamard"], np.random.default_rng(2000 + c["seed"])
+    h = np.ones((1, 1))
+    while len(h) < block:
+        h = np.block([[h, h], [h, -h]])
+    signs, names, out = {}, [], []
+    for name, x in tensors:
+        if x.ndim == 2 and not any(part in name for part in NOT_TURNED):
+            width = x.shape[1]
+            if width not in signs:
+                signs[width] = rng.choice([-1, 1], width)
+            rows = (x.astype(np.float64) * signs[width]).reshape(len(x), -1, block) @ (h / math.sqrt(block))
+            x = rows.reshape(x.shape).astype(np.float32)
+            names.append(name)
+        out.append((name, x))
+    keys = {"block_size": block, "transform": "normalized-sylvester-walsh-hadamard", "axis": "input-last-dimension",
+            "sign_mode": "explicit", "sign_widths": list(signs),
+            "sign_values": [int(v) for s in signs.values() for v in s],
+            "weight_names": [n for n in names if n != "token_embd.weight"],
+            "inverse_weight_names": ["token_embd.weight"], "gdn_v_grouped": True, "version": 1}
+    return out, keys
 
 
 def llama3_factors(c):
@@ -190,19 +356,41 @@ def write_gguf(path, name, c, weights):
     w.add_name(f"rowmax tiny {name}")
     w.add_context_length(N_CTX)
     w.add_embedding_length(c["n_embd"])
-    w.add_block_count(c["n_layer"])
-    w.add_feed_forward_length(c["n_ff"])
+    w.add_block_count(c["n_layer"] + c.get("mtp", False))
+    if "n_ff" in c:
+        w.add_feed_forward_length(c["n_ff"])
     w.add_head_count(c["n_head"])
     w.add_head_count_kv(c["n_kv_head"])
     w.add_layer_norm_rms_eps(c["eps"])
     w.add_vocab_size(N_VOCAB)
     if c["arch"] != "gemma2":  # real gemma2 files carry no base: the architecture's own 10000 holds
         w.add_rope_freq_base(c["base"])
-    if c["arch"] in ("qwen3", "gemma2", "gemma3"):
+    if c["arch"].startswith(("qwen3", "gemma")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
     if c["arch"] == "llama":
         w.add_rope_dimension_count(c["head_dim"])
+    if "experts" in c:
+        e = c["experts"]
+        w.add_expert_count(e["E"])
+        w.add_expert_used_count(e["used"])
+        w.add_expert_feed_forward_length(e["ff"])
+        if "shared" in e:
+            w.add_expert_shared_feed_forward_length(e["shared"])
+    if "delta" in c:
+        d = c["delta"]
+        w.add_rope_dimension_count(int(c["head_dim"] * c["rotary"]))
+        w.add_rope_dimension_sections([*c["sections"], 0])
+        w.add_ssm_conv_kernel(d["kernel"])
+        w.add_ssm_state_size(d["d_k"])
+        w.add_ssm_group_count(d["n_k"])
+        w.add_ssm_time_step_rank(d["n_v"])
+        w.add_ssm_inner_size(d["n_v"] * d["d_v"])
+        if not c.get("interval_only"):  # files of the first converters have the interval alone
+            w.add_array(f"{c['arch']}.attention.recurrent_layers", recurrent_layers(c) + [False] * c.get("mtp", False))
+        w.add_full_attention_interval(c.get("interval", 4))
+        if c.get("mtp"):
+            w.add_nextn_predict_layers(1)
     if "yarn" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(c["yarn"]["factor"])
@@ -229,8 +417,14 @@ def write_gguf(path, name, c, weights):
     w.add_add_bos_token(False)
     if "llama3" in c:
         w.add_tensor("rope_freqs.weight", llama3_factors(c))
-    for key, x in weights.items():
-        w.add_tensor(gguf_name(key, c["arch"].startswith("gemma")), np.ascontiguousarray(gguf_tensor(key, x, c)))
+    tensors = list(gguf_tensors(weights, c))
+    if "hadamard" in c:
+        tensors, keys = turned(tensors, c)
+        for key, value in keys.items():
+            add = {int: w.add_uint32, str: w.add_string, bool: w.add_bool, list: w.add_array}[type(value)]
+            add("prism.hadamard." + key, value)
+    for key, x in tensors:
+        w.add_tensor(key, x)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -255,13 +449,18 @@ def make(name, out_dir):
     weights, logits = hf_logits(c, tokens)
     path = os.path.join(out_dir, name + ".gguf")
     write_gguf(path, name, c, weights)
-    own = forward.Model(path).forward(tokens)
+    model = forward.Model(path)
+    own = model.forward(tokens)
     delta = float(np.abs(own - logits).max() / np.ptp(own))
     if not delta < 2e-5:
         os.remove(path)
         raise SystemExit(f"{name}: transformers and forward.py differ by {delta:.3g} of the logit range")
+    if model.router_margin < MIN_ROUTER_MARGIN:
+        os.remove(path)
+        raise SystemExit(f"{name}: a choice of experts is {model.router_margin:.3g} from another; take another seed")
     write_golden(os.path.join(out_dir, name + ".golden"), tokens, rows, logits)
-    print(json.dumps({"case": name, "max_rel_delta_to_fp64": delta, "logit_range": float(np.ptp(own)),
+    margin = {"router_margin": model.router_margin} if "experts" in c else {}
+    print(json.dumps(margin | {"case": name, "max_rel_delta_to_fp64": delta, "logit_range": float(np.ptp(own)),
                       "gguf_bytes": os.path.getsize(path), "rows": len(rows)}))
 
 

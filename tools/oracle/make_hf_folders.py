@@ -11,6 +11,10 @@ against transformers' logits: GGUF written by PyPI's gguf, read back, and each k
     key NAME VALUE
     tensor NAME SHAPE FNV1A64-OF-F32-BYTES
     ternary NAME SHAPE FNV1A64-OF-SIGNS(1 byte each) SCALE
+
+expected_mtp.txt, where a folder has a block that predicts a further token: the same with that block kept. The folders
+of the Qwen3 and Qwen3.5 families also hold logits.golden (the layout of make_goldens.py): transformers' logits in f32
+from the weights as the folder has them.
 """
 import argparse
 import json
@@ -42,7 +46,18 @@ CASES = {
                           ternary="multiply", **COMMON),
     "llama_packed": dict(arch="llama", seed=39, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="divide",
                          **COMMON),
+    "qwen3moe": dict(arch="qwen3moe", seed=40, head_dim=12, eps=1e-6, base=1e6, qk_norm=True, tied=True, logits=True,
+                     experts=dict(E=5, used=2, ff=12), **COMMON),
+    "qwen35": dict(arch="qwen35", seed=41, head_dim=16, eps=1e-6, base=10000.0, tied=False, logits=True,
+                   delta=dict(n_k=2, n_v=6, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0],
+                   **(COMMON | dict(n_layer=4))),
+    # As published: a text model inside another, experts in two tensors a layer, a block that predicts a further token.
+    "qwen35moe": dict(arch="qwen35moe", seed=42, head_dim=16, eps=1e-6, base=10000.0, tied=True, logits=True,
+                      delta=dict(n_k=2, n_v=4, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0], interval=2,
+                      layers="rara", experts=dict(E=5, used=2, ff=12, shared=8), mtp=True, nested=True,
+                      **{k: v for k, v in (COMMON | dict(n_layer=4)).items() if k != "n_ff"}),
 }
+N_LOGIT_TOKENS, LOGIT_ROWS = 48, [0, 1, 2, 3, 4, 16, 31, 47]
 
 
 def bf16(x):
@@ -86,29 +101,78 @@ def ternary_weights(weights, c):
     return stored, meant
 
 
-def hf_model(c):
+def hf_model(c, to_stored):
     import torch
     import transformers
 
     config = goldens.hf_config(c)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()
-              if not (c["tied"] and k == "lm_head.weight")}
-    weights = goldens.random_weights(shapes, c["arch"].startswith("gemma"), c["seed"])
-    weights = {k: bf16(v).float().numpy() for k, v in weights.items()}
+              if not (c.get("tied") and k == "lm_head.weight")}
+    weights = goldens.random_weights(shapes, c["arch"], c["seed"])
+    weights = {k: to_stored(v).float().numpy() for k, v in weights.items()}
     model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
     model.tie_weights()
+    model.eval()
+    if c.get("mtp"):
+        ahead = goldens.random_weights(goldens.mtp_shapes(c, shapes), c["arch"], 1000 + c["seed"])
+        weights |= {k: to_stored(v).float().numpy() for k, v in ahead.items()}
     return model, weights
 
 
-def write_folder(path, c):
+def rewrite(path, c, weights, to_stored):
+    """The saved folder with the tensors that the model class leaves out and, for `nested`, in the published form."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    model_path, config_path = os.path.join(path, "model.safetensors"), os.path.join(path, "config.json")
+    with open(config_path) as file:
+        config = json.load(file)
+    config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
+    stored = load_file(model_path) | {k: to_stored(v) for k, v in weights.items() if k.startswith("mtp.")}
+    if c.get("nested"):
+        fused = {k: to_stored(v) for k, v in weights.items() if ".experts." in k}
+        stored = {k: v for k, v in stored.items() if ".experts." not in k} | fused
+        stored = {k.replace("model.", "model.language_model.", 1) if k.startswith("model.") else k: v
+                  for k, v in stored.items()}
+        stored["model.visual.blocks.0.norm1.weight"] = torch.ones(8, dtype=torch.bfloat16)
+        inner = config
+        outer = inner.pop("architectures")[0].replace("ForCausalLM", "ForConditionalGeneration")
+        config = dict(architectures=[outer], model_type=inner["model_type"].removesuffix("_text"), image_token_id=7,
+                      text_config=inner, tie_word_embeddings=inner["tie_word_embeddings"],
+                      vision_config=dict(depth=1, hidden_size=8, model_type=inner["model_type"].removesuffix("_text")))
+    save_file(stored, model_path, metadata={"format": "pt"})
+    with open(config_path, "w") as file:
+        json.dump(config, file, indent=1)
+
+
+def write_logits(path, c, model):
+    import torch
+
+    rng = np.random.default_rng(1000 + c["seed"])
+    tokens = [int(t) for t in rng.integers(len(goldens.SPECIALS), goldens.N_VOCAB, N_LOGIT_TOKENS)]
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0].numpy()
+    goldens.write_golden(os.path.join(path, "logits.golden"), tokens, LOGIT_ROWS, logits)
+    return tokens, logits
+
+
+def write_folder(path, c, full=False):
+    """full: f32 where the folders have bf16."""
     import torch
     from safetensors.torch import save_file
 
-    model, weights = hf_model(c)
+    to_stored = (lambda x: torch.from_numpy(np.ascontiguousarray(x))) if full else bf16
+    model, weights = hf_model(c, to_stored)
     meant = weights
     shard = dict(max_shard_size="12KB") if c.get("shards") else {}
-    model.to(torch.bfloat16).save_pretrained(path, **shard)
+    if c.get("logits"):
+        logits = write_logits(path, c, model)
+    model.to(torch.float32 if full else torch.bfloat16).save_pretrained(path, **shard)
+    if c.get("mtp") or c.get("nested"):
+        rewrite(path, c, weights, to_stored)
+    if c.get("logits"):
+        check_logits(c, weights, *logits)
     if "ternary" in c:
         stored, meant = ternary_weights(weights, c)
         save_file(stored, os.path.join(path, "model.safetensors"), metadata={"format": "pt"})
@@ -122,6 +186,18 @@ def write_folder(path, c):
         with open(config_path, "w") as file:
             json.dump(config, file, indent=1)
     return meant
+
+
+def check_logits(c, weights, tokens, logits):
+    import forward
+
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+        goldens.write_gguf(file.name, "check", c, weights)
+        model = forward.Model(file.name)
+        own = model.forward(tokens)
+    delta = float(np.abs(own - logits).max() / np.ptp(own))
+    print(f"fp64 to transformers: {delta:.2g} of the range, router margin {model.router_margin:.2g}")
+    assert delta < 2e-5 and model.router_margin > goldens.MIN_ROUTER_MARGIN
 
 
 def write_tokenizer(path):
@@ -218,6 +294,7 @@ def lines_of(gguf_path):
             continue
         value = field.contents()
         if isinstance(value, list):
+            value = [int(v) if isinstance(v, bool) else v for v in value]
             value = "%d:%016x" % (len(value), fnv1a("\0".join(map(str, value)).encode()))
         elif isinstance(value, bool):
             value = str(value).lower()
@@ -241,10 +318,14 @@ def make(name, out_dir):
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
     meant = write_folder(path, c)
-    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
-        goldens.write_gguf(file.name, name, c, meant)
-        with open(os.path.join(path, "expected.txt"), "w") as out:
-            out.write("".join(line + "\n" for line in lines_of(file.name)))
+    trunk = {k: v for k, v in meant.items() if not k.startswith("mtp.")}
+    for file_name, case, tensors in [("expected.txt", c | dict(mtp=False), trunk), ("expected_mtp.txt", c, meant)]:
+        if file_name == "expected_mtp.txt" and not c.get("mtp"):
+            continue
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            goldens.write_gguf(file.name, name, case, tensors)
+            with open(os.path.join(path, file_name), "w") as out:
+                out.write("".join(line + "\n" for line in lines_of(file.name)))
     print(name, sum(os.path.getsize(os.path.join(path, f)) for f in os.listdir(path)), "bytes")
 
 

@@ -123,7 +123,8 @@ class Bench {
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
       if (repetition >= 0) row.samples.push_back(static_cast<double>(row.n) / seconds);
-      ROWMAX_RETURN_IF_ERROR(session.truncate(sequence, row.depth));
+      ROWMAX_TRY(kept, session.truncate(sequence, row.depth));
+      if (kept < row.depth) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, kept, row.depth - kept));
     }
     if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) std::fputs("\r\x1b[K", stderr);
     report_.rows.push_back(std::move(row));

@@ -7,16 +7,21 @@ namespace rowmax::engine {
 
 void read_bitnet(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
-  spec.sub_norms = true;
-  spec.matrix_scales = true;
+  spec.for_layers([](LayerSpec& layer) {
+    layer.attention.sub_norm = true;
+    layer.ffn.sub_norm = true;
+    layer.matrix_scales = true;
+  });
   spec.default_pre = "llama-bpe";
   keys.fact("sub_norms", "yes", "architecture " + spec.architecture);
 }
 
 void read_bitnet_b158(KeyReader& keys, ModelSpec& spec) {
   read_bitnet(keys, spec);
-  spec.matrix_scales = false;
-  spec.activation = FfnActivation::kReluSquared;
+  spec.for_layers([](LayerSpec& layer) {
+    layer.matrix_scales = false;
+    layer.ffn.activation = FfnActivation::kReluSquared;
+  });
   keys.fact("ffn_activation", "relu squared", "architecture " + spec.architecture);
 }
 

@@ -14,7 +14,10 @@ void read_shape(KeyReader& keys, ModelSpec& spec) {
   shape.context_length = keys.require_int("context_length", 1, std::int64_t{1} << 31, "context_length");
   shape.n_embd = keys.require_int("embedding_length", 1, kMaxWidth, "embedding_length");
   shape.n_layer = keys.require_int("block_count", 1, 4096, "block_count");
-  shape.n_ff = keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
+  // Models whose FFNs are all experts have no width for others.
+  shape.n_ff = keys.has("expert_feed_forward_length")
+                   ? keys.int_or("feed_forward_length", 0, 0, kMaxWidth, nullptr, "default: none")
+                   : keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
   shape.n_head = keys.require_int("attention.head_count", 1, 65536, "head_count");
   shape.n_kv_head =
       keys.int_or("attention.head_count_kv", shape.n_head, 1, 65536, "head_count_kv", "default: as many as heads");
@@ -114,7 +117,12 @@ void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.shape.head_dim));
   spec.attention_scale =
       static_cast<float>(keys.float_or("attention.scale", scale, 1e-6, 1e3, "attention_scale", "1 / sqrt(head_dim)"));
-  spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), LayerSpec{});
+  LayerSpec layer;
+  layer.attention.n_head = spec.shape.n_head;
+  layer.attention.n_kv_head = spec.shape.n_kv_head;
+  layer.attention.head_dim = spec.shape.head_dim;
+  layer.ffn.n_ff = spec.shape.n_ff;
+  spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), layer);
 }
 
 }  // namespace rowmax::engine

@@ -10,8 +10,10 @@ namespace {
 void read_gemma(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
   if (keys.failed()) return;
-  spec.post_norms = true;
-  spec.activation = FfnActivation::kGeluTanh;
+  spec.for_layers([](LayerSpec& layer) {
+    layer.post_norms = true;
+    layer.ffn.activation = FfnActivation::kGeluTanh;
+  });
   const double scale = std::sqrt(static_cast<double>(spec.shape.n_embd));
   spec.embedding_scale =
       static_cast<float>(keys.float_or("embedding_scale", scale, 1e-6, 1e6, "embedding_scale",
@@ -42,7 +44,7 @@ void read_gemma2(KeyReader& keys, ModelSpec& spec) {
       static_cast<float>(keys.float_or("final_logit_softcapping", 30.0, 1e-3, 1e6, "final_softcap", why));
   const std::int64_t window =
       keys.int_or("attention.sliding_window", 4096, 1, std::int64_t{1} << 31, "sliding_window", why);
-  for (std::size_t i = 0; i < spec.layers.size(); i += 2) spec.layers[i].window = window;
+  for (std::size_t i = 0; i < spec.layers.size(); i += 2) spec.layers[i].attention.window = window;
   keys.fact("sliding_window_layers", "even layers", "architecture gemma2");
 }
 
@@ -50,7 +52,7 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
   read_gemma(keys, spec);
   if (keys.failed()) return;
   scale_of_27b(keys, spec, 62);
-  spec.qk_norm = true;
+  spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = true; });
   keys.fact("qk_norm", "yes", "architecture gemma3");
   const std::string why = "default of architecture gemma3";
   spec.final_softcap = static_cast<float>(keys.float_or("final_logit_softcapping", 0.0, 0.0, 1e6, nullptr, why));
@@ -65,8 +67,8 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
   spec.ropes.push_back(std::move(local));
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     if (static_cast<std::int64_t>(i) % pattern == pattern - 1) continue;
-    spec.layers[i].window = window;
-    spec.layers[i].rope = 1;
+    spec.layers[i].attention.window = window;
+    spec.layers[i].attention.rope = 1;
   }
   keys.fact("sliding_window_layers", "all but every " + std::to_string(pattern) + "th", why);
 }

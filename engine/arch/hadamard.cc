@@ -25,7 +25,7 @@ class Reader {
  public:
   Reader(const GgufFile& file, WeightSources& sources) : file_(file), sources_(sources) {}
 
-  Status run(std::vector<ModelFact>& facts) {
+  Status run(ModelSpec& spec, std::vector<ModelFact>& facts) {
     ROWMAX_RETURN_IF_ERROR(check_keys());
     ROWMAX_RETURN_IF_ERROR(expect_int("version", kHadamardVersion));
     ROWMAX_RETURN_IF_ERROR(expect_text("transform", kHadamardTransform));
@@ -36,6 +36,7 @@ class Reader {
     ROWMAX_TRY(lookups, mark("inverse_weight_names", {{"token_embd.weight", &sources_.token_embedding}}));
     if (products + lookups == 0) return wrong(ErrorCode::kCorrupt, "weight_names", "expected names, found none");
     ROWMAX_RETURN_IF_ERROR(check_tied());
+    ROWMAX_RETURN_IF_ERROR(mark_grouped(spec));
     facts.push_back({"hadamard",
                      concat(products + lookups, " matrices, blocks of ", block_, ", ",
                             signs_.empty() ? "no signs" : "explicit signs"),
@@ -51,7 +52,7 @@ class Reader {
     return Error{code, concat(file_.name(), ": key ", quote(full(key)), ": ", text)};
   }
 
-  Status check_keys() const {
+  Status check_keys() {
     for (const auto& [key, value] : file_.metadata()) {
       if (!key.starts_with(kHadamardPrefix)) continue;
       const std::string_view name = key.substr(kHadamardPrefix.size());
@@ -66,8 +67,21 @@ class Reader {
     }
     if (file_.find(full("gdn_v_grouped")) == nullptr) return {};
     ROWMAX_TRY(grouped, file_.get_bool(full("gdn_v_grouped")));
-    if (!grouped) return {};
-    return wrong(ErrorCode::kUnsupported, "gdn_v_grouped", "expected false, found true");
+    grouped_ = grouped;
+    return {};
+  }
+
+  // The columns of the delta nets' output products may have been left in the order of the model's own value heads.
+  Status mark_grouped(ModelSpec& spec) const {
+    if (!grouped_) return {};
+    bool any = false;
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+      if (sources_.layers[i][W::kDeltaOutput].hadamard == nullptr) continue;
+      spec.layers[i].delta.output_grouped = any = true;
+    }
+    if (any) return {};
+    return wrong(ErrorCode::kUnsupported, "gdn_v_grouped",
+                 "expected false (no delta net's output is turned), found true");
   }
 
   Status expect_int(std::string_view key, std::uint64_t expected) const {
@@ -138,9 +152,10 @@ class Reader {
   ByName products_by_name() {
     ByName out{{sources_.output.name, &sources_.output}};
     for (LayerSources& layer : sources_.layers) {
-      for (WeightSource* source : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
-                                   &layer.ffn_up, &layer.ffn_down}) {
-        out.emplace(source->name, source);
+      for (const WeightInfo& info : weight_table()) {
+        if (layer[info.id].present() && (info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts)) {
+          out.emplace(layer[info.id].name, &layer[info.id]);
+        }
       }
     }
     return out;
@@ -159,21 +174,21 @@ class Reader {
                             key == "weight_names" ? "multiplies with" : "looks rows up in"));
       }
       if (!seen.insert(name).second) return wrong(ErrorCode::kCorrupt, key, concat(quote(name), " is listed twice"));
-      ROWMAX_TRY(rotation, rotation_for(key, *found->second));
-      found->second->rotation = rotation;
+      ROWMAX_TRY(hadamard, hadamard_for(key, *found->second));
+      found->second->hadamard = hadamard;
     }
     return seen.size();
   }
 
-  Result<const Rotation*> rotation_for(std::string_view key, const WeightSource& source) {
-    const Rotation*& rotation = by_width_[source.cols];
-    if (rotation != nullptr) return rotation;
+  Result<const Hadamard*> hadamard_for(std::string_view key, const WeightSource& source) {
+    const Hadamard*& hadamard = by_width_[source.cols];
+    if (hadamard != nullptr) return hadamard;
     if (source.cols % block_ != 0) {
       return wrong(ErrorCode::kCorrupt, "block_size",
                    concat("expected a divisor of the ", source.cols, " columns of ", quote(source.name), " (",
                           full(key), "), found ", block_));
     }
-    auto made = std::make_unique<Rotation>();
+    auto made = std::make_unique<Hadamard>();
     made->block = block_;
     if (!signs_.empty()) {
       const auto signs = signs_.find(source.cols);
@@ -183,15 +198,15 @@ class Reader {
       }
       made->signs = signs->second;
     }
-    rotation = made.get();
-    sources_.rotations.push_back(std::move(made));
-    return rotation;
+    hadamard = made.get();
+    sources_.hadamards.push_back(std::move(made));
+    return hadamard;
   }
 
   // One matrix with two uses is stored once, so both are turned or none.
   Status check_tied() const {
-    if (!sources_.tied || sources_.output.rotation == sources_.token_embedding.rotation) return {};
-    const bool looked_up = sources_.token_embedding.rotation != nullptr;
+    if (!sources_.tied || sources_.output.hadamard == sources_.token_embedding.hadamard) return {};
+    const bool looked_up = sources_.token_embedding.hadamard != nullptr;
     return wrong(ErrorCode::kCorrupt, looked_up ? "weight_names" : "inverse_weight_names",
                  concat(quote(sources_.output.name), " is embedding and head of this model, but ",
                         looked_up ? "inverse_weight_names" : "weight_names", " alone lists it"));
@@ -200,16 +215,17 @@ class Reader {
   const GgufFile& file_;
   WeightSources& sources_;
   std::int64_t block_ = 0;
+  bool grouped_ = false;
   std::map<std::int64_t, std::vector<float>> signs_;
-  std::map<std::int64_t, const Rotation*> by_width_;
+  std::map<std::int64_t, const Hadamard*> by_width_;
 };
 
 }  // namespace
 
-Status apply_hadamard(const GgufFile& file, WeightSources& sources, std::vector<ModelFact>& facts) {
+Status apply_hadamard(const GgufFile& file, ModelSpec& spec, WeightSources& sources, std::vector<ModelFact>& facts) {
   const bool any =
       std::ranges::any_of(file.metadata(), [](const auto& entry) { return entry.first.starts_with(kHadamardPrefix); });
-  return any ? Reader(file, sources).run(facts) : Status();
+  return any ? Reader(file, sources).run(spec, facts) : Status();
 }
 
 }  // namespace rowmax::engine

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "engine/model/spec.h"
 #include "engine/model/weight_sources.h"
 #include "rowmax/engine/gguf.h"
 #include "rowmax/engine/model.h"
@@ -13,6 +14,6 @@ namespace rowmax::engine {
 // checked whole, and anything that is not exactly as version 1 has it is refused: a turned matrix taken for a plain one
 // gives nonsense without an error. kUnsupported for a value of another version, kCorrupt for keys that disagree with
 // each other or with the tensors; errors name file, key, expected and found.
-Status apply_hadamard(const GgufFile& file, WeightSources& sources, std::vector<ModelFact>& facts);
+Status apply_hadamard(const GgufFile& file, ModelSpec& spec, WeightSources& sources, std::vector<ModelFact>& facts);
 
 }  // namespace rowmax::engine

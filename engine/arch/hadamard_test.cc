@@ -19,7 +19,7 @@ constexpr const char* kNames = "prism.hadamard.weight_names";
 constexpr const char* kLookups = "prism.hadamard.inverse_weight_names";
 
 // qwen3 with 64 and 160 columns; attention is 4 heads of 32, so attn_output has 128.
-class Hadamard : public testing::Test {
+class HadamardKeys : public testing::Test {
  protected:
   Result<ReadModel> read(const Change& change, bool untied = true) {
     tools::SyntheticSpec spec;
@@ -78,12 +78,12 @@ class Hadamard : public testing::Test {
   std::vector<std::byte> bytes_;
 };
 
-TEST_F(Hadamard, MarksTheListedMatricesAndNoOthers) {
+TEST_F(HadamardKeys, MarksTheListedMatricesAndNoOthers) {
   const auto model = read([](GgufWriter&) {});
   ASSERT_TRUE(model.ok()) << model.error().message;
   const auto& layers = model->sources.layers;
-  const Rotation* wide = layers[1].ffn_down.rotation;
-  const Rotation* narrow = layers[0].attn_q.rotation;
+  const Hadamard* wide = layers[1][W::kFfnDown].hadamard;
+  const Hadamard* narrow = layers[0][W::kAttnQ].hadamard;
   ASSERT_NE(wide, nullptr);
   ASSERT_NE(narrow, nullptr);
   EXPECT_EQ(wide->block, 32);
@@ -92,26 +92,26 @@ TEST_F(Hadamard, MarksTheListedMatricesAndNoOthers) {
   EXPECT_EQ(wide->signs[3], -1);
   EXPECT_EQ(wide->signs[5], 1);
   EXPECT_EQ(narrow->signs[5], -1);
-  EXPECT_EQ(layers[1].ffn_up.rotation, narrow);
-  EXPECT_EQ(model->sources.token_embedding.rotation, narrow);
-  EXPECT_EQ(model->sources.output.rotation, nullptr);
-  EXPECT_EQ(layers[1].ffn_gate.rotation, nullptr);
-  EXPECT_EQ(layers[0].ffn_down.rotation, nullptr);
+  EXPECT_EQ(layers[1][W::kFfnUp].hadamard, narrow);
+  EXPECT_EQ(model->sources.token_embedding.hadamard, narrow);
+  EXPECT_EQ(model->sources.output.hadamard, nullptr);
+  EXPECT_EQ(layers[1][W::kFfnGate].hadamard, nullptr);
+  EXPECT_EQ(layers[0][W::kFfnDown].hadamard, nullptr);
   bool told = false;
   for (const ModelFact& fact : model->description.facts) told = told || fact.name == "hadamard";
   EXPECT_TRUE(told);
 }
 
-TEST_F(Hadamard, NoKeysNoRotation) {
+TEST_F(HadamardKeys, NoKeysNoRotation) {
   tools::SyntheticSpec spec;
   const auto bytes = tools::synthetic_model_bytes(spec);
   const auto model = read_model(*GgufFile::parse(*bytes, "m.gguf"), {});
   ASSERT_TRUE(model.ok());
-  EXPECT_TRUE(model->sources.rotations.empty());
-  EXPECT_EQ(model->sources.layers[0].attn_q.rotation, nullptr);
+  EXPECT_TRUE(model->sources.hadamards.empty());
+  EXPECT_EQ(model->sources.layers[0][W::kAttnQ].hadamard, nullptr);
 }
 
-TEST_F(Hadamard, IdentityHasNoSigns) {
+TEST_F(HadamardKeys, IdentityHasNoSigns) {
   const auto model = read([](GgufWriter& writer) {
     for (const char* key : {"sign_mode", "sign_widths", "sign_values"}) {
       writer.remove(std::string("prism.hadamard.") + key);
@@ -119,8 +119,8 @@ TEST_F(Hadamard, IdentityHasNoSigns) {
     writer.set_string("prism.hadamard.sign_mode", "identity");
   });
   ASSERT_TRUE(model.ok()) << model.error().message;
-  ASSERT_NE(model->sources.layers[0].attn_q.rotation, nullptr);
-  EXPECT_TRUE(model->sources.layers[0].attn_q.rotation->signs.empty());
+  ASSERT_NE(model->sources.layers[0][W::kAttnQ].hadamard, nullptr);
+  EXPECT_TRUE(model->sources.layers[0][W::kAttnQ].hadamard->signs.empty());
   expect_refused("sign_widths", ErrorCode::kCorrupt, "identity", [](GgufWriter& writer) {
     writer.remove("prism.hadamard.sign_mode");
     writer.set_string("prism.hadamard.sign_mode", "identity");
@@ -128,7 +128,7 @@ TEST_F(Hadamard, IdentityHasNoSigns) {
   });
 }
 
-TEST_F(Hadamard, UnknownValuesAreRefused) {
+TEST_F(HadamardKeys, UnknownValuesAreRefused) {
   const auto unsupported = ErrorCode::kUnsupported;
   expect_refused("version", unsupported, "expected 1, found 2", number("version", 2));
   expect_refused("transform", unsupported, "'haar'", text("transform", "haar"));
@@ -144,14 +144,14 @@ TEST_F(Hadamard, UnknownValuesAreRefused) {
   expect_refused("inverse_weight_names", unsupported, "'output.weight'", names(kLookups, {"output.weight"}));
 }
 
-TEST_F(Hadamard, EveryKeyIsNeeded) {
+TEST_F(HadamardKeys, EveryKeyIsNeeded) {
   for (const char* key : {"version", "block_size", "transform", "axis", "sign_mode", "weight_names"}) {
     expect_refused(key, ErrorCode::kCorrupt, "missing");
   }
   expect_refused("sign_values", ErrorCode::kCorrupt, "array of numbers");
 }
 
-TEST_F(Hadamard, SignsAndBlocksMustAgreeWithTheTensors) {
+TEST_F(HadamardKeys, SignsAndBlocksMustAgreeWithTheTensors) {
   const auto corrupt = ErrorCode::kCorrupt;
   for (const std::uint32_t bad : {0u, 24u, 33u, 1u << 21}) {
     expect_refused("block_size", corrupt, "power of two", number("block_size", bad));
@@ -177,7 +177,7 @@ TEST_F(Hadamard, SignsAndBlocksMustAgreeWithTheTensors) {
   });
 }
 
-TEST_F(Hadamard, ATiedMatrixIsTurnedForBothUsesOrNone) {
+TEST_F(HadamardKeys, ATiedMatrixIsTurnedForBothUsesOrNone) {
   expect_refused("weight_names", ErrorCode::kCorrupt, "inverse_weight_names alone",
                  names(kNames, {"blk.0.attn_q.weight"}), false);
   expect_refused(
@@ -194,8 +194,8 @@ TEST_F(Hadamard, ATiedMatrixIsTurnedForBothUsesOrNone) {
       },
       false);
   ASSERT_TRUE(model.ok()) << model.error().message;
-  EXPECT_NE(model->sources.output.rotation, nullptr);
-  EXPECT_EQ(model->sources.output.rotation, model->sources.token_embedding.rotation);
+  EXPECT_NE(model->sources.output.hadamard, nullptr);
+  EXPECT_EQ(model->sources.output.hadamard, model->sources.token_embedding.hadamard);
 }
 
 }  // namespace

@@ -187,6 +187,51 @@ double KeyReader::float_or(std::string_view key, double fallback, double low, do
   return result;
 }
 
+bool KeyReader::bool_or(std::string_view key, bool fallback) {
+  const auto found = ints(key, 1);
+  if (!found) return fallback;
+  if (found->size() == 1 && (found->front() == 0 || found->front() == 1)) return found->front() == 1;
+  fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "': expected true or false");
+  return fallback;
+}
+
+std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, std::size_t most) {
+  const std::string full = full_key(key);
+  asked_.insert(full);
+  const auto wrong = [&](const std::string& text) {
+    fail(ErrorCode::kCorrupt, "key '" + full + "': expected " + text);
+    return std::nullopt;
+  };
+  if (const std::string* text = override_for(full)) {
+    if (*text == "true" || *text == "false") return std::vector<std::int64_t>{*text == "true"};
+    std::int64_t value = 0;
+    const auto result = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (result.ec == std::errc() && result.ptr == text->data() + text->size()) return std::vector{value};
+    fail(ErrorCode::kInvalidArgument,
+         "override of key '" + full + "': expected an integer, true or false, found '" + *text + "'");
+    return std::nullopt;
+  }
+  const GgufValue* found = file_.find(full);
+  if (found == nullptr) return std::nullopt;
+  if (const auto* value = std::get_if<bool>(&found->value)) return std::vector<std::int64_t>{*value};
+  if (const auto* value = std::get_if<std::uint64_t>(&found->value)) {
+    return std::vector{static_cast<std::int64_t>(*value >> 63 != 0 ? INT64_MAX : *value)};
+  }
+  if (const auto* value = std::get_if<std::int64_t>(&found->value)) return std::vector{*value};
+  const auto* array = std::get_if<GgufArray>(&found->value);
+  if (array == nullptr) return wrong("integers, found a value of type " + std::string(gguf_type_name(found->type)));
+  const GgufType type = array->element_type;
+  if (type == GgufType::kString || type == GgufType::kF32 || type == GgufType::kF64) {
+    return wrong("integers, found an array of " + std::string(gguf_type_name(type)));
+  }
+  if (array->size > most) {
+    return wrong("at most " + std::to_string(most) + " numbers, found " + std::to_string(array->size));
+  }
+  std::vector<std::int64_t> out;
+  for (std::size_t i = 0; i < array->size; ++i) out.push_back(array->as_int(i));
+  return out;
+}
+
 std::string KeyReader::string_or(std::string_view key, std::string_view fallback) {
   const std::string full = full_key(key);
   asked_.insert(full);

@@ -30,6 +30,10 @@ class KeyReader {
   double float_or(std::string_view key, double fallback, double low, double high, const char* fact,
                   std::string_view why);
   std::string string_or(std::string_view key, std::string_view fallback);
+  bool bool_or(std::string_view key, bool fallback);
+  // The numbers (or booleans, as 0 and 1) of an array or of one value; none where the key is absent. An override is
+  // one value. Strings and more than `most` numbers are errors.
+  std::optional<std::vector<std::int64_t>> ints(std::string_view key, std::size_t most);
 
   void fact(std::string name, std::string value, std::string source);
   void notice(std::string text) { notices_.push_back(std::move(text)); }

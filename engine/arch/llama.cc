@@ -12,7 +12,7 @@ void read_llama(KeyReader& keys, ModelSpec& spec) {
   if (keys.failed() || window == 0) return;
   keys.fact("sliding_window", number_text(static_cast<double>(window)),
             "key " + keys.full_key("attention.sliding_window"));
-  for (LayerSpec& layer : spec.layers) layer.window = window;
+  spec.for_layers([&](LayerSpec& layer) { layer.attention.window = window; });
 }
 
 }  // namespace rowmax::engine

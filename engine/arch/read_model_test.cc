@@ -64,13 +64,13 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     const ModelSpec& spec = model->spec;
     const bool gemma = arch.starts_with("gemma");
     EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
-    EXPECT_EQ(spec.qk_norm, arch == "qwen3" || arch == "gemma3") << arch;
-    EXPECT_EQ(spec.post_norms, gemma) << arch;
-    EXPECT_EQ(spec.activation, gemma                    ? FfnActivation::kGeluTanh
-                               : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared
-                                                        : FfnActivation::kSilu)
+    EXPECT_EQ(spec.layers[0].attention.qk_norm, arch.starts_with("qwen3") || arch == "gemma3") << arch;
+    EXPECT_EQ(spec.layers[0].post_norms, gemma) << arch;
+    EXPECT_EQ(spec.layers[0].ffn.activation, gemma                    ? FfnActivation::kGeluTanh
+                                             : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared
+                                                                      : FfnActivation::kSilu)
         << arch;
-    EXPECT_EQ(spec.sub_norms, arch.starts_with("bitnet")) << arch;
+    EXPECT_EQ(spec.layers[0].attention.sub_norm, arch.starts_with("bitnet")) << arch;
     EXPECT_EQ(spec.default_pre, arch.starts_with("bitnet") ? "llama-bpe" : "") << arch;
     EXPECT_EQ(spec.embedding_scale, gemma ? std::sqrt(static_cast<float>(spec.shape.n_embd)) : 1.0f) << arch;
     EXPECT_FLOAT_EQ(spec.attention_scale, 1.0f / std::sqrt(static_cast<float>(spec.shape.head_dim))) << arch;
@@ -78,8 +78,8 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     EXPECT_EQ(fact(*model, "rms_norm_eps", true), "key " + arch + ".attention.layer_norm_rms_epsilon");
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
       const bool local = (arch == "gemma2" && i % 2 == 0) || (arch == "gemma3" && i % 6 != 5);
-      EXPECT_EQ(spec.layers[i].window, local ? 64 : 0) << arch << " layer " << i;
-      EXPECT_EQ(spec.layers[i].rope, arch == "gemma3" && local ? 1 : 0) << arch << " layer " << i;
+      EXPECT_EQ(spec.layers[i].attention.window, local ? 64 : 0) << arch << " layer " << i;
+      EXPECT_EQ(spec.layers[i].attention.rope, arch == "gemma3" && local ? 1 : 0) << arch << " layer " << i;
     }
   }
 }
@@ -124,8 +124,8 @@ TEST(ReadModel, FactorsOfMatricesAreOnesOfTheirOwn) {
   ASSERT_TRUE(bytes.ok());
   auto model = read(*bytes);
   ASSERT_TRUE(model.ok()) << model.error().message;
-  EXPECT_TRUE(model->sources.layers[1].down_scale.present());
-  EXPECT_FALSE(model->sources.layers[0].down_scale.present());
+  EXPECT_TRUE(model->sources.layers[1][W::kFfnDownScale].present());
+  EXPECT_FALSE(model->sources.layers[0][W::kFfnDownScale].present());
   // The 2B4T architecture has no such tensors: they would change nothing in silence.
   auto other = tools::make_synthetic_model(spec_of("bitnet-b1.58"));
   other->add_tensor("blk.1.ffn_down.scale", 0, {1}, {data, data + sizeof factor});
@@ -190,7 +190,7 @@ TEST(ReadModel, EveryTensorIsClaimedOrNamed) {
   biased.biases = true;
   auto model = read(bytes_of(biased));
   ASSERT_TRUE(model.ok()) << model.error().message;
-  EXPECT_TRUE(model->sources.layers[1].output_bias.present());
+  EXPECT_TRUE(model->sources.layers[1][W::kAttnOutputBias].present());
   EXPECT_TRUE(model->sources.tied);
   EXPECT_EQ(model->sources.output.bytes.data(), model->sources.token_embedding.bytes.data());
   biased.untied = true;

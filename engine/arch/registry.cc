@@ -10,13 +10,11 @@ namespace rowmax::engine {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", read_llama},
-    {"qwen2", read_qwen2},
-    {"qwen3", read_qwen3},
-    {"gemma2", read_gemma2},
-    {"gemma3", read_gemma3},
-    {"bitnet", read_bitnet},
-    {"bitnet-b1.58", read_bitnet_b158},
+    {"llama", read_llama},           {"qwen2", read_qwen2},
+    {"qwen3", read_qwen3},           {"qwen3moe", read_qwen3moe},
+    {"qwen35", read_qwen35},         {"qwen35moe", read_qwen35moe},
+    {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
+    {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158},
 };
 
@@ -70,7 +68,7 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
   if (!keys.failed()) keys.check_all_read(ignored);
   if (keys.failed()) return keys.take_error();
   ROWMAX_RETURN_IF_ERROR(map_tensors(file, model.spec, model.sources, keys.facts()));
-  ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.sources, keys.facts()));
+  ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.spec, model.sources, keys.facts()));
   model.description = {std::string(row->name), model.spec.shape, std::move(keys.facts()), std::move(keys.notices()),
                        model.spec.default_pre};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);

@@ -22,28 +22,48 @@ class Claims {
  public:
   explicit Claims(const GgufFile& file) : file_(file), claimed_(file.tensors().size(), false) {}
 
-  // cols: the fast dimension. Vectors have rows == 0 and are f32.
-  Status take(const std::string& name, std::int64_t cols, std::int64_t rows, bool required, WeightSource& source) {
+  // A vector (any shape of f32) or matrices.
+  Status take(const std::string& name, const WeightShape& shape, bool matrix, bool required, WeightSource& source) {
     const GgufTensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) {
       if (!required) return {};
       return Error{ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "' is missing"};
     }
-    std::vector<std::int64_t> expected{cols};
-    if (rows > 0) expected.push_back(rows);
-    std::vector<std::int64_t> found = tensor->shape;
-    while (found.size() > expected.size() && found.back() == 1) found.pop_back();
-    if (found != expected) {
+    std::vector<std::int64_t> expected{shape.cols, shape.rows, shape.n};
+    const auto same = [&](std::vector<std::int64_t> found) {
+      std::vector<std::int64_t> wanted = expected;
+      while (wanted.size() > 1 && wanted.back() == 1) wanted.pop_back();
+      while (found.size() > wanted.size() && found.back() == 1) found.pop_back();
+      return found == wanted;
+    };
+    if (!same(tensor->shape)) {
+      while (expected.size() > 1 && expected.back() == 1) expected.pop_back();
       return Error{ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "': expected shape " +
                                             shape_text(expected) + ", found " + shape_text(tensor->shape)};
     }
-    if (rows == 0 && tensor->type != kF32) {
+    if (!matrix && tensor->type != kF32) {
       return Error{ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': expected type F32, found type " +
                                                 std::to_string(tensor->type)};
     }
+    if (shape.n > 1 && (tensor->format->tail_bytes > 0 || shape.rows % tensor->format->row_group != 0)) {
+      return Error{ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': " + tensor->format->name +
+                                                " has one scale for the whole tensor or rows in groups across experts"};
+    }
     claimed_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
-    source = {tensor->name, tensor->format, rows > 0 ? rows : 1, cols, tensor->data};
+    source = {tensor->name, tensor->format, shape.rows, shape.cols, shape.n, tensor->data};
     return {};
+  }
+
+  bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
+  // Known tensors that nothing uses: all whose names begin so. How many.
+  std::int64_t pass_over(std::string_view prefix) {
+    std::int64_t n = 0;
+    for (std::size_t i = 0; i < claimed_.size(); ++i) {
+      if (!file_.tensors()[i].name.starts_with(prefix)) continue;
+      claimed_[i] = true;
+      ++n;
+    }
+    return n;
   }
 
   Status all_claimed() const {
@@ -61,54 +81,19 @@ class Claims {
   std::vector<bool> claimed_;
 };
 
-Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& layer) {
-  const ModelShape& s = spec.shape;
-  const std::string prefix = "blk." + std::to_string(index) + ".";
-  const std::int64_t q = s.n_head * s.head_dim, kv = s.n_kv_head * s.head_dim;
-  const bool bias = spec.qkv_bias_required;
-  struct Row {
-    const char* name;
-    std::int64_t cols, rows;
-    bool required;
-    WeightSource* source;
-  };
-  std::vector<Row> rows = {
-      {"attn_norm.weight", s.n_embd, 0, true, &layer.attn_norm},
-      {"attn_q.weight", s.n_embd, q, true, &layer.attn_q},
-      {"attn_k.weight", s.n_embd, kv, true, &layer.attn_k},
-      {"attn_v.weight", s.n_embd, kv, true, &layer.attn_v},
-      {"attn_output.weight", q, s.n_embd, true, &layer.attn_output},
-      {"attn_q.bias", q, 0, bias, &layer.q_bias},
-      {"attn_k.bias", kv, 0, bias, &layer.k_bias},
-      {"attn_v.bias", kv, 0, bias, &layer.v_bias},
-      {"attn_output.bias", s.n_embd, 0, false, &layer.output_bias},
-      {"ffn_norm.weight", s.n_embd, 0, true, &layer.ffn_norm},
-      {"ffn_gate.weight", s.n_embd, s.n_ff, true, &layer.ffn_gate},
-      {"ffn_up.weight", s.n_embd, s.n_ff, true, &layer.ffn_up},
-      {"ffn_down.weight", s.n_ff, s.n_embd, true, &layer.ffn_down},
-  };
-  if (spec.qk_norm) {
-    rows.push_back({"attn_q_norm.weight", s.head_dim, 0, true, &layer.q_norm});
-    rows.push_back({"attn_k_norm.weight", s.head_dim, 0, true, &layer.k_norm});
-  }
-  if (spec.sub_norms) {
-    rows.push_back({"attn_sub_norm.weight", q, 0, true, &layer.attn_sub_norm});
-    rows.push_back({"ffn_sub_norm.weight", s.n_ff, 0, true, &layer.ffn_sub_norm});
-  }
-  if (spec.matrix_scales) {
-    const std::pair<const char*, WeightSource*> scales[] = {
-        {"attn_q.scale", &layer.q_scale},      {"attn_k.scale", &layer.k_scale},
-        {"attn_v.scale", &layer.v_scale},      {"attn_output.scale", &layer.output_scale},
-        {"ffn_gate.scale", &layer.gate_scale}, {"ffn_up.scale", &layer.up_scale},
-        {"ffn_down.scale", &layer.down_scale}};
-    for (const auto& [name, source] : scales) rows.push_back({name, 1, 0, false, source});
-  }
-  if (spec.post_norms) {
-    rows.push_back({"post_attention_norm.weight", s.n_embd, 0, true, &layer.post_attn_norm});
-    rows.push_back({"post_ffw_norm.weight", s.n_embd, 0, true, &layer.post_ffn_norm});
-  }
-  for (const Row& row : rows) {
-    ROWMAX_RETURN_IF_ERROR(claims.take(prefix + row.name, row.cols, row.rows, row.required, *row.source));
+Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& sources) {
+  const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
+  for (const WeightInfo& info : weight_table()) {
+    const Presence presence = info.presence(layer);
+    if (presence == Presence::kNever) continue;
+    std::string name = info.tensor(index);
+    if (!info.other_name.empty() && !claims.has(name)) {
+      const std::string other = WeightInfo::tensor(index, info.other_name);
+      if (claims.has(other)) name = other;
+    }
+    const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
+    ROWMAX_RETURN_IF_ERROR(
+        claims.take(name, info.shape(spec.shape, layer), matrix, presence == Presence::kRequired, sources[info.id]));
   }
   return {};
 }
@@ -116,7 +101,7 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
 // llama3 frequency factors: n_rot / 2 divisors for every RoPE of the model.
 Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, std::vector<ModelFact>& facts) {
   WeightSource source;
-  ROWMAX_RETURN_IF_ERROR(claims.take("rope_freqs.weight", spec.ropes[0].n_rot / 2, 0, false, source));
+  ROWMAX_RETURN_IF_ERROR(claims.take("rope_freqs.weight", {spec.ropes[0].n_rot / 2}, false, false, source));
   if (!source.present()) return {};
   std::vector<float> divisors(static_cast<std::size_t>(source.cols));
   std::memcpy(divisors.data(), source.bytes.data(), divisors.size() * sizeof(float));
@@ -151,10 +136,10 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   }
   spec.shape.n_vocab = embedding->shape[1];
   const ModelShape& s = spec.shape;
-  ROWMAX_RETURN_IF_ERROR(claims.take("token_embd.weight", s.n_embd, s.n_vocab, true, sources.token_embedding));
+  ROWMAX_RETURN_IF_ERROR(claims.take("token_embd.weight", {s.n_embd, s.n_vocab}, true, true, sources.token_embedding));
   ROWMAX_RETURN_IF_ERROR(check_vocabulary(file, s.n_vocab));
-  ROWMAX_RETURN_IF_ERROR(claims.take("output_norm.weight", s.n_embd, 0, true, sources.output_norm));
-  ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", s.n_embd, s.n_vocab, false, sources.output));
+  ROWMAX_RETURN_IF_ERROR(claims.take("output_norm.weight", {s.n_embd}, false, true, sources.output_norm));
+  ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", {s.n_embd, s.n_vocab}, true, false, sources.output));
   sources.tied = !sources.output.present();
   if (sources.tied) sources.output = sources.token_embedding;
   facts.push_back({"output_head", sources.tied ? "tied to token_embd.weight" : "output.weight",
@@ -162,6 +147,10 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));
   for (std::int64_t i = 0; i < s.n_layer; ++i) {
     ROWMAX_RETURN_IF_ERROR(map_layer(claims, spec, i, sources.layers[static_cast<std::size_t>(i)]));
+  }
+  for (std::int64_t i = s.n_layer; i < s.n_layer + spec.n_draft_layer; ++i) {
+    const std::int64_t n = claims.pass_over("blk." + std::to_string(i) + ".");
+    facts.push_back({"draft_layer", std::to_string(n) + " tensors, not used", "blk." + std::to_string(i) + ".*"});
   }
   ROWMAX_RETURN_IF_ERROR(take_rope_factors(file, claims, spec, facts));
   return claims.all_claimed();

@@ -11,6 +11,7 @@
 
 #include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
+#include "engine/model/weight_table.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -18,16 +19,11 @@ namespace {
 
 constexpr std::string_view kEmbedding = "token_embd.weight";
 constexpr std::string_view kHead = "output.weight";
-constexpr std::string_view kLayerMatrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                               "ffn_gate", "ffn_up", "ffn_down"};
-
 using Signs = std::vector<std::int8_t>;
 
 bool is_layer_matrix(std::string_view name) {
-  constexpr std::string_view kStart = "blk.", kEnd = ".weight";
-  if (!name.starts_with(kStart) || !name.ends_with(kEnd)) return false;
-  name = name.substr(0, name.size() - kEnd.size());
-  return std::ranges::find(kLayerMatrices, name.substr(name.rfind('.') + 1)) != std::end(kLayerMatrices);
+  const WeightInfo* row = find_layer_weight(name);
+  return row != nullptr && row->hadamard;
 }
 
 // Fair coins, fixed by width and column: the finaliser of splitmix64.
@@ -103,7 +99,7 @@ Status fold_hadamard(std::vector<TensorRows>& tensors, std::int64_t block, GgufW
   std::map<std::int64_t, std::shared_ptr<const Signs>> signs;
   for (TensorRows& tensor : tensors) {
     const bool lookup = tensor.name == kEmbedding;
-    if (tensor.shape.size() != 2 || !(lookup || tensor.name == kHead || is_layer_matrix(tensor.name))) continue;
+    if (tensor.shape.size() < 2 || !(lookup || tensor.name == kHead || is_layer_matrix(tensor.name))) continue;
     if (lookup && tied) {
       notices.push_back(concat(tensor.name, " is the head too and stays as it is"));
       continue;

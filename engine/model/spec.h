@@ -33,11 +33,60 @@ struct RopeSpec {
   std::optional<YarnSpec> yarn;
 };
 
-enum class FfnActivation : std::uint8_t { kSilu, kGeluTanh, kReluSquared };
-
-struct LayerSpec {
+// Softmax attention over keys and values that the sequence remembers.
+struct AttentionSpec {
+  std::int64_t n_head = 0, n_kv_head = 0, head_dim = 0;
   std::int64_t window = 0;  // 0: every earlier key; else the query sees itself and window - 1 keys before it
   int rope = 0;             // index into ModelSpec::ropes
+  bool qk_norm = false;     // RMSNorm over each head of q and k, before RoPE
+  // The product for q gives, head by head, q and a gate as wide; the head's output is multiplied by sigmoid(gate).
+  bool output_gate = false;
+  bool sub_norm = false;  // RMSNorm of the heads' outputs, before the product that follows
+  bool qkv_bias_required = false;
+
+  std::int64_t q_width() const noexcept { return n_head * head_dim; }
+  std::int64_t kv_width() const noexcept { return n_kv_head * head_dim; }
+};
+
+// Gated delta rule (Yang et al. 2024, arXiv 2412.06464) behind a causal convolution of q, k and v; what the sequence
+// remembers is one matrix [key_dim, value_dim] a value head and the convolution's last inputs.
+struct DeltaNetSpec {
+  std::int64_t n_key_head = 0, n_value_head = 0;  // a multiple of the other
+  std::int64_t key_dim = 0, value_dim = 0;        // of a head
+  std::int64_t conv_width = 0;                    // tokens the convolution sees
+  // Value head j goes with key head j mod n_key_head; the output product's columns may be in the other order, in which
+  // those of a key head lie together (n_value_head / n_key_head of them).
+  bool output_grouped = false;
+
+  std::int64_t key_width() const noexcept { return n_key_head * key_dim; }
+  std::int64_t value_width() const noexcept { return n_value_head * value_dim; }
+  std::int64_t conv_channels() const noexcept { return 2 * key_width() + value_width(); }  // q, k, v
+};
+
+enum class FfnActivation : std::uint8_t { kSilu, kGeluTanh, kReluSquared };
+enum class FfnKind : std::uint8_t { kDense, kExperts };
+
+struct FfnSpec {
+  FfnKind kind = FfnKind::kDense;
+  FfnActivation activation = FfnActivation::kSilu;
+  std::int64_t n_ff = 0;  // of the dense FFN, of one expert
+  bool sub_norm = false;  // RMSNorm of the gated rows, before the product that follows; dense only
+  // Experts: the n_used of largest probability (softmax over all of them; ties go to the lower number).
+  std::int64_t n_expert = 0, n_used = 0;
+  bool renormalise = false;   // the chosen ones' probabilities are divided by their sum
+  std::int64_t n_shared = 0;  // width of an expert that every row passes, times sigmoid(gate); 0: none
+};
+
+enum class MixerKind : std::uint8_t { kAttention, kDeltaNet };
+
+// What may differ from layer to layer.
+struct LayerSpec {
+  MixerKind mixer = MixerKind::kAttention;
+  AttentionSpec attention;
+  DeltaNetSpec delta;
+  FfnSpec ffn;
+  bool post_norms = false;     // RMSNorm of the mixer's and the FFN's output, before the residual
+  bool matrix_scales = false;  // a product may have one factor of its own (tensor "<name>.scale")
 };
 
 struct ModelSpec {
@@ -48,16 +97,18 @@ struct ModelSpec {
   float attention_scale = 0;
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
-  bool qk_norm = false;         // RMSNorm over each head of q and k, before RoPE
-  bool post_norms = false;      // RMSNorm of the attention's and the FFN's output, before the residual
-  bool sub_norms = false;       // RMSNorm of the heads' outputs and of the gated FFN, before the product that follows
-  bool matrix_scales = false;   // a product may have one factor of its own (tensor "<name>.scale")
-  bool qkv_bias_required = false;
-  std::string
-      default_pre;  // the pre-tokenizer of files of this architecture that name none; "": such files are refused
-  FfnActivation activation = FfnActivation::kSilu;
+  // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
+  std::string default_pre;
+  // Tensors of layers behind the last one, for guessing tokens ahead: known, checked by name alone, not used.
+  std::int64_t n_draft_layer = 0;
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
+
+  // Lets `change` see every layer.
+  template <class Change>
+  void for_layers(Change change) {
+    for (LayerSpec& layer : layers) change(layer);
+  }
 };
 
 }  // namespace rowmax::engine

@@ -11,12 +11,16 @@
 namespace rowmax::engine {
 namespace {
 
+bool is_matrix(WeightKind kind) { return kind == WeightKind::kMatrix || kind == WeightKind::kExperts; }
+
 Error in_tensor(std::string_view file_name, const WeightSource& source, Error error) {
   error.message = std::string(file_name) + ": tensor '" + std::string(source.name) + "': " + error.message;
   return error;
 }
 
-struct Loader {
+}  // namespace
+
+struct WeightLoader {
   std::string_view file_name;
   Executor& executor;
   const std::function<void(std::span<const std::byte>)>& done_with;
@@ -24,7 +28,7 @@ struct Loader {
 
   Status vector(const WeightSource& source, std::vector<float>& out) const {
     if (!source.present()) return {};
-    out.resize(static_cast<std::size_t>(source.cols));
+    out.resize(static_cast<std::size_t>(source.cols * source.rows));
     std::memcpy(out.data(), source.bytes.data(), out.size() * sizeof(float));
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (std::isfinite(out[i])) continue;
@@ -83,47 +87,57 @@ struct Loader {
       return {};
     }));
     memory = memory.subspan(n_bytes);
-    out = {std::move(packed).value(), source.rotation};
+    out = {std::move(packed).value(), source.hadamard};
+    return {};
+  }
+
+  // A matrix, or one for each expert.
+  Status matrices(const WeightSource& source, std::vector<Linear>& out) {
+    out.resize(static_cast<std::size_t>(source.n));
+    const std::size_t n_bytes = source.bytes.size() / out.size();
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      WeightSource one = source;
+      one.n = 1;
+      one.bytes = source.bytes.subspan(i * n_bytes, n_bytes);
+      ROWMAX_RETURN_IF_ERROR(matrix(one, out[i]));
+    }
+    return {};
+  }
+
+  // [rows, cols] to [cols][rows].
+  Status transposed(const WeightSource& source, std::vector<float>& out) const {
+    std::vector<float> stored;
+    ROWMAX_RETURN_IF_ERROR(vector(source, stored));
+    out.resize(stored.size());
+    for (std::int64_t row = 0; row < source.rows; ++row) {
+      for (std::int64_t col = 0; col < source.cols; ++col) {
+        out[static_cast<std::size_t>(col * source.rows + row)] =
+            stored[static_cast<std::size_t>(row * source.cols + col)];
+      }
+    }
     return {};
   }
 
   Status layer(const LayerSources& from, LayerWeights& to) {
-    const std::pair<const WeightSource*, std::vector<float>*> vectors[] = {{&from.attn_norm, &to.attn_norm},
-                                                                           {&from.q_bias, &to.q_bias},
-                                                                           {&from.k_bias, &to.k_bias},
-                                                                           {&from.v_bias, &to.v_bias},
-                                                                           {&from.output_bias, &to.output_bias},
-                                                                           {&from.q_norm, &to.q_norm},
-                                                                           {&from.k_norm, &to.k_norm},
-                                                                           {&from.post_attn_norm, &to.post_attn_norm},
-                                                                           {&from.ffn_norm, &to.ffn_norm},
-                                                                           {&from.post_ffn_norm, &to.post_ffn_norm},
-                                                                           {&from.attn_sub_norm, &to.attn_sub_norm},
-                                                                           {&from.ffn_sub_norm, &to.ffn_sub_norm},
-                                                                           {&from.q_scale, &to.q_scale},
-                                                                           {&from.k_scale, &to.k_scale},
-                                                                           {&from.v_scale, &to.v_scale},
-                                                                           {&from.output_scale, &to.output_scale},
-                                                                           {&from.gate_scale, &to.gate_scale},
-                                                                           {&from.up_scale, &to.up_scale},
-                                                                           {&from.down_scale, &to.down_scale}};
-    for (const auto& [source, out] : vectors) ROWMAX_RETURN_IF_ERROR(vector(*source, *out));
-    const std::pair<const WeightSource*, Linear*> matrices[] = {
-        {&from.attn_q, &to.q},      {&from.attn_k, &to.k},
-        {&from.attn_v, &to.v},      {&from.attn_output, &to.attn_output},
-        {&from.ffn_gate, &to.gate}, {&from.ffn_up, &to.up},
-        {&from.ffn_down, &to.down}};
-    for (const auto& [source, out] : matrices) ROWMAX_RETURN_IF_ERROR(matrix(*source, *out));
+    for (const WeightInfo& info : weight_table()) {
+      const WeightSource& source = from[info.id];
+      if (!source.present()) continue;
+      const auto at = static_cast<std::size_t>(info.id);
+      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                   ? matrices(source, to.matrices_[at])
+                             : info.kind == WeightKind::kTransposed ? transposed(source, to.vectors_[at])
+                                                                    : vector(source, to.vectors_[at]));
+    }
     return {};
   }
 };
 
+namespace {
+
 std::vector<const WeightSource*> all_matrices(const WeightSources& sources) {
   std::vector<const WeightSource*> matrices{&sources.output};
   for (const LayerSources& layer : sources.layers) {
-    for (const WeightSource* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
-                                       &layer.ffn_up, &layer.ffn_down}) {
-      matrices.push_back(matrix);
+    for (const WeightInfo& info : weight_table()) {
+      if (is_matrix(info.kind) && layer[info.id].present()) matrices.push_back(&layer[info.id]);
     }
   }
   return matrices;
@@ -145,7 +159,10 @@ Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices,
   for (const WeightSource* matrix : matrices) {
     auto n_bytes = packed_bytes(*matrix->format, matrix->rows, matrix->cols);
     if (!n_bytes.ok()) return in_tensor(file_name, *matrix, std::move(n_bytes).error());
-    if (__builtin_add_overflow(total, *n_bytes, &total)) return Error::out_of_memory();
+    if (!base::checked_mul(*n_bytes, static_cast<std::size_t>(matrix->n), &*n_bytes) ||
+        __builtin_add_overflow(total, *n_bytes, &total)) {
+      return Error::out_of_memory();
+    }
   }
   return base::Buffer::allocate(total);
 }
@@ -155,9 +172,21 @@ Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices,
 std::int64_t ModelWeights::packed_bytes() const noexcept {
   std::size_t total = output.matrix.bytes();
   for (const LayerWeights& layer : layers) {
-    for (const Linear* linear :
-         {&layer.q, &layer.k, &layer.v, &layer.attn_output, &layer.gate, &layer.up, &layer.down}) {
-      total += linear->matrix.bytes();
+    for (const WeightInfo& info : weight_table()) {
+      for (const Linear& linear : layer.experts(info.id)) total += linear.matrix.bytes();
+    }
+  }
+  return static_cast<std::int64_t>(total);
+}
+
+std::int64_t ModelWeights::bytes_per_token(const ModelSpec& spec) const noexcept {
+  std::size_t total = output.matrix.bytes();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    for (const WeightInfo& info : weight_table()) {
+      const std::span<const Linear> all = layers[i].experts(info.id);
+      const std::size_t used =
+          info.kind == WeightKind::kExperts ? static_cast<std::size_t>(spec.layers[i].ffn.n_used) : all.size();
+      for (const Linear& linear : all.first(std::min(used, all.size()))) total += linear.matrix.bytes();
     }
   }
   return static_cast<std::int64_t>(total);
@@ -170,7 +199,7 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
   weights.memory = std::move(memory);
-  Loader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
+  WeightLoader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
   weights.token_embedding = sources.token_embedding;
   if (!sources.tied) {
     ROWMAX_RETURN_IF_ERROR(load.in_pieces(sources.token_embedding, [&](std::int64_t begin, std::int64_t end) {
@@ -183,7 +212,7 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
     ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], weights.layers[i]));
   }
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
-  weights.rotations = std::move(sources.rotations);
+  weights.hadamards = std::move(sources.hadamards);
   return weights;
 }
 

@@ -1,6 +1,7 @@
 // A model's weights, packed for the kernels.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,16 +18,21 @@ namespace rowmax::engine {
 // A matrix of a product, and what its input goes through first.
 struct Linear {
   PackedMatrix matrix;
-  const Rotation* rotation = nullptr;  // in ModelWeights::rotations
+  const Hadamard* hadamard = nullptr;  // in ModelWeights::hadamards
 };
 
-// Vectors are empty where the model has none.
-struct LayerWeights {
-  std::vector<float> attn_norm, q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, post_attn_norm, ffn_norm,
-      post_ffn_norm, attn_sub_norm, ffn_sub_norm;
-  // Factors of the products, one number each.
-  std::vector<float> q_scale, k_scale, v_scale, output_scale, gate_scale, up_scale, down_scale;
-  Linear q, k, v, attn_output, gate, up, down;
+class LayerWeights {
+ public:
+  // Empty where the model has none.
+  const std::vector<float>& vector(W id) const noexcept { return vectors_[static_cast<std::size_t>(id)]; }
+  // Of a matrix that the layer has.
+  const Linear& matrix(W id) const noexcept { return matrices_[static_cast<std::size_t>(id)][0]; }
+  std::span<const Linear> experts(W id) const noexcept { return matrices_[static_cast<std::size_t>(id)]; }
+
+ private:
+  friend struct WeightLoader;
+  std::array<std::vector<float>, kWeightCount> vectors_;
+  std::array<std::vector<Linear>, kWeightCount> matrices_;  // one, or one for each expert
 };
 
 struct ModelWeights {
@@ -36,9 +42,11 @@ struct ModelWeights {
   std::vector<float> output_norm;
   Linear output;
   std::vector<LayerWeights> layers;
-  std::vector<std::unique_ptr<const Rotation>> rotations;
+  std::vector<std::unique_ptr<const Hadamard>> hadamards;
 
   std::int64_t packed_bytes() const noexcept;
+  // What computing one token reads: of the experts of a layer those that one row uses.
+  std::int64_t bytes_per_token(const ModelSpec& spec) const noexcept;
 };
 
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,

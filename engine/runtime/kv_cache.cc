@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/seeded_hash.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
@@ -27,11 +28,26 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   const std::int64_t pages_each = (shape.context + kPageTokens - 1) / kPageTokens;
   cache.n_pages_ = pages_each * shape.max_sequences;
   const std::size_t element = shape.type == KvType::kF16 ? 2 : 4;
-  cache.half_page_bytes_ = static_cast<std::size_t>(shape.n_kv_head * shape.head_dim * kPageTokens) * element;
   std::size_t total = 0;
-  if (!base::checked_mul(cache.half_page_bytes_, static_cast<std::size_t>(2 * cache.n_pages_), &total) ||
-      !base::checked_mul(total, static_cast<std::size_t>(shape.n_layer), &total)) {
-    return Error{ErrorCode::kLimit, "K/V cache: context times sequences is larger than the address space"};
+  for (const Layer& layer : shape.layers) {
+    const std::size_t half = static_cast<std::size_t>(layer.n_kv_head * layer.head_dim * kPageTokens) * element;
+    cache.half_page_bytes_.push_back(half);
+    cache.layer_begin_.push_back(total);
+    std::size_t both = 0;
+    if (!base::checked_mul(half, static_cast<std::size_t>(2 * cache.n_pages_), &both) ||
+        __builtin_add_overflow(total, both, &total)) {
+      return Error{ErrorCode::kLimit, "K/V cache: context times sequences is larger than the address space"};
+    }
+  }
+  total = std::max<std::size_t>(total, 1);
+  std::size_t state_bytes = 0;
+  if (!base::checked_mul(static_cast<std::size_t>(shape.state_floats) * sizeof(float),
+                         static_cast<std::size_t>(shape.max_sequences), &state_bytes)) {
+    return Error{ErrorCode::kLimit, "recurrent state: sequences take more than the address space"};
+  }
+  if (state_bytes > 0) {
+    ROWMAX_TRY(states, base::Buffer::allocate_zeroed(state_bytes));
+    cache.states_ = std::move(states);
   }
   void* memory = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
@@ -53,13 +69,17 @@ KvCache& KvCache::operator=(KvCache&& other) noexcept {
   std::swap(shape_, other.shape_);
   std::swap(memory_, other.memory_);
   std::swap(memory_bytes_, other.memory_bytes_);
-  std::swap(half_page_bytes_, other.half_page_bytes_);
+  half_page_bytes_.swap(other.half_page_bytes_);
+  layer_begin_.swap(other.layer_begin_);
   std::swap(n_pages_, other.n_pages_);
   pages_.swap(other.pages_);
   free_.swap(other.free_);
   published_.swap(other.published_);
   sequences_.swap(other.sequences_);
-  std::swap(clock_, other.clock_);
+  checkpoints_.swap(other.checkpoints_);
+  std::swap(states_, other.states_);
+  std::swap(oldest_, other.oldest_);
+  std::swap(newest_, other.newest_);
   return *this;
 }
 
@@ -67,31 +87,85 @@ KvCache::~KvCache() {
   if (memory_ != nullptr) munmap(memory_, memory_bytes_);
 }
 
-KvView KvCache::view() const noexcept {
-  return paged_kv(shape_.type == KvType::kF16 ? DType::kF16 : DType::kF32, shape_.n_kv_head, shape_.head_dim,
-                  shape_.head_dim);
+KvView KvCache::view(std::int64_t layer) const noexcept {
+  const Layer& l = shape_.layers[static_cast<std::size_t>(layer)];
+  return paged_kv(shape_.type == KvType::kF16 ? DType::kF16 : DType::kF32, l.n_kv_head, l.head_dim, l.head_dim);
 }
 void* KvCache::layer_keys(std::int64_t layer) const noexcept {
-  return memory_ + static_cast<std::size_t>(2 * layer * n_pages_) * half_page_bytes_;
+  return memory_ + layer_begin_[static_cast<std::size_t>(layer)];
 }
 void* KvCache::layer_values(std::int64_t layer) const noexcept {
-  return memory_ + static_cast<std::size_t>((2 * layer + 1) * n_pages_) * half_page_bytes_;
+  const auto i = static_cast<std::size_t>(layer);
+  return memory_ + layer_begin_[i] + static_cast<std::size_t>(n_pages_) * half_page_bytes_[i];
 }
 std::int64_t KvCache::bytes_per_token() const noexcept {
-  return 2 * shape_.n_layer * static_cast<std::int64_t>(half_page_bytes_) / kPageTokens;
+  std::size_t total = 0;
+  for (const std::size_t half : half_page_bytes_) total += 2 * half;
+  return static_cast<std::int64_t>(total) / kPageTokens;
+}
+
+float* KvCache::state(SequenceId id) noexcept {
+  return shape_.state_floats == 0 ? nullptr : states_.as<float>() + id * shape_.state_floats;
+}
+
+void KvCache::save_checkpoint(SequenceId id, std::int64_t position) noexcept {
+  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
+  if (n_bytes == 0 || static_cast<std::int64_t>(n_bytes) > shape_.checkpoint_bytes) return;
+  const std::int32_t page =
+      sequences_[static_cast<std::size_t>(id)].pages[static_cast<std::size_t>(position / kPageTokens - 1)];
+  drop_checkpoint(page);
+  while ((n_checkpoints() + 1) * static_cast<std::int64_t>(n_bytes) > shape_.checkpoint_bytes) {
+    drop_checkpoint(checkpoints_.front());
+  }
+  auto copy = base::Buffer::allocate(n_bytes);
+  if (!copy.ok()) return;  // it saves time, and nothing else
+  std::memcpy(copy->data(), state(id), n_bytes);
+  pages_[static_cast<std::size_t>(page)].checkpoint = std::move(copy).value();
+  checkpoints_.push_back(page);  // there is room for one a page
+}
+
+void KvCache::drop_checkpoint(std::int32_t page) noexcept {
+  Page& p = pages_[static_cast<std::size_t>(page)];
+  if (p.checkpoint.size() == 0) return;
+  p.checkpoint = {};
+  checkpoints_.erase(std::ranges::find(checkpoints_, page));
+}
+
+std::int64_t KvCache::restorable(std::span<const std::int32_t> pages, std::int64_t n) const noexcept {
+  if (shape_.state_floats == 0) return n;
+  for (std::int64_t i = n / kPageTokens; i > 0; --i) {
+    const std::int32_t page = pages[static_cast<std::size_t>(i - 1)];
+    if (pages_[static_cast<std::size_t>(page)].checkpoint.size() != 0) return i * kPageTokens;
+  }
+  return 0;
+}
+
+void KvCache::restore(SequenceId id, std::int64_t position) noexcept {
+  if (shape_.state_floats == 0) return;
+  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
+  if (position == 0) {
+    std::memset(state(id), 0, n_bytes);
+    return;
+  }
+  const std::int32_t page =
+      sequences_[static_cast<std::size_t>(id)].pages[static_cast<std::size_t>(position / kPageTokens - 1)];
+  std::memcpy(state(id), pages_[static_cast<std::size_t>(page)].checkpoint.data(), n_bytes);
+  const auto used = std::ranges::find(checkpoints_, page);
+  std::rotate(used, used + 1, checkpoints_.end());
 }
 
 Result<SequenceId> KvCache::open() {
   for (std::size_t id = 0; id < sequences_.size(); ++id) {
     if (sequences_[id].open) continue;
     sequences_[id].open = true;
+    restore(static_cast<SequenceId>(id), 0);
     return static_cast<SequenceId>(id);
   }
   return Error{ErrorCode::kLimit, "all " + std::to_string(sequences_.size()) + " sequences of the session are in use"};
 }
 
 void KvCache::close(SequenceId id) {
-  truncate(id, 0);
+  cut(id, 0);
   sequences_[static_cast<std::size_t>(id)].open = false;
 }
 
@@ -102,16 +176,8 @@ bool KvCache::is_open(SequenceId id) const noexcept {
 std::int32_t KvCache::take_page() {
   if (free_.empty()) {
     // Only pages that nothing refers to can go; a page with a published successor is referred to by it.
-    std::int32_t oldest = -1;
-    for (std::int32_t page = 0; page < static_cast<std::int32_t>(n_pages_); ++page) {
-      const Page& p = pages_[static_cast<std::size_t>(page)];
-      if (p.references == 0 && p.published &&
-          (oldest < 0 || p.last_use < pages_[static_cast<std::size_t>(oldest)].last_use)) {
-        oldest = page;
-      }
-    }
-    if (oldest < 0) return -1;
-    unpublish(oldest);  // puts it on the free list
+    if (oldest_ < 0) return -1;
+    unpublish(oldest_);  // puts it on the free list
   }
   const std::int32_t page = free_.back();
   free_.pop_back();
@@ -121,8 +187,28 @@ std::int32_t KvCache::take_page() {
 
 void KvCache::release(std::int32_t page) {
   Page& p = pages_[static_cast<std::size_t>(page)];
-  p.last_use = ++clock_;
-  if (--p.references == 0 && !p.published) free_.push_back(page);
+  if (--p.references > 0) return;
+  if (p.published) {
+    join_unused(page);
+  } else {
+    drop_checkpoint(page);
+    free_.push_back(page);
+  }
+}
+
+void KvCache::join_unused(std::int32_t page) {
+  Page& p = pages_[static_cast<std::size_t>(page)];
+  p.older = newest_;
+  p.newer = -1;
+  (newest_ >= 0 ? pages_[static_cast<std::size_t>(newest_)].newer : oldest_) = page;
+  newest_ = page;
+}
+
+void KvCache::leave_unused(std::int32_t page) {
+  Page& p = pages_[static_cast<std::size_t>(page)];
+  (p.older >= 0 ? pages_[static_cast<std::size_t>(p.older)].newer : oldest_) = p.newer;
+  (p.newer >= 0 ? pages_[static_cast<std::size_t>(p.newer)].older : newest_) = p.older;
+  p.older = p.newer = -1;
 }
 
 void KvCache::unpublish(std::int32_t page) {
@@ -138,7 +224,11 @@ void KvCache::unpublish(std::int32_t page) {
   p.published = false;
   p.tokens.clear();
   const std::int32_t parent = std::exchange(p.parent, -1);
-  if (p.references == 0) free_.push_back(page);
+  if (p.references == 0) {
+    leave_unused(page);
+    drop_checkpoint(page);
+    free_.push_back(page);
+  }
   if (parent >= 0) release(parent);
 }
 
@@ -152,7 +242,17 @@ std::int32_t KvCache::find_published(std::int32_t parent, std::span<const TokenI
   return -1;
 }
 
-void KvCache::truncate(SequenceId id, std::int64_t n) {
+std::int64_t KvCache::truncate(SequenceId id, std::int64_t n) {
+  const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  const auto size = static_cast<std::int64_t>(sequence.tokens.size());
+  if (n >= size) return size;
+  const std::int64_t kept = restorable(sequence.pages, n);
+  restore(id, kept);
+  cut(id, kept);
+  return kept;
+}
+
+void KvCache::cut(SequenceId id, std::int64_t n) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   if (n >= static_cast<std::int64_t>(sequence.tokens.size())) return;
   sequence.tokens.resize(static_cast<std::size_t>(n));
@@ -173,11 +273,11 @@ void KvCache::make_private(std::int32_t& page) {
     return;
   }
   const std::int32_t copy = take_page();  // there is one: this sequence holds fewer pages than its share
-  for (std::int64_t layer = 0; layer < shape_.n_layer; ++layer) {
+  for (std::int64_t layer = 0; layer < std::ssize(shape_.layers); ++layer) {
+    const std::size_t half = half_page_bytes_[static_cast<std::size_t>(layer)];
     for (void* pool : {layer_keys(layer), layer_values(layer)}) {
       std::byte* base = static_cast<std::byte*>(pool);
-      std::memcpy(base + static_cast<std::size_t>(copy) * half_page_bytes_,
-                  base + static_cast<std::size_t>(page) * half_page_bytes_, half_page_bytes_);
+      std::memcpy(base + static_cast<std::size_t>(copy) * half, base + static_cast<std::size_t>(page) * half, half);
     }
   }
   release(page);
@@ -187,35 +287,35 @@ void KvCache::make_private(std::int32_t& page) {
 std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   const std::int64_t most = static_cast<std::int64_t>(tokens.size()) - 1;
+  const auto size = static_cast<std::int64_t>(sequence.tokens.size());
   std::int64_t own = 0;
-  while (own < most && own < static_cast<std::int64_t>(sequence.tokens.size()) &&
+  while (own < most && own < size &&
          sequence.tokens[static_cast<std::size_t>(own)] == tokens[static_cast<std::size_t>(own)]) {
     ++own;
   }
-  truncate(id, own);
-  // Continue with pages that other sequences computed, from the last page edge on.
-  std::vector<std::int32_t> found;
-  std::int64_t page_index = own / kPageTokens;
-  std::int32_t parent = page_index > 0 ? sequence.pages[static_cast<std::size_t>(page_index - 1)] : -1;
-  while (shape_.share && (page_index + 1) * kPageTokens <= most) {
+  // Pages that other sequences computed continue the whole pages of it.
+  const std::int64_t n_own = own / kPageTokens;
+  std::vector<std::int32_t> pages(sequence.pages.begin(), sequence.pages.begin() + n_own);
+  while (shape_.share && (std::ssize(pages) + 1) * kPageTokens <= most) {
     // A page of this sequence is a parent only in its published form: pages found by others carry that identity.
     const std::int32_t page =
-        find_published(parent, tokens.subspan(static_cast<std::size_t>(page_index * kPageTokens), kPageTokens));
+        find_published(pages.empty() ? -1 : pages.back(),
+                       tokens.subspan(static_cast<std::size_t>(std::ssize(pages) * kPageTokens), kPageTokens));
     if (page < 0) break;
-    found.push_back(page);
-    parent = page;
-    ++page_index;
+    pages.push_back(page);
   }
-  if (page_index * kPageTokens > own) {
-    truncate(id, own / kPageTokens * kPageTokens);
-    for (std::int32_t page : found) {
-      ++pages_[static_cast<std::size_t>(page)].references;
-      sequence.pages.push_back(page);
-    }
-    own = page_index * kPageTokens;
-    sequence.tokens.assign(tokens.begin(), tokens.begin() + own);
+  const std::int64_t alone = own == size ? own : restorable(sequence.pages, own);
+  const std::int64_t together = restorable(pages, std::ssize(pages) * kPageTokens);
+  if (together <= alone) return truncate(id, own);
+  cut(id, n_own * kPageTokens);
+  for (std::int64_t i = n_own; i < together / kPageTokens; ++i) {
+    const std::int32_t page = pages[static_cast<std::size_t>(i)];
+    if (pages_[static_cast<std::size_t>(page)].references++ == 0) leave_unused(page);
+    sequence.pages.push_back(page);
   }
-  return own;
+  sequence.tokens.assign(tokens.begin(), tokens.begin() + together);
+  restore(id, together);
+  return together;
 }
 
 bool KvCache::append(SequenceId id, std::span<const TokenId> tokens) {

@@ -11,7 +11,11 @@ namespace {
 constexpr std::int64_t kPage = KvCache::kPageTokens;
 
 KvCache make(std::int64_t context, int sequences, bool share = true) {
-  auto cache = KvCache::create({2, 1, 4, KvType::kF32, context, sequences, share});
+  auto cache = KvCache::create({.layers = {{1, 4}, {1, 4}},
+                                .type = KvType::kF32,
+                                .context = context,
+                                .max_sequences = sequences,
+                                .share = share});
   EXPECT_TRUE(cache.ok());
   return std::move(cache).value();
 }
@@ -22,7 +26,7 @@ std::vector<TokenId> ramp(std::int64_t n, TokenId start = 0) {
 }
 // A number in the first value slot of a page stands for its contents.
 float& mark(KvCache& cache, std::int64_t layer, std::int32_t page) {
-  return static_cast<float*>(cache.layer_values(layer))[page * cache.view().v.page_stride];
+  return static_cast<float*>(cache.layer_values(layer))[page * cache.view(layer).v.page_stride];
 }
 
 TEST(KvCache, APrefixComputedByOneSequenceServesAnother) {

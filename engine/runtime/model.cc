@@ -20,7 +20,7 @@ const ModelShape& Model::shape() const noexcept { return impl_->spec.shape; }
 const ModelOptions& Model::options() const noexcept { return impl_->options; }
 std::string_view Model::chat_template() const noexcept { return impl_->chat_template; }
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
-std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.packed_bytes(); }
+std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.bytes_per_token(impl_->spec); }
 
 std::vector<KeyReport> report_keys(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
   std::vector<KeyReport> parts = report_model_keys(file, overrides, ignored);

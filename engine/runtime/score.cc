@@ -13,7 +13,8 @@ constexpr std::int64_t kRowsAtATime = 64;
 // Computes one window of tokens and appends the scores of predictions [first, window - 1).
 Status score_window(Session& session, SequenceId sequence, std::span<const TokenId> window, std::int64_t first,
                     Score& score) {
-  ROWMAX_RETURN_IF_ERROR(session.truncate(sequence, 0));
+  const auto emptied = session.truncate(sequence, 0);
+  if (!emptied.ok()) return emptied.error();
   const std::int64_t end =
       static_cast<std::int64_t>(window.size()) - 1;  // the last token predicts nothing of this window
   if (first > 0) {

@@ -25,9 +25,12 @@ struct Session::Impl {
   // Of the batch in hand.
   std::vector<TokenId> tokens;
   std::vector<ForwardSequence> sequences;
+  std::vector<SequenceId> ids;  // theirs
   std::vector<std::int32_t> logit_rows;
 
   Status check(std::span<const BatchItem> items) const;
+  std::int64_t until_checkpoint(std::int64_t begin, std::int64_t end, std::int64_t size) const;
+  void save_checkpoints();
   Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts);
   Status check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const;
 };
@@ -53,17 +56,34 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
   }
   chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
   const ModelShape& s = m.spec.shape;
-  ROWMAX_TRY(cache, KvCache::create({s.n_layer, s.n_kv_head, s.head_dim, chosen.kv_type, chosen.context,
-                                     chosen.max_sequences, chosen.reuse_prefixes}));
-  ROWMAX_TRY(forward, Forward::create(m.spec, m.weights, chosen.max_batch, chosen.max_sequences, chosen.context,
-                                      m.options.activations, m.options.isa, executor));
-  KvLayers layers{cache.view(), {}, {}};
+  std::vector<KvCache::Layer> kv_layers;
+  for (const LayerSpec& layer : m.spec.layers) {
+    const bool attends = layer.mixer == MixerKind::kAttention;
+    kv_layers.push_back(attends ? KvCache::Layer{layer.attention.n_kv_head, layer.attention.head_dim}
+                                : KvCache::Layer{});
+  }
+  ROWMAX_TRY(cache, KvCache::create({.layers = std::move(kv_layers),
+                                     .type = chosen.kv_type,
+                                     .context = chosen.context,
+                                     .max_sequences = chosen.max_sequences,
+                                     .share = chosen.reuse_prefixes,
+                                     .state_floats = RecurrentLayout(m.spec).n_floats(),
+                                     .checkpoint_bytes = chosen.checkpoint_bytes}));
+  ROWMAX_TRY(forward, Forward::create(m.spec, m.weights,
+                                      {.max_rows = chosen.max_batch,
+                                       .max_context = chosen.context,
+                                       .max_sequences = chosen.max_sequences,
+                                       .activations = m.options.activations,
+                                       .isa = m.options.isa},
+                                      executor));
+  KvLayers layers;
   for (std::int64_t layer = 0; layer < s.n_layer; ++layer) {
+    layers.views.push_back(cache.view(layer));
     layers.keys.push_back(cache.layer_keys(layer));
     layers.values.push_back(cache.layer_values(layer));
   }
-  return Session(std::unique_ptr<Impl>(
-      new Impl{&model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}}));
+  return Session(std::unique_ptr<Impl>(new Impl{
+      &model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}, {}}));
 }
 
 Result<SequenceId> Session::open() { return impl_->cache.open(); }
@@ -79,14 +99,13 @@ Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId
   return impl_->cache.reuse(sequence, tokens);
 }
 
-Status Session::truncate(SequenceId sequence, std::int64_t n) {
+Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
   if (!impl_->cache.is_open(sequence)) {
     return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
   }
   if (n < 0)
     return Error{ErrorCode::kInvalidArgument, "truncate: expected 0 tokens or more, found " + std::to_string(n)};
-  impl_->cache.truncate(sequence, n);
-  return {};
+  return impl_->cache.truncate(sequence, n);
 }
 
 std::span<const TokenId> Session::tokens(SequenceId sequence) const noexcept {
@@ -128,6 +147,31 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
   return {};
 }
 
+// Where the recurrent state is kept: at every kCheckpointTokens-th position and at the last page edge of a prompt (single
+// tokens are the model's own, which nobody comes back to so often). Batches end there.
+constexpr std::int64_t kCheckpointTokens = 1024;
+static_assert(kCheckpointTokens % KvCache::kPageTokens == 0);
+
+// The next such position behind `begin`, or `end`, of an item of `size` tokens that reaches to `end`.
+std::int64_t Session::Impl::until_checkpoint(std::int64_t begin, std::int64_t end, std::int64_t size) const {
+  if (cache.shape().state_floats == 0) return end;
+  std::int64_t next = std::min(end, (begin / kCheckpointTokens + 1) * kCheckpointTokens);
+  const std::int64_t last_edge = end / KvCache::kPageTokens * KvCache::kPageTokens;
+  if (size > 1 && begin < last_edge) next = std::min(next, last_edge);
+  return next;
+}
+
+void Session::Impl::save_checkpoints() {
+  if (cache.shape().state_floats == 0) return;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const ForwardSequence& rows = sequences[i];
+    const std::int64_t end = rows.position + rows.n_row;
+    const auto all = static_cast<std::int64_t>(cache.sequence(ids[i]).tokens.size());
+    const bool of_prompt = rows.n_row > 1 && end == all / KvCache::kPageTokens * KvCache::kPageTokens;
+    if (end % kCheckpointTokens == 0 || of_prompt) cache.save_checkpoint(ids[i], end);
+  }
+}
+
 // All tokens are in the cache's books already; computes them in batches of at most max_batch rows.
 Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts) {
   std::int64_t done_logits = 0;
@@ -136,14 +180,19 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
   while (item < items.size()) {
     tokens.clear();
     sequences.clear();
+    ids.clear();
     logit_rows.clear();
     while (item < items.size() && static_cast<std::int64_t>(tokens.size()) < options.max_batch) {
       const BatchItem& from = items[item];
       const std::int64_t size = static_cast<std::int64_t>(from.tokens.size());
       const std::int64_t begin = static_cast<std::int64_t>(tokens.size());
-      const std::int64_t n = std::min(options.max_batch - begin, size - offset);
+      const std::int64_t position = starts[item] + offset;
+      const std::int64_t n =
+          std::min(options.max_batch - begin, until_checkpoint(position, starts[item] + size, size) - position);
       if (n > 0) {
-        sequences.push_back({begin, n, starts[item] + offset, cache.sequence(from.sequence).pages.data()});
+        sequences.push_back(
+            {begin, n, position, cache.sequence(from.sequence).pages.data(), cache.state(from.sequence)});
+        ids.push_back(from.sequence);
         const auto part = from.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
         tokens.insert(tokens.end(), part.begin(), part.end());
       }
@@ -154,14 +203,14 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
         }
       }
       offset += n;
-      if (offset == size) {
-        ++item;
-        offset = 0;
-      }
+      if (offset < size) break;  // the rest of it comes in another batch
+      ++item;
+      offset = 0;
     }
     if (tokens.empty()) break;
     float* out = logits.data() + static_cast<std::size_t>(done_logits * model->shape().n_vocab);
     ROWMAX_RETURN_IF_ERROR(forward.run({tokens, sequences, logit_rows}, layers, out));
+    save_checkpoints();
     done_logits += static_cast<std::int64_t>(logit_rows.size());
   }
   return {};

@@ -185,6 +185,7 @@ TEST_P(SameBits, AfterAPrefixWasReused) {
     const SequenceId sequence = another_sequence ? *engine.session->open() : first;
     auto reused = engine.session->reuse(sequence, all);
     ASSERT_TRUE(reused.ok());
+    // A recurrent state goes on from its own end, or from the last page edge of the prompt that was computed.
     ASSERT_GE(*reused, another_sequence ? 640 : 700);
     const BatchItem rest{sequence, all.subspan(static_cast<std::size_t>(*reused)), LogitsFor::kAll};
     ASSERT_TRUE(engine.session->forward({&rest, 1}).ok());
@@ -213,7 +214,11 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                          testing::Values(Case{"llama", "Q4_1", Activations::kInt8, KvType::kF16, 0x7d05ef1030a7743d},
                                          Case{"gemma3", "Q5_0", Activations::kInt8, KvType::kF16, 0xcbf129a363529247},
                                          Case{"qwen3", "Q8_0", Activations::kF32, KvType::kF32, 0x89d0a21557a70887},
-                                         Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14}),
+                                         Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14},
+                                         Case{"qwen3moe", "Q4_1", Activations::kInt8, KvType::kF16, 0xa60c90c6d5e76489},
+                                         Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xaf00ca4b4d6da59d},
+                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32,
+                                              0x5bd6db519291f6ec}),
                          [](const auto& info) {
                            return std::string(info.param.arch) + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");

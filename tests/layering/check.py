@@ -23,7 +23,7 @@ LAYERS = {
     "attention": PUBLIC + ["base/"],
     "engine/quant": PUBLIC + ["base/"],
     "engine/io": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/gguf.h", "rowmax/engine/output_file.h"],
-    "engine/convert": PUBLIC + ["base/", "engine/io/", "engine/quant/", "engine/tokenizer/pre_tokenizer.h", "engine/tokenizer/rowmax_keys.h", "rowmax/engine/"],
+    "engine/convert": PUBLIC + ["base/", "engine/io/", "engine/model/weight_table.h", "engine/quant/", "engine/tokenizer/pre_tokenizer.h", "engine/tokenizer/rowmax_keys.h", "rowmax/engine/"],
     "engine/tokenizer": PUBLIC + ["base/", "engine/io/key_rules.h", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
     "engine/template": PUBLIC + ["base/", "rowmax/engine/chat_template.h"],
     "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/activations.h"],

@@ -11,7 +11,8 @@ namespace {
 using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
-  app.add_option("--arch", spec.arch, "llama, qwen2, qwen3, gemma2, gemma3, bitnet or bitnet-b1.58")
+  app.add_option("--arch", spec.arch,
+                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, bitnet or bitnet-b1.58")
       ->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");
@@ -21,6 +22,14 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--ff", spec.ff, "inner width of the feed-forward part");
   app.add_option("--vocab", spec.vocab, "tokens (0: as many as the tokenizer needs)");
   app.add_option("--ctx", spec.context, "context length");
+  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe: experts (0: 8)");
+  app.add_option("--experts-used", spec.experts_used, "experts of a token (0: 2)");
+  app.add_option("--expert-ff", spec.expert_ff, "inner width of an expert (0: ff / 2)");
+  app.add_option("--shared-ff", spec.shared_ff, "qwen35moe: inner width of the expert of all tokens (0: expert-ff)");
+  app.add_option("--interval", spec.interval, "qwen35: every how many layers one attends (0: 4)");
+  app.add_option("--delta-key-heads", spec.delta_key_heads, "qwen35: key heads of a delta net (0: 2)");
+  app.add_option("--delta-value-heads", spec.delta_value_heads, "its value heads (0: 4)");
+  app.add_option("--delta-dim", spec.delta_dim, "size of its heads (0: 16)");
   app.add_option("--window", spec.window, "sliding window of gemma2 and gemma3 (0: 64)");
   app.add_option("--rope-base", spec.rope_base, "RoPE base (0: the architecture's choice)");
   app.add_option("--eps", spec.eps, "epsilon of the norms (0: the architecture's choice)");
@@ -55,6 +64,13 @@ void apply_odd(const CLI::App& app, SyntheticSpec& spec) {
   unless_given("--vocab", spec.vocab, odd.vocab);
   unless_given("--ctx", spec.context, odd.context);
   unless_given("--window", spec.window, odd.window);
+  unless_given("--experts", spec.experts, odd.experts);
+  unless_given("--experts-used", spec.experts_used, odd.experts_used);
+  unless_given("--expert-ff", spec.expert_ff, odd.expert_ff);
+  unless_given("--interval", spec.interval, odd.interval);
+  unless_given("--delta-key-heads", spec.delta_key_heads, odd.delta_key_heads);
+  unless_given("--delta-value-heads", spec.delta_value_heads, odd.delta_value_heads);
+  unless_given("--delta-dim", spec.delta_dim, odd.delta_dim);
 }
 
 int fail(const rowmax::Error& error) {
@@ -96,8 +112,7 @@ int main(int argc, char** argv) {
     spec = *found;
   }
   app.add_option("--model", model,
-                 "a published shape, which other options can change: bitnet-2b-4t, bonsai-1.7b, "
-                 "bonsai-8b or llama-1b");
+                 "a published shape, which other options can change: " + rowmax::tools::synthetic_models());
   add_options(app, spec);
   app.add_flag("--odd", odd, "sizes that are no multiple of anything convenient");
   app.add_option("--out", out, "file to write")->required();

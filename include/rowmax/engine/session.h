@@ -24,6 +24,8 @@ struct SessionOptions {
   // Most rows computed at once; longer batches are cut, without changing a bit. Products take 240 at a time, so more
   // cost memory and win nothing.
   std::int64_t max_batch = 240;
+  // Memory for states of recurrent layers at page edges, from which prompts that begin alike go on (hybrid models).
+  std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
   bool reuse_prefixes = true;  // keep the pages of finished sequences for prompts that begin alike
 };
 
@@ -52,13 +54,14 @@ class Session {
   // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in an earlier
   // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
-  // Forgets everything behind the first n tokens.
-  Status truncate(SequenceId sequence, std::int64_t n);
+  // Forgets everything behind the first n tokens. A model with recurrent layers can only go back to where it kept its
+  // state: what is returned is the number of tokens that are left, n or fewer.
+  Result<std::int64_t> truncate(SequenceId sequence, std::int64_t n);
   std::span<const TokenId> tokens(SequenceId sequence) const noexcept;
 
   // Computes the items' tokens, each sequence at most once. kLimit when a sequence would exceed the context (nothing
   // is changed then), kInvalidArgument for a token id outside the vocabulary, kNumericFault naming sequence and
-  // position when a logit is not finite.
+  // position when a logit is not finite; the sequences are then truncated to what they held before.
   Status forward(std::span<const BatchItem> items);
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32.
   // Valid until the next call.

@@ -23,14 +23,14 @@ enum class Values { kGiven, kNormal, kTernary, kBinary };
 struct PlannedTensor {
   std::string name;
   const engine::FormatInfo* type = nullptr;
-  std::vector<std::int64_t> shape;  // [columns, rows] or [n]
+  std::vector<std::int64_t> shape;  // [columns, rows], [columns, rows, experts] or [n]
   Values values = Values::kGiven;
   float scale = 1.0f;        // random values: their standard deviation, or the magnitude m
   bool repeat = false;       // the first piece again and again, which takes no time
   std::vector<float> given;  // kGiven
 
   std::int64_t columns() const { return shape[0]; }
-  std::int64_t rows() const { return shape.size() > 1 ? shape[1] : 1; }
+  std::int64_t rows() const { return (shape.size() > 1 ? shape[1] : 1) * (shape.size() > 2 ? shape[2] : 1); }
 };
 
 // A matrix [rows, columns] of random values with standard deviation `deviation`. Its type is F16 where rows are no

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "base/math/f64.h"
+#include "engine/arch/architecture.h"
 #include "engine/io/gguf_stream.h"
+#include "engine/model/weight_table.h"
 #include "rowmax/try.h"
 #include "tools/make_model/synthetic/planned_tensor.h"
 #include "tools/make_model/synthetic/random.h"
@@ -29,17 +31,33 @@ struct ArchRow {
   bool rope_dimension_key = false;
   bool head_length_keys = false;
   bool square_query = false;  // heads * head_dim = embd (llama.cpp refuses other qwen2 files)
-  bool qkv_biases = false;
-  bool qk_norms = false;
-  bool post_norms = false;
+  bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
-  bool sub_norms = false;
+  bool experts = false, shared_expert = false;
+  bool hybrid = false;  // delta nets between the layers that attend
 };
 
 constexpr ArchRow kArchs[] = {
     {.name = "llama", .pre = "smollm", .eps = 1e-5, .rope_dimension_key = true},
-    {.name = "qwen2", .pre = "qwen2", .rope_base = 1e6, .square_query = true, .qkv_biases = true},
-    {.name = "qwen3", .pre = "qwen2", .head_dim = 32, .rope_base = 1e6, .head_length_keys = true, .qk_norms = true},
+    {.name = "qwen2", .pre = "qwen2", .rope_base = 1e6, .square_query = true},
+    {.name = "qwen3", .pre = "qwen2", .head_dim = 32, .rope_base = 1e6, .head_length_keys = true},
+    {.name = "qwen3moe", .pre = "qwen2", .head_dim = 32, .rope_base = 1e6, .head_length_keys = true, .experts = true},
+    {.name = "qwen35",
+     .pre = "qwen35",
+     .layers = 4,
+     .head_dim = 32,
+     .rope_base = 1e7,
+     .head_length_keys = true,
+     .hybrid = true},
+    {.name = "qwen35moe",
+     .pre = "qwen35",
+     .layers = 4,
+     .head_dim = 32,
+     .rope_base = 1e7,
+     .head_length_keys = true,
+     .experts = true,
+     .shared_expert = true,
+     .hybrid = true},
     // Gemma 2 files carry no RoPE base: it is part of the architecture.
     {.name = "gemma2",
      .layers = 4,
@@ -55,21 +73,14 @@ constexpr ArchRow kArchs[] = {
      .window = 64,
      .rope_base = 1e6,
      .head_length_keys = true,
-     .qk_norms = true,
      .post_norms = true},
-    {.name = "bitnet",
-     .pre = "llama-bpe",
-     .eps = 1e-5,
-     .rope_dimension_key = true,
-     .square_query = true,
-     .sub_norms = true},
+    {.name = "bitnet", .pre = "llama-bpe", .eps = 1e-5, .rope_dimension_key = true, .square_query = true},
     {.name = "bitnet-b1.58",
      .pre = "llama-bpe",
      .rope_base = 500000,
      .eps = 1e-5,
      .rope_dimension_key = true,
-     .square_query = true,
-     .sub_norms = true},
+     .square_query = true},
 };
 
 const ArchRow* find_arch(std::string_view name) {
@@ -92,6 +103,12 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
     if (value < 1 || value > (1 << 24)) {
       return invalid(std::string(name) + " is " + std::to_string(value) + ", expected 1 to 16777216");
     }
+  }
+  if (row.experts && !(spec.experts_used <= spec.experts && spec.expert_ff > 0 && spec.expert_ff <= 1 << 24)) {
+    return invalid("experts_used must be at most experts, and expert_ff positive");
+  }
+  if (row.hybrid && spec.delta_value_heads % spec.delta_key_heads != 0) {
+    return invalid("delta_value_heads must be a multiple of delta_key_heads");
   }
   if (spec.heads % spec.kv_heads != 0) return invalid("heads must be a multiple of kv_heads");
   if (spec.head_dim % 2 != 0) return invalid("head_dim must be even (RoPE turns pairs)");
@@ -141,8 +158,9 @@ class Builder {
   Builder(const SyntheticSpec& spec, const ArchRow& row, MatrixChoice body, MatrixChoice head)
       : spec_(spec), row_(row), body_(body), head_(head) {}
 
-  PlannedFile build() {
+  Result<PlannedFile> build() {
     add_keys();
+    ROWMAX_TRY(model, read_spec());
     if (row_.pre != nullptr) {
       add_byte_level_vocabulary(writer_, spec_.vocab, spec_.pre);
     } else {
@@ -152,15 +170,18 @@ class Builder {
     // Architectures with post norms multiply the embedding by sqrt(embd), so there the output norm takes the gain.
     const bool scaled = row_.post_norms;
     matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
-    for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer("blk." + std::to_string(layer) + ".");
+    for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer(model, layer);
     norm("output_norm.weight", spec_.embd, scaled ? kLogits : 1.0f);
     if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
-    return {std::move(writer_), std::move(tensors_)};
+    return PlannedFile{std::move(writer_), std::move(tensors_)};
   }
 
  private:
   void add_keys();
-  void add_layer(const std::string& prefix);
+  // What the engine makes of the keys: which weights there are, and their shapes.
+  Result<engine::ModelSpec> read_spec() const;
+  void add_layer(const engine::ModelSpec& model, std::int64_t layer);
+  void add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size);
   void add_rope_factors();
   // columns: the fan-in. Elements of standard deviation gain/sqrt(columns).
   void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain, MatrixChoice choice);
@@ -189,7 +210,7 @@ void Builder::add_keys() {
   count("context_length", spec_.context);
   count("embedding_length", spec_.embd);
   count("block_count", spec_.layers);
-  count("feed_forward_length", spec_.ff);
+  if (!row_.experts) count("feed_forward_length", spec_.ff);
   count("attention.head_count", spec_.heads);
   count("attention.head_count_kv", spec_.kv_heads);
   writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
@@ -202,6 +223,21 @@ void Builder::add_keys() {
     count("attention.value_length", spec_.head_dim);
   }
   if (row_.rope_dimension_key) count("rope.dimension_count", spec_.head_dim);
+  if (row_.experts) {
+    count("expert_count", spec_.experts);
+    count("expert_used_count", spec_.experts_used);
+    count("expert_feed_forward_length", spec_.expert_ff);
+  }
+  if (row_.shared_expert) count("expert_shared_feed_forward_length", spec_.shared_ff);
+  if (row_.hybrid) {
+    count("rope.dimension_count", spec_.head_dim / 8 * 2);
+    count("full_attention_interval", spec_.interval);
+    count("ssm.conv_kernel", 4);
+    count("ssm.state_size", spec_.delta_dim);
+    count("ssm.group_count", spec_.delta_key_heads);
+    count("ssm.time_step_rank", spec_.delta_value_heads);
+    count("ssm.inner_size", spec_.delta_value_heads * spec_.delta_dim);
+  }
   if (spec_.yarn_factor > 0) {
     writer_.set_string(key("rope.scaling.type"), "yarn");
     writer_.set_float32(key("rope.scaling.factor"), static_cast<float>(spec_.yarn_factor));
@@ -215,32 +251,60 @@ void Builder::add_keys() {
   }
 }
 
-void Builder::add_layer(const std::string& prefix) {
-  const std::int64_t q = spec_.heads * spec_.head_dim;
-  const std::int64_t kv = spec_.kv_heads * spec_.head_dim;
-  norm(prefix + "attn_norm.weight", spec_.embd);
-  matrix(prefix + "attn_q.weight", spec_.embd, q, kSharp);
-  matrix(prefix + "attn_k.weight", spec_.embd, kv, kSharp);
-  matrix(prefix + "attn_v.weight", spec_.embd, kv);
-  matrix(prefix + "attn_output.weight", q, spec_.embd);
-  if (row_.qkv_biases || spec_.biases) {
-    bias(prefix + "attn_q.bias", q);
-    bias(prefix + "attn_k.bias", kv);
-    bias(prefix + "attn_v.bias", kv);
+Result<engine::ModelSpec> Builder::read_spec() const {
+  ROWMAX_TRY(bytes, writer_.bytes());
+  ROWMAX_TRY(file, engine::GgufFile::parse(bytes, "keys"));
+  engine::ModelSpec model;
+  model.architecture = spec_.arch;
+  engine::KeyReader keys(file, {}, spec_.arch);
+  for (const engine::Architecture& row : engine::architectures()) {
+    if (row.name == spec_.arch) row.read(keys, model);
   }
-  if (spec_.biases) bias(prefix + "attn_output.bias", spec_.embd);
-  if (row_.qk_norms) {
-    norm(prefix + "attn_q_norm.weight", spec_.head_dim, kSharp);
-    norm(prefix + "attn_k_norm.weight", spec_.head_dim, kSharp);
+  if (keys.failed()) return keys.take_error();
+  return model;
+}
+
+void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
+  using engine::W;
+  using engine::WeightKind;
+  const engine::LayerSpec& layer = model.layers[static_cast<std::size_t>(index)];
+  // Projections so small that converters leave them alone.
+  const MatrixChoice plain{engine::find_format("F32"), Values::kNormal};
+  for (const engine::WeightInfo& info : engine::weight_table()) {
+    const engine::Presence presence = info.presence(layer);
+    const bool bias = info.name.ends_with(".bias");
+    if (presence == engine::Presence::kNever) continue;
+    if (presence == engine::Presence::kOptional && !(bias && spec_.biases)) continue;
+    const engine::WeightShape shape = info.shape(model.shape, layer);
+    const std::string name = info.tensor(index);
+    const float gain = info.id == W::kAttnQ || info.id == W::kAttnK ? kSharp : 1.0f;
+    switch (info.kind) {
+      case WeightKind::kVector: add_vector(info, name, shape.cols); break;
+      case WeightKind::kMatrix: matrix(name, shape.cols, shape.rows, gain, info.hadamard ? body_ : plain); break;
+      case WeightKind::kTransposed: matrix(name, shape.cols, shape.rows, gain, plain); break;
+      case WeightKind::kExperts:
+        matrix(name, shape.cols, shape.rows * shape.n, gain, body_);
+        tensors_.back().shape = {shape.cols, shape.rows, shape.n};
+        break;
+    }
   }
-  if (row_.sub_norms) norm(prefix + "attn_sub_norm.weight", q);
-  if (row_.post_norms) norm(prefix + "post_attention_norm.weight", spec_.embd, kPostNorm);
-  norm(prefix + "ffn_norm.weight", spec_.embd);
-  matrix(prefix + "ffn_gate.weight", spec_.embd, spec_.ff);
-  matrix(prefix + "ffn_up.weight", spec_.embd, spec_.ff);
-  matrix(prefix + "ffn_down.weight", spec_.ff, spec_.embd);
-  if (row_.sub_norms) norm(prefix + "ffn_sub_norm.weight", spec_.ff);
-  if (row_.post_norms) norm(prefix + "post_ffw_norm.weight", spec_.embd, kPostNorm);
+}
+
+void Builder::add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size) {
+  using engine::W;
+  if (info.id == W::kDeltaDecay) {  // -e^x: heads that remember a few tokens and heads that remember hundreds
+    std::vector<float> values = random_normal(spec_.seed, name, size);
+    for (float& value : values) value = static_cast<float>(-base::exp_f64(1.5 * static_cast<double>(value) - 2));
+    tensors_.push_back(plan_vector(name, std::move(values)));
+  } else if (info.name.ends_with(".bias")) {
+    bias(name, size);
+  } else if (info.id == W::kAttnQNorm || info.id == W::kAttnKNorm) {
+    norm(name, size, kSharp);
+  } else if (info.id == W::kPostAttnNorm || info.id == W::kPostFfnNorm) {
+    norm(name, size, kPostNorm);
+  } else {
+    norm(name, size);
+  }
 }
 
 // The divisors of Llama 3's RoPE frequencies: 1 for wave lengths that fit the original context four times, 8 for those
@@ -307,12 +371,24 @@ Result<PlannedFile> plan_file(const SyntheticSpec& partial) {
 Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   const ArchRow* row = find_arch(spec.arch);
   if (row == nullptr) {
-    return invalid("unknown architecture '" + spec.arch +
-                   "', expected llama, qwen2, qwen3, gemma2, gemma3, bitnet or bitnet-b1.58");
+    std::string known;
+    for (const ArchRow& each : kArchs) known += (known.empty() ? "" : ", ") + std::string(each.name);
+    return invalid("unknown architecture '" + spec.arch + "', expected one of " + known);
   }
   if (spec.layers == 0) spec.layers = row->layers;
   if (spec.head_dim == 0) spec.head_dim = row->head_dim;
   if (spec.head_dim == 0 && spec.heads > 0) spec.head_dim = spec.embd / spec.heads;
+  const auto usual = [](bool applies, std::int64_t& field, std::int64_t value) {
+    if (applies && field == 0) field = value;
+  };
+  usual(row->experts, spec.experts, 8);
+  usual(row->experts, spec.experts_used, 2);
+  usual(row->experts, spec.expert_ff, spec.ff / 2);
+  usual(row->shared_expert, spec.shared_ff, spec.expert_ff);
+  usual(row->hybrid, spec.interval, 4);
+  usual(row->hybrid, spec.delta_key_heads, 2);
+  usual(row->hybrid, spec.delta_value_heads, 4);
+  usual(row->hybrid, spec.delta_dim, 16);
   if (spec.window == 0) spec.window = row->window;
   if (spec.rope_base == 0) spec.rope_base = row->rope_base;
   if (spec.eps == 0) spec.eps = row->eps;
@@ -334,6 +410,18 @@ SyntheticSpec odd_spec(std::string arch) {
   spec.ff = 224;
   spec.vocab = 431;
   spec.context = 1000;
+  if (row != nullptr && row->hybrid) {
+    spec.layers = 5;
+    spec.interval = 3;
+    spec.delta_key_heads = 3;
+    spec.delta_value_heads = 6;
+    spec.delta_dim = 20;
+  }
+  if (row != nullptr && row->experts) {
+    spec.experts = 7;
+    spec.experts_used = 3;
+    spec.expert_ff = 96;
+  }
   if (row != nullptr && row->window > 0) {
     spec.window = 37;
     spec.layers = 7;
@@ -348,6 +436,11 @@ const std::vector<std::string>& synthetic_architectures() {
     return out;
   }();
   return names;
+}
+
+std::string synthetic_models() {
+  return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
+         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {
@@ -371,9 +464,29 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     shape(16, 2048, 32, 8, 64, 8192);
     spec.arch = "llama", spec.type = "Q2_0", spec.head_type = "Q6_K", spec.rope_factors = true;
     spec.rope_base = 500000, spec.pre = "llama-bpe", spec.vocab = 128256, spec.context = 131072;
+  } else if (name == "qwen3.5-0.8b" || name == "qwen3.5-4b" || name == "qwen3.5-9b" || name == "bonsai-2-9b" ||
+             name == "bonsai-2-27b") {
+    name == "qwen3.5-0.8b"   ? shape(24, 1024, 8, 2, 256, 3584)
+    : name == "qwen3.5-4b"   ? shape(32, 2560, 16, 4, 256, 9216)
+    : name == "bonsai-2-27b" ? shape(64, 5120, 24, 4, 256, 17408)
+                             : shape(32, 4096, 16, 4, 256, 12288);
+    const bool small = name == "qwen3.5-0.8b";
+    spec.arch = "qwen35", spec.type = name.starts_with("bonsai") ? "PQ2_0" : "Q4_0";
+    spec.values = name.starts_with("bonsai") ? "ternary" : "normal";
+    spec.untied = !(small || name == "qwen3.5-4b"), spec.delta_dim = 128, spec.delta_key_heads = 16;
+    spec.delta_value_heads = small ? 16 : name == "bonsai-2-27b" ? 48 : 32;
+    spec.vocab = 248320, spec.context = 262144;
+  } else if (name == "qwen3-30b-a3b") {
+    shape(48, 2048, 32, 4, 128, 6144);
+    spec.arch = "qwen3moe", spec.type = "Q4_0", spec.values = "normal", spec.untied = true;
+    spec.experts = 128, spec.experts_used = 8, spec.expert_ff = 768, spec.vocab = 151936, spec.context = 40960;
+  } else if (name == "qwen3.6-35b-a3b") {
+    shape(40, 2048, 16, 2, 256, 0);
+    spec.arch = "qwen35moe", spec.type = "Q4_0", spec.values = "normal", spec.untied = true, spec.ff = 512;
+    spec.experts = 256, spec.experts_used = 8, spec.expert_ff = 512, spec.delta_dim = 128, spec.delta_key_heads = 16;
+    spec.delta_value_heads = 32, spec.vocab = 248320, spec.context = 262144;
   } else {
-    return invalid("unknown model '" + std::string(name) +
-                   "', expected bitnet-2b-4t, bonsai-1.7b, bonsai-8b or llama-1b");
+    return invalid("unknown model '" + std::string(name) + "', expected one of " + synthetic_models());
   }
   return spec;
 }

@@ -16,7 +16,7 @@ namespace rowmax::tools {
 
 // Zero means: the architecture's usual choice (see with_defaults).
 struct SyntheticSpec {
-  std::string arch = "llama";  // llama, qwen2, qwen3, gemma2, gemma3, bitnet, bitnet-b1.58
+  std::string arch = "llama";  // one of synthetic_architectures()
   std::int64_t layers = 0;     // 2; gemma2 4; gemma3 7 (layer 5 is the first without a window)
   std::int64_t embd = 64;
   std::int64_t heads = 4;
@@ -25,6 +25,11 @@ struct SyntheticSpec {
   std::int64_t ff = 160;
   std::int64_t vocab = 0;  // the tokenizer's own size; a larger one is filled up with unused tokens
   std::int64_t context = 512;
+  // qwen3moe, qwen35moe: 8 experts, 2 of them used, of width ff / 2; qwen35moe: one more of that width for every row.
+  std::int64_t experts = 0, experts_used = 0, expert_ff = 0, shared_ff = 0;
+  // qwen35, qwen35moe: every interval-th layer attends (4), the others are gated delta nets (2 key heads, 4 value heads
+  // of 16) behind a convolution of 4 tokens; a quarter of a head's dimensions turns.
+  std::int64_t interval = 0, delta_key_heads = 0, delta_value_heads = 0, delta_dim = 0;
   std::int64_t window = 0;   // gemma2, gemma3: 64; must stay 0 for the others
   double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3 1000000
   double eps = 0;            // llama 1e-5, others 1e-6
@@ -54,9 +59,10 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec);
 SyntheticSpec odd_spec(std::string arch);
 const std::vector<std::string>& synthetic_architectures();
 
-// The shapes of published models: architecture, sizes and tokens of "bitnet-2b-4t", "bonsai-1.7b", "bonsai-8b" or
-// "llama-1b". kInvalidArgument for another name.
+// The shapes of published models: architecture, sizes and tokens of one of synthetic_models(). kInvalidArgument for
+// another name.
 Result<SyntheticSpec> spec_of_model(std::string_view name);
+std::string synthetic_models();  // "bitnet-2b-4t, bonsai-1.7b, ..."
 
 // The whole file; write() or bytes() it.
 Result<engine::GgufWriter> make_synthetic_model(const SyntheticSpec& spec);

@@ -1,0 +1,36 @@
+// A batch of rows: tokens of any sequences, each at its own position, and where those sequences' memory lies.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rowmax/engine/model.h"
+#include "rowmax/kv.h"
+
+namespace rowmax::engine {
+
+// Keys and values of the layers that have them, and how to address them.
+struct KvLayers {
+  std::vector<KvView> views;  // [n_layer]; n_kv_head 0 for a layer without
+  std::vector<void*> keys;    // [n_layer] pools
+  std::vector<void*> values;
+};
+
+// Rows of one sequence in a batch: [begin, begin + n_row), at positions [position, position + n_row) of a cache whose
+// pages are given; the pages for these positions exist.
+struct ForwardSequence {
+  std::int64_t begin = 0;
+  std::int64_t n_row = 0;
+  std::int64_t position = 0;
+  const std::int32_t* pages = nullptr;
+  float* state = nullptr;  // RecurrentLayout::n_floats() of the sequence as it is before `position`; is brought forward
+};
+
+struct ForwardBatch {
+  std::span<const TokenId> tokens;  // [n_row]
+  std::span<const ForwardSequence> sequences;
+  std::span<const std::int32_t> logit_rows;  // rows whose logits are wanted, ascending
+};
+
+}  // namespace rowmax::engine

@@ -1,0 +1,62 @@
+#include "engine/model/blocks/attention.h"
+
+#include "rowmax/try.h"
+
+namespace rowmax::engine::attention {
+namespace {
+
+struct Buffers {
+  Rows normed, both, q, k, v, gate, mixed, output;
+};
+
+Buffers buffers_of(const ModelShape& shape, const AttentionSpec& a) {
+  return {.normed = {Slot::kNormed, shape.n_embd},
+          .both = {Slot::kUp, 2 * a.q_width()},
+          .q = {Slot::kQ, a.q_width()},
+          .k = {Slot::kK, a.kv_width()},
+          .v = {Slot::kV, a.kv_width()},
+          .gate = {Slot::kGate, a.q_width()},
+          .mixed = {Slot::kMixed, a.q_width()},
+          .output = {Slot::kOutput, shape.n_embd}};
+}
+
+}  // namespace
+
+void plan(const ModelShape& shape, const LayerSpec& spec, BufferPlan& buffers) {
+  const Buffers b = buffers_of(shape, spec.attention);
+  for (const Rows rows : {b.q, b.k, b.v, b.mixed}) buffers.need(rows);
+  if (spec.attention.output_gate) {
+    buffers.need(b.both);
+    buffers.need(b.gate);
+  }
+  buffers.need_product(b.q.width);
+}
+
+Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeights& weights) {
+  const AttentionSpec& a = spec.layers[layer].attention;
+  const Buffers b = buffers_of(spec.shape, a);
+  const Rows q_out = a.output_gate ? b.both : b.q;
+  const LinearTerm terms[] = {
+      {&weights.matrix(W::kAttnQ), q_out}, {&weights.matrix(W::kAttnK), b.k}, {&weights.matrix(W::kAttnV), b.v}};
+  ops.project(terms, b.normed);
+  ops.scale(q_out, weights.vector(W::kAttnQScale));
+  ops.scale(b.k, weights.vector(W::kAttnKScale));
+  ops.scale(b.v, weights.vector(W::kAttnVScale));
+  ops.add_bias(q_out, weights.vector(W::kAttnQBias));
+  ops.add_bias(b.k, weights.vector(W::kAttnKBias));
+  ops.add_bias(b.v, weights.vector(W::kAttnVBias));
+  if (a.output_gate) ops.split_gate(b.both, a.head_dim, b.q, b.gate);
+  ops.finish_heads(b.q, a.head_dim, weights.vector(W::kAttnQNorm), a.rope);
+  ops.finish_heads(b.k, a.head_dim, weights.vector(W::kAttnKNorm), a.rope);
+  ops.store_kv(layer, a.head_dim, b.k, b.v);
+  ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, b.q, b.mixed));
+  if (a.output_gate) ops.gate_sigmoid(b.gate, b.mixed);
+  if (a.sub_norm) ops.norm(b.mixed, weights.vector(W::kAttnSubNorm), b.mixed);
+  const LinearTerm term{&weights.matrix(W::kAttnOutput), b.output};
+  ops.project({&term, 1}, b.mixed);
+  ops.scale(b.output, weights.vector(W::kAttnOutputScale));
+  ops.add_bias(b.output, weights.vector(W::kAttnOutputBias));
+  return {};
+}
+
+}  // namespace rowmax::engine::attention

@@ -1,0 +1,15 @@
+// Softmax attention over the sequence's keys and values.
+// Reads Slot::kNormed, writes Slot::kOutput.
+#pragma once
+
+#include <cstddef>
+
+#include "engine/model/ops.h"
+
+namespace rowmax::engine::attention {
+
+// The buffers it needs.
+void plan(const ModelShape& shape, const LayerSpec& spec, BufferPlan& buffers);
+Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeights& weights);
+
+}  // namespace rowmax::engine::attention

@@ -1,0 +1,15 @@
+// Gated delta net: the recurrence that takes the place of attention in hybrid models.
+// Reads Slot::kNormed, writes Slot::kOutput.
+#pragma once
+
+#include <cstddef>
+
+#include "engine/model/ops.h"
+
+namespace rowmax::engine::delta_net {
+
+// The buffers it needs.
+void plan(const ModelShape& shape, const LayerSpec& spec, BufferPlan& buffers);
+Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeights& weights);
+
+}  // namespace rowmax::engine::delta_net

@@ -1,0 +1,27 @@
+#include "engine/model/blocks/dense_ffn.h"
+
+namespace rowmax::engine::dense_ffn {
+
+void plan(const ModelShape&, const LayerSpec& spec, BufferPlan& buffers) {
+  buffers.need({Slot::kGate, spec.ffn.n_ff});
+  buffers.need({Slot::kUp, spec.ffn.n_ff});
+  buffers.need_product(spec.ffn.n_ff);
+}
+
+Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeights& weights) {
+  const FfnSpec& ffn = spec.layers[layer].ffn;
+  const Rows normed{Slot::kNormed, spec.shape.n_embd}, output{Slot::kOutput, spec.shape.n_embd};
+  const Rows gate{Slot::kGate, ffn.n_ff}, up{Slot::kUp, ffn.n_ff};
+  const LinearTerm terms[] = {{&weights.matrix(W::kFfnGate), gate}, {&weights.matrix(W::kFfnUp), up}};
+  ops.project(terms, normed);
+  ops.scale(gate, weights.vector(W::kFfnGateScale));
+  ops.scale(up, weights.vector(W::kFfnUpScale));
+  ops.gate(ffn.activation, gate, up);
+  if (ffn.sub_norm) ops.norm(gate, weights.vector(W::kFfnSubNorm), gate);
+  const LinearTerm term{&weights.matrix(W::kFfnDown), output};
+  ops.project({&term, 1}, gate);
+  ops.scale(output, weights.vector(W::kFfnDownScale));
+  return {};
+}
+
+}  // namespace rowmax::engine::dense_ffn

@@ -1,0 +1,190 @@
+#include "engine/model/ops.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "engine/model/for_rows.h"
+#include "rowmax/try.h"
+
+namespace rowmax::engine {
+
+Result<Ops> Ops::create(const ModelSpec& spec, const ModelWeights& weights, const BufferPlan& plan,
+                        const OpsOptions& options, Executor& executor) {
+  Ops ops;
+  ops.spec_ = &spec;
+  ops.weights_ = &weights;
+  ops.kernels_ = &row_kernels(options.isa);
+  ops.executor_ = &executor;
+  ops.activations_ = options.activations;
+  ops.isa_ = options.isa;
+  ops.max_rows_ = options.max_rows;
+  ops.layout_ = RecurrentLayout(spec);
+  for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope);
+  const auto allocate = [](base::Buffer& buffer, std::int64_t rows, std::int64_t width) -> Status {
+    std::size_t n = 0;
+    if (!base::checked_mul(static_cast<std::size_t>(rows), static_cast<std::size_t>(width) * sizeof(float), &n)) {
+      return Error::out_of_memory();
+    }
+    ROWMAX_TRY(memory, base::Buffer::allocate(n));
+    buffer = std::move(memory);
+    return {};
+  };
+  for (std::size_t slot = 0; slot < ops.buffers_.size(); ++slot) {
+    ROWMAX_RETURN_IF_ERROR(allocate(ops.buffers_[slot], options.max_rows, plan.width(static_cast<Slot>(slot))));
+  }
+  const std::int64_t widest = plan.widest_product();
+  if (!weights.hadamards.empty()) ROWMAX_RETURN_IF_ERROR(allocate(ops.turned_, options.max_rows, widest));
+  ROWMAX_RETURN_IF_ERROR(ops.plan_experts(options));
+  ROWMAX_TRY(matmul_memory, base::Buffer::allocate(ops.matmul_bytes(widest)));
+  ops.matmul_workspace_ = std::move(matmul_memory);
+  ROWMAX_RETURN_IF_ERROR(ops.plan_attention(options));
+  return ops;
+}
+
+Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
+  batch_ = &batch;
+  cache_ = &cache;
+  n_row_ = static_cast<std::int64_t>(batch.tokens.size());
+  positions_.resize(static_cast<std::size_t>(n_row_));
+  page_of_row_.resize(static_cast<std::size_t>(n_row_));
+  mask_sequences_.clear();
+  for (const ForwardSequence& sequence : batch.sequences) {
+    for (std::int64_t i = 0; i < sequence.n_row; ++i) {
+      const std::int64_t position = sequence.position + i;
+      positions_[static_cast<std::size_t>(sequence.begin + i)] = position;
+      page_of_row_[static_cast<std::size_t>(sequence.begin + i)] = sequence.pages[position / kKeyTile];
+    }
+    Sequence entry;
+    entry.q_begin = sequence.begin;
+    entry.n_q = sequence.n_row;
+    entry.q_pos = sequence.position;
+    entry.n_kv = sequence.position + sequence.n_row;
+    entry.anchor = 0;
+    mask_sequences_.push_back(entry);
+  }
+  for (Plan& plan : plans_) {
+    MaskSpec mask = MaskSpec().causal();
+    if (plan.window > 0) mask.window(plan.window - 1, 0);
+    ROWMAX_RETURN_IF_ERROR(plan.mask.compile(
+        mask, {mask_sequences_, static_cast<std::int32_t>(plan.n_head), static_cast<std::int32_t>(plan.n_kv_head)}));
+  }
+  for (RopeTable& rope : ropes_) rope.prepare(positions_, *executor_);
+  return {};
+}
+
+void Ops::embed(float scale, Rows stream) {
+  const WeightSource& table = weights_->token_embedding;
+  const std::int64_t n = stream.width;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    float* x = data(stream, row);
+    decode_row(*table.format, table.bytes, batch_->tokens[static_cast<std::size_t>(row)], n, x);
+    if (const Hadamard* hadamard = table.hadamard) {
+      kernels_->hadamard(x, n, hadamard->block);
+      if (!hadamard->signs.empty()) kernels_->multiply(x, hadamard->signs.data(), n, x);
+    }
+    if (scale != 1.0f) kernels_->scale(x, scale, n);
+  });
+}
+
+void Ops::norm(Rows x, const std::vector<float>& weight, Rows y) {
+  const auto n = static_cast<std::int64_t>(weight.size());
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    for (std::int64_t i = 0; i < x.width; i += n) {
+      kernels_->rms_norm(data(x, row) + i, weight.data(), spec_->rms_norm_eps, n, data(y, row) + i);
+    }
+  });
+}
+
+void Ops::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
+  const std::int64_t n = stream.width;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    float* from = data(y, row);
+    if (!post_norm.empty()) kernels_->rms_norm(from, post_norm.data(), spec_->rms_norm_eps, n, from);
+    kernels_->add(data(stream, row), from, n);
+  });
+}
+
+void Ops::add_bias(Rows y, const std::vector<float>& bias) {
+  if (bias.empty()) return;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) { kernels_->add(data(y, row), bias.data(), y.width); });
+}
+
+void Ops::scale(Rows y, const std::vector<float>& factor) {
+  if (factor.empty()) return;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor[0], y.width); });
+}
+
+void Ops::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row) {
+  for_rows(*executor_, n_row, [&](std::int64_t row) {
+    float* y = turned_.as<float>() + row * n;
+    if (hadamard.signs.empty()) {
+      std::memcpy(y, x + row * n, static_cast<std::size_t>(n) * sizeof(float));
+    } else {
+      kernels_->multiply(x + row * n, hadamard.signs.data(), n, y);
+    }
+    kernels_->hadamard(y, n, hadamard.block);
+  });
+}
+
+// Those that want their input turned the same way share the turned rows and one call.
+void Ops::multiply(std::span<const Product> products, const float* x, std::int64_t n_row) {
+  const std::int64_t cols = products[0].linear->matrix.cols();
+  std::array<MatmulTerm, kMaxProducts> group;
+  std::array<bool, kMaxProducts> done{};
+  for (std::size_t first = 0; first < products.size(); ++first) {
+    if (done[first]) continue;
+    const Hadamard* hadamard = products[first].linear->hadamard;
+    std::size_t n = 0;
+    for (std::size_t i = first; i < products.size(); ++i) {
+      if (products[i].linear->hadamard != hadamard) continue;
+      const PackedMatrix& matrix = products[i].linear->matrix;
+      group[n++] = {&matrix, products[i].y, matrix.rows()};
+      done[i] = true;
+    }
+    if (hadamard != nullptr) turn(*hadamard, x, cols, n_row);
+    matmul(std::span(group).first(n), hadamard != nullptr ? turned_.as<float>() : x, cols, n_row, activations_,
+           {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
+  }
+}
+
+void Ops::project(std::span<const LinearTerm> terms, Rows x) {
+  std::array<Product, kMaxProducts> products;
+  for (std::size_t i = 0; i < terms.size(); ++i) products[i] = {terms[i].linear, data(terms[i].y)};
+  multiply(std::span(products).first(terms.size()), data(x), n_row_);
+}
+
+void Ops::gate(FfnActivation activation, Rows gate, Rows up) {
+  const auto kernel = gate_kernel(activation);
+  for_rows(*executor_, n_row_, [&](std::int64_t row) { kernel(data(gate, row), data(up, row), gate.width); });
+}
+
+void (*Ops::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {
+  if (activation == FfnActivation::kSilu) return kernels_->gate_silu;
+  return activation == FfnActivation::kGeluTanh ? kernels_->gate_gelu_tanh : kernels_->gate_relu_squared;
+}
+
+void Ops::gate_sigmoid(Rows gate, Rows x) {
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    kernels_->gate_sigmoid(data(gate, row), data(x, row), x.width);
+    std::memcpy(data(x, row), data(gate, row), static_cast<std::size_t>(x.width) * sizeof(float));
+  });
+}
+
+void Ops::head(float softcap, float* logits) {
+  const std::int64_t n_embd = spec_->shape.n_embd, n_vocab = spec_->shape.n_vocab;
+  const auto n = static_cast<std::int64_t>(batch_->logit_rows.size());
+  if (n == 0) return;
+  const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd};
+  for_rows(*executor_, n, [&](std::int64_t i) {
+    kernels_->rms_norm(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm.data(),
+                       spec_->rms_norm_eps, n_embd, data(normed, i));
+  });
+  const Product product{&weights_->output, logits};
+  multiply({&product, 1}, data(normed), n);
+  if (softcap > 0) {
+    for_rows(*executor_, n, [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });
+  }
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,105 @@
+// Attention: heads, keys and values.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "engine/model/for_rows.h"
+#include "engine/model/ops.h"
+#include "rowmax/try.h"
+
+namespace rowmax::engine {
+
+Status Ops::plan_attention(const OpsOptions& options) {
+  std::size_t n_bytes = 0;
+  for (const LayerSpec& layer : spec_->layers) {
+    const AttentionSpec& a = layer.attention;
+    if (layer.mixer != MixerKind::kAttention) {
+      plan_of_layer_.push_back(0);
+      continue;
+    }
+    const auto same = std::ranges::find_if(plans_, [&](const Plan& plan) {
+      return plan.n_head == a.n_head && plan.n_kv_head == a.n_kv_head && plan.window == a.window;
+    });
+    plan_of_layer_.push_back(static_cast<std::size_t>(same - plans_.begin()));
+    if (same == plans_.end()) plans_.push_back({a.n_head, a.n_kv_head, a.window, {}});
+    n_bytes = std::max(n_bytes, attend_workspace_bound({.max_sequences = options.max_sequences,
+                                                        .max_n_kv = options.max_context,
+                                                        .n_head = a.n_head,
+                                                        .n_kv_head = a.n_kv_head,
+                                                        .k_dim = a.head_dim,
+                                                        .v_dim = a.head_dim,
+                                                        .concurrency = executor_->concurrency()}));
+  }
+  ROWMAX_TRY(memory, base::Buffer::allocate(n_bytes));
+  attend_workspace_ = std::move(memory);
+  return {};
+}
+
+void Ops::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
+  const auto n_bytes = static_cast<std::size_t>(head_dim) * sizeof(float);
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    for (std::int64_t at = 0; at < q.width; at += head_dim) {
+      std::memcpy(data(q, row) + at, data(both, row) + 2 * at, n_bytes);
+      std::memcpy(data(gate, row) + at, data(both, row) + 2 * at + head_dim, n_bytes);
+    }
+  });
+}
+
+void Ops::finish_heads(Rows heads, std::int64_t head_dim, const std::vector<float>& norm, int rope) {
+  const RopeTable* table = rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(rope)];
+  if (table == nullptr && norm.empty()) return;
+  const auto turn =
+      table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    float* head = data(heads, row);
+    for (float* const end = head + heads.width; head != end; head += head_dim) {
+      if (!norm.empty()) kernels_->rms_norm(head, norm.data(), spec_->rms_norm_eps, head_dim, head);
+      if (table != nullptr) turn(head, table->cos(row), table->sin(row), table->n_pair());
+    }
+  });
+}
+
+void Ops::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
+  const KvView& view = cache_->views[layer];
+  const KvStrides &ks = view.k, &vs = view.v;
+  const std::int64_t d = head_dim;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    const std::int64_t page = page_of_row_[static_cast<std::size_t>(row)];
+    const std::int64_t slot = positions_[static_cast<std::size_t>(row)] % kKeyTile;
+    for (std::int64_t h = 0; h < view.n_kv_head; ++h) {
+      const std::int64_t k_at = page * ks.page_stride + h * ks.head_stride + slot * ks.key_stride;
+      const std::int64_t v_at = page * vs.page_stride + h * vs.head_stride + slot * vs.key_stride;
+      const float* from_k = data(k, row) + h * d;
+      const float* from_v = data(v, row) + h * d;
+      if (view.dtype == DType::kF16) {
+        kernels_->to_f16(from_k, d, static_cast<std::uint16_t*>(cache_->keys[layer]) + k_at, ks.dim_stride);
+        kernels_->to_f16(from_v, d, static_cast<std::uint16_t*>(cache_->values[layer]) + v_at, vs.dim_stride);
+      } else {
+        float* key = static_cast<float*>(cache_->keys[layer]) + k_at;
+        for (std::int64_t i = 0; i < d; ++i) key[i * ks.dim_stride] = from_k[i];
+        std::memcpy(static_cast<float*>(cache_->values[layer]) + v_at, from_v,
+                    static_cast<std::size_t>(d) * sizeof(float));
+      }
+    }
+  });
+}
+
+Status Ops::attend(std::size_t layer, const AttentionSpec& spec, Rows q, Rows out) {
+  kv_sequences_.clear();
+  for (const ForwardSequence& sequence : batch_->sequences) {
+    kv_sequences_.push_back({cache_->keys[layer], cache_->values[layer], sequence.pages, nullptr});
+  }
+  AttendArgs args;
+  args.q = packed_heads(static_cast<const float*>(data(q)), n_row_, spec.n_head, spec.head_dim);
+  args.kv = cache_->views[layer];
+  args.sequences = kv_sequences_;
+  args.scale = spec_->attention_scale;
+  args.softcap = spec_->attention_softcap;
+  args.out = packed_heads(data(out), n_row_, spec.n_head, spec.head_dim);
+  const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
+  // Non-finite rows are not an error here: they reach the logits, where the session names the position.
+  auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, *executor_, isa_);
+  return report.ok() ? Status() : Status(std::move(report).error());
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,95 @@
+// Gated delta net: convolution, recurrence, gate.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/model/for_rows.h"
+#include "engine/model/ops.h"
+#include "engine/ops/delta/delta_gates.h"
+#include "engine/ops/delta/delta_kernels.h"
+
+namespace rowmax::engine {
+namespace {
+
+// Channels of a task: enough that handing it out costs nothing, few enough to share one token's among threads.
+constexpr std::int64_t kConvChannels = 512;
+// As transformers has it, whatever the model's own eps (modeling_qwen3_5.py, l2norm).
+constexpr float kUnitEps = 1e-6f;
+
+}  // namespace
+
+void Ops::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) {
+  const DeltaKernels& kernels = delta_kernels(isa_);
+  const std::int64_t n_channel = spec.conv_channels(), n_range = (n_channel + kConvChannels - 1) / kConvChannels;
+  const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
+  parallel_for(*executor_, n_sequence * n_range, [&](std::int64_t task, int) {
+    const base::ScopedFpEnv environment;
+    const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / n_range)];
+    const std::int64_t begin = task % n_range * kConvChannels;
+    const ConvInputs in{.weights = weight.data(),
+                        .n_taps = static_cast<int>(spec.conv_width),
+                        .n_channel = n_channel,
+                        .begin = begin,
+                        .end = std::min(begin + kConvChannels, n_channel),
+                        .x = data(qkv, sequence.begin),
+                        .x_stride = n_channel};
+    kernels.conv_silu(sequence.state + layout_.conv_offset(layer), in, sequence.n_row, data(qkv, sequence.begin),
+                      n_channel);
+  });
+  // IEEE square roots are correctly rounded everywhere.
+  const auto q_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.key_dim)));
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    float* head = data(qkv, row);
+    for (std::int64_t h = 0; h < 2 * spec.n_key_head; ++h, head += spec.key_dim) {
+      kernels_->l2_norm(head, kUnitEps, h < spec.n_key_head ? q_scale : 1.0f, spec.key_dim);
+    }
+  });
+}
+
+void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv, Rows alpha,
+                     Rows beta, Rows out) {
+  const DeltaKernels& kernels = delta_kernels(isa_);
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    delta_gates(data(alpha, row), data(beta, row), weights.vector(W::kDeltaDecay).data(),
+                weights.vector(W::kDeltaDecayBias).data(), spec.n_value_head, data(alpha, row), data(beta, row));
+  });
+  const std::int64_t n_panel = delta_panels(spec.value_dim);
+  const std::int64_t head_floats = delta_state_floats(spec.key_dim, spec.value_dim);
+  const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
+  parallel_for(*executor_, n_sequence * spec.n_value_head, [&](std::int64_t task, int) {
+    const base::ScopedFpEnv environment;
+    const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / spec.n_value_head)];
+    const std::int64_t h = task % spec.n_value_head, key_head = h % spec.n_key_head;
+    const float* x = data(qkv, sequence.begin);
+    const DeltaInputs in{.q = x + key_head * spec.key_dim,
+                         .q_stride = qkv.width,
+                         .k = x + spec.key_width() + key_head * spec.key_dim,
+                         .k_stride = qkv.width,
+                         .v = x + 2 * spec.key_width() + h * spec.value_dim,
+                         .v_stride = qkv.width,
+                         .decay = data(alpha, sequence.begin) + h,
+                         .beta = data(beta, sequence.begin) + h,
+                         .gate_stride = spec.n_value_head};
+    kernels.delta_rule(sequence.state + layout_.matrix_offset(layer) + h * head_floats, in, sequence.n_row,
+                       spec.key_dim, spec.value_dim, 0, n_panel, data(out, sequence.begin) + h * spec.value_dim,
+                       out.width);
+  });
+}
+
+void Ops::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
+  const std::int64_t d = spec.value_dim, n_key = spec.n_key_head, n_each = spec.n_value_head / n_key;
+  const auto n_bytes = static_cast<std::size_t>(d) * sizeof(float);
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
+      float* normed = data(out, row) + h * d;
+      kernels_->rms_norm(normed, weight.data(), spec_->rms_norm_eps, d, normed);
+      kernels_->gate_silu(data(gate, row) + h * d, normed, d);
+    }
+    for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
+      const std::int64_t to = spec.output_grouped ? h % n_key * n_each + h / n_key : h;
+      std::memcpy(data(out, row) + to * d, data(gate, row) + h * d, n_bytes);
+    }
+  });
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,146 @@
+// Experts: which rows go where, their products, and each row's sum.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "engine/model/for_rows.h"
+#include "engine/model/ops.h"
+#include "rowmax/try.h"
+
+namespace rowmax::engine {
+
+Status Ops::plan_experts(const OpsOptions& options) {
+  for (const LayerSpec& layer : spec_->layers) {
+    if (layer.ffn.kind != FfnKind::kExperts) continue;
+    n_used_ = std::max(n_used_, layer.ffn.n_used);
+    n_expert_ = std::max(n_expert_, layer.ffn.n_expert);
+  }
+  const auto n = static_cast<std::size_t>(options.max_rows * n_used_);
+  routing_.experts.resize(n);
+  routing_.probabilities.resize(n);
+  routing_.places.resize(n);
+  routing_.ends.resize(static_cast<std::size_t>(n_expert_) + 1);
+  routing_.groups.reserve(static_cast<std::size_t>(n_expert_));
+  routing_.terms.reserve(2 * static_cast<std::size_t>(n_expert_));
+  return {};
+}
+
+std::size_t Ops::matmul_bytes(std::int64_t widest) const noexcept {
+  const std::int64_t n_pair = max_rows_ * n_used_;
+  return std::max(matmul_workspace_bytes(max_rows_, widest),
+                  n_pair == 0 ? 0 : matmul_groups_workspace_bytes(std::min(n_expert_, n_pair), n_pair, widest));
+}
+
+// The experts of each row, ascending, with their probabilities; and the place of each such pair among all pairs, sorted
+// by expert.
+void Ops::route(const FfnSpec& spec, Rows router) {
+  const std::int64_t k = spec.n_used;
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    float* p = data(router, row);
+    kernels_->softmax(p, spec.n_expert);
+    std::int32_t* experts = routing_.experts.data() + row * k;
+    float* probabilities = routing_.probabilities.data() + row * k;
+    // The k largest, insertion by insertion; of equals the lower number stays in front. NaN is larger than nothing: a
+    // row of NaN takes the first k.
+    std::int64_t n = 0;
+    for (std::int32_t expert = 0; expert < spec.n_expert; ++expert) {
+      std::int64_t at = n;
+      while (at > 0 && p[expert] > p[experts[at - 1]]) --at;
+      if (at == k) continue;
+      n = std::min(n + 1, k);
+      for (std::int64_t i = n - 1; i > at; --i) experts[i] = experts[i - 1];
+      experts[at] = expert;
+    }
+    float sum = 0;
+    for (std::int64_t i = 0; i < k; ++i) sum += p[experts[i]];  // from the largest down
+    std::sort(experts, experts + k);
+    for (std::int64_t i = 0; i < k; ++i) {
+      probabilities[i] = spec.renormalise ? p[experts[i]] / sum : p[experts[i]];
+    }
+  });
+  std::vector<std::int64_t>& ends = routing_.ends;
+  std::fill(ends.begin(), ends.end(), 0);
+  for (std::int64_t i = 0; i < n_row_ * k; ++i)
+    ++ends[static_cast<std::size_t>(routing_.experts[static_cast<std::size_t>(i)]) + 1];
+  for (std::size_t e = 1; e < ends.size(); ++e) ends[e] += ends[e - 1];
+  std::vector<std::int64_t>& begins = ends;  // of expert e now; its end when all are placed
+  for (std::int64_t i = 0; i < n_row_ * k; ++i) {
+    routing_.places[static_cast<std::size_t>(i)] =
+        begins[static_cast<std::size_t>(routing_.experts[static_cast<std::size_t>(i)])]++;
+  }
+}
+
+// Rows of x, sorted by expert, times those experts' matrices. x is turned first where they want it.
+void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert) {
+  std::vector<MatmulGroup>& groups = routing_.groups;
+  std::vector<MatmulTerm>& all = routing_.terms;
+  groups.clear();
+  all.clear();
+  const std::int64_t n_pair = n_expert == 0 ? 0 : routing_.ends[static_cast<std::size_t>(n_expert) - 1];
+  if (const Hadamard* hadamard = terms[0].experts[0].hadamard) {
+    for_rows(*executor_, n_pair, [&](std::int64_t i) {
+      float* row = data(x, i);
+      if (!hadamard->signs.empty()) kernels_->multiply(row, hadamard->signs.data(), x.width, row);
+      kernels_->hadamard(row, x.width, hadamard->block);
+    });
+  }
+  std::int64_t begin = 0;
+  for (std::int64_t e = 0; e < n_expert; ++e) {
+    const std::int64_t end = routing_.ends[static_cast<std::size_t>(e)];
+    if (end == begin) continue;
+    const std::size_t first = all.size();
+    for (const ExpertTerm& term : terms) {
+      const PackedMatrix& matrix = term.experts[static_cast<std::size_t>(e)].matrix;
+      all.push_back({&matrix, data(term.y, begin), matrix.rows()});
+    }
+    groups.push_back({std::span(all).subspan(first), data(x, begin), x.width, end - begin});
+    begin = end;
+  }
+  matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
+}
+
+void Ops::run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out) {
+  route(spec, router);
+  const std::int64_t k = spec.n_used, n_pair = n_row_ * k;
+  const auto n_bytes = static_cast<std::size_t>(x.width) * sizeof(float);
+  const Rows pairs{Slot::kExperts, x.width}, gate{Slot::kGate, spec.n_ff}, up{Slot::kUp, spec.n_ff};
+  const ExpertTerm in[] = {{weights.experts(W::kExpertGate), gate}, {weights.experts(W::kExpertUp), up}};
+  const ExpertTerm down{weights.experts(W::kExpertDown), pairs};
+  const auto gather = [&] {
+    for_rows(*executor_, n_row_, [&](std::int64_t row) {
+      for (std::int64_t i = row * k; i < (row + 1) * k; ++i) {
+        std::memcpy(data(pairs, routing_.places[static_cast<std::size_t>(i)]), data(x, row), n_bytes);
+      }
+    });
+  };
+  gather();
+  if (in[0].experts[0].hadamard == in[1].experts[0].hadamard) {
+    multiply_experts(in, pairs, spec.n_expert);
+  } else {
+    multiply_experts({&in[0], 1}, pairs, spec.n_expert);
+    gather();
+    multiply_experts({&in[1], 1}, pairs, spec.n_expert);
+  }
+  const auto activation = gate_kernel(spec.activation);
+  for_rows(*executor_, n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
+  multiply_experts({&down, 1}, gate, spec.n_expert);
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    float* y = data(out, row);
+    std::memset(y, 0, n_bytes);
+    for (std::int64_t i = row * k; i < (row + 1) * k; ++i) {
+      kernels_->add_scaled(y, data(pairs, routing_.places[static_cast<std::size_t>(i)]),
+                           routing_.probabilities[static_cast<std::size_t>(i)], out.width);
+    }
+  });
+}
+
+void Ops::add_gated(Rows out, Rows y, Rows gate) {
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    const float one = 1.0f;
+    float* factor = data(gate, row);
+    kernels_->gate_sigmoid(factor, &one, 1);
+    kernels_->add_scaled(data(out, row), data(y, row), *factor, out.width);
+  });
+}
+
+}  // namespace rowmax::engine

@@ -1,0 +1,134 @@
+#include "engine/model/weight_table.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace rowmax::engine {
+namespace {
+
+using Shape = const ModelShape&;
+using Layer = const LayerSpec&;
+using enum WeightKind;
+using enum Presence;
+
+Presence required_if(bool condition) { return condition ? kRequired : kNever; }
+bool attends(Layer layer) { return layer.mixer == MixerKind::kAttention; }
+bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
+
+// When a weight is there.
+Presence always(Layer) { return kRequired; }
+Presence attention(Layer l) { return required_if(attends(l)); }
+Presence qkv_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
+Presence output_bias(Layer l) { return attends(l) ? kOptional : kNever; }
+Presence attention_scale(Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }
+Presence qk_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm); }
+Presence attention_sub_norm(Layer l) { return required_if(attends(l) && l.attention.sub_norm); }
+Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
+Presence post_norms(Layer l) { return required_if(l.post_norms); }
+Presence dense(Layer l) { return required_if(is_dense(l)); }
+Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
+Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
+Presence experts(Layer l) { return required_if(!is_dense(l)); }
+Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
+
+// How large it is: {cols, rows, experts}.
+WeightShape one(Shape, Layer) { return {1}; }
+WeightShape embd(Shape s, Layer) { return {s.n_embd}; }
+WeightShape q_projection(Shape s, Layer l) {
+  return {s.n_embd, l.attention.q_width() * (l.attention.output_gate ? 2 : 1)};
+}
+WeightShape kv_projection(Shape s, Layer l) { return {s.n_embd, l.attention.kv_width()}; }
+WeightShape q_vector(Shape, Layer l) { return {l.attention.q_width() * (l.attention.output_gate ? 2 : 1)}; }
+WeightShape heads_vector(Shape, Layer l) { return {l.attention.q_width()}; }
+WeightShape kv_vector(Shape, Layer l) { return {l.attention.kv_width()}; }
+WeightShape head_vector(Shape, Layer l) { return {l.attention.head_dim}; }
+WeightShape attention_output(Shape s, Layer l) { return {l.attention.q_width(), s.n_embd}; }
+WeightShape delta_qkv(Shape s, Layer l) { return {s.n_embd, l.delta.conv_channels()}; }
+WeightShape delta_gate(Shape s, Layer l) { return {s.n_embd, l.delta.value_width()}; }
+WeightShape delta_head(Shape s, Layer l) { return {s.n_embd, l.delta.n_value_head}; }
+WeightShape delta_conv(Shape, Layer l) { return {l.delta.conv_width, l.delta.conv_channels()}; }
+WeightShape delta_heads_vector(Shape, Layer l) { return {l.delta.n_value_head}; }
+WeightShape delta_value_vector(Shape, Layer l) { return {l.delta.value_dim}; }
+WeightShape delta_output(Shape s, Layer l) { return {l.delta.value_width(), s.n_embd}; }
+WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff}; }
+WeightShape ffn_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd}; }
+WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
+WeightShape router(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
+WeightShape expert_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff, l.ffn.n_expert}; }
+WeightShape expert_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd, l.ffn.n_expert}; }
+WeightShape shared_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_shared}; }
+WeightShape shared_out(Shape s, Layer l) { return {l.ffn.n_shared, s.n_embd}; }
+
+constexpr bool kTurned = true, kPlain = false;
+
+constexpr WeightInfo kTable[] = {
+    {W::kAttnNorm, kVector, kPlain, "attn_norm.weight", embd, always},
+    {W::kAttnQ, kMatrix, kTurned, "attn_q.weight", q_projection, attention},
+    {W::kAttnK, kMatrix, kTurned, "attn_k.weight", kv_projection, attention},
+    {W::kAttnV, kMatrix, kTurned, "attn_v.weight", kv_projection, attention},
+    {W::kAttnOutput, kMatrix, kTurned, "attn_output.weight", attention_output, attention},
+    {W::kAttnQBias, kVector, kPlain, "attn_q.bias", q_vector, qkv_bias},
+    {W::kAttnKBias, kVector, kPlain, "attn_k.bias", kv_vector, qkv_bias},
+    {W::kAttnVBias, kVector, kPlain, "attn_v.bias", kv_vector, qkv_bias},
+    {W::kAttnOutputBias, kVector, kPlain, "attn_output.bias", embd, output_bias},
+    {W::kAttnQScale, kVector, kPlain, "attn_q.scale", one, attention_scale},
+    {W::kAttnKScale, kVector, kPlain, "attn_k.scale", one, attention_scale},
+    {W::kAttnVScale, kVector, kPlain, "attn_v.scale", one, attention_scale},
+    {W::kAttnOutputScale, kVector, kPlain, "attn_output.scale", one, attention_scale},
+    {W::kAttnQNorm, kVector, kPlain, "attn_q_norm.weight", head_vector, qk_norm},
+    {W::kAttnKNorm, kVector, kPlain, "attn_k_norm.weight", head_vector, qk_norm},
+    {W::kAttnSubNorm, kVector, kPlain, "attn_sub_norm.weight", heads_vector, attention_sub_norm},
+    {W::kDeltaQkv, kMatrix, kTurned, "attn_qkv.weight", delta_qkv, delta},
+    {W::kDeltaGate, kMatrix, kTurned, "attn_gate.weight", delta_gate, delta},
+    {W::kDeltaAlpha, kMatrix, kPlain, "ssm_alpha.weight", delta_head, delta},
+    {W::kDeltaBeta, kMatrix, kPlain, "ssm_beta.weight", delta_head, delta},
+    {W::kDeltaConv, kTransposed, kPlain, "ssm_conv1d.weight", delta_conv, delta},
+    {W::kDeltaDecay, kVector, kPlain, "ssm_a", delta_heads_vector, delta},
+    {W::kDeltaDecayBias, kVector, kPlain, "ssm_dt.bias", delta_heads_vector, delta},
+    {W::kDeltaNorm, kVector, kPlain, "ssm_norm.weight", delta_value_vector, delta},
+    {W::kDeltaOutput, kMatrix, kTurned, "ssm_out.weight", delta_output, delta},
+    {W::kPostAttnNorm, kVector, kPlain, "post_attention_norm.weight", embd, post_norms},
+    {W::kFfnNorm, kVector, kPlain, "ffn_norm.weight", embd, always, "post_attention_norm.weight"},
+    {W::kFfnGate, kMatrix, kTurned, "ffn_gate.weight", ffn_in, dense},
+    {W::kFfnUp, kMatrix, kTurned, "ffn_up.weight", ffn_in, dense},
+    {W::kFfnDown, kMatrix, kTurned, "ffn_down.weight", ffn_out, dense},
+    {W::kFfnGateScale, kVector, kPlain, "ffn_gate.scale", one, dense_scale},
+    {W::kFfnUpScale, kVector, kPlain, "ffn_up.scale", one, dense_scale},
+    {W::kFfnDownScale, kVector, kPlain, "ffn_down.scale", one, dense_scale},
+    {W::kFfnSubNorm, kVector, kPlain, "ffn_sub_norm.weight", ffn_vector, dense_sub_norm},
+    {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
+    {W::kExpertGate, kExperts, kTurned, "ffn_gate_exps.weight", expert_in, experts},
+    {W::kExpertUp, kExperts, kTurned, "ffn_up_exps.weight", expert_in, experts},
+    {W::kExpertDown, kExperts, kTurned, "ffn_down_exps.weight", expert_out, experts},
+    {W::kSharedRouter, kMatrix, kPlain, "ffn_gate_inp_shexp.weight", embd, shared},
+    {W::kSharedGate, kMatrix, kTurned, "ffn_gate_shexp.weight", shared_in, shared},
+    {W::kSharedUp, kMatrix, kTurned, "ffn_up_shexp.weight", shared_in, shared},
+    {W::kSharedDown, kMatrix, kTurned, "ffn_down_shexp.weight", shared_out, shared},
+    {W::kPostFfnNorm, kVector, kPlain, "post_ffw_norm.weight", embd, post_norms},
+};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < std::size(kTable); ++i) {
+    if (kTable[i].id != static_cast<W>(i)) return false;
+  }
+  return std::size(kTable) == kWeightCount;
+}
+static_assert(in_order());
+
+}  // namespace
+
+std::span<const WeightInfo> weight_table() noexcept { return kTable; }
+
+const WeightInfo* find_layer_weight(std::string_view tensor) noexcept {
+  constexpr std::string_view kStart = "blk.";
+  if (!tensor.starts_with(kStart)) return nullptr;
+  tensor.remove_prefix(kStart.size());
+  const std::size_t dot = tensor.find('.');
+  if (dot == 0 || dot == std::string_view::npos) return nullptr;
+  const bool number =
+      std::ranges::all_of(tensor.substr(0, dot), [](char letter) { return letter >= '0' && letter <= '9'; });
+  const auto* row = std::ranges::find(kTable, tensor.substr(dot + 1), &WeightInfo::name);
+  return number && row != std::end(kTable) ? row : nullptr;
+}
+
+}  // namespace rowmax::engine

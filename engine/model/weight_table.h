@@ -1,0 +1,100 @@
+// Every weight that a layer can have: one row each. What a file must hold, what is packed, what may be stored turned by
+// the Hadamard contract and what converters are to write all follows from here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/model/spec.h"
+
+namespace rowmax::engine {
+
+// The weights of a layer, in the order in which they are packed (and met, when a token is computed).
+enum class W : std::uint8_t {
+  kAttnNorm,
+  kAttnQ,
+  kAttnK,
+  kAttnV,
+  kAttnOutput,
+  kAttnQBias,
+  kAttnKBias,
+  kAttnVBias,
+  kAttnOutputBias,
+  kAttnQScale,
+  kAttnKScale,
+  kAttnVScale,
+  kAttnOutputScale,
+  kAttnQNorm,
+  kAttnKNorm,
+  kAttnSubNorm,
+  kDeltaQkv,
+  kDeltaGate,
+  kDeltaAlpha,
+  kDeltaBeta,
+  kDeltaConv,
+  kDeltaDecay,
+  kDeltaDecayBias,
+  kDeltaNorm,
+  kDeltaOutput,
+  kPostAttnNorm,
+  kFfnNorm,
+  kFfnGate,
+  kFfnUp,
+  kFfnDown,
+  kFfnGateScale,
+  kFfnUpScale,
+  kFfnDownScale,
+  kFfnSubNorm,
+  kRouter,
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
+  kSharedRouter,
+  kSharedGate,
+  kSharedUp,
+  kSharedDown,
+  kPostFfnNorm,
+  kCount,
+};
+inline constexpr std::size_t kWeightCount = static_cast<std::size_t>(W::kCount);
+
+enum class WeightKind : std::uint8_t {
+  kVector,      // f32 [cols]
+  kMatrix,      // [rows, cols] in any format: y = W x
+  kExperts,     // [n, rows, cols]: a matrix for each expert
+  kTransposed,  // f32 [rows, cols], few columns: kept as [cols][rows]
+};
+
+enum class Presence : std::uint8_t { kNever, kOptional, kRequired };
+
+struct WeightShape {
+  std::int64_t cols = 0;
+  std::int64_t rows = 1;
+  std::int64_t n = 1;  // experts
+};
+
+struct WeightInfo {
+  W id;
+  WeightKind kind;
+  bool hadamard;          // whether converters may store it turned (engine/io/hadamard_keys.h)
+  std::string_view name;  // in GGUF, behind "blk.<layer>."
+  WeightShape (*shape)(const ModelShape& model, const LayerSpec& layer);
+  Presence (*presence)(const LayerSpec& layer);
+  std::string_view other_name = {};  // some architectures' files call it so
+
+  std::string tensor(std::int64_t layer) const { return tensor(layer, name); }
+  static std::string tensor(std::int64_t layer, std::string_view name) {
+    return "blk." + std::to_string(layer) + "." + std::string(name);
+  }
+};
+
+// In the order of W.
+std::span<const WeightInfo> weight_table() noexcept;
+inline const WeightInfo& weight_info(W id) noexcept { return weight_table()[static_cast<std::size_t>(id)]; }
+// The row of a tensor "blk.<layer>.<name>"; nullptr for any other.
+const WeightInfo* find_layer_weight(std::string_view tensor) noexcept;
+
+}  // namespace rowmax::engine

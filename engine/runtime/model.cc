@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/model/spec_edits.h"
 #include "engine/runtime/model_impl.h"
 #include "rowmax/try.h"
 
@@ -21,6 +22,10 @@ const ModelOptions& Model::options() const noexcept { return impl_->options; }
 std::string_view Model::chat_template() const noexcept { return impl_->chat_template; }
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
 std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.bytes_per_token(impl_->spec); }
+
+Result<std::string> edit_value(const Model& model, std::string_view name) {
+  return edit_value(model.impl().spec, name);
+}
 
 std::vector<KeyReport> report_keys(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
   std::vector<KeyReport> parts = report_model_keys(file, overrides, ignored);

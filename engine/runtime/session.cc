@@ -7,6 +7,7 @@
 
 #include "base/fp_env.h"
 #include "engine/model/forward.h"
+#include "engine/model/spec_edits.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/model_impl.h"
 #include "rowmax/try.h"
@@ -15,6 +16,8 @@ namespace rowmax::engine {
 
 struct Session::Impl {
   const Model* model;
+  std::unique_ptr<const ModelSpec> spec;  // with the session's edits
+  Isa isa;
   Executor* executor;
   SessionOptions options;
   KvCache cache;
@@ -55,9 +58,17 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
     return Error{ErrorCode::kLimit, "max_batch: expected 1 to 65536, found " + std::to_string(chosen.max_batch)};
   }
   chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
-  const ModelShape& s = m.spec.shape;
+  auto spec = std::make_unique<ModelSpec>(m.spec);
+  for (const auto& [name, value] : chosen.edits) ROWMAX_RETURN_IF_ERROR(apply_edit(*spec, name, value));
+  const Isa isa = chosen.isa.value_or(m.options.isa);
+  if (!isa_supported(isa)) {
+    return Error{ErrorCode::kUnsupported,
+                 "instruction set '" + std::string(isa_name(isa)) + "' is not supported by this CPU"};
+  }
+  if (isa != m.options.isa) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, isa));
+  const ModelShape& s = spec->shape;
   std::vector<KvCache::Layer> kv_layers;
-  for (const LayerSpec& layer : m.spec.layers) {
+  for (const LayerSpec& layer : spec->layers) {
     const bool attends = layer.mixer == MixerKind::kAttention;
     kv_layers.push_back(attends ? KvCache::Layer{layer.attention.n_kv_head, layer.attention.head_dim}
                                 : KvCache::Layer{});
@@ -67,14 +78,14 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
                                      .context = chosen.context,
                                      .max_sequences = chosen.max_sequences,
                                      .share = chosen.reuse_prefixes,
-                                     .state_floats = RecurrentLayout(m.spec).n_floats(),
+                                     .state_floats = RecurrentLayout(*spec).n_floats(),
                                      .checkpoint_bytes = chosen.checkpoint_bytes}));
-  ROWMAX_TRY(forward, Forward::create(m.spec, m.weights,
+  ROWMAX_TRY(forward, Forward::create(*spec, m.weights,
                                       {.max_rows = chosen.max_batch,
                                        .max_context = chosen.context,
                                        .max_sequences = chosen.max_sequences,
-                                       .activations = m.options.activations,
-                                       .isa = m.options.isa},
+                                       .activations = chosen.activations.value_or(m.options.activations),
+                                       .isa = isa},
                                       executor));
   KvLayers layers;
   for (std::int64_t layer = 0; layer < s.n_layer; ++layer) {
@@ -83,7 +94,7 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
     layers.values.push_back(cache.layer_values(layer));
   }
   return Session(std::unique_ptr<Impl>(new Impl{
-      &model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}, {}}));
+      &model, std::move(spec), isa, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}, {}}));
 }
 
 Result<SequenceId> Session::open() { return impl_->cache.open(); }
@@ -118,6 +129,7 @@ std::span<const float> Session::logits(std::int64_t row) const noexcept {
   const std::size_t n_vocab = static_cast<std::size_t>(impl_->model->shape().n_vocab);
   return {impl_->logits.data() + static_cast<std::size_t>(row) * n_vocab, n_vocab};
 }
+void Session::set_observer(TraceObserver* observer) noexcept { impl_->forward.set_observer(observer); }
 std::int64_t Session::context() const noexcept { return impl_->options.context; }
 std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.bytes_per_token(); }
 const Model& Session::model() const noexcept { return *impl_->model; }
@@ -191,7 +203,8 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
           std::min(options.max_batch - begin, until_checkpoint(position, starts[item] + size, size) - position);
       if (n > 0) {
         sequences.push_back(
-            {begin, n, position, cache.sequence(from.sequence).pages.data(), cache.state(from.sequence)});
+            {begin, n, position, cache.sequence(from.sequence).pages.data(), from.sequence,
+             cache.state(from.sequence)});
         ids.push_back(from.sequence);
         const auto part = from.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
         tokens.insert(tokens.end(), part.begin(), part.end());
@@ -218,7 +231,7 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
 
 // The engine's last line: a logit that is not a number must never reach a sampler.
 Status Session::Impl::check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const {
-  const RowKernels& kernels = row_kernels(model->options().isa);
+  const RowKernels& kernels = row_kernels(isa);
   const std::int64_t n_vocab = model->shape().n_vocab;
   std::int64_t row = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {

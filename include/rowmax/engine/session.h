@@ -7,13 +7,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "rowmax/engine/model.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
+
+class TraceObserver;  // trace.h
 
 enum class KvType : int { kF16 = 0, kF32 = 1 };
 
@@ -26,6 +31,11 @@ struct SessionOptions {
   std::int64_t max_batch = 240;
   // Memory for states of recurrent layers at page edges, from which prompts that begin alike go on (hybrid models).
   std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
+  // Facts of the model that are to be others than its file says, by their names in edits.h: {"rope_pairing", "adjacent"}.
+  // The weights stay as they are loaded.
+  std::vector<std::pair<std::string, std::string>> edits;
+  std::optional<Isa> isa;                  // instead of the model's
+  std::optional<Activations> activations;  // instead of the model's
   bool reuse_prefixes = true;  // keep the pages of finished sequences for prompts that begin alike
 };
 
@@ -67,6 +77,9 @@ class Session {
   // Valid until the next call.
   std::int64_t n_logit_rows() const noexcept;
   std::span<const float> logits(std::int64_t row) const noexcept;
+
+  // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
+  void set_observer(TraceObserver* observer) noexcept;
 
   std::int64_t context() const noexcept;
   std::int64_t kv_bytes_per_token() const noexcept;

@@ -161,10 +161,8 @@ Result<ExitCode> run(const RunFlags& flags) {
   if (!encoded.ok()) return with_file(std::move(encoded).error(), *engine.model);
   const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
-  engine::SessionOptions session_options;
-  session_options.context = flags.session.context;
-  session_options.kv_type = kv_type(flags.session);
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options, *engine.executor));
+  ROWMAX_TRY(of_session, session_options(flags.session, flags.engine));
+  ROWMAX_TRY(session, engine::Session::create(*engine.model, of_session, *engine.executor));
   ROWMAX_TRY(sequence, session.open());
 
   engine::GenerateOptions options;

@@ -65,9 +65,7 @@ Result<ExitCode> score(ScoreFlags flags) {
                                      .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
   if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
-  engine::SessionOptions session_options;
-  session_options.context = flags.window;
-  session_options.kv_type = flags.kv_type == "f32" ? engine::KvType::kF32 : engine::KvType::kF16;
+  ROWMAX_TRY(session_options, rowmax::cli::session_options({flags.window, flags.kv_type}, flags.engine));
   ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options, *engine.executor));
 
   engine::ScoreOptions options;

@@ -46,11 +46,13 @@ class Outputs(CommandTest):
             self.assertGreater(mine.stat().st_size, 100)
         self.assertEqual(len(list(self.home.glob("*.tmp.*"))), 0)
 
-    def stop_while_writing(self, number, *more):
-        """Sends the signal when the temporary file is there; returns how the command ended."""
+    def stop_while_writing(self, number, *more, ignored=()):
+        """Sends the signal when the temporary file is there; returns how the command ended. `ignored`: the signals that
+        the command is started with as ignored (nohup)."""
         out = self.home / "out.gguf"
         process = subprocess.Popen([PROGRAM, "quantize", SLOW_MODEL, out, "Q4_K", "-q", "-t", "1", *more],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment())
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment(),
+                                   preexec_fn=lambda: [signal.signal(each, signal.SIG_IGN) for each in ignored])
         deadline = time.monotonic() + 60
         # The second temporary file of a name is the one with the weights.
         first = "out-00001-of-*.gguf" if more else "out.gguf"
@@ -65,6 +67,15 @@ class Outputs(CommandTest):
                 code = self.stop_while_writing(number)
                 self.assertEqual(code, 130 if number == signal.SIGINT else -number)
                 self.assertEqual(list(self.home.glob("out.gguf*")), [])
+
+    def test_a_signal_that_was_ignored_stays_so(self):
+        numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+        for number in numbers:
+            with self.subTest(number):
+                out = self.home / "out.gguf"
+                out.unlink(missing_ok=True)
+                self.assertEqual(self.stop_while_writing(number, ignored=numbers), 0)
+                self.assertIn("tensors", self.json("inspect", out))
 
     def test_signals_leave_no_parts(self):
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -152,18 +152,19 @@ TEST_F(GgufSplitStreamTest, PartsOfAnotherCountAreRefusedOrRemoved) {
   fs::copy_file(path("m-00002-of-00004.gguf"), path("n-00002-of-00004.gguf"));
   fs::copy_file(path("m-00002-of-00004.gguf"), path("m-x-00002-of-00004.gguf"));
   fs::copy_file(path("m-00002-of-00004.gguf"), path("m-00002-of-00004.gguf.old"));
-  fs::create_symlink("n-00002-of-00004.gguf", path("m-00002-of-00008.gguf"));
+  fs::copy_file(path("m-00001-of-00004.gguf"), path("m-00003-of-00004.gguf"), fs::copy_options::overwrite_existing);
+  fs::rename(path("m-00004-of-00004.gguf"), path("moved"));
+  fs::create_symlink("moved", path("m-00004-of-00004.gguf"));
   auto stream = create(1100, true);
   ASSERT_TRUE(stream.ok()) << stream.error().message;
   fill(*stream);
   EXPECT_TRUE(fs::exists(path("m-00001-of-00004.gguf")));  // until the new ones are complete
   ASSERT_TRUE(stream->commit().ok());
-  EXPECT_EQ(n_files(), 6u + 3u);
+  EXPECT_EQ(n_files(), 8u + 3u);
   EXPECT_EQ(stream->removed(),
-            (std::vector<std::string>{path("m-00001-of-00004.gguf"), path("m-00002-of-00004.gguf"),
-                                      path("m-00003-of-00004.gguf"), path("m-00004-of-00004.gguf")}));
+            (std::vector<std::string>{path("m-00001-of-00004.gguf"), path("m-00002-of-00004.gguf")}));
   EXPECT_EQ(stream->kept(), (std::vector<std::string>{path("m-00001-of-00009.gguf"), path("m-00002-of-00007.gguf"),
-                                                      path("m-00002-of-00008.gguf")}));
+                                                      path("m-00003-of-00004.gguf"), path("m-00004-of-00004.gguf")}));
   EXPECT_TRUE(GgufFile::open(stream->paths()[0]).ok());
 }
 

@@ -55,7 +55,7 @@ struct Flag {
 // The table of one command. What the targets point to must live until the command line is parsed.
 class Flags {
  public:
-  // A flag with a value; given twice, the later one wins, unless it is a list. Its help shows the default: the value
+  // A flag with a value; given twice, the later one wins, unless it is a list, whose variable has a value a line. Its help shows the default: the value
   // that a number has now.
   Flag& add(std::string names, int& value, std::string help);
   Flag& add(std::string names, std::int64_t& value, std::string help);

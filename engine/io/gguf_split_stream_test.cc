@@ -148,7 +148,7 @@ TEST_F(GgufSplitStreamTest, PartsOfAnotherCountAreRefusedOrRemoved) {
 
   // What looks like one and is none: other names, other contents, a link.
   std::ofstream(path("m-00001-of-00009.gguf")) << "mine";
-  fs::copy_file(path("m-00001-of-00004.gguf"), path("m-00002-of-00007.gguf"));  // says 1 of 4
+  fs::copy_file(path("m-00002-of-00004.gguf"), path("m-00002-of-00007.gguf"));  // says 2 of 4
   fs::copy_file(path("m-00002-of-00004.gguf"), path("n-00002-of-00004.gguf"));
   fs::copy_file(path("m-00002-of-00004.gguf"), path("m-x-00002-of-00004.gguf"));
   fs::copy_file(path("m-00002-of-00004.gguf"), path("m-00002-of-00004.gguf.old"));

@@ -77,6 +77,20 @@ class Usage(CommandTest):
         # A variable that another command reads as a list does no harm.
         self.output("tokenize", "-m", MODEL, "-p", "a", env={"ROWMAX_THREADS": "1,2"})
 
+    def test_a_variable_of_several_values_has_one_a_line(self):
+        """Each flag that may be given several times, and docs/cli.md has its variable in the table."""
+        with open(os.path.dirname(__file__) + "/../../docs/cli.md") as file:
+            rows = file.read().split("| variable with one value a line")[1].split("\n\n")[0]
+        found = set()
+        for command in self.COMMANDS:
+            found |= set(re.findall(r"may be given several times[^(]*\(Env:(\w+)\)", " ".join(self.output(command, "--help").split())))
+        self.assertEqual(found, set(re.findall(r"ROWMAX_\w+", rows)))
+        values = "llama.rope.freq_base=12345\n\nllama.attention.layer_norm_rms_epsilon=0.25\n"
+        facts = {f["value"] for f in self.json("inspect", MODEL, env={"ROWMAX_SET": values})["model"]["facts"]}
+        for value in (12345, 0.25):
+            self.assertTrue(any(text.replace(".", "").isdigit() and float(text) == value for text in facts), facts)
+        self.fails(2, "inspect", MODEL, env={"ROWMAX_SET": values + "nonsense"}, says="nonsense")
+
     COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize")
 
     def test_every_flag_has_a_variable(self):

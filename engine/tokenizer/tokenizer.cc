@@ -207,9 +207,9 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
     fall_back(eos, 2, "</s>", "eos_token_id");
     if (eos >= 0) ends.push_back(eos);
   }
-  for (const std::int64_t id : source.end_ids) {
+  for (const auto& [key, id] : source.end_ids) {
     if (!vocabulary.contains(id)) {
-      return corrupt(source, std::string(kEndTokensKey) + ": " + std::to_string(id) + " is not below the " +
+      return corrupt(source, key + ": " + std::to_string(id) + " is not below the " +
                                  std::to_string(vocabulary.size()) + " tokens");
     }
     ends.push_back(static_cast<TokenId>(id));

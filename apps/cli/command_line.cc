@@ -129,6 +129,7 @@ Result<ParsedLine> CommandLine::parse(std::vector<std::string> words) const {
   if (asks_help) {
     words.erase(words.begin());
     words.resize(std::min<std::size_t>(words.size(), 1));
+    if (!words.empty() && words[0] == "help") words.clear();  // the overview is what says of it
     words.push_back("--help");
   }
   if (!words.empty() && !words[0].starts_with('-')) {

@@ -132,6 +132,8 @@ TEST(CommandLine, HelpIsACommandToo) {
   const auto overview = line.parse({"help"});
   ASSERT_TRUE(overview.ok());
   EXPECT_EQ(overview->help, line.parse({"--help"})->help);
+  ASSERT_TRUE(line.parse({"help", "help"}).ok());
+  EXPECT_EQ(line.parse({"help", "help"})->help, overview->help);
   EXPECT_NE(overview->help.find("The footer."), std::string::npos);
   const auto of_count = line.parse({"help", "count"});
   ASSERT_TRUE(of_count.ok());

@@ -94,6 +94,7 @@ class ModelWriter {
     const auto file = GgufFile::open_files(stream.temporaries(), layouts);
     const Status status = file.ok() ? check_loads(*file) : Status(file.error());
     if (status.ok()) return {};
+    ROWMAX_RETURN_IF_ERROR(stream.check_there());  // rather than what is said of a file that is gone
     std::string message = status.error().message;
     for (const std::string& temporary : stream.temporaries()) {
       if (message.starts_with(temporary + ": ")) message = message.substr(temporary.size() + 2);

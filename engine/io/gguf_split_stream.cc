@@ -161,6 +161,11 @@ Status GgufSplitStream::commit() {
   return {};
 }
 
+Status GgufSplitStream::check_there() const {
+  for (const GgufStream& part : parts_) ROWMAX_RETURN_IF_ERROR(part.check_there());
+  return {};
+}
+
 std::vector<std::string> GgufSplitStream::temporaries() const {
   std::vector<std::string> names;
   for (const GgufStream& part : parts_) names.push_back(part.temporary());

@@ -34,6 +34,8 @@ class GgufSplitStream {
   Status commit();
 
   const std::vector<std::string>& paths() const noexcept { return paths_; }
+  // As OutputFile's, of all.
+  Status check_there() const;
   // Where the bytes lie until commit().
   std::vector<std::string> temporaries() const;
   // After commit(): what it removed, and files with such a name that are no such part, which it kept.

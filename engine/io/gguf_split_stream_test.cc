@@ -117,11 +117,13 @@ TEST_F(GgufSplitStreamTest, AllAppearOrNone) {
     auto stream = create(1100, true);
     ASSERT_TRUE(stream.ok());
     fill(*stream);
-    // A name that cannot be had, found when other parts have theirs already.
+    // Found before any part has its name. (Found later: OutputFile's test.)
     fs::remove(stream->temporaries()[0]);
+    EXPECT_FALSE(stream->check_there().ok());
     EXPECT_FALSE(stream->commit().ok());
   }
-  EXPECT_EQ(n_files(), 0u);
+  EXPECT_EQ(n_files(), 1u);
+  EXPECT_EQ(fs::file_size(path("m-00002-of-00003.gguf")), 14u);  // as it was
 }
 
 TEST_F(GgufSplitStreamTest, PartsOfAnotherCountAreRefusedOrRemoved) {

@@ -110,6 +110,11 @@ class Scalars {
     for (std::size_t i = 0; i < overrides_.size(); ++i) {
       const std::string& key = overrides_[i].first;
       if (used_[i] || !key.starts_with("tokenizer.")) continue;
+      if (key == "tokenizer.chat_template") {
+        return Error{ErrorCode::kInvalidArgument,
+                     file_.name() + ": override of key '" + key +
+                         "': expected another key; --chat-template FILE of `run` and `chat` takes another template"};
+      }
       const auto read = read_tokenizer_keys();
       const bool list = std::find(read.begin(), read.end(), key) != read.end();
       return Error{ErrorCode::kInvalidArgument,

@@ -135,6 +135,8 @@ TEST(TokenizerKeys, OverridesStandForKeys) {
   expect_refused(with("tokenizer.ggml.eos_token_id", "-1"), ErrorCode::kInvalidArgument, {"eos_token_id", "'-1'"});
   expect_refused(with("tokenizer.ggml.eos_token_id", "258"), ErrorCode::kCorrupt, {"eos_token_id", "258"});
   expect_refused(with("tokenizer.ggml.tokens", "a"), ErrorCode::kInvalidArgument, {"single value"});
+  expect_refused(with("tokenizer.chat_template", "{{ 1 }}"), ErrorCode::kInvalidArgument,
+                 {"m.gguf", "tokenizer.chat_template", "--chat-template FILE"});
   expect_refused(with("tokenizer.ggml.add_box_token", "1"), ErrorCode::kInvalidArgument, {"does not read"});
 }
 

@@ -44,7 +44,7 @@ class Outputs(CommandTest):
         for command in self.writers(mine):
             self.output(*command)
             self.assertGreater(mine.stat().st_size, 100)
-        self.assertEqual(len(list(self.home.glob("*.tmp.*"))), 0)
+        self.assertEqual(len(list(self.home.glob("*.tmp"))), 0)
 
     def stop_while_writing(self, number, *more, ignored=()):
         """Sends the signal when the temporary file is there; returns how the command ended. `ignored`: the signals that
@@ -56,7 +56,7 @@ class Outputs(CommandTest):
         deadline = time.monotonic() + 60
         # The second temporary file of a name is the one with the weights.
         first = "out-00001-of-*.gguf" if more else "out.gguf"
-        while not [p for p in self.home.glob(first + ".tmp.*") if not p.name.endswith(".0")] and process.poll() is None:
+        while not [p for p in self.home.glob(first + ".rowmax-*.tmp") if not p.name.endswith("-0.tmp")] and process.poll() is None:
             self.assertLess(time.monotonic(), deadline)
         process.send_signal(number)
         return process.wait(60)
@@ -83,13 +83,44 @@ class Outputs(CommandTest):
                 self.stop_while_writing(number, "--split-max-size", "1M")
                 self.assertEqual(list(self.home.glob("out*")), [])
         self.stop_while_writing(signal.SIGKILL, "--split-max-size", "1M")
-        self.assertGreater(len(list(self.home.glob("out*.tmp.*"))), 0)
+        self.assertGreater(len(list(self.home.glob("out*.tmp"))), 0)
         self.output("quantize", SLOW_MODEL, self.home / "out.gguf", "Q4_K", "--split-max-size", "1M")
-        self.assertEqual(list(self.home.glob("out*.tmp.*")), [])
+        self.assertEqual(list(self.home.glob("out*.tmp")), [])
+
+    def test_a_folder_that_is_removed_meanwhile_is_said_of_the_output(self):
+        """Where nothing is renamed yet; the message names neither the input nor a missing model."""
+        for more in ((), ("--split-max-size", "1M")):
+            folder = self.home / "folder"
+            folder.mkdir()
+            out = folder / "out.gguf"
+            process = subprocess.Popen([PROGRAM, "quantize", SLOW_MODEL, out, "Q4_K", "-q", "-t", "1", *more],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment())
+            deadline = time.monotonic() + 60
+            while not any(folder.iterdir()):
+                self.assertLess(time.monotonic(), deadline)
+            process.send_signal(signal.SIGSTOP)
+            shutil.rmtree(folder)
+            process.send_signal(signal.SIGCONT)
+            _, err = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 7, err)
+            self.assertRegex(err.decode(), f"error: {folder}/out[-0-9of]*.gguf: .*")
+            self.assertNotIn(SLOW_MODEL, err.decode())
+
+    def test_long_names(self):
+        out = self.home / ("n" * 250 + ".gguf")
+        for command in self.writers(out):
+            self.output(*command)
+            self.assertEqual([len(p.name) for p in self.home.glob("nnn*")], [255])
+
+    def test_a_persons_file_is_no_leftover(self):
+        mine = self.home / "out.gguf.tmp.1.1"
+        mine.write_text("mine")
+        self.output("quantize", self.model, self.home / "out.gguf", "Q8_0")
+        self.assertEqual(mine.read_text(), "mine")
 
     def test_the_next_run_removes_what_a_kill_left(self):
         self.assertEqual(self.stop_while_writing(signal.SIGKILL), -signal.SIGKILL)
-        self.assertEqual(len(list(self.home.glob("out.gguf.tmp.*"))), 1)
+        self.assertEqual(len(list(self.home.glob("out.gguf.rowmax-*.tmp"))), 1)
         self.output("quantize", self.model, self.home / "out.gguf", "Q8_0")
         self.assertEqual([p.name for p in self.home.glob("out.gguf*")], ["out.gguf"])
 

@@ -208,6 +208,12 @@ class Usage(CommandTest):
         self.fails(2, "run", "-m", MODEL, "--prompt=", "--raw", "-n", "1", says="no prompt")
         self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--set=", "-q", says="KEY=VALUE")
         self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--threads=", "-q", says='found ""')
+        for empty in (["--logprobs", ""], ["--logprobs="]):
+            self.fails(2, "score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, *empty, says='--logprobs: expected FILE, found ""')
+        self.output("score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, env={"ROWMAX_LOGPROBS": ""})
+
+    def test_a_template_is_no_value_to_set(self):
+        self.fails(2, "run", "-m", MODEL, "-p", "a", "--set", "tokenizer.chat_template={{ 1 }}", says="--chat-template FILE")
 
     def test_seed_is_a_whole_64_bit_number(self):
         run = ["run", "-m", MODEL, "--tokens", "1", "-n", "1"]
@@ -219,6 +225,7 @@ class Usage(CommandTest):
     def test_help_is_a_command(self):
         self.assertEqual(self.output("help"), self.output("--help"))
         self.assertEqual(self.output("help", "run"), self.output("run", "--help"))
+        self.assertEqual(self.output("help", "help"), self.output("--help"))
         self.fails(2, "help", "rnu", says="did you mean run?")
 
     def test_the_nearest_name(self):

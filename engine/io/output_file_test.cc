@@ -169,12 +169,14 @@ TEST_F(Output, ANameMayBeAsLongAsTheFileSystemAllows) {
     EXPECT_TRUE(write(path(name), "new").ok());
     EXPECT_EQ(content(path(name)), "new");
   }
-  // Names that begin alike have temporary names of their own.
-  auto first = OutputFile::create(path(std::string(200, 'c') + "1"), {});
-  const std::string of_first = first->temporary();
-  ::close(::open(of_first.c_str(), O_RDONLY));
-  EXPECT_TRUE(write(path(std::string(200, 'c') + "2"), "new").ok());
-  EXPECT_TRUE(fs::exists(of_first));
+  // Names that begin alike have leftovers of their own.
+  const std::string one = path(std::string(200, 'c') + "1"), other = path(std::string(200, 'c') + "2");
+  const std::string left = OutputFile::create(one, {})->temporary();
+  save(left, "left");
+  EXPECT_TRUE(write(other, "new").ok());
+  EXPECT_TRUE(fs::exists(left));
+  EXPECT_TRUE(write(one, "new").ok());
+  EXPECT_FALSE(fs::exists(left));
 }
 
 TEST_F(Output, SeveralGetTheirNamesOrNone) {

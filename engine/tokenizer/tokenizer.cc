@@ -82,7 +82,7 @@ struct Tokenizer::Impl {
   // Of the space in front: not where the text starts with one; only at the text's start.
   bool prefix_unless_space = false, prefix_first_only = false;
   std::vector<TokenId> end_of_generation;
-  std::vector<std::string> notices;
+  std::vector<std::string> notices, remarks;
 
   Status init(const TokenizerSource& source, const TokenizerOptions& options);
   Status choose_model(const TokenizerSource& source, const TokenizerOptions& options);
@@ -214,7 +214,7 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
     }
     ends.push_back(static_cast<TokenId>(id));
   }
-  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices);
+  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices, remarks);
   if (end_of_generation.empty())
     notices.push_back("no token ends a turn: the file names none and none is known by text");
   return {};
@@ -435,5 +435,6 @@ bool Tokenizer::is_end_of_generation(TokenId id) const noexcept {
   return std::binary_search(impl_->end_of_generation.begin(), impl_->end_of_generation.end(), id);
 }
 std::span<const std::string> Tokenizer::notices() const noexcept { return impl_->notices; }
+std::span<const std::string> Tokenizer::remarks() const noexcept { return impl_->remarks; }
 
 }  // namespace rowmax::engine

@@ -117,6 +117,7 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
   };
   if (inspection.description.ok()) add(inspection.description->notices);
   if (inspection.tokenizer.ok()) add(inspection.tokenizer->notices());
+  if (inspection.tokenizer.ok()) add(inspection.tokenizer->remarks());
   return notices;
 }
 

@@ -95,7 +95,9 @@ CommandBody declare_score(Flags& table) {
   table.add_grouped("-f,--file", flags->file, "the text, taken as it is; - is standard input").type("FILE");
   table.add_grouped("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
   table.add("-c,--ctx,--ctx-size", flags->window, "tokens a window").within(4, kMaxWindow);
-  table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)").type("FILE");
+  table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)")
+      .type("FILE")
+      .not_empty();
   table.add_switch("--force", flags->force, "replace an existing --logprobs file");
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");

@@ -18,6 +18,8 @@ Error bad_ids(const std::string& path, const std::string& what) {
 
 Result<std::vector<engine::TokenId>> read_token_ids(const std::string& path, std::int64_t n_vocab) {
   ROWMAX_TRY(text, read_text(path));
+  // The parser takes a NUL byte for the end of the text.
+  if (text.find('\0') != std::string::npos) return bad_ids(path, "a NUL byte");
   constexpr int kMaxDepth = 8;
   bool too_deep = false;
   const Parsed parsed = Parsed::parse(

@@ -86,7 +86,8 @@ Result<HubListing> parse_listing(std::string_view json, const std::string& sourc
     return !deep;
   };
   const Json answer = Json::parse(json.begin(), json.end(), bounded, false);
-  if (deep || answer.is_discarded() || !answer.is_object()) {
+  const bool cut = json.find('\0') != std::string_view::npos;  // the parser takes it for the end
+  if (cut || deep || answer.is_discarded() || !answer.is_object()) {
     return Error{ErrorCode::kCorrupt, source + ": the answer is not the JSON of a repository"};
   }
   HubListing listing;

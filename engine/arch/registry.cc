@@ -56,7 +56,8 @@ Status check_ignored(const GgufFile& file, const IgnoredKeys& ignored) {
 
 }  // namespace
 
-Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
+Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored,
+                             std::span<const KeyReport> tokenizer) {
   ROWMAX_TRY(row, architecture_of(file));
   ROWMAX_RETURN_IF_ERROR(check_ignored(file, ignored));
   ReadModel model;
@@ -65,7 +66,7 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
   keys.fact("architecture", std::string(row->name), "key general.architecture");
   row->read(keys, model.spec);
   if (!keys.failed()) keys.check_overrides_used();
-  if (!keys.failed()) keys.check_all_read(ignored);
+  if (!keys.failed()) keys.check_all_read(ignored, tokenizer);
   if (keys.failed()) return keys.take_error();
   ROWMAX_RETURN_IF_ERROR(map_tensors(file, model.spec, model.sources, keys.facts()));
   ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.spec, model.sources, keys.facts()));

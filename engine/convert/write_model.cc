@@ -72,6 +72,14 @@ class ModelWriter {
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_written(stream, output, layouts));
     ROWMAX_RETURN_IF_ERROR(stream.commit());
     report_.files = stream.paths();
+    if (const auto& removed = stream.removed(); !removed.empty()) {
+      report_.notices.push_back(concat("removed ", removed.front(), removed.size() > 1 ? " to " : "",
+                                       removed.size() > 1 ? removed.back() : "",
+                                       ": parts of the model of that name that this one replaces"));
+    }
+    for (const std::string& kept : stream.kept()) {
+      report_.notices.push_back(concat(kept, ": kept; it has the name of a part of an older model and is none"));
+    }
     if (stream.n_larger() > 0) {
       report_.notices.push_back(concat(stream.n_larger(), " of ", report_.files.size(), " files are larger than ",
                                        options_.split_max_bytes,
@@ -86,6 +94,7 @@ class ModelWriter {
     const auto file = GgufFile::open_files(stream.temporaries(), layouts);
     const Status status = file.ok() ? check_loads(*file) : Status(file.error());
     if (status.ok()) return {};
+    ROWMAX_RETURN_IF_ERROR(stream.check_there());  // rather than what is said of a file that is gone
     std::string message = status.error().message;
     for (const std::string& temporary : stream.temporaries()) {
       if (message.starts_with(temporary + ": ")) message = message.substr(temporary.size() + 2);

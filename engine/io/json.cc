@@ -265,6 +265,10 @@ JsonDocument::~JsonDocument() = default;
 
 Result<JsonDocument> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) try {
   ROWMAX_TRY(census, Counter(text, name, limits).run());
+  // The parser takes a NUL byte for the end of the text.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    return Error{ErrorCode::kCorrupt, concat(name, ": malformed JSON: a NUL byte at ", nul)};
+  }
   JsonBuilder builder(census);
   if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
   return Error{ErrorCode::kCorrupt, concat(name, ": ", builder.problem())};

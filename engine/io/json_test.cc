@@ -67,6 +67,11 @@ TEST(Json, Refuses) {
   expect_refused("", "malformed");
   expect_refused("{\"a\": 1,}", "malformed JSON at byte 9");
   expect_refused("{\"a\": 1} x", "malformed");
+  for (const char* cut : {"[1]@", "[1]@[2]", "[1,@2]", "{\"a@\": 1}"}) {  // the parser alone would end at the NUL
+    std::string text = cut;
+    text[text.find('@')] = '\0';
+    expect_refused(text, "malformed JSON: a NUL byte at ");
+  }
   expect_refused("{\"a\": \"\xff\"}", "malformed");
   expect_refused(R"({"a": 1, "b": {"c": 1}, "a": 2})", "'a' was given twice");
   expect_refused(R"({"a": {"c": 1, "c": 1}})", "'c' was given twice");

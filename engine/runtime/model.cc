@@ -50,7 +50,8 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
     return Error{ErrorCode::kUnsupported,
                  "instruction set '" + std::string(isa_name(options.isa)) + "' is not supported by this CPU"};
   }
-  ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys));
+  ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys,
+                              Tokenizer::report_keys(file, options.ignored_keys)));
   TokenizerOptions tokenizer_options = options.tokenizer;
   tokenizer_options.overrides = options.overrides;
   tokenizer_options.ignored_keys = options.ignored_keys;

@@ -15,6 +15,8 @@ inline constexpr const char* kAddedTokensKey = "rowmax.tokenizer.added_tokens";
 inline constexpr const char* kAddedTokenFlagsKey = "rowmax.tokenizer.added_token_flags";
 // Ids that end a text, all of them.
 inline constexpr const char* kEndTokensKey = "rowmax.tokenizer.eos_token_ids";
+// The same as ollama's converter writes it, beside the one eos_token_id; read, not written.
+inline constexpr const char* kOllamaEndTokensKey = "tokenizer.ggml.eos_token_ids";
 
 // Bits of the flags. Hugging Face's names: lstrip, rstrip (the token takes the white space before or behind it with
 // it), single_word (not found next to a letter, digit or underscore).

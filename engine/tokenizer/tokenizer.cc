@@ -82,7 +82,7 @@ struct Tokenizer::Impl {
   // Of the space in front: not where the text starts with one; only at the text's start.
   bool prefix_unless_space = false, prefix_first_only = false;
   std::vector<TokenId> end_of_generation;
-  std::vector<std::string> notices;
+  std::vector<std::string> notices, remarks;
 
   Status init(const TokenizerSource& source, const TokenizerOptions& options);
   Status choose_model(const TokenizerSource& source, const TokenizerOptions& options);
@@ -207,14 +207,14 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
     fall_back(eos, 2, "</s>", "eos_token_id");
     if (eos >= 0) ends.push_back(eos);
   }
-  for (const std::int64_t id : source.end_ids) {
+  for (const auto& [key, id] : source.end_ids) {
     if (!vocabulary.contains(id)) {
-      return corrupt(source, std::string(kEndTokensKey) + ": " + std::to_string(id) + " is not below the " +
+      return corrupt(source, key + ": " + std::to_string(id) + " is not below the " +
                                  std::to_string(vocabulary.size()) + " tokens");
     }
     ends.push_back(static_cast<TokenId>(id));
   }
-  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices);
+  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices, remarks);
   if (end_of_generation.empty())
     notices.push_back("no token ends a turn: the file names none and none is known by text");
   return {};
@@ -435,5 +435,6 @@ bool Tokenizer::is_end_of_generation(TokenId id) const noexcept {
   return std::binary_search(impl_->end_of_generation.begin(), impl_->end_of_generation.end(), id);
 }
 std::span<const std::string> Tokenizer::notices() const noexcept { return impl_->notices; }
+std::span<const std::string> Tokenizer::remarks() const noexcept { return impl_->remarks; }
 
 }  // namespace rowmax::engine

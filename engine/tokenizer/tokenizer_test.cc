@@ -35,6 +35,20 @@ bool has_notice(const Tokenizer& tokenizer, const std::string& part) {
   return false;
 }
 
+TEST(Tokenizer, WhatOnlyLooksLikeAnEndIsARemark) {
+  TestVocabulary vocabulary = byte_vocabulary();
+  const TokenId html = vocabulary.add("</s>", 1);  // ordinary, as in Gemma 3
+  const TokenId end = vocabulary.add("<end_of_turn>", 3);
+  const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
+  ASSERT_EQ(tokenizer.remarks().size(), 1u);
+  EXPECT_EQ(tokenizer.remarks()[0], "token " + std::to_string(html) +
+                                        " '</s>' is not marked as a control token in the file; it is ordinary text and "
+                                        "ends nothing");
+  EXPECT_FALSE(has_notice(tokenizer, "</s>"));
+  EXPECT_FALSE(tokenizer.is_end_of_generation(html));
+  EXPECT_TRUE(tokenizer.is_end_of_generation(end));
+}
+
 TEST(Tokenizer, SpecialTokensOnlyWhereAllowed) {
   TestVocabulary vocabulary = byte_vocabulary();
   const TokenId end = vocabulary.add("<|im_end|>", 3);
@@ -123,7 +137,7 @@ TEST(Tokenizer, EndOfGeneration) {
   EXPECT_EQ(tokenizer.kind(im_end), TokenKind::kControl);
   EXPECT_EQ(tokenizer.kind(html), TokenKind::kUserDefined);
   EXPECT_TRUE(has_notice(tokenizer, "'<|im_end|>' is not marked"));
-  EXPECT_TRUE(has_notice(tokenizer, "'</s>' is not marked"));
+  EXPECT_EQ(tokenizer.remarks().size(), 1u);  // </s>
   EXPECT_EQ(tokenizer.eos(), eos);
   EXPECT_EQ(tokenizer.bos(), text_end);
   EXPECT_FALSE(tokenizer.add_bos());

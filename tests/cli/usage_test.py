@@ -77,6 +77,20 @@ class Usage(CommandTest):
         # A variable that another command reads as a list does no harm.
         self.output("tokenize", "-m", MODEL, "-p", "a", env={"ROWMAX_THREADS": "1,2"})
 
+    def test_a_variable_of_several_values_has_one_a_line(self):
+        """Each flag that may be given several times, and docs/cli.md has its variable in the table."""
+        with open(os.path.dirname(__file__) + "/../../docs/cli.md") as file:
+            rows = file.read().split("| variable with one value a line")[1].split("\n\n")[0]
+        found = set()
+        for command in self.COMMANDS:
+            found |= set(re.findall(r"may be given several times[^(]*\(Env:(\w+)\)", " ".join(self.output(command, "--help").split())))
+        self.assertEqual(found, set(re.findall(r"ROWMAX_\w+", rows)))
+        values = "llama.rope.freq_base=12345\n\nllama.attention.layer_norm_rms_epsilon=0.25\n"
+        facts = {f["value"] for f in self.json("inspect", MODEL, env={"ROWMAX_SET": values})["model"]["facts"]}
+        for value in (12345, 0.25):
+            self.assertTrue(any(text.replace(".", "").isdigit() and float(text) == value for text in facts), facts)
+        self.fails(2, "inspect", MODEL, env={"ROWMAX_SET": values + "nonsense"}, says="nonsense")
+
     COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize")
 
     def test_every_flag_has_a_variable(self):
@@ -194,6 +208,12 @@ class Usage(CommandTest):
         self.fails(2, "run", "-m", MODEL, "--prompt=", "--raw", "-n", "1", says="no prompt")
         self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--set=", "-q", says="KEY=VALUE")
         self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--threads=", "-q", says='found ""')
+        for empty in (["--logprobs", ""], ["--logprobs="]):
+            self.fails(2, "score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, *empty, says='--logprobs: expected FILE, found ""')
+        self.output("score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, env={"ROWMAX_LOGPROBS": ""})
+
+    def test_a_template_is_no_value_to_set(self):
+        self.fails(2, "run", "-m", MODEL, "-p", "a", "--set", "tokenizer.chat_template={{ 1 }}", says="--chat-template FILE")
 
     def test_seed_is_a_whole_64_bit_number(self):
         run = ["run", "-m", MODEL, "--tokens", "1", "-n", "1"]
@@ -205,6 +225,7 @@ class Usage(CommandTest):
     def test_help_is_a_command(self):
         self.assertEqual(self.output("help"), self.output("--help"))
         self.assertEqual(self.output("help", "run"), self.output("run", "--help"))
+        self.assertEqual(self.output("help", "help"), self.output("--help"))
         self.fails(2, "help", "rnu", says="did you mean run?")
 
     def test_the_nearest_name(self):

@@ -89,6 +89,8 @@ class Tokenizer {
   bool is_end_of_generation(TokenId id) const noexcept;
   // One line each: defaults taken, ids repaired.
   std::span<const std::string> notices() const noexcept;
+  // What is worth knowing of the file once and decided nothing: tokens that look as if they ended a turn, and do not.
+  std::span<const std::string> remarks() const noexcept;
 
  private:
   struct Impl;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -263,13 +263,13 @@ JsonDocument::JsonDocument(JsonDocument&&) noexcept = default;
 JsonDocument& JsonDocument::operator=(JsonDocument&&) noexcept = default;
 JsonDocument::~JsonDocument() = default;
 
-Result<JsonDocument> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) try {
-  ROWMAX_TRY(census, Counter(text, name, limits).run());
-  JsonBuilder builder(census);
-  if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
-  return Error{ErrorCode::kCorrupt, concat(name, ": ", builder.problem())};
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<JsonDocument> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) {
+  return base::guarded([&]() -> Result<JsonDocument> {
+    ROWMAX_TRY(census, Counter(text, name, limits).run());
+    JsonBuilder builder(census);
+    if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
+    return Error{ErrorCode::kCorrupt, concat(name, ": ", builder.problem())};
+  });
 }
 
 Result<JsonDocument> read_json_file(const std::string& path, std::size_t max_bytes, const JsonLimits& limits) {

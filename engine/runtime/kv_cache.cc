@@ -19,6 +19,12 @@ std::uint64_t hash_page(std::int32_t parent, std::span<const TokenId> tokens) {
          base::seeded_hash(std::string_view(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
 }
 
+// Room for n elements in all, at least doubled where it grows, so that what is appended later cannot fail.
+template <class T>
+void make_room(std::vector<T>& list, std::size_t n) {
+  if (list.capacity() < n) list.reserve(std::max(n, 2 * list.capacity()));
+}
+
 }  // namespace
 
 Result<KvCache> KvCache::create(const Shape& shape) {
@@ -41,6 +47,7 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   cache.memory_ = static_cast<std::byte*>(memory);
   cache.memory_bytes_ = total;
   cache.pages_.resize(static_cast<std::size_t>(cache.n_pages_));
+  cache.free_.reserve(static_cast<std::size_t>(cache.n_pages_));  // giving a page back never fails
   for (std::int64_t page = cache.n_pages_ - 1; page >= 0; --page)
     cache.free_.push_back(static_cast<std::int32_t>(page));
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
@@ -192,12 +199,19 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
          sequence.tokens[static_cast<std::size_t>(own)] == tokens[static_cast<std::size_t>(own)]) {
     ++own;
   }
+  // Before anything is changed: all the memory that this may need.
+  std::vector<std::int32_t> found;
+  if (shape_.share) {
+    const std::int64_t bound = std::min(most, shape_.context);
+    found.reserve(static_cast<std::size_t>(bound / kPageTokens + 1));
+    make_room(sequence.pages, static_cast<std::size_t>(bound / kPageTokens + 1));
+    make_room(sequence.tokens, static_cast<std::size_t>(bound));
+  }
   truncate(id, own);
   // Continue with pages that other sequences computed, from the last page edge on.
-  std::vector<std::int32_t> found;
   std::int64_t page_index = own / kPageTokens;
   std::int32_t parent = page_index > 0 ? sequence.pages[static_cast<std::size_t>(page_index - 1)] : -1;
-  while (shape_.share && (page_index + 1) * kPageTokens <= most) {
+  while (shape_.share && (page_index + 1) * kPageTokens <= std::min(most, shape_.context)) {
     // A page of this sequence is a parent only in its published form: pages found by others carry that identity.
     const std::int32_t page =
         find_published(parent, tokens.subspan(static_cast<std::size_t>(page_index * kPageTokens), kPageTokens));
@@ -223,6 +237,8 @@ bool KvCache::append(SequenceId id, std::span<const TokenId> tokens) {
   const std::size_t old_pages = sequence.pages.size();
   const std::size_t total = sequence.tokens.size() + tokens.size();
   const std::size_t needed = (total + kPageTokens - 1) / kPageTokens;
+  make_room(sequence.pages, needed);
+  make_room(sequence.tokens, total);
   while (sequence.pages.size() < needed) {
     const std::int32_t page = take_page();
     if (page < 0) {
@@ -252,11 +268,12 @@ void KvCache::publish(SequenceId id) {
     const std::span<const TokenId> tokens(sequence.tokens.data() + i * kPageTokens, kPageTokens);
     if (find_published(parent, tokens) >= 0) return;
     Page& p = pages_[static_cast<std::size_t>(page)];
+    const std::uint64_t hash = hash_page(parent, tokens);
+    p.tokens.assign(tokens.begin(), tokens.end());  // what an unpublished page holds here says nothing
+    published_.emplace(hash, page);
     p.published = true;
     p.parent = parent;
-    p.hash = hash_page(parent, tokens);
-    p.tokens.assign(tokens.begin(), tokens.end());
-    published_.emplace(p.hash, page);
+    p.hash = hash;
     if (parent >= 0) ++pages_[static_cast<std::size_t>(parent)].references;
   }
 }

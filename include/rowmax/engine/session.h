@@ -58,7 +58,7 @@ class Session {
 
   // Computes the items' tokens, each sequence at most once. kLimit when a sequence would exceed the context (nothing
   // is changed then), kInvalidArgument for a token id outside the vocabulary, kNumericFault naming sequence and
-  // position when a logit is not finite.
+  // position when a logit is not finite. After any error the sequences hold what they held before.
   Status forward(std::span<const BatchItem> items);
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32.
   // Valid until the next call.

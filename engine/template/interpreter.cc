@@ -1,6 +1,7 @@
 #include "engine/template/interpreter.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/template/nested.h"
 #include "rowmax/try.h"
@@ -75,12 +76,13 @@ constexpr std::size_t kScopeBytes = 128;
 
 Scope* Interpreter::new_scope(Scope* parent) {
   meter_.took(kScopeBytes);
-  if (free_scopes_.empty()) {
+  Scope* scope = free_scopes_;
+  if (scope != nullptr) {
+    free_scopes_ = scope->parent;
+  } else {
     scopes_.push_back(std::make_unique<Scope>());
-    free_scopes_.push_back(scopes_.back().get());
+    scope = scopes_.back().get();
   }
-  Scope* scope = free_scopes_.back();
-  free_scopes_.pop_back();
   scope->parent = parent;
   scope->captured = false;
   return scope;
@@ -90,7 +92,7 @@ void Interpreter::drop_scope(Scope* scope) {
   if (scope->captured) return;
   meter_.gave_back(kScopeBytes);
   scope->variables.clear();
-  free_scopes_.push_back(scope);
+  scope->parent = std::exchange(free_scopes_, scope);
 }
 
 Status Interpreter::set_variable(std::string_view name, Value value) {

@@ -73,7 +73,7 @@ class Interpreter {
   std::vector<std::unique_ptr<Namespace>> namespaces_;
   std::vector<std::unique_ptr<Macro>> macros_;
   std::vector<std::unique_ptr<Scope>> scopes_;
-  std::vector<Scope*> free_scopes_;
+  Scope* free_scopes_ = nullptr;  // linked by their parents, so that giving one back takes no memory
   Scope* scope_ = nullptr;
   Builder* out_ = nullptr;
 

@@ -76,6 +76,7 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
   }
   // A file for other engines may be turned into other types too.
   const Status loads = check_loads(file);
+  if (!loads.ok() && loads.error().code == ErrorCode::kOutOfMemory) return loads.error();  // says nothing of the file
   const ModelSource source{
       .name = input, .inputs = {file.paths().begin(), file.paths().end()}, .must_load = loads.ok()};
   ROWMAX_TRY(written,

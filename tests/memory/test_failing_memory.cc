@@ -127,11 +127,10 @@ std::string plain_trial(const char* name, const std::function<Result<std::string
 }  // namespace
 
 void fail_each_allocation(const char* name, const std::function<Result<std::string>(Fault&)>& trial,
-                          const std::function<void()>& unchanged) {
-  constexpr std::int64_t kEach = 300;
+                          const std::function<void()>& unchanged, Effort effort) {
   std::string expected;
   std::int64_t tried = 0, optional = 0, last = 0;
-  for (std::int64_t n = 1;; n += n < kEach ? 1 : n / 64) {
+  for (std::int64_t n = 1;; n += n < effort.each ? 1 : std::max<std::int64_t>(1, n / effort.part)) {
     // Not in the first trials: tables that are made once are made in these, and fail.
     if (n == 8) expected = plain_trial(name, trial);
     const std::int64_t blocks = live_blocks(), files = open_files();

@@ -53,14 +53,21 @@ std::int64_t live_blocks() noexcept;
 // Of this process.
 std::int64_t open_files();
 
-// Makes one trial after the other, in which the first, second, ... allocation fails, until a trial comes to its end
-// before the fault: all of the first 300, then steps of a 64th of the way. A trial gives a text for what
-// was computed, and uses its fault around the calls under test; it makes everything else itself, anew.
-//  - A trial whose fault came must say kOutOfMemory (or, where the failing function may say nullptr, go on and be right).
+// How many of a call's allocations are made to fail: each of the first ones, then one in a step that is a part of the
+// way so far.
+struct Effort {
+  std::int64_t each = 300, part = 64;
+};
+
+// Makes one trial after the other, in which another allocation fails, until a trial comes to its end before the fault.
+// A trial gives a text for what was computed, and uses its fault around the calls under test; it makes everything else
+// itself, anew.
+//  - A trial whose fault came must say kOutOfMemory (or, where the failing function may say nullptr, go on and be
+//    right).
 //  - Nothing leaves the calls as an exception; no block and no open file is left.
 //  - Trials without fault in between give one and the same text.
 // `unchanged`, asked after every trial: whether what lies outside (files) is as it was; it adds failures itself.
 void fail_each_allocation(const char* name, const std::function<Result<std::string>(Fault&)>& trial,
-                          const std::function<void()>& unchanged = {});
+                          const std::function<void()>& unchanged = {}, Effort effort = {});
 
 }  // namespace rowmax::memory_test

@@ -2,19 +2,21 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
 #include "base/guarded.h"
+#include "engine/io/json.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {
 
-using Json = nlohmann::json;
+using engine::Json;
 
-constexpr int kMaxDepth = 64;
+// A file of a listing is some fifteen values of some 300 bytes: room for all that kMaxListingBytes can list.
+constexpr engine::JsonLimits kListingLimits{.depth = 64, .values = std::size_t{1} << 21};
 constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 46;  // of a part, in a sum that is shown: no overflow
 constexpr std::size_t kMaxShown = 30;
 constexpr int kListingSecondsPerTimeout = 4;
@@ -29,15 +31,9 @@ std::string file_list(const std::vector<const HubFile*>& files, const HubName& n
   return list;
 }
 
-std::string string_at(const Json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
-}
+std::string string_at(const Json& object, std::string_view key) { return std::string(object.find(key).as_string()); }
 
-std::int64_t size_at(const Json& object) {
-  const auto it = object.find("size");
-  return it != object.end() && it->is_number_unsigned() ? it->get<std::int64_t>() : -1;
-}
+std::int64_t size_at(const Json& object) { return object.find("size").as_int().value_or(-1); }
 
 Result<HubFile> parse_file(const Json& entry, const std::string& source) {
   if (!entry.is_object()) return Error{ErrorCode::kCorrupt, source + ": a file of the listing is no object"};
@@ -46,10 +42,9 @@ Result<HubFile> parse_file(const Json& entry, const std::string& source) {
   if (!is_safe_path(file.path)) {
     return Error{ErrorCode::kCorrupt, source + ": \"" + file.path + "\" is not the path of a file in a repository"};
   }
-  const auto lfs = entry.find("lfs");
-  const bool stored = lfs != entry.end() && lfs->is_object();
-  file.digest = stored ? string_at(*lfs, "sha256") : string_at(entry, "blobId");
-  file.bytes = size_at(stored ? *lfs : entry);
+  const Json lfs = entry.find("lfs");
+  file.digest = lfs.is_object() ? string_at(lfs, "sha256") : string_at(entry, "blobId");
+  file.bytes = size_at(lfs.is_object() ? lfs : entry);
   return file;
 }
 
@@ -82,13 +77,12 @@ Result<std::vector<HubFile>> all_parts(const HubListing& listing, const HubFile&
 
 Result<HubListing> parse_listing(std::string_view json, const std::string& source) {
   return base::guarded([&]() -> Result<HubListing> {
-    bool deep = false;
-    const Json::parser_callback_t bounded = [&](int depth, Json::parse_event_t, Json&) {
-      deep = deep || depth > kMaxDepth;
-      return !deep;
-    };
-    const Json answer = Json::parse(json.begin(), json.end(), bounded, false);
-    if (deep || answer.is_discarded() || !answer.is_object()) {
+    const auto document = engine::parse_json(json, source, kListingLimits);
+    if (!document.ok()) {
+      return Error{document.error().code, "the answer is not the JSON of a repository: " + document.error().message};
+    }
+    const Json answer = document->root();
+    if (!answer.is_object()) {
       return Error{ErrorCode::kCorrupt, source + ": the answer is not the JSON of a repository"};
     }
     HubListing listing;
@@ -96,11 +90,11 @@ Result<HubListing> parse_listing(std::string_view json, const std::string& sourc
     if (!is_commit(listing.commit)) {
       return Error{ErrorCode::kCorrupt, source + ": the answer names no commit (\"sha\")"};
     }
-    const auto siblings = answer.find("siblings");
-    if (siblings == answer.end() || !siblings->is_array()) {
+    const Json siblings = answer.find("siblings");
+    if (!siblings.is_array()) {
       return Error{ErrorCode::kCorrupt, source + ": the answer lists no files (\"siblings\")"};
     }
-    for (const Json& entry : *siblings) {
+    for (const Json& entry : siblings.elements()) {
       ROWMAX_TRY(file, parse_file(entry, source));
       listing.files.push_back(std::move(file));
     }

@@ -34,7 +34,7 @@ class Counter {
       switch (text_[at]) {
         case '"': {
           const std::size_t size = string_size(at + 1);
-          if (size > limits_.string_bytes) return too_much("bytes in one string", limits_.string_bytes);
+          if (size > limits_.string_bytes) return too_much("bytes in one string", limits_.string_bytes, at);
           census.string_bytes += size;
           at += size + 1;
           break;
@@ -42,7 +42,8 @@ class Counter {
         case '{':
         case '[':
           if (++depth > limits_.depth) {
-            return Error{ErrorCode::kCorrupt, concat(name_, ": JSON values nested deeper than ", limits_.depth)};
+            return Error{ErrorCode::kCorrupt,
+                         concat(name_, ": JSON values nested deeper than ", limits_.depth, " at byte ", at + 1)};
           }
           ++census.values;
           break;
@@ -53,7 +54,7 @@ class Counter {
         case ':': ++census.values; break;
         default: break;
       }
-      if (census.values > limits_.values) return too_much("values", limits_.values);
+      if (census.values > limits_.values) return too_much("values", limits_.values, at);
     }
     return census;
   }
@@ -64,8 +65,8 @@ class Counter {
     while (at < text_.size() && text_[at] != '"') at += text_[at] == '\\' ? 2 : 1;
     return std::min(at, text_.size()) - begin;
   }
-  Error too_much(std::string_view what, std::size_t limit) const {
-    return Error{ErrorCode::kLimit, concat(name_, ": JSON with more than ", limit, " ", what)};
+  Error too_much(std::string_view what, std::size_t limit, std::size_t at) const {
+    return Error{ErrorCode::kLimit, concat(name_, ": JSON with more than ", limit, " ", what, " at byte ", at + 1)};
   }
 
   std::string_view text_;

@@ -48,14 +48,17 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
   if (!flags.engine.quiet) {
     for (const std::string& notice : tokenizer.notices()) note(notice);
   }
-  std::vector<engine::TokenId> ids = tokenizer.encode(text, flags.special);
+  ROWMAX_TRY(ids, tokenizer.encode(text, flags.special));
   if (flags.bos) {
     if (tokenizer.bos() < 0) return Error{ErrorCode::kNotFound, "--bos: the model's tokenizer has no BOS token"};
     ids.insert(ids.begin(), tokenizer.bos());
   }
   std::vector<std::string> pieces;
   pieces.reserve(ids.size());
-  for (const engine::TokenId id : ids) pieces.push_back(tokenizer.piece(id, true));
+  for (const engine::TokenId id : ids) {
+    ROWMAX_TRY(piece, tokenizer.piece(id, true));
+    pieces.push_back(std::move(piece));
+  }
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json({{"tokens", ids}, {"pieces", pieces}}));
     return ExitCode::kOk;

@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/arch/architecture.h"
 #include "engine/arch/hadamard.h"
 #include "rowmax/try.h"
@@ -78,8 +79,10 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
 
 Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides,
                                         const IgnoredKeys& ignored) {
-  ROWMAX_TRY(model, read_model(file, overrides, ignored));
-  return std::move(model.description);
+  return base::guarded([&]() -> Result<ModelDescription> {
+    ROWMAX_TRY(model, read_model(file, overrides, ignored));
+    return std::move(model.description);
+  });
 }
 
 std::vector<KeyReport> report_model_keys(const GgufFile& file, const KeyOverrides& overrides,

@@ -1,9 +1,9 @@
 // Hugging Face folder to GGUF.
 #include <filesystem>
-#include <new>
 #include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/convert/checkpoint.h"
 #include "engine/convert/config_fields.h"
 #include "engine/convert/hf_model.h"
@@ -62,21 +62,21 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);
-  ROWMAX_TRY(report, write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
+  ROWMAX_TRY(written,
+             write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
   for (const std::vector<std::string>* more :
        {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &unknown}) {
-    report.notices.insert(report.notices.begin(), more->begin(), more->end());
+    written.report.notices.insert(written.report.notices.begin(), more->begin(), more->end());
   }
-  return report;
+  ROWMAX_RETURN_IF_ERROR(written.file.commit());
+  return std::move(written.report);
 }
 
 }  // namespace
 
 Result<ConvertReport> convert_folder(const std::string& folder, const std::string& output,
-                                     const ConvertOptions& options, Executor& executor) try {
-  return convert(folder, output, options, executor);
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+                                     const ConvertOptions& options, Executor& executor) {
+  return base::guarded([&]() -> Result<ConvertReport> { return convert(folder, output, options, executor); });
 }
 
 }  // namespace rowmax::engine

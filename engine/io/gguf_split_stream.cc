@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
-#include <new>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/gguf_other_parts.h"
 #include "engine/io/gguf_split.h"
@@ -107,39 +107,39 @@ Status check_split_prefix(const std::string& path) {
 
 Result<GgufSplitStream> GgufSplitStream::create(const std::string& path, const GgufWriter& keys,
                                                 std::vector<GgufTensorPlan> tensors, std::uint64_t max_part_bytes,
-                                                const OutputOptions& output) try {
-  GgufSplitStream out;
-  if (max_part_bytes == 0) {
-    ROWMAX_TRY(stream, GgufStream::create(path, keys, std::move(tensors), output));
-    out.paths_.push_back(path);
-    out.parts_.push_back(std::move(stream));
+                                                const OutputOptions& output) {
+  return base::guarded([&]() -> Result<GgufSplitStream> {
+    GgufSplitStream out;
+    if (max_part_bytes == 0) {
+      ROWMAX_TRY(stream, GgufStream::create(path, keys, std::move(tensors), output));
+      out.paths_.push_back(path);
+      out.parts_.push_back(std::move(stream));
+      return out;
+    }
+    ROWMAX_RETURN_IF_ERROR(check_split_prefix(path));
+    const std::size_t n_tensors = tensors.size();
+    ROWMAX_TRY(first, frame_of(keys, n_tensors));
+    ROWMAX_TRY(rest, frame_of(GgufWriter(), n_tensors));
+    std::vector<Part> parts = cut(std::move(tensors), first, rest, max_part_bytes);
+    if (parts.size() > kMaxParts) {
+      return Error{ErrorCode::kInvalidArgument,
+                   concat(path, ": files of ", max_part_bytes, " bytes would be ", parts.size(), ", expected at most ",
+                          kMaxParts, ": choose a larger size")};
+    }
+    ROWMAX_RETURN_IF_ERROR(check_other_parts(prefix_of(path), parts.size(), output));
+    out.prefix_ = prefix_of(path);
+    out.overwrite_ = output.overwrite;
+    const std::string of = concat("-of-", five_digits(parts.size()), kSuffix);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      out.n_larger_ += parts[i].file_bytes(i == 0 ? first : rest) > max_part_bytes ? 1 : 0;
+      out.paths_.push_back(concat(prefix_of(path), "-", five_digits(i + 1), of));
+      GgufWriter own = i == 0 ? keys : GgufWriter();
+      set_split(own, i, parts.size(), n_tensors);
+      ROWMAX_TRY(stream, GgufStream::create(out.paths_.back(), own, std::move(parts[i].tensors), output));
+      out.parts_.push_back(std::move(stream));
+    }
     return out;
-  }
-  ROWMAX_RETURN_IF_ERROR(check_split_prefix(path));
-  const std::size_t n_tensors = tensors.size();
-  ROWMAX_TRY(first, frame_of(keys, n_tensors));
-  ROWMAX_TRY(rest, frame_of(GgufWriter(), n_tensors));
-  std::vector<Part> parts = cut(std::move(tensors), first, rest, max_part_bytes);
-  if (parts.size() > kMaxParts) {
-    return Error{ErrorCode::kInvalidArgument,
-                 concat(path, ": files of ", max_part_bytes, " bytes would be ", parts.size(), ", expected at most ",
-                        kMaxParts, ": choose a larger size")};
-  }
-  ROWMAX_RETURN_IF_ERROR(check_other_parts(prefix_of(path), parts.size(), output));
-  out.prefix_ = prefix_of(path);
-  out.overwrite_ = output.overwrite;
-  const std::string of = concat("-of-", five_digits(parts.size()), kSuffix);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    out.n_larger_ += parts[i].file_bytes(i == 0 ? first : rest) > max_part_bytes ? 1 : 0;
-    out.paths_.push_back(concat(prefix_of(path), "-", five_digits(i + 1), of));
-    GgufWriter own = i == 0 ? keys : GgufWriter();
-    set_split(own, i, parts.size(), n_tensors);
-    ROWMAX_TRY(stream, GgufStream::create(out.paths_.back(), own, std::move(parts[i].tensors), output));
-    out.parts_.push_back(std::move(stream));
-  }
-  return out;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+  });
 }
 
 GgufStream& GgufSplitStream::current() {

@@ -36,6 +36,7 @@ class GgufStream {
   const std::string& temporary() const noexcept { return file_.temporary(); }
 
  private:
+  Status append_bytes(std::span<const std::byte> bytes);
   GgufStream(OutputFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment);
 
   OutputFile file_;

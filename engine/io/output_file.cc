@@ -18,6 +18,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -77,14 +78,18 @@ static_assert(std::atomic<unsigned>::is_always_lock_free);
 
 // nullptr: out of memory.
 Registered* enter(const std::string& path) {
-  char* const text = ::strdup(path.c_str());
-  if (text == nullptr) return nullptr;
+  std::unique_ptr<char, decltype(&std::free)> owned(::strdup(path.c_str()), &std::free);
+  if (owned == nullptr) return nullptr;
+  char* const text = owned.get();
   for (Registered* each = registry.load(); each != nullptr; each = each->next) {
     char* none = nullptr;
-    if (each->path.compare_exchange_strong(none, text)) return each;
+    if (!each->path.compare_exchange_strong(none, text)) continue;
+    owned.release();
+    return each;
   }
-  auto* fresh = new Registered;
-  fresh->path = text;
+  auto* fresh = new (std::nothrow) Registered;
+  if (fresh == nullptr) return nullptr;
+  fresh->path = owned.release();
   fresh->next = registry.load();
   while (!registry.compare_exchange_weak(fresh->next, fresh)) {
   }
@@ -177,22 +182,24 @@ int rename_new(const char* from, const char* to) {
 }  // namespace
 
 Status check_output(const std::string& path, const OutputOptions& options) {
-  const auto target = target_of(path, options);
-  return target.ok() ? Status() : Status(target.error());
+  return base::guarded([&]() -> Status {
+    auto target = target_of(path, options);
+    return target.ok() ? Status() : Status(std::move(target).error());
+  });
 }
 
-Result<OutputFile> OutputFile::create(const std::string& path, const OutputOptions& options) try {
-  ROWMAX_TRY(target, target_of(path, options));
-  OutputFile file;
-  file.path_ = std::move(target);
-  file.options_ = options;
-  remove_leftovers(file.path_);
-  ROWMAX_RETURN_IF_ERROR(file.open_temporary());
-  struct stat replaced = {};
-  if (::stat(file.path_.c_str(), &replaced) == 0) ::fchmod(file.descriptor_, replaced.st_mode & 07777);
-  return file;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<OutputFile> OutputFile::create(const std::string& path, const OutputOptions& options) {
+  return base::guarded([&]() -> Result<OutputFile> {
+    ROWMAX_TRY(target, target_of(path, options));
+    OutputFile file;
+    file.path_ = std::move(target);
+    file.options_ = options;
+    remove_leftovers(file.path_);
+    ROWMAX_RETURN_IF_ERROR(file.open_temporary());
+    struct stat replaced = {};
+    if (::stat(file.path_.c_str(), &replaced) == 0) ::fchmod(file.descriptor_, replaced.st_mode & 07777);
+    return file;
+  });
 }
 
 Status OutputFile::open_temporary() {
@@ -247,21 +254,24 @@ OutputFile::~OutputFile() {
 }
 
 Status OutputFile::append(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ::ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return io_error(path_, "write", errno);
+  return base::guarded([&]() -> Status {
+    while (!bytes.empty()) {
+      const ::ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        return io_error(path_, "write", errno);
+      }
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
     }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return {};
+    return {};
+  });
 }
 
 Status OutputFile::skip(std::uint64_t n_bytes) {
   const ::off_t end = ::lseek(descriptor_, static_cast<::off_t>(n_bytes), SEEK_CUR);
   if (end >= 0 && ::ftruncate(descriptor_, end) == 0) return {};
-  return io_error(path_, "extend", errno);
+  const int error = errno;
+  return base::guarded([&]() -> Status { return io_error(path_, "extend", error); });
 }
 
 Status OutputFile::check_there() const {
@@ -273,10 +283,11 @@ Status OutputFile::check_there() const {
                                       "): somebody removed it, or its folder")};
 }
 
-Status OutputFile::rename_to(const std::string& target) {
+// 0, or errno.
+int OutputFile::rename_to(const std::string& target) const noexcept {
   const int renamed = options_.overwrite ? ::rename(temporary_.c_str(), target.c_str())
                                          : rename_new(temporary_.c_str(), target.c_str());
-  return renamed == 0 ? Status() : Status(io_error(path_, "rename to", errno));
+  return renamed == 0 ? 0 : errno;
 }
 
 Status OutputFile::commit() {
@@ -284,34 +295,40 @@ Status OutputFile::commit() {
   return commit_all({&self, 1});
 }
 
-Status OutputFile::commit_all(std::span<OutputFile* const> files) try {
-  std::vector<std::string> targets;
-  for (const OutputFile* file : files) {
-    if (::fsync(file->descriptor_) != 0) return io_error(file->path_, "flush", errno);
-  }
-  for (const OutputFile* file : files) {
-    // The world may have changed while the bytes were made.
-    ROWMAX_RETURN_IF_ERROR(file->check_there());
-    ROWMAX_TRY(target, target_of(file->path_, file->options_));
-    targets.push_back(std::move(target));
-  }
-  if (files.size() > 1 && files[0]->options_.overwrite) ::unlink(targets[0].c_str());
-  for (std::size_t i = files.size(); i-- > 0;) {
-    const Status renamed = files[i]->rename_to(targets[i]);
-    if (!renamed.ok()) {
-      for (std::size_t done = i + 1; done < files.size(); ++done) ::unlink(targets[done].c_str());
-      return renamed;
+Status OutputFile::commit_all(std::span<OutputFile* const> files) {
+  return base::guarded([&]() -> Status {
+    std::vector<std::string> targets;
+    for (const OutputFile* file : files) {
+      if (::fsync(file->descriptor_) != 0) return io_error(file->path_, "flush", errno);
     }
-    // Until the last one has its name, a signal removes those that have theirs.
-    if (i > 0) std::free(static_cast<Registered*>(files[i]->registered_)->path.exchange(::strdup(targets[i].c_str())));
-  }
-  for (OutputFile* file : files) {
-    ::close(std::exchange(file->descriptor_, -1));
-    leave(static_cast<Registered*>(std::exchange(file->registered_, nullptr)));
-  }
-  return {};
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+    for (const OutputFile* file : files) {
+      // The world may have changed while the bytes were made.
+      ROWMAX_RETURN_IF_ERROR(file->check_there());
+      ROWMAX_TRY(target, target_of(file->path_, file->options_));
+      targets.push_back(std::move(target));
+    }
+    // From the first renaming on nothing may fail for want of memory.
+    std::vector<std::unique_ptr<char, decltype(&std::free)>> names;
+    for (const std::string& target : targets) {
+      names.emplace_back(::strdup(target.c_str()), &std::free);
+      if (names.back() == nullptr) return Error::out_of_memory();
+    }
+    if (files.size() > 1 && files[0]->options_.overwrite) ::unlink(targets[0].c_str());
+    for (std::size_t i = files.size(); i-- > 0;) {
+      const int error = files[i]->rename_to(targets[i]);
+      if (error != 0) {
+        for (std::size_t done = i + 1; done < files.size(); ++done) ::unlink(targets[done].c_str());
+        return io_error(files[i]->path_, "rename to", error);
+      }
+      // Until the last one has its name, a signal removes those that have theirs.
+      if (i > 0) std::free(static_cast<Registered*>(files[i]->registered_)->path.exchange(names[i].release()));
+    }
+    for (OutputFile* file : files) {
+      ::close(std::exchange(file->descriptor_, -1));
+      leave(static_cast<Registered*>(std::exchange(file->registered_, nullptr)));
+    }
+    return {};
+  });
 }
 
 void remove_unfinished_outputs() noexcept {

@@ -76,7 +76,7 @@ TEST(Load, OneErrorNamesTheRefusedKeysOfModelAndTokenizer) {
 
 TEST(Generate, GreedyIsArgmaxOfTheForwardPass) {
   Engine engine;
-  const std::vector<TokenId> prompt = engine.model->tokenizer().encode("the cat sat on", false);
+  const std::vector<TokenId> prompt = *engine.model->tokenizer().encode("the cat sat on", false);
   const std::vector<TokenId> want = engine.greedy(prompt, 12);
   std::string streamed;
   auto result = generate(*engine.session, engine.sequence, prompt, greedy_options(12), [&](std::string_view text) {
@@ -98,7 +98,7 @@ TEST(Generate, GreedyIsArgmaxOfTheForwardPass) {
 
 TEST(Generate, EndsForEachReason) {
   Engine engine;
-  const std::vector<TokenId> prompt = engine.model->tokenizer().encode("ab", false);
+  const std::vector<TokenId> prompt = *engine.model->tokenizer().encode("ab", false);
   const std::vector<TokenId> free = engine.greedy(prompt, 20);
   auto all = generate(*engine.session, engine.sequence, prompt, greedy_options(20));
   ASSERT_TRUE(all.ok());

@@ -154,8 +154,9 @@ Status check_all_read(const GgufFile& file, const TokenizerOptions& options) {
     if (file.find(key) != nullptr) continue;
     return Error{ErrorCode::kInvalidArgument, file.name() + ": --ignore-key " + key + ": the file has no such key"};
   }
+  ROWMAX_TRY(reports, Tokenizer::report_keys(file, options.ignored_keys));
   std::vector<RefusedKey> refused;
-  for (const KeyReport& entry : Tokenizer::report_keys(file, options.ignored_keys)) {
+  for (const KeyReport& entry : reports) {
     if (entry.use == KeyUse::kRefused) refused.push_back(refused_key(entry, *file.find(entry.key), "the tokenizer"));
   }
   if (refused.empty()) return {};
@@ -222,16 +223,18 @@ Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions
 
 }  // namespace
 
-std::vector<KeyReport> Tokenizer::report_keys(const GgufFile& file, const std::vector<std::string>& ignored) {
-  std::vector<KeyReport> out;
-  const auto read = read_tokenizer_keys();
-  for (const auto& [key, value] : file.metadata()) {
-    if (!key.starts_with("tokenizer.")) continue;
-    const bool asked = std::find(read.begin(), read.end(), key) != read.end();
-    out.push_back(asked ? KeyReport{key, KeyUse::kRead, ""}
-                        : report_unread(key, value, find_rule(unread_tokenizer_rules(), key), ignored));
-  }
-  return out;
+Result<std::vector<KeyReport>> Tokenizer::report_keys(const GgufFile& file, const std::vector<std::string>& ignored) {
+  return base::guarded([&]() -> Result<std::vector<KeyReport>> {
+    std::vector<KeyReport> out;
+    const auto read = read_tokenizer_keys();
+    for (const auto& [key, value] : file.metadata()) {
+      if (!key.starts_with("tokenizer.")) continue;
+      const bool asked = std::find(read.begin(), read.end(), key) != read.end();
+      out.push_back(asked ? KeyReport{key, KeyUse::kRead, ""}
+                          : report_unread(key, value, find_rule(unread_tokenizer_rules(), key), ignored));
+    }
+    return out;
+  });
 }
 
 Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file, const TokenizerOptions& options) {

@@ -61,7 +61,9 @@ TEST(TokenizerKeys, EveryKeyThatGgufKnows) {
     const auto bytes = file_with([&](GgufWriter& writer) { writer.set_uint32(key, 7); });
     auto file = GgufFile::parse(bytes, "m.gguf");
     bool seen = false;
-    for (const KeyReport& report : Tokenizer::report_keys(*file)) {
+    const auto reports = Tokenizer::report_keys(*file);
+    ASSERT_TRUE(reports.ok());
+    for (const KeyReport& report : *reports) {
       if (report.key != key) continue;
       seen = true;
       EXPECT_EQ(key_use_name(report.use), expected) << key;

@@ -92,6 +92,9 @@ struct Tokenizer::Impl {
   Status choose_prefix(const TokenizerSource& source);
   Status read_flags(const TokenizerSource& source);
   std::int64_t flags_of(TokenId id) const;
+  std::vector<TokenId> encode_parts(std::span<const TextPart> parts) const;
+  std::string piece(TokenId id, bool include_special) const;
+  std::string decode(std::span<const TokenId> ids, bool include_special) const;
 
   struct Encoder;
 };
@@ -357,15 +360,21 @@ Result<Tokenizer> Tokenizer::from_source(const TokenizerSource& source, const To
   });
 }
 
-std::vector<TokenId> Tokenizer::encode(std::string_view text, bool parse_special) const {
-  std::vector<TokenId> out;
-  out.reserve(text.size() / 4 + 1);
-  const TextPart part{text, parse_special};
-  Impl::Encoder(*impl_, text.size(), out).run(text, {&part, 1});
-  return out;
+Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  return base::guarded([&]() -> Result<std::vector<TokenId>> {
+    std::vector<TokenId> out;
+    out.reserve(text.size() / 4 + 1);
+    const TextPart part{text, parse_special};
+    Impl::Encoder(*impl_, text.size(), out).run(text, {&part, 1});
+    return out;
+  });
 }
 
-std::vector<TokenId> Tokenizer::encode(std::span<const TextPart> parts) const {
+Result<std::vector<TokenId>> Tokenizer::encode(std::span<const TextPart> parts) const {
+  return base::guarded([&]() -> Result<std::vector<TokenId>> { return impl_->encode_parts(parts); });
+}
+
+std::vector<TokenId> Tokenizer::Impl::encode_parts(std::span<const TextPart> parts) const {
   std::string text;
   for (const TextPart& part : parts) text += part.text;
   std::vector<TextPart> merged;  // neighbours of one kind become one part of `text`
@@ -378,12 +387,15 @@ std::vector<TokenId> Tokenizer::encode(std::span<const TextPart> parts) const {
   }
   std::vector<TokenId> out;
   out.reserve(text.size() / 4 + 1);
-  Impl::Encoder(*impl_, text.size(), out).run(text, merged);
+  Impl::Encoder(*this, text.size(), out).run(text, merged);
   return out;
 }
 
-std::string Tokenizer::piece(TokenId id, bool include_special) const {
-  const Vocabulary& vocabulary = impl_->vocabulary;
+Result<std::string> Tokenizer::piece(TokenId id, bool include_special) const {
+  return base::guarded([&]() -> Result<std::string> { return impl_->piece(id, include_special); });
+}
+
+std::string Tokenizer::Impl::piece(TokenId id, bool include_special) const {
   if (!vocabulary.contains(id)) return {};
   const std::string_view text = vocabulary.text(id);
   switch (vocabulary.kind(id)) {
@@ -394,7 +406,7 @@ std::string Tokenizer::piece(TokenId id, bool include_special) const {
     case TokenKind::kNormal:
     case TokenKind::kUnused: break;
   }
-  if (impl_->is_bpe) return bytes_of_text(text);
+  if (is_bpe) return bytes_of_text(text);
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const bool mark = text.substr(at, kSpaceMark.size()) == kSpaceMark;
@@ -404,17 +416,21 @@ std::string Tokenizer::piece(TokenId id, bool include_special) const {
   return out;
 }
 
-std::string Tokenizer::decode(std::span<const TokenId> ids, bool include_special) const {
+std::string Tokenizer::Impl::decode(std::span<const TokenId> ids, bool include_special) const {
   std::string out;
-  bool first = impl_->space_prefix;
+  bool first = space_prefix;
   for (const TokenId id : ids) {
     const std::string text = piece(id, include_special);
-    const bool control = impl_->vocabulary.contains(id) && kind(id) == TokenKind::kControl;
+    const bool control = vocabulary.contains(id) && vocabulary.kind(id) == TokenKind::kControl;
     const bool strip = first && !control && !text.empty() && text[0] == ' ';
     out.append(text, strip ? 1 : 0);
     if (!control) first = false;
   }
   return out;
+}
+
+Result<std::string> Tokenizer::decode(std::span<const TokenId> ids, bool include_special) const {
+  return base::guarded([&]() -> Result<std::string> { return impl_->decode(ids, include_special); });
 }
 
 std::int64_t Tokenizer::size() const noexcept { return impl_->vocabulary.size(); }

@@ -54,7 +54,7 @@ class OutputFile {
  private:
   OutputFile() = default;
   Status open_temporary();
-  Status rename_to(const std::string& target);
+  int rename_to(const std::string& target) const noexcept;
 
   std::string path_;  // links followed
   std::string temporary_;

@@ -71,7 +71,8 @@ class Session {
 
   // Computes the items' tokens, each sequence at most once. kLimit when a sequence would exceed the context (nothing
   // is changed then), kInvalidArgument for a token id outside the vocabulary, kNumericFault naming sequence and
-  // position when a logit is not finite; the sequences are then truncated to what they held before.
+  // position when a logit is not finite. After any error the sequences hold what they held before (or, of models with
+  // recurrent layers, as much of it as truncate() can keep).
   Status forward(std::span<const BatchItem> items);
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32.
   // Valid until the next call.

@@ -30,8 +30,11 @@ Result<HfTokenizerFiles> read_tokenizer_files(const std::string& folder);
 Result<std::vector<std::string>> write_tokenizer(const HfTokenizerFiles& files, const Json& model_config,
                                                  std::int64_t vocab_size, const std::string& pre, GgufWriter& keys);
 
-// The name of tokenizer.ggml.pre for a tokenizer.json, by its pre-tokenizer's expressions; empty when none is known to
-// split like it.
-std::string recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges);
+struct RecognisedPre {
+  std::string name;               // of tokenizer.ggml.pre; empty when none is known to split like it
+  bool add_prefix_space = false;  // ByteLevel's, of the whole stretch of text
+};
+// By the pre-tokenizer's expressions, from a tokenizer.json.
+RecognisedPre recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges);
 
 }  // namespace rowmax::engine

@@ -175,6 +175,10 @@ Status read_own_keys(const GgufFile& file, TokenizerSource& out) {
     ROWMAX_TRY(prefix, file.get_string(kSpacePrefixKey));
     out.space_prefix = std::string(prefix);
   }
+  if (file.find(kNormalizerKey) != nullptr) {
+    ROWMAX_TRY(normalizer, file.get_string(kNormalizerKey));
+    out.normalizer = std::string(normalizer);
+  }
   ROWMAX_TRY(ends, optional_integers(file, kEndTokensKey));
   out.end_ids = std::move(ends);
   ROWMAX_TRY(ids, optional_integers(file, kAddedTokensKey));

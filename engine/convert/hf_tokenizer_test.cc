@@ -276,7 +276,16 @@ TEST_F(HfTokenizer, PreTokenizersByTheirExpressions) {
   EXPECT_EQ(recognise(with_bytes(split(qwen2, "Removed"), false), false), "");
   EXPECT_EQ(recognise(with_bytes(split("\\s+"), false), false), "");
   EXPECT_EQ(recognise(with_bytes({{"type", "Digits"}, {"individual_digits", false}}, true), false), "");
-  EXPECT_EQ(recognise({{"type", "ByteLevel"}, {"add_prefix_space", true}}, false), "");
+  // A space in front of the text can be said; one in front of every word cannot.
+  const Text spaced = {{"type", "ByteLevel"}, {"add_prefix_space", true}};
+  EXPECT_EQ(recognise(spaced, false), "gpt-2");
+  EXPECT_TRUE(recognise_pre_tokenizer(read(spaced).root(), false).add_prefix_space);
+  EXPECT_FALSE(recognise_pre_tokenizer(read({{"type", "ByteLevel"}, {"add_prefix_space", false}}).root(), false)
+                   .add_prefix_space);
+  EXPECT_EQ(
+      recognise({{"type", "Sequence"}, {"pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, spaced}}},
+                false),
+      "");
   EXPECT_EQ(recognise({{"type", "Whitespace"}}, false), "");
   EXPECT_EQ(recognise(Text(), false), "");
 }

@@ -63,6 +63,7 @@ class TokenizerConverter {
         root_(files.tokenizer.root(), files.folder + "/tokenizer.json"),
         config_(reader_of(files.config.root(), files.folder + "/tokenizer_config.json")),
         generation_(reader_of(files.generation.root(), files.folder + "/generation_config.json")),
+        special_(reader_of(files.special_tokens.root(), files.folder + "/special_tokens_map.json")),
         model_config_(model_config, files.folder + "/config.json"),
         vocab_size_(vocab_size),
         pre_(pre),
@@ -77,7 +78,7 @@ class TokenizerConverter {
     write_flags();
     write_added_flags();
     ROWMAX_RETURN_IF_ERROR(write_template());
-    for (const JsonReader* reader : {&root_, &config_, &generation_, &model_config_}) {
+    for (const JsonReader* reader : {&root_, &config_, &generation_, &special_, &model_config_}) {
       ROWMAX_RETURN_IF_ERROR(reader->status());
     }
     return std::move(notices_);
@@ -96,7 +97,7 @@ class TokenizerConverter {
     if (!type.empty() && type != "BPE") return unsupported(concat("model.type: expected BPE, found ", quote(type)));
     JsonReader reader(model_, root_.where() + ": model");
     ignore_merges_ = reader.bool_or("ignore_merges", false);
-    const bool byte_fallback = reader.bool_or("byte_fallback", false);
+    byte_fallback_ = reader.bool_or("byte_fallback", false);
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       if (!reader.string_or(key, "").empty()) reader.fail(ErrorCode::kUnsupported, key, "expected none");
     }
@@ -106,7 +107,7 @@ class TokenizerConverter {
     unknown_ = reader.string_or("unk_token", "");
     ROWMAX_RETURN_IF_ERROR(reader.status());
     byte_level_ =
-        has_byte_level(root_.find("pre_tokenizer")) || (!byte_fallback && has_byte_level(root_.find("decoder")));
+        has_byte_level(root_.find("pre_tokenizer")) || (!byte_fallback_ && has_byte_level(root_.find("decoder")));
     return {};
   }
 
@@ -449,6 +450,11 @@ class TokenizerConverter {
       return unsupported(
           "normalizer, pre_tokenizer: expected byte-level BPE, or spaces written as U+2581 and nothing else");
     }
+    const std::int64_t n_bytes = std::ranges::count(types_, kByte);
+    if (!byte_fallback_ || n_bytes != 256) {
+      return unsupported(concat("model.byte_fallback: expected true and tokens for 256 bytes, found ",
+                                byte_fallback_ ? "true" : "false", " and ", n_bytes));
+    }
     ROWMAX_RETURN_IF_ERROR(check_metaspace_split());
     ROWMAX_RETURN_IF_ERROR(check_marked_text());
     std::vector<bool> mergeable(types_.size());
@@ -488,15 +494,19 @@ class TokenizerConverter {
 
   // The id that tokenizer_config.json names by its text, or config.json by its number; -1: neither.
   Result<std::int64_t> find_id(const std::string& name) {
-    if (const Json token = config_.find(name + "_token")) {
+    // Older folders name them in special_tokens_map.json, which counts where tokenizer_config.json has no list of tokens.
+    const bool legacy = !config_.has("added_tokens_decoder") && !config_.names(name + "_token");
+    for (const JsonReader* reader : {&config_, &special_}) {
+      const Json token = reader->find(name + "_token");
+      if (!token || (reader == &special_ && !legacy)) continue;
       const Json text = token.is_object() ? token.find("content") : token;
       if (!text.is_string()) {
-        return Error{ErrorCode::kCorrupt, concat(config_.where(), ": ", name, "_token: expected a text")};
+        return Error{ErrorCode::kCorrupt, concat(reader->where(), ": ", name, "_token: expected a text")};
       }
       const auto found = ids_.find(text.as_string());
       if (found != ids_.end()) return found->second;
       return Error{ErrorCode::kCorrupt,
-                   concat(config_.where(), ": ", name, "_token: ", quote(text.as_string()), " is no token")};
+                   concat(reader->where(), ": ", name, "_token: ", quote(text.as_string()), " is no token")};
     }
     for (const JsonReader* reader : {&model_config_, &generation_}) {
       const Json id = reader->find(name + "_token_id");
@@ -565,7 +575,11 @@ class TokenizerConverter {
     const Json single = step.find("single");
     const auto is_text = [](const Json& part) { return !part.find("Sequence").is_null(); };
     const bool plain = single.size() == 1 && is_text(single.at(0));
-    const bool with_bos = single.size() == 2 && bos_ >= 0 && id_of_part(single.at(0)) == bos_ && is_text(single.at(1));
+    bool with_bos = single.size() == 2 && bos_ >= 0 && id_of_part(single.at(0)) == bos_ && is_text(single.at(1));
+    if (with_bos) {  // the name is the template's own, the ids beside it are what is put there
+      const Json ids = step.find("special_tokens").find(text_of(single.at(0).find("SpecialToken"), "id")).find("ids");
+      with_bos = !ids || (ids.size() == 1 && ids.at(0).as_int() == bos_);
+    }
     if (type != "TemplateProcessing" || (!plain && !with_bos)) {
       root_.fail(ErrorCode::kUnsupported, "post_processor",
                  concat("expected nothing around a text but one BOS token in front, found ", quote(type),
@@ -590,17 +604,23 @@ class TokenizerConverter {
       }
       if (text.empty()) notices_.push_back(concat(config_.where(), ": chat_template: none of the list is the default"));
     }
-    if (!text.empty()) keys_.set_string("tokenizer.chat_template", text);
+    if (!text.empty()) {
+      keys_.set_string("tokenizer.chat_template", text);
+    } else if (files_.processor_template) {
+      notices_.push_back(concat(files_.folder,
+                                "/chat_template.json: is a processor's, which transformers does not read for "
+                                "a tokenizer: the file has no chat template"));
+    }
     return {};
   }
 
   const HfTokenizerFiles& files_;
-  JsonReader root_, config_, generation_, model_config_;
+  JsonReader root_, config_, generation_, special_, model_config_;
   std::int64_t vocab_size_;
   const std::string& pre_;
   GgufWriter& keys_;
   Json model_;
-  bool byte_level_ = false, ignore_merges_ = false;
+  bool byte_level_ = false, ignore_merges_ = false, byte_fallback_ = false;
   std::string unknown_;
   std::vector<std::string> tokens_;
   std::vector<std::int32_t> types_;  // 0: no token yet
@@ -633,6 +653,9 @@ Result<HfTokenizerFiles> read_tokenizer_files(const std::string& folder) {
   files.tokenizer = std::move(tokenizer);
   files.config = std::move(config);
   files.generation = std::move(generation);
+  ROWMAX_TRY(special, read_optional(folder + "/special_tokens_map.json"));
+  files.special_tokens = std::move(special);
+  files.processor_template = exists(folder + "/chat_template.json");
   const std::string path = folder + "/chat_template.jinja";
   if (!exists(path)) return files;
   ROWMAX_TRY(text, MappedFile::open(path));

@@ -14,10 +14,12 @@ namespace rowmax::engine {
 
 struct HfTokenizerFiles {
   std::string folder;
-  JsonDocument tokenizer;     // tokenizer.json
-  JsonDocument config;        // tokenizer_config.json; null where it does not exist
-  JsonDocument generation;    // generation_config.json; likewise
-  std::string chat_template;  // chat_template.jinja; empty likewise
+  JsonDocument tokenizer;           // tokenizer.json
+  JsonDocument config;              // tokenizer_config.json; null where it does not exist
+  JsonDocument generation;          // generation_config.json; likewise
+  JsonDocument special_tokens;      // special_tokens_map.json; likewise
+  std::string chat_template;        // chat_template.jinja; empty likewise
+  bool processor_template = false;  // there is a chat_template.json
 };
 
 // kNotFound without tokenizer.json; kLimit for files that are too long.

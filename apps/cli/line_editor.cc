@@ -30,7 +30,10 @@ LineEditor::Outcome read_plain(std::string& line) {
   for (;;) {
     errno = 0;
     const int c = std::fgetc(stdin);
-    if (c == '\n') return LineEditor::Outcome::kLine;
+    if (c == '\n') {
+      if (line.ends_with('\r')) line.pop_back();  // a file of another system
+      return LineEditor::Outcome::kLine;
+    }
     if (c == EOF) {
       std::clearerr(stdin);
       if (interrupted()) return LineEditor::Outcome::kInterrupted;
@@ -109,7 +112,11 @@ LineEditor::Outcome LineEditor::read(const std::string& prompt, std::string& lin
     std::fputs(prompt.c_str(), stderr);
     std::fflush(stderr);
   }
-  return read_plain(line);
+  const Outcome outcome = read_plain(line);
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (at_start_ && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
+  at_start_ = false;
+  return outcome;
 }
 
 void LineEditor::remember([[maybe_unused]] const std::string& input) {

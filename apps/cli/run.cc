@@ -193,8 +193,7 @@ CommandBody declare_run(Flags& table) {
   table.add_grouped("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it").type("TEXT");
   table.add_grouped("-f,--file", flags->file, "file with the prompt; - is standard input").type("FILE");
   table.add_grouped("--tokens", flags->tokens, "the prompt as token ids, 1,2,3").type("IDS");
-  table.add_switch("--keep-newline", flags->keep_newline,
-                   "the line end at the end of a file or pipe belongs to the prompt");
+  add_keep_newline(table, flags->keep_newline);
   table.add_switch("--raw", flags->raw, "no chat template: go on with the text as it is");
   add_template_flags(table, flags->chat);
   add_generation_flags(table, flags->generation);

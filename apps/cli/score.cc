@@ -34,12 +34,12 @@ struct ScoreFlags {
   bool force = false;
   std::int64_t window = 512;
   std::string kv_type = "f16";
-  bool json = false;
+  bool json = false, keep_newline = false;
 };
 
 Result<std::vector<engine::TokenId>> read_tokens(const ScoreFlags& flags, const engine::Model& model) {
   if (!flags.token_ids.empty()) return read_token_ids(flags.token_ids, model.shape().n_vocab);
-  ROWMAX_TRY(text, read_text(flags.file));
+  ROWMAX_TRY(text, read_prompt(flags.file, flags.keep_newline));
   return engine::encode_prompt(model, text, false);
 }
 
@@ -92,7 +92,8 @@ Result<ExitCode> score(ScoreFlags flags) {
 
 CommandBody declare_score(Flags& table) {
   auto flags = std::make_shared<ScoreFlags>();
-  table.add_grouped("-f,--file", flags->file, "the text, taken as it is; - is standard input").type("FILE");
+  table.add_grouped("-f,--file", flags->file, "the text; - is standard input").type("FILE");
+  add_keep_newline(table, flags->keep_newline);
   table.add_grouped("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
   table.add("-c,--ctx,--ctx-size", flags->window, "tokens a window").within(4, kMaxWindow);
   table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)")

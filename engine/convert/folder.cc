@@ -5,7 +5,7 @@
 
 #include "base/guarded.h"
 #include "engine/convert/checkpoint.h"
-#include "engine/convert/config_fields.h"
+#include "engine/convert/folder_fields.h"
 #include "engine/convert/hf_model.h"
 #include "engine/convert/hf_tensors.h"
 #include "engine/convert/hf_tokenizer.h"
@@ -44,17 +44,23 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   }
   ModelSource source{.name = folder, .inputs = {}};
   for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
-                           "chat_template.jinja", "model.safetensors.index.json"}) {
+                           "special_tokens_map.json", "chat_template.jinja", "model.safetensors.index.json"}) {
     source.inputs.push_back(concat(folder, "/", name));
   }
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
   ROWMAX_TRY(model, read_hf_config(config.root(), config_path, keys));
-  const std::vector<std::string> unknown = unknown_config_fields(config.root(), config_path);
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
   ROWMAX_TRY(notices, write_tokenizer(files, config.root(), model.vocab_size, options.pre, keys));
+  const FolderJson all{.folder = folder,
+                       .config = config.root(),
+                       .tokenizer = files.tokenizer.root(),
+                       .tokenizer_config = files.config.root(),
+                       .generation_config = files.generation.root(),
+                       .special_tokens_map = files.special_tokens.root()};
+  ROWMAX_TRY(unread, check_folder_fields(all, options.ignored_fields));
   files = {};
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
@@ -65,7 +71,7 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_TRY(written,
              write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
   for (const std::vector<std::string>* more :
-       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &unknown}) {
+       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &std::as_const(unread)}) {
     written.report.notices.insert(written.report.notices.begin(), more->begin(), more->end());
   }
   ROWMAX_RETURN_IF_ERROR(written.file.commit());

@@ -176,6 +176,10 @@ Status read_own_keys(const GgufFile& file, TokenizerSource& out) {
     ROWMAX_TRY(prefix, file.get_string(kSpacePrefixKey));
     out.space_prefix = std::string(prefix);
   }
+  if (file.find(kNormalizerKey) != nullptr) {
+    ROWMAX_TRY(normalizer, file.get_string(kNormalizerKey));
+    out.normalizer = std::string(normalizer);
+  }
   for (const char* key : {kEndTokensKey, kOllamaEndTokensKey}) {
     ROWMAX_TRY(ends, optional_integers(file, key));
     for (const std::int64_t id : ends) out.end_ids.emplace_back(key, id);

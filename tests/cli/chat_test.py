@@ -198,6 +198,15 @@ class Chat(CommandTest):
         self.assertIn("/clear", err)
         self.assertIn("no command /nonsense", err)
 
+    def test_line_ends_and_marks_of_editors_in_a_pipe(self):
+        out = self.output(*FLAGS, stdin="one\ntwo\n")
+        for text in ("one\r\ntwo\r\n/exit\r\n", "\ufeffone\ntwo", "\ufeffone\r\ntwo\r\n"):
+            self.assertEqual(self.output(*FLAGS, stdin=text), out, repr(text))
+        # Only there: in a line they are text.
+        self.assertNotEqual(self.output(*FLAGS, stdin="one\n\ufefftwo\n"), out)
+        block = self.output(*FLAGS, stdin='"""one\ntwo"""\n')
+        self.assertEqual(self.output(*FLAGS, stdin='"""one\r\ntwo"""\r\n'), block)
+
     def test_the_second_turn_comes_from_the_cache(self):
         _, _, err = self.run_command(*FLAGS, stdin="one one one\ntwo\n")
         turns = re.findall(r"prompt (\d+) tokens(?: \((\d+) from cache\))?", err)

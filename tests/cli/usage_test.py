@@ -190,6 +190,49 @@ class Usage(CommandTest):
         path.write_bytes(b"abc\n")
         self.assertEqual(self.prompt_of("--keep-newline", "-f", path), self.prompt_of("-p", "abc\n"))
 
+    # The same rules for every command that reads a text.
+    def test_line_ends_and_marks_of_editors_in_texts(self):
+        path = self.home / "text.txt"
+
+        def tokenize(*arguments, **more):
+            return self.json("tokenize", "-m", MODEL, *arguments, **more)["tokens"]
+
+        def score(content, *arguments):
+            path.write_bytes(content)
+            result = self.json("score", "-m", MODEL, "-c", 8, "-f", path, *arguments)
+            return result["n_tokens"], result["nll"]
+
+        body = "the other\r\nword is how and that said the and of to in"
+        plain = tokenize("-p", body)
+        self.assertIn("\r", body)  # a line end inside is text
+        self.assertNotEqual(plain, tokenize("-p", body.replace("\r\n", "\n")))
+        for text in (body, body + "\n", body + "\r\n", "\ufeff" + body, "\ufeff" + body + "\r\n"):
+            content = text.encode()
+            path.write_bytes(content)
+            self.assertEqual(tokenize("-f", path), plain, content)
+            self.assertEqual(tokenize("-f", "-", stdin=text), plain, content)
+            self.assertEqual(self.prompt_of("-f", path), self.prompt_of("-p", body), content)
+            self.assertEqual(score(content), score(body.encode()), content)
+        path.write_bytes(body.encode() + b"\n\n")
+        self.assertEqual(tokenize("-f", path), tokenize("-p", body + "\n"))
+        path.write_bytes(b"\xef\xbb\xbf" + body.encode() + b"\n")
+        self.assertEqual(tokenize("-f", path, "--keep-newline"), tokenize("-p", body + "\n"))
+        self.assertEqual(score(body.encode() + b"\n", "--keep-newline"), score(body.encode() + b"\n\n"))
+        self.assertEqual(score(body.encode() + b"\n", "--keep-newline")[0], score(body.encode())[0] + 1)
+        # What the flag gives is the text, whole.
+        self.assertEqual(tokenize("-p", "abc\n"), tokenize("-p", "abc") + tokenize("-p", "\n"))
+
+    def test_a_mark_in_front_of_a_template_or_a_list(self):
+        template = "{% for m in messages %}<{{ m['content'] }}>{% endfor %}"
+        path = self.home / "template.jinja"
+        path.write_bytes(b"\xef\xbb\xbf" + template.encode() + b"\n")
+        run = ("run", "-m", MODEL, "-n", 1, "-p", "abc", "--chat-template")
+        self.assertEqual(self.json(*run, path)["prompt_tokens"], self.json(*run, template)["prompt_tokens"])
+        ids = self.ids()
+        plain = self.json("score", "-m", MODEL, "-c", 8, "--token-ids", ids)
+        ids.write_bytes(b"\xef\xbb\xbf" + ids.read_bytes() + b"\r\n")
+        self.assertEqual(self.json("score", "-m", MODEL, "-c", 8, "--token-ids", ids), plain)
+
     def test_piped_text_goes_behind_the_prompt(self):
         both = self.prompt_of("-p", "abc\ndef")
         self.assertEqual(self.prompt_of("-p", "abc", stdin="def\n"), both)

@@ -26,7 +26,7 @@ TEST(AddedTokens, TheSecondPassKeepsToTheParts) {
       make(vocabulary.spm(), {{user, kSecondPass | kInNormalText}, {control, kSecondPass | kInNormalText}});
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   const auto encode = [&](std::initializer_list<TextPart> parts) {
-    return tokenizer->encode(std::span<const TextPart>(parts.begin(), parts.size()));
+    return *tokenizer->encode(std::span<const TextPart>(parts.begin(), parts.size()));
   };
   EXPECT_EQ(encode({{"a a", false}}), Ids{user});
   EXPECT_EQ(encode({{"a a<s>a", true}}), (Ids{user, 1, mark, a}));
@@ -74,10 +74,10 @@ TEST(AddedTokens, PiecesOfTheModel) {
   const auto plain = make(vocabulary.bpe("gpt-2"), {});
   const auto merged = make(vocabulary.bpe("gpt-2"), {{0xE9, kAlsoMerged}});
   ASSERT_TRUE(plain.ok() && merged.ok());
-  EXPECT_EQ(merged->encode("\u00E9", false), Ids{0xE9});
-  EXPECT_EQ(merged->encode("\u9000", false), (Ids{0xE9, 0x80, 0x80}));
-  EXPECT_EQ(merged->decode(merged->encode("\u9000", false), false), "\u9000");
-  EXPECT_NE(plain->encode("\u9000", false), (Ids{0xE9, 0x80, 0x80}));
+  EXPECT_EQ(*merged->encode("\u00E9", false), Ids{0xE9});
+  EXPECT_EQ(*merged->encode("\u9000", false), (Ids{0xE9, 0x80, 0x80}));
+  EXPECT_EQ(*merged->decode(*merged->encode("\u9000", false), false), "\u9000");
+  EXPECT_NE(*plain->encode("\u9000", false), (Ids{0xE9, 0x80, 0x80}));
 }
 
 }  // namespace

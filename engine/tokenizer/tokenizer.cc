@@ -326,7 +326,7 @@ std::string Tokenizer::Impl::piece(TokenId id, bool include_special) const {
     case TokenKind::kControl:
     case TokenKind::kUnknown: return include_special ? std::string(text) : std::string();
     case TokenKind::kUserDefined:
-      if (impl_->is_bpe && !vocabulary.also_merged(id)) return std::string(text);
+      if (is_bpe && !vocabulary.also_merged(id)) return std::string(text);
       break;
     case TokenKind::kByte: return std::string(1, static_cast<char>(vocabulary.byte_of(id)));
     case TokenKind::kNormal:

@@ -463,7 +463,8 @@ TEST(Generation, CancelGivesWhatWasHeldBack) {
   Engine engine("llama");
   const std::vector<TokenId> prompt = prompt_of(12);
   GenerationOptions options = sampled(0, 20);
-  const TokenId first = by_definition("llama", prompt, options).sampled[0];
+  const TokenId first = engine.model.tokenizer().encode("a", false).at(0);
+  options.sampling.logit_bias = {{first, 1000.0f}};
   const std::string piece(engine.model.tokenizer().piece(first, false));
   options.stop = {piece + "\x01\x02"};
   const SequenceId sequence = *engine.session.open();

@@ -16,7 +16,7 @@ double ms_since(Clock::time_point start) {
 
 void keep_log_probabilities(const GenerationOptions& options, GenerationStep& step, GenerateResult& result) {
   if (options.log_probability) result.log_probabilities.push_back(step.log_probability);
-  if (options.top_log_probabilities > 0) result.top_log_probabilities.push_back(std::move(step.top_probabilities));
+  if (options.top_log_probabilities > 0) result.top_log_probabilities.push_back(std::move(step.top_log_probabilities));
 }
 
 Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, std::span<const TokenId> prompt,

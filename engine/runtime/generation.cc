@@ -196,7 +196,7 @@ struct Generation::Impl {
     if (options.log_probability || options.top_log_probabilities > 0) {
       const LogSoftmax softmax(logits);
       step.log_probability = softmax.of(logits[static_cast<std::size_t>(*token)]);
-      step.top_probabilities = likeliest(logits, static_cast<std::size_t>(options.top_log_probabilities), softmax);
+      step.top_log_probabilities = likeliest(logits, static_cast<std::size_t>(options.top_log_probabilities), softmax);
     }
     const std::size_t held_before = tokens.size();
     drafts.clear();

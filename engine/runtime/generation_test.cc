@@ -323,6 +323,7 @@ TEST(Generation, PagesWithDraftsArePublishedOnAcceptance) {
       EXPECT_EQ(step->next_row, row < (right ? 8 : 2)) << row;
       if (!step->next_row) break;
     }
+    EXPECT_EQ(generation->pending()->n_draft, 0);  // they held for one forward()
     engine.session.close(sequence);
     EXPECT_EQ(*engine.session.reuse(other, all), right ? 64 : 0);
   }
@@ -451,10 +452,10 @@ TEST(Generation, LogProbabilitiesAreOfTheModelsOwnDistribution) {
     EXPECT_EQ(step->log_probability, log_probability(row, step->token));  // what score() uses
     EXPECT_NEAR(step->log_probability,
                 static_cast<double>(row[static_cast<std::size_t>(step->token)] - std::log(total)), 1e-12);
-    ASSERT_EQ(step->top_probabilities.size(), 7u);
+    ASSERT_EQ(step->top_log_probabilities.size(), 7u);
     for (std::size_t i = 0; i < 7; ++i) {
-      EXPECT_EQ(step->top_probabilities[i].token, order[i].second);
-      EXPECT_EQ(step->top_probabilities[i].value, log_probability(row, order[i].second));
+      EXPECT_EQ(step->top_log_probabilities[i].token, order[i].second);
+      EXPECT_EQ(step->top_log_probabilities[i].value, log_probability(row, order[i].second));
     }
   }
 }

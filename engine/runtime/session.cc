@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/fp_env.h"
+#include "base/guarded.h"
 #include "engine/model/forward.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/model_impl.h"
@@ -118,9 +119,11 @@ Status Session::confirm(SequenceId sequence, std::int64_t n) {
     return Error{ErrorCode::kInvalidArgument, "confirm: expected 0 to the " + std::to_string(size) +
                                                   " tokens of the sequence, found " + std::to_string(n)};
   }
-  impl_->cache.confirm(sequence, n);
-  impl_->cache.publish(sequence);
-  return {};
+  return base::guarded([&]() -> Status {
+    impl_->cache.confirm(sequence, n);
+    impl_->cache.publish(sequence);
+    return {};
+  });
 }
 
 std::span<const TokenId> Session::tokens(SequenceId sequence) const noexcept {

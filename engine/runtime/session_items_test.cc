@@ -3,11 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "rowmax/engine/session.h"
+#include "rowmax/engine/generate.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
 namespace rowmax::engine {
@@ -173,6 +174,47 @@ TEST_P(Items, ADraftHasTheBitsOfATokenAndItsLogitsFailNothing) {
   const std::vector<float> again = engine.run(a, {rest.begin() + (held - 71), rest.end()});
   EXPECT_TRUE(same_bits({again.end() - engine.model->shape().n_vocab, again.end()},
                         {want.end() - engine.model->shape().n_vocab, want.end()}));
+}
+
+// Generations in one batch, one of which meets the bad token in its prompt, another as a draft.
+TEST_P(Items, AGenerationThatFailsLeavesTheOthersAsTheyAre) {
+  const std::vector<std::byte> bytes = poisoned_model(GetParam());
+  Engine engine(bytes), alone(bytes);
+  Session& session = *engine.session;
+  GenerationOptions options;
+  options.max_tokens = 9;
+  options.ignore_eos = true;
+  std::vector<std::vector<TokenId>> prompts = {some_tokens(40, 1), some_tokens(20, 2), some_tokens(66, 3)};
+  prompts[1].push_back(kPoison);
+  std::vector<Generation> running;
+  for (int i = 0; i < 3; ++i) {
+    running.push_back(std::move(Generation::start(session, *session.open(), prompts[i], options)).value());
+  }
+  while (!running[0].done() || !running[2].done()) {
+    ASSERT_TRUE(running[2].propose(std::vector<TokenId>{kPoison, 5}).ok());
+    std::vector<BatchItem> items;
+    for (Generation& g : running) {
+      if (!g.done()) items.push_back(*g.pending());
+    }
+    EXPECT_EQ(session.forward(items).error().code, ErrorCode::kNumericFault);
+    ASSERT_EQ(session.item_status().size(), 3u);
+    EXPECT_EQ(items[1].tokens.size(), 21u);  // again and again
+    EXPECT_FALSE(session.item_status()[1].ok());
+    ASSERT_TRUE(running[0].accept(session.logits(0)).ok());
+    ASSERT_TRUE(running[2].accept(session.logits(2)).ok());
+  }
+  for (const int i : {0, 2}) {
+    GenerateOptions same;
+    same.max_tokens = options.max_tokens;
+    same.ignore_eos = true;
+    const auto want = generate(*alone.session, *alone.session->open(), prompts[i], same);
+    ASSERT_TRUE(want.ok());
+    EXPECT_TRUE(std::ranges::equal(want->tokens, running[i].tokens())) << i;
+    EXPECT_EQ(want->tokens.size(), 9u);
+  }
+  const auto failed = generate(*alone.session, *alone.session->open(), prompts[1], {});
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::kNumericFault);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Items, testing::Values("llama", "qwen35"),

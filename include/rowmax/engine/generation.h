@@ -3,11 +3,13 @@
 //
 //   std::vector<BatchItem> items;
 //   for (Generation& g : running) items.push_back(*g.pending(room));
-//   session.forward(items);                       // each item has a status of its own: session.item_status()
+//   const Status status = session.forward(items);
+//   if (session.item_status().empty()) return status;  // as a whole; else each item has a status of its own
 //   std::int64_t row = 0;
 //   for (std::size_t i = 0; i < items.size(); ++i) {
-//     for (std::int64_t k = 0, go_on = 1; k < n_logit_rows(items[i]); ++k, ++row) {
-//       if (go_on && session.item_status()[i].ok()) go_on = running[i].accept(session.logits(row))->next_row;
+//     bool mine = session.item_status()[i].ok();
+//     for (std::int64_t k = 0; k < n_logit_rows(items[i]); ++k, ++row) {
+//       if (mine) mine = running[i].accept(session.logits(row))->next_row;
 //     }
 //   }
 //
@@ -60,9 +62,9 @@ struct GenerationStep {
   // The draft's next token was this one: the next row of the same forward() is this generation's next step.
   bool next_row = false;
   bool done = false;
-  StopReason reason = StopReason::kEos;                // when done
-  double log_probability = 0;                          // of token, when asked for
-  std::vector<TokenLogProbability> top_probabilities;  // likeliest first, when asked for
+  StopReason reason = StopReason::kEos;                    // when done
+  double log_probability = 0;                              // of token, when asked for
+  std::vector<TokenLogProbability> top_log_probabilities;  // likeliest first, when asked for
 };
 
 // Used from the session's thread; several generations of one session do not touch each other.

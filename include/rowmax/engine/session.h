@@ -38,7 +38,8 @@ struct BatchItem {
   std::span<const TokenId> tokens;  // appended to the sequence
   LogitsFor logits = LogitsFor::kLast;
   // The last n_draft tokens are guesses (speculation). kLast then means the last token before them and each of them, and
-  // no other sequence finds a page with one of them before confirm().
+  // no other sequence finds a page with one of them before confirm(). Of a model with recurrent layers the sequence
+  // keeps a second state from then on: that before the last token which is no draft, to which truncate() can go back.
   std::int64_t n_draft = 0;
 };
 // How many rows of logits an item asks for.

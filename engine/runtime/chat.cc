@@ -26,10 +26,10 @@ Result<TemplateValue> chat_globals(const Tokenizer& tokenizer, const ChatInput& 
       {"add_generation_prompt", TemplateValue::of(input.add_generation_prompt)},
       {"bos_token", token_text(tokenizer.bos())},
       {"eos_token", token_text(tokenizer.eos())}};
-  for (const auto& [name, value] : input.variables) {
-    const bool taken = std::ranges::any_of(globals, [&](const auto& global) { return global.first == name; });
-    if (taken) return Error::invalid_argument("variables: " + name + " is given already");
-    globals.emplace_back(name, value);
+  for (const auto& variable : input.variables) {
+    const bool taken = std::ranges::any_of(globals, [&](const auto& g) { return g.first == variable.first; });
+    if (taken) return Error::invalid_argument("variables: " + variable.first + " is given already");
+    globals.push_back(variable);
   }
   return TemplateValue::make_dict(std::move(globals));
 }

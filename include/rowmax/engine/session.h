@@ -81,11 +81,11 @@ class Session {
   // item_status() tells which items failed. Logits behind drafts are not looked at, so that a guess cannot fail what is
   // right; Sampler and argmax() look again.
   Status forward(std::span<const BatchItem> items);
-  // One for each item of the last forward(); empty when it failed as a whole. Valid until the next call.
+  // One for each item of the last forward(); empty when it failed as a whole. Valid until the next forward().
   std::span<const Status> item_status() const noexcept;
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32. Rows of
   // an item that failed are counted and hold nothing of use; none are left when every item failed. Valid until the next
-  // call.
+  // forward().
   std::int64_t n_logit_rows() const noexcept;
   std::span<const float> logits(std::int64_t row) const noexcept;
 

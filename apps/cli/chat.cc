@@ -85,7 +85,7 @@ class Conversation {
   }
 
  private:
-  Result<engine::Generation> generate() {
+  Result<engine::GenerateResult> generate() {
     // The next turn begins like this one: generate() computes only what the cache does not hold yet.
     auto prompt = engine::encode_chat(session_.model(), chat_template_, messages_, true, now_seconds(), nullptr);
     if (!prompt.ok()) return with_file(std::move(prompt).error(), session_.model());

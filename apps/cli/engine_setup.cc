@@ -121,9 +121,9 @@ Error with_file(Error error, const engine::Model& model) {
   return error;
 }
 
-Result<engine::Generation> generate(engine::Session& session, engine::SequenceId sequence,
-                                    std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
-                                    const engine::TextSink& sink) {
+Result<engine::GenerateResult> generate(engine::Session& session, engine::SequenceId sequence,
+                                        std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
+                                        const engine::TextSink& sink) {
   if (static_cast<std::int64_t>(prompt.size()) > session.context()) {
     const std::int64_t most = session.model().shape().context_length;
     return with_file(

@@ -33,9 +33,9 @@ std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags);
 // The error with the model's file in front, where the message does not name it.
 Error with_file(Error error, const engine::Model& model);
 // engine::generate; its errors name the file, and that of a prompt too long for the context the way out.
-Result<engine::Generation> generate(engine::Session& session, engine::SequenceId sequence,
-                                    std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
-                                    const engine::TextSink& sink);
+Result<engine::GenerateResult> generate(engine::Session& session, engine::SequenceId sequence,
+                                        std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
+                                        const engine::TextSink& sink);
 // Seconds since the epoch, for templates that print the date.
 std::int64_t now_seconds();
 

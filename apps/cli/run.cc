@@ -130,7 +130,7 @@ Result<std::vector<engine::TokenId>> encode(const engine::Model& model, const Ru
 }
 
 Status print_result(const RunFlags& flags, std::span<const engine::TokenId> prompt,
-                    const engine::Generation& generation) {
+                    const engine::GenerateResult& generation) {
   if (flags.json) {
     return print_json({{"prompt_tokens", prompt},
                        {"tokens", generation.tokens},

@@ -43,7 +43,7 @@ TEST(Terminal, MedianAndSpread) {
 }
 
 TEST(Terminal, TimingsLineSaysWhatCameFromTheCache) {
-  engine::Generation generation;
+  engine::GenerateResult generation;
   generation.timings = {100, 40, 11, 500, 510, 100};
   generation.reason = engine::StopReason::kLength;
   EXPECT_EQ(timings_line(generation),

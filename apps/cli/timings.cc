@@ -6,7 +6,7 @@ namespace rowmax::cli {
 
 double tokens_per_second(std::int64_t tokens, double ms) { return tokens > 0 && ms > 0 ? 1000.0 * tokens / ms : 0; }
 
-std::string timings_line(const engine::Generation& generation) {
+std::string timings_line(const engine::GenerateResult& generation) {
   const engine::GenerateTimings& t = generation.timings;
   std::string line = "prompt " + std::to_string(t.prompt_tokens) + " tokens";
   if (t.cached_tokens > 0) line += " (" + std::to_string(t.cached_tokens) + " from cache)";

@@ -11,7 +11,7 @@ namespace rowmax::cli {
 // tokens / ms in tokens per second; 0 where nothing was measured.
 double tokens_per_second(std::int64_t tokens, double ms);
 // "prompt 41 tokens (12 from cache), 512 tok/s | first token 82 ms | 128 tokens, 97.1 tok/s | eos"
-std::string timings_line(const engine::Generation& generation);
+std::string timings_line(const engine::GenerateResult& generation);
 Json timings_json(const engine::GenerateTimings& timings);
 
 }  // namespace rowmax::cli

@@ -148,6 +148,24 @@ std::int64_t KvCache::restorable(std::span<const std::int32_t> pages, std::int64
   return 0;
 }
 
+std::int64_t KvCache::restorable(const SequenceState& sequence, std::int64_t n) const noexcept {
+  const std::int64_t kept = restorable(sequence.pages, n);
+  return sequence.mark_position <= n ? std::max(kept, sequence.mark_position) : kept;
+}
+
+void KvCache::save_mark(SequenceId id, std::int64_t position) noexcept {
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
+  if (n_bytes == 0) return;
+  if (sequence.mark.size() == 0) {
+    auto made = base::Buffer::allocate(n_bytes);
+    if (!made.ok()) return;  // it saves time, and nothing else
+    sequence.mark = std::move(made).value();
+  }
+  std::memcpy(sequence.mark.data(), state(id), n_bytes);
+  sequence.mark_position = position;
+}
+
 void KvCache::restore(SequenceId id, std::int64_t position) noexcept {
   if (shape_.state_floats == 0) return;
   const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
@@ -155,8 +173,12 @@ void KvCache::restore(SequenceId id, std::int64_t position) noexcept {
     std::memset(state(id), 0, n_bytes);
     return;
   }
-  const std::int32_t page =
-      sequences_[static_cast<std::size_t>(id)].pages[static_cast<std::size_t>(position / kPageTokens - 1)];
+  const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  if (position == sequence.mark_position) {
+    std::memcpy(state(id), sequence.mark.data(), n_bytes);
+    return;
+  }
+  const std::int32_t page = sequence.pages[static_cast<std::size_t>(position / kPageTokens - 1)];
   std::memcpy(state(id), pages_[static_cast<std::size_t>(page)].checkpoint.data(), n_bytes);
   const auto used = std::ranges::find(checkpoints_, page);
   std::rotate(used, used + 1, checkpoints_.end());
@@ -174,7 +196,10 @@ Result<SequenceId> KvCache::open() {
 
 void KvCache::close(SequenceId id) {
   cut(id, 0);
-  sequences_[static_cast<std::size_t>(id)].open = false;
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  sequence.mark = {};
+  sequence.mark_position = -1;
+  sequence.open = false;
 }
 
 bool KvCache::is_open(SequenceId id) const noexcept {
@@ -254,7 +279,7 @@ std::int64_t KvCache::truncate(SequenceId id, std::int64_t n) {
   const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   const auto size = static_cast<std::int64_t>(sequence.tokens.size());
   if (n >= size) return size;
-  const std::int64_t kept = restorable(sequence.pages, n);
+  const std::int64_t kept = restorable(sequence, n);
   restore(id, kept);
   cut(id, kept);
   return kept;
@@ -264,6 +289,8 @@ void KvCache::cut(SequenceId id, std::int64_t n) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   if (n >= static_cast<std::int64_t>(sequence.tokens.size())) return;
   sequence.tokens.resize(static_cast<std::size_t>(n));
+  sequence.confirmed = std::min(sequence.confirmed, n);
+  if (sequence.mark_position > n) sequence.mark_position = -1;
   const std::size_t keep = static_cast<std::size_t>((n + kPageTokens - 1) / kPageTokens);
   while (sequence.pages.size() > keep) {
     const std::int32_t page = sequence.pages.back();
@@ -278,6 +305,7 @@ void KvCache::make_private(std::int32_t& page) {
   Page& p = pages_[static_cast<std::size_t>(page)];
   if (p.references == 1) {
     unpublish(page);
+    drop_checkpoint(page);  // of tokens that are gone
     return;
   }
   const std::int32_t copy = take_page();  // there is one: this sequence holds fewer pages than its share
@@ -316,9 +344,13 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
     if (page < 0) break;
     pages.push_back(page);
   }
-  const std::int64_t alone = own == size ? own : restorable(sequence.pages, own);
+  const std::int64_t alone = own == size ? own : restorable(sequence, own);
   const std::int64_t together = restorable(pages, std::ssize(pages) * kPageTokens);
-  if (together <= alone) return truncate(id, own);
+  if (together <= alone) {
+    const std::int64_t kept = truncate(id, own);
+    confirm(id, kept);
+    return kept;
+  }
   cut(id, n_own * kPageTokens);
   for (std::int64_t i = n_own; i < together / kPageTokens; ++i) {
     const std::int32_t page = pages[static_cast<std::size_t>(i)];
@@ -326,11 +358,12 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
     sequence.pages.push_back(page);
   }
   sequence.tokens.assign(tokens.begin(), tokens.begin() + together);
+  sequence.confirmed = together;
   restore(id, together);
   return together;
 }
 
-bool KvCache::append(SequenceId id, std::span<const TokenId> tokens) {
+bool KvCache::append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   const std::size_t old_pages = sequence.pages.size();
   const std::size_t total = sequence.tokens.size() + tokens.size();
@@ -349,13 +382,21 @@ bool KvCache::append(SequenceId id, std::span<const TokenId> tokens) {
     sequence.pages.push_back(page);
   }
   sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
+  if (static_cast<std::int64_t>(tokens.size()) > n_draft) {
+    sequence.confirmed = static_cast<std::int64_t>(total) - n_draft;
+  }
   return true;
+}
+
+void KvCache::confirm(SequenceId id, std::int64_t n) noexcept {
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  sequence.confirmed = std::max(sequence.confirmed, n);
 }
 
 void KvCache::publish(SequenceId id) {
   if (!shape_.share) return;
   const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  const std::size_t full = sequence.tokens.size() / kPageTokens;
+  const std::size_t full = static_cast<std::size_t>(sequence.confirmed) / kPageTokens;
   std::size_t first = full;
   while (first > 0 && !pages_[static_cast<std::size_t>(sequence.pages[first - 1])].published) --first;
   for (std::size_t i = first; i < full; ++i) {

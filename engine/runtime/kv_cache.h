@@ -8,7 +8,8 @@
 // A recurrent state is that of one position alone, the sequence's last. Checkpoints of it hang on pages: the state
 // behind the page's last token. A sequence can go back to a checkpoint, or to its beginning, and nowhere else; what
 // other sequences computed can be continued where there is one. Checkpoints live within a budget, the least recently
-// used goes first, and with its page. They change what must be computed again, never a bit of it.
+// used goes first, and with its page. They change what must be computed again, never a bit of it. Before drafts, which are
+// likely to be taken back, the state is kept in a mark, one a sequence, wherever that is.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +44,9 @@ class KvCache {
     bool open = false;
     std::vector<TokenId> tokens;
     std::vector<std::int32_t> pages;
+    std::int64_t confirmed = 0;  // how many of the tokens are no drafts
+    base::Buffer mark;           // the recurrent state behind the first mark_position tokens
+    std::int64_t mark_position = -1;
   };
 
   // Reserves address space; memory comes when pages are first written.
@@ -61,9 +65,11 @@ class KvCache {
   // Goes back to the first n tokens, or as many of them as it can; how many that are.
   std::int64_t truncate(SequenceId id, std::int64_t n);
   // Makes room for more tokens and records them; false when there is no page (cannot happen within the context, as
-  // every sequence has its share).
-  bool append(SequenceId id, std::span<const TokenId> tokens);
-  // Offers the sequence's full pages to others. Call when their keys and values are written.
+  // every sequence has its share). The last n_draft are drafts; those before them are not, nor is what they follow.
+  bool append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft = 0);
+  // The first n tokens are no drafts.
+  void confirm(SequenceId id, std::int64_t n) noexcept;
+  // Offers the sequence's full pages of confirmed tokens to others. Call when their keys and values are written.
   void publish(SequenceId id);
 
   // shape().state_floats numbers, of the sequence's last position; nullptr without. The caller brings them forward with
@@ -71,6 +77,8 @@ class KvCache {
   float* state(SequenceId id) noexcept;
   // Keeps the state as it is now for `position`, a multiple of kPageTokens, which it belongs to.
   void save_checkpoint(SequenceId id, std::int64_t position) noexcept;
+  // The same for any position, in the sequence's mark.
+  void save_mark(SequenceId id, std::int64_t position) noexcept;
   std::int64_t n_checkpoints() const noexcept { return static_cast<std::int64_t>(checkpoints_.size()); }
 
   // The cache as the attention library sees one layer.
@@ -110,8 +118,9 @@ class KvCache {
   void join_unused(std::int32_t page);
   void leave_unused(std::int32_t page);
   void drop_checkpoint(std::int32_t page) noexcept;
-  // The last position up to n to which the sequence, holding `pages`, can go back.
+  // The last position up to n that a sequence holding `pages` can go on from; the same for a sequence with its mark.
   std::int64_t restorable(std::span<const std::int32_t> pages, std::int64_t n) const noexcept;
+  std::int64_t restorable(const SequenceState& sequence, std::int64_t n) const noexcept;
   void restore(SequenceId id, std::int64_t position) noexcept;
   void cut(SequenceId id, std::int64_t n);
   std::int32_t take_page();

@@ -103,6 +103,33 @@ TEST(KvCache, OldCachedPagesMakeRoomAndNothingLeaks) {
   EXPECT_EQ(cache.sequence(a).tokens.size(), static_cast<std::size_t>(3 * kPage));
 }
 
+TEST(KvCache, OnlyConfirmedPagesArePublished) {
+  KvCache cache = make(4 * kPage, 2);
+  const SequenceId a = *cache.open(), b = *cache.open();
+  const std::vector<TokenId> prompt = ramp(3 * kPage);
+  ASSERT_TRUE(cache.append(a, std::span(prompt).first(static_cast<std::size_t>(2 * kPage + 9)), kPage + 9));
+  cache.publish(a);
+  EXPECT_EQ(cache.reuse(b, prompt), kPage);
+  cache.confirm(a, 2 * kPage - 1);
+  cache.publish(a);
+  EXPECT_EQ(cache.reuse(b, prompt), kPage);
+  cache.confirm(a, 2 * kPage);
+  cache.publish(a);
+  EXPECT_EQ(cache.reuse(b, prompt), 2 * kPage);
+  // What was taken back and comes again as drafts is not confirmed any more.
+  cache.truncate(b, 0);
+  cache.truncate(a, 10);
+  cache.close(b);
+  const std::vector<TokenId> other = ramp(2 * kPage, 5000);
+  cache.truncate(a, 0);
+  ASSERT_TRUE(cache.append(a, other));
+  cache.truncate(a, 10);
+  ASSERT_TRUE(cache.append(a, std::span(other).subspan(10), 2 * kPage - 10));
+  cache.publish(a);
+  const SequenceId c = *cache.open();
+  EXPECT_EQ(cache.reuse(c, other), 0);
+}
+
 TEST(KvCache, WithoutSharingNothingIsShared) {
   KvCache cache = make(3 * kPage, 2, false);
   const SequenceId a = *cache.open(), b = *cache.open();

@@ -177,5 +177,41 @@ TEST(Checkpoints, LiveWithinTheirBudgetAndDieWithTheirPage) {
   EXPECT_EQ(cache.n_checkpoints(), 0);
 }
 
+// A mark serves any position, beside the checkpoints, until the tokens before it are gone.
+TEST(Checkpoints, AMarkIsAStateAtAnyPosition) {
+  constexpr std::int64_t kPage = KvCache::kPageTokens;
+  auto made = KvCache::create(
+      {.layers = {{1, 4}}, .type = KvType::kF32, .context = 4 * kPage, .max_sequences = 2, .state_floats = 3});
+  ASSERT_TRUE(made.ok());
+  KvCache& cache = *made;
+  const SequenceId a = *cache.open();
+  std::vector<TokenId> tokens(static_cast<std::size_t>(2 * kPage), 1);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(i);
+  ASSERT_TRUE(cache.append(a, tokens));
+  const auto state = [&](float value) { cache.state(a)[0] = value; };
+  state(64);
+  cache.save_checkpoint(a, kPage);
+  state(100);
+  cache.save_mark(a, 100);
+  state(128);
+  cache.save_checkpoint(a, 2 * kPage);
+  EXPECT_EQ(cache.truncate(a, 110), 100);
+  EXPECT_EQ(cache.state(a)[0], 100.0f);
+  // Other tokens fill the page: the state that was kept at its end was of those before.
+  ASSERT_TRUE(cache.append(a, std::vector<TokenId>(static_cast<std::size_t>(kPage), 7)));
+  EXPECT_EQ(cache.n_checkpoints(), 1);
+  state(5);
+  EXPECT_EQ(cache.truncate(a, 2 * kPage), 100);
+  EXPECT_EQ(cache.state(a)[0], 100.0f);
+  EXPECT_EQ(cache.truncate(a, 99), kPage);
+  EXPECT_EQ(cache.state(a)[0], 64.0f);
+  ASSERT_TRUE(cache.append(a, tokens));
+  EXPECT_EQ(cache.truncate(a, 120), kPage);  // the mark went with the tokens that led to it
+  cache.close(a);
+  ASSERT_EQ(*cache.open(), a);
+  ASSERT_TRUE(cache.append(a, tokens));
+  EXPECT_EQ(cache.truncate(a, 120), 0);
+}
+
 }  // namespace
 }  // namespace rowmax::engine

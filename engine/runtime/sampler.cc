@@ -10,6 +10,7 @@
 
 #include "base/guarded.h"
 #include "base/math/f64.h"
+#include "engine/runtime/log_softmax.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -86,7 +87,7 @@ struct Sampler::Impl {
   std::vector<double> weights;
 
   void accept(TokenId token);
-  Result<TokenId> sample(std::span<const float> logits);
+  Result<TokenId> sample(std::span<const float> logits, std::span<const std::uint64_t> allowed);
 
   void penalise() {
     for (const auto& [token, bias] : params.logit_bias) candidates[static_cast<std::size_t>(token)].logit += bias;
@@ -164,11 +165,16 @@ Status Sampler::accept(TokenId token) {
   });
 }
 
-Result<TokenId> Sampler::sample(std::span<const float> logits) {
-  return base::guarded([&] { return impl_->sample(logits); });
+Result<TokenId> Sampler::sample(std::span<const float> logits, std::span<const std::uint64_t> allowed) {
+  return base::guarded([&] { return impl_->sample(logits, allowed); });
 }
 
-Result<TokenId> Sampler::Impl::sample(std::span<const float> logits) {
+Result<TokenId> Sampler::Impl::sample(std::span<const float> logits, std::span<const std::uint64_t> allowed) {
+  if (!allowed.empty() && allowed.size() < (logits.size() + 63) / 64) {
+    return Error{ErrorCode::kInvalidArgument, "sample: expected a mask of " +
+                                                  std::to_string((logits.size() + 63) / 64) + " words, found " +
+                                                  std::to_string(allowed.size())};
+  }
   candidates.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i])) return not_finite(i, logits[i]);
@@ -176,6 +182,16 @@ Result<TokenId> Sampler::Impl::sample(std::span<const float> logits) {
   }
   if (candidates.empty()) return Error{ErrorCode::kInvalidArgument, "sample: expected logits, found none"};
   penalise();
+  if (!allowed.empty()) {
+    std::erase_if(candidates, [&](const Candidate& c) {
+      const auto id = static_cast<std::size_t>(c.id);
+      return (allowed[id / 64] >> (id % 64) & 1) == 0;
+    });
+    if (candidates.empty()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "the token mask allows none of the " + std::to_string(logits.size()) + " tokens"};
+    }
+  }
   if (params.temperature == 0) return std::min_element(candidates.begin(), candidates.end(), likelier)->id;
   restrict_to_likeliest();
   double total = 0;
@@ -202,13 +218,7 @@ Result<TokenId> argmax(std::span<const float> logits) {
 }
 
 double log_probability(std::span<const float> logits, TokenId token) noexcept {
-  double most = logits[0];
-  for (float x : logits) most = x > most ? x : most;
-  // Four sums in a fixed order: the chain of additions would otherwise be the slowest part.
-  double sums[4] = {0, 0, 0, 0};
-  for (std::size_t i = 0; i < logits.size(); ++i) sums[i % 4] += base::exp_f64(static_cast<double>(logits[i]) - most);
-  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - most -
-         base::log_f64((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  return LogSoftmax(logits).of(logits[static_cast<std::size_t>(token)]);
 }
 
 }  // namespace rowmax::engine

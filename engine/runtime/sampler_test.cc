@@ -112,6 +112,39 @@ TEST(Sampler, TopKTopPMinPKeepExactlyTheirSets) {
   }
 }
 
+TEST(Sampler, AMaskLeavesTheSoftmaxOfTheAllowedTokens) {
+  std::vector<float> logits(70, 9.0f);
+  logits[3] = 0;
+  logits[64] = 1;
+  logits[69] = 2;
+  const std::uint64_t allowed[] = {1u << 3, (1u << 0) | (1u << 5) | (1u << 6)};  // 3, 64, 69, and 70 behind the end
+  auto greedy = Sampler::create(plain(0), 70);
+  EXPECT_EQ(*greedy->sample(logits, allowed), 69);
+  SamplingParams params = plain();
+  params.top_k = 2;  // of the allowed ones
+  const int n = 20000;
+  for (const int top_k : {0, 2}) {
+    params.top_k = top_k;
+    auto sampler = Sampler::create(params, 70);
+    std::map<TokenId, int> counts;
+    for (int i = 0; i < n; ++i) ++counts[*sampler->sample(logits, allowed)];
+    const double total = (top_k == 0 ? 1 : 0) + std::exp(1.0) + std::exp(2.0);
+    EXPECT_EQ(counts.size(), top_k == 0 ? 3u : 2u);
+    for (const auto& [id, count] : counts) {
+      const double p = std::exp(static_cast<double>(logits[static_cast<std::size_t>(id)])) / total;
+      EXPECT_NEAR(count, n * p, 5 * std::sqrt(n * p * (1 - p))) << id;
+    }
+  }
+  const std::uint64_t none[] = {0, 1u << 6};
+  const auto refused = greedy->sample(logits, none);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(refused.error().message.find("none of the 70"), std::string::npos) << refused.error().message;
+  EXPECT_FALSE(greedy->sample(logits, std::span(allowed).first(1)).ok());
+  logits[10] = std::numeric_limits<float>::infinity();  // not allowed, and still no logit
+  EXPECT_EQ(greedy->sample(logits, allowed).error().code, ErrorCode::kNumericFault);
+}
+
 TEST(Sampler, TiesAtTheEdgeOfTopKGoToLowIds) {
   SamplingParams params = plain();
   params.top_k = 2;

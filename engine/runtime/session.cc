@@ -25,6 +25,7 @@ struct Session::Impl {
   Forward forward;
   std::vector<float> logits;
   std::int64_t n_logit_rows = 0;
+  std::vector<Status> item_status;
   // Of the batch in hand.
   std::vector<TokenId> tokens;
   std::vector<ForwardSequence> sequences;
@@ -34,10 +35,10 @@ struct Session::Impl {
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Status forward_batch(std::span<const BatchItem> items);
   Status check(std::span<const BatchItem> items) const;
-  std::int64_t until_checkpoint(std::int64_t begin, std::int64_t end, std::int64_t size) const;
+  std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
   void save_checkpoints();
   Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts);
-  Status check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const;
+  Status check_finite(const BatchItem& item, std::int64_t start, std::int64_t first_row) const;
 };
 
 Session::Session(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -112,6 +113,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                                 {},
                                                 {},
                                                 {},
+                                                {},
                                                 {}}));
 }
 
@@ -144,11 +146,28 @@ Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
   });
 }
 
+Status Session::confirm(SequenceId sequence, std::int64_t n) {
+  return base::guarded([&]() -> Status {
+    if (!impl_->cache.is_open(sequence)) {
+      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+    }
+    const auto size = static_cast<std::int64_t>(tokens(sequence).size());
+    if (n < 0 || n > size) {
+      return Error{ErrorCode::kInvalidArgument, "confirm: expected 0 to the " + std::to_string(size) +
+                                                    " tokens of the sequence, found " + std::to_string(n)};
+    }
+    impl_->cache.confirm(sequence, n);
+    impl_->cache.publish(sequence);
+    return {};
+  });
+}
+
 std::span<const TokenId> Session::tokens(SequenceId sequence) const noexcept {
   if (!impl_->cache.is_open(sequence)) return {};
   return impl_->cache.sequence(sequence).tokens;
 }
 
+std::span<const Status> Session::item_status() const noexcept { return impl_->item_status; }
 std::int64_t Session::n_logit_rows() const noexcept { return impl_->n_logit_rows; }
 std::span<const float> Session::logits(std::int64_t row) const noexcept {
   const std::size_t n_vocab = static_cast<std::size_t>(impl_->model->shape().n_vocab);
@@ -168,6 +187,11 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
       if (items[j].sequence == item.sequence)
         return Error{ErrorCode::kInvalidArgument, where + " occurs twice in one batch"};
     }
+    if (item.n_draft < 0 || item.n_draft > static_cast<std::int64_t>(item.tokens.size())) {
+      return Error{ErrorCode::kInvalidArgument, where + ": n_draft: expected 0 to the item's " +
+                                                    std::to_string(item.tokens.size()) + " tokens, found " +
+                                                    std::to_string(item.n_draft)};
+    }
     const std::size_t total = cache.sequence(item.sequence).tokens.size() + item.tokens.size();
     if (static_cast<std::int64_t>(total) > options.context) {
       return Error{ErrorCode::kLimit, where + " would hold " + std::to_string(total) + " tokens; the context is " +
@@ -185,16 +209,24 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
 }
 
 // Where the recurrent state is kept: at every kCheckpointTokens-th position and at the last page edge of a prompt (single
-// tokens are the model's own, which nobody comes back to so often). Batches end there.
+// tokens and drafts are the model's own, which nobody comes back to so often). Batches end there, and before the last token
+// that is no draft: where drafts are taken back, the sequence goes on from the state that it has there.
 constexpr std::int64_t kCheckpointTokens = 1024;
 static_assert(kCheckpointTokens % KvCache::kPageTokens == 0);
 
-// The next such position behind `begin`, or `end`, of an item of `size` tokens that reaches to `end`.
-std::int64_t Session::Impl::until_checkpoint(std::int64_t begin, std::int64_t end, std::int64_t size) const {
+std::int64_t mark_offset(const BatchItem& item) {
+  return std::max<std::int64_t>(0, static_cast<std::int64_t>(item.tokens.size()) - item.n_draft - 1);
+}
+
+// The next such position behind `begin`, or the end, of an item that starts at `start`.
+std::int64_t Session::Impl::until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const {
+  const auto size = static_cast<std::int64_t>(item.tokens.size());
+  const std::int64_t end = start + size, mark = start + mark_offset(item);
   if (cache.shape().state_floats == 0) return end;
   std::int64_t next = std::min(end, (begin / kCheckpointTokens + 1) * kCheckpointTokens);
-  const std::int64_t last_edge = end / KvCache::kPageTokens * KvCache::kPageTokens;
-  if (size > 1 && begin < last_edge) next = std::min(next, last_edge);
+  const std::int64_t last_edge = (end - item.n_draft) / KvCache::kPageTokens * KvCache::kPageTokens;
+  if (size - item.n_draft > 1 && begin < last_edge) next = std::min(next, last_edge);
+  if (item.n_draft > 0 && begin < mark) next = std::min(next, mark);
   return next;
 }
 
@@ -203,7 +235,7 @@ void Session::Impl::save_checkpoints() {
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const ForwardSequence& rows = sequences[i];
     const std::int64_t end = rows.position + rows.n_row;
-    const auto all = static_cast<std::int64_t>(cache.sequence(ids[i]).tokens.size());
+    const std::int64_t all = cache.sequence(ids[i]).confirmed;
     const bool of_prompt = rows.n_row > 1 && end == all / KvCache::kPageTokens * KvCache::kPageTokens;
     if (end % kCheckpointTokens == 0 || of_prompt) cache.save_checkpoint(ids[i], end);
   }
@@ -225,8 +257,9 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       const std::int64_t begin = static_cast<std::int64_t>(tokens.size());
       const std::int64_t position = starts[item] + offset;
       const std::int64_t n =
-          std::min(options.max_batch - begin, until_checkpoint(position, starts[item] + size, size) - position);
+          std::min(options.max_batch - begin, until_checkpoint(from, starts[item], position) - position);
       if (n > 0) {
+        if (from.n_draft > 0 && offset == mark_offset(from)) cache.save_mark(from.sequence, position);
         sequences.push_back({begin, n, position, cache.sequence(from.sequence).pages.data(), from.sequence,
                              cache.state(from.sequence)});
         ids.push_back(from.sequence);
@@ -234,8 +267,7 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
         tokens.insert(tokens.end(), part.begin(), part.end());
       }
       for (std::int64_t row = 0; row < n; ++row) {
-        const bool last = offset + row == size - 1;
-        if (from.logits == LogitsFor::kAll || (from.logits == LogitsFor::kLast && last)) {
+        if (offset + row >= size - rowmax::engine::n_logit_rows(from)) {
           logit_rows.push_back(static_cast<std::int32_t>(begin + row));
         }
       }
@@ -254,20 +286,16 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
 }
 
 // The engine's last line: a logit that is not a number must never reach a sampler.
-Status Session::Impl::check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const {
+Status Session::Impl::check_finite(const BatchItem& item, std::int64_t start, std::int64_t first_row) const {
   const RowKernels& kernels = row_kernels(isa);
   const std::int64_t n_vocab = model->shape().n_vocab;
-  std::int64_t row = 0;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const std::int64_t size = static_cast<std::int64_t>(items[i].tokens.size());
-    const std::int64_t n =
-        items[i].logits == LogitsFor::kAll ? size : (items[i].logits == LogitsFor::kLast && size > 0 ? 1 : 0);
-    for (std::int64_t k = 0; k < n; ++k, ++row) {
-      const base::ScopedFpEnv environment;
-      if (kernels.all_finite(logits.data() + row * n_vocab, n_vocab)) continue;
-      return Error{ErrorCode::kNumericFault, "a logit is not finite: sequence " + std::to_string(items[i].sequence) +
-                                                 ", position " + std::to_string(starts[i] + size - n + k)};
-    }
+  const std::int64_t n = rowmax::engine::n_logit_rows(item);
+  const base::ScopedFpEnv environment;
+  for (std::int64_t k = 0; k < n - item.n_draft; ++k) {
+    if (kernels.all_finite(logits.data() + (first_row + k) * n_vocab, n_vocab)) continue;
+    return Error{ErrorCode::kNumericFault,
+                 "a logit is not finite: sequence " + std::to_string(item.sequence) + ", position " +
+                     std::to_string(start + static_cast<std::int64_t>(item.tokens.size()) - n + k)};
   }
   return {};
 }
@@ -289,7 +317,7 @@ class Appended {
   Status append() {
     for (const BatchItem& item : items_) {
       starts_.push_back(static_cast<std::int64_t>(cache_.sequence(item.sequence).tokens.size()));
-      if (cache_.append(item.sequence, item.tokens)) continue;
+      if (cache_.append(item.sequence, item.tokens, item.n_draft)) continue;
       return Error{ErrorCode::kLimit, "the K/V cache has no free page for sequence " + std::to_string(item.sequence)};
     }
     return {};
@@ -306,12 +334,10 @@ class Appended {
 }  // namespace
 
 Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
+  item_status.clear();
   ROWMAX_RETURN_IF_ERROR(check(items));
   std::int64_t n_rows = 0;
-  for (const BatchItem& item : items) {
-    if (item.logits == LogitsFor::kAll) n_rows += static_cast<std::int64_t>(item.tokens.size());
-    if (item.logits == LogitsFor::kLast && !item.tokens.empty()) ++n_rows;
-  }
+  for (const BatchItem& item : items) n_rows += rowmax::engine::n_logit_rows(item);
   std::size_t n_floats = 0;
   if (!base::checked_mul(static_cast<std::size_t>(n_rows), static_cast<std::size_t>(model->shape().n_vocab),
                          &n_floats)) {
@@ -319,17 +345,33 @@ Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   }
   n_logit_rows = 0;
   if (logits.size() < n_floats) logits.resize(n_floats);
+  std::vector<Status> statuses;
+  statuses.reserve(items.size());
   Appended appended(cache, items);
   Status status = appended.append();
   if (status.ok()) status = compute(items, appended.starts());
-  if (status.ok()) status = check_finite(items, appended.starts());
   // Rows of the embedding are read from the file as they are needed.
   if (Status intact = model->file().check_intact(); !intact.ok()) status = std::move(intact);
   ROWMAX_RETURN_IF_ERROR(std::move(status));
-  for (const BatchItem& item : items) cache.publish(item.sequence);
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    statuses.push_back(check_finite(items[i], appended.starts()[i], row));
+    row += rowmax::engine::n_logit_rows(items[i]);
+    if (status.ok() && !statuses.back().ok()) status = statuses.back().error();
+  }
+  bool any = items.empty();
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (statuses[i].ok()) {
+      cache.publish(items[i].sequence);
+      any = true;
+    } else {
+      cache.truncate(items[i].sequence, appended.starts()[i]);
+    }
+  }
   appended.keep();
-  n_logit_rows = n_rows;
-  return {};
+  item_status = std::move(statuses);
+  if (any) n_logit_rows = n_rows;
+  return status;
 }
 
 Status Session::forward(std::span<const BatchItem> items) {

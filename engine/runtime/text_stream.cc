@@ -1,7 +1,6 @@
 #include "engine/runtime/text_stream.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace rowmax::engine {
 namespace {
@@ -52,16 +51,12 @@ std::string replace_invalid(std::string_view text) {
 
 }  // namespace
 
-bool TextStream::emit(std::size_t n_bytes) {
-  if (n_bytes == 0) return true;
-  const std::string piece = replace_invalid(std::string_view(held_).substr(0, n_bytes));
+void TextStream::emit(std::size_t n_bytes) {
+  certain_ += replace_invalid(std::string_view(held_).substr(0, n_bytes));
   held_.erase(0, n_bytes);
-  text_ += piece;
-  if (sink_ && !sink_(piece)) cancelled_ = true;
-  return !cancelled_;
 }
 
-TextStream::State TextStream::push(std::string_view bytes) {
+bool TextStream::push(std::string_view bytes) {
   held_ += bytes;
   std::size_t first = std::string::npos;
   for (const std::string& stop : stops_) {
@@ -72,9 +67,9 @@ TextStream::State TextStream::push(std::string_view bytes) {
     }
   }
   if (first != std::string::npos) {
-    const bool open = emit(first);
+    emit(first);
     held_.clear();
-    return open ? State::kStopped : State::kCancelled;
+    return true;
   }
   std::size_t keep = incomplete_tail(held_);
   for (const std::string& stop : stops_) {
@@ -88,9 +83,10 @@ TextStream::State TextStream::push(std::string_view bytes) {
   // Never end inside a character because of a stop string that starts with a continuation byte.
   std::size_t out = held_.size() - keep;
   while (out > 0 && out < held_.size() && continuation(held_[out])) --out;
-  return emit(out) ? State::kOpen : State::kCancelled;
+  emit(out);
+  return false;
 }
 
-bool TextStream::finish() { return !cancelled_ && emit(held_.size()); }
+void TextStream::finish() { emit(held_.size()); }
 
 }  // namespace rowmax::engine

@@ -2,36 +2,33 @@
 // beginning of a stop string any more.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
-
-#include "rowmax/engine/generate.h"
 
 namespace rowmax::engine {
 
 class TextStream {
  public:
-  enum class State { kOpen, kStopped, kCancelled };
+  explicit TextStream(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
-  TextStream(const std::vector<std::string>& stops, const TextSink& sink) : stops_(stops), sink_(sink) {}
-
-  // kStopped: a stop string was completed; the text ends before it. kCancelled: the sink asked to stop.
-  State push(std::string_view bytes);
-  // Gives out what was held back (an incomplete character at the end becomes U+FFFD). False when the sink cancelled.
-  bool finish();
-  std::string take_text() { return std::move(text_); }
+  // True when a stop string was completed: the text ends before it, and nothing may follow.
+  bool push(std::string_view bytes);
+  // Makes certain what was held back (an incomplete character at the end becomes U+FFFD).
+  void finish();
+  // The text that became certain since the last call.
+  std::string take() { return std::exchange(certain_, {}); }
   const std::string& stop_string() const noexcept { return stop_string_; }
 
  private:
-  const std::vector<std::string>& stops_;
-  const TextSink& sink_;
-  std::string text_;  // given out
+  std::vector<std::string> stops_;
+  std::string certain_;
   std::string held_;
   std::string stop_string_;
-  bool cancelled_ = false;
 
-  bool emit(std::size_t n_bytes);
+  void emit(std::size_t n_bytes);
 };
 
 }  // namespace rowmax::engine

@@ -38,9 +38,10 @@ LAYERS = {
     "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
     "tests": PUBLIC + ["rowmax/engine/"],
 }
-# Tests may also look at what their subject is made of and use the writer of model files.
+# Tests may also look at what their subject is made of, use the writer of model files and read stored template values.
 TEST_EXTRA = {
-    "engine": ["engine/quant/", "engine/io/", "engine/ops/", "engine/model/", "engine/arch/", "rowmax/engine/", "tools/"],
+    "engine": ["engine/quant/", "engine/io/", "engine/ops/", "engine/model/", "engine/arch/", "engine/template/test_values.h",
+               "rowmax/engine/", "tools/"],
     "apps": ["engine/io/"],
     "tests": ["tools/make_model/"],
 }

@@ -1,4 +1,4 @@
-// Text generation: prompt in, text out, with a clear reason for the end. Also chat rendering and scoring of texts.
+// Text generation: prompt in, text out, with a clear reason for the end. Also scoring of texts.
 #pragma once
 
 #include <cstdint>
@@ -8,21 +8,14 @@
 #include <string_view>
 #include <vector>
 
-#include "rowmax/engine/chat_template.h"
-#include "rowmax/engine/sampler.h"
+#include "rowmax/engine/chat.h"
+#include "rowmax/engine/generation.h"
 #include "rowmax/engine/session.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
 
-enum class StopReason : std::uint8_t { kEos, kLength, kStop, kContext, kCancelled };
-const char* stop_reason_name(StopReason reason) noexcept;  // "eos", "length", "stop", "context", "cancelled"
-
-struct GenerateOptions {
-  std::int64_t max_tokens = -1;  // -1: until the context is full
-  SamplingParams sampling;
-  std::vector<std::string> stop;  // the text ends before the first of these
-  bool ignore_eos = false;
+struct GenerateOptions : GenerationOptions {
   std::function<bool()> cancelled;  // asked between batches and tokens; true ends the generation (kCancelled)
 };
 
@@ -33,11 +26,14 @@ struct GenerateTimings {
   double generate_ms = 0;     // from then to the end
 };
 
-struct Generation {
+struct GenerateResult {
   std::vector<TokenId> tokens;  // without the token that ended it
   std::string text;             // whole UTF-8 characters; without the stop string
   StopReason reason = StopReason::kEos;
-  std::string stop_string;  // for kStop
+  std::string stop_string;  // for kStop by a text
+  // When asked for: one for each sampled token, so for one that ended it (kEos, a stop token) too.
+  std::vector<double> log_probabilities;
+  std::vector<std::vector<TokenLogProbability>> top_log_probabilities;
   GenerateTimings timings;
 };
 
@@ -45,24 +41,10 @@ struct Generation {
 // cancel.
 using TextSink = std::function<bool(std::string_view text)>;
 
-// prompt: the whole conversation as ids (what the cache already holds of it is reused). At least one token. After an
-// error the sequence holds what was computed until then.
-Result<Generation> generate(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
-                            const GenerateOptions& options, const TextSink& sink = {});
-
-struct ChatMessage {
-  std::string role;  // system, user, assistant
-  std::string content;
-};
-
-// Renders messages with the template and tokenizes them: control tokens only from the template's own text, exactly one
-// BOS where the model wants one. rendered (may be null) gets the text.
-Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate& chat_template,
-                                         std::span<const ChatMessage> messages, bool add_generation_prompt,
-                                         std::int64_t now, std::string* rendered);
-// Plain text as a prompt: BOS first where the model wants one (exactly one); control tokens are text unless
-// parse_special.
-Result<std::vector<TokenId>> encode_prompt(const Model& model, std::string_view text, bool parse_special);
+// A Generation from its start to its end. prompt: the whole conversation as ids (what the cache already holds of it is
+// reused). At least one token.
+Result<GenerateResult> generate(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
+                                const GenerateOptions& options, const TextSink& sink = {});
 
 struct ScoreOptions {
   std::int64_t window = 512;                                            // tokens a window

@@ -13,7 +13,7 @@
 
 namespace rowmax::engine {
 
-// Applied in this order: logit_bias, penalties, temperature, top_k, softmax, top_p, min_p, draw.
+// Applied in this order: logit_bias, penalties, the mask of allowed tokens, temperature, top_k, softmax, top_p, min_p, draw.
 struct SamplingParams {
   float temperature = 0.8f;         // 0: greedy, the highest logit (after bias and penalties)
   int top_k = 40;                   // 0: all
@@ -38,9 +38,13 @@ class Sampler {
 
   // A token that the penalties should know of (prompt tokens and sampled ones). kOutOfMemory: it is not known of.
   Status accept(TokenId token);
-  // logits: [n_vocab]. kNumericFault when one is NaN or infinite. After an error the next draw is what this one would
-  // have been.
-  Result<TokenId> sample(std::span<const float> logits);
+  // logits: [n_vocab]. kNumericFault when one is NaN or infinite, even that of a token which is not allowed.
+  // allowed: a bitmap, bit id % 64 of word id / 64 set where a token may be chosen, at least as many words as n_vocab
+  // needs (bits behind it are not looked at); empty: every token. A token that is not allowed counts as one whose logit
+  // is -infinity: probability zero, no place among the top_k. kInvalidArgument when no token is allowed or words are
+  // missing. An error draws no random number: the next
+  // draw is what this one would have been.
+  Result<TokenId> sample(std::span<const float> logits, std::span<const std::uint64_t> allowed = {});
 
  private:
   struct Impl;

@@ -47,7 +47,17 @@ struct BatchItem {
   SequenceId sequence = 0;
   std::span<const TokenId> tokens;  // appended to the sequence
   LogitsFor logits = LogitsFor::kLast;
+  // The last n_draft tokens are guesses (speculation). kLast then means the last token before them and each of them, and
+  // no other sequence finds a page with one of them before confirm(). Of a model with recurrent layers the sequence
+  // keeps a second state from then on: that before the last token which is no draft, to which truncate() can go back.
+  std::int64_t n_draft = 0;
 };
+// How many rows of logits an item asks for.
+constexpr std::int64_t n_logit_rows(const BatchItem& item) noexcept {
+  const auto size = static_cast<std::int64_t>(item.tokens.size());
+  if (item.logits == LogitsFor::kNone) return 0;
+  return item.logits == LogitsFor::kAll || size <= item.n_draft ? size : 1 + item.n_draft;
+}
 
 class Session {
  public:
@@ -67,15 +77,25 @@ class Session {
   // Forgets everything behind the first n tokens. A model with recurrent layers can only go back to where it kept its
   // state: what is returned is the number of tokens that are left, n or fewer.
   Result<std::int64_t> truncate(SequenceId sequence, std::int64_t n);
+  // Drafts among the first n tokens were accepted: their pages are offered to other sequences. Tokens that are appended
+  // behind drafts confirm them, too. kInvalidArgument when the sequence holds fewer tokens.
+  Status confirm(SequenceId sequence, std::int64_t n);
   std::span<const TokenId> tokens(SequenceId sequence) const noexcept;
 
   // Computes the items' tokens, each sequence at most once. kLimit when a sequence would exceed the context (nothing
-  // is changed then), kInvalidArgument for a token id outside the vocabulary, kNumericFault naming sequence and
-  // position when a logit is not finite. After any error the sequences hold what they held before (or, of models with
-  // recurrent layers, as much of it as truncate() can keep).
+  // is changed then), kInvalidArgument for a token id outside the vocabulary or n_draft outside the item. Where a whole
+  // batch fails, its sequences are truncated to what they held before (as truncate() does it).
+  //
+  // A logit that is not finite fails its item alone (kNumericFault, naming sequence and position): that sequence is
+  // truncated to what it held before, the others' tokens and logits stand. What is returned is the first item's error;
+  // item_status() tells which items failed. Logits behind drafts are not looked at, so that a guess cannot fail what is
+  // right; Sampler and argmax() look again.
   Status forward(std::span<const BatchItem> items);
-  // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32.
-  // Valid until the next call.
+  // One for each item of the last forward(); empty when it failed as a whole. Valid until the next forward().
+  std::span<const Status> item_status() const noexcept;
+  // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32. Rows of
+  // an item that failed are counted and hold nothing of use; none are left when every item failed. Valid until the next
+  // forward().
   std::int64_t n_logit_rows() const noexcept;
   std::span<const float> logits(std::int64_t row) const noexcept;
 

@@ -1,0 +1,270 @@
+#include "rowmax/engine/generation.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "base/guarded.h"
+#include "engine/runtime/log_softmax.h"
+#include "engine/runtime/text_stream.h"
+#include "rowmax/try.h"
+
+namespace rowmax::engine {
+namespace {
+
+Status check(const Session& session, std::span<const TokenId> prompt, const GenerationOptions& options) {
+  if (prompt.empty()) return Error::invalid_argument("prompt: expected at least one token, found none");
+  for (const std::string& stop : options.stop) {
+    if (stop.empty()) return Error::invalid_argument("stop: expected a text, found an empty one");
+  }
+  const std::int64_t n_vocab = session.model().shape().n_vocab;
+  for (const TokenId token : options.stop_tokens) {
+    if (token >= 0 && token < n_vocab) continue;
+    return Error::invalid_argument("stop_tokens: expected token ids 0 to " + std::to_string(n_vocab - 1) + ", found " +
+                                   std::to_string(token));
+  }
+  if (options.max_tokens < -1) {
+    return Error::invalid_argument("max_tokens: expected -1 or more, found " + std::to_string(options.max_tokens));
+  }
+  if (options.top_log_probabilities < 0 || options.top_log_probabilities > n_vocab) {
+    return Error::invalid_argument("top_log_probabilities: expected 0 to " + std::to_string(n_vocab) + ", found " +
+                                   std::to_string(options.top_log_probabilities));
+  }
+  if (static_cast<std::int64_t>(prompt.size()) > session.context()) {
+    return Error::limit("prompt of " + std::to_string(prompt.size()) + " tokens does not fit the context of " +
+                        std::to_string(session.context()));
+  }
+  return {};
+}
+
+// The n highest logits, ties to the lowest id.
+std::vector<TokenLogProbability> likeliest(std::span<const float> logits, std::size_t n, const LogSoftmax& softmax) {
+  std::vector<TokenId> ids(logits.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<TokenId>(i);
+  const auto end = ids.begin() + static_cast<std::ptrdiff_t>(n);
+  std::partial_sort(ids.begin(), end, ids.end(), [&](TokenId a, TokenId b) {
+    const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
+    return x > y || (x == y && a < b);
+  });
+  std::vector<TokenLogProbability> top;
+  for (auto id = ids.begin(); id != end; ++id) top.push_back({*id, softmax.of(logits[static_cast<std::size_t>(*id)])});
+  return top;
+}
+
+}  // namespace
+
+const char* stop_reason_name(StopReason reason) noexcept {
+  switch (reason) {
+    case StopReason::kEos: return "eos";
+    case StopReason::kLength: return "length";
+    case StopReason::kStop: return "stop";
+    case StopReason::kContext: return "context";
+    case StopReason::kCancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+// What is computed is read from the session alone: the sequence holds a prefix of `tokens`, and behind all of them, after
+// a forward() with drafts, the drafts. So a batch that failed and a truncate() that went far back need no bookkeeping.
+struct Generation::Impl {
+  Session* session;
+  SequenceId sequence;
+  GenerationOptions options;
+  Sampler sampler;
+  TextStream stream;
+  std::vector<TokenId> tokens;  // the prompt, and what was accepted
+  std::size_t n_prompt;
+  std::int64_t cached = 0;
+  std::vector<TokenId> drafts = {};
+  std::vector<TokenId> item = {};  // what pending() gave, where drafts are part of it
+  std::vector<std::uint64_t> allowed = {};
+  bool done = false;
+  StopReason reason = StopReason::kEos;
+
+  std::span<const TokenId> generated() const { return std::span(tokens).subspan(n_prompt); }
+  std::span<const TokenId> computed() const { return session->tokens(sequence); }
+  std::int64_t n_vocab() const { return session->model().shape().n_vocab; }
+
+  Status check_running(const char* call) const {
+    if (!done) return {};
+    return Error::invalid_argument(std::string(call) + ": the generation is done (" + stop_reason_name(reason) + ")");
+  }
+
+  Result<BatchItem> pending(std::int64_t at_most) {
+    ROWMAX_RETURN_IF_ERROR(check_running("pending"));
+    if (at_most < 1) {
+      return Error::invalid_argument("pending: expected room for a token or more, found " + std::to_string(at_most));
+    }
+    // Logits that nobody accepted are gone.
+    if (computed().size() >= tokens.size()) {
+      ROWMAX_RETURN_IF_ERROR(drop(tokens.size() - 1));
+    }
+    const std::span<const TokenId> rest = std::span(tokens).subspan(computed().size());
+    const auto n_rest = static_cast<std::int64_t>(rest.size());
+    if (n_rest > at_most) return BatchItem{sequence, rest.first(static_cast<std::size_t>(at_most)), LogitsFor::kNone};
+    const std::int64_t n_draft = std::min(at_most - n_rest, std::ssize(drafts));
+    if (n_draft == 0) return BatchItem{sequence, rest, LogitsFor::kLast};
+    item.assign(rest.begin(), rest.end());
+    item.insert(item.end(), drafts.begin(), drafts.begin() + n_draft);
+    return BatchItem{sequence, item, LogitsFor::kLast, n_draft};
+  }
+
+  Status drop(std::size_t n) {
+    const auto kept = session->truncate(sequence, static_cast<std::int64_t>(n));
+    return kept.ok() ? Status() : Status(kept.error());
+  }
+
+  Result<std::int64_t> propose(std::span<const TokenId> draft) {
+    ROWMAX_RETURN_IF_ERROR(check_running("propose"));
+    for (const TokenId token : draft) {
+      if (token >= 0 && token < n_vocab()) continue;
+      return Error::invalid_argument("propose: expected token ids 0 to " + std::to_string(n_vocab() - 1) + ", found " +
+                                     std::to_string(token));
+    }
+    std::int64_t most = session->context() - std::ssize(tokens);
+    // The row behind n guesses gives token n + 1.
+    if (options.max_tokens >= 0) most = std::min(most, options.max_tokens - std::ssize(generated()) - 1);
+    const std::int64_t n = std::clamp<std::int64_t>(most, 0, std::ssize(draft));
+    drafts.assign(draft.begin(), draft.begin() + n);
+    return n;
+  }
+
+  Result<TokenId> sample(std::span<const float> logits) {
+    if (options.token_mask) {
+      allowed.assign((static_cast<std::size_t>(n_vocab()) + 63) / 64, 0);
+      ROWMAX_RETURN_IF_ERROR(options.token_mask(generated(), allowed));
+    }
+    return sampler.sample(logits, allowed);
+  }
+
+  bool ends(TokenId token) {
+    if (!options.ignore_eos && session->model().tokenizer().is_end_of_generation(token)) {
+      finish(StopReason::kEos);
+    } else if (std::ranges::find(options.stop_tokens, token) != options.stop_tokens.end()) {
+      finish(StopReason::kStop);
+    }
+    return done;
+  }
+
+  Status append(TokenId token) {
+    ROWMAX_TRY(piece, session->model().tokenizer().piece(token, false));
+    tokens.reserve(tokens.size() + 1);
+    ROWMAX_RETURN_IF_ERROR(sampler.accept(token));
+    tokens.push_back(token);
+    if (stream.push(piece)) {
+      finish(StopReason::kStop);
+    } else if (options.max_tokens >= 0 && std::ssize(generated()) >= options.max_tokens) {
+      finish(StopReason::kLength);
+    } else if (std::ssize(tokens) > session->context()) {
+      finish(StopReason::kContext);
+    }
+    return {};
+  }
+
+  void finish(StopReason why) {
+    done = true;
+    reason = why;
+    stream.finish();
+  }
+
+  // Keeps the drafts that were accepted and takes the others back. True when the next row is known.
+  Result<bool> settle(std::size_t held_before) {
+    const std::span<const TokenId> held = computed();
+    if (held.size() == held_before) return false;  // no drafts
+    const bool right = tokens.size() > held_before && held[held_before] == tokens[held_before];
+    const std::size_t n = held_before + (right ? 1 : 0);
+    ROWMAX_RETURN_IF_ERROR(session->confirm(sequence, static_cast<std::int64_t>(n)));
+    if (right && !done) return true;
+    ROWMAX_RETURN_IF_ERROR(drop(n));
+    return false;
+  }
+
+  Result<GenerationStep> accept(std::span<const float> logits) {
+    ROWMAX_RETURN_IF_ERROR(check_running("accept"));
+    if (computed().size() < tokens.size()) {
+      return Error::invalid_argument("accept: " + std::to_string(tokens.size() - computed().size()) +
+                                     " tokens of the generation are not computed: forward() what pending() gives");
+    }
+    if (std::ssize(logits) != n_vocab()) {
+      return Error::invalid_argument("accept: expected a row of " + std::to_string(n_vocab()) + " logits, found " +
+                                     std::to_string(logits.size()));
+    }
+    auto token = sample(logits);
+    if (!token.ok()) {
+      return Error{token.error().code,
+                   "step " + std::to_string(generated().size()) + " of the generation: " + token.error().message};
+    }
+    GenerationStep step;
+    step.token = *token;
+    if (options.log_probability || options.top_log_probabilities > 0) {
+      const LogSoftmax softmax(logits);
+      step.log_probability = softmax.of(logits[static_cast<std::size_t>(*token)]);
+      step.top_log_probabilities = likeliest(logits, static_cast<std::size_t>(options.top_log_probabilities), softmax);
+    }
+    const std::size_t held_before = tokens.size();
+    drafts.clear();
+    if (!ends(*token)) ROWMAX_RETURN_IF_ERROR(append(*token));
+    ROWMAX_TRY(next_row, settle(held_before));
+    step.next_row = next_row;
+    step.text = stream.take();
+    step.done = done;
+    step.reason = reason;
+    return step;
+  }
+
+  Result<std::string> cancel() {
+    if (done) return std::string();
+    finish(StopReason::kCancelled);
+    if (computed().size() > tokens.size()) ROWMAX_RETURN_IF_ERROR(drop(tokens.size()));
+    return stream.take();
+  }
+};
+
+Generation::Generation(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Generation::Generation(Generation&&) noexcept = default;
+Generation& Generation::operator=(Generation&&) noexcept = default;
+Generation::~Generation() = default;
+
+Result<Generation> Generation::start(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
+                                     GenerationOptions options) {
+  return base::guarded([&]() -> Result<Generation> {
+    ROWMAX_RETURN_IF_ERROR(check(session, prompt, options));
+    ROWMAX_TRY(sampler, Sampler::create(options.sampling, session.model().shape().n_vocab));
+    for (const TokenId token : prompt) ROWMAX_RETURN_IF_ERROR(sampler.accept(token));
+    TextStream stream(options.stop);
+    std::unique_ptr<Impl> impl(new Impl{&session,
+                                        sequence,
+                                        std::move(options),
+                                        std::move(sampler),
+                                        std::move(stream),
+                                        {prompt.begin(), prompt.end()},
+                                        prompt.size()});
+    ROWMAX_TRY(cached, session.reuse(sequence, prompt));
+    impl->cached = cached;
+    if (impl->options.max_tokens == 0) impl->finish(StopReason::kLength);
+    return Generation(std::move(impl));
+  });
+}
+
+Result<BatchItem> Generation::pending(std::int64_t at_most) {
+  return base::guarded([&] { return impl_->pending(at_most); });
+}
+Result<std::int64_t> Generation::propose(std::span<const TokenId> draft) {
+  return base::guarded([&] { return impl_->propose(draft); });
+}
+Result<GenerationStep> Generation::accept(std::span<const float> logits) {
+  return base::guarded([&] { return impl_->accept(logits); });
+}
+Result<std::string> Generation::cancel() {
+  return base::guarded([&] { return impl_->cancel(); });
+}
+
+bool Generation::done() const noexcept { return impl_->done; }
+StopReason Generation::reason() const noexcept { return impl_->reason; }
+const std::string& Generation::stop_string() const noexcept { return impl_->stream.stop_string(); }
+std::span<const TokenId> Generation::tokens() const noexcept { return impl_->generated(); }
+std::int64_t Generation::prompt_tokens() const noexcept { return static_cast<std::int64_t>(impl_->n_prompt); }
+std::int64_t Generation::cached_tokens() const noexcept { return impl_->cached; }
+SequenceId Generation::sequence() const noexcept { return impl_->sequence; }
+
+}  // namespace rowmax::engine

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/arch/read_spec.h"
 #include "engine/convert/checkpoint.h"
 #include "engine/convert/config_fields.h"
 #include "engine/convert/hf_model.h"
@@ -35,6 +36,21 @@ std::string usual_type(const HfTensors& mapped, const HfModel& model) {
   return "F16";
 }
 
+// What the loader will make of the keys that the configuration gave.
+Result<ModelSpec> spec_of(const GgufWriter& keys, const std::string& path) {
+  ROWMAX_TRY(bytes, keys.bytes());
+  ROWMAX_TRY(file, GgufFile::parse(bytes, path));
+  return read_spec(file);
+}
+
+// Of both objects, where the text model's is inside another.
+std::vector<std::string> unknown_fields(const Json& config, const std::string& path, const HfModel& model) {
+  std::vector<std::string> notes = unknown_config_fields(config, path);
+  if (!model.architecture->nested) return notes;
+  for (std::string& note : unknown_config_fields(model.text, model.text_path)) notes.push_back(std::move(note));
+  return notes;
+}
+
 Result<ConvertReport> convert(const std::string& folder, const std::string& output, const ConvertOptions& options,
                               Executor& executor) {
   const std::string config_path = folder + "/config.json";
@@ -50,21 +66,22 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
-  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, keys));
-  const std::vector<std::string> unknown = unknown_config_fields(config.root(), config_path);
+  ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
+  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, count_draft_layers(checkpoint), keys));
+  ROWMAX_TRY(spec, spec_of(keys, config_path));
+  const std::vector<std::string> unknown = unknown_fields(config.root(), config_path, model);
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
-  ROWMAX_TRY(notices, write_tokenizer(files, config.root(), model.vocab_size, options.pre, keys));
+  ROWMAX_TRY(notices, write_tokenizer(files, model.text, model.vocab_size, options.pre, keys));
   files = {};
-  ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
-  ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
+  ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, spec, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);
   ROWMAX_TRY(report, write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
-  for (const std::vector<std::string>* more :
-       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &unknown}) {
+  for (const std::vector<std::string>* more : {&std::as_const(mapped.notices), &checkpoint.notices(),
+                                               &std::as_const(notices), &std::as_const(model.notices), &unknown}) {
     report.notices.insert(report.notices.begin(), more->begin(), more->end());
   }
   return report;

@@ -41,8 +41,8 @@ TEST_F(ConfigFields, AllOfTransformersAreKnown) {
       EXPECT_TRUE(is_known_config_field(field)) << name << ": " << field;
     }
   }
-  EXPECT_EQ(classes, 7);
-  EXPECT_GT(fields, 250);
+  EXPECT_EQ(classes, 12);
+  EXPECT_GT(fields, 450);
 }
 
 TEST_F(ConfigFields, UnknownOnesGetANoteWithTheirName) {
@@ -52,6 +52,20 @@ TEST_F(ConfigFields, UnknownOnesGetANoteWithTheirName) {
   report = convert_with("llama", R"("residual_multiplier": null)");
   ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_FALSE(has_notice(*report, "residual_multiplier"));
+}
+
+TEST_F(ConfigFields, UnknownOnesOfTheTextModelToo) {
+  const std::string folder = hf_folder("qwen35moe");
+  ConvertOptions options;
+  options.types.type = "F32";
+  auto report = convert_folder(folder, path("out.gguf"), options, serial_);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_FALSE(has_notice(*report, "not a field"));
+  replace_in(folder + "/config.json", "\"bos_token_id\"", "\"residual_multiplier\": 2, \"bos_token_id\"");
+  options.overwrite = true;
+  report = convert_folder(folder, path("out.gguf"), options, serial_);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "config.json: text_config: residual_multiplier: "));
 }
 
 TEST_F(ConfigFields, KnownOnesThatChangeTheMathematicsAreRefused) {
@@ -67,6 +81,15 @@ TEST_F(ConfigFields, KnownOnesThatChangeTheMathematicsAreRefused) {
       {"gemma3", R"("use_bidirectional_attention": true)", "use_bidirectional_attention"},
       {"gemma2", R"("hidden_activation": "gelu")", "hidden_activation"},
       {"bitnet", R"("hidden_act": "silu")", "hidden_act"},
+      {"qwen3moe", R"("decoder_sparse_step": 2)", "decoder_sparse_step"},
+      {"qwen3moe", R"("mlp_only_layers": [1])", "mlp_only_layers"},
+      {"qwen3moe", R"("use_sliding_window": true)", "use_sliding_window"},
+      {"qwen3moe", R"("hidden_act": "gelu")", "hidden_act"},
+      {"qwen3moe", R"("partial_rotary_factor": 0.5)", "partial_rotary_factor"},
+      {"qwen35", R"("attn_output_gate": false)", "attn_output_gate"},
+      {"qwen35", R"("layer_types": ["linear_attention", "linear_attention", "sliding_attention", "full_attention"])",
+       "layer_types"},
+      {"qwen35", R"("is_causal": false)", "is_causal"},
   };
   for (const auto& [name, member, field] : cases) {
     SCOPED_TRACE(member);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""llama.cpp's word on the files of make_goldens.py and make_hf_folders.py. One JSON object a file; exit status 1 past a limit.
+"""llama.cpp's word on the files of make_goldens.py and make_hf_folders.py. One JSON object a file; exit status 1 past a
+limit.
 
     against_llama_cpp.py logits MODEL.gguf ... [--max-rel 2e-3]
         The rows of MODEL.golden beside MODEL.gguf, computed again by PyPI's xllamacpp (a build of llama.cpp). It tells

@@ -5,8 +5,10 @@ It shares nothing with the engine it judges: the file is read and dequantised by
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
-multi-token prediction are passed over. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of every matrix but the head as BitNet
-b1.58 models were trained: per token s = 127 / max(1e-5, max|x|), q = round half to even(x s) in -128 .. 127, y = W q / s.
+multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
+up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
+every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
+q = round half to even(x s) in -128 .. 127, y = W q / s.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
 
     forward.py MODEL.gguf --tokens 1,2,3 --out logits.npz [--taps] [--rows all|last|a:b] [--int8]
@@ -105,6 +107,39 @@ class GgufFile:
             raise ValueError(f"tensors that no step used: {left}")
 
 
+class Rotation:
+    """prism.hadamard, version 1: W' = W diag(s) H along the columns, blocks of a Sylvester-Walsh-Hadamard matrix over
+    the square root of its size."""
+
+    def __init__(self, f):
+        get = lambda key, default=None: f.get("prism.hadamard." + key, default)
+        self.products, self.lookups = set(get("weight_names", [])), set(get("inverse_weight_names", []))
+        self.grouped = bool(get("gdn_v_grouped", False))
+        if not self.products and not self.lookups:
+            return
+        kind = (get("version"), get("transform"), get("axis"))
+        if kind != (1, "normalized-sylvester-walsh-hadamard", "input-last-dimension"):
+            raise ValueError("another kind of prism.hadamard")
+        self.h = np.ones((1, 1))
+        while len(self.h) < get("block_size"):
+            self.h = np.block([[self.h, self.h], [self.h, -self.h]])
+        self.h /= math.sqrt(len(self.h))
+        widths, values = get("sign_widths", []), np.asarray(get("sign_values", []), np.float64)
+        self.signs = dict(zip(widths, np.split(values, np.cumsum(widths)[:-1]))) if widths else {}
+
+    def blocks(self, x):
+        return (x.reshape(*x.shape[:-1], -1, len(self.h)) @ self.h).reshape(x.shape)
+
+    def sign(self, x):
+        return x * self.signs.get(x.shape[-1], 1.0)
+
+    def of_product(self, x):
+        return self.blocks(self.sign(x))
+
+    def of_row(self, x):
+        return self.sign(self.blocks(x))
+
+
 class Model:
     """Hyperparameters resolved from the metadata, and the forward pass."""
 
@@ -116,6 +151,7 @@ class Model:
         self.arch = f.arch
         gemma = self.arch in ("gemma2", "gemma3")
         self.hybrid = self.arch in HYBRIDS
+        self.rotation = Rotation(f)
         self.n_layer = f.need("block_count") - f.key("nextn_predict_layers", 0)
         self.n_embd = f.need("embedding_length")
         self.n_head = f.need("attention.head_count")
@@ -157,6 +193,11 @@ class Model:
         return bool(self.window) and (layer + 1) % self.window_period != 0
 
     def linear(self, x, name):
+        if name + ".weight" in self.rotation.products:
+            if self.rotation.grouped and name.endswith(".ssm_out"):
+                # The columns stayed by key head: a key head's value heads, then those of the next.
+                x = x.reshape(len(x), -1, self.n_key_heads, self.value_dim).swapaxes(1, 2).reshape(x.shape)
+            x = self.rotation.of_product(x)
         if self.jitter is not None:
             x = x * (1.0 + 2.0**-24 * self.jitter.standard_normal(x.shape))
         if self.int8:
@@ -261,6 +302,8 @@ class Model:
 
     def experts(self, x, blk):
         """Softmax over all experts, the best few, whose weights are then made to sum to one."""
+        if any(name.startswith(blk) and "_exps" in name for name in self.rotation.products):
+            raise ValueError("turned experts are not covered")
         router = self.linear(x, blk + "ffn_gate_inp")
         order = np.argsort(-router, axis=-1, kind="stable")
         taken = order[:, : self.n_experts_used]
@@ -286,7 +329,8 @@ class Model:
         tokens = np.asarray(tokens, dtype=np.int64)
         positions = np.arange(len(tokens))
         embedding = self.file.tensor("token_embd.weight", np.float32)
-        x = embedding[tokens].astype(np.float64) * self.embed_scale
+        x = embedding[tokens].astype(np.float64)
+        x = (self.rotation.of_row(x) if "token_embd.weight" in self.rotation.lookups else x) * self.embed_scale
         if taps is not None:
             taps.append(x)
         for layer in range(self.n_layer):
@@ -301,7 +345,9 @@ class Model:
                 taps.append(x)
         x = self.norm(x, "output_norm")
         x = x if rows is None else x[np.asarray(rows)]
-        head = self.file.tensor("output.weight", np.float32) if self.file.has("output.weight") else embedding
+        head_name = "output.weight" if self.file.has("output.weight") else "token_embd.weight"
+        head = self.file.tensor(head_name, np.float32)
+        x = self.rotation.of_product(x) if head_name in self.rotation.products else x
         logits = np.empty((len(x), len(head)))
         for at in range(0, len(head), 8192):  # in slices: a 262144-row head in fp64 would take gigabytes
             logits[:, at : at + 8192] = x @ head[at : at + 8192].astype(np.float64).T

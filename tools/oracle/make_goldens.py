@@ -67,6 +67,10 @@ CASES = {
                           eps=1e-6, base=10000.0, delta=dict(n_k=2, n_v=6, d_k=12, d_v=6, kernel=3), rotary=0.4,
                           sections=[2, 1, 1], interval=2, interval_only=True,
                           tied=True),
+    # Matrices turned (prism.hadamard): ssm_out keeps its columns in the order of Hugging Face.
+    "qwen35_turned": dict(arch="qwen35", seed=26, n_embd=32, n_layer=3, n_head=2, n_kv_head=1, head_dim=24, n_ff=64,
+                          eps=1e-6, base=10000.0, delta=dict(n_k=2, n_v=6, d_k=8, d_v=8, kernel=4), rotary=0.25,
+                          sections=[1, 1, 1], interval=2, hadamard=16),
     "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
@@ -258,7 +262,7 @@ def delta_tensor(name, x, c):
     if part == "in_proj_z":
         return tiled_heads(x, c, 0, d_v)
     if part == "out_proj":
-        return tiled_heads(x, c, 1, d_v)
+        return x if "hadamard" in c else tiled_heads(x, c, 1, d_v)
     if part == "A_log":
         x = -np.exp(x.astype(np.float64)).astype(np.float32)
     return x if part == "norm" else tiled_heads(x, c, 0, 1)
@@ -283,6 +287,34 @@ def gguf_tensors(weights, c):
             yield blk + "up_exps.weight", np.ascontiguousarray(x[:, half:])
         else:
             yield gguf_name(name, c), np.ascontiguousarray(gguf_tensor(name, x, c))
+
+
+NOT_TURNED = ("ssm_alpha", "ssm_beta", "ssm_conv1d")  # as in Bonsai 2
+
+
+def turned(tensors, c):
+    """(tensors, keys) with W diag(s) H in place of each matrix W: H from blocks of the Sylvester-Walsh-Hadamard matrix
+    over the square root of its size, signs s for each number of columns."""
+    block, rng = c["hadamard"], np.random.default_rng(2000 + c["seed"])
+    h = np.ones((1, 1))
+    while len(h) < block:
+        h = np.block([[h, h], [h, -h]])
+    signs, names, out = {}, [], []
+    for name, x in tensors:
+        if x.ndim == 2 and not any(part in name for part in NOT_TURNED):
+            width = x.shape[1]
+            if width not in signs:
+                signs[width] = rng.choice([-1, 1], width)
+            rows = (x.astype(np.float64) * signs[width]).reshape(len(x), -1, block) @ (h / math.sqrt(block))
+            x = rows.reshape(x.shape).astype(np.float32)
+            names.append(name)
+        out.append((name, x))
+    keys = {"block_size": block, "transform": "normalized-sylvester-walsh-hadamard", "axis": "input-last-dimension",
+            "sign_mode": "explicit", "sign_widths": list(signs),
+            "sign_values": [int(v) for s in signs.values() for v in s],
+            "weight_names": [n for n in names if n != "token_embd.weight"],
+            "inverse_weight_names": ["token_embd.weight"], "gdn_v_grouped": True, "version": 1}
+    return out, keys
 
 
 def llama3_factors(c):
@@ -385,7 +417,13 @@ def write_gguf(path, name, c, weights):
     w.add_add_bos_token(False)
     if "llama3" in c:
         w.add_tensor("rope_freqs.weight", llama3_factors(c))
-    for key, x in gguf_tensors(weights, c):
+    tensors = list(gguf_tensors(weights, c))
+    if "hadamard" in c:
+        tensors, keys = turned(tensors, c)
+        for key, value in keys.items():
+            add = {int: w.add_uint32, str: w.add_string, bool: w.add_bool, list: w.add_array}[type(value)]
+            add("prism.hadamard." + key, value)
+    for key, x in tensors:
         w.add_tensor(key, x)
     w.write_header_to_file()
     w.write_kv_data_to_file()

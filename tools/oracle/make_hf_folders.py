@@ -128,7 +128,7 @@ def rewrite(path, c, weights, to_stored):
     model_path, config_path = os.path.join(path, "model.safetensors"), os.path.join(path, "config.json")
     with open(config_path) as file:
         config = json.load(file)
-    config |= dict(mtp_num_hidden_layers=1, full_attention_interval=c.get("interval", 4))
+    config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
     stored = load_file(model_path) | {k: to_stored(v) for k, v in weights.items() if k.startswith("mtp.")}
     if c.get("nested"):
         fused = {k: to_stored(v) for k, v in weights.items() if ".experts." in k}
@@ -169,7 +169,7 @@ def write_folder(path, c, full=False):
     if c.get("logits"):
         logits = write_logits(path, c, model)
     model.to(torch.float32 if full else torch.bfloat16).save_pretrained(path, **shard)
-    if c.get("mtp"):
+    if c.get("mtp") or c.get("nested"):
         rewrite(path, c, weights, to_stored)
     if c.get("logits"):
         check_logits(c, weights, *logits)

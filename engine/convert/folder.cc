@@ -39,8 +39,10 @@ std::string usual_type(const HfTensors& mapped, const HfModel& model) {
 // What the loader will make of the keys that the configuration gave.
 Result<ModelSpec> spec_of(const GgufWriter& keys, const std::string& path) {
   ROWMAX_TRY(bytes, keys.bytes());
-  ROWMAX_TRY(file, GgufFile::parse(bytes, path));
-  return read_spec(file);
+  ROWMAX_TRY(file, GgufFile::parse(bytes, "what it becomes"));
+  auto spec = read_spec(file);
+  if (spec.ok()) return spec;
+  return Error{spec.error().code, concat(path, ": rowmax could not run it: ", spec.error().message)};
 }
 
 // Of both objects, where the text model's is inside another.

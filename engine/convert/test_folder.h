@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +52,38 @@ class FolderTest : public testing::Test {
       text.replace(at, from.size(), to);
     }
     save(path, text);
+  }
+  // A safetensors file's tensors, in a form that can be changed.
+  struct Stored {
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+    std::string bytes;
+  };
+  using Tensors = std::map<std::string, Stored>;
+  static void edit_tensors(const std::string& path, const std::function<void(Tensors&)>& change) {
+    const std::string file = content(path);
+    std::uint64_t n_header = 0;
+    std::memcpy(&n_header, file.data(), sizeof n_header);
+    const auto header = nlohmann::json::parse(file.substr(8, n_header));
+    Tensors tensors;
+    for (const auto& [name, of] : header.items()) {
+      if (name == "__metadata__") continue;
+      const std::size_t begin = of["data_offsets"][0], end = of["data_offsets"][1];
+      tensors[name] = {of["dtype"], of["shape"], file.substr(8 + n_header + begin, end - begin)};
+    }
+    change(tensors);
+    nlohmann::json out;
+    std::string data;
+    for (const auto& [name, of] : tensors) {
+      const std::size_t begin = data.size();
+      data += of.bytes;
+      out[name] = {{"dtype", of.dtype}, {"shape", of.shape}, {"data_offsets", {begin, data.size()}}};
+    }
+    const std::string text = out.dump();
+    n_header = text.size();
+    std::string start(8, '\0');
+    std::memcpy(start.data(), &n_header, sizeof n_header);
+    save(path, start + text + data);
   }
   static void expect_error(const Result<ConvertReport>& result, ErrorCode code,
                            std::initializer_list<std::string_view> texts) {

@@ -182,7 +182,7 @@ class Mapper {
                .matrix = info.kind == WeightKind::kMatrix,
                .weight = &row,
                .form = row.form};
-    if (info.kind == WeightKind::kVector && row.form != HfForm::kSharedRouter) {
+    if (info.kind == WeightKind::kVector) {
       out.shape.pop_back();
       out.stored = {size.cols};
     }

@@ -46,7 +46,7 @@ constexpr HfWeight kTable[] = {
     {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2},
     {W::kExpertUp, "mlp.experts.*.up_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 1, 2},
     {W::kExpertDown, "mlp.experts.*.down_proj.weight", kPlain, kNoHeads, "mlp.experts.down_proj", 0, 1},
-    {W::kSharedRouter, "mlp.shared_expert_gate.weight", kSharedRouter},
+    {W::kSharedRouter, "mlp.shared_expert_gate.weight"},
     {W::kSharedGate, "mlp.shared_expert.gate_proj.weight"},
     {W::kSharedUp, "mlp.shared_expert.up_proj.weight"},
     {W::kSharedDown, "mlp.shared_expert.down_proj.weight"},

@@ -11,12 +11,11 @@ namespace rowmax::engine {
 
 enum class HfForm : std::uint8_t {
   kPlain,
-  kNorm,          // the model may multiply by 1 + weight
-  kQuery,         // rows (of biases: numbers) may be in another order (HfArchitecture::adjacent_rope)
-  kKey,           // the same with as many heads as there are keys
-  kDecay,         // the file has -exp of it
-  kConv,          // [channels, 1, width]
-  kSharedRouter,  // [1, n_embd], and a matrix in the file
+  kNorm,   // the model may multiply by 1 + weight
+  kQuery,  // rows (of biases: numbers) may be in another order (HfArchitecture::adjacent_rope)
+  kKey,    // the same with as many heads as there are keys
+  kDecay,  // the file has -exp of it
+  kConv,   // [channels, 1, width]
 };
 
 // Value heads of a delta net: in folders those of one key head lie together, in files value head j goes with key head

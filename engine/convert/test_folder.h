@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +13,7 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +21,7 @@
 #include "base/fp_env.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
+#include "rowmax/engine/session.h"
 
 namespace rowmax::engine {
 
@@ -52,6 +56,37 @@ class FolderTest : public testing::Test {
       text.replace(at, from.size(), to);
     }
     save(path, text);
+  }
+  // The logits of all rows, in f32.
+  std::vector<float> logits_of(const std::string& model_path, const std::vector<TokenId>& tokens) {
+    ModelOptions options;
+    options.isa = supported_isas().back();
+    options.activations = Activations::kF32;
+    auto model = Model::load(model_path, options, serial_);
+    if (!model.ok()) {
+      ADD_FAILURE() << model.error().message;
+      return {};
+    }
+    SessionOptions session_options;
+    session_options.kv_type = KvType::kF32;
+    auto session = Session::create(*model, session_options, serial_);
+    const BatchItem item{*session->open(), tokens, LogitsFor::kAll};
+    EXPECT_TRUE(session->forward({&item, 1}).ok());
+    std::vector<float> logits;
+    for (std::uint32_t row = 0; row < tokens.size(); ++row) {
+      logits.insert(logits.end(), session->logits(row).begin(), session->logits(row).end());
+    }
+    return logits;
+  }
+  // The largest difference, over the largest magnitude of the first.
+  static double distance(std::span<const float> a, std::span<const float> b) {
+    if (a.size() != b.size() || a.empty()) return HUGE_VAL;
+    double most = 0, difference = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      most = std::max(most, std::fabs(static_cast<double>(a[i])));
+      difference = std::max(difference, std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    }
+    return difference / most;
   }
   // A safetensors file's tensors, in a form that can be changed.
   struct Stored {

@@ -121,8 +121,8 @@ std::span<const WeightInfo> weight_table() noexcept { return kTable; }
 
 WeightStorage WeightInfo::storage() const noexcept {
   if (hadamard) return WeightStorage::kAny;
-  // The router's numbers choose between experts.
-  return kind == kMatrix && id != W::kRouter ? WeightStorage::kFloat : WeightStorage::kF32;
+  const bool router = id == W::kRouter || id == W::kSharedRouter;  // their products choose and weigh experts
+  return kind == kMatrix && !router ? WeightStorage::kFloat : WeightStorage::kF32;
 }
 
 const WeightInfo* find_layer_weight(std::string_view tensor) noexcept {

@@ -233,7 +233,6 @@ class Mapper {
       used_.insert(name);
       if (!has(name)) miss(name, wanted.name);
     }
-    if (wanted.matrix && wanted.names.size() == 1) scale_names_.insert(wanted.names[0] + "_scale");
     wanted_.push_back(std::move(wanted));
   }
 
@@ -253,7 +252,7 @@ class Mapper {
       if (name.ends_with(".rotary_emb.inv_freq")) continue;  // follows from the configuration
       if (name.ends_with(".weight_scale")) {                 // read with its matrix
         const std::string matrix = name.substr(0, name.size() - 6);
-        if (scale_names_.contains(name) && has(matrix) && find(matrix).tensor->dtype == "U8") continue;
+        if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
         return unsupported(found, name, "is the factor of no packed matrix");
       }
       if (arch_.hybrid && (name.starts_with("model.visual.") || name.starts_with("visual."))) {
@@ -462,7 +461,7 @@ class Mapper {
   Executor& executor_;
   std::string prefix_;
   std::vector<Wanted> wanted_;
-  std::set<std::string> used_, scale_names_, checked_;
+  std::set<std::string> used_, checked_;
   std::optional<Error> missing_;
   HfTensors out_;
 };

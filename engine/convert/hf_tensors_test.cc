@@ -181,6 +181,22 @@ TEST_F(HfTensorsTest, TheConvolutionMayHaveTwoDims) {
   EXPECT_EQ(content(path("out.gguf")), before);
 }
 
+// What a configuration does not say is what transformers' class does.
+TEST_F(HfTensorsTest, DefaultsOfTheHybrids) {
+  const std::string folder = hf_folder("qwen35"), config = folder + "/config.json";
+  ASSERT_TRUE(convert(folder).ok());
+  const std::string before = content(path("out.gguf"));
+  for (const char* name : {"partial_rotary_factor", "mrope_section", "layer_types", "linear_conv_kernel_dim"}) {
+    replace_in(config, std::string("\"") + name + "\"", std::string("\"_") + name + "\"");
+    const auto report = convert(folder);
+    ASSERT_TRUE(report.ok()) << name << report.error().message;
+    EXPECT_EQ(content(path("out.gguf")), before) << name;
+  }
+  // Every second layer attends: other tensors than those of the folder.
+  replace_in(config, "\"_layer_types\"", "\"full_attention_interval\": 2, \"_layer_types\"");
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"model.layers.1.linear_attn", "not known"});
+}
+
 // Layers for guessing tokens ahead are written where there is one of them, as published; else they are left out.
 TEST_F(HfTensorsTest, DraftLayers) {
   const auto file_of = [&](const std::string& folder, const char* notice) {

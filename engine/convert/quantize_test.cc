@@ -152,6 +152,12 @@ TEST_F(Quantize, ExpertsInEveryType) {
     EXPECT_LE(distance(logits_of(path("out.gguf"), tokens), logits_of(path("packed.gguf"), tokens)), 2e-5);
   }
   TypeRules rules;
+  rules.lossy = true;
+  spec.expert_ff = 258;  // both experts' rows together are whole groups of four, those of one are not
+  writer = tools::make_synthetic_model(spec);
+  ASSERT_TRUE(writer.ok() && writer->write(path("in.gguf")).ok());
+  const auto grouped = quantize("IQ2_BN_R4", rules);
+  ASSERT_TRUE(grouped.ok()) << grouped.error().message;
   rules.overrides = {{"ssm_(alpha|beta)", "Q8_0"}};
   ASSERT_TRUE(quantize("Q4_0", rules).ok());
   EXPECT_EQ(type_of("blk.0.ssm_alpha.weight"), "Q8_0");

@@ -5,6 +5,7 @@
 #include "base/guarded.h"
 #include "engine/arch/architecture.h"
 #include "engine/arch/hadamard.h"
+#include "engine/arch/read_spec.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -75,6 +76,17 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
                        model.spec.default_pre};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);
   return model;
+}
+
+Result<ModelSpec> read_spec(const GgufFile& file) {
+  ROWMAX_TRY(row, architecture_of(file));
+  const KeyOverrides none;
+  KeyReader keys(file, none, std::string(row->name));
+  ModelSpec spec;
+  spec.architecture = row->name;
+  row->read(keys, spec);
+  if (keys.failed()) return keys.take_error();
+  return spec;
 }
 
 Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides,

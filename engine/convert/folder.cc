@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "engine/arch/read_spec.h"
 #include "engine/convert/checkpoint.h"
 #include "engine/convert/folder_fields.h"
 #include "engine/convert/hf_model.h"
@@ -35,6 +36,15 @@ std::string usual_type(const HfTensors& mapped, const HfModel& model) {
   return "F16";
 }
 
+// What the loader will make of the keys that the configuration gave.
+Result<ModelSpec> spec_of(const GgufWriter& keys, const std::string& path) {
+  ROWMAX_TRY(bytes, keys.bytes());
+  ROWMAX_TRY(file, GgufFile::parse(bytes, "what it becomes"));
+  auto spec = read_spec(file);
+  if (spec.ok()) return spec;
+  return Error{spec.error().code, concat(path, ": rowmax could not run it: ", spec.error().message)};
+}
+
 Result<ConvertReport> convert(const std::string& folder, const std::string& output, const ConvertOptions& options,
                               Executor& executor) {
   const std::string config_path = folder + "/config.json";
@@ -50,10 +60,12 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
-  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, keys));
+  ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
+  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, count_draft_layers(checkpoint), keys));
+  ROWMAX_TRY(spec, spec_of(keys, config_path));
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
-  ROWMAX_TRY(notices, write_tokenizer(files, config.root(), model.vocab_size, options.pre, keys));
+  ROWMAX_TRY(notices, write_tokenizer(files, model.text, model.vocab_size, options.pre, keys));
   const FolderJson all{.folder = folder,
                        .config = config.root(),
                        .tokenizer = files.tokenizer.root(),
@@ -62,16 +74,16 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
                        .special_tokens_map = files.special_tokens.root()};
   ROWMAX_TRY(unread, check_folder_fields(all, options.ignored_fields));
   files = {};
-  ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
-  ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, executor));
+  ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, spec, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);
   ROWMAX_TRY(written,
              write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
   for (const std::vector<std::string>* more :
-       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &std::as_const(unread)}) {
+       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &std::as_const(model.notices),
+        &std::as_const(unread)}) {
     written.report.notices.insert(written.report.notices.begin(), more->begin(), more->end());
   }
   ROWMAX_RETURN_IF_ERROR(written.file.commit());

@@ -162,6 +162,15 @@ TEST_F(FolderFields, KnownOnesThatChangeTheMathematicsAreRefused) {
       {"gemma3", R"("use_bidirectional_attention": true)", "use_bidirectional_attention"},
       {"gemma2", R"("hidden_activation": "gelu")", "hidden_activation"},
       {"bitnet", R"("hidden_act": "silu")", "hidden_act"},
+      {"qwen3moe", R"("decoder_sparse_step": 2)", "decoder_sparse_step"},
+      {"qwen3moe", R"("mlp_only_layers": [1])", "mlp_only_layers"},
+      {"qwen3moe", R"("use_sliding_window": true)", "use_sliding_window"},
+      {"qwen3moe", R"("hidden_act": "gelu")", "hidden_act"},
+      {"qwen3moe", R"("partial_rotary_factor": 0.5)", "partial_rotary_factor"},
+      {"qwen35", R"("attn_output_gate": false)", "attn_output_gate"},
+      {"qwen35", R"("layer_types": ["linear_attention", "linear_attention", "sliding_attention", "full_attention"])",
+       "layer_types"},
+      {"qwen35", R"("is_causal": false)", "is_causal"},
   };
   for (const auto& [name, member, field] : cases) {
     SCOPED_TRACE(member);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/convert/test_folder.h"
+#include "engine/convert/write_model.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/tokenizer.h"
 
@@ -95,8 +96,8 @@ class HfFolder : public FolderTest {
   }
 };
 
-constexpr const char* kCases[] = {"llama",  "llama_bias", "qwen2",         "qwen3",       "gemma2",
-                                  "gemma3", "bitnet",     "bitnet_packed", "llama_packed"};
+constexpr const char* kCases[] = {"llama",  "llama_bias",    "qwen2",        "qwen3",    "gemma2", "gemma3",
+                                  "bitnet", "bitnet_packed", "llama_packed", "qwen3moe", "qwen35", "qwen35moe"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {
@@ -108,7 +109,8 @@ TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
     const auto file = GgufFile::open(path("out.gguf"));
     ASSERT_TRUE(file.ok()) << file.error().message;
     std::size_t extra = 0;
-    expect_as_said(*file, content(folder + "/expected.txt"), &extra);
+    const bool mtp = std::filesystem::exists(folder + "/expected_mtp.txt");
+    expect_as_said(*file, content(folder + (mtp ? "/expected_mtp.txt" : "/expected.txt")), &extra);
     // general.name, file_type and quantization_version are not in the list; nor are a head's size where it follows
     // from others, or bitnet's rope.dimension_count, which its files have.
     EXPECT_LE(extra, name == "llama" ? 5u : name.starts_with("bitnet") ? 4u : 3u);
@@ -181,13 +183,36 @@ TEST_F(HfFolder, ConfigurationsThatRowmaxCouldNotRun) {
   refused("qwen2", "\"default\"", "\"dynamic\"", unsupported, {"rope_type", "'dynamic'"});
   refused("qwen3", "\"factor\"", "\"fector\"", corrupt, {"rope_parameters", "factor", "missing"});
   refused("llama_bias", "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 3", corrupt, {"num_key_value_heads"});
-  refused("llama_bias", "\"num_attention_heads\": 2", "\"num_attention_heads\": 4", corrupt, {"q_proj", "16 rows"});
+  refused("llama_bias", "\"num_attention_heads\": 2", "\"num_attention_heads\": 4", corrupt,
+          {"q_proj", "[16, 16]", "[32, 16]"});
   refused("gemma2", "\"attn_logit_softcapping\": 50.0", "\"attn_logit_softcapping\": null", unsupported,
           {"softcapping"});
   refused("gemma2", "\"full_attention\"", "\"sliding_attention\"", unsupported, {"layer_types"});
   refused("bitnet", "\"quant_method\": \"bitnet\"", "\"quant_method\": \"gptq\"", unsupported,
           {"quant_method", "gptq"});
   refused("bitnet", "{", "[", corrupt, {"config.json", "malformed"});
+  refused("qwen3moe", "\"num_local_experts\": 5", "\"num_local_experts\": 4", unsupported, {"experts.4", "not known"});
+  refused("qwen3moe", "\"num_local_experts\": 5", "\"num_local_experts\": 6", corrupt, {"experts.5", "missing"});
+  refused("qwen3moe", "\"num_local_experts\": 5", "\"num_local_experts\": 5, \"num_experts\": 6", corrupt,
+          {"num_local_experts", "num_experts 6"});
+  refused("qwen3moe", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 6", corrupt,
+          {"num_experts_per_tok", "found 6"});
+  refused("qwen3moe", "\"moe_intermediate_size\": 12", "\"moe_intermediate_size\": 13", corrupt,
+          {"experts.0.", "[12, 16]", "[13, 16]"});
+  refused("qwen35", "\"linear_num_value_heads\": 6", "\"linear_num_value_heads\": 5", corrupt,
+          {"linear_num_value_heads", "multiple", "2", "found 5"});
+  refused("qwen35", "\"linear_num_value_heads\": 6", "\"linear_num_value_heads\": 4", corrupt,
+          {"linear_attn.", "[40, 16]", "[32, 16]"});
+  refused("qwen35", "\"linear_conv_kernel_dim\": 4", "\"linear_conv_kernel_dim\": 1", corrupt,
+          {"linear_conv_kernel_dim", "found 1"});
+  refused("qwen35", "\"partial_rotary_factor\": 0.25", "\"partial_rotary_factor\": 0.2", unsupported,
+          {"rope_parameters", "partial_rotary_factor", "found 3"});
+  refused("qwen35", "    0\n", "    3\n", corrupt, {"mrope_section", "0 to 2"});
+  refused("qwen35", "   \"full_attention\"\n", "   \"linear_attention\"\n", unsupported, {"self_attn", "not known"});
+  refused("qwen35", "  \"linear_attention\",\n", "", corrupt, {"layer_types", "expected 4 entries, found 1"});
+  refused("qwen35moe", "\"text_config\"", "\"text_confug\"", corrupt, {"text_config", "object"});
+  refused("qwen35moe", "\"linear_key_head_dim\": 4", "\"linear_key_head_dim\": 4.5", corrupt,
+          {"text_config: linear_key_head_dim", "4.5"});
 }
 
 TEST_F(HfFolder, OldNamesOfRopeKeys) {
@@ -238,11 +263,9 @@ TEST_F(HfFolder, WeightsMustBeSound) {
   save(weights, bad);
   expect_error(convert(folder), ErrorCode::kUnsupported, {"mlp.up_prej.weight", "not known to Qwen2ForCausalLM"});
 
-  const std::string packed = hf_folder("bitnet_packed"), codes = packed + "/model.safetensors";
-  bad = content(codes);
-  const std::size_t scale = bad.find("down_proj.weight_scale");
-  bad.replace(scale, 22, "down_proj.weight_skale");
-  save(codes, bad);
+  const std::string packed = hf_folder("bitnet_packed");
+  edit_tensors(packed + "/model.safetensors",
+               [](Tensors& tensors) { tensors.erase("model.layers.0.mlp.down_proj.weight_scale"); });
   expect_error(convert(packed), ErrorCode::kCorrupt, {"down_proj.weight", "weight_scale"});
 }
 
@@ -386,11 +409,20 @@ TEST_F(HfFolder, WhatTransformersWouldComputeOtherwise) {
   EXPECT_TRUE(convert(folder).ok());
 }
 
-// A shape that no check of ours looks at, but the loader's.
+// What no check of config.json looks at, but the loader's.
 TEST_F(HfFolder, NothingIsWrittenThatRowmaxRefuses) {
-  const std::string folder = hf_folder("qwen2");
-  replace_in(folder + "/model.safetensors", R"("shape":[16,24])", R"("shape":[24,16])");
-  expect_error(convert(folder), ErrorCode::kCorrupt, {"rowmax could not run", "ffn_down.weight"});
+  const std::string folder = hf_folder("qwen3");  // yarn
+  replace_in(folder + "/config.json", "\"rope_theta\": 1000000.0", "\"rope_theta\": 1.0");
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"config.json", "rowmax could not run", "rope.freq_base"});
+  // And in the end what was written.
+  GgufWriter keys;
+  keys.set_string("general.architecture", "llama");
+  ConvertOptions options;
+  TypeRules rules;
+  rules.type = "F32";
+  const auto report =
+      write_model({.name = "folder", .inputs = {}}, path("out.gguf"), std::move(keys), {}, rules, options, serial_);
+  expect_error(report, ErrorCode::kCorrupt, {"folder: rowmax could not run", "llama.context_length"});
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator()), 1)
       << "something was left";
 }

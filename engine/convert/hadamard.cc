@@ -5,6 +5,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -21,9 +22,19 @@ constexpr std::string_view kEmbedding = "token_embd.weight";
 constexpr std::string_view kHead = "output.weight";
 using Signs = std::vector<std::int8_t>;
 
-bool is_layer_matrix(std::string_view name) {
+// "blk.<layer>." of layers that guess tokens ahead: models are run without them, so their matrices stay as they are.
+std::set<std::string_view> draft_layers(const std::vector<TensorRows>& tensors) {
+  std::set<std::string_view> prefixes;
+  for (const TensorRows& tensor : tensors) {
+    const std::size_t at = tensor.name.find(".nextn.");
+    if (at != std::string::npos) prefixes.insert(std::string_view(tensor.name).substr(0, at + 1));
+  }
+  return prefixes;
+}
+
+bool is_layer_matrix(std::string_view name, const std::set<std::string_view>& draft) {
   const WeightInfo* row = find_layer_weight(name);
-  return row != nullptr && row->hadamard;
+  return row != nullptr && row->hadamard && !draft.contains(name.substr(0, name.size() - row->name.size()));
 }
 
 // Fair coins, fixed by width and column: the finaliser of splitmix64.
@@ -95,11 +106,12 @@ Status fold_hadamard(std::vector<TensorRows>& tensors, std::int64_t block, GgufW
                  concat("--hadamard: expected a power of two up to ", kHadamardMaxBlock, ", found ", block)};
   }
   const bool tied = std::ranges::find(tensors, kHead, &TensorRows::name) == tensors.end();
+  const std::set<std::string_view> draft = draft_layers(tensors);
   std::vector<std::string> products, lookups;
   std::map<std::int64_t, std::shared_ptr<const Signs>> signs;
   for (TensorRows& tensor : tensors) {
     const bool lookup = tensor.name == kEmbedding;
-    if (tensor.shape.size() < 2 || !(lookup || tensor.name == kHead || is_layer_matrix(tensor.name))) continue;
+    if (tensor.shape.size() < 2 || !(lookup || tensor.name == kHead || is_layer_matrix(tensor.name, draft))) continue;
     if (lookup && tied) {
       notices.push_back(concat(tensor.name, " is the head too and stays as it is"));
       continue;

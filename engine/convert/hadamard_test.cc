@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "engine/convert/test_folder.h"
-#include "rowmax/engine/session.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
 namespace rowmax::engine {
@@ -27,7 +26,9 @@ class FoldTest : public FolderTest {
     tools::SyntheticSpec spec;
     spec.arch = arch;
     spec.untied = untied;
-    spec.layers = arch == "gemma3" ? 7 : 2;
+    spec.layers = arch == "gemma3" ? 7 : arch.starts_with("qwen35") ? 4 : 2;
+    if (arch.ends_with("moe")) spec.expert_ff = 96;
+    if (arch == "qwen35moe") spec.shared_ff = 32;
     auto writer = tools::make_synthetic_model(spec);
     ASSERT_TRUE(writer.ok()) << writer.error().message;
     ASSERT_TRUE(writer->write(path("in.gguf")).ok());
@@ -41,35 +42,7 @@ class FoldTest : public FolderTest {
     return quantize_gguf(path(in), path(out), options, serial_);
   }
   std::vector<float> logits_of(const std::string& name) {
-    ModelOptions options;
-    options.isa = supported_isas().back();
-    options.activations = Activations::kF32;
-    auto model = Model::load(path(name), options, serial_);
-    if (!model.ok()) {
-      ADD_FAILURE() << model.error().message;
-      return {};
-    }
-    SessionOptions session_options;
-    session_options.kv_type = KvType::kF32;
-    auto session = Session::create(*model, session_options, serial_);
-    const std::vector<TokenId> tokens = {5, 17, 101, 3, 77, 200, 13, 9, 9, 40};
-    const BatchItem item{*session->open(), tokens, LogitsFor::kAll};
-    EXPECT_TRUE(session->forward({&item, 1}).ok());
-    std::vector<float> logits;
-    for (std::uint32_t row = 0; row < tokens.size(); ++row) {
-      logits.insert(logits.end(), session->logits(row).begin(), session->logits(row).end());
-    }
-    return logits;
-  }
-  // The largest difference, over the largest magnitude of the first.
-  static double distance(std::span<const float> a, std::span<const float> b) {
-    if (a.size() != b.size() || a.empty()) return HUGE_VAL;
-    double most = 0, difference = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-      most = std::max(most, std::fabs(static_cast<double>(a[i])));
-      difference = std::max(difference, std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
-    }
-    return difference / most;
+    return FolderTest::logits_of(path(name), {5, 17, 101, 3, 77, 200, 13, 9, 9, 40});
   }
 };
 
@@ -120,7 +93,8 @@ TEST_F(FoldTest, WeightsAreThoseOfTheDefinition) {
 
 TEST_F(FoldTest, TheFoldedModelHasTheLogitsOfTheOther) {
   for (const bool untied : {true, false}) {
-    for (const char* arch : {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58"}) {
+    for (const char* arch :
+         {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe"}) {
       SCOPED_TRACE(arch);
       write_model(arch, untied);
       ASSERT_TRUE(fold(32).ok());
@@ -165,6 +139,55 @@ TEST_F(FoldTest, FoldersFoldToo) {
   options.hadamard_block = 4;
   ASSERT_TRUE(convert_folder(folder, path("out.gguf"), options, serial_).ok());
   EXPECT_LE(distance(logits_of("in.gguf"), logits_of("out.gguf")), 2e-5);
+}
+
+// Experts and delta nets: the large matrices are turned, what decides is not.
+TEST_F(FoldTest, WhatIsTurned) {
+  write_model("qwen35moe", true);
+  ASSERT_TRUE(fold(32).ok());
+  const auto file = GgufFile::open(path("out.gguf"));
+  const auto names = (*file->get_array("prism.hadamard.weight_names", GgufType::kString))->strings;
+  const auto listed = [&](const char* name) { return std::ranges::count(names, name) == 1; };
+  for (const char* name : {"blk.0.attn_qkv.weight", "blk.0.attn_gate.weight", "blk.0.ssm_out.weight",
+                           "blk.3.attn_q.weight", "blk.3.attn_output.weight", "blk.1.ffn_gate_exps.weight",
+                           "blk.1.ffn_down_exps.weight", "blk.1.ffn_up_shexp.weight", "output.weight"}) {
+    EXPECT_TRUE(listed(name)) << name;
+  }
+  for (const char* name : {"blk.0.ssm_alpha.weight", "blk.0.ssm_beta.weight", "blk.0.ssm_conv1d.weight",
+                           "blk.0.ffn_gate_inp.weight", "blk.0.ffn_gate_inp_shexp.weight"}) {
+    ASSERT_NE(file->find_tensor(name), nullptr) << name;
+    EXPECT_FALSE(listed(name)) << name;
+  }
+  EXPECT_EQ(file->find("prism.hadamard.gdn_v_grouped"), nullptr);
+}
+
+// As the published files have it: the columns of ssm_out.weight in the model's own order of value heads.
+TEST_F(FoldTest, GroupedValueHeadsKeepTheirMeaning) {
+  const std::string turned = ROWMAX_SOURCE_DIR "/tests/golden/qwen35_turned.gguf";
+  std::filesystem::copy(turned, path("turned.gguf"));
+  ASSERT_TRUE(fold(0, "turned.gguf", "F16", "half.gguf").ok());
+  EXPECT_TRUE(*GgufFile::open(path("half.gguf"))->get_bool("prism.hadamard.gdn_v_grouped"));
+  const auto plain = logits_of("turned.gguf");
+  EXPECT_LE(distance(plain, logits_of("half.gguf")), 2e-2);
+  expect_error(fold(16, "turned.gguf"), ErrorCode::kInvalidArgument, {"turned already"});
+}
+
+// A layer that guesses a token ahead is not run, and its matrices are not listed.
+TEST_F(FoldTest, DraftLayersStayAsTheyAre) {
+  ConvertOptions options;
+  options.types.type = "F32";
+  const std::string folder = hf_folder("qwen35moe");
+  ASSERT_TRUE(convert_folder(folder, path("in.gguf"), options, serial_).ok());
+  options.hadamard_block = 4;
+  const auto report = convert_folder(folder, path("out.gguf"), options, serial_);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_LE(distance(logits_of("in.gguf"), logits_of("out.gguf")), 2e-5);
+  const auto before = GgufFile::open(path("in.gguf")), after = GgufFile::open(path("out.gguf"));
+  for (const GgufTensor& tensor : before->tensors()) {
+    if (tensor.name.starts_with("blk.4.")) {
+      EXPECT_EQ(values_of(tensor), values_of(*after->find_tensor(tensor.name))) << tensor.name;
+    }
+  }
 }
 
 TEST_F(FoldTest, Refusals) {

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::int64_t kMaxWidth = 1 << 20;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
+constexpr std::int64_t kMaxExperts = 1 << 16;
+constexpr std::int64_t kMaxDeltaHeads = 4096, kMaxDeltaDim = 1024;
 
 // Source of the defaults: transformers 5.24, models/*/configuration_*.py.
 constexpr HfArchitecture kArchitectures[] = {
@@ -44,6 +46,48 @@ constexpr HfArchitecture kArchitectures[] = {
      .head_length_keys = true,
      .default_kv_heads = 32,
      .default_head_dim = 128},
+    {.class_name = "Qwen3MoeForCausalLM",
+     .name = "qwen3moe",
+     .activation = "silu",
+     .head_length_keys = true,
+     .default_kv_heads = 4,
+     .experts = HfExperts::kRouted},
+    {.class_name = "Qwen3_5ForCausalLM",
+     .name = "qwen35",
+     .activation = "silu",
+     .norms_plus_one = true,
+     .head_length_keys = true,
+     .default_kv_heads = 4,
+     .default_head_dim = 256,
+     .hybrid = true},
+    {.class_name = "Qwen3_5ForConditionalGeneration",
+     .name = "qwen35",
+     .activation = "silu",
+     .norms_plus_one = true,
+     .head_length_keys = true,
+     .default_kv_heads = 4,
+     .default_head_dim = 256,
+     .hybrid = true,
+     .nested = true},
+    {.class_name = "Qwen3_5MoeForCausalLM",
+     .name = "qwen35moe",
+     .activation = "silu",
+     .norms_plus_one = true,
+     .head_length_keys = true,
+     .default_kv_heads = 2,
+     .default_head_dim = 256,
+     .experts = HfExperts::kShared,
+     .hybrid = true},
+    {.class_name = "Qwen3_5MoeForConditionalGeneration",
+     .name = "qwen35moe",
+     .activation = "silu",
+     .norms_plus_one = true,
+     .head_length_keys = true,
+     .default_kv_heads = 2,
+     .default_head_dim = 256,
+     .experts = HfExperts::kShared,
+     .hybrid = true,
+     .nested = true},
     {.class_name = "Gemma2ForCausalLM",
      .name = "gemma2",
      .activation = "gelu_pytorch_tanh",
@@ -80,11 +124,13 @@ constexpr HfArchitecture kArchitectures[] = {
 
 class ConfigConverter {
  public:
-  ConfigConverter(const Json& config, const std::string& path, GgufWriter& keys) : config_(config, path), keys_(keys) {}
+  ConfigConverter(const Json& config, const std::string& path, std::int64_t n_draft_layer, GgufWriter& keys)
+      : whole_(config), config_(config, path), n_draft_found_(n_draft_layer), keys_(keys) {}
 
   Result<HfModel> run() {
     find_architecture();
     if (!config_.failed()) read_shape();
+    if (!config_.failed()) read_experts();
     if (!config_.failed()) read_rope();
     if (!config_.failed()) read_attention();
     if (!config_.failed()) read_quantization();
@@ -110,6 +156,9 @@ class ConfigConverter {
     if (row != std::end(kArchitectures)) {
       model_.architecture = row;
       keys_.set_string("general.architecture", row->name);
+      if (row->nested) config_ = JsonReader(config_.find("text_config"), concat(config_.where(), ": text_config"));
+      model_.text = config_.object();
+      model_.text_path = config_.where();
       return;
     }
     std::string known;
@@ -122,14 +171,19 @@ class ConfigConverter {
     context_ = config_.require_int("max_position_embeddings", 1, kMaxContext);
     model_.n_embd = config_.require_int("hidden_size", 1, kMaxWidth);
     model_.n_layer = config_.require_int("num_hidden_layers", 1, 4096);
-    const std::int64_t n_ff = config_.require_int("intermediate_size", 1, kMaxWidth);
+    const bool dense = arch.experts != HfExperts::kShared;
+    const std::int64_t n_ff = dense ? config_.require_int("intermediate_size", 1, kMaxWidth) : 0;
     model_.n_head = config_.require_int("num_attention_heads", 1, 65536);
     const std::int64_t kv_heads = arch.default_kv_heads != 0 ? arch.default_kv_heads : model_.n_head;
     model_.n_kv_head = config_.int_or("num_key_value_heads", kv_heads, 1, 65536);
     const double eps = config_.require_number("rms_norm_eps", 1e-20, 1.0);
     model_.vocab_size = config_.require_int("vocab_size", 1, 1 << 24);
     model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary);
+    if (const Json tied = whole_.find("tie_word_embeddings"); arch.nested && tied.is_bool()) {
+      model_.tied = tied.as_bool();  // transformers asks the outer model
+    }
     read_activation();
+    if (arch.hybrid) read_draft_layers();
     if (config_.failed()) return;
     if (model_.n_head % model_.n_kv_head != 0) {
       config_.fail(ErrorCode::kCorrupt, "num_key_value_heads",
@@ -144,8 +198,8 @@ class ConfigConverter {
     if (model_.head_dim % 2 != 0) config_.fail(ErrorCode::kUnsupported, "head_dim", "expected an even number");
     set("context_length", context_);
     set("embedding_length", model_.n_embd);
-    set("block_count", model_.n_layer);
-    set("feed_forward_length", n_ff);
+    set("block_count", model_.n_layer + model_.n_draft_layer);
+    if (dense) set("feed_forward_length", n_ff);
     set("attention.head_count", model_.n_head);
     set("attention.head_count_kv", model_.n_kv_head);
     set("attention.layer_norm_rms_epsilon", eps);
@@ -155,6 +209,57 @@ class ConfigConverter {
       set("attention.value_length", model_.head_dim);
     }
     if (arch.rope_dimension_key) set("rope.dimension_count", model_.head_dim);
+  }
+
+  // The tensors decide: fine-tuned models often have lost theirs. One layer is all that is published.
+  void read_draft_layers() {
+    const std::int64_t said = config_.int_or("mtp_num_hidden_layers", n_draft_found_, 0, 4096);
+    const bool embeddings = config_.bool_or("mtp_use_dedicated_embeddings", false);
+    if (n_draft_found_ == 0) {
+      if (said == 0) return;
+      model_.notices.push_back(
+          concat(config_.where(), ": mtp_num_hidden_layers: ", said,
+                 ", but there are no tensors mtp.*: no layer for guessing tokens ahead is written"));
+    } else if (n_draft_found_ == 1 && said == 1 && !embeddings) {
+      model_.n_draft_layer = 1;
+      model_.notices.push_back(concat("mtp.* (a layer for guessing tokens ahead) is written as blk.", model_.n_layer,
+                                      ", as other engines expect it; rowmax does not use it"));
+    } else {
+      model_.notices.push_back(concat("mtp.* is left out: expected one layer without embeddings of its own, found ",
+                                      n_draft_found_, " layers, mtp_num_hidden_layers ", said,
+                                      embeddings ? ", mtp_use_dedicated_embeddings true" : ""));
+    }
+  }
+
+  void read_experts() {
+    const HfExperts experts = model_.architecture->experts;
+    if (experts == HfExperts::kNone) return;
+    const char* name = config_.has("num_experts") ? "num_experts" : "num_local_experts";
+    const std::int64_t n = config_.require_int(name, 1, kMaxExperts);
+    if (config_.int_or("num_local_experts", n, 1, kMaxExperts) != n) {
+      config_.fail(ErrorCode::kCorrupt, "num_local_experts",
+                   concat("expected num_experts ", n, ", found ", config_.find("num_local_experts").text()));
+    }
+    set("expert_count", n);
+    set("expert_used_count", config_.require_int("num_experts_per_tok", 1, n));
+    set("expert_feed_forward_length", config_.require_int("moe_intermediate_size", 1, kMaxWidth));
+    if (experts == HfExperts::kShared) {  // whose class always divides by the sum, and has experts in every layer
+      return set("expert_shared_feed_forward_length",
+                 config_.require_int("shared_expert_intermediate_size", 1, kMaxWidth));
+    }
+    if (!config_.bool_or("norm_topk_prob", false)) {
+      keys_.set_bool(key("expert_weights_norm"), false);
+      model_.notices.push_back(concat(config_.where(), ": norm_topk_prob: false is written as ",
+                                      key("expert_weights_norm"), ", which other engines may not read"));
+    }
+    if (config_.int_or("decoder_sparse_step", 1, 0, 1 << 20) != 1) {
+      config_.fail(ErrorCode::kUnsupported, "decoder_sparse_step",
+                   concat("expected 1 (experts in every layer), found ", config_.find("decoder_sparse_step").text()));
+    }
+    if (const Json dense = config_.find("mlp_only_layers"); dense && (!dense.is_array() || dense.size() > 0)) {
+      config_.fail(ErrorCode::kUnsupported, "mlp_only_layers",
+                   concat("expected none (experts in every layer), found ", dense.text()));
+    }
   }
 
   // Gemma's classes read hidden_activation, the others hidden_act; the other name is never looked at.
@@ -185,12 +290,43 @@ class ConfigConverter {
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
     if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
-    if (rope.number_or("partial_rotary_factor", config_.number_or("partial_rotary_factor", 1, 0, 1), 0, 1) != 1) {
+    const double usual = model_.architecture->hybrid ? 0.25 : 1;
+    const double part =
+        rope.number_or("partial_rotary_factor", config_.number_or("partial_rotary_factor", usual, 0, 1), 0, 1);
+    if (model_.architecture->hybrid) {
+      set_turned(rope, static_cast<std::int64_t>(static_cast<double>(model_.head_dim) * part));
+    } else if (part != 1) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor", "expected 1");
     }
     const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
     if (!rope.failed()) read_scaling(rope, type, base);
     if (!rope.status().ok()) config_.fail(rope.status().error());
+  }
+
+  // The dimensions of a head that turn, and how images share their pairs: text turns all of them by one position, as
+  // transformers does whatever mrope_interleaved says, but files must name the sections.
+  void set_turned(JsonReader& rope, std::int64_t n_rot) {
+    if (n_rot < 2 || n_rot % 2 != 0) {
+      rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor",
+                concat("expected an even number of head_dim ", model_.head_dim, "'s dimensions, found ", n_rot));
+    }
+    set("rope.dimension_count", n_rot);
+    const std::int64_t n_pair = n_rot / 2;
+    std::vector<std::int32_t> sections;
+    for (std::int64_t i = 0; i < 3; ++i) sections.push_back(static_cast<std::int32_t>((n_pair + 2 - i) / 3));
+    if (const Json found = rope.find("mrope_section")) {
+      sections.clear();
+      for (const Json& section : found.elements()) {
+        const std::optional<std::int64_t> n = section.as_int();
+        if (n && *n >= 0 && *n <= n_pair) sections.push_back(static_cast<std::int32_t>(*n));
+      }
+      if (!found.is_array() || found.size() != 3 || sections.size() != 3) {
+        rope.fail(ErrorCode::kCorrupt, "mrope_section",
+                  concat("expected three numbers from 0 to ", n_pair, ", found ", found.text()));
+      }
+    }
+    sections.push_back(0);
+    keys_.set_int32s(key("rope.dimension_sections"), sections);
   }
 
   void read_scaling(JsonReader& rope, const std::string& type, double base) {
@@ -268,6 +404,7 @@ class ConfigConverter {
     }
     read_biases();
     if (model_.architecture->gemma) return read_gemma();
+    if (model_.architecture->hybrid) return read_hybrid();
     if (model_.architecture->window_used) read_window();
     for (const Json& type : config_.find("layer_types").elements()) {
       if (type.is("full_attention")) continue;
@@ -298,6 +435,45 @@ class ConfigConverter {
     if (config_.bool_or("mlp_bias", false) && model_.architecture->class_name == std::string_view("LlamaForCausalLM")) {
       config_.fail(ErrorCode::kUnsupported, "mlp_bias", "expected false");
     }
+  }
+
+  void read_hybrid() {
+    if (!config_.bool_or("attn_output_gate", true)) {
+      config_.fail(ErrorCode::kUnsupported, "attn_output_gate", "expected true");
+    }
+    const std::int64_t key_dim = config_.int_or("linear_key_head_dim", 128, 1, kMaxDeltaDim);
+    const std::int64_t value_dim = config_.int_or("linear_value_head_dim", 128, 1, kMaxDeltaDim);
+    const std::int64_t n_key = config_.int_or("linear_num_key_heads", 16, 1, kMaxDeltaHeads);
+    const std::int64_t n_value = config_.int_or("linear_num_value_heads", 32, 1, kMaxDeltaHeads);
+    if (n_value % n_key != 0) {
+      config_.fail(ErrorCode::kCorrupt, "linear_num_value_heads",
+                   concat("expected a multiple of linear_num_key_heads ", n_key, ", found ", n_value));
+    }
+    set("ssm.conv_kernel", config_.int_or("linear_conv_kernel_dim", 4, 2, 8));
+    set("ssm.state_size", key_dim);
+    set("ssm.group_count", n_key);
+    set("ssm.time_step_rank", n_value);
+    set("ssm.inner_size", n_value * value_dim);
+    const std::int64_t interval = config_.int_or("full_attention_interval", 4, 1, 4096);
+    set("full_attention_interval", interval);
+    std::vector<bool> recurrent;
+    for (std::int64_t layer = 1; layer <= model_.n_layer; ++layer) recurrent.push_back(layer % interval != 0);
+    if (const Json types = config_.find("layer_types")) {
+      if (!types.is_array() || static_cast<std::int64_t>(types.size()) != model_.n_layer) {
+        return config_.fail(ErrorCode::kCorrupt, "layer_types",
+                            concat("expected ", model_.n_layer, " entries, found ", types.size()));
+      }
+      recurrent.clear();
+      for (const Json& type : types.elements()) {
+        recurrent.push_back(type.is("linear_attention"));
+        if (recurrent.back() || type.is("full_attention")) continue;
+        return config_.fail(ErrorCode::kUnsupported, "layer_types",
+                            concat("expected linear_attention or full_attention, found ", type.text()));
+      }
+    }
+    recurrent.resize(static_cast<std::size_t>(model_.n_layer + model_.n_draft_layer), false);
+    keys_.set_bools(key("attention.recurrent_layers"), recurrent);
+    if (model_.n_draft_layer > 0) set("nextn_predict_layers", model_.n_draft_layer);
   }
 
   void read_gemma() {
@@ -386,7 +562,9 @@ class ConfigConverter {
     model_.ternarise = model_.ternarise || mode == "online";
   }
 
-  JsonReader config_;
+  Json whole_;         // config.json
+  JsonReader config_;  // the text model's object
+  std::int64_t n_draft_found_;
   GgufWriter& keys_;
   HfModel model_;
   std::int64_t context_ = 0;
@@ -394,8 +572,9 @@ class ConfigConverter {
 
 }  // namespace
 
-Result<HfModel> read_hf_config(const Json& config, const std::string& path, GgufWriter& keys) {
-  return ConfigConverter(config, path, keys).run();
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, std::int64_t n_draft_layer,
+                               GgufWriter& keys) {
+  return ConfigConverter(config, path, n_draft_layer, keys).run();
 }
 
 }  // namespace rowmax::engine

@@ -20,6 +20,13 @@ enum class Biases {
   kInputs,  // q, k and v
 };
 
+// The FFNs of an architecture.
+enum class HfExperts {
+  kNone,    // dense ones
+  kRouted,  // mixtures of experts
+  kShared,  // mixtures of experts beside one that every row passes
+};
+
 // An architecture of transformers, as data. A new one is a row in hf_model.cc.
 struct HfArchitecture {
   std::string_view class_name;  // in config.json's architectures
@@ -42,6 +49,10 @@ struct HfArchitecture {
   // num_attention_heads).
   std::int64_t default_kv_heads = 0, default_head_dim = 0;
   Biases biases = Biases::kConfig;
+  HfExperts experts = HfExperts::kNone;
+  // Qwen 3.5: layers of two kinds, a quarter of each head turned, mtp.* tensors that guess tokens ahead.
+  bool hybrid = false;
+  bool nested = false;  // a text model inside another: its fields are those of text_config
 };
 
 struct HfModel {
@@ -52,11 +63,15 @@ struct HfModel {
   bool ternarise = false;                          // round float matrices to ternary ones
   bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
   std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
+  std::int64_t n_draft_layer = 0;   // of the checkpoint's mtp.layers: those that are written, behind the others
+  Json text;                        // the object with the text model's fields; good as long as the document
+  std::string text_path;            // what errors call it
   std::vector<std::string> notices;
 };
 
 // Sets general.* and the architecture's keys. kUnsupported names what rowmax could not run, with the key. Defaults are
-// those of transformers' configuration classes.
-Result<HfModel> read_hf_config(const Json& config, const std::string& path, GgufWriter& keys);
+// those of transformers' configuration classes. n_draft_layer: how many mtp.layers the checkpoint has.
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, std::int64_t n_draft_layer,
+                               GgufWriter& keys);
 
 }  // namespace rowmax::engine

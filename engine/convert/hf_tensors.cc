@@ -3,96 +3,65 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <iterator>
-#include <memory>
+#include <map>
 #include <optional>
 #include <set>
-#include <tuple>
 #include <utility>
 
 #include "base/fp_env.h"
+#include "engine/convert/hf_transforms.h"
+#include "engine/convert/hf_weights.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
 
-enum class For { kAll, kPlain, kGemma, kTernary };
-enum Flags : unsigned { kNone = 0, kNeeded = 1, kMatrix = 2, kQuery = 4, kKey = 8, kNorm = 16 };
-
-// A module of a layer: its name in transformers and in GGUF.
-struct Module {
-  std::string_view hf, gguf;
-  For used_by;
-  unsigned flags;
-};
-constexpr Module kLayerModules[] = {
-    {"input_layernorm", "attn_norm", For::kAll, kNeeded | kNorm},
-    {"self_attn.q_proj", "attn_q", For::kAll, kNeeded | kMatrix | kQuery},
-    {"self_attn.k_proj", "attn_k", For::kAll, kNeeded | kMatrix | kKey},
-    {"self_attn.v_proj", "attn_v", For::kAll, kNeeded | kMatrix},
-    {"self_attn.q_norm", "attn_q_norm", For::kAll, kNorm},
-    {"self_attn.k_norm", "attn_k_norm", For::kAll, kNorm},
-    {"self_attn.attn_sub_norm", "attn_sub_norm", For::kTernary, kNorm},
-    {"self_attn.inner_attn_ln", "attn_sub_norm", For::kTernary, kNorm},
-    {"self_attn.o_proj", "attn_output", For::kAll, kNeeded | kMatrix},
-    {"post_attention_layernorm", "ffn_norm", For::kPlain, kNeeded | kNorm},
-    {"post_attention_layernorm", "post_attention_norm", For::kGemma, kNeeded | kNorm},
-    {"pre_feedforward_layernorm", "ffn_norm", For::kGemma, kNeeded | kNorm},
-    {"post_feedforward_layernorm", "post_ffw_norm", For::kGemma, kNeeded | kNorm},
-    {"mlp.gate_proj", "ffn_gate", For::kAll, kNeeded | kMatrix},
-    {"mlp.up_proj", "ffn_up", For::kAll, kNeeded | kMatrix},
-    {"mlp.ffn_sub_norm", "ffn_sub_norm", For::kTernary, kNorm},
-    {"mlp.ffn_layernorm", "ffn_sub_norm", For::kTernary, kNorm},
-    {"mlp.down_proj", "ffn_down", For::kAll, kNeeded | kMatrix},
-};
-
-bool applies(const Module& module, const HfArchitecture& arch) {
-  switch (module.used_by) {
-    case For::kAll: return true;
-    case For::kPlain: return !arch.gemma;
-    case For::kGemma: return arch.gemma;
-    case For::kTernary: return arch.ternary;
-  }
-  return false;
-}
-
-// Where a tensor goes.
-struct Target {
-  std::string name;
-  unsigned flags = kNone;
-  std::tuple<int, std::int64_t, int> order{};  // before, in (which layer, which module) or behind the layers
-  bool bias = false;
-};
+constexpr std::string_view kDraftLayers = "mtp.layers.";
 
 const FormatInfo* float_format(std::string_view dtype) {
   return dtype == "F32" || dtype == "F16" || dtype == "BF16" ? find_format(dtype) : nullptr;
 }
 
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t dim : shape) text += concat(text.size() > 1 ? ", " : "", dim);
+  return text + "]";
+}
+
+// A tensor to be written: its name and shape, and the tensors of the folder that it is made of. GGUF's order of dims is
+// fastest first, the folder's slowest first.
+struct Wanted {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::vector<std::string> names;              // in the folder: one, or one for each expert
+  std::vector<std::int64_t> stored;            // shape of each of them
+  std::vector<std::int64_t> also_stored = {};  // another that is as good; empty: none
+  bool matrix = false;                         // of a layer: may be packed, or rounded to ternary weights
+  const HfWeight* weight = nullptr;            // of a layer
+  HfForm form = HfForm::kPlain;
+};
+
 class Mapper {
  public:
-  Mapper(const Checkpoint& checkpoint, const HfModel& model, Executor& executor)
-      : checkpoint_(checkpoint), model_(model), executor_(executor) {}
+  Mapper(const Checkpoint& checkpoint, const HfModel& model, const ModelSpec& spec, Executor& executor)
+      : checkpoint_(checkpoint), model_(model), arch_(*model.architecture), spec_(spec), executor_(executor) {}
 
   Result<HfTensors> run() {
-    for (const auto& [name, found] : checkpoint_.tensors()) ROWMAX_RETURN_IF_ERROR(map(std::string(name), found));
-    for (const auto& [name, found] : checkpoint_.tensors()) {
-      if (!name.ends_with(".weight_scale") || scales_used_.contains(std::string(name))) continue;
-      return unsupported(found, name, "is the factor of no packed matrix");
+    prefix_ = arch_.hybrid && has("model.language_model.embed_tokens.weight") ? "model.language_model." : "model.";
+    ROWMAX_RETURN_IF_ERROR(list_wanted());
+    ROWMAX_RETURN_IF_ERROR(check_all_known());
+    if (missing_) return *missing_;
+    for (const Wanted& each : wanted_) {
+      ROWMAX_TRY(rows, build(each));
+      rows.drop();  // it was read to be checked
+      out_.tensors.push_back(std::move(rows));
+      if (&each == &wanted_[0]) add_rope_factors();
     }
-    ROWMAX_RETURN_IF_ERROR(check_complete());
-    add_rope_factors();
-    std::ranges::stable_sort(mapped_, {}, &Mapped::order);
-    for (Mapped& each : mapped_) out_.tensors.push_back(std::move(each.rows));
     return std::move(out_);
   }
 
  private:
-  struct Mapped {
-    std::tuple<int, std::int64_t, int> order;
-    TensorRows rows;
-  };
-
   static Error problem(ErrorCode code, const CheckpointTensor& found, std::string_view name, std::string_view text) {
     return Error{code, concat(found.file->name(), ": tensor ", quote(name), " ", text)};
   }
@@ -100,45 +69,54 @@ class Mapper {
     return problem(ErrorCode::kUnsupported, found, name, text);
   }
 
-  std::optional<Target> target_of(std::string_view name) const {
-    if (name == "model.embed_tokens.weight") return Target{"token_embd.weight", kNeeded, {0, 0, 0}};
-    if (name == "model.norm.weight") return Target{"output_norm.weight", kNorm, {2, 0, 0}};
-    if (name == "lm_head.weight") return Target{"output.weight", kNone, {2, 0, 1}};
-    constexpr std::string_view kLayers = "model.layers.";
-    if (!name.starts_with(kLayers)) return std::nullopt;
-    name.remove_prefix(kLayers.size());
-    std::int64_t layer = -1;
-    const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), layer);
-    if (code != std::errc() || end == name.data() + name.size() || *end != '.' || layer < 0 ||
-        layer >= model_.n_layer) {
-      return std::nullopt;
+  bool has(std::string_view name) const { return checkpoint_.tensors().contains(name); }
+  const CheckpointTensor& find(std::string_view name) const { return checkpoint_.tensors().find(name)->second; }
+
+  // What the file needs, in the order in which it is written.
+  Status list_wanted() {
+    const std::int64_t n_embd = spec_.shape.n_embd;
+    add({.name = "token_embd.weight",
+         .shape = {n_embd, model_.vocab_size},
+         .names = {prefix_ + "embed_tokens.weight"},
+         .stored = {model_.vocab_size, n_embd}});
+    for (std::int64_t i = 0; i < spec_.shape.n_layer; ++i) {
+      ROWMAX_RETURN_IF_ERROR(
+          add_layer(concat(prefix_, "layers.", i, "."), i, spec_.layers[static_cast<std::size_t>(i)]));
     }
-    const std::string_view rest(end + 1, static_cast<std::size_t>(name.data() + name.size() - end - 1));
-    const std::size_t dot = rest.rfind('.');
-    if (dot == std::string_view::npos) return std::nullopt;
-    const std::string_view module = rest.substr(0, dot), kind = rest.substr(dot + 1);
-    for (const Module& row : kLayerModules) {
-      if (row.hf != module || !applies(row, *model_.architecture)) continue;
-      const bool bias = kind == "bias" && has_bias(row);
-      if (kind != "weight" && !bias) return std::nullopt;
-      return Target{concat("blk.", layer, ".", row.gguf, ".", kind),
-                    row.flags,
-                    {1, layer, static_cast<int>(&row - kLayerModules) * 2 + (bias ? 1 : 0)},
-                    bias};
+    if (model_.n_draft_layer > 0) ROWMAX_RETURN_IF_ERROR(add_draft_layer());
+    add({.name = "output_norm.weight",
+         .shape = {n_embd},
+         .names = {prefix_ + "norm.weight"},
+         .stored = {n_embd},
+         .form = HfForm::kNorm});
+    if (wants_head()) {
+      add({.name = "output.weight",
+           .shape = {n_embd, model_.vocab_size},
+           .names = {"lm_head.weight"},
+           .stored = {model_.vocab_size, n_embd}});
     }
-    return std::nullopt;
+    return {};
   }
 
-  bool has_bias(const Module& module) const {
-    if (module.gguf == "attn_output") return model_.output_bias;
-    return model_.input_biases && module.hf.starts_with("self_attn.") && (module.flags & kMatrix) != 0;
+  // Whether the head is a tensor of its own: as transformers has it, one that differs counts even where it is tied.
+  bool wants_head() {
+    if (!model_.tied) return true;
+    if (!has("lm_head.weight")) return false;
+    used_.insert("lm_head.weight");
+    if (is_embedding(find("lm_head.weight"))) {
+      out_.notices.push_back(
+          "lm_head.weight is left out: the configuration ties it to the embedding, and it is the same");
+      return false;
+    }
+    out_.notices.push_back("lm_head.weight is kept: tie_word_embeddings is true, but it differs from the embedding");
+    return true;
   }
 
   // Whether the tensor holds the weights of the embedding once more, in whatever type.
   bool is_embedding(const CheckpointTensor& head) const {
-    const auto embedding = checkpoint_.tensors().find("model.embed_tokens.weight");
-    if (embedding == checkpoint_.tensors().end()) return false;
-    const SafetensorsTensor &a = *head.tensor, &b = *embedding->second.tensor;
+    if (!has(prefix_ + "embed_tokens.weight")) return false;
+    const CheckpointTensor& embedding = find(prefix_ + "embed_tokens.weight");
+    const SafetensorsTensor &a = *head.tensor, &b = *embedding.tensor;
     const FormatInfo *a_format = float_format(a.dtype), *b_format = float_format(b.dtype);
     if (a.shape != b.shape || a.shape.size() != 2 || a_format == nullptr || b_format == nullptr) return false;
     const std::int64_t rows = a.shape[0], cols = a.shape[1];
@@ -150,96 +128,262 @@ class Mapper {
       if (left != right) return false;
     }
     head.file->drop_pages(a.data);
-    embedding->second.file->drop_pages(b.data);
+    embedding.file->drop_pages(b.data);
     return true;
   }
 
-  Status map(const std::string& name, const CheckpointTensor& found) {
-    if (name.ends_with(".rotary_emb.inv_freq")) return {};  // follows from the configuration
-    if (name.ends_with(".weight_scale")) return {};         // read with its matrix
-    if (name == "lm_head.weight" && model_.tied) {
-      if (is_embedding(found)) {
-        out_.notices.push_back(
-            "lm_head.weight is left out: the configuration ties it to the embedding, and it is the same");
-        return {};
+  Status add_layer(const std::string& prefix, std::int64_t index, const LayerSpec& layer) {
+    std::map<W, std::string> found;  // by which name
+    std::map<W, std::string> first;  // by which it would be
+    for (const HfWeight& row : hf_weights()) {
+      if (!is_wanted(row, layer)) continue;
+      Wanted wanted = wanted_of(row, prefix, index, layer);
+      const std::string name = wanted.names[0];
+      first.emplace(row.id, name);
+      if (!std::ranges::any_of(wanted.names, [&](const std::string& each) { return has(each); })) continue;
+      const auto [other, is_new] = found.emplace(row.id, name);
+      if (!is_new) {
+        return problem(ErrorCode::kCorrupt, find(name), name,
+                       concat("is a second ", wanted.name, ", beside ", quote(other->second)));
       }
-      // As transformers does.
-      out_.notices.push_back("lm_head.weight is kept: tie_word_embeddings is true, but it differs from the embedding");
+      add(std::move(wanted));
     }
-    const std::optional<Target> target = target_of(name);
-    if (!target)
-      return unsupported(found, name,
-                         concat("is not known to ", model_.architecture->class_name,
-                                name.ends_with(".bias") ? " with these attention_bias and "
-                                                          "mlp_bias"
-                                                        : ""));
-    const SafetensorsTensor& tensor = *found.tensor;
-    if (tensor.shape.empty() || tensor.shape.size() > 2 || std::ranges::count(tensor.shape, 0) > 0) {
-      return problem(ErrorCode::kCorrupt, found, name,
-                     concat("has ", tensor.shape.size(), " dims or none, expected 1 or 2"));
+    for (const auto& [id, name] : first) {
+      if (!found.contains(id)) miss(name, name_of(id, index));
     }
-    TensorRows rows;
-    rows.name = target->name;
-    rows.from = tensor.dtype;
-    rows.shape.assign(tensor.shape.rbegin(), tensor.shape.rend());
-    rows.done = [found] { found.file->drop_pages(found.tensor->data); };
-    rows.bytes = tensor.data;
-    const bool matrix = (target->flags & kMatrix) != 0 && !target->bias;
-    if (tensor.dtype == "U8" && matrix) {
-      ROWMAX_RETURN_IF_ERROR(unpack(name, found, rows));
-    } else {
-      ROWMAX_RETURN_IF_ERROR(read_floats(name, found, rows));
-      if (matrix && model_.ternarise) ternarise(rows);
-    }
-    if (target->name == "token_embd.weight" && tensor.shape[0] != model_.vocab_size) {
-      return problem(ErrorCode::kCorrupt, found, name,
-                     concat("has ", tensor.shape[0], " rows, expected vocab_size ", model_.vocab_size));
-    }
-    ROWMAX_RETURN_IF_ERROR(transform(*target, name, found, rows));
-    if (!names_.insert(target->name).second) {
-      return problem(ErrorCode::kCorrupt, found, name, concat("is a second ", target->name));
-    }
-    rows.drop();  // it was read to be checked
-    mapped_.push_back({target->order, std::move(rows)});
     return {};
   }
 
-  Status read_floats(const std::string& name, const CheckpointTensor& found, TensorRows& rows) const {
+  // Biases are there where the configuration says so.
+  bool is_wanted(const HfWeight& row, const LayerSpec& layer) const {
+    if (row.when != nullptr && !row.when(layer)) return false;
+    switch (weight_info(row.id).presence(layer)) {
+      case Presence::kNever: return false;
+      case Presence::kRequired: return true;
+      case Presence::kOptional: return row.id == W::kAttnOutputBias ? model_.output_bias : model_.input_biases;
+    }
+    return false;
+  }
+
+  std::string name_of(W id, std::int64_t index) const {
+    const WeightInfo& info = weight_info(id);
+    const bool other = arch_.hybrid && !info.other_name.empty();
+    return other ? WeightInfo::tensor(index, info.other_name) : info.tensor(index);
+  }
+
+  Wanted wanted_of(const HfWeight& row, const std::string& prefix, std::int64_t index, const LayerSpec& layer) const {
+    const WeightInfo& info = weight_info(row.id);
+    const WeightShape size = info.shape(spec_.shape, layer);
+    Wanted out{.name = name_of(row.id, index),
+               .shape = {size.cols, size.rows},
+               .names = {prefix + std::string(row.name)},
+               .stored = {size.rows, size.cols},
+               .also_stored = {},
+               .matrix = info.kind == WeightKind::kMatrix,
+               .weight = &row,
+               .form = row.form};
+    if (info.kind == WeightKind::kVector) {
+      out.shape.pop_back();
+      out.stored = {size.cols};
+    }
+    if (row.form == HfForm::kConv) {
+      out.also_stored = out.stored;
+      out.stored = {size.rows, 1, size.cols};
+    }
+    if (info.kind != WeightKind::kExperts) return out;
+    out.shape.push_back(size.n);
+    const std::string fused = prefix + std::string(row.fused);
+    if (has(fused)) {
+      out.names = {fused};
+      out.stored = {size.n, row.parts * size.rows, size.cols};
+      return out;
+    }
+    out.names.clear();
+    const std::size_t star = row.name.find('*');
+    for (std::int64_t i = 0; i < size.n; ++i) {
+      out.names.push_back(concat(prefix, row.name.substr(0, star), i, row.name.substr(star + 1)));
+    }
+    return out;
+  }
+
+  // A layer that attends, with the FFN of the others.
+  Status add_draft_layer() {
+    LayerSpec layer = spec_.layers.back();
+    layer.mixer = MixerKind::kAttention;
+    const std::int64_t index = spec_.shape.n_layer, n_embd = spec_.shape.n_embd;
+    ROWMAX_RETURN_IF_ERROR(add_layer(concat(kDraftLayers, "0."), index, layer));
+    for (const HfDraftWeight& row : hf_draft_weights()) {
+      Wanted wanted{.name = concat("blk.", index, ".nextn.", row.gguf),
+                    .shape = {n_embd},
+                    .names = {concat("mtp.", row.name)},
+                    .stored = {n_embd}};
+      if (row.norm) {
+        wanted.form = HfForm::kNorm;
+      } else {
+        wanted.shape = {2 * n_embd, n_embd};
+        wanted.stored = {n_embd, 2 * n_embd};
+      }
+      add(std::move(wanted));
+    }
+    return {};
+  }
+
+  void add(Wanted wanted) {
+    for (const std::string& name : wanted.names) {
+      used_.insert(name);
+      if (!has(name)) miss(name, wanted.name);
+    }
+    wanted_.push_back(std::move(wanted));
+  }
+
+  // Kept until it is known that nothing unknown is there, which may be the same under another name.
+  void miss(const std::string& name, const std::string& gguf) {
+    if (missing_) return;
+    const std::string file = checkpoint_.paths().size() == 1 ? checkpoint_.paths()[0] : "the checkpoint";
+    missing_ =
+        Error{ErrorCode::kCorrupt, concat(file, ": tensor ", quote(name), ", which becomes ", gguf, ", is missing")};
+  }
+
+  Status check_all_known() {
+    std::int64_t n_visual = 0;
+    for (const auto& [key, found] : checkpoint_.tensors()) {
+      const std::string name(key);
+      if (used_.contains(name)) continue;
+      if (name.ends_with(".rotary_emb.inv_freq")) continue;  // follows from the configuration
+      if (name.ends_with(".weight_scale")) {                 // read with its matrix
+        const std::string matrix = name.substr(0, name.size() - 6);
+        if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
+        return unsupported(found, name, "is the factor of no packed matrix");
+      }
+      if (arch_.hybrid && (name.starts_with("model.visual.") || name.starts_with("visual."))) {
+        ++n_visual;
+        continue;
+      }
+      if (arch_.hybrid && name.starts_with("mtp.") && model_.n_draft_layer == 0) continue;  // hf_model.cc says so
+      return unsupported(found, name,
+                         concat("is not known to ", arch_.class_name,
+                                name.ends_with(".bias") ? " with these attention_bias and mlp_bias" : ""));
+    }
+    if (n_visual > 0) {
+      out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors model.visual.*) is left out"));
+    }
+    return {};
+  }
+
+  Result<TensorRows> build(const Wanted& wanted) {
+    TensorRows rows;
+    rows.name = wanted.name;
+    rows.shape = wanted.shape;
+    for (const std::string& name : wanted.names) {
+      const CheckpointTensor& found = find(name);
+      const bool packed = found.tensor->dtype == "U8" && wanted.matrix;
+      ROWMAX_RETURN_IF_ERROR(check_shape(wanted, name, packed));
+      if (!packed) ROWMAX_RETURN_IF_ERROR(check_floats(name));
+      rows.stored_bytes += found.tensor->data.size();
+      rows.from = rows.from.empty() || rows.from == found.tensor->dtype ? found.tensor->dtype : "mixed";
+    }
+    rows.done = [parts = parts_of(wanted)] {
+      for (const CheckpointTensor& part : parts) part.file->drop_pages(part.tensor->data);
+    };
+    const std::string& name = wanted.names[0];
+    if (find(name).tensor->dtype == "U8") {
+      ROWMAX_RETURN_IF_ERROR(unpack(name, find(name), rows));
+    } else {
+      read_floats(wanted, rows);
+      if (wanted.matrix && model_.ternarise) ternarise(rows, executor_);
+    }
+    transform(wanted, rows);
+    return rows;
+  }
+
+  std::vector<CheckpointTensor> parts_of(const Wanted& wanted) const {
+    std::vector<CheckpointTensor> parts;
+    for (const std::string& name : wanted.names) parts.push_back(find(name));
+    return parts;
+  }
+
+  Status check_shape(const Wanted& wanted, const std::string& name, bool packed) const {
+    const CheckpointTensor& found = find(name);
+    const std::vector<std::int64_t>& shape = found.tensor->shape;
+    std::vector<std::int64_t> expected = wanted.stored;
+    if (packed) expected[0] /= 4;
+    if (shape == expected && (!packed || wanted.stored[0] % 4 == 0)) return {};
+    if (!wanted.also_stored.empty() && shape == wanted.also_stored) return {};
+    return problem(
+        ErrorCode::kCorrupt, found, name,
+        concat("has shape ", shape_text(shape), ", expected ", shape_text(expected), " to become ", wanted.name));
+  }
+
+  // Types and numbers, of tensors that several others are made of once.
+  Status check_floats(const std::string& name) {
+    if (!checked_.insert(name).second) return {};
+    const CheckpointTensor& found = find(name);
     const FormatInfo* format = float_format(found.tensor->dtype);
     if (format == nullptr) {
       return unsupported(found, name, concat("expected F32, F16 or BF16, found ", found.tensor->dtype));
     }
-    const TensorView view{found.tensor->data.data(), rows.rows(), rows.cols()};
-    const InvalidWeight bad = find_invalid(*format, view, rows.done);
-    if (bad.row >= 0) {
-      return problem(ErrorCode::kCorrupt, found, name,
-                     concat("row ", bad.row, ": expected ", bad.expected, ", found ", bad.found));
-    }
-    rows.format = format;
-    rows.read = [view, format](std::int64_t row, std::int64_t n_rows, float* out) {
-      format->decode(view, row, n_rows, out);
+    const std::vector<std::int64_t>& shape = found.tensor->shape;
+    std::int64_t rows = 1;
+    for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+    const InvalidWeight bad = find_invalid(*format, {found.tensor->data.data(), rows, shape.back()},
+                                           [&] { found.file->drop_pages(found.tensor->data); });
+    if (bad.row < 0) return {};
+    return problem(ErrorCode::kCorrupt, found, name,
+                   concat("row ", bad.row, ": expected ", bad.expected, ", found ", bad.found));
+  }
+
+  // One tensor as it is, or rows of experts: of a tensor each, or of one in which each has `parts` matrices.
+  void read_floats(const Wanted& wanted, TensorRows& rows) const {
+    const std::int64_t cols = rows.cols();
+    struct Part {
+      const FormatInfo* format;
+      TensorView view;
     };
-    return {};
+    std::vector<Part> parts;
+    for (const CheckpointTensor& part : parts_of(wanted)) {
+      const FormatInfo* format = float_format(part.tensor->dtype);
+      const std::int64_t n = std::ssize(part.tensor->data) / (cols * format->block_bytes);
+      parts.push_back({format, {part.tensor->data.data(), n, cols}});
+    }
+    if (parts.size() == 1 && (wanted.weight == nullptr || parts[0].view.rows == rows.rows())) {
+      rows.format = parts[0].format;
+      rows.bytes = find(wanted.names[0]).tensor->data;
+      rows.read = [part = parts[0]](std::int64_t row, std::int64_t n_rows, float* out) {
+        part.format->decode(part.view, row, n_rows, out);
+      };
+      return;
+    }
+    const bool fused = parts.size() == 1;
+    const std::int64_t height = rows.shape[1];
+    const std::int64_t stride = fused ? height * wanted.weight->parts : 0,
+                       first = fused ? height * wanted.weight->part : 0;
+    rows.read = [parts = std::move(parts), fused, height, stride, first, cols](std::int64_t row, std::int64_t n_rows,
+                                                                               float* out) {
+      while (n_rows > 0) {
+        const std::int64_t expert = row / height, within = row % height, n = std::min(n_rows, height - within);
+        const Part& part = parts[fused ? 0 : static_cast<std::size_t>(expert)];
+        part.format->decode(part.view, expert * stride + first + within, n, out);
+        row += n;
+        n_rows -= n;
+        out += n * cols;
+      }
+    };
   }
 
   // Four rows in a byte: bits 2i of byte (r, c) are 1 + the code of row i * M / 4 + r.
   // Source: transformers, integrations/bitnet.py (pack_weights).
   Status unpack(const std::string& name, const CheckpointTensor& found, TensorRows& rows) {
-    if (rows.shape.size() != 2) return problem(ErrorCode::kCorrupt, found, name, "expected 2 dims of packed codes");
-    const auto scale_tensor = checkpoint_.tensors().find(name + "_scale");
-    if (scale_tensor == checkpoint_.tensors().end()) {
+    if (!has(name + "_scale")) {
       return problem(ErrorCode::kCorrupt, found, name, "holds packed codes, but there is no " + name + "_scale");
     }
-    scales_used_.insert(name + "_scale");
-    ROWMAX_TRY(stored, read_scale(scale_tensor->second, name + "_scale"));
+    ROWMAX_TRY(stored, read_scale(find(name + "_scale"), name + "_scale"));
     const float scale = model_.divide_scales ? 1.0f / stored : stored;
     const std::byte* codes = found.tensor->data.data();
     for (const std::byte byte : found.tensor->data) {
       if ((byte & (byte >> 1) & std::byte{0x55}) == std::byte{0}) continue;
       return problem(ErrorCode::kCorrupt, found, name, "expected codes 0, 1 and 2, found code 3");
     }
-    const std::int64_t cols = rows.shape[0], quarter = rows.shape[1];
-    rows.shape[1] = 4 * quarter;
+    const std::int64_t cols = rows.shape[0], quarter = rows.shape[1] / 4;
     rows.from = "packed";
     rows.read = [codes, cols, quarter, scale](std::int64_t row, std::int64_t n_rows, float* out) {
       for (std::int64_t r = row; r < row + n_rows; ++r) {
@@ -266,91 +410,36 @@ class Mapper {
     return problem(ErrorCode::kCorrupt, found, name, "expected a finite number above 0");
   }
 
-  // The rule of BitNet b1.58: s = mean |w| of the matrix (at least 1e-5), each weight the nearest of -s, 0 and s, by
-  // w * (1 / s) rounded half to even. Source: transformers, integrations/bitnet.py (WeightQuant).
-  void ternarise(TensorRows& rows) const {
-    const std::int64_t cols = rows.cols();
-    std::vector<double> sums(static_cast<std::size_t>(rows.rows()));
-    std::vector<std::vector<float>> buffers(static_cast<std::size_t>(executor_.concurrency()));
-    for (auto& buffer : buffers) buffer.resize(static_cast<std::size_t>(cols));
-    parallel_for(executor_, rows.rows(), [&](std::int64_t row, int worker) {
-      const base::ScopedFpEnv fp_env;
-      std::vector<float>& values = buffers[static_cast<std::size_t>(worker)];
-      rows.read(row, 1, values.data());
-      double sum = 0;
-      for (const float value : values) sum += static_cast<double>(std::fabs(value));
-      sums[static_cast<std::size_t>(row)] = sum;
-    });
-    double total = 0;
-    for (const double sum : sums) total += sum;
-    const double mean = total / static_cast<double>(cols * rows.rows());
-    const float inverse = 1.0f / std::max(static_cast<float>(mean), 1e-5f);
-    const float scale = 1.0f / inverse;
-    rows.read = [read = std::move(rows.read), cols, inverse, scale](std::int64_t row, std::int64_t n_rows, float* out) {
-      read(row, n_rows, out);
-      for (std::int64_t i = 0; i < n_rows * cols; ++i) {
-        // Half to even at +-0.5 is 0: what is above is 1.
-        const float scaled = out[i] * inverse;
-        out[i] = scaled > 0.5f ? scale : scaled < -0.5f ? -scale : 0.0f;
-      }
-    };
-    rows.format = nullptr;
-    rows.from = "master";
+  void transform(const Wanted& wanted, TensorRows& rows) const {
+    if (wanted.form == HfForm::kNorm && arch_.norms_plus_one) add_one(rows);
+    if (wanted.form == HfForm::kDecay) negate_exp(rows);
+    if ((wanted.form == HfForm::kQuery || wanted.form == HfForm::kKey) && arch_.adjacent_rope) {
+      // Row 2i + j of a head was row i + j * head_dim / 2.
+      take(rows, [half = model_.head_dim / 2, dim = model_.head_dim](std::int64_t row) {
+        return row / dim * dim + row % dim / 2 + row % 2 * half;
+      });
+    }
+    if (wanted.weight != nullptr) order_value_heads(*wanted.weight, rows);
   }
 
-  Status transform(const Target& target, const std::string& name, const CheckpointTensor& found,
-                   TensorRows& rows) const {
-    if ((target.flags & kNorm) != 0 && model_.architecture->norms_plus_one) {
-      rows.read = [read = std::move(rows.read), cols = rows.cols()](std::int64_t row, std::int64_t n, float* out) {
-        read(row, n, out);
-        for (std::int64_t i = 0; i < n * cols; ++i) out[i] += 1.0f;
-      };
-      rows.format = nullptr;
-    }
-    if (!model_.architecture->adjacent_rope || (target.flags & (kQuery | kKey)) == 0) return {};
-    const std::int64_t heads = (target.flags & kQuery) != 0 ? model_.n_head : model_.n_kv_head;
-    if (rows.shape.back() != heads * model_.head_dim) {
-      return problem(ErrorCode::kCorrupt, found, name,
-                     concat("has ", rows.shape.back(), " rows, expected ", heads, " heads of ", model_.head_dim));
-    }
-    // Row 2i + j of a head was row i + j * head_dim / 2.
-    const auto source = [half = model_.head_dim / 2, dim = model_.head_dim](std::int64_t row) {
-      return row / dim * dim + row % dim / 2 + row % 2 * half;
-    };
-    if (target.bias) {
-      rows.read = [read = std::move(rows.read), source, n_all = rows.cols()](std::int64_t, std::int64_t, float* out) {
-        std::vector<float> values(static_cast<std::size_t>(n_all));
-        read(0, 1, values.data());
-        for (std::int64_t i = 0; i < n_all; ++i) out[i] = values[static_cast<std::size_t>(source(i))];
-      };
-    } else {
-      rows.read = [read = std::move(rows.read), source, cols = rows.cols()](std::int64_t row, std::int64_t n,
-                                                                            float* out) {
-        for (std::int64_t i = 0; i < n; ++i) read(source(row + i), 1, out + i * cols);
-      };
-    }
-    rows.format = nullptr;
-    return {};
+  // Of matrices the rows, of vectors the numbers.
+  static void take(TensorRows& rows, Source source) {
+    rows.shape.size() == 1 ? take_columns(rows, std::move(source)) : take_rows(rows, std::move(source));
   }
 
-  Status check_complete() const {
-    const auto need = [&](const std::string& name) -> Status {
-      if (names_.contains(name)) return {};
-      const std::string file = checkpoint_.paths().size() == 1 ? checkpoint_.paths()[0] : "the checkpoint";
-      return Error{ErrorCode::kCorrupt, concat(file, ": the tensor that becomes ", name, " is missing")};
+  void order_value_heads(const HfWeight& weight, TensorRows& rows) const {
+    if (weight.heads == HfValueHeads::kNone) return;
+    const auto layer = std::ranges::find(spec_.layers, MixerKind::kDeltaNet, &LayerSpec::mixer);
+    const DeltaNetSpec& delta = layer->delta;  // the same in all of them
+    if (delta.n_key_head == delta.n_value_head) return;
+    const std::int64_t unit = weight.heads == HfValueHeads::kNumbers ? 1 : delta.value_dim;
+    const std::int64_t before = weight.heads == HfValueHeads::kChannels ? 2 * delta.key_width() : 0;
+    Source source = [=, n_key = delta.n_key_head, together = delta.n_value_head / delta.n_key_head](std::int64_t i) {
+      if (i < before) return i;
+      const std::int64_t head = (i - before) / unit;
+      return before + (head % n_key * together + head / n_key) * unit + (i - before) % unit;
     };
-    ROWMAX_RETURN_IF_ERROR(need("token_embd.weight"));
-    ROWMAX_RETURN_IF_ERROR(need("output_norm.weight"));
-    if (!model_.tied) ROWMAX_RETURN_IF_ERROR(need("output.weight"));
-    for (std::int64_t layer = 0; layer < model_.n_layer; ++layer) {
-      for (const Module& module : kLayerModules) {
-        const bool sub_norm = module.used_by == For::kTernary && model_.architecture->ternary;
-        if (!applies(module, *model_.architecture) || ((module.flags & kNeeded) == 0 && !sub_norm)) continue;
-        ROWMAX_RETURN_IF_ERROR(need(concat("blk.", layer, ".", module.gguf, ".weight")));
-        if (has_bias(module)) ROWMAX_RETURN_IF_ERROR(need(concat("blk.", layer, ".", module.gguf, ".bias")));
-      }
-    }
-    return {};
+    weight.heads == HfValueHeads::kColumns ? take_columns(rows, std::move(source)) : take(rows, std::move(source));
   }
 
   void add_rope_factors() {
@@ -362,21 +451,38 @@ class Mapper {
     rows.read = [factors = model_.rope_factors](std::int64_t, std::int64_t, float* out) {
       std::ranges::copy(factors, out);
     };
-    mapped_.push_back({{0, 0, -1}, std::move(rows)});
+    out_.tensors.insert(out_.tensors.begin(), std::move(rows));
   }
 
   const Checkpoint& checkpoint_;
   const HfModel& model_;
+  const HfArchitecture& arch_;
+  const ModelSpec& spec_;
   Executor& executor_;
-  std::vector<Mapped> mapped_;
-  std::set<std::string> names_, scales_used_;
+  std::string prefix_;
+  std::vector<Wanted> wanted_;
+  std::set<std::string> used_, checked_;
+  std::optional<Error> missing_;
   HfTensors out_;
 };
 
 }  // namespace
 
-Result<HfTensors> map_hf_tensors(const Checkpoint& checkpoint, const HfModel& model, Executor& executor) {
-  return Mapper(checkpoint, model, executor).run();
+std::int64_t count_draft_layers(const Checkpoint& checkpoint) {
+  std::int64_t most = 0;
+  for (const auto& [name, found] : checkpoint.tensors()) {
+    if (!name.starts_with(kDraftLayers)) continue;
+    const std::string_view rest = name.substr(kDraftLayers.size());
+    std::int64_t layer = -1;
+    const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
+    if (code == std::errc() && layer >= 0 && layer < 4096) most = std::max(most, layer + 1);
+  }
+  return most;
+}
+
+Result<HfTensors> map_hf_tensors(const Checkpoint& checkpoint, const HfModel& model, const ModelSpec& spec,
+                                 Executor& executor) {
+  return Mapper(checkpoint, model, spec, executor).run();
 }
 
 }  // namespace rowmax::engine

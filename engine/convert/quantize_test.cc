@@ -102,6 +102,67 @@ TEST_F(Quantize, EveryTypeAndItsErrors) {
   }
 }
 
+// Stacked experts and small projections: every type that has rows by themselves; what decides stays as it was.
+TEST_F(Quantize, ExpertsInEveryType) {
+  tools::SyntheticSpec spec;
+  spec.arch = "qwen35moe";
+  spec.embd = spec.expert_ff = spec.shared_ff = 256;
+  spec.experts = 2;
+  spec.interval = 2;
+  spec.layers = 1;
+  spec.delta_dim = 64;
+  auto writer = tools::make_synthetic_model(spec);
+  ASSERT_TRUE(writer.ok()) << writer.error().message;
+  ASSERT_TRUE(writer->write(path("in.gguf")).ok());
+  const auto in = GgufFile::open(path("in.gguf"));
+  const std::vector<TokenId> tokens = {5, 17, 101, 3, 77, 200};
+  for (const FormatInfo& format : formats()) {
+    SCOPED_TRACE(format.name);
+    TypeRules rules;
+    rules.lossy = true;
+    auto report = quantize(format.name, rules);
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    const bool apart = format.tail_bytes == 0;  // one scale for all experts would be wrong
+    EXPECT_EQ(has_notice(*report, "experts that each need a scale"), !apart);
+    for (const ConvertedTensor& tensor : report->tensors) {
+      const std::string_view name = std::string_view(tensor.name).substr(tensor.name.starts_with("blk.0.") ? 6 : 0);
+      if (name == "ffn_up_exps.weight" || name == "ffn_down_exps.weight") {
+        EXPECT_EQ(tensor.to, apart ? format.name : "Q2_0");
+        EXPECT_EQ(tensor.shape, (std::vector<std::int64_t>{256, 256, 2}));
+      }
+      if (name == "attn_qkv.weight" || name == "ssm_out.weight" || name == "ffn_up_shexp.weight") {
+        EXPECT_EQ(tensor.to, format.name);
+      }
+    }
+    for (const char* name :
+         {"blk.0.ffn_gate_inp.weight", "blk.0.ffn_gate_inp_shexp.weight", "blk.0.ssm_conv1d.weight"}) {
+      const auto row = std::ranges::find(report->tensors, name, &ConvertedTensor::name);
+      ASSERT_NE(row, report->tensors.end()) << name;
+      EXPECT_EQ(row->to, "F32") << name;
+    }
+    for (const char* name : {"blk.0.ssm_alpha.weight", "blk.0.ssm_beta.weight"}) {
+      const auto row = std::ranges::find(report->tensors, name, &ConvertedTensor::name);
+      ASSERT_NE(row, report->tensors.end()) << name;
+      EXPECT_EQ(row->to, format.block_elements == 1 ? format.name : "F32") << name;
+    }
+    if (format.only_by_name) continue;
+    // The file stands for its values: written out in F32 they give the same logits.
+    std::filesystem::rename(path("out.gguf"), path("packed.gguf"));
+    ASSERT_TRUE(quantize("F32", {}, "packed.gguf").ok());
+    EXPECT_LE(distance(logits_of(path("out.gguf"), tokens), logits_of(path("packed.gguf"), tokens)), 2e-5);
+  }
+  TypeRules rules;
+  rules.lossy = true;
+  spec.expert_ff = 258;  // both experts' rows together are whole groups of four, those of one are not
+  writer = tools::make_synthetic_model(spec);
+  ASSERT_TRUE(writer.ok() && writer->write(path("in.gguf")).ok());
+  const auto grouped = quantize("IQ2_BN_R4", rules);
+  ASSERT_TRUE(grouped.ok()) << grouped.error().message;
+  rules.overrides = {{"ssm_(alpha|beta)", "Q8_0"}};
+  ASSERT_TRUE(quantize("Q4_0", rules).ok());
+  EXPECT_EQ(type_of("blk.0.ssm_alpha.weight"), "Q8_0");
+}
+
 TEST_F(Quantize, KeysStayAndTheFileTypeChanges) {
   ASSERT_TRUE(quantize("Q4_0").ok());
   const auto in = GgufFile::open(path("in.gguf")), out = GgufFile::open(path("out.gguf"));

@@ -22,6 +22,7 @@ struct TensorRows {
   // Where the stored bytes are those of this format, and the weights nothing else: copied when it is also the target.
   const FormatInfo* format = nullptr;
   std::span<const std::byte> bytes;
+  std::uint64_t stored_bytes = 0;  // of all that it is made of
   // Called when what was read is not needed in memory now (it may be read again); may be empty.
   std::function<void()> done;
   // Whether what was read is what the file held; may be empty. Asked before the output is committed.

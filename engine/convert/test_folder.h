@@ -4,9 +4,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +21,7 @@
 #include "base/fp_env.h"
 #include "engine/quant/format.h"
 #include "rowmax/engine/convert.h"
+#include "rowmax/engine/session.h"
 
 namespace rowmax::engine {
 
@@ -48,6 +56,69 @@ class FolderTest : public testing::Test {
       text.replace(at, from.size(), to);
     }
     save(path, text);
+  }
+  // The logits of all rows, in f32.
+  std::vector<float> logits_of(const std::string& model_path, const std::vector<TokenId>& tokens) {
+    ModelOptions options;
+    options.isa = supported_isas().back();
+    options.activations = Activations::kF32;
+    auto model = Model::load(model_path, options, serial_);
+    if (!model.ok()) {
+      ADD_FAILURE() << model.error().message;
+      return {};
+    }
+    SessionOptions session_options;
+    session_options.kv_type = KvType::kF32;
+    auto session = Session::create(*model, session_options, serial_);
+    const BatchItem item{*session->open(), tokens, LogitsFor::kAll};
+    EXPECT_TRUE(session->forward({&item, 1}).ok());
+    std::vector<float> logits;
+    for (std::uint32_t row = 0; row < tokens.size(); ++row) {
+      logits.insert(logits.end(), session->logits(row).begin(), session->logits(row).end());
+    }
+    return logits;
+  }
+  // The largest difference, over the largest magnitude of the first.
+  static double distance(std::span<const float> a, std::span<const float> b) {
+    if (a.size() != b.size() || a.empty()) return HUGE_VAL;
+    double most = 0, difference = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      most = std::max(most, std::fabs(static_cast<double>(a[i])));
+      difference = std::max(difference, std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    }
+    return difference / most;
+  }
+  // A safetensors file's tensors, in a form that can be changed.
+  struct Stored {
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+    std::string bytes;
+  };
+  using Tensors = std::map<std::string, Stored>;
+  static void edit_tensors(const std::string& path, const std::function<void(Tensors&)>& change) {
+    const std::string file = content(path);
+    std::uint64_t n_header = 0;
+    std::memcpy(&n_header, file.data(), sizeof n_header);
+    const auto header = nlohmann::json::parse(file.substr(8, n_header));
+    Tensors tensors;
+    for (const auto& [name, of] : header.items()) {
+      if (name == "__metadata__") continue;
+      const std::size_t begin = of["data_offsets"][0], end = of["data_offsets"][1];
+      tensors[name] = {of["dtype"], of["shape"], file.substr(8 + n_header + begin, end - begin)};
+    }
+    change(tensors);
+    nlohmann::json out;
+    std::string data;
+    for (const auto& [name, of] : tensors) {
+      const std::size_t begin = data.size();
+      data += of.bytes;
+      out[name] = {{"dtype", of.dtype}, {"shape", of.shape}, {"data_offsets", {begin, data.size()}}};
+    }
+    const std::string text = out.dump();
+    n_header = text.size();
+    std::string start(8, '\0');
+    std::memcpy(start.data(), &n_header, sizeof n_header);
+    save(path, start + text + data);
   }
   static void expect_error(const Result<ConvertReport>& result, ErrorCode code,
                            std::initializer_list<std::string_view> texts) {

@@ -10,6 +10,7 @@
 
 #include "engine/convert/encode.h"
 #include "engine/io/text.h"
+#include "engine/model/weight_table.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -23,15 +24,25 @@ struct Substitute {
   std::string_view type, instead;
 };
 constexpr Substitute kSubstitutes[] = {
-    {"Q2_K", "Q4_0"},   {"Q3_K", "Q4_0"},     {"Q4_K", "Q5_0"},  {"Q5_K", "Q5_1"},
-    {"Q6_K", "Q8_0"},   {"IQ4_XS", "IQ4_NL"}, {"I2_S", "Q2_0"},  {"TQ1_0", "PTQ1_0"},
-    {"PTQ1_0", "Q2_0"}, {"TQ2_0", "PQ2_0"},   {"PQ2_0", "Q2_0"},
+    {"Q2_K", "Q4_0"},     {"Q3_K", "Q4_0"},    {"Q4_K", "Q5_0"},      {"Q5_K", "Q5_1"},   {"Q6_K", "Q8_0"},
+    {"IQ4_XS", "IQ4_NL"}, {"I2_S", "Q2_0"},    {"TQ1_0", "PTQ1_0"},   {"PTQ1_0", "Q2_0"}, {"TQ2_0", "PQ2_0"},
+    {"PQ2_0", "Q2_0"},    {"I2_S_64", "Q2_0"}, {"I2_S_ROW4", "Q2_0"},
 };
 
-bool is_matrix(const TensorRows& tensor) { return tensor.shape.size() >= 2 && tensor.name.ends_with(".weight"); }
+// Of tensors that are no weights of a layer, by their form.
+WeightStorage storage_of(const TensorRows& tensor) {
+  if (const WeightInfo* info = find_layer_weight(tensor.name)) return info->storage();
+  const bool matrix = tensor.shape.size() >= 2 && tensor.name.ends_with(".weight");
+  return matrix ? WeightStorage::kAny : WeightStorage::kF32;
+}
+
+// Matrices of experts are stored one behind the other, each by itself.
+bool is_stacked(const TensorRows& tensor) { return tensor.shape.size() > 2 && tensor.shape[2] > 1; }
 
 bool fits(const TensorRows& tensor, const FormatInfo& format) {
-  return tensor.cols() % format.block_elements == 0 && tensor.rows() % format.row_group == 0;
+  const std::int64_t rows = is_stacked(tensor) ? tensor.shape[1] : tensor.rows();
+  const bool whole = format.tail_bytes > 0 && is_stacked(tensor);
+  return tensor.cols() % format.block_elements == 0 && rows % format.row_group == 0 && !whole;
 }
 
 double bits_per_weight(const FormatInfo& format) {
@@ -65,8 +76,10 @@ class Chooser {
     ROWMAX_RETURN_IF_ERROR(check_ids(chosen));
     if (head_notice_) notices_.push_back(*head_notice_);
     for (const auto& [types, count] : substitutes_) {
-      notices_.push_back(concat(count, " tensors have rows that are no whole blocks of ", types.first, ": ",
-                                types.second, " in its place"));
+      notices_.push_back(
+          concat(count, " tensors have rows that are no whole blocks of ", types.first,
+                 find_format(types.first)->tail_bytes > 0 ? " or experts that each need a scale of their own" : "",
+                 ": ", types.second, " in its place"));
     }
     return chosen;
   }
@@ -141,8 +154,13 @@ class Chooser {
 
   Result<const FormatInfo*> choose(const TensorRows& tensor) {
     const FormatInfo* f32 = find_format("F32");
-    if (!is_matrix(tensor)) return f32;
+    const WeightStorage storage = storage_of(tensor);
+    if (storage == WeightStorage::kF32) return f32;
     const Choice choice = asked_for(tensor);
+    if (storage == WeightStorage::kFloat && choice.format->block_elements > 1 && !choice.asked_for_this_tensor) {
+      const FormatInfo* stored = find_format(tensor.from);
+      return stored != nullptr ? stored : f32;
+    }
     if (!is_ternary_format(*choice.format)) {
       const FormatInfo* format = choice.format;
       if (is_head(tensor) && !choice.asked_for_this_tensor) format = head_type(tensor, *format);

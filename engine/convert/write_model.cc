@@ -167,7 +167,7 @@ class ModelWriter {
     const auto n_bytes = static_cast<std::uint64_t>(format_tensor_bytes(format, tensor.rows(), tensor.cols()));
     report_.tensors.push_back({tensor.name, tensor.from, format.name, tensor.shape, n_bytes, error.rms, error.max});
     report_.bytes_out += n_bytes;
-    report_.bytes_in += tensor.bytes.size();
+    report_.bytes_in += tensor.stored_bytes;
     return {};
   }
 

@@ -10,7 +10,8 @@
 //   sign_values           the vectors, +1 and -1, one after the other in that order
 //   weight_names          matrices of products
 //   inverse_weight_names  matrices of rows that are looked up: token_embd.weight
-//   gdn_v_grouped         for ssm_out.weight, which no architecture here has: must be false
+//   gdn_v_grouped         true: the columns of ssm_out.weight lie as the value heads of the model do, those of one key
+//                         head together, and not as in files (DeltaNetSpec::output_grouped)
 // Source: https://github.com/PrismML-Eng/llama.cpp, the loader.
 #pragma once
 

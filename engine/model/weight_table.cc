@@ -119,6 +119,12 @@ static_assert(in_order());
 
 std::span<const WeightInfo> weight_table() noexcept { return kTable; }
 
+WeightStorage WeightInfo::storage() const noexcept {
+  if (hadamard) return WeightStorage::kAny;
+  const bool router = id == W::kRouter || id == W::kSharedRouter;  // their products choose and weigh experts
+  return kind == kMatrix && !router ? WeightStorage::kFloat : WeightStorage::kF32;
+}
+
 const WeightInfo* find_layer_weight(std::string_view tensor) noexcept {
   constexpr std::string_view kStart = "blk.";
   if (!tensor.starts_with(kStart)) return nullptr;

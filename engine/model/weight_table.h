@@ -76,6 +76,13 @@ struct WeightShape {
   std::int64_t n = 1;  // experts
 };
 
+// What converters may store a weight in.
+enum class WeightStorage : std::uint8_t {
+  kF32,
+  kFloat,  // F32, F16 or BF16: small, and decides much
+  kAny,
+};
+
 struct WeightInfo {
   W id;
   WeightKind kind;
@@ -85,6 +92,7 @@ struct WeightInfo {
   Presence (*presence)(const LayerSpec& layer);
   std::string_view other_name = {};  // some architectures' files call it so
 
+  WeightStorage storage() const noexcept;
   std::string tensor(std::int64_t layer) const { return tensor(layer, name); }
   static std::string tensor(std::int64_t layer, std::string_view name) {
     return "blk." + std::to_string(layer) + "." + std::string(name);

@@ -1,0 +1,68 @@
+#include "engine/convert/hf_weights.h"
+
+namespace rowmax::engine {
+namespace {
+
+using enum HfForm;
+constexpr auto kNoHeads = HfValueHeads::kNone;
+
+bool sandwich(const LayerSpec& layer) { return layer.post_norms; }
+bool no_sandwich(const LayerSpec& layer) { return !layer.post_norms; }
+
+// Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm.
+constexpr HfWeight kTable[] = {
+    {W::kAttnNorm, "input_layernorm.weight", kNorm},
+    {W::kAttnQ, "self_attn.q_proj.weight", kQuery},
+    {W::kAttnQBias, "self_attn.q_proj.bias", kQuery},
+    {W::kAttnK, "self_attn.k_proj.weight", kKey},
+    {W::kAttnKBias, "self_attn.k_proj.bias", kKey},
+    {W::kAttnV, "self_attn.v_proj.weight"},
+    {W::kAttnVBias, "self_attn.v_proj.bias"},
+    {W::kAttnQNorm, "self_attn.q_norm.weight", kNorm},
+    {W::kAttnKNorm, "self_attn.k_norm.weight", kNorm},
+    {W::kAttnSubNorm, "self_attn.attn_sub_norm.weight", kNorm},
+    {W::kAttnSubNorm, "self_attn.inner_attn_ln.weight", kNorm},
+    {W::kAttnOutput, "self_attn.o_proj.weight"},
+    {W::kAttnOutputBias, "self_attn.o_proj.bias"},
+    {W::kDeltaQkv, "linear_attn.in_proj_qkv.weight", kPlain, HfValueHeads::kChannels},
+    {W::kDeltaGate, "linear_attn.in_proj_z.weight", kPlain, HfValueHeads::kRows},
+    {W::kDeltaAlpha, "linear_attn.in_proj_a.weight", kPlain, HfValueHeads::kNumbers},
+    {W::kDeltaBeta, "linear_attn.in_proj_b.weight", kPlain, HfValueHeads::kNumbers},
+    {W::kDeltaConv, "linear_attn.conv1d.weight", kConv, HfValueHeads::kChannels},
+    {W::kDeltaDecay, "linear_attn.A_log", kDecay, HfValueHeads::kNumbers},
+    {W::kDeltaDecayBias, "linear_attn.dt_bias", kPlain, HfValueHeads::kNumbers},
+    {W::kDeltaNorm, "linear_attn.norm.weight"},  // the one norm that multiplies by the weight itself
+    {W::kDeltaOutput, "linear_attn.out_proj.weight", kPlain, HfValueHeads::kColumns},
+    {W::kPostAttnNorm, "post_attention_layernorm.weight", kNorm, kNoHeads, {}, 0, 1, sandwich},
+    {W::kFfnNorm, "post_attention_layernorm.weight", kNorm, kNoHeads, {}, 0, 1, no_sandwich},
+    {W::kFfnNorm, "pre_feedforward_layernorm.weight", kNorm, kNoHeads, {}, 0, 1, sandwich},
+    {W::kPostFfnNorm, "post_feedforward_layernorm.weight", kNorm},
+    {W::kFfnGate, "mlp.gate_proj.weight"},
+    {W::kFfnUp, "mlp.up_proj.weight"},
+    {W::kFfnSubNorm, "mlp.ffn_sub_norm.weight", kNorm},
+    {W::kFfnSubNorm, "mlp.ffn_layernorm.weight", kNorm},
+    {W::kFfnDown, "mlp.down_proj.weight"},
+    {W::kRouter, "mlp.gate.weight"},
+    {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2},
+    {W::kExpertUp, "mlp.experts.*.up_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 1, 2},
+    {W::kExpertDown, "mlp.experts.*.down_proj.weight", kPlain, kNoHeads, "mlp.experts.down_proj", 0, 1},
+    {W::kSharedRouter, "mlp.shared_expert_gate.weight"},
+    {W::kSharedGate, "mlp.shared_expert.gate_proj.weight"},
+    {W::kSharedUp, "mlp.shared_expert.up_proj.weight"},
+    {W::kSharedDown, "mlp.shared_expert.down_proj.weight"},
+};
+
+// Source: llama.cpp's converter (Qwen3.5).
+constexpr HfDraftWeight kDraftTable[] = {
+    {"fc.weight", "eh_proj.weight", false},
+    {"pre_fc_norm_embedding.weight", "enorm.weight", true},
+    {"pre_fc_norm_hidden.weight", "hnorm.weight", true},
+    {"norm.weight", "shared_head_norm.weight", true},
+};
+
+}  // namespace
+
+std::span<const HfWeight> hf_weights() noexcept { return kTable; }
+std::span<const HfDraftWeight> hf_draft_weights() noexcept { return kDraftTable; }
+
+}  // namespace rowmax::engine

@@ -2,12 +2,14 @@
 // read, GEMM in GOPS (2 * rows * cols * tokens) against independent vpdpbusd (or the widest integer dot at hand).
 //
 //   rowmax_matmul_bench [--threads N] [--isa NAME | --table NAME] [--seconds S] [--shape MODEL] [--small] [--f32]
-//   [--cpu] [FORMAT...]
+//   [--cpu] [--experts] [FORMAT...]
 //
 // GEMV walks through a pool of matrices larger than the last-level share of a core pair, as decoding does through the
 // layers of a model; --small keeps one matrix (in cache). Medians over repetitions; one line for each shape. --cpu: one
 // thread, and the best processor time instead of the median wall time, for a machine that others use as well. --table:
-// a row of kernel_tables.cc, such as "avx512", where --isa takes the last one of an instruction set.
+// a row of kernel_tables.cc, such as "avx512", where --isa takes the last one of an instruction set. --experts: the
+// layers of a mixture of 128 experts in place of single matrices, one token (8 experts of one row each) and 128 (all
+// experts, 8 rows each), each expert by a call of matmul() and all by one of matmul_groups().
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -58,6 +60,7 @@ struct Options {
   double seconds = 0.3;
   bool small = false;
   bool f32 = false;
+  bool experts = false;
   const panel::KernelTable* table = fastest_table(supported_isas().back());
   std::string shape;  // shapes of this model alone
   std::vector<std::string> formats;
@@ -78,6 +81,8 @@ Options parse(int argc, char** argv) {
       options.threads = 1;
     } else if (arg == "--shape" && i + 1 < argc) {
       options.shape = argv[++i];
+    } else if (arg == "--experts") {
+      options.experts = true;
     } else if (arg == "--f32") {
       options.f32 = true;
     } else if (arg == "--isa" && i + 1 < argc) {
@@ -263,6 +268,54 @@ void bench_shape(const Options& options, const FormatInfo& format, const Shape& 
   std::fflush(stdout);
 }
 
+// Groups 0, 1, 2, ... take the experts in turn, so that a token's are not in cache.
+void bench_experts(const Options& options, const FormatInfo& format, const Shape& shape, Executor& executor,
+                   double bandwidth) {
+  constexpr std::int64_t kExperts = 128, kUsed = 8;
+  if (shape.cols % format.block_elements != 0) return;
+  const std::size_t each = packed_bytes(format, shape.rows, shape.cols).value();
+  auto memory = base::Buffer::allocate(kExperts * each);
+  std::vector<PackedMatrix> experts;
+  for (std::size_t i = 0; i < kExperts; ++i) {
+    experts.push_back(random_matrix(format, shape.rows, shape.cols, executor, {memory->data() + i * each, each}));
+  }
+  constexpr std::int64_t kMaxRows = kExperts * kUsed;
+  std::vector<float> x(static_cast<std::size_t>(kMaxRows * shape.cols), 0.5f);
+  std::vector<float> y(static_cast<std::size_t>(kMaxRows * shape.rows));
+  auto workspace = base::Buffer::allocate(matmul_groups_workspace_bytes(kExperts, kMaxRows, shape.cols));
+  const std::span<std::byte> scratch(workspace->data(), workspace->size());
+  const auto activations = options.f32 ? Activations::kF32 : Activations::kInt8;
+  std::printf("%-5s %6ld x %-5ld %-8s", format.name, static_cast<long>(shape.rows), static_cast<long>(shape.cols),
+              shape.model);
+  for (const std::int64_t n_tok : {std::int64_t{1}, kUsed}) {
+    const std::int64_t n_groups = n_tok == 1 ? kUsed : kExperts;
+    for (const bool together : {false, true}) {
+      std::int64_t first = 0;
+      const double time = median_time(options.seconds, [&] {
+        std::vector<MatmulTerm> terms;
+        std::vector<MatmulGroup> groups;
+        terms.reserve(static_cast<std::size_t>(n_groups));
+        for (std::int64_t g = 0; g < n_groups; ++g) {
+          const auto expert = static_cast<std::size_t>((first + g) % kExperts);
+          terms.push_back({&experts[expert], y.data() + g * n_tok * shape.rows, shape.rows});
+          groups.push_back({{&terms.back(), 1}, x.data() + g * n_tok * shape.cols, shape.cols, n_tok});
+        }
+        first += n_groups;
+        const panel::Kernels& kernels = options.table->kernels();
+        if (together) return panel::matmul_groups_with(kernels, groups, activations, scratch, executor);
+        for (const MatmulGroup& group : groups) {
+          panel::matmul_with(kernels, group.terms, group.x, group.ldx, n_tok, activations, scratch, executor);
+        }
+      });
+      const double rate = static_cast<double>(n_groups) * static_cast<double>(each) / time * 1e-9;
+      std::printf("  %ld x n=%ld %s %7.1f us %5.1f GB/s (%3.0f %%)", static_cast<long>(n_groups),
+                  static_cast<long>(n_tok), together ? "together" : "alone", time * 1e6, rate, 100 * rate / bandwidth);
+    }
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -278,13 +331,18 @@ int main(int argc, char** argv) {
                           {"135M out", 49152, 576}, {"1B q", 2048, 2048},   {"1B up", 8192, 2048},
                           {"1B dn", 2048, 8192},    {"2B4T q", 2560, 2560}, {"2B4T up", 6912, 2560},
                           {"2B4T dn", 2560, 6912},  {"8B up", 12288, 4096}};
+  const Shape expert_shapes[] = {{"30B up", 768, 2048}, {"30B dn", 2048, 768}};
   for (const std::string& name : options.formats) {
     const FormatInfo* format = find_format(std::string_view(name));
     if (format == nullptr) {
       std::fprintf(stderr, "no format %s\n", name.c_str());
       return 2;
     }
+    for (const Shape& shape : expert_shapes) {
+      if (options.experts) bench_experts(options, *format, shape, **executor, bandwidth);
+    }
     for (const Shape& shape : shapes) {
+      if (options.experts) break;
       if (!std::string_view(shape.model).starts_with(options.shape)) continue;
       bench_shape(options, *format, shape, **executor, bandwidth, peak);
     }

@@ -29,6 +29,29 @@ DEEPSEEK_LETTERS = (
     "1E900-1E943")
 
 
+# \w is Alphabetic, M, Nd, Pc and Join_Control (UTS 18, annex C). Of Alphabetic lies outside L, M and N only this part of
+# Other_Alphabetic: letters in circles and squares.
+ALPHABETIC_SYMBOLS = {*range(0x24B6, 0x24EA), *range(0x1F130, 0x1F14A), *range(0x1F150, 0x1F16A), *range(0x1F170, 0x1F18A)}
+JOIN_CONTROL = {0x200C, 0x200D}
+
+
+def is_odd_word(code):
+    r"""Whether \w differs from "a letter, number or mark"."""
+    category = unicodedata.category(chr(code))
+    word = category[0] in "LM" or category in ("Nd", "Nl", "Pc") or code in ALPHABETIC_SYMBOLS or code in JOIN_CONTROL
+    return word != (category[0] in "LNM")
+
+
+def ranges_of(codes):
+    ranges = []
+    for code in codes:
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1] = (ranges[-1][0], code)
+        else:
+            ranges.append((code, code))
+    return ranges
+
+
 def char_class(code):
     if code in WHITE_SPACE:
         return SPACE
@@ -60,6 +83,11 @@ def main():
     emit(["{0x%X,0x%X}" % r for r in letters])
     print("};")
     print("extern const std::size_t kDeepseekLetterRangeCount = %d;" % len(letters))
+    odd = ranges_of(code for code in range(0x110000) if is_odd_word(code))
+    print("\nextern const CodeRange kOddWordRanges[] = {")
+    emit(["{0x%X,0x%X}" % r for r in odd])
+    print("};")
+    print("extern const std::size_t kOddWordRangeCount = %d;" % len(odd))
     print("// clang-format on\n\n}  // namespace rowmax::engine")
 
 

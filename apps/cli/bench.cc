@@ -85,9 +85,7 @@ class Bench {
   Status run_threads(Executor& executor) {
     ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));
     report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
-    engine::SessionOptions options;
-    options.context = plan_.context;
-    options.kv_type = flags_.kv_type == "f32" ? engine::KvType::kF32 : engine::KvType::kF16;
+    ROWMAX_TRY(options, session_options({plan_.context, flags_.kv_type}, flags_.engine));
     options.reuse_prefixes = false;
     ROWMAX_TRY(session, engine::Session::create(model_, options, executor));
     for (const std::int64_t depth : plan_.depths) {

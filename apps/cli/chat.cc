@@ -107,7 +107,7 @@ class Conversation {
 };
 
 // Returns false for /exit.
-bool obey(const std::string& command, Conversation& conversation) {
+bool obey(const std::string& command, Conversation& conversation, bool quiet) {
   const std::size_t space = command.find(' ');
   const std::string name = command.substr(0, space);
   if (name == "/exit" || name == "/quit" || name == "/bye") return false;
@@ -115,11 +115,11 @@ bool obey(const std::string& command, Conversation& conversation) {
     std::fputs(kHelp, stderr);
   } else if (name == "/clear") {
     conversation.clear();
-    note("a new conversation");
+    if (!quiet) note("a new conversation");
   } else if (name == "/system") {
     const std::string text = space == std::string::npos ? "" : command.substr(space + 1);
     conversation.set_system(text);
-    note(text.empty() ? "no system message; a new conversation" : "new system message; a new conversation");
+    if (!quiet) note(text.empty() ? "no system message; a new conversation" : "new system message; a new conversation");
   } else {
     error("no command " + name + "; /help lists them");
   }
@@ -136,7 +136,7 @@ Status converse(const ChatFlags& flags, Conversation& conversation) {
     if (outcome == LineEditor::Outcome::kInterrupted) {
       if (!keyboard) return Error{ErrorCode::kCancelled, "interrupted"};
       std::fputs("\n", stderr);
-      note("Ctrl-D or /exit ends the chat");
+      if (!flags.engine.quiet) note("Ctrl-D or /exit ends the chat");
       continue;
     }
     if (outcome == LineEditor::Outcome::kEnd) {
@@ -145,7 +145,7 @@ Status converse(const ChatFlags& flags, Conversation& conversation) {
     }
     if (input.empty()) continue;
     if (input.starts_with('/') && input.find('\n') == std::string::npos) {
-      if (!obey(input, conversation)) return {};
+      if (!obey(input, conversation, flags.engine.quiet)) return {};
       continue;
     }
     ROWMAX_RETURN_IF_ERROR(conversation.answer(input));
@@ -164,9 +164,7 @@ Result<ExitCode> chat(const ChatFlags& flags) {
                      " has no chat template, so it cannot be talked with: `rowmax run` goes on with plain text, "
                      "--chat-template FILE brings a template"};
   }
-  engine::SessionOptions options;
-  options.context = flags.session.context;
-  options.kv_type = kv_type(flags.session);
+  ROWMAX_TRY(options, session_options(flags.session, flags.engine));
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
   ROWMAX_TRY(sequence, session.open());
   Conversation conversation(flags, std::move(sampling), *chat_template, session, sequence);

@@ -30,6 +30,8 @@ CommandBody declare_tokenize(Flags& table);
 CommandBody declare_score(Flags& table);
 CommandBody declare_bench(Flags& table);
 CommandBody declare_pull(Flags& table);
+CommandBody declare_dump(Flags& table);
+CommandBody declare_trace(Flags& table);
 CommandBody declare_quantize(Flags& table);
 CommandBody declare_convert(Flags& table);
 

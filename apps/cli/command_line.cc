@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 
 #include "apps/cli/nearest.h"
@@ -10,7 +11,9 @@ namespace rowmax::cli {
 namespace {
 
 CLI::Option* add_flag(CLI::App& app, const Flag& flag) {
-  const std::string help = flag.grouped ? flag.help + " (Env:" + flag.variable + ")" : flag.help;
+  const std::string help = flag.grouped || (flag.is_list() && !flag.variable.empty())
+                               ? flag.help + " (Env:" + flag.variable + ")"
+                               : flag.help;
   if (flag.is_switch()) return app.add_flag(flag.names, *std::get<bool*>(flag.target), help)->take_last();
   const auto fill = [&flag](const CLI::results_t& values) {
     if (flag.is_list()) std::get<std::vector<std::string>*>(flag.target)->clear();
@@ -32,10 +35,28 @@ void declare(CLI::App& app, const Flags& flags) {
     CLI::Option* option = add_flag(app, flag);
     // No name of its own: the help has the type's.
     option->check(CLI::Validator([&flag](std::string& text) { return flag.complaint(text); }, ""));
-    if (!flag.grouped && !flag.variable.empty()) option->envname(flag.variable);
+    if (!flag.grouped && !flag.is_list() && !flag.variable.empty()) option->envname(flag.variable);
     if (flag.required) option->required();
   }
   app.footer(flags.examples());
+}
+
+// The library knows variables of one value.
+void read_list_variables(const CLI::App& app, const Flags& flags) {
+  for (const Flag& flag : flags.table()) {
+    if (!flag.is_list() || flag.variable.empty()) continue;
+    const std::string name = flag.names.substr(flag.names.rfind("--"));
+    const char* variable = std::getenv(flag.variable.c_str());
+    if (variable == nullptr || app.count(name) > 0) continue;
+    std::istringstream lines(variable);
+    auto& values = *std::get<std::vector<std::string>*>(flag.target);
+    values.clear();
+    for (std::string line; std::getline(lines, line);) {
+      if (line.empty()) continue;
+      if (const std::string problem = flag.complaint(line); !problem.empty()) throw CLI::ValidationError(name, problem);
+      values.push_back(line);
+    }
+  }
 }
 
 // The library's objects for one parse.
@@ -53,7 +74,10 @@ struct Parser {
       CLI::App* sub = app.add_subcommand(command.name, command.summary);
       declare(*sub, command.flags);
       // With this kind of callback CLI11 reads the variables of the chosen command alone.
-      sub->parse_complete_callback([this, &command] { chosen = command.name; });
+      sub->parse_complete_callback([this, sub, &command] {
+        read_list_variables(*sub, command.flags);
+        chosen = command.name;
+      });
     }
   }
 };
@@ -105,6 +129,7 @@ Result<ParsedLine> CommandLine::parse(std::vector<std::string> words) const {
   if (asks_help) {
     words.erase(words.begin());
     words.resize(std::min<std::size_t>(words.size(), 1));
+    if (!words.empty() && words[0] == "help") words.clear();  // the overview is what says of it
     words.push_back("--help");
   }
   if (!words.empty() && !words[0].starts_with('-')) {

@@ -57,7 +57,7 @@ std::string long_name(const Flag& flag) {
 
 // Each flag of each command: what the variable says counts as the flag would, and the flag wins.
 TEST(CommandLine, EveryFlagHasItsVariable) {
-  int walked = 0;
+  int walked = 0, lists = 0;
   for (const Command& command : all_commands()) {
     Flags flags;
     const CommandBody body = command.declare(flags);
@@ -84,9 +84,16 @@ TEST(CommandLine, EveryFlagHasItsVariable) {
       EXPECT_EQ(value_after(command, i, {name + "=" + second}), flag.is_list() ? second + "\n" : second) << where;
       const std::string twice = value_after(command, i, {name + "=" + first, name + "=" + second});
       EXPECT_EQ(twice, flag.is_list() ? first + "\n" + second + "\n" : second) << where;
+      if (!flag.is_list()) continue;
+      ++lists;
+      const Variable lines(flag.variable, first + "\n\n" + second + "\n");
+      EXPECT_EQ(value_after(command, i, {}), twice) << where;
+      EXPECT_EQ(value_after(command, i, {name + "=" + first + "\n" + second}), twice) << where;  // one value, as it is
+      EXPECT_EQ(value_after(command, i, {name + "=" + second}), second + "\n") << where;
     }
   }
   EXPECT_GT(walked, 100);
+  EXPECT_GT(lists, 10);
 }
 
 TEST(CommandLine, WhatAFlagDoesNotTakeIsRefusedFromAVariableToo) {
@@ -125,6 +132,8 @@ TEST(CommandLine, HelpIsACommandToo) {
   const auto overview = line.parse({"help"});
   ASSERT_TRUE(overview.ok());
   EXPECT_EQ(overview->help, line.parse({"--help"})->help);
+  ASSERT_TRUE(line.parse({"help", "help"}).ok());
+  EXPECT_EQ(line.parse({"help", "help"})->help, overview->help);
   EXPECT_NE(overview->help.find("The footer."), std::string::npos);
   const auto of_count = line.parse({"help", "count"});
   ASSERT_TRUE(of_count.ok());

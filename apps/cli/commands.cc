@@ -13,6 +13,8 @@ constexpr Command kCommands[] = {
     {"score", "Perplexity of a text", declare_score},
     {"convert", "Make a GGUF file from a Hugging Face folder", declare_convert},
     {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
+    {"trace", "Show what each stage of the forward pass computes", declare_trace},
+    {"dump", "Write what each stage computes to a file", declare_dump},
     {"bench", "Measure prompt and generation speed", declare_bench},
 };
 

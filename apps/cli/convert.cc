@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char* kFooter = R"(
 A folder holds config.json, model.safetensors (or its shards and their index), tokenizer.json and, where they exist,
-tokenizer_config.json, generation_config.json and chat_template.jinja. Llama, SmolLM2, Mistral, Qwen 2, 2.5 and 3,
+tokenizer_config.json, special_tokens_map.json, generation_config.json and chat_template.jinja. Llama, SmolLM2, Mistral, Qwen 2, 2.5 and 3,
 Gemma 2 and 3 (text), BitNet b1.58 (master weights or packed).
 
 Examples:
@@ -23,6 +23,9 @@ Examples:
 Result<ExitCode> convert(const ConvertFlags& flags) {
   std::error_code ignored;
   if (std::filesystem::is_directory(flags.input, ignored)) return run_converter(flags, engine::convert_folder);
+  if (!flags.ignored_fields.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "--ignore-field: a GGUF file has none; expected a Hugging Face folder"};
+  }
   if (flags.type.empty()) {
     return Error{ErrorCode::kInvalidArgument, "--type: from a GGUF file the type must be given"};
   }
@@ -37,6 +40,12 @@ CommandBody declare_convert(Flags& table) {
   table.add_word("output", flags->output, "GGUF file to write").type("OUT.gguf").must_be_given();
   table.add("--type", flags->type, "type of the matrices; default: as the folder's, ternary ones I2_S").type("TYPE");
   table.add("--pre", flags->pre, "pre-tokenizer where the folder's is unknown").type("NAME");
+  table
+      .add(
+          "--ignore-field", flags->ignored_fields,
+          "convert without a field of the folder's JSON files that rowmax would otherwise refuse; may be given several "
+          "times")
+      .type("FILE:FIELD");
   table
       .add("--hadamard", flags->hadamard_block,
            "store the matrices turned by Hadamard matrices of this size (prism.hadamard, version 1)")

@@ -17,6 +17,7 @@ struct ConvertFlags {
   std::string input, output, type;
   std::vector<std::string> overrides;  // REGEX=TYPE
   std::vector<std::string> formats;    // layouts of the input
+  std::vector<std::string> ignored_fields;
   std::string output_type, embedding_type, pre, split_max_size;
   std::int64_t hadamard_block = 0;
   int threads = 0;

@@ -140,20 +140,24 @@ Result<engine::Generation> generate(engine::Session& session, engine::SequenceId
 std::int64_t now_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
 
 Result<std::string> read_text(const std::string& path) {
-  if (path == "-") return read_stream(path, stdin);
-  std::FILE* file = std::fopen(path.c_str(), "rb");
+  std::FILE* file = path == "-" ? stdin : std::fopen(path.c_str(), "rb");
   if (file == nullptr) return file_error(path, errno);
   auto text = read_stream(path, file);
-  std::fclose(file);
+  if (file != stdin) std::fclose(file);
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.ok() && text->starts_with(kByteOrderMark)) text->erase(0, kByteOrderMark.size());
   return text;
 }
 
 Result<std::string> read_prompt(const std::string& path, bool keep_newline) {
   ROWMAX_TRY(text, read_text(path));
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   if (!keep_newline && text.ends_with('\n')) text.resize(text.size() - (text.ends_with("\r\n") ? 2 : 1));
   return text;
+}
+
+void add_keep_newline(Flags& table, bool& keep_newline) {
+  table.add_switch("--keep-newline", keep_newline,
+                   "keep the line end behind the last line of -f FILE or of piped text");
 }
 
 }  // namespace rowmax::cli

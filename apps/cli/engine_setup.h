@@ -39,10 +39,13 @@ Result<engine::Generation> generate(engine::Session& session, engine::SequenceId
 // Seconds since the epoch, for templates that print the date.
 std::int64_t now_seconds();
 
-// The whole of a file, or of standard input for "-". kNotFound, kIo; kLimit above 256 MiB.
+// The whole of a file, or of standard input for "-", without a UTF-8 byte order mark in front. kNotFound, kIo; kLimit above
+// 256 MiB.
 Result<std::string> read_text(const std::string& path);
-// The same for what people wrote: without a UTF-8 byte order mark in front and, unless keep_newline, without the line
-// end behind the last line, which editors and echo put there and which is a token of its own to a model.
+// The same for what a model reads: unless keep_newline, without the line end behind the last line, which editors and echo
+// put there and which is a token of its own to a model.
 Result<std::string> read_prompt(const std::string& path, bool keep_newline);
+// The switch --keep-newline of the commands that read one.
+void add_keep_newline(Flags& table, bool& keep_newline);
 
 }  // namespace rowmax::cli

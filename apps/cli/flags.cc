@@ -66,6 +66,7 @@ std::string read_text(const Flag& flag, std::string& value, const std::string& t
     }
     return expected(names, text);
   }
+  if (text.empty() && !flag.may_be_empty) return expected(flag.type_name, text);
   value = text;
   return "";
 }
@@ -115,6 +116,11 @@ Flag& Flag::one_of(std::initializer_list<const char*> values) {
   choices.assign(values.begin(), values.end());
   type_name.clear();
   for (const std::string& choice : choices) type_name += (type_name.empty() ? "" : "|") + choice;
+  return *this;
+}
+
+Flag& Flag::not_empty() {
+  may_be_empty = false;
   return *this;
 }
 

@@ -33,13 +33,15 @@ struct Flag {
   std::optional<std::pair<std::int64_t, std::int64_t>> range;  // of a number, both ends included
   bool positional = false;
   bool required = false;
-  bool grouped = false;  // the variable is not read while parsing, but by use_variables()
+  bool may_be_empty = true;  // a text
+  bool grouped = false;      // the variable is not read while parsing, but by use_variables()
 
   Flag& type(std::string name);
   Flag& shows(std::string default_value);
   Flag& within(std::int64_t low, std::int64_t high);
   Flag& one_of(std::initializer_list<const char*> values);
   Flag& must_be_given();
+  Flag& not_empty();
 
   bool is_switch() const { return std::holds_alternative<bool*>(target); }
   bool is_list() const { return std::holds_alternative<std::vector<std::string>*>(target); }
@@ -55,8 +57,8 @@ struct Flag {
 // The table of one command. What the targets point to must live until the command line is parsed.
 class Flags {
  public:
-  // A flag with a value; given twice, the later one wins, unless it is a list. Its help shows the default: the value
-  // that a number has now.
+  // A flag with a value; given twice, the later one wins, unless it is a list, whose variable has a value a line. Its
+  // help shows the default: the value that a number has now.
   Flag& add(std::string names, int& value, std::string help);
   Flag& add(std::string names, std::int64_t& value, std::string help);
   Flag& add(std::string names, std::uint64_t& value, std::string help);

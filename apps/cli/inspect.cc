@@ -32,7 +32,7 @@ struct InspectFlags {
 Result<ExitCode> inspect(const InspectFlags& flags) {
   ROWMAX_TRY(file, open_model(flags.path.empty() ? flags.engine.model : flags.path, {flags.engine.formats}));
   ROWMAX_TRY(options, tokenizer_options(flags.engine));
-  const Inspection inspection = inspect_file(file, options);
+  ROWMAX_TRY(inspection, inspect_file(file, options));
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(inspection_json(inspection)));
   } else {

@@ -7,6 +7,7 @@
 #include "apps/cli/metadata_value.h"
 #include "apps/cli/tensor_tree.h"
 #include "apps/cli/terminal.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {
@@ -117,6 +118,7 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
   };
   if (inspection.description.ok()) add(inspection.description->notices);
   if (inspection.tokenizer.ok()) add(inspection.tokenizer->notices());
+  if (inspection.tokenizer.ok()) add(inspection.tokenizer->remarks());
   return notices;
 }
 
@@ -127,16 +129,13 @@ const Error* Inspection::first_error() const {
   return tokenizer.ok() ? nullptr : &tokenizer.error();
 }
 
-Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {
+Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {
+  ROWMAX_TRY(keys, engine::report_keys(file, options.overrides, options.ignored_keys));
   auto description = engine::describe_model(file, options.overrides, options.ignored_keys);
   engine::TokenizerOptions known = options;
   if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
-  Inspection inspection{file,
-                        std::move(description),
-                        engine::Tokenizer::from_gguf(file, known),
-                        "",
-                        {},
-                        engine::report_keys(file, options.overrides, options.ignored_keys)};
+  Inspection inspection{file, std::move(description), engine::Tokenizer::from_gguf(file, known), "",
+                        {},   std::move(keys)};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
   }

@@ -26,7 +26,7 @@ struct Inspection {
 };
 
 // options: with the overrides and ignored keys of the model too.
-Inspection inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options);
+Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options);
 
 // all: every tensor and the whole of long lists, where the default folds layers that are alike and cuts lists.
 std::string inspection_text(const Inspection& inspection, bool all);

@@ -1,11 +1,12 @@
 // Ctrl-C as a flag that loops look at. A second one, before the first was seen to, ends the program as usual.
-// Signals that end the program remove its unfinished output files first.
+// Signals that end the program remove its unfinished output files first, and leave the terminal as it was.
 #pragma once
 
 #include <signal.h>
 
 namespace rowmax::cli {
 
+// Signals that were ignored when the program began stay so.
 void catch_interrupts();
 bool interrupted() noexcept;
 void clear_interrupt() noexcept;

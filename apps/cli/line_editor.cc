@@ -14,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "apps/cli/edited_terminal.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/terminal_input.h"
@@ -29,7 +30,10 @@ LineEditor::Outcome read_plain(std::string& line) {
   for (;;) {
     errno = 0;
     const int c = std::fgetc(stdin);
-    if (c == '\n') return LineEditor::Outcome::kLine;
+    if (c == '\n') {
+      if (line.ends_with('\r')) line.pop_back();  // a file of another system
+      return LineEditor::Outcome::kLine;
+    }
     if (c == EOF) {
       std::clearerr(stdin);
       if (interrupted()) return LineEditor::Outcome::kInterrupted;
@@ -43,33 +47,27 @@ LineEditor::Outcome read_plain(std::string& line) {
 #ifdef ROWMAX_WITH_EDITLINE
 // libedit has one editor a process, and asks a function without arguments.
 TerminalInput& terminal_input() {
-  static TerminalInput input(STDIN_FILENO);
+  static TerminalInput input(STDIN_FILENO, EditedTerminal::wake_descriptor());
   return input;
 }
-int next_character(std::FILE*) { return terminal_input().next(interrupted); }
 
-// Asks the terminal to mark pasted text while a line is read, and only then: what runs next may not know it.
-class BracketedPaste {
- public:
-  BracketedPaste() { put("\x1b[?2004h"); }
-  ~BracketedPaste() { put("\x1b[?2004l"); }
-  BracketedPaste(const BracketedPaste&) = delete;
-  BracketedPaste& operator=(const BracketedPaste&) = delete;
+bool stop_reading() {
+  const EditedTerminal::News news = EditedTerminal::news();
+  if (news == EditedTerminal::News::kRedraw) rl_forced_update_display();
+  if (news == EditedTerminal::News::kResized) rl_resize_terminal();
+  return interrupted();
+}
 
- private:
-  static void put(const char* sequence) {
-    const char* term = std::getenv("TERM");
-    if (term == nullptr || std::string_view(term) == "dumb") return;
-    std::fputs(sequence, stdout);
-    std::fflush(stdout);
-  }
-};
+int next_character(std::FILE*) {
+  EditedTerminal::remember_raw();
+  return terminal_input().next(stop_reading);
+}
 
 LineEditor::Outcome read_edited(const std::string& prompt, std::string& line) {
-  const BracketedPaste paste;
+  const EditedTerminal terminal(EditedTerminal::Paste::kMarked);
   const std::unique_ptr<char, void (*)(void*)> text(readline(prompt.c_str()), std::free);
   const bool folded = terminal_input().take_folded();
-  if (interrupted()) return LineEditor::Outcome::kInterrupted;
+  if (terminal_input().take_cancelled() || interrupted()) return LineEditor::Outcome::kInterrupted;
   if (text == nullptr) return LineEditor::Outcome::kEnd;
   line = folded ? TerminalInput::unfold(text.get()) : text.get();
   return LineEditor::Outcome::kLine;
@@ -84,7 +82,12 @@ LineEditor::LineEditor(std::string history_file)
   if (!editing_) return;
   use_utf8();
   rl_getc_function = next_character;
-  rl_initialize();
+  // libedit's own handlers know nothing of pastes, override what is ignored, and send each signal on to the whole group.
+  rl_catch_signals = 0;
+  {
+    const EditedTerminal terminal(EditedTerminal::Paste::kAsTyped);  // libedit changes settings here already
+    rl_initialize();
+  }
   using_history();
   stifle_history(kHistoryLines);
   if (!history_file_.empty()) read_history(history_file_.c_str());
@@ -109,7 +112,11 @@ LineEditor::Outcome LineEditor::read(const std::string& prompt, std::string& lin
     std::fputs(prompt.c_str(), stderr);
     std::fflush(stderr);
   }
-  return read_plain(line);
+  const Outcome outcome = read_plain(line);
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (at_start_ && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
+  at_start_ = false;
+  return outcome;
 }
 
 void LineEditor::remember([[maybe_unused]] const std::string& input) {

@@ -16,13 +16,14 @@ class LineEditor {
   LineEditor& operator=(const LineEditor&) = delete;
 
   enum class Outcome { kLine, kEnd, kInterrupted };
-  // A line without its end. kEnd at the end of input (Ctrl-D), kInterrupted after Ctrl-C.
+  // A line without its end (LF or CRLF), the first one of a pipe without a UTF-8 byte order mark. kEnd at the end of input (Ctrl-D), kInterrupted after Ctrl-C.
   Outcome read(const std::string& prompt, std::string& line);
   void remember(const std::string& input);
 
  private:
   std::string history_file_;
   bool editing_;
+  bool at_start_ = true;
 };
 
 // One input of a chat, which may be several lines: a trailing backslash goes on, """ opens and closes a block.

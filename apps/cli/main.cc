@@ -20,7 +20,8 @@ namespace rowmax::cli {
 namespace {
 
 constexpr const char* kFooter = R"(
-Every flag --some-flag can also be set as the variable ROWMAX_SOME_FLAG; the flag wins.
+Every flag --some-flag can also be set as the variable ROWMAX_SOME_FLAG; the flag wins. The variable of a flag that may be
+given several times has one value a line.
 Colour only on a terminal and without NO_COLOR. Results go to standard output, everything else to standard error.
 
 Exit codes: 0 done, 1 a bug in rowmax, 2 wrong usage, 3 broken file, 4 unsupported, 5 limit exceeded,

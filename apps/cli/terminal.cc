@@ -124,6 +124,7 @@ void ProgressBar::draw(double done, std::string_view behind) {
   for (int i = 0; i < room && kept < text.size(); ++i)
     kept += first_character(std::string_view(text).substr(kept)).bytes;
   text.resize(kept);
+  drawn_ = true;
   std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100, text.c_str());
   std::fflush(stderr);
 }
@@ -142,7 +143,7 @@ void ProgressBar::update(double done) {
 }
 
 void ProgressBar::finish() {
-  if (shown_ && !finished_) std::fputs("\r\x1b[K", stderr);
+  if (drawn_ && !finished_) std::fputs("\r\x1b[K", stderr);
   finished_ = true;
 }
 

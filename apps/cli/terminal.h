@@ -56,7 +56,7 @@ class ProgressBar {
   bool in_bytes_;
   double already_;
   bool shown_;
-  bool finished_ = false;
+  bool drawn_ = false, finished_ = false;
   bool due(double done);
   void draw(double done, std::string_view behind);
   std::chrono::steady_clock::time_point start_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 
 #include "apps/cli/utf8.h"
 
@@ -18,6 +19,10 @@ constexpr char32_t kQuotedInsert = 0x16;              // Ctrl-V
 constexpr char32_t kReplacement = 0xFFFD;
 // A terminal sends its sequences in one piece; a person who presses Esc and [ needs longer.
 constexpr int kSequencePauseMs = 25;
+// A silence after which what comes is not of a cancelled paste any more, should its end mark be lost (Ctrl-C throws away
+// what the terminal had not handed over).
+constexpr int kPastePauseMs = 200;
+constexpr char kCtrlC = 0x03;
 
 // Length of a UTF-8 sequence by its first byte; 0 for one that begins none.
 std::size_t sequence_size(unsigned char first) {
@@ -55,29 +60,44 @@ bool TerminalInput::take_folded() noexcept {
   return was;
 }
 
+bool TerminalInput::take_cancelled() noexcept {
+  const bool was = cancelled_;
+  cancelled_ = false;
+  return was;
+}
+
 bool TerminalInput::fill(bool (*stop)()) {
   char block[4096];
-  for (;;) {
+  while (!stop()) {
+    pollfd waits[2] = {{descriptor_, POLLIN, 0}, {wake_, POLLIN, 0}};  // poll skips a descriptor below zero
+    if (::poll(waits, 2, -1) < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    std::uint64_t count = 0;
+    if (waits[1].revents != 0 && ::read(wake_, &count, sizeof count) > 0) continue;
+    if (waits[0].revents == 0) continue;
     const ssize_t n = ::read(descriptor_, block, sizeof block);
     if (n > 0) {
       bytes_.append(block, static_cast<std::size_t>(n));
       return true;
     }
-    if (n == 0 || errno != EINTR || stop()) return false;
+    if (n == 0 || (errno != EINTR && errno != EAGAIN)) return false;
   }
+  return false;
 }
 
 // Whether more than n bytes are there, or come at once.
-bool TerminalInput::arrives(std::size_t n) const {
+bool TerminalInput::arrives(std::size_t n, int milliseconds) const {
   if (bytes_.size() > n) return true;
   pollfd input = {descriptor_, POLLIN, 0};
-  return ::poll(&input, 1, kSequencePauseMs) > 0;
+  return ::poll(&input, 1, milliseconds) > 0;
 }
 
-bool TerminalInput::begins_paste() {
-  for (std::size_t i = 0; i < kPasteBegin.size(); ++i) {
-    if (bytes_.size() <= i && (!arrives(i) || !fill([] { return true; }))) return false;
-    if (bytes_[i] != kPasteBegin[i]) return false;
+bool TerminalInput::begins_with(std::string_view mark) {
+  for (std::size_t i = 0; i < mark.size(); ++i) {
+    if (bytes_.size() <= i && (!arrives(i, kSequencePauseMs) || !fill([] { return false; }))) return false;
+    if (bytes_[i] != mark[i]) return false;
   }
   return true;
 }
@@ -87,12 +107,36 @@ void TerminalInput::read_paste(bool (*stop)()) {
   std::size_t end = bytes_.find(kPasteEnd);
   while (end == std::string::npos && bytes_.size() < kMaxPasteBytes) {
     const std::size_t from = bytes_.size() < kPasteEnd.size() ? 0 : bytes_.size() - kPasteEnd.size();
-    if (!fill(stop)) break;
+    if (bytes_.find(kCtrlC, from) != std::string::npos) break;
+    if (!fill(stop)) {
+      if (stop()) return cancel_paste();
+      break;
+    }
     end = bytes_.find(kPasteEnd, from);
   }
+  if (bytes_.find(kCtrlC) < end) return cancel_paste();
   const bool whole = end != std::string::npos;
-  std::string text = bytes_.substr(0, end);
+  const std::string text = bytes_.substr(0, end);
   bytes_.erase(0, whole ? end + kPasteEnd.size() : bytes_.size());
+  take_pasted(text);
+}
+
+void TerminalInput::cancel_paste() {
+  cancelled_ = true;
+  std::size_t end = bytes_.find(kPasteEnd);
+  while (end == std::string::npos) {
+    // What may be the beginning of the mark is kept.
+    bytes_.erase(0, bytes_.size() - std::min(bytes_.size(), kPasteEnd.size() - 1));
+    if (!arrives(bytes_.size(), kPastePauseMs) || !fill([] { return false; })) {
+      bytes_.clear();
+      return;
+    }
+    end = bytes_.find(kPasteEnd);
+  }
+  bytes_.erase(0, end + kPasteEnd.size());
+}
+
+void TerminalInput::take_pasted(std::string_view text) {
   // Terminals send a line end as CR; the last one is how lines are copied, not a wish to send.
   std::string lines;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -115,7 +159,7 @@ void TerminalInput::read_paste(bool (*stop)()) {
 
 void TerminalInput::decode_one(bool (*stop)()) {
   const std::size_t size = std::max<std::size_t>(1, sequence_size(static_cast<unsigned char>(bytes_[0])));
-  while (bytes_.size() < size && arrives(bytes_.size()) && fill(stop)) {
+  while (bytes_.size() < size && arrives(bytes_.size(), kSequencePauseMs) && fill(stop)) {
   }
   const Decoded one = decode(bytes_);
   bytes_.erase(0, one.size);
@@ -125,8 +169,11 @@ void TerminalInput::decode_one(bool (*stop)()) {
 int TerminalInput::next(bool (*stop)()) {
   while (characters_.empty()) {
     if (bytes_.empty() && !fill(stop)) return -1;
-    if (bytes_[0] == kPasteBegin[0] && begins_paste()) {
+    if (bytes_[0] == kPasteBegin[0] && begins_with(kPasteBegin)) {
       read_paste(stop);
+      if (cancelled_) return -1;
+    } else if (bytes_[0] == kPasteEnd[0] && begins_with(kPasteEnd)) {
+      bytes_.erase(0, kPasteEnd.size());  // of a paste that was cancelled: no key
     } else if (!bytes_.empty()) {
       decode_one(stop);
     }

@@ -16,26 +16,34 @@ class TerminalInput {
   static constexpr char32_t kFoldedLineEnd = 0x2424;
   static std::string unfold(std::string_view line);
 
-  explicit TerminalInput(int descriptor) : descriptor_(descriptor) {}
-  // Waits for the next character; -1 at the end of input, on an error, and where a signal came and stop() is true.
+  // wake: a descriptor (of eventfd) that becomes readable when stop() is to be asked again; -1: none.
+  explicit TerminalInput(int descriptor, int wake = -1) : descriptor_(descriptor), wake_(wake) {}
+  // Waits for the next character; -1 at the end of input, on an error, where stop() is true, which is asked before each
+  // wait, and where a paste was cancelled: stop() became true before its end mark came, or there is a Ctrl-C in it.
+  // Nothing of that paste remains, and what comes of it after all is dropped, up to its end mark or a silence.
   // Bytes that are no UTF-8 become U+FFFD. Control characters of pasted text come behind a Ctrl-V (quoted insert): they
   // are text, not commands.
   int next(bool (*stop)());
   // Whether text with line ends was pasted since the last call.
   bool take_folded() noexcept;
+  // Whether a paste was cancelled since the last call.
+  bool take_cancelled() noexcept;
 
  private:
   static constexpr std::size_t kMaxPasteBytes = std::size_t{16} << 20;
 
-  int descriptor_;
+  int descriptor_, wake_;
   std::string bytes_;  // read and not yet looked at
   std::deque<char32_t> characters_;
   bool folded_ = false;
+  bool cancelled_ = false;
 
   bool fill(bool (*stop)());
-  bool arrives(std::size_t n) const;
-  bool begins_paste();
+  bool arrives(std::size_t n, int milliseconds) const;
+  bool begins_with(std::string_view mark);
   void read_paste(bool (*stop)());
+  void cancel_paste();
+  void take_pasted(std::string_view text);
   void decode_one(bool (*stop)());
 };
 

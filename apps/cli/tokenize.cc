@@ -27,7 +27,7 @@ No BOS is added unless --bos asks for it.
 struct TokenizeFlags {
   EngineFlags engine;
   std::string prompt, file;
-  bool special = false, bos = false, json = false;
+  bool special = false, bos = false, json = false, keep_newline = false;
 };
 
 Result<ExitCode> tokenize(TokenizeFlags flags) {
@@ -37,7 +37,7 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
   }
   std::string text = flags.prompt;
   if (!flags.file.empty()) {
-    ROWMAX_TRY(content, read_text(flags.file));
+    ROWMAX_TRY(content, read_prompt(flags.file, flags.keep_newline));
     text = std::move(content);
   }
   ROWMAX_TRY(file, open_model(flags.engine.model, {flags.engine.formats}));
@@ -48,14 +48,17 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
   if (!flags.engine.quiet) {
     for (const std::string& notice : tokenizer.notices()) note(notice);
   }
-  std::vector<engine::TokenId> ids = tokenizer.encode(text, flags.special);
+  ROWMAX_TRY(ids, tokenizer.encode(text, flags.special));
   if (flags.bos) {
     if (tokenizer.bos() < 0) return Error{ErrorCode::kNotFound, "--bos: the model's tokenizer has no BOS token"};
     ids.insert(ids.begin(), tokenizer.bos());
   }
   std::vector<std::string> pieces;
   pieces.reserve(ids.size());
-  for (const engine::TokenId id : ids) pieces.push_back(tokenizer.piece(id, true));
+  for (const engine::TokenId id : ids) {
+    ROWMAX_TRY(piece, tokenizer.piece(id, true));
+    pieces.push_back(std::move(piece));
+  }
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json({{"tokens", ids}, {"pieces", pieces}}));
     return ExitCode::kOk;
@@ -73,7 +76,8 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
 CommandBody declare_tokenize(Flags& table) {
   auto flags = std::make_shared<TokenizeFlags>();
   table.add_grouped("-p,--prompt", flags->prompt, "the text").type("TEXT");
-  table.add_grouped("-f,--file", flags->file, "file with the text, taken as it is; - is standard input").type("FILE");
+  table.add_grouped("-f,--file", flags->file, "file with the text; - is standard input").type("FILE");
+  add_keep_newline(table, flags->keep_newline);
   table.add_switch("--special", flags->special, "the texts of control tokens become those tokens");
   table.add_switch("--bos", flags->bos, "put the model's BOS token first");
   add_model_flag(table, flags->engine);

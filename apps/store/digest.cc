@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/store/listener.h"
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 #ifdef ROWMAX_WITH_DOWNLOAD
@@ -23,10 +24,12 @@ Error cannot_download() {
 }
 
 Result<DigestKind> digest_kind(std::string_view digest) {
-  const bool hex = digest.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-  if (hex && digest.size() == 64) return DigestKind::kSha256;
-  if (hex && digest.size() == 40) return DigestKind::kGitBlob;
-  return Error{ErrorCode::kCorrupt, "\"" + std::string(digest) + "\" is not a checksum: neither SHA-256 nor git's"};
+  return base::guarded([&]() -> Result<DigestKind> {
+    const bool hex = digest.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    if (hex && digest.size() == 64) return DigestKind::kSha256;
+    if (hex && digest.size() == 40) return DigestKind::kGitBlob;
+    return Error{ErrorCode::kCorrupt, "\"" + std::string(digest) + "\" is not a checksum: neither SHA-256 nor git's"};
+  });
 }
 
 #ifdef ROWMAX_WITH_DOWNLOAD

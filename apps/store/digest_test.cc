@@ -1,6 +1,7 @@
 #include "apps/store/digest.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -19,7 +20,8 @@ class Digest : public testing::Test {
     const auto digest = file_digest(path_, kind);
     return digest.ok() ? *digest : digest.error().message;
   }
-  std::string path_ = testing::TempDir() + "/rowmax_digest_test";
+  // Each test is a process of its own, and several may run at once.
+  std::string path_ = testing::TempDir() + "/rowmax_digest_test." + std::to_string(getpid());
 };
 
 // FIPS 180-2, appendix B, and its example of a million letters.

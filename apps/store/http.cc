@@ -13,6 +13,7 @@
 
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 #ifdef ROWMAX_WITH_DOWNLOAD
@@ -200,27 +201,45 @@ void read_header(Transfer& transfer, std::string_view line) {
   if (name == "location") transfer.location = value;
 }
 
+// No exception may pass through libcurl: it becomes the transfer's status, as what a handler says does. The first one
+// stays.
+template <class Fn>
+bool proceed(Transfer& transfer, Fn&& fn) {
+  if (transfer.status.ok()) transfer.status = base::guarded(std::forward<Fn>(fn));
+  return transfer.status.ok();
+}
+
 std::size_t on_header(char* data, std::size_t size, std::size_t n, void* user) {
-  read_header(*static_cast<Transfer*>(user), {data, size * n});
-  return size * n;
+  Transfer& transfer = *static_cast<Transfer*>(user);
+  const bool read = proceed(transfer, [&]() -> Status {
+    read_header(transfer, {data, size * n});
+    return {};
+  });
+  return read ? size * n : CURL_WRITEFUNC_ERROR;
 }
 
 std::size_t on_body(char* data, std::size_t size, std::size_t n, void* user) {
   Transfer& transfer = *static_cast<Transfer*>(user);
   const std::string_view bytes(data, size * n);
-  if (transfer.success()) {
-    transfer.status = transfer.begin();
-    if (transfer.status.ok()) transfer.status = transfer.handlers->body(bytes);
-    return transfer.status.ok() ? bytes.size() : CURL_WRITEFUNC_ERROR;
-  }
+  const bool taken = proceed(transfer, [&]() -> Status {
+    if (transfer.success()) {
+      ROWMAX_RETURN_IF_ERROR(transfer.begin());
+      return transfer.handlers->body(bytes);
+    }
+    transfer.error_text += bytes.substr(0, kMaxErrorText - transfer.error_text.size());
+    return {};
+  });
   // What an error or a redirect says is not read to its end, which may be far away.
-  transfer.error_text += bytes.substr(0, kMaxErrorText - transfer.error_text.size());
-  return transfer.error_text.size() < kMaxErrorText ? bytes.size() : CURL_WRITEFUNC_ERROR;
+  return taken && transfer.error_text.size() < kMaxErrorText ? bytes.size() : CURL_WRITEFUNC_ERROR;
 }
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const Transfer& transfer = *static_cast<Transfer*>(user);
-  return transfer.handlers->tick && !transfer.handlers->tick() ? 1 : 0;
+  Transfer& transfer = *static_cast<Transfer*>(user);
+  const bool going = proceed(transfer, [&]() -> Status {
+    if (transfer.handlers->tick && !transfer.handlers->tick()) return interrupted_error();
+    return {};
+  });
+  return going ? 0 : 1;
 }
 
 void set_certificates(CURL* handle) {
@@ -300,9 +319,7 @@ HttpOutcome get_once(const HttpRequest& request, CURLU* url, bool with_token, Tr
   HttpOutcome outcome;
   if (code == CURLE_OK && transfer.success()) transfer.status = transfer.begin();
   outcome.head = transfer.head;
-  if (code == CURLE_ABORTED_BY_CALLBACK) {  // on_progress alone says so
-    outcome.status = interrupted_error();
-  } else if (!transfer.status.ok()) {
+  if (!transfer.status.ok()) {
     outcome.status = std::move(transfer.status);
   } else if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && !transfer.success())) {
     const std::string words = *error_buffer != '\0' ? error_buffer : curl_easy_strerror(code);

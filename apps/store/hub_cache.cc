@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "apps/store/digest.h"
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
@@ -119,29 +120,33 @@ Status write_ref(const std::string& path, const std::string& commit) {
 }  // namespace
 
 Result<std::string> hub_cache_folder() {
-  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
-    if (const std::string folder = variable(name); !folder.empty()) return absolute_path(folder);
-  }
-  const std::string home = hub_home();
-  if (!home.empty()) return home + "/hub";
-  return Error{ErrorCode::kNotFound, "no folder for models: set HF_HOME, or HOME to an absolute path"};
+  return base::guarded([&]() -> Result<std::string> {
+    for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
+      if (const std::string folder = variable(name); !folder.empty()) return absolute_path(folder);
+    }
+    const std::string home = hub_home();
+    if (!home.empty()) return home + "/hub";
+    return Error{ErrorCode::kNotFound, "no folder for models: set HF_HOME, or HOME to an absolute path"};
+  });
 }
 
 Result<HubSettings> hub_settings() {
-  HubSettings settings;
-  settings.endpoint = variable("HF_ENDPOINT");
-  if (settings.endpoint.empty()) settings.endpoint = "https://huggingface.co";
-  while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
-  if (!settings.endpoint.starts_with("https://") && !settings.endpoint.starts_with("http://")) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "HF_ENDPOINT: expected an address that starts with https://, found \"" + settings.endpoint + "\""};
-  }
-  ROWMAX_TRY(cache, hub_cache_folder());
-  settings.cache = std::move(cache);
-  settings.offline = is_on(variable("HF_HUB_OFFLINE"));
-  ROWMAX_TRY(token, find_token(hub_home()));
-  settings.token = std::move(token);
-  return settings;
+  return base::guarded([&]() -> Result<HubSettings> {
+    HubSettings settings;
+    settings.endpoint = variable("HF_ENDPOINT");
+    if (settings.endpoint.empty()) settings.endpoint = "https://huggingface.co";
+    while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
+    if (!settings.endpoint.starts_with("https://") && !settings.endpoint.starts_with("http://")) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "HF_ENDPOINT: expected an address that starts with https://, found \"" + settings.endpoint + "\""};
+    }
+    ROWMAX_TRY(cache, hub_cache_folder());
+    settings.cache = std::move(cache);
+    settings.offline = is_on(variable("HF_HUB_OFFLINE"));
+    ROWMAX_TRY(token, find_token(hub_home()));
+    settings.token = std::move(token);
+    return settings;
+  });
 }
 
 HubPaths hub_paths(const std::string& cache, const std::string& repository, const std::string& commit,
@@ -159,45 +164,51 @@ HubPaths hub_paths(const std::string& cache, const std::string& repository, cons
 }
 
 Result<std::string> cached_commit(const std::string& cache, const HubName& name) {
-  if (is_commit(name.revision)) return name.revision;
-  const std::string folder = hub_paths(cache, name.repository, "", "", "").folder;
-  std::string commit = first_words(folder + "/refs/" + name.revision, 100);
-  if (is_commit(commit)) return commit;
-  return Error{ErrorCode::kNotFound, "no commit of " + name.repository + " is known for " + name.revision};
+  return base::guarded([&]() -> Result<std::string> {
+    if (is_commit(name.revision)) return name.revision;
+    const std::string folder = hub_paths(cache, name.repository, "", "", "").folder;
+    std::string commit = first_words(folder + "/refs/" + name.revision, 100);
+    if (is_commit(commit)) return commit;
+    return Error{ErrorCode::kNotFound, "no commit of " + name.repository + " is known for " + name.revision};
+  });
 }
 
 Result<std::string> cached_hub_file(const std::string& cache, const HubName& name) {
-  const Error missing{ErrorCode::kNotFound, to_string(name) + " is not here yet: run `rowmax pull " + to_string(name) +
-                                                "`, or give a GGUF file with -m PATH"};
-  const auto commit = cached_commit(cache, name);
-  if (!commit.ok()) return missing;
-  std::string file = name.file;
-  if (file.empty()) {
-    const std::vector<std::string> files = gguf_files(hub_paths(cache, name.repository, *commit, "", "").snapshot);
-    if (files.empty()) return missing;
-    if (files.size() > 1) {
-      std::string list;
-      for (const std::string& each : files) list += "\n  " + to_string({name.repository, name.revision, each});
-      return Error{ErrorCode::kInvalidArgument, to_string(name) + " has several GGUF files here; name one:" + list};
+  return base::guarded([&]() -> Result<std::string> {
+    const Error missing{ErrorCode::kNotFound, to_string(name) + " is not here yet: run `rowmax pull " +
+                                                  to_string(name) + "`, or give a GGUF file with -m PATH"};
+    const auto commit = cached_commit(cache, name);
+    if (!commit.ok()) return missing;
+    std::string file = name.file;
+    if (file.empty()) {
+      const std::vector<std::string> files = gguf_files(hub_paths(cache, name.repository, *commit, "", "").snapshot);
+      if (files.empty()) return missing;
+      if (files.size() > 1) {
+        std::string list;
+        for (const std::string& each : files) list += "\n  " + to_string({name.repository, name.revision, each});
+        return Error{ErrorCode::kInvalidArgument, to_string(name) + " has several GGUF files here; name one:" + list};
+      }
+      file = files.front();
     }
-    file = files.front();
-  }
-  std::string path = hub_paths(cache, name.repository, *commit, file, "").snapshot;
-  std::error_code ignored;
-  for (int i = 1, n = shard_count(path); i <= n; ++i) {
-    if (!fs::exists(shard_name(path, i), ignored)) return missing;
-  }
-  return shard_name(path, 1);
+    std::string path = hub_paths(cache, name.repository, *commit, file, "").snapshot;
+    std::error_code ignored;
+    for (int i = 1, n = shard_count(path); i <= n; ++i) {
+      if (!fs::exists(shard_name(path, i), ignored)) return missing;
+    }
+    return shard_name(path, 1);
+  });
 }
 
 Result<std::string> linked_digest(const std::string& snapshot) {
-  std::error_code code;
-  const fs::path target = fs::read_symlink(snapshot, code);
-  std::string name = code ? "" : target.filename().string();
-  if (code || !digest_kind(name).ok()) {
-    return Error{ErrorCode::kNotFound, snapshot + " does not say its checksum: it is no link to a blob"};
-  }
-  return name;
+  return base::guarded([&]() -> Result<std::string> {
+    std::error_code code;
+    const fs::path target = fs::read_symlink(snapshot, code);
+    std::string name = code ? "" : target.filename().string();
+    if (code || !digest_kind(name).ok()) {
+      return Error{ErrorCode::kNotFound, snapshot + " does not say its checksum: it is no link to a blob"};
+    }
+    return name;
+  });
 }
 
 Status link_snapshot(const HubPaths& paths, const HubName& name, const std::string& commit) {

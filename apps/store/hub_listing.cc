@@ -2,18 +2,21 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
+#include "base/guarded.h"
+#include "engine/io/json.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
 namespace {
 
-using Json = nlohmann::json;
+using engine::Json;
 
-constexpr int kMaxDepth = 64;
+// A file of a listing is some fifteen values of some 300 bytes: room for all that kMaxListingBytes can list.
+constexpr engine::JsonLimits kListingLimits{.depth = 64, .values = std::size_t{1} << 21};
 constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 46;  // of a part, in a sum that is shown: no overflow
 constexpr std::size_t kMaxShown = 30;
 constexpr int kListingSecondsPerTimeout = 4;
@@ -28,15 +31,9 @@ std::string file_list(const std::vector<const HubFile*>& files, const HubName& n
   return list;
 }
 
-std::string string_at(const Json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
-}
+std::string string_at(const Json& object, std::string_view key) { return std::string(object.find(key).as_string()); }
 
-std::int64_t size_at(const Json& object) {
-  const auto it = object.find("size");
-  return it != object.end() && it->is_number_unsigned() ? it->get<std::int64_t>() : -1;
-}
+std::int64_t size_at(const Json& object) { return object.find("size").as_int().value_or(-1); }
 
 Result<HubFile> parse_file(const Json& entry, const std::string& source) {
   if (!entry.is_object()) return Error{ErrorCode::kCorrupt, source + ": a file of the listing is no object"};
@@ -45,10 +42,9 @@ Result<HubFile> parse_file(const Json& entry, const std::string& source) {
   if (!is_safe_path(file.path)) {
     return Error{ErrorCode::kCorrupt, source + ": \"" + file.path + "\" is not the path of a file in a repository"};
   }
-  const auto lfs = entry.find("lfs");
-  const bool stored = lfs != entry.end() && lfs->is_object();
-  file.digest = stored ? string_at(*lfs, "sha256") : string_at(entry, "blobId");
-  file.bytes = size_at(stored ? *lfs : entry);
+  const Json lfs = entry.find("lfs");
+  file.digest = lfs.is_object() ? string_at(lfs, "sha256") : string_at(entry, "blobId");
+  file.bytes = size_at(lfs.is_object() ? lfs : entry);
   return file;
 }
 
@@ -80,93 +76,98 @@ Result<std::vector<HubFile>> all_parts(const HubListing& listing, const HubFile&
 }  // namespace
 
 Result<HubListing> parse_listing(std::string_view json, const std::string& source) {
-  bool deep = false;
-  const Json::parser_callback_t bounded = [&](int depth, Json::parse_event_t, Json&) {
-    deep = deep || depth > kMaxDepth;
-    return !deep;
-  };
-  const Json answer = Json::parse(json.begin(), json.end(), bounded, false);
-  if (deep || answer.is_discarded() || !answer.is_object()) {
-    return Error{ErrorCode::kCorrupt, source + ": the answer is not the JSON of a repository"};
-  }
-  HubListing listing;
-  listing.commit = string_at(answer, "sha");
-  if (!is_commit(listing.commit)) {
-    return Error{ErrorCode::kCorrupt, source + ": the answer names no commit (\"sha\")"};
-  }
-  const auto siblings = answer.find("siblings");
-  if (siblings == answer.end() || !siblings->is_array()) {
-    return Error{ErrorCode::kCorrupt, source + ": the answer lists no files (\"siblings\")"};
-  }
-  for (const Json& entry : *siblings) {
-    ROWMAX_TRY(file, parse_file(entry, source));
-    listing.files.push_back(std::move(file));
-  }
-  return listing;
+  return base::guarded([&]() -> Result<HubListing> {
+    const auto document = engine::parse_json(json, source, kListingLimits);
+    if (!document.ok()) {
+      return Error{document.error().code, "the answer is not the JSON of a repository: " + document.error().message};
+    }
+    const Json answer = document->root();
+    if (!answer.is_object()) {
+      return Error{ErrorCode::kCorrupt, source + ": the answer is not the JSON of a repository"};
+    }
+    HubListing listing;
+    listing.commit = string_at(answer, "sha");
+    if (!is_commit(listing.commit)) {
+      return Error{ErrorCode::kCorrupt, source + ": the answer names no commit (\"sha\")"};
+    }
+    const Json siblings = answer.find("siblings");
+    if (!siblings.is_array()) {
+      return Error{ErrorCode::kCorrupt, source + ": the answer lists no files (\"siblings\")"};
+    }
+    for (const Json& entry : siblings.elements()) {
+      ROWMAX_TRY(file, parse_file(entry, source));
+      listing.files.push_back(std::move(file));
+    }
+    return listing;
+  });
 }
 
 Result<HubListing> list_repository(const HubSettings& settings, const HubName& name) {
-  HttpRequest request;
-  request.url = settings.endpoint + "/api/models/" + name.repository + "/revision/" +
-                url_encoded(name.revision, false) + "?blobs=true";
-  request.token = settings.token;
-  request.stall_seconds = settings.timeout_seconds;
-  request.total_seconds = kListingSecondsPerTimeout * settings.timeout_seconds;
-  std::string json;
-  HttpHandlers handlers;
-  handlers.head = [&](const HttpHead&) {
-    json.clear();
-    return Status();
-  };
-  handlers.body = [&](std::string_view bytes) -> Status {
-    if (json.size() + bytes.size() > kMaxListingBytes) {
-      return Error{ErrorCode::kLimit, request.url + ": the listing of " + name.repository + " is longer than " +
-                                          human_bytes(static_cast<double>(kMaxListingBytes))};
-    }
-    json += bytes;
-    return {};
-  };
-  handlers.tick = [&] { return !settings.listener.stopped(); };
-  const HttpOutcome outcome = with_retries(settings.retries, settings.listener, [&] {
-    return HttpAttempt{http_get(request, handlers), false};
+  return base::guarded([&]() -> Result<HubListing> {
+    HttpRequest request;
+    request.url = settings.endpoint + "/api/models/" + name.repository + "/revision/" +
+                  url_encoded(name.revision, false) + "?blobs=true";
+    request.token = settings.token;
+    request.stall_seconds = settings.timeout_seconds;
+    request.total_seconds = kListingSecondsPerTimeout * settings.timeout_seconds;
+    std::string json;
+    HttpHandlers handlers;
+    handlers.head = [&](const HttpHead&) {
+      json.clear();
+      return Status();
+    };
+    handlers.body = [&](std::string_view bytes) -> Status {
+      if (json.size() + bytes.size() > kMaxListingBytes) {
+        return Error{ErrorCode::kLimit, request.url + ": the listing of " + name.repository + " is longer than " +
+                                            human_bytes(static_cast<double>(kMaxListingBytes))};
+      }
+      json += bytes;
+      return {};
+    };
+    handlers.tick = [&] { return !settings.listener.stopped(); };
+    const HttpOutcome outcome = with_retries(settings.retries, settings.listener, [&] {
+      return HttpAttempt{http_get(request, handlers), false};
+    });
+    if (!outcome.status.ok()) return hub_error(outcome, settings, name);
+    return parse_listing(json, outcome.head.url);
   });
-  if (!outcome.status.ok()) return hub_error(outcome, settings, name);
-  return parse_listing(json, outcome.head.url);
 }
 
 Result<std::vector<HubFile>> choose_files(const HubListing& listing, const HubName& name) {
-  // A split model counts as one, with the name of its first part and the length of all.
-  std::vector<HubFile> whole;
-  std::map<std::string, std::size_t> places;  // ordered: the hub cannot choose keys that collide
-  const HubFile* chosen = nullptr;
-  for (const HubFile& file : listing.files) {
-    if (file.path == name.file) chosen = &file;
-    if (!is_gguf(file.path)) continue;
-    const auto [place, added] = places.emplace(shard_name(file.path, 1), whole.size());
-    if (added) {
-      whole.push_back(file);
-    } else {
-      whole[place->second].bytes += std::clamp<std::int64_t>(file.bytes, 0, kMaxFileBytes);
+  return base::guarded([&]() -> Result<std::vector<HubFile>> {
+    // A split model counts as one, with the name of its first part and the length of all.
+    std::vector<HubFile> whole;
+    std::map<std::string, std::size_t> places;  // ordered: the hub cannot choose keys that collide
+    const HubFile* chosen = nullptr;
+    for (const HubFile& file : listing.files) {
+      if (file.path == name.file) chosen = &file;
+      if (!is_gguf(file.path)) continue;
+      const auto [place, added] = places.emplace(shard_name(file.path, 1), whole.size());
+      if (added) {
+        whole.push_back(file);
+      } else {
+        whole[place->second].bytes += std::clamp<std::int64_t>(file.bytes, 0, kMaxFileBytes);
+      }
+      whole[place->second].path = place->first;
     }
-    whole[place->second].path = place->first;
-  }
-  std::vector<const HubFile*> models;
-  for (const HubFile& file : whole) models.push_back(&file);
-  if (name.file.empty() && models.size() == 1) chosen = models.front();
-  if (chosen == nullptr && models.empty()) {
-    return Error{ErrorCode::kNotFound,
-                 name.repository + " (" + name.revision + ") has " +
-                     (name.file.empty() ? "no GGUF file" : "no file " + name.file + ", and no GGUF file")};
-  }
-  if (chosen == nullptr && name.file.empty()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 name.repository + " has several GGUF files; name one:" + file_list(models, name)};
-  }
-  if (chosen == nullptr) {
-    return Error{ErrorCode::kNotFound, name.repository + " (" + name.revision + ") has no file " + name.file +
-                                           "; its GGUF files:" + file_list(models, name)};
-  }
-  return all_parts(listing, *chosen, name);
+    std::vector<const HubFile*> models;
+    for (const HubFile& file : whole) models.push_back(&file);
+    if (name.file.empty() && models.size() == 1) chosen = models.front();
+    if (chosen == nullptr && models.empty()) {
+      return Error{ErrorCode::kNotFound,
+                   name.repository + " (" + name.revision + ") has " +
+                       (name.file.empty() ? "no GGUF file" : "no file " + name.file + ", and no GGUF file")};
+    }
+    if (chosen == nullptr && name.file.empty()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   name.repository + " has several GGUF files; name one:" + file_list(models, name)};
+    }
+    if (chosen == nullptr) {
+      return Error{ErrorCode::kNotFound, name.repository + " (" + name.revision + ") has no file " + name.file +
+                                             "; its GGUF files:" + file_list(models, name)};
+    }
+    return all_parts(listing, *chosen, name);
+  });
 }
 
 Error hub_error(const HttpOutcome& outcome, const HubSettings& settings, const HubName& name) {

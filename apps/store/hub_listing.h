@@ -25,7 +25,7 @@ struct HubListing {
 };
 
 // Asks the API. kCorrupt for an answer that breaks its form (a file's name that leads out of its folder, no checksum),
-// kLimit for one beyond kMaxListingBytes, otherwise as hub_error.
+// kLimit for one beyond kMaxListingBytes or with more than 2^21 JSON values, otherwise as hub_error.
 constexpr std::size_t kMaxListingBytes = std::size_t{16} << 20;
 Result<HubListing> list_repository(const HubSettings& settings, const HubName& name);
 // The same from the API's text.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
@@ -84,27 +85,29 @@ std::string shard_name(std::string_view path, int number) {
 }
 
 Result<HubName> parse_hub_name(std::string_view text) {
-  const Error error{
-      ErrorCode::kInvalidArgument,
-      "expected hf:OWNER/REPO, hf:OWNER/REPO/FILE or hf:OWNER/REPO@REVISION/FILE, found \"" + std::string(text) + "\""};
-  if (!is_hub_name(text) || text.ends_with('/')) return error;
-  text.remove_prefix(kPrefix.size());
-  HubName name;
-  const std::string_view owner = take_part(text);
-  std::string_view repository = take_part(text);
-  if (const std::size_t at = repository.find('@'); at != std::string_view::npos) {
-    name.revision = repository.substr(at + 1);
-    repository = repository.substr(0, at);
-    if (name.revision == "refs") {  // refs/pr/5 and the like: the only ones with slashes
-      for (int parts = 0; parts < 2; ++parts) name.revision += "/" + std::string(take_part(text));
+  return base::guarded([&]() -> Result<HubName> {
+    const Error error{ErrorCode::kInvalidArgument,
+                      "expected hf:OWNER/REPO, hf:OWNER/REPO/FILE or hf:OWNER/REPO@REVISION/FILE, found \"" +
+                          std::string(text) + "\""};
+    if (!is_hub_name(text) || text.ends_with('/')) return error;
+    text.remove_prefix(kPrefix.size());
+    HubName name;
+    const std::string_view owner = take_part(text);
+    std::string_view repository = take_part(text);
+    if (const std::size_t at = repository.find('@'); at != std::string_view::npos) {
+      name.revision = repository.substr(at + 1);
+      repository = repository.substr(0, at);
+      if (name.revision == "refs") {  // refs/pr/5 and the like: the only ones with slashes
+        for (int parts = 0; parts < 2; ++parts) name.revision += "/" + std::string(take_part(text));
+      }
+      if (!is_safe_path(name.revision)) return error;
     }
-    if (!is_safe_path(name.revision)) return error;
-  }
-  name.file = text;
-  if (!is_repository_part(owner) || !is_repository_part(repository)) return error;
-  if (!name.file.empty() && !is_safe_path(name.file)) return error;
-  name.repository = std::string(owner) + "/" + std::string(repository);
-  return name;
+    name.file = text;
+    if (!is_repository_part(owner) || !is_repository_part(repository)) return error;
+    if (!name.file.empty() && !is_safe_path(name.file)) return error;
+    name.repository = std::string(owner) + "/" + std::string(repository);
+    return name;
+  });
 }
 
 std::string to_string(const HubName& name) {

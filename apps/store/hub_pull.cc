@@ -6,6 +6,7 @@
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
 #include "apps/store/part_file.h"
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
@@ -243,16 +244,20 @@ Result<HubPull> pull_offline(const HubSettings& settings, const HubName& name) {
 }  // namespace
 
 Result<HubPull> pull_from_hub(const HubSettings& settings, const HubName& name) {
-  if (!can_download()) return cannot_download();
-  if (settings.offline) return pull_offline(settings, name);
-  ROWMAX_TRY(listing, list_repository(settings, name));
-  ROWMAX_TRY(files, choose_files(listing, name));
-  return pull_all(settings, name, listing.commit, files);
+  return base::guarded([&]() -> Result<HubPull> {
+    if (!can_download()) return cannot_download();
+    if (settings.offline) return pull_offline(settings, name);
+    ROWMAX_TRY(listing, list_repository(settings, name));
+    ROWMAX_TRY(files, choose_files(listing, name));
+    return pull_all(settings, name, listing.commit, files);
+  });
 }
 
 Result<HubPull> pull_known_file(const HubSettings& settings, const HubName& name, const HubFile& file) {
-  if (!can_download()) return cannot_download();
-  return pull(make_job(settings, name, name.revision, file));
+  return base::guarded([&]() -> Result<HubPull> {
+    if (!can_download()) return cannot_download();
+    return pull(make_job(settings, name, name.revision, file));
+  });
 }
 
 }  // namespace rowmax::store

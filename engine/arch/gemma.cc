@@ -61,8 +61,8 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
       keys.int_or("attention.sliding_window_pattern", 6, 1, 4096, "sliding_window_pattern", why);
   // Local layers turn with a base of their own and without position scaling.
   RopeSpec local = spec.ropes[0];
-  const char* local_key = keys.has("rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base";
-  local.base = keys.float_or(local_key, 10000.0, 1.0, 1e12, "rope_base_local", why);
+  local.base =
+      keys.float_of_two("rope.freq_base_swa", "rope.local.freq_base", 10000.0, 1.0, 1e12, "rope_base_local", why);
   local.scale = 1;
   spec.ropes.push_back(std::move(local));
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {

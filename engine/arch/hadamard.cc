@@ -36,7 +36,7 @@ class Reader {
     ROWMAX_TRY(lookups, mark("inverse_weight_names", {{"token_embd.weight", &sources_.token_embedding}}));
     if (products + lookups == 0) return wrong(ErrorCode::kCorrupt, "weight_names", "expected names, found none");
     ROWMAX_RETURN_IF_ERROR(check_tied());
-    mark_grouped(spec);
+    ROWMAX_RETURN_IF_ERROR(mark_grouped(spec));
     facts.push_back({"hadamard",
                      concat(products + lookups, " matrices, blocks of ", block_, ", ",
                             signs_.empty() ? "no signs" : "explicit signs"),
@@ -72,11 +72,16 @@ class Reader {
   }
 
   // The columns of the delta nets' output products may have been left in the order of the model's own value heads.
-  void mark_grouped(ModelSpec& spec) const {
+  Status mark_grouped(ModelSpec& spec) const {
+    if (!grouped_) return {};
+    bool any = false;
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-      const WeightSource& output = sources_.layers[i][W::kDeltaOutput];
-      if (output.hadamard != nullptr) spec.layers[i].delta.output_grouped = grouped_;
+      if (sources_.layers[i][W::kDeltaOutput].hadamard == nullptr) continue;
+      spec.layers[i].delta.output_grouped = any = true;
     }
+    if (any) return {};
+    return wrong(ErrorCode::kUnsupported, "gdn_v_grouped",
+                 "expected false (no delta net's output is turned), found true");
   }
 
   Status expect_int(std::string_view key, std::uint64_t expected) const {

@@ -52,7 +52,7 @@ std::vector<KeyReport> KeyReader::report(const IgnoredKeys& ignored) const {
   return out;
 }
 
-void KeyReader::check_all_read(const IgnoredKeys& ignored) {
+void KeyReader::check_all_read(const IgnoredKeys& ignored, std::span<const KeyReport> tokenizer) {
   for (const std::string& key : ignored) {
     if (key.starts_with("tokenizer.")) continue;  // the tokenizer's business
     if (asked_.contains(key)) {
@@ -63,20 +63,21 @@ void KeyReader::check_all_read(const IgnoredKeys& ignored) {
                                             "' or the tokenizer, so it changes nothing");
     }
   }
+  std::vector<RefusedKey> refused;
   for (const KeyReport& entry : report(ignored)) {
-    const std::string key(entry.key);
-    const std::string value = key_value_text(*file_.find(entry.key));
+    const GgufValue& value = *file_.find(entry.key);
     if (entry.use == KeyUse::kIgnored) {
-      notice("key '" + key + "' = " + value + " is ignored, as told (" + std::string(entry.why) + ")");
+      notice("key " + quote(entry.key) + " = " + key_value_text(value) + " is ignored, as told (" +
+             std::string(entry.why) + ")");
     } else if (entry.use == KeyUse::kRefused) {
-      fail(ErrorCode::kUnsupported,
-           "key '" + key + "' = " + value +
-               (entry.why == kNotKnown ? ": architecture '" + prefix_ + "' does not know this key"
-                                       : " means that " + std::string(entry.why) + ", which architecture '" + prefix_ +
-                                             "' does not do here") +
-               "; --ignore-key " + key + " computes without it");
+      refused.push_back(refused_key(entry, value, "architecture '" + prefix_ + "'"));
     }
   }
+  if (refused.empty()) return;  // the tokenizer says what it refuses
+  for (const KeyReport& entry : tokenizer) {
+    if (entry.use == KeyUse::kRefused) refused.push_back(refused_key(entry, *file_.find(entry.key), "the tokenizer"));
+  }
+  fail(ErrorCode::kUnsupported, refusal(refused));
 }
 
 bool KeyReader::has(std::string_view key) const {
@@ -230,6 +231,27 @@ std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, s
   std::vector<std::int64_t> out;
   for (std::size_t i = 0; i < array->size; ++i) out.push_back(array->as_int(i));
   return out;
+}
+
+double KeyReader::float_of_two(std::string_view key, std::string_view other, double fallback, double low, double high,
+                               const char* name, std::string_view why) {
+  std::string source(why), other_source;
+  std::optional<double> value = find_number(key, false, &source);
+  const std::optional<double> second = find_number(other, false, &other_source);
+  const bool overridden = override_for(full_key(key)) != nullptr, second_is = override_for(full_key(other)) != nullptr;
+  if (value && second && *value != *second && overridden == second_is) {
+    fail(overridden ? ErrorCode::kInvalidArgument : ErrorCode::kCorrupt,
+         "key '" + full_key(key) + "' = " + number_text(*value) + " and key '" + full_key(other) + "' = " +
+             number_text(*second) + " say the same thing and differ; --set " + full_key(key) + "=VALUE decides");
+  }
+  const bool take_second = second && (!value || (second_is && !overridden));
+  if (take_second) {
+    value = second;
+    source = other_source;
+  }
+  const double result = value ? checked(take_second ? other : key, *value, low, high) : fallback;
+  if (name != nullptr) fact(name, number_text(result), source);
+  return result;
 }
 
 std::string KeyReader::string_or(std::string_view key, std::string_view fallback) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,10 @@ class KeyReader {
                       const char* fact, std::string_view why);
   double float_or(std::string_view key, double fallback, double low, double high, const char* fact,
                   std::string_view why);
+  // The same of a value that has two spellings. Where the file has both they must agree, unless one of them is
+  // overridden.
+  double float_of_two(std::string_view key, std::string_view other, double fallback, double low, double high,
+                      const char* fact, std::string_view why);
   std::string string_or(std::string_view key, std::string_view fallback);
   bool bool_or(std::string_view key, bool fallback);
   // The numbers (or booleans, as 0 and 1) of an array or of one value; none where the key is absent. An override is
@@ -50,8 +55,9 @@ class KeyReader {
   // the tokenizer's business.
   void check_overrides_used();
   // Every key under the prefix is read by now, at a value that changes nothing (unread_keys.h), or in `ignored` (a
-  // notice); anything else is kUnsupported.
-  void check_all_read(const IgnoredKeys& ignored);
+  // notice); anything else is kUnsupported, one error that names all of them. tokenizer: the tokenizer's keys, of which
+  // those that it refuses are named there too.
+  void check_all_read(const IgnoredKeys& ignored, std::span<const KeyReport> tokenizer);
   // The same as a list. rules: of the keys that were not read.
   std::vector<KeyReport> report(const IgnoredKeys& ignored) const;
 

@@ -64,7 +64,7 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     const ModelSpec& spec = model->spec;
     const bool gemma = arch.starts_with("gemma");
     EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
-    EXPECT_EQ(spec.layers[0].attention.qk_norm, arch == "qwen3" || arch == "gemma3") << arch;
+    EXPECT_EQ(spec.layers[0].attention.qk_norm, arch.starts_with("qwen3") || arch == "gemma3") << arch;
     EXPECT_EQ(spec.layers[0].post_norms, gemma) << arch;
     EXPECT_EQ(spec.layers[0].ffn.activation, gemma                    ? FfnActivation::kGeluTanh
                                              : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared

@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/arch/architecture.h"
 #include "engine/arch/hadamard.h"
 #include "engine/arch/read_spec.h"
@@ -57,7 +58,8 @@ Status check_ignored(const GgufFile& file, const IgnoredKeys& ignored) {
 
 }  // namespace
 
-Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
+Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored,
+                             std::span<const KeyReport> tokenizer) {
   ROWMAX_TRY(row, architecture_of(file));
   ROWMAX_RETURN_IF_ERROR(check_ignored(file, ignored));
   ReadModel model;
@@ -66,7 +68,7 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
   keys.fact("architecture", std::string(row->name), "key general.architecture");
   row->read(keys, model.spec);
   if (!keys.failed()) keys.check_overrides_used();
-  if (!keys.failed()) keys.check_all_read(ignored);
+  if (!keys.failed()) keys.check_all_read(ignored, tokenizer);
   if (keys.failed()) return keys.take_error();
   ROWMAX_RETURN_IF_ERROR(map_tensors(file, model.spec, model.sources, keys.facts()));
   ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.spec, model.sources, keys.facts()));
@@ -89,8 +91,10 @@ Result<ModelSpec> read_spec(const GgufFile& file) {
 
 Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides& overrides,
                                         const IgnoredKeys& ignored) {
-  ROWMAX_TRY(model, read_model(file, overrides, ignored));
-  return std::move(model.description);
+  return base::guarded([&]() -> Result<ModelDescription> {
+    ROWMAX_TRY(model, read_model(file, overrides, ignored));
+    return std::move(model.description);
+  });
 }
 
 std::vector<KeyReport> report_model_keys(const GgufFile& file, const KeyOverrides& overrides,

@@ -6,6 +6,7 @@ namespace {
 constexpr std::string_view kNoExperts = "only experts use it, and there are none";
 constexpr std::string_view kRmsNorm = "the norms here are RMSNorms";
 constexpr std::string_view kNoYarn = "only YaRN scaling uses it";
+constexpr std::string_view kImages = "only images use it, and a prompt here is text";
 constexpr std::string_view kEmbeddings = "only pooled embeddings use it";
 
 const KeyRule kRules[] = {
@@ -55,6 +56,7 @@ const KeyRule kRules[] = {
     {"expert_weights_scale", {}, kNoExperts},
     {"expert_weights_norm", {}, kNoExperts},
     {"expert_gating_func", {}, kNoExperts},
+    {"norm_top_k_prob", {}, kNoExperts},
     {"expert_feed_forward_length", {}, kNoExperts},
     {"expert_shared_feed_forward_length", {"0"}, "experts are added to the FFN"},
     {"leading_dense_block_count", {}, kNoExperts},
@@ -74,6 +76,8 @@ const KeyRule kRules[] = {
     {"adapters.count", {"0"}, "adapters are added"},
     {"pooling_type", {}, kEmbeddings},
     {"classifier.*", {}, "only a classifier's head uses it"},
+    {"vision.*", {}, kImages},
+    {"mm.tokens_per_image", {}, kImages},
 };
 
 }  // namespace

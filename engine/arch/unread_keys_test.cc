@@ -109,7 +109,7 @@ TEST(UnreadKeys, KeysThatChangeTheMathematicsAreRefusedByName) {
       const bool reads =
           (arch == "llama" && key == "attention.sliding_window") ||
           (arch.starts_with("gemma") && (key == "attention.sliding_window" || key.starts_with("final"))) ||
-          (arch == "gemma2" && key.starts_with("attn_logit"));
+          (arch.ends_with("moe") && key == "expert_count") || (arch == "gemma2" && key.starts_with("attn_logit"));
       EXPECT_EQ(model.ok(), reads) << full;
       if (!model.ok()) {
         EXPECT_NE(model.error().message.find("'" + full + "'"), std::string::npos);
@@ -129,8 +129,10 @@ TEST(UnreadKeys, FilesOfTheConvertersLoad) {
       }
       w.set_uint32(a + "vocab_size", 32000);
       w.set_float32(a + "attention.layer_norm_epsilon", 1e-5f);
-      w.set_uint32(a + "expert_count", 0);
-      w.set_uint32(a + "expert_used_count", 0);
+      if (!arch.ends_with("moe")) {
+        w.set_uint32(a + "expert_count", 0);
+        w.set_uint32(a + "expert_used_count", 0);
+      }
       w.set_bool(a + "attention.causal", true);
       w.set_bool(a + "use_parallel_residual", false);
       w.set_string(a + "tensor_data_layout", "Meta AI original pth");
@@ -152,6 +154,81 @@ TEST(UnreadKeys, FilesOfTheConvertersLoad) {
       EXPECT_EQ(model->spec.ropes[1].base, 20000);
     }
   }
+}
+
+// What ollama's converter (convert/*.go) writes for llama and for gemma3 with its image encoder.
+TEST(UnreadKeys, FilesOfOllamaLoad) {
+  auto gemma = load(with("gemma3", [](GgufWriter& w) {
+    w.remove("gemma3.rope.freq_base_swa");
+    w.set_float32("gemma3.rope.local.freq_base", 30000);
+    w.set_uint32("gemma3.mm.tokens_per_image", 256);
+    for (const char* key : {"block_count", "embedding_length", "feed_forward_length", "image_size", "patch_size",
+                            "num_channels", "attention.head_count"}) {
+      w.set_uint32(std::string("gemma3.vision.") + key, 14);
+    }
+    w.set_float32("gemma3.vision.attention.layer_norm_epsilon", 1e-6f);
+  }));
+  ASSERT_TRUE(gemma.ok()) << gemma.error().message;
+  EXPECT_EQ(gemma->spec.ropes[1].base, 30000);
+  const auto head_dim = static_cast<std::uint32_t>(load(with("llama", [](GgufWriter&) {}))->spec.shape.head_dim);
+  for (const std::uint32_t wrong : {0u, 2u}) {
+    auto llama =
+        load(with("llama", [&](GgufWriter& w) { w.set_uint32("llama.attention.head_dim", head_dim + wrong); }));
+    EXPECT_EQ(llama.ok(), wrong == 0);
+    if (llama.ok()) continue;
+    EXPECT_NE(llama.error().message.find("llama.attention.head_dim"), std::string::npos) << llama.error().message;
+  }
+}
+
+TEST(UnreadKeys, TwoSpellingsOfTheLocalBaseMustAgree) {
+  const auto both = [](float swa, float local) {
+    return with("gemma3", [=](GgufWriter& w) {
+      w.remove("gemma3.rope.freq_base_swa");
+      w.set_float32("gemma3.rope.freq_base_swa", swa);
+      w.set_float32("gemma3.rope.local.freq_base", local);
+    });
+  };
+  auto same = load(both(20000, 20000));
+  ASSERT_TRUE(same.ok()) << same.error().message;
+  EXPECT_EQ(same->spec.ropes[1].base, 20000);
+  EXPECT_EQ(use_of(both(20000, 20000), "gemma3.rope.local.freq_base"), KeyUse::kRead);
+  auto differ = load(both(20000, 30000));
+  ASSERT_FALSE(differ.ok());
+  EXPECT_EQ(differ.error().code, ErrorCode::kCorrupt);
+  for (const char* part : {"m.gguf", "'gemma3.rope.freq_base_swa' = 20000", "'gemma3.rope.local.freq_base' = 30000",
+                           "--set gemma3.rope.freq_base_swa=VALUE"}) {
+    EXPECT_NE(differ.error().message.find(part), std::string::npos) << differ.error().message;
+  }
+  for (const char* key : {"gemma3.rope.freq_base_swa", "gemma3.rope.local.freq_base"}) {
+    const auto bytes = both(20000, 30000);
+    auto file = GgufFile::parse(bytes, "m.gguf");
+    auto decided = read_model(*file, {{key, "50000"}});
+    ASSERT_TRUE(decided.ok()) << decided.error().message;
+    EXPECT_EQ(decided->spec.ropes[1].base, 50000) << key;
+  }
+}
+
+// The tokenizer's too: whoever loads the model passes their report.
+TEST(UnreadKeys, AllThatAreRefusedAreNamedAtOnce) {
+  const auto bytes = with("llama", [](GgufWriter& w) {
+    w.set_uint32("llama.of_tomorrow", 3);
+    w.set_float32("llama.logit_scale", 2);
+    w.set_uint32("llama.rope.scaling.finetuned", 1);  // harmless
+    w.set_bool("tokenizer.ggml.add_eos_token", true);
+  });
+  auto file = GgufFile::parse(bytes, "m.gguf");
+  const KeyReport tokenizer[] = {{"tokenizer.ggml.add_eos_token", KeyUse::kRefused, "EOS is put behind every text"},
+                                 {"tokenizer.ggml.model", KeyUse::kRead, ""}};
+  auto model = read_model(*file, {}, {}, tokenizer);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(model.error().message,
+            "m.gguf: 3 keys that would be passed over: key 'llama.of_tomorrow' = 3: architecture 'llama' does not know "
+            "this key; key 'llama.logit_scale' = 2 means that the logits are scaled, which architecture 'llama' does "
+            "not do here; key 'tokenizer.ggml.add_eos_token' = true means that EOS is put behind every text, which the "
+            "tokenizer does not do here; --ignore-key llama.of_tomorrow --ignore-key llama.logit_scale --ignore-key "
+            "tokenizer.ggml.add_eos_token compute without them");
+  EXPECT_TRUE(read_model(*file, {}, {"llama.of_tomorrow", "llama.logit_scale", "tokenizer.ggml.add_eos_token"}).ok());
 }
 
 TEST(UnreadKeys, YarnsKeysAreReadWithYarnOnly) {

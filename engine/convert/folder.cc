@@ -1,12 +1,12 @@
 // Hugging Face folder to GGUF.
 #include <filesystem>
-#include <new>
 #include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/arch/read_spec.h"
 #include "engine/convert/checkpoint.h"
-#include "engine/convert/config_fields.h"
+#include "engine/convert/folder_fields.h"
 #include "engine/convert/hf_model.h"
 #include "engine/convert/hf_tensors.h"
 #include "engine/convert/hf_tokenizer.h"
@@ -45,14 +45,6 @@ Result<ModelSpec> spec_of(const GgufWriter& keys, const std::string& path) {
   return Error{spec.error().code, concat(path, ": rowmax could not run it: ", spec.error().message)};
 }
 
-// Of both objects, where the text model's is inside another.
-std::vector<std::string> unknown_fields(const Json& config, const std::string& path, const HfModel& model) {
-  std::vector<std::string> notes = unknown_config_fields(config, path);
-  if (!model.architecture->nested) return notes;
-  for (std::string& note : unknown_config_fields(model.text, model.text_path)) notes.push_back(std::move(note));
-  return notes;
-}
-
 Result<ConvertReport> convert(const std::string& folder, const std::string& output, const ConvertOptions& options,
                               Executor& executor) {
   const std::string config_path = folder + "/config.json";
@@ -62,7 +54,7 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   }
   ModelSource source{.name = folder, .inputs = {}};
   for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
-                           "chat_template.jinja", "model.safetensors.index.json"}) {
+                           "special_tokens_map.json", "chat_template.jinja", "model.safetensors.index.json"}) {
     source.inputs.push_back(concat(folder, "/", name));
   }
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
@@ -71,31 +63,38 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   ROWMAX_TRY(model, read_hf_config(config.root(), config_path, count_draft_layers(checkpoint), keys));
   ROWMAX_TRY(spec, spec_of(keys, config_path));
-  const std::vector<std::string> unknown = unknown_fields(config.root(), config_path, model);
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
   ROWMAX_TRY(notices, write_tokenizer(files, model.text, model.vocab_size, options.pre, keys));
+  const FolderJson all{.folder = folder,
+                       .config = config.root(),
+                       .tokenizer = files.tokenizer.root(),
+                       .tokenizer_config = files.config.root(),
+                       .generation_config = files.generation.root(),
+                       .special_tokens_map = files.special_tokens.root()};
+  ROWMAX_TRY(unread, check_folder_fields(all, options.ignored_fields));
   files = {};
   for (const std::string& path : checkpoint.paths()) source.inputs.push_back(path);
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, spec, executor));
   TypeRules rules = options.types;
   if (rules.type.empty()) rules.type = usual_type(mapped, model);
-  ROWMAX_TRY(report, write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
-  for (const std::vector<std::string>* more : {&std::as_const(mapped.notices), &checkpoint.notices(),
-                                               &std::as_const(notices), &std::as_const(model.notices), &unknown}) {
-    report.notices.insert(report.notices.begin(), more->begin(), more->end());
+  ROWMAX_TRY(written,
+             write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
+  for (const std::vector<std::string>* more :
+       {&std::as_const(mapped.notices), &checkpoint.notices(), &std::as_const(notices), &std::as_const(model.notices),
+        &std::as_const(unread)}) {
+    written.report.notices.insert(written.report.notices.begin(), more->begin(), more->end());
   }
-  return report;
+  ROWMAX_RETURN_IF_ERROR(written.file.commit());
+  return std::move(written.report);
 }
 
 }  // namespace
 
 Result<ConvertReport> convert_folder(const std::string& folder, const std::string& output,
-                                     const ConvertOptions& options, Executor& executor) try {
-  return convert(folder, output, options, executor);
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+                                     const ConvertOptions& options, Executor& executor) {
+  return base::guarded([&]() -> Result<ConvertReport> { return convert(folder, output, options, executor); });
 }
 
 }  // namespace rowmax::engine

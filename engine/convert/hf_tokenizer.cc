@@ -26,6 +26,14 @@ constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 // As GGUF numbers them.
 enum TokenType : std::int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
+// One entry of added_tokens; flags: AddedTokenFlags.
+struct AddedToken {
+  std::string text;
+  std::int64_t id = 0;
+  std::int32_t flags = 0;
+  bool special = false, normalized = false;
+};
+
 bool exists(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::exists(path, ignored);
@@ -55,6 +63,7 @@ class TokenizerConverter {
         root_(files.tokenizer.root(), files.folder + "/tokenizer.json"),
         config_(reader_of(files.config.root(), files.folder + "/tokenizer_config.json")),
         generation_(reader_of(files.generation.root(), files.folder + "/generation_config.json")),
+        special_(reader_of(files.special_tokens.root(), files.folder + "/special_tokens_map.json")),
         model_config_(model_config, files.folder + "/config.json"),
         vocab_size_(vocab_size),
         pre_(pre),
@@ -62,13 +71,14 @@ class TokenizerConverter {
 
   Result<std::vector<std::string>> run() {
     ROWMAX_RETURN_IF_ERROR(read_model());
+    ROWMAX_RETURN_IF_ERROR(read_merges());
     ROWMAX_RETURN_IF_ERROR(read_tokens());
     ROWMAX_RETURN_IF_ERROR(byte_level_ ? write_byte_level() : write_sentence_piece());
     ROWMAX_RETURN_IF_ERROR(write_ids());
     write_flags();
     write_added_flags();
     ROWMAX_RETURN_IF_ERROR(write_template());
-    for (const JsonReader* reader : {&root_, &config_, &generation_, &model_config_}) {
+    for (const JsonReader* reader : {&root_, &config_, &generation_, &special_, &model_config_}) {
       ROWMAX_RETURN_IF_ERROR(reader->status());
     }
     return std::move(notices_);
@@ -87,7 +97,7 @@ class TokenizerConverter {
     if (!type.empty() && type != "BPE") return unsupported(concat("model.type: expected BPE, found ", quote(type)));
     JsonReader reader(model_, root_.where() + ": model");
     ignore_merges_ = reader.bool_or("ignore_merges", false);
-    const bool byte_fallback = reader.bool_or("byte_fallback", false);
+    byte_fallback_ = reader.bool_or("byte_fallback", false);
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       if (!reader.string_or(key, "").empty()) reader.fail(ErrorCode::kUnsupported, key, "expected none");
     }
@@ -97,7 +107,7 @@ class TokenizerConverter {
     unknown_ = reader.string_or("unk_token", "");
     ROWMAX_RETURN_IF_ERROR(reader.status());
     byte_level_ =
-        has_byte_level(root_.find("pre_tokenizer")) || (!byte_fallback && has_byte_level(root_.find("decoder")));
+        has_byte_level(root_.find("pre_tokenizer")) || (!byte_fallback_ && has_byte_level(root_.find("decoder")));
     return {};
   }
 
@@ -162,29 +172,111 @@ class TokenizerConverter {
     const Json added = root_.find("added_tokens");
     if (!added) return {};
     if (!added.is_array()) return corrupt("added_tokens: expected a list");
+    std::vector<AddedToken> list;
     for (const Json& token : added.elements()) {
       JsonReader reader(token, root_.where() + ": added_tokens");
-      std::string text = reader.string_or("content", "");
-      const bool special = reader.bool_or("special", false);
-      const std::int32_t flags = (reader.bool_or("lstrip", false) ? kStripLeft : 0) |
-                                 (reader.bool_or("rstrip", false) ? kStripRight : 0) |
-                                 (reader.bool_or("single_word", false) ? kSingleWord : 0);
-      if (reader.bool_or("normalized", !special) && prepends()) normalised_.push_back(text);
+      AddedToken one;
+      one.text = reader.string_or("content", "");
+      one.special = reader.bool_or("special", false);
+      one.normalized = reader.bool_or("normalized", !one.special);
+      one.flags = (reader.bool_or("lstrip", false) ? kStripLeft : 0) |
+                  (reader.bool_or("rstrip", false) ? kStripRight : 0) |
+                  (reader.bool_or("single_word", false) ? kSingleWord : 0);
       ROWMAX_RETURN_IF_ERROR(reader.status());
-      const Json id = reader.find("id");
-      ROWMAX_RETURN_IF_ERROR(check_id(id, text));
-      const auto place = static_cast<std::size_t>(*id.as_int());
-      ids_[text] = static_cast<std::int64_t>(place);
-      // In the file they are found in the text before its spaces become marks.
-      if (!special) replace_marks(text);
+      if (one.text.empty()) continue;  // as `tokenizers` does
+      ROWMAX_RETURN_IF_ERROR(check_id(reader.find("id"), one.text));
+      one.id = *reader.find("id").as_int();
+      ROWMAX_RETURN_IF_ERROR(check_number(one));
+      list.push_back(std::move(one));
+    }
+    const bool all_normalized = std::ranges::all_of(list, &AddedToken::normalized);
+    const bool any_single = std::ranges::any_of(list, [](const AddedToken& t) { return (t.flags & kSingleWord) != 0; });
+    const std::set<std::string> pieces = pieces_among(list);
+    std::map<std::string, std::int64_t> in_normal;
+    for (AddedToken& token : list) {
+      ROWMAX_RETURN_IF_ERROR(add_flags(token, all_normalized, any_single, pieces.contains(token.text)));
+      const auto place = static_cast<std::size_t>(token.id);
       if (types_[place] == kNormal || types_[place] == kByte) types_[place] = 0;  // said again, now with what it is
-      ROWMAX_RETURN_IF_ERROR(put_token(static_cast<std::int64_t>(place), text, special ? kControl : kUserDefined));
-      if (flags == 0) continue;
+      ROWMAX_RETURN_IF_ERROR(put_token(token.id, token.text, token.special ? kControl : kUserDefined));
+      if ((token.flags & kInNormalText) != 0) {
+        std::string text = token.text;
+        if (!byte_level_) replace_marks(text);
+        const auto [first, is_new] = in_normal.emplace(text, token.id);
+        if (!is_new && first->second != token.id) {  // which of them `tokenizers` finds is chance
+          return unsupported(concat("added_tokens: expected texts that differ once normalised, found ids ",
+                                    first->second, " and ", token.id));
+        }
+      }
+      if (token.flags == 0) continue;
       flagged_ids_.push_back(static_cast<std::int32_t>(place));
-      flags_.push_back(flags);
+      flags_.push_back(token.flags);
     }
     return {};
   }
+
+  // `tokenizers` does not go by the ids in the list: a text of the model's vocabulary has its id, the others follow it
+  // in order.
+  Status check_number(const AddedToken& token) {
+    const auto known = ids_.find(token.text);
+    const bool is_new = known == ids_.end();
+    if (is_new && next_id_ < 0) next_id_ = static_cast<std::int64_t>(model_.find("vocab").size());
+    const std::int64_t expected = is_new ? next_id_++ : known->second;
+    ids_[token.text] = expected;
+    if (token.id == expected) return {};
+    return corrupt(concat("added_tokens: ", quote(token.text), ": expected id ", expected, " (",
+                          is_new ? "the next that is free" : "as in model.vocab",
+                          ", which is what `tokenizers` gives it), found ", token.id));
+  }
+
+  // Those added tokens that are pieces of the model too: symbols, or made by merges.
+  std::set<std::string> pieces_among(const std::vector<AddedToken>& list) const {
+    const Json vocab = model_.find("vocab");
+    std::set<std::string> named, pieces;
+    for (const AddedToken& token : list) {
+      if (!vocab.find(token.text)) continue;
+      named.insert(token.text);
+      if (n_characters(token.text) == 1) pieces.insert(token.text);
+    }
+    if (named.empty()) return pieces;
+    for (const MergePair& merge : merges_) {
+      if (auto found = named.find(merge.left + merge.right); found != named.end()) pieces.insert(*found);
+    }
+    return pieces;
+  }
+  static std::size_t n_characters(std::string_view text) {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  }
+
+  Status add_flags(AddedToken& token, bool all_normalized, bool any_single, bool is_piece) const {
+    const bool has_mark = token.text.find(kSpaceMark) != std::string::npos;
+    const bool marks = root_.has("normalizer") && !byte_level_;
+    if (token.normalized && (marks || nfc() || !all_normalized)) {
+      token.flags |= kSecondPass | (marks || nfc() ? kInNormalText : 0);
+    }
+    if (!token.special && has_mark && marks) {
+      token.flags |= kSpacesAreMarks;
+      if (token.text.find(' ') != std::string::npos) {
+        return unsupported(concat("added_tokens: ", quote(token.text), ": expected spaces or U+2581, found both"));
+      }
+    }
+    // Whether the text can come to the model all the same, which then makes the token by merging: where spaces become
+    // marks or bytes characters the model sees another text than the one that the token is looked for in, and a place
+    // where a single word was found and was none is not looked at again.
+    const bool in_marks = !byte_level_ && has_mark;
+    const bool ascii = std::ranges::all_of(token.text, [](char c) { return c > ' ' && c < 0x7F; });
+    const bool passes =
+        any_single || in_marks || (byte_level_ && !ascii) || ((token.flags & kInNormalText) != 0 && prepends());
+    if (!is_piece || !passes) return {};
+    if (token.special) {
+      return unsupported(concat("added_tokens: ", quote(token.text),
+                                " is special, and the model makes it by merging "
+                                "too: GGUF's control tokens are never made"));
+    }
+    token.flags |= kAlsoMerged;
+    return {};
+  }
+
   // Whether the normalizer puts a mark in front of every stretch of text.
   bool prepends() const {
     const Json normalizer = root_.find("normalizer");
@@ -194,33 +286,22 @@ class TokenizerConverter {
   }
   // What GGUF has no place for: keys of our own, which other readers pass over.
   void write_added_flags() {
-    if (!normalised_.empty()) {
-      notices_.push_back(concat(root_.where(), ": added_tokens: ", normalised_.size(), " (", quote(normalised_[0]),
-                                ", ...) are looked for behind the mark that the normalizer puts in front of a text; "
-                                "in the file they are found everywhere"));
-    }
     if (flags_.empty()) return;
     keys_.set_int32s(kAddedTokensKey, flagged_ids_);
     keys_.set_int32s(kAddedTokenFlagsKey, flags_);
-    notices_.push_back(concat(root_.where(), ": added_tokens: lstrip, rstrip or single_word of ", flags_.size(),
-                              " tokens is kept under ", kAddedTokenFlagsKey, "; other readers of GGUF do without it"));
-  }
-  void replace_marks(std::string& text) const {
-    if (byte_level_ || !root_.has("normalizer")) return;
-    for (std::size_t at = text.find(kSpaceMark); at != std::string::npos; at = text.find(kSpaceMark, at + 1)) {
-      text.replace(at, kSpaceMark.size(), " ");
-    }
+    notices_.push_back(concat(root_.where(), ": added_tokens: lstrip, rstrip, single_word or normalized of ",
+                              flags_.size(), " tokens is kept under ", kAddedTokenFlagsKey,
+                              "; other readers of GGUF do without it"));
   }
 
   // "a b", or ["a", "b"].
-  Result<std::vector<MergePair>> read_merges() const {
+  Status read_merges() {
     const Json list = model_.find("merges");
     if (!list.is_array()) return corrupt("model.merges: expected a list");
-    std::vector<MergePair> merges;
-    merges.reserve(list.size());
+    merges_.reserve(list.size());
     for (const Json& merge : list.elements()) {
       if (merge.is_array() && merge.size() == 2 && merge.at(0).is_string() && merge.at(1).is_string()) {
-        merges.push_back({std::string(merge.at(0).as_string()), std::string(merge.at(1).as_string())});
+        merges_.push_back({std::string(merge.at(0).as_string()), std::string(merge.at(1).as_string())});
         continue;
       }
       const std::string_view text = merge.as_string();
@@ -229,34 +310,48 @@ class TokenizerConverter {
           text.find(' ', space + 1) != std::string_view::npos) {
         return corrupt(concat("model.merges: expected two texts, found ", merge.text()));
       }
-      merges.push_back({std::string(text.substr(0, space)), std::string(text.substr(space + 1))});
+      merges_.push_back({std::string(text.substr(0, space)), std::string(text.substr(space + 1))});
     }
-    return merges;
+    return {};
+  }
+
+  // Whether a byte-level tokenizer's normalizer does anything (what it may do is NFC alone).
+  bool nfc() const {
+    const Json normalizer = root_.find("normalizer");
+    return byte_level_ && normalizer &&
+           (type_of(normalizer) != "Sequence" || normalizer.find("normalizers").size() > 0);
   }
 
   Status write_byte_level() {
     const Json normalizer = root_.find("normalizer");
-    const Json steps = normalizer.find("normalizers");
-    const bool nfc = type_of(normalizer) == "NFC";
-    if (normalizer && !nfc && !(type_of(normalizer) == "Sequence" && steps.is_array() && steps.size() == 0)) {
+    std::vector<Json> steps = {normalizer};
+    if (type_of(normalizer) == "Sequence") {
+      const auto list = normalizer.find("normalizers").elements();
+      steps.assign(list.begin(), list.end());
+    }
+    for (const Json& step : steps) {
+      if (!step || type_of(step) == "NFC") continue;
       return unsupported(concat("normalizer: expected none or NFC, found ", normalizer.text()));
     }
-    if (nfc) {
-      notices_.push_back("the tokenizer brings text into Unicode's form NFC first; GGUF readers take it as it is");
+    if (nfc()) {
+      keys_.set_string(kNormalizerKey, "NFC");
+      notices_.push_back(concat(root_.where(), ": normalizer: NFC is kept under ", kNormalizerKey,
+                                "; other readers of GGUF take a text as it is"));
     }
     std::string pre = pre_;
     if (pre.empty()) {
       const Json rule = root_.find("pre_tokenizer");
-      pre = recognise_pre_tokenizer(rule, ignore_merges_);
+      const RecognisedPre known = recognise_pre_tokenizer(rule, ignore_merges_);
+      pre = known.name;
       if (pre.empty()) {
         return unsupported(concat("pre_tokenizer: no known one splits like ", rule ? rule.text() : "none",
                                   ignore_merges_ ? " with ignore_merges" : "", "; --pre NAME chooses one"));
       }
+      if (known.add_prefix_space) write_prefix("always", "add_prefix_space", "put no space in front of a text");
     }
-    ROWMAX_TRY(merges, read_merges());
     std::vector<std::string> texts;
-    texts.reserve(merges.size());
-    for (const MergePair& merge : merges) {
+    texts.reserve(merges_.size());
+    for (const MergePair& merge : merges_) {
       for (const std::string& part : {merge.left, merge.right, merge.left + merge.right}) {
         if (!ids_.contains(part)) return corrupt(concat("model.merges: ", quote(part), " is no token"));
         if (part.find(' ') != std::string::npos) {
@@ -337,18 +432,42 @@ class TokenizerConverter {
     return {};
   }
 
+  // Tokens that are looked for in marked text want it as the normalizer alone leaves it, and what lies between them as it
+  // is.
+  Status check_marked_text() const {
+    const auto found = std::ranges::find_if(flags_, [](std::int32_t flags) { return (flags & kInNormalText) != 0; });
+    const bool metaspace = type_of(root_.find("pre_tokenizer")) == "Metaspace";
+    if (found == flags_.end() || !metaspace) return {};
+    const std::int32_t id = flagged_ids_[static_cast<std::size_t>(found - flags_.begin())];
+    return unsupported(
+        concat("added_tokens: ", quote(tokens_[static_cast<std::size_t>(id)]),
+               ": expected normalized false beside a normalizer and a Metaspace pre_tokenizer, found true"));
+  }
+
   Status write_sentence_piece() {
     const std::optional<Prefix> prefix = space_prefix();
     if (!prefix) {
       return unsupported(
           "normalizer, pre_tokenizer: expected byte-level BPE, or spaces written as U+2581 and nothing else");
     }
+    const std::int64_t n_bytes = std::ranges::count(types_, kByte);
+    if (!byte_fallback_ || n_bytes != 256) {
+      return unsupported(concat("model.byte_fallback: expected true and tokens for 256 bytes, found ",
+                                byte_fallback_ ? "true" : "false", " and ", n_bytes));
+    }
     ROWMAX_RETURN_IF_ERROR(check_metaspace_split());
-    ROWMAX_TRY(merges, read_merges());
+    ROWMAX_RETURN_IF_ERROR(check_marked_text());
     std::vector<bool> mergeable(types_.size());
     for (std::size_t i = 0; i < types_.size(); ++i) mergeable[i] = types_[i] == kNormal;
-    auto scores = scores_from_merges(tokens_, mergeable, merges);
+    for (std::size_t i = 0; i < flags_.size(); ++i) {
+      if ((flags_[i] & kAlsoMerged) != 0) mergeable[static_cast<std::size_t>(flagged_ids_[i])] = true;
+    }
+    auto scores = scores_from_merges(tokens_, mergeable, merges_);
     if (!scores.ok()) return Error{scores.error().code, concat(root_.where(), ": ", scores.error().message)};
+    // Other readers look for user-defined tokens in the text before its spaces become marks.
+    for (std::size_t i = 0; i < flags_.size(); ++i) {
+      if ((flags_[i] & kSpacesAreMarks) != 0) replace_marks(tokens_[static_cast<std::size_t>(flagged_ids_[i])]);
+    }
     keys_.set_string("tokenizer.ggml.model", "llama");
     keys_.set_string("tokenizer.ggml.pre", "default");
     keys_.set_strings("tokenizer.ggml.tokens", tokens_);
@@ -357,25 +476,37 @@ class TokenizerConverter {
     keys_.set_bool("tokenizer.ggml.add_space_prefix", *prefix != Prefix::kNever);
     if (*prefix == Prefix::kAlways || *prefix == Prefix::kFirst) {
       const bool first = *prefix == Prefix::kFirst;
-      keys_.set_string(kSpacePrefixKey, first ? "first" : "always");
-      notices_.push_back(concat(
-          root_.where(), ": pre_tokenizer: prepend_scheme ", first ? "first" : "always", " is kept under ",
-          kSpacePrefixKey, "; other readers of GGUF put a space in front of every stretch between special tokens"));
+      write_prefix(first ? "first" : "always", first ? "prepend_scheme first" : "prepend_scheme always",
+                   "put a space in front of every stretch between special tokens");
     }
     return {};
+  }
+  static void replace_marks(std::string& text) {
+    for (std::size_t at = text.find(kSpaceMark); at != std::string::npos; at = text.find(kSpaceMark, at + 1)) {
+      text.replace(at, kSpaceMark.size(), " ");
+    }
+  }
+  void write_prefix(const char* value, const char* what, const char* others) {
+    keys_.set_string(kSpacePrefixKey, value);
+    notices_.push_back(concat(root_.where(), ": pre_tokenizer: ", what, " is kept under ", kSpacePrefixKey,
+                              "; other readers of GGUF ", others));
   }
 
   // The id that tokenizer_config.json names by its text, or config.json by its number; -1: neither.
   Result<std::int64_t> find_id(const std::string& name) {
-    if (const Json token = config_.find(name + "_token")) {
+    // Older folders name them in special_tokens_map.json, which counts where tokenizer_config.json has no list of tokens.
+    const bool legacy = !config_.has("added_tokens_decoder") && !config_.names(name + "_token");
+    for (const JsonReader* reader : {&config_, &special_}) {
+      const Json token = reader->find(name + "_token");
+      if (!token || (reader == &special_ && !legacy)) continue;
       const Json text = token.is_object() ? token.find("content") : token;
       if (!text.is_string()) {
-        return Error{ErrorCode::kCorrupt, concat(config_.where(), ": ", name, "_token: expected a text")};
+        return Error{ErrorCode::kCorrupt, concat(reader->where(), ": ", name, "_token: expected a text")};
       }
       const auto found = ids_.find(text.as_string());
       if (found != ids_.end()) return found->second;
       return Error{ErrorCode::kCorrupt,
-                   concat(config_.where(), ": ", name, "_token: ", quote(text.as_string()), " is no token")};
+                   concat(reader->where(), ": ", name, "_token: ", quote(text.as_string()), " is no token")};
     }
     for (const JsonReader* reader : {&model_config_, &generation_}) {
       const Json id = reader->find(name + "_token_id");
@@ -444,7 +575,11 @@ class TokenizerConverter {
     const Json single = step.find("single");
     const auto is_text = [](const Json& part) { return !part.find("Sequence").is_null(); };
     const bool plain = single.size() == 1 && is_text(single.at(0));
-    const bool with_bos = single.size() == 2 && bos_ >= 0 && id_of_part(single.at(0)) == bos_ && is_text(single.at(1));
+    bool with_bos = single.size() == 2 && bos_ >= 0 && id_of_part(single.at(0)) == bos_ && is_text(single.at(1));
+    if (with_bos) {  // the name is the template's own, the ids beside it are what is put there
+      const Json ids = step.find("special_tokens").find(text_of(single.at(0).find("SpecialToken"), "id")).find("ids");
+      with_bos = !ids || (ids.size() == 1 && ids.at(0).as_int() == bos_);
+    }
     if (type != "TemplateProcessing" || (!plain && !with_bos)) {
       root_.fail(ErrorCode::kUnsupported, "post_processor",
                  concat("expected nothing around a text but one BOS token in front, found ", quote(type),
@@ -469,24 +604,31 @@ class TokenizerConverter {
       }
       if (text.empty()) notices_.push_back(concat(config_.where(), ": chat_template: none of the list is the default"));
     }
-    if (!text.empty()) keys_.set_string("tokenizer.chat_template", text);
+    if (!text.empty()) {
+      keys_.set_string("tokenizer.chat_template", text);
+    } else if (files_.processor_template) {
+      notices_.push_back(concat(files_.folder,
+                                "/chat_template.json: is a processor's, which transformers does not read for "
+                                "a tokenizer: the file has no chat template"));
+    }
     return {};
   }
 
   const HfTokenizerFiles& files_;
-  JsonReader root_, config_, generation_, model_config_;
+  JsonReader root_, config_, generation_, special_, model_config_;
   std::int64_t vocab_size_;
   const std::string& pre_;
   GgufWriter& keys_;
   Json model_;
-  bool byte_level_ = false, ignore_merges_ = false;
+  bool byte_level_ = false, ignore_merges_ = false, byte_fallback_ = false;
   std::string unknown_;
   std::vector<std::string> tokens_;
   std::vector<std::int32_t> types_;  // 0: no token yet
   std::map<std::string, std::int64_t, std::less<>> ids_;
   std::int64_t bos_ = -1;
   std::vector<std::int32_t> flagged_ids_, flags_;  // of added tokens
-  std::vector<std::string> normalised_;
+  std::vector<MergePair> merges_;
+  std::int64_t next_id_ = -1;  // of an added token that the model does not have; -1: not yet known
   std::vector<std::string> notices_;
 };
 
@@ -511,6 +653,9 @@ Result<HfTokenizerFiles> read_tokenizer_files(const std::string& folder) {
   files.tokenizer = std::move(tokenizer);
   files.config = std::move(config);
   files.generation = std::move(generation);
+  ROWMAX_TRY(special, read_optional(folder + "/special_tokens_map.json"));
+  files.special_tokens = std::move(special);
+  files.processor_template = exists(folder + "/chat_template.json");
   const std::string path = folder + "/chat_template.jinja";
   if (!exists(path)) return files;
   ROWMAX_TRY(text, MappedFile::open(path));

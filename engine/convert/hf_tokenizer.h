@@ -14,10 +14,12 @@ namespace rowmax::engine {
 
 struct HfTokenizerFiles {
   std::string folder;
-  JsonDocument tokenizer;     // tokenizer.json
-  JsonDocument config;        // tokenizer_config.json; null where it does not exist
-  JsonDocument generation;    // generation_config.json; likewise
-  std::string chat_template;  // chat_template.jinja; empty likewise
+  JsonDocument tokenizer;           // tokenizer.json
+  JsonDocument config;              // tokenizer_config.json; null where it does not exist
+  JsonDocument generation;          // generation_config.json; likewise
+  JsonDocument special_tokens;      // special_tokens_map.json; likewise
+  std::string chat_template;        // chat_template.jinja; empty likewise
+  bool processor_template = false;  // there is a chat_template.json
 };
 
 // kNotFound without tokenizer.json; kLimit for files that are too long.
@@ -30,8 +32,11 @@ Result<HfTokenizerFiles> read_tokenizer_files(const std::string& folder);
 Result<std::vector<std::string>> write_tokenizer(const HfTokenizerFiles& files, const Json& model_config,
                                                  std::int64_t vocab_size, const std::string& pre, GgufWriter& keys);
 
-// The name of tokenizer.ggml.pre for a tokenizer.json, by its pre-tokenizer's expressions; empty when none is known to
-// split like it.
-std::string recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges);
+struct RecognisedPre {
+  std::string name;               // of tokenizer.ggml.pre; empty when none is known to split like it
+  bool add_prefix_space = false;  // ByteLevel's, of the whole stretch of text
+};
+// By the pre-tokenizer's expressions, from a tokenizer.json.
+RecognisedPre recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges);
 
 }  // namespace rowmax::engine

@@ -2,6 +2,9 @@
 #include "engine/convert/hf_tokenizer.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <vector>
@@ -27,7 +30,7 @@ class HfTokenizer : public FolderTest {
     return std::move(*document);
   }
   static std::string recognise(const Text& pre_tokenizer, bool ignore_merges) {
-    return recognise_pre_tokenizer(read(pre_tokenizer).root(), ignore_merges);
+    return recognise_pre_tokenizer(read(pre_tokenizer).root(), ignore_merges).name;
   }
   static Result<std::vector<std::string>> write(const Text& tokenizer, GgufWriter& keys, const std::string& pre = "",
                                                 std::int64_t vocab_size = 512) {
@@ -99,7 +102,7 @@ TEST_F(HfTokenizer, TheSameIdsAsTokenizers) {
       std::istringstream ids(line.substr(line.find(';') + 1));
       std::vector<TokenId> expected;
       for (TokenId id; ids >> id;) expected.push_back(id);
-      EXPECT_EQ(tokenizer->encode(text, true), expected) << text;
+      EXPECT_EQ(*tokenizer->encode(text, true), expected) << text;
     }
     EXPECT_EQ(n_lines, 9);
   }
@@ -126,6 +129,7 @@ TEST_F(HfTokenizer, FlagsOfAddedTokensAndSchemesOfSpaces) {
                                       {"lstrip", (flags & 1) != 0},
                                       {"rstrip", (flags & 2) != 0},
                                       {"single_word", (flags & 4) != 0},
+                                      {"normalized", false},
                                       {"special", false}});
     } else {
       made = stored("spm_tokenizer");
@@ -143,12 +147,83 @@ TEST_F(HfTokenizer, FlagsOfAddedTokensAndSchemesOfSpaces) {
     const auto file = GgufFile::parse(*bytes, "m");
     const auto tokenizer = Tokenizer::from_gguf(*file);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-    EXPECT_EQ(tokenizer->encode(text, true), expected);
+    EXPECT_EQ(*tokenizer->encode(text, true), expected);
     // Every variant but the plain ones says what it keeps beside GGUF's own keys.
     const auto said = [](const std::string& notice) { return notice.find("rowmax.tokenizer.") != std::string::npos; };
     EXPECT_EQ(std::ranges::any_of(*notices, said), variant != "0" && variant != "never");
   }
   EXPECT_EQ(n_lines, 8 * 7 + 3 * 6);
+}
+
+// One of tools/oracle/added_tokens.py's tokenizers: a stored one with other steps and added tokens.
+Text patched(const Text& patch, Text made) {
+  if (patch["base"] == "spm_tokenizer") made["model"]["vocab"].erase("\u2581\u2581");
+  for (const char* key : {"normalizer", "pre_tokenizer", "added_tokens"}) made[key] = patch[key];
+  made["model"]["vocab"].update(patch["vocab"]);
+  for (const Text& merge : patch["merges"]) made["model"]["merges"].push_back(merge);
+  return made;
+}
+
+// testdata/added_tokens.jsonl; ROWMAX_ADDED_TOKENS: another file that the script has written.
+TEST_F(HfTokenizer, RandomAddedTokens) {
+  const char* other = std::getenv("ROWMAX_ADDED_TOKENS");
+  std::ifstream lines(other != nullptr ? other : kTestdata + "added_tokens.jsonl");
+  std::string line;
+  std::getline(lines, line);  // the source
+  std::map<std::string, int> refused;
+  int n_tokenizers = 0, n_texts = 0, n_refused = 0;
+  for (; std::getline(lines, line); ++n_tokenizers) {
+    const Text patch = Text::parse(line);
+    SCOPED_TRACE(patch["kind"].get<std::string>() + " " + patch["added_tokens"].dump());
+    GgufWriter keys;
+    const auto notices = write(patched(patch, stored(patch["base"])), keys, "", 544);
+    if (!notices.ok()) {
+      EXPECT_EQ(error_code_name(notices.error().code), std::string_view("unsupported")) << notices.error().message;
+      ++refused[notices.error().message];
+      ++n_refused;
+      continue;
+    }
+    const auto bytes = keys.bytes();
+    ASSERT_TRUE(bytes.ok());
+    const auto file = GgufFile::parse(*bytes, "m");
+    const auto tokenizer = Tokenizer::from_gguf(*file);
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+    if (!tokenizer.ok()) continue;
+    for (const Text& pair : patch["texts"]) {
+      ++n_texts;
+      EXPECT_EQ(*tokenizer->encode(pair[0].get<std::string>(), true), pair[1].get<std::vector<TokenId>>()) << pair[0];
+    }
+  }
+  if (other == nullptr) {
+    EXPECT_EQ(n_tokenizers, 90);
+    EXPECT_EQ(n_texts, 462);
+    EXPECT_EQ(n_refused, 13);
+  } else {
+    for (const auto& [message, count] : refused) printf("%d refused: %s\n", count, message.c_str());
+    printf("%d tokenizers, %d refused, %d texts\n", n_tokenizers, n_refused, n_texts);
+  }
+}
+
+TEST_F(HfTokenizer, AddedTokensThatCannotBeWritten) {
+  const auto with = [](const std::string& base, const Text& token) {
+    Text made = stored(base);
+    made["added_tokens"].push_back(token);
+    return made;
+  };
+  // `tokenizers` numbers them itself.
+  refused(with("tokenizer", {{"id", 281u}, {"content", "cat"}}), ErrorCode::kCorrupt,
+          {"tokenizer.json: added_tokens: 'cat': expected id 280 (the next that is free", "found 281"});
+  refused(with("tokenizer", {{"id", 280u}, {"content", "\u0120the"}}), ErrorCode::kCorrupt,
+          {"expected id 261 (as in model.vocab", "found 280"});
+  // A control token that a model's text can become.
+  refused(with("tokenizer", {{"id", 236u}, {"content", "\u00e9"}, {"special", true}}), ErrorCode::kUnsupported,
+          {"is special, and the model makes it by merging too"});
+  refused(with("spm_tokenizer", {{"id", 464u}, {"content", "x \u2581y"}, {"special", false}}), ErrorCode::kUnsupported,
+          {"added_tokens", "expected spaces or U+2581, found both"});
+  refused(with("spm_tokenizer", {{"id", 464u}, {"content", "  "}, {"special", false}}), ErrorCode::kUnsupported,
+          {"expected texts that differ once normalised, found ids 4 and 464"});
+  GgufWriter keys;
+  EXPECT_TRUE(write(with("tokenizer", {{"id", 280u}, {"content", "cat"}, {"special", true}}), keys).ok());
 }
 
 TEST_F(HfTokenizer, MetaspaceThatCutsWhereTokensReachOver) {
@@ -201,7 +276,16 @@ TEST_F(HfTokenizer, PreTokenizersByTheirExpressions) {
   EXPECT_EQ(recognise(with_bytes(split(qwen2, "Removed"), false), false), "");
   EXPECT_EQ(recognise(with_bytes(split("\\s+"), false), false), "");
   EXPECT_EQ(recognise(with_bytes({{"type", "Digits"}, {"individual_digits", false}}, true), false), "");
-  EXPECT_EQ(recognise({{"type", "ByteLevel"}, {"add_prefix_space", true}}, false), "");
+  // A space in front of the text can be said; one in front of every word cannot.
+  const Text spaced = {{"type", "ByteLevel"}, {"add_prefix_space", true}};
+  EXPECT_EQ(recognise(spaced, false), "gpt-2");
+  EXPECT_TRUE(recognise_pre_tokenizer(read(spaced).root(), false).add_prefix_space);
+  EXPECT_FALSE(recognise_pre_tokenizer(read({{"type", "ByteLevel"}, {"add_prefix_space", false}}).root(), false)
+                   .add_prefix_space);
+  EXPECT_EQ(
+      recognise({{"type", "Sequence"}, {"pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, spaced}}},
+                false),
+      "");
   EXPECT_EQ(recognise({{"type", "Whitespace"}}, false), "");
   EXPECT_EQ(recognise(Text(), false), "");
 }

@@ -51,21 +51,26 @@ bool is_true(const Json& object, const char* key, bool fallback) {
   return found.is_bool() ? found.as_bool() : fallback;
 }
 
-// Appends the expressions of one pre-tokenizer; false where it does something else.
-bool append_steps(const Json& step, std::vector<std::string>& out, int depth) {
+// Appends the expressions of one pre-tokenizer; false where it does something else. prefix: a space is put in front of
+// what is cut.
+bool append_steps(const Json& step, std::vector<std::string>& out, bool& prefix, int depth) {
   if (!step.is_object() || depth > 4) return false;
   const std::string_view type = step.find("type").as_string();
   if (type == "Sequence") {
     const Json parts = step.find("pretokenizers");
-    return parts.is_array() &&
-           std::ranges::all_of(parts.elements(), [&](const Json& part) { return append_steps(part, out, depth + 1); });
+    return parts.is_array() && std::ranges::all_of(parts.elements(), [&](const Json& part) {
+             return append_steps(part, out, prefix, depth + 1);
+           });
   }
   if (type == "Digits") {
     out.emplace_back(kDigits);
     return is_true(step, "individual_digits", false);
   }
   if (type == "ByteLevel") {
-    if (is_true(step, "add_prefix_space", true)) return false;
+    if (is_true(step, "add_prefix_space", true)) {
+      if (!out.empty()) return false;  // in front of every word
+      prefix = true;
+    }
     if (is_true(step, "use_regex", true)) out.emplace_back(kGpt2);
     return true;
   }
@@ -84,14 +89,16 @@ bool append_steps(const Json& step, std::vector<std::string>& out, int depth) {
 
 }  // namespace
 
-std::string recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges) {
+RecognisedPre recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_merges) {
   std::vector<std::string> steps;
-  if (!append_steps(pre_tokenizer, steps, 0)) return {};
+  RecognisedPre out;
+  if (!append_steps(pre_tokenizer, steps, out.add_prefix_space, 0)) return {};
   for (const Rule& rule : kRules) {
     const std::size_t n = rule.second.empty() ? 1 : 2;
     if (steps.size() == n && steps[0] == rule.first && (n == 1 || steps[1] == rule.second) &&
         rule.ignore_merges == ignore_merges) {
-      return std::string(rule.name);
+      out.name = rule.name;
+      return out;
     }
   }
   return {};

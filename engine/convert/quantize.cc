@@ -1,11 +1,11 @@
 // GGUF to GGUF: the same keys, the tensors in other types.
 #include <algorithm>
 #include <map>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/guarded.h"
 #include "engine/convert/write_model.h"
 #include "engine/io/hadamard_keys.h"
 #include "engine/io/text.h"
@@ -76,10 +76,12 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
   }
   // A file for other engines may be turned into other types too.
   const Status loads = check_loads(file);
+  if (!loads.ok() && loads.error().code == ErrorCode::kOutOfMemory) return loads.error();  // says nothing of the file
   const ModelSource source{
       .name = input, .inputs = {file.paths().begin(), file.paths().end()}, .must_load = loads.ok()};
-  ROWMAX_TRY(report,
+  ROWMAX_TRY(written,
              write_model(source, output, std::move(keys), std::move(tensors), options.types, options, executor));
+  ConvertReport& report = written.report;
   if (!loads.ok()) report.notices.push_back(concat("rowmax could not run the input: ", loads.error().message));
   for (const std::string& notice : file.notices()) report.notices.push_back(notice);
   const std::string quantised = quantised_types(file);
@@ -90,16 +92,15 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
                                     "better result"));
   }
   report.bytes_in = file.file_bytes();
-  return report;
+  ROWMAX_RETURN_IF_ERROR(written.file.commit());
+  return std::move(report);
 }
 
 }  // namespace
 
 Result<ConvertReport> quantize_gguf(const std::string& input, const std::string& output, const ConvertOptions& options,
-                                    Executor& executor) try {
-  return quantize(input, output, options, executor);
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+                                    Executor& executor) {
+  return base::guarded([&]() -> Result<ConvertReport> { return quantize(input, output, options, executor); });
 }
 
 }  // namespace rowmax::engine

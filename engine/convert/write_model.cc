@@ -7,7 +7,6 @@
 #include "engine/convert/encode.h"
 #include "engine/convert/hadamard.h"
 #include "engine/convert/type_choice.h"
-#include "engine/io/gguf_split_stream.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/model.h"
 #include "rowmax/engine/output_file.h"
@@ -44,7 +43,7 @@ class ModelWriter {
     for (const TensorRows& tensor : tensors_) total_ += weights(tensor);
   }
 
-  Result<ConvertReport> run(const std::string& output, GgufWriter keys, const TypeRules& rules) {
+  Result<WrittenModel> run(const std::string& output, GgufWriter keys, const TypeRules& rules) {
     auto chosen = choose_types(tensors_, rules, executor_, report_.notices);
     if (!chosen.ok()) return named(std::move(chosen).error());
     set_file_type(keys, rules.type);
@@ -70,14 +69,21 @@ class ModelWriter {
       ROWMAX_RETURN_IF_ERROR(written);
     }
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_written(stream, output, layouts));
-    ROWMAX_RETURN_IF_ERROR(stream.commit());
     report_.files = stream.paths();
+    if (const auto& removed = stream.removed(); !removed.empty()) {
+      report_.notices.push_back(concat("removed ", removed.front(), removed.size() > 1 ? " to " : "",
+                                       removed.size() > 1 ? removed.back() : "",
+                                       ": parts of the model of that name that this one replaces"));
+    }
+    for (const std::string& kept : stream.kept()) {
+      report_.notices.push_back(concat(kept, ": kept; it has the name of a part of an older model and is none"));
+    }
     if (stream.n_larger() > 0) {
       report_.notices.push_back(concat(stream.n_larger(), " of ", report_.files.size(), " files are larger than ",
                                        options_.split_max_bytes,
                                        " bytes: a single tensor, with what stands before it, is"));
     }
-    return std::move(report_);
+    return WrittenModel{std::move(report_), std::move(stream)};
   }
 
  private:
@@ -86,6 +92,7 @@ class ModelWriter {
     const auto file = GgufFile::open_files(stream.temporaries(), layouts);
     const Status status = file.ok() ? check_loads(*file) : Status(file.error());
     if (status.ok()) return {};
+    ROWMAX_RETURN_IF_ERROR(stream.check_there());  // rather than what is said of a file that is gone
     std::string message = status.error().message;
     for (const std::string& temporary : stream.temporaries()) {
       if (message.starts_with(temporary + ": ")) message = message.substr(temporary.size() + 2);
@@ -193,16 +200,16 @@ Status check_target(const std::string& output, const ConvertOptions& options, st
   return check_output(output, {.overwrite = options.overwrite, .inputs = std::move(inputs)});
 }
 
-Result<ConvertReport> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,
-                                  std::vector<TensorRows> tensors, const TypeRules& rules,
-                                  const ConvertOptions& options, Executor& executor) {
+Result<WrittenModel> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,
+                                 std::vector<TensorRows> tensors, const TypeRules& rules, const ConvertOptions& options,
+                                 Executor& executor) {
   std::vector<std::string> notices;
   if (options.hadamard_block != 0) {
     ROWMAX_RETURN_IF_ERROR(fold_hadamard(tensors, options.hadamard_block, keys, notices));
   }
-  ROWMAX_TRY(report, ModelWriter(source, std::move(tensors), options, executor).run(output, std::move(keys), rules));
-  report.notices.insert(report.notices.begin(), notices.begin(), notices.end());
-  return report;
+  ROWMAX_TRY(written, ModelWriter(source, std::move(tensors), options, executor).run(output, std::move(keys), rules));
+  written.report.notices.insert(written.report.notices.begin(), notices.begin(), notices.end());
+  return written;
 }
 
 }  // namespace rowmax::engine

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/convert/tensor_rows.h"
+#include "engine/io/gguf_split_stream.h"
 #include "rowmax/engine/convert.h"
 #include "rowmax/executor.h"
 #include "rowmax/result.h"
@@ -25,12 +26,18 @@ Status check_loads(const GgufFile& file);
 // depend on how many they are).
 Status check_target(const std::string& output, const ConvertOptions& options, std::vector<std::string> inputs);
 
+// A whole output without its name yet: commit() is the last step, so that nothing fails behind it.
+struct WrittenModel {
+  ConvertReport report;
+  GgufSplitStream file;
+};
+
 // Folds the matrices where that was asked for, chooses types, sets general.file_type and general.quantization_version,
 // writes. Where must_load is set, what was written has passed the loader's checks before it gets its name (kUnsupported
 // or what they say otherwise; those that need no weights come first of all). rules.type must be set. Errors and notices
 // about tensors have the source's name in front of them.
-Result<ConvertReport> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,
-                                  std::vector<TensorRows> tensors, const TypeRules& rules,
-                                  const ConvertOptions& options, Executor& executor);
+Result<WrittenModel> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,
+                                 std::vector<TensorRows> tensors, const TypeRules& rules, const ConvertOptions& options,
+                                 Executor& executor);
 
 }  // namespace rowmax::engine

@@ -10,6 +10,7 @@
 #include <new>
 #include <system_error>
 
+#include "base/guarded.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
 
@@ -72,7 +73,7 @@ Status install() {
 
 Status guard_mapped_files() {
   static const Status installed = install();
-  return installed;
+  return base::guarded([]() -> Status { return installed; });
 }
 
 WatchedRange* watch_range(const std::byte* data, std::size_t size) noexcept {

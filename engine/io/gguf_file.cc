@@ -4,9 +4,9 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <new>
 #include <system_error>
 
+#include "base/guarded.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/gguf_parse.h"
 #include "engine/io/gguf_split.h"
@@ -169,46 +169,44 @@ struct GgufFile::Impl {
   GgufContent content;
 };
 
-Result<GgufFile> GgufFile::open(const std::string& path, const GgufOptions& options) try {
-  return open_files({&path, 1}, options);
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<GgufFile> GgufFile::open(const std::string& path, const GgufOptions& options) {
+  return base::guarded([&]() -> Result<GgufFile> { return open_files({&path, 1}, options); });
 }
 
-Result<GgufFile> GgufFile::open_files(std::span<const std::string> paths, const GgufOptions& options) try {
-  ROWMAX_TRY(parts, paths.size() == 1 ? open_by_name(paths.front(), options) : open_all(paths, options));
-  auto impl = std::make_unique<Impl>();
-  std::vector<GgufContent> contents;
-  for (Part& part : parts) {
-    ROWMAX_RETURN_IF_ERROR(part.map.check_size());
-    impl->paths.push_back(part.map.path());
-    impl->maps.push_back(std::move(part.map));
-    contents.push_back(std::move(part.content));
-  }
-  if (contents.size() == 1) {
-    impl->content = std::move(contents.front());
-  } else {
-    ROWMAX_TRY(whole, join_parts(std::move(contents)));
-    impl->content = std::move(whole);
-  }
-  return GgufFile(std::move(impl));
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<GgufFile> GgufFile::open_files(std::span<const std::string> paths, const GgufOptions& options) {
+  return base::guarded([&]() -> Result<GgufFile> {
+    ROWMAX_TRY(parts, paths.size() == 1 ? open_by_name(paths.front(), options) : open_all(paths, options));
+    auto impl = std::make_unique<Impl>();
+    std::vector<GgufContent> contents;
+    for (Part& part : parts) {
+      ROWMAX_RETURN_IF_ERROR(part.map.check_size());
+      impl->paths.push_back(part.map.path());
+      impl->maps.push_back(std::move(part.map));
+      contents.push_back(std::move(part.content));
+    }
+    if (contents.size() == 1) {
+      impl->content = std::move(contents.front());
+    } else {
+      ROWMAX_TRY(whole, join_parts(std::move(contents)));
+      impl->content = std::move(whole);
+    }
+    return GgufFile(std::move(impl));
+  });
 }
 
-Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options) try {
-  auto impl = std::make_unique<Impl>();
-  ROWMAX_TRY(content, parse_gguf(bytes, std::move(name), options));
-  impl->content = std::move(content);
-  GgufFile file(std::move(impl));
-  const auto count = file.get_uint("split.count");
-  if (count.ok() && *count > 1) {
-    file.impl_->content.notices.push_back(concat(file.name(), ": one part of a model that was split over ", *count,
-                                                 " files; the other parts are not read"));
-  }
-  return file;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options) {
+  return base::guarded([&]() -> Result<GgufFile> {
+    auto impl = std::make_unique<Impl>();
+    ROWMAX_TRY(content, parse_gguf(bytes, std::move(name), options));
+    impl->content = std::move(content);
+    GgufFile file(std::move(impl));
+    const auto count = file.get_uint("split.count");
+    if (count.ok() && *count > 1) {
+      file.impl_->content.notices.push_back(concat(file.name(), ": one part of a model that was split over ", *count,
+                                                   " files; the other parts are not read"));
+    }
+    return file;
+  });
 }
 
 GgufFile::GgufFile(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -246,56 +244,70 @@ Result<const GgufValue*> GgufFile::require(std::string_view key, std::string_vie
 }
 
 Result<std::uint64_t> GgufFile::get_uint(std::string_view key) const {
-  constexpr std::string_view kExpected = "an unsigned integer";
-  ROWMAX_TRY(found, require(key, kExpected));
-  if (const auto* number = std::get_if<std::uint64_t>(&found->value)) return *number;
-  if (const auto* number = std::get_if<std::int64_t>(&found->value); number != nullptr && *number >= 0) {
-    return static_cast<std::uint64_t>(*number);
-  }
-  return mismatch(key, kExpected, *found);
+  return base::guarded([&]() -> Result<std::uint64_t> {
+    constexpr std::string_view kExpected = "an unsigned integer";
+    ROWMAX_TRY(found, require(key, kExpected));
+    if (const auto* number = std::get_if<std::uint64_t>(&found->value)) return *number;
+    if (const auto* number = std::get_if<std::int64_t>(&found->value); number != nullptr && *number >= 0) {
+      return static_cast<std::uint64_t>(*number);
+    }
+    return mismatch(key, kExpected, *found);
+  });
 }
 
 Result<double> GgufFile::get_float(std::string_view key) const {
-  constexpr std::string_view kExpected = "a finite float";
-  ROWMAX_TRY(found, require(key, kExpected));
-  if (const auto* number = std::get_if<double>(&found->value); number != nullptr && std::isfinite(*number))
-    return *number;
-  return mismatch(key, kExpected, *found);
+  return base::guarded([&]() -> Result<double> {
+    constexpr std::string_view kExpected = "a finite float";
+    ROWMAX_TRY(found, require(key, kExpected));
+    if (const auto* number = std::get_if<double>(&found->value); number != nullptr && std::isfinite(*number))
+      return *number;
+    return mismatch(key, kExpected, *found);
+  });
 }
 
 Result<bool> GgufFile::get_bool(std::string_view key) const {
-  constexpr std::string_view kExpected = "a bool";
-  ROWMAX_TRY(found, require(key, kExpected));
-  if (const auto* truth = std::get_if<bool>(&found->value)) return *truth;
-  return mismatch(key, kExpected, *found);
+  return base::guarded([&]() -> Result<bool> {
+    constexpr std::string_view kExpected = "a bool";
+    ROWMAX_TRY(found, require(key, kExpected));
+    if (const auto* truth = std::get_if<bool>(&found->value)) return *truth;
+    return mismatch(key, kExpected, *found);
+  });
 }
 
 Result<std::string_view> GgufFile::get_string(std::string_view key) const {
-  constexpr std::string_view kExpected = "a string";
-  ROWMAX_TRY(found, require(key, kExpected));
-  if (const auto* text = std::get_if<std::string_view>(&found->value)) return *text;
-  return mismatch(key, kExpected, *found);
+  return base::guarded([&]() -> Result<std::string_view> {
+    constexpr std::string_view kExpected = "a string";
+    ROWMAX_TRY(found, require(key, kExpected));
+    if (const auto* text = std::get_if<std::string_view>(&found->value)) return *text;
+    return mismatch(key, kExpected, *found);
+  });
 }
 
 Result<const GgufArray*> GgufFile::get_array(std::string_view key, GgufType element_type) const {
-  const std::string expected = concat("an array of ", gguf_type_name(element_type));
-  ROWMAX_TRY(found, require(key, expected));
-  const auto* array = std::get_if<GgufArray>(&found->value);
-  if (array != nullptr && array->element_type == element_type) return array;
-  return mismatch(key, expected, *found);
+  return base::guarded([&]() -> Result<const GgufArray*> {
+    const std::string expected = concat("an array of ", gguf_type_name(element_type));
+    ROWMAX_TRY(found, require(key, expected));
+    const auto* array = std::get_if<GgufArray>(&found->value);
+    if (array != nullptr && array->element_type == element_type) return array;
+    return mismatch(key, expected, *found);
+  });
 }
 
 Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
-  constexpr std::string_view kExpected = "an array of integers";
-  ROWMAX_TRY(found, require(key, kExpected));
-  const auto* array = std::get_if<GgufArray>(&found->value);
-  if (array != nullptr && gguf_is_integer(array->element_type)) return array;
-  return mismatch(key, kExpected, *found);
+  return base::guarded([&]() -> Result<const GgufArray*> {
+    constexpr std::string_view kExpected = "an array of integers";
+    ROWMAX_TRY(found, require(key, kExpected));
+    const auto* array = std::get_if<GgufArray>(&found->value);
+    if (array != nullptr && gguf_is_integer(array->element_type)) return array;
+    return mismatch(key, kExpected, *found);
+  });
 }
 
 Status GgufFile::check_intact() const {
-  for (const MappedFile& map : impl_->maps) ROWMAX_RETURN_IF_ERROR(map.check_intact());
-  return {};
+  return base::guarded([&]() -> Status {
+    for (const MappedFile& map : impl_->maps) ROWMAX_RETURN_IF_ERROR(map.check_intact());
+    return {};
+  });
 }
 
 void GgufFile::drop_pages(std::span<const std::byte> range) const noexcept {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/guarded.h"
 #include "engine/io/gguf_format.h"
 #include "rowmax/engine/gguf.h"
 
@@ -34,9 +35,7 @@ class Hash {
   std::uint64_t value_ = 0xCBF29CE484222325u;
 };
 
-}  // namespace
-
-std::vector<GgufLayoutDoubt> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options) {
+std::vector<GgufLayoutDoubt> find_doubts(const GgufFile& file, const GgufOptions& options) {
   std::vector<GgufLayoutDoubt> doubts;
   std::vector<std::uint32_t> seen;
   for (const GgufTensor& first : file.tensors()) {
@@ -51,6 +50,12 @@ std::vector<GgufLayoutDoubt> gguf_layout_doubts(const GgufFile& file, const Gguf
     }
   }
   return doubts;
+}
+
+}  // namespace
+
+Result<std::vector<GgufLayoutDoubt>> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options) {
+  return base::guarded([&]() -> Result<std::vector<GgufLayoutDoubt>> { return find_doubts(file, options); });
 }
 
 std::uint64_t gguf_content_hash(const GgufFile& file) {

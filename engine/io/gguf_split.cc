@@ -1,6 +1,7 @@
 #include "engine/io/gguf_split.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <iterator>
 #include <map>
@@ -104,6 +105,20 @@ std::optional<std::vector<std::string>> split_paths(std::string_view path, std::
   std::vector<std::string> paths;
   for (std::uint64_t i = 1; i <= count; ++i) paths.push_back(std::string(prefix) + five_digits(i) + of);
   return paths;
+}
+
+std::optional<PartNumbers> part_numbers(std::string_view path) {
+  constexpr std::string_view kShape = "-00000-of-00000.gguf";
+  if (path.size() < kShape.size()) return std::nullopt;
+  path.remove_prefix(path.size() - kShape.size());
+  const auto fits = [](char found, char shape) {
+    return shape == '0' ? std::isdigit(static_cast<unsigned char>(found)) != 0 : found == shape;
+  };
+  if (!std::ranges::equal(path, kShape, fits)) return std::nullopt;
+  PartNumbers numbers;
+  std::from_chars(path.data() + 1, path.data() + 1 + kDigits, numbers.part);
+  std::from_chars(path.data() + 10, path.data() + 10 + kDigits, numbers.count);
+  return numbers;
 }
 
 Result<GgufContent> join_parts(std::vector<GgufContent> parts) {

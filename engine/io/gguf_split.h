@@ -27,6 +27,12 @@ Result<GgufSplit> read_split(const GgufContent& content);
 // of `count` files.
 std::optional<std::vector<std::string>> split_paths(std::string_view path, std::uint64_t count);
 
+// The numbers in a name that ends in -00002-of-00005.gguf, whatever they are; nothing for another name.
+struct PartNumbers {
+  std::uint64_t part = 0, count = 0;  // part from 1 on
+};
+std::optional<PartNumbers> part_numbers(std::string_view path);
+
 // A number as it stands in such a name.
 std::string five_digits(std::uint64_t number);
 

@@ -1,13 +1,15 @@
 #include "engine/io/gguf_split_stream.h"
 
 #include <algorithm>
-#include <cctype>
+#include <filesystem>
 #include <limits>
-#include <new>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/gguf_format.h"
+#include "engine/io/gguf_other_parts.h"
 #include "engine/io/gguf_split.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -23,13 +25,26 @@ std::string_view prefix_of(std::string_view path) {
   return path;
 }
 
-bool names_a_part(std::string_view prefix) {
-  constexpr std::string_view kShape = "-00000-of-00000";
-  if (prefix.size() < kShape.size()) return false;
-  prefix.remove_prefix(prefix.size() - kShape.size());
-  return std::ranges::equal(prefix, kShape, [](char found, char shape) {
-    return shape == '0' ? std::isdigit(static_cast<unsigned char>(found)) != 0 : found == shape;
-  });
+// An older model of the same name in another number of files would lie beside the new one, and a name of a part would
+// say nothing of which of the two it is.
+Status check_other_parts(std::string_view prefix, std::size_t count, const OutputOptions& output) {
+  const OtherParts others = find_other_parts(prefix, count);
+  for (const std::string& other : others.parts) {
+    for (const std::string& input : output.inputs) {
+      std::error_code ignored;
+      if (!std::filesystem::equivalent(other, input, ignored)) continue;
+      return Error{
+          ErrorCode::kInvalidArgument,
+          concat(other, ": the input is a model of the output's name in another number of files (the output's: ", count,
+                 "); expected another name for the output")};
+    }
+  }
+  if (output.overwrite || others.parts.empty()) return {};
+  return Error{
+      ErrorCode::kInvalidArgument,
+      concat(others.parts.front(), others.parts.size() > 1 ? concat(" and ", others.parts.size() - 1, " more") : "",
+             ": parts of a model of the same name in another number of files (the new one's: ", count,
+             "); --force removes them")};
 }
 
 void set_split(GgufWriter& keys, std::size_t no, std::size_t count, std::size_t n_tensors) {
@@ -83,7 +98,7 @@ std::vector<Part> cut(std::vector<GgufTensorPlan> tensors, const Frame& first, c
 }  // namespace
 
 Status check_split_prefix(const std::string& path) {
-  if (!names_a_part(prefix_of(path))) return {};
+  if (!part_numbers(concat(prefix_of(path), kSuffix))) return {};
   return Error{ErrorCode::kInvalidArgument,
                concat(path,
                       ": expected the name without the number of a part (as in NAME.gguf), which is put behind "
@@ -92,36 +107,39 @@ Status check_split_prefix(const std::string& path) {
 
 Result<GgufSplitStream> GgufSplitStream::create(const std::string& path, const GgufWriter& keys,
                                                 std::vector<GgufTensorPlan> tensors, std::uint64_t max_part_bytes,
-                                                const OutputOptions& output) try {
-  GgufSplitStream out;
-  if (max_part_bytes == 0) {
-    ROWMAX_TRY(stream, GgufStream::create(path, keys, std::move(tensors), output));
-    out.paths_.push_back(path);
-    out.parts_.push_back(std::move(stream));
+                                                const OutputOptions& output) {
+  return base::guarded([&]() -> Result<GgufSplitStream> {
+    GgufSplitStream out;
+    if (max_part_bytes == 0) {
+      ROWMAX_TRY(stream, GgufStream::create(path, keys, std::move(tensors), output));
+      out.paths_.push_back(path);
+      out.parts_.push_back(std::move(stream));
+      return out;
+    }
+    ROWMAX_RETURN_IF_ERROR(check_split_prefix(path));
+    const std::size_t n_tensors = tensors.size();
+    ROWMAX_TRY(first, frame_of(keys, n_tensors));
+    ROWMAX_TRY(rest, frame_of(GgufWriter(), n_tensors));
+    std::vector<Part> parts = cut(std::move(tensors), first, rest, max_part_bytes);
+    if (parts.size() > kMaxParts) {
+      return Error{ErrorCode::kInvalidArgument,
+                   concat(path, ": files of ", max_part_bytes, " bytes would be ", parts.size(), ", expected at most ",
+                          kMaxParts, ": choose a larger size")};
+    }
+    ROWMAX_RETURN_IF_ERROR(check_other_parts(prefix_of(path), parts.size(), output));
+    out.prefix_ = prefix_of(path);
+    out.overwrite_ = output.overwrite;
+    const std::string of = concat("-of-", five_digits(parts.size()), kSuffix);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      out.n_larger_ += parts[i].file_bytes(i == 0 ? first : rest) > max_part_bytes ? 1 : 0;
+      out.paths_.push_back(concat(prefix_of(path), "-", five_digits(i + 1), of));
+      GgufWriter own = i == 0 ? keys : GgufWriter();
+      set_split(own, i, parts.size(), n_tensors);
+      ROWMAX_TRY(stream, GgufStream::create(out.paths_.back(), own, std::move(parts[i].tensors), output));
+      out.parts_.push_back(std::move(stream));
+    }
     return out;
-  }
-  ROWMAX_RETURN_IF_ERROR(check_split_prefix(path));
-  const std::size_t n_tensors = tensors.size();
-  ROWMAX_TRY(first, frame_of(keys, n_tensors));
-  ROWMAX_TRY(rest, frame_of(GgufWriter(), n_tensors));
-  std::vector<Part> parts = cut(std::move(tensors), first, rest, max_part_bytes);
-  if (parts.size() > kMaxParts) {
-    return Error{ErrorCode::kInvalidArgument,
-                 concat(path, ": files of ", max_part_bytes, " bytes would be ", parts.size(), ", expected at most ",
-                        kMaxParts, ": choose a larger size")};
-  }
-  const std::string of = concat("-of-", five_digits(parts.size()), kSuffix);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    out.n_larger_ += parts[i].file_bytes(i == 0 ? first : rest) > max_part_bytes ? 1 : 0;
-    out.paths_.push_back(concat(prefix_of(path), "-", five_digits(i + 1), of));
-    GgufWriter own = i == 0 ? keys : GgufWriter();
-    set_split(own, i, parts.size(), n_tensors);
-    ROWMAX_TRY(stream, GgufStream::create(out.paths_.back(), own, std::move(parts[i].tensors), output));
-    out.parts_.push_back(std::move(stream));
-  }
-  return out;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+  });
 }
 
 GgufStream& GgufSplitStream::current() {
@@ -131,7 +149,22 @@ GgufStream& GgufSplitStream::current() {
 
 Status GgufSplitStream::append(std::span<const std::byte> bytes) { return current().append(bytes); }
 Status GgufSplitStream::skip_tensor() { return current().skip_tensor(); }
-Status GgufSplitStream::commit() { return GgufStream::commit_all(parts_); }
+Status GgufSplitStream::commit() {
+  ROWMAX_RETURN_IF_ERROR(GgufStream::commit_all(parts_));
+  if (prefix_.empty() || !overwrite_) return {};
+  OtherParts others = find_other_parts(prefix_, parts_.size());
+  for (std::string& other : others.parts) {
+    ROWMAX_RETURN_IF_ERROR(remove_other_part(other));
+    removed_.push_back(std::move(other));
+  }
+  kept_ = std::move(others.unlike);
+  return {};
+}
+
+Status GgufSplitStream::check_there() const {
+  for (const GgufStream& part : parts_) ROWMAX_RETURN_IF_ERROR(part.check_there());
+  return {};
+}
 
 std::vector<std::string> GgufSplitStream::temporaries() const {
   std::vector<std::string> names;

@@ -95,7 +95,7 @@ TEST_F(GgufSplitStreamTest, TheSizeIsThatOfTheFile) {
   // The head is counted to its padding.
   EXPECT_EQ(create(size + 32, true)->paths().size(), 1u);
   EXPECT_EQ(create(size - 1, true)->paths().size(), 2u);
-  EXPECT_EQ(create(1)->paths().size(), 4u);
+  EXPECT_EQ(create(1, true)->paths().size(), 4u);
 }
 
 TEST_F(GgufSplitStreamTest, AllAppearOrNone) {
@@ -117,11 +117,57 @@ TEST_F(GgufSplitStreamTest, AllAppearOrNone) {
     auto stream = create(1100, true);
     ASSERT_TRUE(stream.ok());
     fill(*stream);
-    // A name that cannot be had, found when other parts have theirs already.
+    // Found before any part has its name. (Found later: OutputFile's test.)
     fs::remove(stream->temporaries()[0]);
+    EXPECT_FALSE(stream->check_there().ok());
     EXPECT_FALSE(stream->commit().ok());
   }
-  EXPECT_EQ(n_files(), 0u);
+  EXPECT_EQ(n_files(), 1u);
+  EXPECT_EQ(fs::file_size(path("m-00002-of-00003.gguf")), 14u);  // as it was
+}
+
+TEST_F(GgufSplitStreamTest, PartsOfAnotherCountAreRefusedOrRemoved) {
+  const auto write = [&](std::uint64_t max, bool overwrite) {
+    auto stream = create(max, overwrite);
+    if (!stream.ok()) return Status(stream.error());
+    fill(*stream);
+    return stream->commit();
+  };
+  ASSERT_TRUE(write(1, false).ok());  // 4 parts
+  const auto refused = write(1100, false);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  for (const char* said : {"m-00001-of-00004.gguf", "3 more", "--force"}) {
+    EXPECT_NE(refused.error().message.find(said), std::string::npos) << refused.error().message;
+  }
+  EXPECT_EQ(n_files(), 4u);
+  // As the input they stay, whatever is asked for.
+  const auto input = GgufSplitStream::create(path("m.gguf"), keys_, plans(), 1100,
+                                             {.overwrite = true, .inputs = {path("m-00003-of-00004.gguf")}});
+  ASSERT_FALSE(input.ok());
+  EXPECT_NE(input.error().message.find("m-00003-of-00004.gguf"), std::string::npos) << input.error().message;
+  EXPECT_EQ(n_files(), 4u);
+
+  // What looks like one and is none: other names, other contents, a link.
+  std::ofstream(path("m-00001-of-00009.gguf")) << "mine";
+  fs::copy_file(path("m-00002-of-00004.gguf"), path("m-00002-of-00007.gguf"));  // says 2 of 4
+  fs::copy_file(path("m-00002-of-00004.gguf"), path("n-00002-of-00004.gguf"));
+  fs::copy_file(path("m-00002-of-00004.gguf"), path("m-x-00002-of-00004.gguf"));
+  fs::copy_file(path("m-00002-of-00004.gguf"), path("m-00002-of-00004.gguf.old"));
+  fs::copy_file(path("m-00001-of-00004.gguf"), path("m-00003-of-00004.gguf"), fs::copy_options::overwrite_existing);
+  fs::rename(path("m-00004-of-00004.gguf"), path("moved"));
+  fs::create_symlink("moved", path("m-00004-of-00004.gguf"));
+  auto stream = create(1100, true);
+  ASSERT_TRUE(stream.ok()) << stream.error().message;
+  fill(*stream);
+  EXPECT_TRUE(fs::exists(path("m-00001-of-00004.gguf")));  // until the new ones are complete
+  ASSERT_TRUE(stream->commit().ok());
+  EXPECT_EQ(n_files(), 8u + 3u);
+  EXPECT_EQ(stream->removed(),
+            (std::vector<std::string>{path("m-00001-of-00004.gguf"), path("m-00002-of-00004.gguf")}));
+  EXPECT_EQ(stream->kept(), (std::vector<std::string>{path("m-00001-of-00009.gguf"), path("m-00002-of-00007.gguf"),
+                                                      path("m-00003-of-00004.gguf"), path("m-00004-of-00004.gguf")}));
+  EXPECT_TRUE(GgufFile::open(stream->paths()[0]).ok());
 }
 
 TEST_F(GgufSplitStreamTest, ANameOfAPartIsRefused) {

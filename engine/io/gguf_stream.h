@@ -30,10 +30,13 @@ class GgufStream {
   // Zeros for all of the next tensor, as a hole.
   Status skip_tensor();
   bool is_complete() const noexcept { return tensor_ == tensors_.size(); }
+  // As OutputFile's.
+  Status check_there() const { return file_.check_there(); }
   // Where the bytes lie until commit().
   const std::string& temporary() const noexcept { return file_.temporary(); }
 
  private:
+  Status append_bytes(std::span<const std::byte> bytes);
   GgufStream(OutputFile file, std::vector<GgufTensorPlan> tensors, std::size_t alignment);
 
   OutputFile file_;

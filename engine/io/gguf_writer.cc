@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <optional>
 #include <set>
 #include <type_traits>
 
+#include "base/guarded.h"
 #include "engine/io/gguf_format.h"
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
@@ -162,6 +162,10 @@ Result<std::vector<std::byte>> GgufWriter::head() const {
 }
 
 Result<std::vector<std::byte>> GgufWriter::head_for(std::span<const GgufTensorPlan> tensors) const {
+  return base::guarded([&] { return checked_head(tensors); });
+}
+
+Result<std::vector<std::byte>> GgufWriter::checked_head(std::span<const GgufTensorPlan> tensors) const {
   if (auto bad = first_bad_name(std::span(entries_), kGgufMaxKeyBytes,
                                 [](const Entry& e) { return std::string_view(e.key); })) {
     return invalid("key ", *bad);
@@ -200,32 +204,32 @@ Result<std::vector<std::byte>> GgufWriter::head_for(std::span<const GgufTensorPl
   return out;
 }
 
-Result<std::vector<std::byte>> GgufWriter::bytes() const try {
-  ROWMAX_TRY(out, head());
-  ROWMAX_TRY(align, alignment());
-  for (const Tensor& tensor : tensors_) {
-    append_bytes(out, tensor.data.data(), tensor.data.size());
-    out.resize(align_up(out.size(), align));
-  }
-  return out;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<std::vector<std::byte>> GgufWriter::bytes() const {
+  return base::guarded([&]() -> Result<std::vector<std::byte>> {
+    ROWMAX_TRY(out, head());
+    ROWMAX_TRY(align, alignment());
+    for (const Tensor& tensor : tensors_) {
+      append_bytes(out, tensor.data.data(), tensor.data.size());
+      out.resize(align_up(out.size(), align));
+    }
+    return out;
+  });
 }
 
-Status GgufWriter::write(const std::string& path) const try {
-  ROWMAX_TRY(start, head());
-  ROWMAX_TRY(align, alignment());
-  ROWMAX_TRY(file, OutputFile::create(path, {.overwrite = true, .inputs = {}}));
-  ROWMAX_RETURN_IF_ERROR(file.append(start));
-  const Bytes zeros(align);
-  for (const Tensor& tensor : tensors_) {
-    ROWMAX_RETURN_IF_ERROR(file.append(tensor.data));
-    const std::size_t padding = align_up(tensor.data.size(), align) - tensor.data.size();
-    ROWMAX_RETURN_IF_ERROR(file.append(std::span(zeros).first(padding)));
-  }
-  return file.commit();
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Status GgufWriter::write(const std::string& path) const {
+  return base::guarded([&]() -> Status {
+    ROWMAX_TRY(start, head());
+    ROWMAX_TRY(align, alignment());
+    ROWMAX_TRY(file, OutputFile::create(path, {.overwrite = true, .inputs = {}}));
+    ROWMAX_RETURN_IF_ERROR(file.append(start));
+    const Bytes zeros(align);
+    for (const Tensor& tensor : tensors_) {
+      ROWMAX_RETURN_IF_ERROR(file.append(tensor.data));
+      const std::size_t padding = align_up(tensor.data.size(), align) - tensor.data.size();
+      ROWMAX_RETURN_IF_ERROR(file.append(std::span(zeros).first(padding)));
+    }
+    return file.commit();
+  });
 }
 
 }  // namespace rowmax::engine

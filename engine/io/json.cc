@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/mapped_file.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -34,7 +34,7 @@ class Counter {
       switch (text_[at]) {
         case '"': {
           const std::size_t size = string_size(at + 1);
-          if (size > limits_.string_bytes) return too_much("bytes in one string", limits_.string_bytes);
+          if (size > limits_.string_bytes) return too_much("bytes in one string", limits_.string_bytes, at);
           census.string_bytes += size;
           at += size + 1;
           break;
@@ -42,7 +42,8 @@ class Counter {
         case '{':
         case '[':
           if (++depth > limits_.depth) {
-            return Error{ErrorCode::kCorrupt, concat(name_, ": JSON values nested deeper than ", limits_.depth)};
+            return Error{ErrorCode::kCorrupt,
+                         concat(name_, ": JSON values nested deeper than ", limits_.depth, " at byte ", at + 1)};
           }
           ++census.values;
           break;
@@ -53,7 +54,7 @@ class Counter {
         case ':': ++census.values; break;
         default: break;
       }
-      if (census.values > limits_.values) return too_much("values", limits_.values);
+      if (census.values > limits_.values) return too_much("values", limits_.values, at);
     }
     return census;
   }
@@ -64,8 +65,8 @@ class Counter {
     while (at < text_.size() && text_[at] != '"') at += text_[at] == '\\' ? 2 : 1;
     return std::min(at, text_.size()) - begin;
   }
-  Error too_much(std::string_view what, std::size_t limit) const {
-    return Error{ErrorCode::kLimit, concat(name_, ": JSON with more than ", limit, " ", what)};
+  Error too_much(std::string_view what, std::size_t limit, std::size_t at) const {
+    return Error{ErrorCode::kLimit, concat(name_, ": JSON with more than ", limit, " ", what, " at byte ", at + 1)};
   }
 
   std::string_view text_;
@@ -263,13 +264,17 @@ JsonDocument::JsonDocument(JsonDocument&&) noexcept = default;
 JsonDocument& JsonDocument::operator=(JsonDocument&&) noexcept = default;
 JsonDocument::~JsonDocument() = default;
 
-Result<JsonDocument> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) try {
-  ROWMAX_TRY(census, Counter(text, name, limits).run());
-  JsonBuilder builder(census);
-  if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
-  return Error{ErrorCode::kCorrupt, concat(name, ": ", builder.problem())};
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<JsonDocument> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) {
+  return base::guarded([&]() -> Result<JsonDocument> {
+    ROWMAX_TRY(census, Counter(text, name, limits).run());
+    // The parser takes a NUL byte for the end of the text.
+    if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+      return Error{ErrorCode::kCorrupt, concat(name, ": malformed JSON: a NUL byte at ", nul)};
+    }
+    JsonBuilder builder(census);
+    if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
+    return Error{ErrorCode::kCorrupt, concat(name, ": ", builder.problem())};
+  });
 }
 
 Result<JsonDocument> read_json_file(const std::string& path, std::size_t max_bytes, const JsonLimits& limits) {

@@ -151,7 +151,7 @@ class JsonDocument {
 };
 
 // The value that is all of the text. With `name` in front: kLimit for more values or longer strings, before any memory
-// is taken; kCorrupt for malformed text, deeper nesting and a key given twice in one object (readers differ in which
+// is taken (all with the byte, from 1 on, where that was seen); kCorrupt for malformed text, deeper nesting and a key given twice in one object (readers differ in which
 // one they take); kOutOfMemory.
 Result<JsonDocument> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits = {});
 

@@ -57,6 +57,11 @@ TEST(Json, ValuesAndStringsAreCountedBeforeMemoryIsTaken) {
   EXPECT_TRUE(refused(R"({"a":1,"b":2})", {.values = 4}));
   EXPECT_TRUE(parse_json(R"({"a":"[,,,:]\",,","b":2})", "file", {.values = 5}).ok());
   EXPECT_TRUE(refused(R"({"abcd":1})", {.string_bytes = 3}));
+  // What exceeds a limit is seen where it stands: nothing behind it is looked at.
+  EXPECT_EQ(parse_json("[1,2,3,4,5]", "file", {.values = 4}).error().message,
+            "file: JSON with more than 4 values at byte 7");
+  EXPECT_EQ(parse_json("[ [ [", "file", {.depth = 2}).error().message,
+            "file: JSON values nested deeper than 2 at byte 5");
   EXPECT_TRUE(parse_json(R"({"abcd":"\"\""})", "file", {.string_bytes = 4}).ok());
   std::string large = "[[]";
   for (int i = 0; i < (1 << 23); ++i) large += ",[]";
@@ -67,6 +72,11 @@ TEST(Json, Refuses) {
   expect_refused("", "malformed");
   expect_refused("{\"a\": 1,}", "malformed JSON at byte 9");
   expect_refused("{\"a\": 1} x", "malformed");
+  for (const char* cut : {"[1]@", "[1]@[2]", "[1,@2]", "{\"a@\": 1}"}) {  // the parser alone would end at the NUL
+    std::string text = cut;
+    text[text.find('@')] = '\0';
+    expect_refused(text, "malformed JSON: a NUL byte at ");
+  }
   expect_refused("{\"a\": \"\xff\"}", "malformed");
   expect_refused(R"({"a": 1, "b": {"c": 1}, "a": 2})", "'a' was given twice");
   expect_refused(R"({"a": {"c": 1, "c": 1}})", "'c' was given twice");

@@ -86,6 +86,23 @@ KeyReport report_unread(std::string_view key, const GgufValue& value, const KeyR
   return report;
 }
 
+RefusedKey refused_key(const KeyReport& report, const GgufValue& value, std::string_view who) {
+  const std::string key = concat("key ", quote(report.key), " = ", key_value_text(value));
+  return {std::string(report.key), report.why == kNotKnown
+                                       ? concat(key, ": ", who, " does not know this key")
+                                       : concat(key, " means that ", report.why, ", which ", who, " does not do here")};
+}
+
+std::string refusal(std::span<const RefusedKey> refused) {
+  const bool several = refused.size() > 1;
+  std::string text = several ? concat(refused.size(), " keys that would be passed over: ") : "", flags;
+  for (const RefusedKey& each : refused) {
+    text += concat(each.text, "; ");
+    flags += concat("--ignore-key ", each.key, " ");
+  }
+  return concat(text, flags, several ? "compute without them" : "computes without it");
+}
+
 const char* key_use_name(KeyUse use) noexcept {
   switch (use) {
     case KeyUse::kRead: return "read";

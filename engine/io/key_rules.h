@@ -34,4 +34,12 @@ inline constexpr std::string_view kNotKnown = "it is not known what it does";
 KeyReport report_unread(std::string_view key, const GgufValue& value, const KeyRule* rule,
                         const std::vector<std::string>& ignored);
 
+// A refused key, as an error says it: "key 'llama.x' = 7: architecture 'llama' does not know this key".
+struct RefusedKey {
+  std::string key, text;
+};
+RefusedKey refused_key(const KeyReport& report, const GgufValue& value, std::string_view who);
+// All of them in one sentence, with the flags that compute without them; not empty.
+std::string refusal(std::span<const RefusedKey> refused);
+
 }  // namespace rowmax::engine

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,13 +18,14 @@
 #include <system_error>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
 
-Error io_error(const std::string& path, const char* action, int error) {
+Error io_error(const std::string& path, std::string_view action, int error) {
   return Error{ErrorCode::kIo, concat(path, ": cannot ", action, ": ", std::generic_category().message(error))};
 }
 template <class... Parts>
@@ -75,14 +78,18 @@ static_assert(std::atomic<unsigned>::is_always_lock_free);
 
 // nullptr: out of memory.
 Registered* enter(const std::string& path) {
-  char* const text = ::strdup(path.c_str());
-  if (text == nullptr) return nullptr;
+  std::unique_ptr<char, decltype(&std::free)> owned(::strdup(path.c_str()), &std::free);
+  if (owned == nullptr) return nullptr;
+  char* const text = owned.get();
   for (Registered* each = registry.load(); each != nullptr; each = each->next) {
     char* none = nullptr;
-    if (each->path.compare_exchange_strong(none, text)) return each;
+    if (!each->path.compare_exchange_strong(none, text)) continue;
+    owned.release();
+    return each;
   }
-  auto* fresh = new Registered;
-  fresh->path = text;
+  auto* fresh = new (std::nothrow) Registered;
+  if (fresh == nullptr) return nullptr;
+  fresh->path = owned.release();
   fresh->next = registry.load();
   while (!registry.compare_exchange_weak(fresh->next, fresh)) {
   }
@@ -104,20 +111,50 @@ struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
 };
 
-// What ended processes left of the same file: locked by nobody.
+struct Place {
+  std::string folder;  // with its slash; empty: the current one
+  std::string name;
+};
+Place place_of(const std::string& path) {
+  const std::size_t name = path.rfind('/') + 1;  // npos + 1 is 0
+  return {path.substr(0, name), path.substr(name)};
+}
+
+// The names of a file's temporary ones: this, PID-N and ".tmp". The hash of the name (64 bits of FNV-1a) says which file
+// it is where the name is cut, and makes it a name that nobody else gives a file.
+std::string temporary_prefix(std::string name) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+  constexpr std::size_t kShownBytes = 64;  // no temporary name may be too long where the file's own is not
+  if (name.size() > kShownBytes) {
+    std::size_t end = kShownBytes;
+    while ((static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;  // not inside a character
+    name.resize(end);
+  }
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
+  return concat(name, ".rowmax-", digits, "-");
+}
+constexpr std::string_view kTemporarySuffix = ".tmp";
+
+bool is_temporary(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix) || !name.ends_with(kTemporarySuffix)) return false;
+  name.remove_prefix(prefix.size());
+  name.remove_suffix(std::min(name.size(), kTemporarySuffix.size()));
+  const std::size_t dash = name.find('-');
+  return dash != name.npos && is_digits(name.substr(0, dash)) && is_digits(name.substr(dash + 1));
+}
+
+// What ended processes left of the same file: locked by nobody. (Whether a process of that number lives says nothing:
+// numbers come again, and in a container they are always the same few.)
 void remove_leftovers(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-  const std::string prefix = path.substr(slash == std::string::npos ? 0 : slash + 1) + ".tmp.";
-  const std::unique_ptr<DIR, CloseFolder> listing(::opendir(folder.c_str()));
+  const auto [folder, own] = place_of(path);
+  const std::string prefix = temporary_prefix(own);
+  const std::unique_ptr<DIR, CloseFolder> listing(::opendir(folder.empty() ? "." : folder.c_str()));
   while (const dirent* entry = listing != nullptr ? ::readdir(listing.get()) : nullptr) {
     const std::string_view name = entry->d_name;
-    const std::size_t dot = name.rfind('.');
-    if (!name.starts_with(prefix) || dot < prefix.size() || !is_digits(name.substr(dot + 1)) ||
-        !is_digits(name.substr(prefix.size(), dot - prefix.size()))) {
-      continue;
-    }
-    const std::string full = concat(folder, "/", name);
+    if (!is_temporary(name, prefix)) continue;
+    const std::string full = concat(folder, name);
     const int descriptor = ::open(full.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (descriptor < 0) continue;
     struct stat opened = {}, named = {};
@@ -145,28 +182,32 @@ int rename_new(const char* from, const char* to) {
 }  // namespace
 
 Status check_output(const std::string& path, const OutputOptions& options) {
-  const auto target = target_of(path, options);
-  return target.ok() ? Status() : Status(target.error());
+  return base::guarded([&]() -> Status {
+    auto target = target_of(path, options);
+    return target.ok() ? Status() : Status(std::move(target).error());
+  });
 }
 
-Result<OutputFile> OutputFile::create(const std::string& path, const OutputOptions& options) try {
-  ROWMAX_TRY(target, target_of(path, options));
-  OutputFile file;
-  file.path_ = std::move(target);
-  file.options_ = options;
-  remove_leftovers(file.path_);
-  ROWMAX_RETURN_IF_ERROR(file.open_temporary());
-  struct stat replaced = {};
-  if (::stat(file.path_.c_str(), &replaced) == 0) ::fchmod(file.descriptor_, replaced.st_mode & 07777);
-  return file;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<OutputFile> OutputFile::create(const std::string& path, const OutputOptions& options) {
+  return base::guarded([&]() -> Result<OutputFile> {
+    ROWMAX_TRY(target, target_of(path, options));
+    OutputFile file;
+    file.path_ = std::move(target);
+    file.options_ = options;
+    remove_leftovers(file.path_);
+    ROWMAX_RETURN_IF_ERROR(file.open_temporary());
+    struct stat replaced = {};
+    if (::stat(file.path_.c_str(), &replaced) == 0) ::fchmod(file.descriptor_, replaced.st_mode & 07777);
+    return file;
+  });
 }
 
 Status OutputFile::open_temporary() {
   static std::atomic<unsigned> counter{0};
+  const auto [folder, name] = place_of(path_);
+  const std::string prefix = temporary_prefix(name);
   for (int tries = 0; tries < 100; ++tries) {
-    temporary_ = concat(path_, ".tmp.", ::getpid(), ".", counter.fetch_add(1));
+    temporary_ = concat(folder, prefix, ::getpid(), "-", counter.fetch_add(1), kTemporarySuffix);
     // Before the file exists, so that there is no moment in which a handler does not know it. A handler that has looked
     // before it existed has said so in `handled`.
     const unsigned before = handled.load();
@@ -178,7 +219,7 @@ Status OutputFile::open_temporary() {
       const int error = errno;
       leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
       if (error == EEXIST) continue;
-      return io_error(temporary_, "create", error);
+      return io_error(path_, concat("create ", temporary_), error);
     }
     if (handled.load() != before) {  // the process ends: nothing more may appear
       ::unlink(temporary_.c_str());
@@ -195,7 +236,7 @@ Status OutputFile::open_temporary() {
     leave(static_cast<Registered*>(std::exchange(registered_, nullptr)));
     ::close(std::exchange(descriptor_, -1));
   }
-  return io_error(temporary_, "create", EEXIST);
+  return io_error(path_, concat("create ", temporary_), EEXIST);
 }
 
 OutputFile::OutputFile(OutputFile&& other) noexcept
@@ -213,27 +254,40 @@ OutputFile::~OutputFile() {
 }
 
 Status OutputFile::append(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ::ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return io_error(temporary_, "write", errno);
+  return base::guarded([&]() -> Status {
+    while (!bytes.empty()) {
+      const ::ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        return io_error(path_, "write", errno);
+      }
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
     }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return {};
+    return {};
+  });
 }
 
 Status OutputFile::skip(std::uint64_t n_bytes) {
   const ::off_t end = ::lseek(descriptor_, static_cast<::off_t>(n_bytes), SEEK_CUR);
   if (end >= 0 && ::ftruncate(descriptor_, end) == 0) return {};
-  return io_error(temporary_, "extend", errno);
+  const int error = errno;
+  return base::guarded([&]() -> Status { return io_error(path_, "extend", error); });
 }
 
-Status OutputFile::rename_to(const std::string& target) {
+Status OutputFile::check_there() const {
+  struct stat named = {}, opened = {};
+  if (::lstat(temporary_.c_str(), &named) == 0 && ::fstat(descriptor_, &opened) == 0 && same_file(named, opened)) {
+    return {};
+  }
+  return Error{ErrorCode::kIo, concat(path_, ": what was being written for it is gone (", temporary_,
+                                      "): somebody removed it, or its folder")};
+}
+
+// 0, or errno.
+int OutputFile::rename_to(const std::string& target) const noexcept {
   const int renamed = options_.overwrite ? ::rename(temporary_.c_str(), target.c_str())
                                          : rename_new(temporary_.c_str(), target.c_str());
-  return renamed == 0 ? Status() : Status(io_error(path_, "rename to", errno));
+  return renamed == 0 ? 0 : errno;
 }
 
 Status OutputFile::commit() {
@@ -241,33 +295,40 @@ Status OutputFile::commit() {
   return commit_all({&self, 1});
 }
 
-Status OutputFile::commit_all(std::span<OutputFile* const> files) try {
-  std::vector<std::string> targets;
-  for (const OutputFile* file : files) {
-    if (::fsync(file->descriptor_) != 0) return io_error(file->temporary_, "flush", errno);
-  }
-  for (const OutputFile* file : files) {
-    // The world may have changed while the bytes were made.
-    ROWMAX_TRY(target, target_of(file->path_, file->options_));
-    targets.push_back(std::move(target));
-  }
-  if (files.size() > 1 && files[0]->options_.overwrite) ::unlink(targets[0].c_str());
-  for (std::size_t i = files.size(); i-- > 0;) {
-    const Status renamed = files[i]->rename_to(targets[i]);
-    if (!renamed.ok()) {
-      for (std::size_t done = i + 1; done < files.size(); ++done) ::unlink(targets[done].c_str());
-      return renamed;
+Status OutputFile::commit_all(std::span<OutputFile* const> files) {
+  return base::guarded([&]() -> Status {
+    std::vector<std::string> targets;
+    for (const OutputFile* file : files) {
+      if (::fsync(file->descriptor_) != 0) return io_error(file->path_, "flush", errno);
     }
-    // Until the last one has its name, a signal removes those that have theirs.
-    if (i > 0) std::free(static_cast<Registered*>(files[i]->registered_)->path.exchange(::strdup(targets[i].c_str())));
-  }
-  for (OutputFile* file : files) {
-    ::close(std::exchange(file->descriptor_, -1));
-    leave(static_cast<Registered*>(std::exchange(file->registered_, nullptr)));
-  }
-  return {};
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+    for (const OutputFile* file : files) {
+      // The world may have changed while the bytes were made.
+      ROWMAX_RETURN_IF_ERROR(file->check_there());
+      ROWMAX_TRY(target, target_of(file->path_, file->options_));
+      targets.push_back(std::move(target));
+    }
+    // From the first renaming on nothing may fail for want of memory.
+    std::vector<std::unique_ptr<char, decltype(&std::free)>> names;
+    for (const std::string& target : targets) {
+      names.emplace_back(::strdup(target.c_str()), &std::free);
+      if (names.back() == nullptr) return Error::out_of_memory();
+    }
+    if (files.size() > 1 && files[0]->options_.overwrite) ::unlink(targets[0].c_str());
+    for (std::size_t i = files.size(); i-- > 0;) {
+      const int error = files[i]->rename_to(targets[i]);
+      if (error != 0) {
+        for (std::size_t done = i + 1; done < files.size(); ++done) ::unlink(targets[done].c_str());
+        return io_error(files[i]->path_, "rename to", error);
+      }
+      // Until the last one has its name, a signal removes those that have theirs.
+      if (i > 0) std::free(static_cast<Registered*>(files[i]->registered_)->path.exchange(names[i].release()));
+    }
+    for (OutputFile* file : files) {
+      ::close(std::exchange(file->descriptor_, -1));
+      leave(static_cast<Registered*>(std::exchange(file->registered_, nullptr)));
+    }
+    return {};
+  });
 }
 
 void remove_unfinished_outputs() noexcept {

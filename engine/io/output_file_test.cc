@@ -124,17 +124,92 @@ TEST_F(Output, ALinkStandsForItsFile) {
 }
 
 TEST_F(Output, LeftoversOfTheSameFileGoWhereNobodyHoldsThem) {
-  for (const char* name : {"a.tmp.123.0", "a.tmp.77.15", "b.tmp.123.0", "a.tmp.mine", "a.tmp.1x.2", "a.tmp.3"}) {
-    save(path(name), "left");
-  }
-  const int held = ::open(path("a.tmp.77.15").c_str(), O_RDONLY);
+  const auto mark = [&](const std::string& name) {
+    auto file = OutputFile::create(path(name), {});
+    const std::string temporary = fs::path(file->temporary()).filename();
+    return temporary.substr(0, temporary.rfind('-', temporary.rfind('-') - 1));
+  };
+  const std::string a = mark("a"), b = mark("b"), left = a + "-123-0.tmp", locked = a + "-77-15.tmp";
+  // Whatever a person may call a file.
+  const std::vector<std::string> others = {b + "-123-0.tmp",
+                                           a + "-1x-2.tmp",
+                                           a + "-3.tmp",
+                                           a + "-1-1",
+                                           a + "-1-1.tmp.mine",
+                                           a + "--.tmp",
+                                           a + ".tmp",
+                                           a,
+                                           "a.tmp.1.1",
+                                           "a.tmp",
+                                           "a.rowmax-0123456789abcdef-1-1.tmp"};
+  for (const std::string& name : {left, locked}) save(path(name), "left");
+  for (const std::string& name : others) save(path(name), "left");
+  const int held = ::open(path(locked).c_str(), O_RDONLY);
   ASSERT_EQ(::flock(held, LOCK_EX), 0);
   EXPECT_TRUE(write(path("a"), "new").ok());
-  EXPECT_FALSE(fs::exists(path("a.tmp.123.0")));
-  for (const char* name : {"a.tmp.77.15", "b.tmp.123.0", "a.tmp.mine", "a.tmp.1x.2", "a.tmp.3"}) {
-    EXPECT_TRUE(fs::exists(path(name))) << name;
-  }
+  EXPECT_FALSE(fs::exists(path(left)));
+  EXPECT_TRUE(fs::exists(path(locked)));
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(path(name))) << name;
   ::close(held);
+}
+
+TEST_F(Output, ANameMayBeAsLongAsTheFileSystemAllows) {
+  std::string umlauts;
+  for (int i = 0; i < 127; ++i) umlauts += "\xC3\xBC";  // cut inside none of them
+  for (const std::string& name : {std::string(255, 'a'), std::string(250, 'b'), "x" + umlauts, umlauts}) {
+    {
+      auto file = OutputFile::create(path(name), {});
+      ASSERT_TRUE(file.ok()) << file.error().message;
+      const std::string temporary = fs::path(file->temporary()).filename();
+      EXPECT_LE(temporary.size(), 120u);
+      EXPECT_TRUE(name.starts_with(temporary.substr(0, temporary.find(".rowmax-"))));
+      const auto lead = static_cast<unsigned char>(temporary[temporary.find(".rowmax-") - 1]);
+      EXPECT_TRUE(lead < 0x80 || (lead & 0xC0) == 0x80) << "the end of a character";
+    }
+    EXPECT_TRUE(write(path(name), "new").ok());
+    EXPECT_EQ(content(path(name)), "new");
+  }
+  // Names that begin alike have leftovers of their own.
+  const std::string one = path(std::string(200, 'c') + "1"), other = path(std::string(200, 'c') + "2");
+  const std::string left = OutputFile::create(one, {})->temporary();
+  save(left, "left");
+  EXPECT_TRUE(write(other, "new").ok());
+  EXPECT_TRUE(fs::exists(left));
+  EXPECT_TRUE(write(one, "new").ok());
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST_F(Output, SeveralGetTheirNamesOrNone) {
+  // One name twice: that it is taken is found when the others have theirs already.
+  auto first = OutputFile::create(path("a"), {});
+  auto second = OutputFile::create(path("b"), {});
+  auto third = OutputFile::create(path("a"), {});
+  ASSERT_TRUE(first.ok() && second.ok() && third.ok());
+  std::vector<OutputFile*> files = {&*first, &*second, &*third};
+  const Status status = OutputFile::commit_all(files);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().message.find(path("a")), std::string::npos) << status.error().message;
+  for (const char* name : {"a", "b"}) EXPECT_FALSE(fs::exists(path(name))) << name;
+}
+
+TEST_F(Output, AFolderThatIsRemovedIsSaidOfTheOutput) {
+  fs::create_directory(path("d"));
+  auto file = OutputFile::create(path("d/a"), {});
+  ASSERT_TRUE(file.ok());
+  EXPECT_TRUE(file->check_there().ok());
+  fs::remove_all(path("d"));
+  for (const Status& status : {file->check_there(), file->commit()}) {
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().code, ErrorCode::kIo);
+    EXPECT_TRUE(status.error().message.starts_with(path("d/a") + ": ")) << status.error().message;
+    EXPECT_NE(status.error().message.find("its folder"), std::string::npos) << status.error().message;
+  }
+  // Another file at the temporary name is not ours.
+  auto replaced = OutputFile::create(path("b"), {});
+  fs::remove(replaced->temporary());
+  save(replaced->temporary(), "theirs");
+  EXPECT_FALSE(replaced->commit().ok());
+  EXPECT_FALSE(fs::exists(path("b")));
 }
 
 TEST_F(Output, TwoAtATimeLeaveEachOtherAlone) {

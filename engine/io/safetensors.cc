@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <numeric>
 #include <utility>
 
+#include "base/guarded.h"
 #include "engine/io/json.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -130,25 +130,25 @@ Status SafetensorsFile::read(std::span<const std::byte> bytes) {
   return {};
 }
 
-Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) try {
-  ROWMAX_TRY(map, MappedFile::open(path));
-  SafetensorsFile file;
-  file.name_ = path;
-  file.map_.emplace(std::move(map));
-  ROWMAX_RETURN_IF_ERROR(file.read(file.map_->bytes()));
-  ROWMAX_RETURN_IF_ERROR(file.map_->check_size());
-  return file;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
+  return base::guarded([&]() -> Result<SafetensorsFile> {
+    ROWMAX_TRY(map, MappedFile::open(path));
+    SafetensorsFile file;
+    file.name_ = path;
+    file.map_.emplace(std::move(map));
+    ROWMAX_RETURN_IF_ERROR(file.read(file.map_->bytes()));
+    ROWMAX_RETURN_IF_ERROR(file.map_->check_size());
+    return file;
+  });
 }
 
-Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes, std::string name) try {
-  SafetensorsFile file;
-  file.name_ = std::move(name);
-  ROWMAX_RETURN_IF_ERROR(file.read(bytes));
-  return file;
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes, std::string name) {
+  return base::guarded([&]() -> Result<SafetensorsFile> {
+    SafetensorsFile file;
+    file.name_ = std::move(name);
+    ROWMAX_RETURN_IF_ERROR(file.read(bytes));
+    return file;
+  });
 }
 
 const SafetensorsTensor* SafetensorsFile::find(std::string_view name) const noexcept {

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "rowmax/engine/model.h"
+#include "rowmax/engine/session.h"
 #include "rowmax/kv.h"
 
 namespace rowmax::engine {
@@ -24,6 +24,7 @@ struct ForwardSequence {
   std::int64_t n_row = 0;
   std::int64_t position = 0;
   const std::int32_t* pages = nullptr;
+  SequenceId id = 0;       // for whoever looks on
   float* state = nullptr;  // RecurrentLayout::n_floats() of the sequence as it is before `position`; is brought forward
 };
 

@@ -14,6 +14,7 @@ class Forward {
 
   // logits: [logit_rows.size(), n_vocab]. At most max_rows rows. kOutOfMemory, or an error of the attention library.
   Status run(const ForwardBatch& batch, const KvLayers& cache, float* logits);
+  void set_observer(TraceObserver* observer) noexcept { ops_.set_observer(observer); }
 
  private:
   Forward(const ModelSpec& spec, const ModelWeights& weights, Ops ops)

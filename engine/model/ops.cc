@@ -63,6 +63,12 @@ Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
     entry.anchor = 0;
     mask_sequences_.push_back(entry);
   }
+  trace_rows_.clear();
+  if (observer_ != nullptr) {
+    for (const ForwardSequence& sequence : batch.sequences) {
+      for (std::int64_t i = 0; i < sequence.n_row; ++i) trace_rows_.push_back({sequence.id, sequence.position + i});
+    }
+  }
   for (Plan& plan : plans_) {
     MaskSpec mask = MaskSpec().causal();
     if (plan.window > 0) mask.window(plan.window - 1, 0);
@@ -182,9 +188,17 @@ void Ops::head(float softcap, float* logits) {
   });
   const Product product{&weights_->output, logits};
   multiply({&product, 1}, data(normed), n);
+  const auto show_head = [&](Stage stage, const float* rows, std::int64_t width) {
+    if (observer_ == nullptr || !observer_->wants(stage, -1)) return;
+    std::vector<TraceRow> of_logits;
+    for (const std::int32_t row : batch_->logit_rows) of_logits.push_back(trace_rows_[static_cast<std::size_t>(row)]);
+    observer_->see({stage, -1, of_logits, rows, width, 1, width});
+  };
+  show_head(Stage::kOutputNorm, data(normed), n_embd);
   if (softcap > 0) {
     for_rows(*executor_, n, [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });
   }
+  show_head(Stage::kLogits, logits, n_vocab);
 }
 
 }  // namespace rowmax::engine

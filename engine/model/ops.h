@@ -18,6 +18,7 @@
 #include "engine/model/weights.h"
 #include "engine/ops/rows/row_kernels.h"
 #include "rowmax/attention.h"
+#include "rowmax/engine/trace.h"
 
 namespace rowmax::engine {
 
@@ -120,9 +121,18 @@ class Ops {
   void norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out);
 
   // experts: out = the sum over the row's experts, ascending, of probability * FFN(x). router: their logits, used up.
-  void run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out);
+  void run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out);
   // out += sigmoid(gate) * y; gate: one number a row.
   void add_gated(Rows out, Rows y, Rows gate);
+
+  // Shows rows to the observer, where there is one: all of a row, as n_group runs of `width` numbers from `first` on.
+  void tap(Stage stage, std::size_t layer, Rows rows) {
+    if (observer_ != nullptr) show(stage, static_cast<std::int64_t>(layer), rows, 0, 1, rows.width);
+  }
+  void tap(Stage stage, std::size_t layer, Rows rows, std::int64_t first, std::int64_t n_group, std::int64_t width) {
+    if (observer_ != nullptr) show(stage, static_cast<std::int64_t>(layer), rows, first, n_group, width);
+  }
+  void set_observer(TraceObserver* observer) noexcept { observer_ = observer; }
 
   // logits of the rows that the batch asks for: [logit_rows.size(), n_vocab], host memory.
   void head(float softcap, float* logits);
@@ -153,6 +163,18 @@ class Ops {
   const ForwardBatch* batch_ = nullptr;
   const KvLayers* cache_ = nullptr;
   std::int64_t n_row_ = 0;
+  TraceObserver* observer_ = nullptr;
+  std::vector<TraceRow> trace_rows_;
+  std::vector<float> trace_scratch_;
+
+  void show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group, std::int64_t width);
+  bool wanted(Stage stage, std::size_t layer) const {
+    return observer_ != nullptr && observer_->wants(stage, static_cast<std::int64_t>(layer));
+  }
+  void show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args);
+  void show_states(std::size_t layer, const DeltaNetSpec& spec);
+  void show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage);
+  void show_chosen(std::size_t layer, const FfnSpec& spec);
 
   // Pairs of a row and one of its experts, [n_row][n_used].
   struct Routing {

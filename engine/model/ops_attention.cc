@@ -99,7 +99,9 @@ Status Ops::attend(std::size_t layer, const AttentionSpec& spec, Rows q, Rows ou
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
   // Non-finite rows are not an error here: they reach the logits, where the session names the position.
   auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, *executor_, isa_);
-  return report.ok() ? Status() : Status(std::move(report).error());
+  if (!report.ok()) return std::move(report).error();
+  if (wanted(Stage::kScores, layer)) show_scores(layer, spec, args);
+  return {};
 }
 
 }  // namespace rowmax::engine

@@ -59,7 +59,7 @@ void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWei
   parallel_for(*executor_, n_sequence * spec.n_value_head, [&](std::int64_t task, int) {
     const base::ScopedFpEnv environment;
     const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / spec.n_value_head)];
-    const std::int64_t h = task % spec.n_value_head, key_head = h % spec.n_key_head;
+    const std::int64_t h = task % spec.n_value_head, key_head = spec.key_head(h);
     const float* x = data(qkv, sequence.begin);
     const DeltaInputs in{.q = x + key_head * spec.key_dim,
                          .q_stride = qkv.width,
@@ -74,6 +74,7 @@ void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWei
                        spec.key_dim, spec.value_dim, 0, n_panel, data(out, sequence.begin) + h * spec.value_dim,
                        out.width);
   });
+  if (wanted(Stage::kState, layer)) show_states(layer, spec);
 }
 
 void Ops::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {

@@ -99,8 +99,10 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
   matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
 }
 
-void Ops::run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out) {
+void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out) {
   route(spec, router);
+  tap(Stage::kRouter, layer, router);
+  show_chosen(layer, spec);
   const std::int64_t k = spec.n_used, n_pair = n_row_ * k;
   const auto n_bytes = static_cast<std::size_t>(x.width) * sizeof(float);
   const Rows pairs{Slot::kExperts, x.width}, gate{Slot::kGate, spec.n_ff}, up{Slot::kUp, spec.n_ff};
@@ -121,8 +123,11 @@ void Ops::run_experts(const FfnSpec& spec, const LayerWeights& weights, Rows rou
     gather();
     multiply_experts({&in[1], 1}, pairs, spec.n_expert);
   }
+  show_experts(layer, spec, gate, Stage::kGate);
+  show_experts(layer, spec, up, Stage::kUp);
   const auto activation = gate_kernel(spec.activation);
   for_rows(*executor_, n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
+  show_experts(layer, spec, gate, Stage::kAct);
   multiply_experts({&down, 1}, gate, spec.n_expert);
   for_rows(*executor_, n_row_, [&](std::int64_t row) {
     float* y = data(out, row);

@@ -46,7 +46,7 @@ RopeTable::RopeTable(const RopeSpec& spec) : pairing_(spec.pairing) {
 
 void RopeTable::prepare(std::span<const std::int64_t> positions, Executor& executor) {
   const std::size_t size = positions.size() * frequencies_.size();
-  if (cos_.size() < size) {
+  if (sin_.size() < size) {  // the last to grow: where memory failed in between, both grow again
     cos_.resize(size);
     sin_.resize(size);
   }

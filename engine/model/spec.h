@@ -41,6 +41,7 @@ struct AttentionSpec {
   bool qk_norm = false;     // RMSNorm over each head of q and k, before RoPE
   // The product for q gives, head by head, q and a gate as wide; the head's output is multiplied by sigmoid(gate).
   bool output_gate = false;
+  bool gate_unused = false;  // an edit: the gate is computed and left out
   bool sub_norm = false;  // RMSNorm of the heads' outputs, before the product that follows
   bool qkv_bias_required = false;
 
@@ -54,12 +55,15 @@ struct DeltaNetSpec {
   std::int64_t n_key_head = 0, n_value_head = 0;  // a multiple of the other
   std::int64_t key_dim = 0, value_dim = 0;        // of a head
   std::int64_t conv_width = 0;                    // tokens the convolution sees
-  // Value head j goes with key head j mod n_key_head; the output product's columns may be in the other order, in which
-  // those of a key head lie together (n_value_head / n_key_head of them).
-  bool output_grouped = false;
+  // Value head j goes with key head j mod n_key_head; or, grouped, those of a key head lie together, n_value_head /
+  // n_key_head of them. The output product's columns may be grouped where the rest is not.
+  bool grouped = false, output_grouped = false;
 
   std::int64_t key_width() const noexcept { return n_key_head * key_dim; }
   std::int64_t value_width() const noexcept { return n_value_head * value_dim; }
+  std::int64_t key_head(std::int64_t value_head) const noexcept {
+    return grouped ? value_head / (n_value_head / n_key_head) : value_head % n_key_head;
+  }
   std::int64_t conv_channels() const noexcept { return 2 * key_width() + value_width(); }  // q, k, v
 };
 

@@ -144,13 +144,11 @@ std::vector<const WeightSource*> all_matrices(const WeightSources& sources) {
 }
 
 // Every format that the model multiplies with, once.
-Status check_kernels(std::span<const WeightSource* const> matrices, Isa isa) {
-  std::vector<const FormatInfo*> checked;
-  for (const WeightSource* matrix : matrices) {
-    if (std::ranges::find(checked, matrix->format) != checked.end()) continue;
-    ROWMAX_RETURN_IF_ERROR(check_matmul_kernels(*matrix->format, isa));
-    checked.push_back(matrix->format);
-  }
+Status check_formats(std::vector<const FormatInfo*> formats, Isa isa) {
+  std::ranges::sort(formats);
+  const auto repeated = std::ranges::unique(formats);
+  formats.erase(repeated.begin(), repeated.end());
+  for (const FormatInfo* format : formats) ROWMAX_RETURN_IF_ERROR(check_matmul_kernels(*format, isa));
   return {};
 }
 
@@ -192,10 +190,22 @@ std::int64_t ModelWeights::bytes_per_token(const ModelSpec& spec) const noexcept
   return static_cast<std::int64_t>(total);
 }
 
+Status check_kernels(const ModelWeights& weights, Isa isa) {
+  std::vector<const FormatInfo*> formats{weights.output.matrix.format()};
+  for (const LayerWeights& layer : weights.layers) {
+    for (const WeightInfo& info : weight_table()) {
+      if (const auto all = layer.experts(info.id); !all.empty()) formats.push_back(all[0].matrix.format());
+    }
+  }
+  return check_formats(std::move(formats), isa);
+}
+
 Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, Isa isa, Executor& executor,
                                   const std::function<void(std::span<const std::byte>)>& done_with) {
   const std::vector<const WeightSource*> matrices = all_matrices(sources);
-  ROWMAX_RETURN_IF_ERROR(check_kernels(matrices, isa));
+  std::vector<const FormatInfo*> formats;
+  for (const WeightSource* matrix : matrices) formats.push_back(matrix->format);
+  ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), isa));
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
   weights.memory = std::move(memory);

@@ -49,6 +49,9 @@ struct ModelWeights {
   std::int64_t bytes_per_token(const ModelSpec& spec) const noexcept;
 };
 
+// The self-tests of the kernels of another instruction set than the one that the weights were loaded for.
+Status check_kernels(const ModelWeights& weights, Isa isa);
+
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
 // kUnsupported where the kernels of `isa` do not pass their self-test for one of the formats. done_with is called with
 // the file's bytes of each matrix that is packed, so that file and copy need not both be in memory.

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/guarded.h"
 #include "engine/ops/matmul/matmul.h"
 #include "rowmax/engine/model.h"
 #include "rowmax/try.h"
@@ -53,9 +54,7 @@ double seconds(Trial& trial, Isa isa, Executor& executor) {
   return best;
 }
 
-}  // namespace
-
-Result<Isa> fastest_isa() {
+Result<Isa> find_fastest() {
   ROWMAX_TRY(widest, default_isa());
   const char* forced = std::getenv("ROWMAX_ISA");
   if (forced != nullptr && *forced != '\0') return widest;
@@ -71,6 +70,12 @@ Result<Isa> fastest_isa() {
     best_seconds = candidate;
   }
   return best;
+}
+
+}  // namespace
+
+Result<Isa> fastest_isa() {
+  return base::guarded([] { return find_fastest(); });
 }
 
 }  // namespace rowmax::engine

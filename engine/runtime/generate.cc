@@ -58,7 +58,7 @@ static Result<Generation> generate_tokens(Session& session, SequenceId sequence,
   ROWMAX_RETURN_IF_ERROR(check(session, prompt, options));
   const Tokenizer& tokenizer = session.model().tokenizer();
   ROWMAX_TRY(sampler, Sampler::create(options.sampling, session.model().shape().n_vocab));
-  for (TokenId token : prompt) sampler.accept(token);
+  for (TokenId token : prompt) ROWMAX_RETURN_IF_ERROR(sampler.accept(token));
 
   Generation result;
   GenerateTimings& timings = result.timings;
@@ -98,8 +98,9 @@ static Result<Generation> generate_tokens(Session& session, SequenceId sequence,
       break;
     }
     result.tokens.push_back(*token);
-    sampler.accept(*token);
-    const TextStream::State state = stream.push(tokenizer.piece(*token, false));
+    ROWMAX_RETURN_IF_ERROR(sampler.accept(*token));
+    ROWMAX_TRY(piece, tokenizer.piece(*token, false));
+    const TextStream::State state = stream.push(piece);
     if (state != TextStream::State::kOpen) {
       result.reason = state == TextStream::State::kStopped ? StopReason::kStop : StopReason::kCancelled;
       break;
@@ -123,13 +124,15 @@ static Result<Generation> generate_tokens(Session& session, SequenceId sequence,
   return result;
 }
 
-std::vector<TokenId> encode_prompt(const Model& model, std::string_view text, bool parse_special) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  std::vector<TokenId> ids = tokenizer.encode(text, parse_special);
-  if (tokenizer.add_bos() && tokenizer.bos() >= 0 && (ids.empty() || ids.front() != tokenizer.bos())) {
-    ids.insert(ids.begin(), tokenizer.bos());
-  }
-  return ids;
+Result<std::vector<TokenId>> encode_prompt(const Model& model, std::string_view text, bool parse_special) {
+  return base::guarded([&]() -> Result<std::vector<TokenId>> {
+    const Tokenizer& tokenizer = model.tokenizer();
+    ROWMAX_TRY(ids, tokenizer.encode(text, parse_special));
+    if (tokenizer.add_bos() && tokenizer.bos() >= 0 && (ids.empty() || ids.front() != tokenizer.bos())) {
+      ids.insert(ids.begin(), tokenizer.bos());
+    }
+    return ids;
+  });
 }
 
 static Result<std::vector<TokenId>> encode_messages(const Model& model, const ChatTemplate& chat_template,
@@ -156,7 +159,7 @@ static Result<std::vector<TokenId>> encode_messages(const Model& model, const Ch
     parts.push_back({piece.text, !piece.from_user});
     if (rendered != nullptr) *rendered += piece.text;
   }
-  std::vector<TokenId> ids = tokenizer.encode(parts);
+  ROWMAX_TRY(ids, tokenizer.encode(parts));
   // The template may write BOS, the tokenizer's flag may ask for it: one is right, two shift every position.
   const TokenId bos = tokenizer.bos();
   if (bos >= 0) {

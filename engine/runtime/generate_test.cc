@@ -59,9 +59,24 @@ GenerateOptions greedy_options(std::int64_t max_tokens) {
   return options;
 }
 
+TEST(Load, OneErrorNamesTheRefusedKeysOfModelAndTokenizer) {
+  auto writer = tools::make_synthetic_model({});
+  ASSERT_TRUE(writer.ok());
+  writer->set_uint32("llama.of_tomorrow", 3);
+  writer->set_uint32("tokenizer.ggml.of_tomorrow", 4);
+  const auto bytes = writer->bytes();
+  SerialExecutor executor;
+  const auto model = Model::load(std::move(GgufFile::parse(*bytes, "m.gguf")).value(), {}, executor);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().code, ErrorCode::kUnsupported);
+  for (const char* part : {"m.gguf: 2 keys", "'llama.of_tomorrow' = 3", "'tokenizer.ggml.of_tomorrow' = 4"}) {
+    EXPECT_NE(model.error().message.find(part), std::string::npos) << model.error().message;
+  }
+}
+
 TEST(Generate, GreedyIsArgmaxOfTheForwardPass) {
   Engine engine;
-  const std::vector<TokenId> prompt = engine.model->tokenizer().encode("the cat sat on", false);
+  const std::vector<TokenId> prompt = *engine.model->tokenizer().encode("the cat sat on", false);
   const std::vector<TokenId> want = engine.greedy(prompt, 12);
   std::string streamed;
   auto result = generate(*engine.session, engine.sequence, prompt, greedy_options(12), [&](std::string_view text) {
@@ -83,7 +98,7 @@ TEST(Generate, GreedyIsArgmaxOfTheForwardPass) {
 
 TEST(Generate, EndsForEachReason) {
   Engine engine;
-  const std::vector<TokenId> prompt = engine.model->tokenizer().encode("ab", false);
+  const std::vector<TokenId> prompt = *engine.model->tokenizer().encode("ab", false);
   const std::vector<TokenId> free = engine.greedy(prompt, 20);
   auto all = generate(*engine.session, engine.sequence, prompt, greedy_options(20));
   ASSERT_TRUE(all.ok());

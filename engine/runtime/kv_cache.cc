@@ -20,6 +20,12 @@ std::uint64_t hash_page(std::int32_t parent, std::span<const TokenId> tokens) {
          base::seeded_hash(std::string_view(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
 }
 
+// Room for n elements in all, at least doubled where it grows, so that what is appended later cannot fail.
+template <class T>
+void make_room(std::vector<T>& list, std::size_t n) {
+  if (list.capacity() < n) list.reserve(std::max(n, 2 * list.capacity()));
+}
+
 }  // namespace
 
 Result<KvCache> KvCache::create(const Shape& shape) {
@@ -57,8 +63,10 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   cache.memory_ = static_cast<std::byte*>(memory);
   cache.memory_bytes_ = total;
   cache.pages_.resize(static_cast<std::size_t>(cache.n_pages_));
+  cache.free_.reserve(static_cast<std::size_t>(cache.n_pages_));  // giving a page back never fails
   for (std::int64_t page = cache.n_pages_ - 1; page >= 0; --page)
     cache.free_.push_back(static_cast<std::int32_t>(page));
+  if (shape.state_floats > 0) cache.checkpoints_.reserve(static_cast<std::size_t>(cache.n_pages_));
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
   return cache;
 }
@@ -293,10 +301,14 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
          sequence.tokens[static_cast<std::size_t>(own)] == tokens[static_cast<std::size_t>(own)]) {
     ++own;
   }
-  // Pages that other sequences computed continue the whole pages of it.
-  const std::int64_t n_own = own / kPageTokens;
-  std::vector<std::int32_t> pages(sequence.pages.begin(), sequence.pages.begin() + n_own);
-  while (shape_.share && (std::ssize(pages) + 1) * kPageTokens <= most) {
+  // Pages that other sequences computed continue the whole pages of it. All memory is taken before anything changes.
+  const std::int64_t n_own = own / kPageTokens, bound = std::min(most, shape_.context);
+  std::vector<std::int32_t> pages;
+  pages.reserve(static_cast<std::size_t>(bound / kPageTokens + 1));
+  make_room(sequence.pages, static_cast<std::size_t>(bound / kPageTokens + 1));
+  make_room(sequence.tokens, static_cast<std::size_t>(bound));
+  pages.assign(sequence.pages.begin(), sequence.pages.begin() + n_own);
+  while (shape_.share && (std::ssize(pages) + 1) * kPageTokens <= bound) {
     // A page of this sequence is a parent only in its published form: pages found by others carry that identity.
     const std::int32_t page =
         find_published(pages.empty() ? -1 : pages.back(),
@@ -323,6 +335,8 @@ bool KvCache::append(SequenceId id, std::span<const TokenId> tokens) {
   const std::size_t old_pages = sequence.pages.size();
   const std::size_t total = sequence.tokens.size() + tokens.size();
   const std::size_t needed = (total + kPageTokens - 1) / kPageTokens;
+  make_room(sequence.pages, needed);
+  make_room(sequence.tokens, total);
   while (sequence.pages.size() < needed) {
     const std::int32_t page = take_page();
     if (page < 0) {
@@ -352,11 +366,12 @@ void KvCache::publish(SequenceId id) {
     const std::span<const TokenId> tokens(sequence.tokens.data() + i * kPageTokens, kPageTokens);
     if (find_published(parent, tokens) >= 0) return;
     Page& p = pages_[static_cast<std::size_t>(page)];
+    const std::uint64_t hash = hash_page(parent, tokens);
+    p.tokens.assign(tokens.begin(), tokens.end());  // what an unpublished page holds here says nothing
+    published_.emplace(hash, page);
     p.published = true;
     p.parent = parent;
-    p.hash = hash_page(parent, tokens);
-    p.tokens.assign(tokens.begin(), tokens.end());
-    published_.emplace(p.hash, page);
+    p.hash = hash;
     if (parent >= 0) ++pages_[static_cast<std::size_t>(parent)].references;
   }
 }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/guarded.h"
 #include "base/math/f64.h"
 #include "rowmax/engine/generate.h"
 #include "rowmax/engine/session.h"
@@ -28,7 +29,7 @@ constexpr double kBadShare = 0.9;
 constexpr double kLeastGain = 1.0;  // nats a token that a better layout must win
 
 Result<double> mean_loss(const Model& model, Executor& executor) {
-  std::vector<TokenId> tokens = encode_prompt(model, kText, false);
+  ROWMAX_TRY(tokens, encode_prompt(model, kText, false));
   if (tokens.size() > kTokens) tokens.resize(kTokens);
   if (tokens.size() < kFirst + 2) return std::numeric_limits<double>::infinity();
   SessionOptions options;
@@ -63,11 +64,9 @@ Result<double> loss_as(ModelOptions options, std::string_view layout, const Open
   return loss;
 }
 
-}  // namespace
-
-Result<LayoutCheck> check_layout(Model& model, const OpenFile& open, Executor& executor) {
+Result<LayoutCheck> find_better_layout(Model& model, const OpenFile& open, Executor& executor) {
   LayoutCheck check;
-  const std::vector<GgufLayoutDoubt> doubts = gguf_layout_doubts(model.file(), model.options().gguf);
+  ROWMAX_TRY(doubts, gguf_layout_doubts(model.file(), model.options().gguf));
   if (doubts.empty()) return check;
   check.taken = doubts.front().taken;
   check.chance = base::log_f64(static_cast<double>(model.shape().n_vocab));
@@ -88,6 +87,12 @@ Result<LayoutCheck> check_layout(Model& model, const OpenFile& open, Executor& e
   ROWMAX_TRY(again, load_as(open, options, executor));
   model = std::move(again);
   return check;
+}
+
+}  // namespace
+
+Result<LayoutCheck> check_layout(Model& model, const OpenFile& open, Executor& executor) {
+  return base::guarded([&] { return find_better_layout(model, open, executor); });
 }
 
 }  // namespace rowmax::engine

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "base/guarded.h"
+#include "engine/model/spec_edits.h"
 #include "engine/runtime/model_impl.h"
 #include "rowmax/try.h"
 
@@ -22,17 +24,24 @@ std::string_view Model::chat_template() const noexcept { return impl_->chat_temp
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
 std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.bytes_per_token(impl_->spec); }
 
-std::vector<KeyReport> report_keys(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored) {
-  std::vector<KeyReport> parts = report_model_keys(file, overrides, ignored);
-  const std::vector<KeyReport> tokenizer = Tokenizer::report_keys(file, ignored);
-  parts.insert(parts.end(), tokenizer.begin(), tokenizer.end());
-  std::vector<KeyReport> out;
-  for (const auto& [key, value] : file.metadata()) {
-    for (const KeyReport& entry : parts) {
-      if (entry.key == key) out.push_back(entry);
+Result<std::string> edit_value(const Model& model, std::string_view name) {
+  return edit_value(model.impl().spec, name);
+}
+
+Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const KeyOverrides& overrides,
+                                           const IgnoredKeys& ignored) {
+  return base::guarded([&]() -> Result<std::vector<KeyReport>> {
+    std::vector<KeyReport> parts = report_model_keys(file, overrides, ignored);
+    ROWMAX_TRY(tokenizer, Tokenizer::report_keys(file, ignored));
+    parts.insert(parts.end(), tokenizer.begin(), tokenizer.end());
+    std::vector<KeyReport> out;
+    for (const auto& [key, value] : file.metadata()) {
+      for (const KeyReport& entry : parts) {
+        if (entry.key == key) out.push_back(entry);
+      }
     }
-  }
-  return out;
+    return out;
+  });
 }
 
 Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
@@ -41,11 +50,16 @@ Result<Model> Model::load(const std::string& path, const ModelOptions& options, 
 }
 
 Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& executor) {
+  return base::guarded([&] { return load_unguarded(std::move(file), options, executor); });
+}
+
+Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor) {
   if (!isa_supported(options.isa)) {
     return Error{ErrorCode::kUnsupported,
                  "instruction set '" + std::string(isa_name(options.isa)) + "' is not supported by this CPU"};
   }
-  ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys));
+  ROWMAX_TRY(tokenizer_keys, Tokenizer::report_keys(file, options.ignored_keys));
+  ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys, tokenizer_keys));
   TokenizerOptions tokenizer_options = options.tokenizer;
   tokenizer_options.overrides = options.overrides;
   tokenizer_options.ignored_keys = options.ignored_keys;

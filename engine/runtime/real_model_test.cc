@@ -53,7 +53,7 @@ struct Engine {
 std::vector<TokenId> story(const Model& model, std::size_t n) {
   std::string text;
   for (int i = 0; text.size() < 8 * n; ++i) text += "In year " + std::to_string(i * i + 3) + " the river rose again. ";
-  std::vector<TokenId> ids = model.tokenizer().encode(text, false);
+  std::vector<TokenId> ids = *model.tokenizer().encode(text, false);
   ids.resize(n);
   return ids;
 }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/math/f64.h"
 #include "rowmax/try.h"
 
@@ -52,7 +53,7 @@ Error not_finite(std::size_t id, float value) {
 
 }  // namespace
 
-Status validate(const SamplingParams& params, std::int64_t n_vocab) {
+static Status check(const SamplingParams& params, std::int64_t n_vocab) {
   ROWMAX_RETURN_IF_ERROR(in_range("temperature", params.temperature, 0, 100));
   ROWMAX_RETURN_IF_ERROR(in_range("top_k", params.top_k, 0, 1 << 30));
   ROWMAX_RETURN_IF_ERROR(in_range("top_p", params.top_p, 0, 1));
@@ -71,6 +72,10 @@ Status validate(const SamplingParams& params, std::int64_t n_vocab) {
   return {};
 }
 
+Status validate(const SamplingParams& params, std::int64_t n_vocab) {
+  return base::guarded([&] { return check(params, n_vocab); });
+}
+
 struct Sampler::Impl {
   SamplingParams params;
   std::int64_t n_vocab;
@@ -79,6 +84,9 @@ struct Sampler::Impl {
   std::unordered_map<TokenId, int> counts;
   std::vector<Candidate> candidates;
   std::vector<double> weights;
+
+  void accept(TokenId token);
+  Result<TokenId> sample(std::span<const float> logits);
 
   void penalise() {
     for (const auto& [token, bias] : params.logit_bias) candidates[static_cast<std::size_t>(token)].logit += bias;
@@ -127,51 +135,70 @@ Sampler& Sampler::operator=(Sampler&&) noexcept = default;
 Sampler::~Sampler() = default;
 
 Result<Sampler> Sampler::create(const SamplingParams& params, std::int64_t n_vocab) {
-  ROWMAX_RETURN_IF_ERROR(validate(params, n_vocab));
-  return Sampler(std::unique_ptr<Impl>(new Impl{params, n_vocab, Random(params.seed), {}, {}, {}, {}}));
+  return base::guarded([&]() -> Result<Sampler> {
+    ROWMAX_RETURN_IF_ERROR(check(params, n_vocab));
+    return Sampler(std::unique_ptr<Impl>(new Impl{params, n_vocab, Random(params.seed), {}, {}, {}, {}}));
+  });
 }
 
-void Sampler::accept(TokenId token) {
-  if (token < 0 || token >= impl_->n_vocab || impl_->params.penalty_window == 0) return;
-  impl_->seen.push_back(token);
-  ++impl_->counts[token];
-  if (impl_->params.penalty_window > 0 && static_cast<int>(impl_->seen.size()) > impl_->params.penalty_window) {
-    const TokenId oldest = impl_->seen.front();
-    impl_->seen.pop_front();
-    if (--impl_->counts[oldest] == 0) impl_->counts.erase(oldest);
+void Sampler::Impl::accept(TokenId token) {
+  if (token < 0 || token >= n_vocab || params.penalty_window == 0) return;
+  seen.push_back(token);
+  try {
+    ++counts[token];
+  } catch (...) {  // both know of the token or neither
+    seen.pop_back();
+    throw;
   }
+  if (params.penalty_window > 0 && static_cast<int>(seen.size()) > params.penalty_window) {
+    const auto oldest = counts.find(seen.front());
+    seen.pop_front();
+    if (--oldest->second == 0) counts.erase(oldest);
+  }
+}
+
+Status Sampler::accept(TokenId token) {
+  return base::guarded([&]() -> Status {
+    impl_->accept(token);
+    return {};
+  });
 }
 
 Result<TokenId> Sampler::sample(std::span<const float> logits) {
-  Impl& s = *impl_;
-  s.candidates.resize(logits.size());
+  return base::guarded([&] { return impl_->sample(logits); });
+}
+
+Result<TokenId> Sampler::Impl::sample(std::span<const float> logits) {
+  candidates.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i])) return not_finite(i, logits[i]);
-    s.candidates[i] = {logits[i], static_cast<TokenId>(i)};
+    candidates[i] = {logits[i], static_cast<TokenId>(i)};
   }
-  if (s.candidates.empty()) return Error{ErrorCode::kInvalidArgument, "sample: expected logits, found none"};
-  s.penalise();
-  if (s.params.temperature == 0) return std::min_element(s.candidates.begin(), s.candidates.end(), likelier)->id;
-  s.restrict_to_likeliest();
+  if (candidates.empty()) return Error{ErrorCode::kInvalidArgument, "sample: expected logits, found none"};
+  penalise();
+  if (params.temperature == 0) return std::min_element(candidates.begin(), candidates.end(), likelier)->id;
+  restrict_to_likeliest();
   double total = 0;
-  for (double w : s.weights) total += w;
-  const double target = s.random.uniform() * total;
+  for (double w : weights) total += w;
+  const double target = random.uniform() * total;
   double sum = 0;
-  for (std::size_t i = 0; i < s.weights.size(); ++i) {
-    sum += s.weights[i];
-    if (target < sum) return s.candidates[i].id;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    sum += weights[i];
+    if (target < sum) return candidates[i].id;
   }
-  return s.candidates.back().id;
+  return candidates.back().id;
 }
 
 Result<TokenId> argmax(std::span<const float> logits) {
-  if (logits.empty()) return Error{ErrorCode::kInvalidArgument, "argmax: expected logits, found none"};
-  std::size_t best = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isfinite(logits[i])) return not_finite(i, logits[i]);
-    if (logits[i] > logits[best]) best = i;
-  }
-  return static_cast<TokenId>(best);
+  return base::guarded([&]() -> Result<TokenId> {
+    if (logits.empty()) return Error{ErrorCode::kInvalidArgument, "argmax: expected logits, found none"};
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if (!std::isfinite(logits[i])) return not_finite(i, logits[i]);
+      if (logits[i] > logits[best]) best = i;
+    }
+    return static_cast<TokenId>(best);
+  });
 }
 
 double log_probability(std::span<const float> logits, TokenId token) noexcept {

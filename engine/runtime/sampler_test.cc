@@ -127,26 +127,26 @@ TEST(Sampler, PenaltiesAndBias) {
   auto sampler = Sampler::create(params, 4);
   ASSERT_TRUE(sampler.ok());
   const std::vector<float> logits = {4, 3, -1, -3};
-  sampler->accept(0);
+  ASSERT_TRUE(sampler->accept(0).ok());
   EXPECT_EQ(*sampler->sample(logits), 1);  // 4/2 < 3
-  sampler->accept(1);
+  ASSERT_TRUE(sampler->accept(1).ok());
   EXPECT_EQ(*sampler->sample(logits), 0);  // 2 against 1.5
-  sampler->accept(2);
+  ASSERT_TRUE(sampler->accept(2).ok());
   EXPECT_EQ(*sampler->sample(logits), 0);  // 0 left the window of two
   // Negative logits are multiplied: -1 * 2 = -2 stays above -3, -1 * 4 does not.
   params.repetition_penalty = 4;
   auto negative = Sampler::create(params, 4);
-  negative->accept(2);
+  ASSERT_TRUE(negative->accept(2).ok());
   EXPECT_EQ(*negative->sample(std::vector<float>{-9, -9, -1, -3}), 3);
 
   params = plain(0);
   params.frequency_penalty = 0.6f;
   params.presence_penalty = 0.5f;
   auto counted = Sampler::create(params, 2);
-  counted->accept(0);
+  ASSERT_TRUE(counted->accept(0).ok());
   EXPECT_EQ(*counted->sample(std::vector<float>{2, 0.95f}), 1);  // 2 - 0.6 - 0.5 = 0.9
   EXPECT_EQ(*counted->sample(std::vector<float>{2, 0.85f}), 0);
-  counted->accept(0);
+  ASSERT_TRUE(counted->accept(0).ok());
   EXPECT_EQ(*counted->sample(std::vector<float>{2, 0.35f}), 1);  // 2 - 1.2 - 0.5 = 0.3
 
   params = plain(0);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/guarded.h"
 #include "rowmax/engine/generate.h"
 #include "rowmax/try.h"
 
@@ -37,9 +38,21 @@ Status score_window(Session& session, SequenceId sequence, std::span<const Token
   return {};
 }
 
-}  // namespace
+// A sequence that is closed again however the work ends.
+class OwnSequence {
+ public:
+  OwnSequence(Session& session, SequenceId id) noexcept : session_(session), id_(id) {}
+  OwnSequence(const OwnSequence&) = delete;
+  OwnSequence& operator=(const OwnSequence&) = delete;
+  ~OwnSequence() { session_.close(id_); }
+  SequenceId id() const noexcept { return id_; }
 
-Result<Score> score(Session& session, std::span<const TokenId> tokens, const ScoreOptions& options) {
+ private:
+  Session& session_;
+  SequenceId id_;
+};
+
+Result<Score> score_windows(Session& session, std::span<const TokenId> tokens, const ScoreOptions& options) {
   if (options.window < 4 || options.window > session.context()) {
     return Error{ErrorCode::kInvalidArgument, "window: expected 4 to the context of " +
                                                   std::to_string(session.context()) + " tokens, found " +
@@ -52,25 +65,29 @@ Result<Score> score(Session& session, std::span<const TokenId> tokens, const Sco
                                                   std::to_string(options.window)};
   }
   const Tokenizer& tokenizer = session.model().tokenizer();
-  ROWMAX_TRY(sequence, session.open());
+  ROWMAX_TRY(opened, session.open());
+  const OwnSequence sequence(session, opened);
   Score result;
   result.n_tokens = static_cast<std::int64_t>(tokens.size());
-  Status status;
-  for (std::int64_t w = 0; w < n_windows && status.ok(); ++w) {
+  for (std::int64_t w = 0; w < n_windows; ++w) {
     const auto whole =
         tokens.subspan(static_cast<std::size_t>(w * options.window), static_cast<std::size_t>(options.window));
     std::vector<TokenId> window(whole.begin(), whole.end());
     if (tokenizer.add_bos() && tokenizer.bos() >= 0) window[0] = tokenizer.bos();
-    status = score_window(session, sequence, window, options.window / 2, result);
-    if (status.ok() && options.progress && !options.progress(w + 1, n_windows)) {
-      status = Error{ErrorCode::kCancelled, "scoring was cancelled after " + std::to_string(w + 1) + " windows"};
+    ROWMAX_RETURN_IF_ERROR(score_window(session, sequence.id(), window, options.window / 2, result));
+    if (options.progress && !options.progress(w + 1, n_windows)) {
+      return Error{ErrorCode::kCancelled, "scoring was cancelled after " + std::to_string(w + 1) + " windows"};
     }
   }
-  session.close(sequence);
-  if (!status.ok()) return std::move(status).error();
   result.n_scored = static_cast<std::int64_t>(result.log_probs.size());
   result.nll /= static_cast<double>(result.n_scored);
   return result;
+}
+
+}  // namespace
+
+Result<Score> score(Session& session, std::span<const TokenId> tokens, const ScoreOptions& options) {
+  return base::guarded([&] { return score_windows(session, tokens, options); });
 }
 
 }  // namespace rowmax::engine

@@ -1,12 +1,13 @@
 #include "rowmax/engine/session.h"
 
 #include <algorithm>
-#include <new>
 #include <string>
 #include <utility>
 
 #include "base/fp_env.h"
+#include "base/guarded.h"
 #include "engine/model/forward.h"
+#include "engine/model/spec_edits.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/model_impl.h"
 #include "rowmax/try.h"
@@ -15,6 +16,8 @@ namespace rowmax::engine {
 
 struct Session::Impl {
   const Model* model;
+  std::unique_ptr<const ModelSpec> spec;  // with the session's edits
+  Isa isa;
   Executor* executor;
   SessionOptions options;
   KvCache cache;
@@ -28,6 +31,8 @@ struct Session::Impl {
   std::vector<SequenceId> ids;  // theirs
   std::vector<std::int32_t> logit_rows;
 
+  static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
+  Status forward_batch(std::span<const BatchItem> items);
   Status check(std::span<const BatchItem> items) const;
   std::int64_t until_checkpoint(std::int64_t begin, std::int64_t end, std::int64_t size) const;
   void save_checkpoints();
@@ -41,6 +46,10 @@ Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
 Result<Session> Session::create(const Model& model, const SessionOptions& options, Executor& executor) {
+  return base::guarded([&] { return Impl::create(model, options, executor); });
+}
+
+Result<Session> Session::Impl::create(const Model& model, const SessionOptions& options, Executor& executor) {
   const Model::Impl& m = model.impl();
   SessionOptions chosen = options;
   if (chosen.context == 0) chosen.context = std::min<std::int64_t>(m.spec.shape.context_length, 4096);
@@ -55,9 +64,17 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
     return Error{ErrorCode::kLimit, "max_batch: expected 1 to 65536, found " + std::to_string(chosen.max_batch)};
   }
   chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
-  const ModelShape& s = m.spec.shape;
+  auto spec = std::make_unique<ModelSpec>(m.spec);
+  for (const auto& [name, value] : chosen.edits) ROWMAX_RETURN_IF_ERROR(apply_edit(*spec, name, value));
+  const Isa isa = chosen.isa.value_or(m.options.isa);
+  if (!isa_supported(isa)) {
+    return Error{ErrorCode::kUnsupported,
+                 "instruction set '" + std::string(isa_name(isa)) + "' is not supported by this CPU"};
+  }
+  if (isa != m.options.isa) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, isa));
+  const ModelShape& s = spec->shape;
   std::vector<KvCache::Layer> kv_layers;
-  for (const LayerSpec& layer : m.spec.layers) {
+  for (const LayerSpec& layer : spec->layers) {
     const bool attends = layer.mixer == MixerKind::kAttention;
     kv_layers.push_back(attends ? KvCache::Layer{layer.attention.n_kv_head, layer.attention.head_dim}
                                 : KvCache::Layer{});
@@ -67,14 +84,14 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
                                      .context = chosen.context,
                                      .max_sequences = chosen.max_sequences,
                                      .share = chosen.reuse_prefixes,
-                                     .state_floats = RecurrentLayout(m.spec).n_floats(),
+                                     .state_floats = RecurrentLayout(*spec).n_floats(),
                                      .checkpoint_bytes = chosen.checkpoint_bytes}));
-  ROWMAX_TRY(forward, Forward::create(m.spec, m.weights,
+  ROWMAX_TRY(forward, Forward::create(*spec, m.weights,
                                       {.max_rows = chosen.max_batch,
                                        .max_context = chosen.context,
                                        .max_sequences = chosen.max_sequences,
-                                       .activations = m.options.activations,
-                                       .isa = m.options.isa},
+                                       .activations = chosen.activations.value_or(m.options.activations),
+                                       .isa = isa},
                                       executor));
   KvLayers layers;
   for (std::int64_t layer = 0; layer < s.n_layer; ++layer) {
@@ -82,30 +99,49 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
     layers.keys.push_back(cache.layer_keys(layer));
     layers.values.push_back(cache.layer_values(layer));
   }
-  return Session(std::unique_ptr<Impl>(new Impl{
-      &model, &executor, chosen, std::move(cache), std::move(layers), std::move(forward), {}, 0, {}, {}, {}, {}}));
+  return Session(std::unique_ptr<Impl>(new Impl{&model,
+                                                std::move(spec),
+                                                isa,
+                                                &executor,
+                                                chosen,
+                                                std::move(cache),
+                                                std::move(layers),
+                                                std::move(forward),
+                                                {},
+                                                0,
+                                                {},
+                                                {},
+                                                {},
+                                                {}}));
 }
 
-Result<SequenceId> Session::open() { return impl_->cache.open(); }
+Result<SequenceId> Session::open() {
+  return base::guarded([&] { return impl_->cache.open(); });
+}
 void Session::close(SequenceId sequence) {
   if (impl_->cache.is_open(sequence)) impl_->cache.close(sequence);
 }
 
 Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId> tokens) {
-  if (!impl_->cache.is_open(sequence)) {
-    return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-  }
-  if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
-  return impl_->cache.reuse(sequence, tokens);
+  return base::guarded([&]() -> Result<std::int64_t> {
+    if (!impl_->cache.is_open(sequence)) {
+      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+    }
+    if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
+    return impl_->cache.reuse(sequence, tokens);
+  });
 }
 
 Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
-  if (!impl_->cache.is_open(sequence)) {
-    return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-  }
-  if (n < 0)
-    return Error{ErrorCode::kInvalidArgument, "truncate: expected 0 tokens or more, found " + std::to_string(n)};
-  return impl_->cache.truncate(sequence, n);
+  return base::guarded([&]() -> Result<std::int64_t> {
+    if (!impl_->cache.is_open(sequence)) {
+      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+    }
+    if (n < 0) {
+      return Error{ErrorCode::kInvalidArgument, "truncate: expected 0 tokens or more, found " + std::to_string(n)};
+    }
+    return impl_->cache.truncate(sequence, n);
+  });
 }
 
 std::span<const TokenId> Session::tokens(SequenceId sequence) const noexcept {
@@ -118,6 +154,7 @@ std::span<const float> Session::logits(std::int64_t row) const noexcept {
   const std::size_t n_vocab = static_cast<std::size_t>(impl_->model->shape().n_vocab);
   return {impl_->logits.data() + static_cast<std::size_t>(row) * n_vocab, n_vocab};
 }
+void Session::set_observer(TraceObserver* observer) noexcept { impl_->forward.set_observer(observer); }
 std::int64_t Session::context() const noexcept { return impl_->options.context; }
 std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.bytes_per_token(); }
 const Model& Session::model() const noexcept { return *impl_->model; }
@@ -190,8 +227,8 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       const std::int64_t n =
           std::min(options.max_batch - begin, until_checkpoint(position, starts[item] + size, size) - position);
       if (n > 0) {
-        sequences.push_back(
-            {begin, n, position, cache.sequence(from.sequence).pages.data(), cache.state(from.sequence)});
+        sequences.push_back({begin, n, position, cache.sequence(from.sequence).pages.data(), from.sequence,
+                             cache.state(from.sequence)});
         ids.push_back(from.sequence);
         const auto part = from.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
         tokens.insert(tokens.end(), part.begin(), part.end());
@@ -218,7 +255,7 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
 
 // The engine's last line: a logit that is not a number must never reach a sampler.
 Status Session::Impl::check_finite(std::span<const BatchItem> items, std::span<const std::int64_t> starts) const {
-  const RowKernels& kernels = row_kernels(model->options().isa);
+  const RowKernels& kernels = row_kernels(isa);
   const std::int64_t n_vocab = model->shape().n_vocab;
   std::int64_t row = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -235,44 +272,68 @@ Status Session::Impl::check_finite(std::span<const BatchItem> items, std::span<c
   return {};
 }
 
-Status Session::forward(std::span<const BatchItem> items) {
-  Impl& s = *impl_;
-  ROWMAX_RETURN_IF_ERROR(s.check(items));
+namespace {
+
+// Takes the tokens of a batch out of the cache's books again, unless the batch came to its end.
+class Appended {
+ public:
+  Appended(KvCache& cache, std::span<const BatchItem> items) : cache_(cache), items_(items) {
+    starts_.reserve(items.size());
+  }
+  Appended(const Appended&) = delete;
+  Appended& operator=(const Appended&) = delete;
+  ~Appended() {
+    for (std::size_t i = 0; i < starts_.size(); ++i) cache_.truncate(items_[i].sequence, starts_[i]);
+  }
+
+  Status append() {
+    for (const BatchItem& item : items_) {
+      starts_.push_back(static_cast<std::int64_t>(cache_.sequence(item.sequence).tokens.size()));
+      if (cache_.append(item.sequence, item.tokens)) continue;
+      return Error{ErrorCode::kLimit, "the K/V cache has no free page for sequence " + std::to_string(item.sequence)};
+    }
+    return {};
+  }
+  std::span<const std::int64_t> starts() const noexcept { return starts_; }
+  void keep() noexcept { starts_.clear(); }
+
+ private:
+  KvCache& cache_;
+  std::span<const BatchItem> items_;
+  std::vector<std::int64_t> starts_;  // tokens that each sequence held before
+};
+
+}  // namespace
+
+Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
+  ROWMAX_RETURN_IF_ERROR(check(items));
   std::int64_t n_rows = 0;
   for (const BatchItem& item : items) {
     if (item.logits == LogitsFor::kAll) n_rows += static_cast<std::int64_t>(item.tokens.size());
     if (item.logits == LogitsFor::kLast && !item.tokens.empty()) ++n_rows;
   }
   std::size_t n_floats = 0;
-  if (!base::checked_mul(static_cast<std::size_t>(n_rows), static_cast<std::size_t>(s.model->shape().n_vocab),
+  if (!base::checked_mul(static_cast<std::size_t>(n_rows), static_cast<std::size_t>(model->shape().n_vocab),
                          &n_floats)) {
     return Error::out_of_memory();
   }
-  s.n_logit_rows = 0;
-  try {
-    if (s.logits.size() < n_floats) s.logits.resize(n_floats);
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory();
-  }
-  std::vector<std::int64_t> starts;
-  Status status;
-  for (const BatchItem& item : items) {
-    starts.push_back(static_cast<std::int64_t>(s.cache.sequence(item.sequence).tokens.size()));
-    if (s.cache.append(item.sequence, item.tokens)) continue;
-    status = Error{ErrorCode::kLimit, "the K/V cache has no free page for sequence " + std::to_string(item.sequence)};
-    break;
-  }
-  if (status.ok()) status = s.compute(items, starts);
-  if (status.ok()) status = s.check_finite(items, starts);
+  n_logit_rows = 0;
+  if (logits.size() < n_floats) logits.resize(n_floats);
+  Appended appended(cache, items);
+  Status status = appended.append();
+  if (status.ok()) status = compute(items, appended.starts());
+  if (status.ok()) status = check_finite(items, appended.starts());
   // Rows of the embedding are read from the file as they are needed.
-  if (const Status intact = s.model->file().check_intact(); !intact.ok()) status = intact;
-  if (!status.ok()) {
-    for (std::size_t i = 0; i < starts.size(); ++i) s.cache.truncate(items[i].sequence, starts[i]);
-    return status;
-  }
-  for (const BatchItem& item : items) s.cache.publish(item.sequence);
-  s.n_logit_rows = n_rows;
+  if (Status intact = model->file().check_intact(); !intact.ok()) status = std::move(intact);
+  ROWMAX_RETURN_IF_ERROR(std::move(status));
+  for (const BatchItem& item : items) cache.publish(item.sequence);
+  appended.keep();
+  n_logit_rows = n_rows;
   return {};
+}
+
+Status Session::forward(std::span<const BatchItem> items) {
+  return base::guarded([&] { return impl_->forward_batch(items); });
 }
 
 }  // namespace rowmax::engine

@@ -48,7 +48,7 @@ struct Stories {
     const SequenceId sequence = *session->open();
     GenerateOptions options;
     options.max_tokens = max_tokens;
-    auto generation = generate(*session, sequence, encode_prompt(*model, kPrompt, false), options);
+    auto generation = generate(*session, sequence, *encode_prompt(*model, kPrompt, false), options);
     EXPECT_TRUE(generation.ok()) << generation.error().message;
     if (max_tokens < 0) {
       EXPECT_EQ(generation->reason, StopReason::kEos);
@@ -115,7 +115,7 @@ TEST(StoriesModel, StoryAndLogitsAreTheStoredOnes) {
   Stories stories(supported_isas().back());
   EXPECT_EQ(stories.tell(-1) + "\n", want);
   const std::vector<TokenId> tokens =
-      encode_prompt(*stories.model, std::string_view(want).substr(0, want.size() - 1), false);
+      *encode_prompt(*stories.model, std::string_view(want).substr(0, want.size() - 1), false);
   const std::uint64_t hash = fnv1a(stories.logits(tokens));
   EXPECT_EQ(hash, kLogitsHash) << std::hex << hash;
 }

@@ -1,16 +1,22 @@
 // Looking into values: attributes, subscripts, slices, iteration, comparison.
 #include <algorithm>
+#include <bit>
 
 #include "engine/template/interpreter.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 
+Status Interpreter::charge_find(const DictRep& dict, std::string_view name) const {
+  return meter_.charge_more(name.size() * static_cast<std::size_t>(std::bit_width(dict.items.size())));
+}
+
 Result<Value> Interpreter::attribute(const Value& object, std::string_view name) {
   switch (object.kind) {
     case ValueKind::kUndefined: return undefined_error(object);
     case ValueKind::kNamespace:
       ROWMAX_RETURN_IF_ERROR(meter_.charge_items(object.space->attributes.size()));
+      ROWMAX_RETURN_IF_ERROR(meter_.charge_more(name.size()));
       for (const auto& [known, value] : object.space->attributes) {
         if (known == name) return value;
       }
@@ -23,6 +29,7 @@ Result<Value> Interpreter::attribute(const Value& object, std::string_view name)
     return Value::of_rep(ValueKind::kMethod, std::make_shared<MethodRep>(MethodRep{object, std::string(name)}));
   }
   if (object.is(ValueKind::kDict)) {
+    ROWMAX_RETURN_IF_ERROR(charge_find(object.dict(), name));
     if (const Value* value = object.dict().find(name); value != nullptr && state == MethodState::kNone) return *value;
   }
   if (state == MethodState::kRefused) {
@@ -58,6 +65,7 @@ Result<Value> Interpreter::item(const Value& object, const Value& key) {
   if (object.is(ValueKind::kUndefined)) return undefined_error(object);
   if (object.is(ValueKind::kDict)) {
     if (key.is(ValueKind::kString)) {
+      ROWMAX_RETURN_IF_ERROR(charge_find(object.dict(), key.view()));
       if (const Value* value = object.dict().find(key.view())) return *value;
     } else if (!object.dict().all_names) {
       for (const auto& [known, value] : object.dict().items) {
@@ -77,7 +85,7 @@ Result<Value> Interpreter::item(const Value& object, const Value& key) {
   if (key.is_integral()) {
     std::int64_t index = key.as_int();
     if (object.is(ValueKind::kString)) {
-      ROWMAX_RETURN_IF_ERROR(meter_.charge_bytes(object.view().size()));
+      ROWMAX_RETURN_IF_ERROR(meter_.charge_bytes(3 * object.view().size()));  // eight bytes for each offset
       const std::vector<std::size_t> offsets = utf8_offsets(object.view());
       const auto n = static_cast<std::int64_t>(offsets.size()) - 1;
       index += index < 0 ? n : 0;
@@ -130,7 +138,7 @@ Result<Value> Interpreter::slice(const Value& object, const Node& node) {
   if (bounds[2].is_integral() && bounds[2].as_int() == 0) return fail("a slice's step is zero");
   if (object.is(ValueKind::kUndefined)) return undefined_error(object);
   if (object.is(ValueKind::kString)) {
-    ROWMAX_RETURN_IF_ERROR(meter_.charge_bytes(8 * object.view().size()));
+    ROWMAX_RETURN_IF_ERROR(meter_.charge_bytes(3 * object.view().size()));
     const std::vector<std::size_t> offsets = utf8_offsets(object.view());
     const SliceRange range = slice_range(bounds, static_cast<std::int64_t>(offsets.size()) - 1);
     Builder out(&meter_);
@@ -249,6 +257,7 @@ Result<bool> Interpreter::equal(const Value& a, const Value& b, int depth) {
         if (!key.is(ValueKind::kString)) {
           return fail("comparing dicts whose keys are no strings is not supported", ErrorCode::kUnsupported);
         }
+        ROWMAX_RETURN_IF_ERROR(charge_find(b.dict(), key.view()));
         const Value* other = b.dict().find(key.view());
         if (other == nullptr) return false;
         ROWMAX_TRY(same, equal(value, *other, depth + 1));
@@ -292,10 +301,11 @@ Result<bool> Interpreter::less(const Value& a, const Value& b, int depth) {
 Result<bool> Interpreter::contains(const Value& container, const Value& element) {
   if (container.is(ValueKind::kString)) {
     if (!element.is(ValueKind::kString)) return fail("'in' of a string needs a string");
-    ROWMAX_RETURN_IF_ERROR(meter_.charge_bytes(container.view().size()));
+    ROWMAX_RETURN_IF_ERROR(meter_.charge_bytes(Finder::work(container.view(), element.view())));
     return Finder(element.view()).find(container.view(), 0) != std::string_view::npos;
   }
   if (container.is(ValueKind::kDict) && element.is(ValueKind::kString)) {
+    ROWMAX_RETURN_IF_ERROR(charge_find(container.dict(), element.view()));
     return container.dict().find(element.view()) != nullptr;
   }
   ROWMAX_TRY(items, iterate(container));

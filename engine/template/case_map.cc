@@ -59,7 +59,7 @@ constexpr std::uint32_t kCapitalSigma = 0x3A3;
 
 // how: upper, lower, capitalize, or title (jinja2's filter: the first character of each word upper, the rest lower).
 Result<Value> change_case(Interpreter& in, const Text& text, std::string_view how) {
-  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(32 * text.bytes.size()));
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(2 * text.bytes.size()));
   Builder out(in.meter());
   std::string mapped;
   std::uint32_t previous = ' ';

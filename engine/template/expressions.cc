@@ -103,6 +103,7 @@ Result<Arguments> Interpreter::evaluate_arguments(const Node& node) {
     if (i < first_named) {
       arguments.positional.push_back(std::move(value));
     } else {
+      ROWMAX_RETURN_IF_ERROR(meter_.charge_more(node.names[i - first_named].size()));
       arguments.named.emplace_back(node.names[i - first_named], std::move(value));
     }
   }
@@ -321,7 +322,6 @@ Result<Value> Interpreter::repeat(const Value& sequence, std::int64_t n) {
     if (unit.bytes.empty() || n == 0) return string(Text());
     if (n > bound) return meter_.check_size(static_cast<std::size_t>(n)).error();
     ROWMAX_RETURN_IF_ERROR(meter_.check_size(static_cast<std::size_t>(n) * unit.bytes.size()));
-    ROWMAX_RETURN_IF_ERROR(meter_.charge(n >> 3));
     Builder out(&meter_);
     for (std::int64_t i = 0; i < n && !out.full(); ++i) out.add(unit);
     return take(&out, sequence.string().markup);

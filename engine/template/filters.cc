@@ -37,6 +37,7 @@ Result<Value> walk(Interpreter& in, Value value, const Value& path) {
     ROWMAX_RETURN_IF_ERROR(in.meter()->charge(1));
     const std::size_t dot = std::min(rest.find('.'), rest.size());
     const std::string_view part = rest.substr(0, dot);
+    ROWMAX_RETURN_IF_ERROR(in.meter()->charge_more(part.size()));
     std::int64_t index = 0;
     const auto parsed = std::from_chars(part.data(), part.data() + part.size(), index);
     const bool is_index = parsed.ec == std::errc() && parsed.ptr == part.data() + part.size() && part[0] != '-';
@@ -102,9 +103,13 @@ Result<Value> indent(Interpreter& in, const Value& operand, const Arguments& arg
   Text margin;
   if (bound[0] != nullptr && bound[0]->is(ValueKind::kString)) {
     margin = bound[0]->text();
+    ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(margin.bytes.size()));
   } else {
     ROWMAX_TRY(width, integer(in, bound[0], 4));
-    if (width > 0) ROWMAX_RETURN_IF_ERROR(in.meter()->check_size(static_cast<std::size_t>(width)));
+    if (width > 0) {
+      ROWMAX_RETURN_IF_ERROR(in.meter()->check_size(static_cast<std::size_t>(width)));
+      ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(static_cast<std::size_t>(width)));
+    }
     margin = Text(std::string(static_cast<std::size_t>(std::max<std::int64_t>(width, 0)), ' '), false);
   }
   const bool first = bound[1] != nullptr && truthy(*bound[1]);
@@ -184,7 +189,8 @@ Result<Value> join(Interpreter& in, const Value& operand, const Arguments& argum
 // Numbers.
 
 // The text of a number without white space around it and without a plus sign.
-std::string number_text(const Value& operand) {
+Result<std::string> number_text(const Interpreter& in, const Value& operand) {
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(operand.view().size()));
   std::string text = trimmed(operand.text(), nullptr, true, true).bytes;
   if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.erase(0, 1);
   return text;
@@ -206,7 +212,7 @@ Result<Value> to_int(Interpreter& in, const Value& operand, const Arguments& arg
     number = operand.number;
   } else if (operand.is(ValueKind::kString)) {
     if (base != 10) return in.fail("int of another base than 10 is not supported", ErrorCode::kUnsupported);
-    const std::string text = number_text(operand);
+    ROWMAX_TRY(text, number_text(in, operand));
     std::int64_t whole = 0;
     const auto parsed = std::from_chars(text.data(), text.data() + text.size(), whole);
     const bool all = parsed.ptr == text.data() + text.size() && !text.empty();
@@ -228,8 +234,10 @@ Result<Value> to_float(Interpreter& in, const Value& operand, const Arguments& a
   const Value otherwise = bound[0] == nullptr ? Value::of_float(0) : *bound[0];
   if (operand.is(ValueKind::kUndefined)) return in.undefined_error(operand);
   if (operand.is_number()) return Value::of_float(operand.as_double());
+  if (!operand.is(ValueKind::kString)) return otherwise;
+  ROWMAX_TRY(text, number_text(in, operand));
   double number = 0;
-  if (!operand.is(ValueKind::kString) || !parse_float(number_text(operand), &number)) return otherwise;
+  if (!parse_float(text, &number)) return otherwise;
   return Value::of_float(number);
 }
 
@@ -341,7 +349,7 @@ Status sort_keyed(Interpreter& in, std::vector<Keyed>* items, bool reversed) {
   if (n_strings != 0 && n_strings != items->size()) return in.fail("cannot order strings and numbers");
   std::size_t levels = 1;
   while ((std::size_t{1} << levels) < items->size()) ++levels;
-  ROWMAX_RETURN_IF_ERROR(in.meter()->charge(static_cast<std::int64_t>(items->size() * levels * (1 + (longest >> 8)))));
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge(static_cast<std::int64_t>(items->size() * levels * (1 + (longest >> 7)))));
   const auto less = [](const Value& a, const Value& b) {
     if (a.is(ValueKind::kString)) return a.view() < b.view();
     return a.is_integral() && b.is_integral() ? a.as_int() < b.as_int() : a.as_double() < b.as_double();

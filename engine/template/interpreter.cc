@@ -1,6 +1,7 @@
 #include "engine/template/interpreter.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/template/nested.h"
 #include "rowmax/try.h"
@@ -75,12 +76,13 @@ constexpr std::size_t kScopeBytes = 128;
 
 Scope* Interpreter::new_scope(Scope* parent) {
   meter_.took(kScopeBytes);
-  if (free_scopes_.empty()) {
+  Scope* scope = free_scopes_;
+  if (scope != nullptr) {
+    free_scopes_ = scope->parent;
+  } else {
     scopes_.push_back(std::make_unique<Scope>());
-    free_scopes_.push_back(scopes_.back().get());
+    scope = scopes_.back().get();
   }
-  Scope* scope = free_scopes_.back();
-  free_scopes_.pop_back();
   scope->parent = parent;
   scope->captured = false;
   return scope;
@@ -90,11 +92,12 @@ void Interpreter::drop_scope(Scope* scope) {
   if (scope->captured) return;
   meter_.gave_back(kScopeBytes);
   scope->variables.clear();
-  free_scopes_.push_back(scope);
+  scope->parent = std::exchange(free_scopes_, scope);
 }
 
 Status Interpreter::set_variable(std::string_view name, Value value) {
   ROWMAX_RETURN_IF_ERROR(meter_.charge_items(scope_->variables.size()));
+  ROWMAX_RETURN_IF_ERROR(meter_.charge_more(name.size()));
   for (auto& [known, old] : scope_->variables) {
     if (known == name) {
       old = std::move(value);
@@ -108,10 +111,12 @@ Status Interpreter::set_variable(std::string_view name, Value value) {
 Result<Value> Interpreter::lookup(const std::string& name) {
   for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
     ROWMAX_RETURN_IF_ERROR(meter_.charge(static_cast<std::int64_t>(scope->variables.size() >> 3)));
+    ROWMAX_RETURN_IF_ERROR(meter_.charge_more(name.size()));
     for (const auto& [known, value] : scope->variables) {
       if (known == name) return value;
     }
   }
+  ROWMAX_RETURN_IF_ERROR(charge_find(globals_.dict(), name));
   if (const Value* value = globals_.dict().find(name)) return *value;
   if (const int id = find_function(name); id >= 0) {
     Value function;
@@ -144,6 +149,7 @@ Status Interpreter::assign_attribute(const Node& target, Value value) {
   if (!object.is(ValueKind::kNamespace)) return fail("cannot assign an attribute on a value that is no namespace");
   auto& attributes = object.space->attributes;
   ROWMAX_RETURN_IF_ERROR(meter_.charge_items(attributes.size()));
+  ROWMAX_RETURN_IF_ERROR(meter_.charge_more(target.names[0].size()));
   for (auto& [name, old] : attributes) {
     if (name == target.names[0]) {
       old = std::move(value);

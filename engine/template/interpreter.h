@@ -47,6 +47,8 @@ class Interpreter {
   Result<Value> string(Text text, bool markup = false);  // charges for its bytes
   Result<Value> str(const Value& value);                 // str(value); strings as they are
   Result<Value> take(Builder* builder, bool markup = false);
+  // For a search by name, which compares it with keys that may begin as it does.
+  Status charge_find(const DictRep& dict, std::string_view name) const;
   Result<Value> attribute(const Value& object, std::string_view name);
   Result<Value> item(const Value& object, const Value& key);
   // The elements in order: of a list or iterator (a generator only once), a dict's keys, a string's characters,
@@ -73,7 +75,7 @@ class Interpreter {
   std::vector<std::unique_ptr<Namespace>> namespaces_;
   std::vector<std::unique_ptr<Macro>> macros_;
   std::vector<std::unique_ptr<Scope>> scopes_;
-  std::vector<Scope*> free_scopes_;
+  Scope* free_scopes_ = nullptr;  // linked by their parents, so that giving one back takes no memory
   Scope* scope_ = nullptr;
   Builder* out_ = nullptr;
 

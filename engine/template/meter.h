@@ -8,6 +8,7 @@
 
 #include "rowmax/engine/chat_template.h"
 #include "rowmax/result.h"
+#include "rowmax/try.h"
 
 namespace rowmax::engine::jinja {
 
@@ -24,8 +25,13 @@ class Meter {
     return Error{ErrorCode::kLimit, "the chat template needs more than max_steps = " +
                                         std::to_string(limits_.max_steps) + " evaluation steps"};
   }
-  // Work on n bytes of text: a step for each started KiB.
-  Status charge_bytes(std::size_t n) { return charge(1 + static_cast<std::int64_t>(n >> 10)); }
+  // Work on n bytes of text: a step, and one more for each 128 bytes.
+  Status charge_bytes(std::size_t n) {
+    ROWMAX_RETURN_IF_ERROR(charge(1));
+    return charge_more(n);
+  }
+  // The same for a step that was charged already: work that grows with a text, which is short nearly always.
+  Status charge_more(std::size_t n_bytes) { return charge(static_cast<std::int64_t>(n_bytes >> 7)); }
   // Work on n elements: a step for each eight.
   Status charge_items(std::size_t n) { return charge(1 + static_cast<std::int64_t>(n >> 3)); }
 

@@ -34,6 +34,7 @@ Result<Value> strip(Interpreter& in, const Value& self, const Arguments& argumen
 Result<std::vector<Text>> cut(Interpreter& in, const Text& text, const Text& separator, std::int64_t max_splits,
                               bool from_right) {
   if (separator.bytes.empty()) return in.fail("split by an empty separator");
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(Finder::work(text.bytes, separator.bytes)));
   const Finder finder(separator.bytes);
   std::vector<std::size_t> places;
   for (std::size_t at = finder.find(text.bytes, 0); at != std::string::npos;
@@ -179,7 +180,7 @@ Result<Value> search(Interpreter& in, const Value& self, const Arguments& argume
   ROWMAX_TRY(bound, bind(in, arguments, how, {"sub"}, 1));
   ROWMAX_TRY(text, text_argument(in, bound[0]));
   const std::string_view bytes = self.view();
-  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(2 * bytes.size() + text->bytes.size()));
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(Finder::work(bytes, text->bytes)));
   if (text->bytes.empty()) {
     const auto n = static_cast<std::int64_t>(utf8_length(bytes));
     return Value::of_int(how == "count" ? n + 1 : how == "rfind" ? n : 0);
@@ -188,7 +189,7 @@ Result<Value> search(Interpreter& in, const Value& self, const Arguments& argume
   std::int64_t n = 0;
   std::size_t place = std::string_view::npos;
   for (std::size_t at = finder.find(bytes, 0); at != std::string_view::npos;) {
-    ++n;
+    if ((++n & 3) == 0) ROWMAX_RETURN_IF_ERROR(in.meter()->charge(1));
     place = at;
     if (how == "find" || how == "index") break;
     if (how == "count") {
@@ -258,6 +259,7 @@ Result<Value> format(Interpreter& in, const Value& self, const Arguments& argume
     }
     const std::size_t close = text.bytes.find('}', brace);
     if (text.bytes[brace] == '}' || close == std::string::npos) return in.fail("a malformed format string");
+    ROWMAX_RETURN_IF_ERROR(in.meter()->charge_more(close - brace));
     const std::string field = text.bytes.substr(brace + 1, close - brace - 1);
     i = close + 1;
     const Value* value = nullptr;
@@ -360,6 +362,7 @@ Result<Value> dict_get(Interpreter& in, const Value& self, const Arguments& argu
   ROWMAX_TRY(bound, bind(in, arguments, "get", {"key", "default"}, 1));
   const Value otherwise = bound[1] == nullptr ? Value::none() : *bound[1];
   if (bound[0]->is(ValueKind::kString)) {
+    ROWMAX_RETURN_IF_ERROR(in.charge_find(self.dict(), bound[0]->view()));
     const Value* value = self.dict().find(bound[0]->view());
     return value == nullptr ? otherwise : *value;
   }

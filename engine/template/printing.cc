@@ -11,6 +11,7 @@ namespace rowmax::engine::jinja {
 
 Result<Text> Builder::take() {
   if (full_) {
+    ROWMAX_RETURN_IF_ERROR(meter_->charge(0));
     ROWMAX_RETURN_IF_ERROR(meter_->check_size(static_cast<std::size_t>(meter_->limits().max_output_bytes) + 1));
   }
   return std::move(text_);
@@ -116,7 +117,7 @@ Status print_repr(Interpreter& in, const Value& value, Builder* out, int depth) 
     case ValueKind::kInt: out->add(std::to_string(value.integer)); return {};
     case ValueKind::kFloat: out->add(float_repr(value.number)); return {};
     case ValueKind::kString: {
-      ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(8 * value.view().size()));
+      ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(value.view().size()));
       if (value.string().markup) out->add("Markup(");
       print_quoted(value.text(), out);
       if (value.string().markup) out->add(")");
@@ -241,7 +242,7 @@ Status print_json(Interpreter& in, const Value& value, const JsonStyle& style, B
     case ValueKind::kInt: out->add(std::to_string(value.integer)); return {};
     case ValueKind::kFloat: out->add(json_float(value.number)); return {};
     case ValueKind::kString:
-      ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(8 * value.view().size()));
+      ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(value.view().size()));
       print_json_string(value.text(), style.ensure_ascii, out);
       return {};
     case ValueKind::kDict: return print_json_dict(in, value.dict(), style, out, level);

@@ -27,8 +27,11 @@ class Builder {
   Meter* meter_;
   Text text_;
   bool full_ = false;
+  unsigned n_pieces_ = 0;
 
   bool fits(std::size_t n) {
+    // A step for each four pieces, however short they are.
+    if ((++n_pieces_ & 3) == 0) full_ = !meter_->charge(1).ok() || full_;
     full_ = full_ || !meter_->check_size(text_.heap_bytes() / 2 + n).ok() || !meter_->check_size(size() + n).ok();
     return !full_;
   }

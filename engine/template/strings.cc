@@ -37,7 +37,7 @@ Text trimmed(const Text& text, const Text* characters, bool left, bool right) {
 
 Result<Value> replace_text(Interpreter& in, const Text& text, const Text& from, const Text& to,
                            std::int64_t max_count) {
-  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(text.bytes.size()));
+  ROWMAX_RETURN_IF_ERROR(in.meter()->charge_bytes(Finder::work(text.bytes, from.bytes)));
   Builder out(in.meter());
   std::int64_t left = max_count < 0 ? INT64_MAX : max_count;
   std::size_t done = 0;

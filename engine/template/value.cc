@@ -1,6 +1,7 @@
 #include "engine/template/value.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -72,6 +73,8 @@ Result<Value> make_dict(std::vector<std::pair<Value, Value>> items, Meter* meter
   for (std::size_t i = 0; i < items.size(); ++i) {
     depth = std::max({depth, 1 + value_depth(items[i].second), 1 + value_depth(items[i].first)});
     if (items[i].first.is(ValueKind::kString)) {
+      const std::size_t bytes = items[i].first.view().size() * static_cast<std::size_t>(std::bit_width(items.size()));
+      if (meter != nullptr) ROWMAX_RETURN_IF_ERROR(meter->charge_more(2 * bytes));  // here and in DictRep
       const auto [it, is_new] = seen.emplace(items[i].first.view(), n);
       if (!is_new) {
         items[it->second].second = std::move(items[i].second);

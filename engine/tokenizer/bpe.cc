@@ -138,8 +138,8 @@ void BpeMerges::index_bytes(const Vocabulary& vocabulary, std::vector<std::strin
   int n_missing = 0;
   for (int byte = 0; byte < 256; ++byte) {
     const TokenId id = vocabulary.find(byte_text(static_cast<std::uint8_t>(byte)));
-    // A user-defined token of that text stands for the character, not for the byte.
-    if (id >= 0 && vocabulary.kind(id) == TokenKind::kNormal) {
+    // A user-defined token of that text stands for the character, not for the byte, unless the file says both.
+    if (id >= 0 && (vocabulary.kind(id) == TokenKind::kNormal || vocabulary.also_merged(id))) {
       byte_ids_[static_cast<std::size_t>(byte)] = id;
     } else if (occurs_in_text(byte)) {
       ++n_missing;
@@ -276,7 +276,7 @@ void BpeMerges::encode(std::string_view word, const Vocabulary& vocabulary, Scra
     scratch.text.clear();
     for (const char c : word) scratch.text.append(byte_text(static_cast<std::uint8_t>(c)));
     const TokenId id = vocabulary.find(scratch.text);
-    if (id >= 0 && vocabulary.kind(id) == TokenKind::kNormal) {
+    if (id >= 0 && (vocabulary.kind(id) == TokenKind::kNormal || vocabulary.also_merged(id))) {
       out.push_back(id);
       return;
     }

@@ -33,7 +33,7 @@ constexpr std::string_view kWhenControl[] = {
 }  // namespace
 
 std::vector<TokenId> end_of_generation_ids(std::vector<TokenId> ids, Vocabulary& vocabulary,
-                                           std::vector<std::string>& notices) {
+                                           std::vector<std::string>& notices, std::vector<std::string>& remarks) {
   const auto label = [&](TokenId id) {
     return "token " + std::to_string(id) + " '" + std::string(vocabulary.text(id)) + "'";
   };
@@ -51,7 +51,7 @@ std::vector<TokenId> end_of_generation_ids(std::vector<TokenId> ids, Vocabulary&
     if (vocabulary.kind(id) == TokenKind::kControl) {
       ids.push_back(id);
     } else if (std::find(ids.begin(), ids.end(), id) == ids.end()) {
-      notices.push_back(label(id) +
+      remarks.push_back(label(id) +
                         " is not marked as a control token in the file; it is ordinary text and ends nothing");
     }
   }

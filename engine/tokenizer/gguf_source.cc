@@ -110,6 +110,11 @@ class Scalars {
     for (std::size_t i = 0; i < overrides_.size(); ++i) {
       const std::string& key = overrides_[i].first;
       if (used_[i] || !key.starts_with("tokenizer.")) continue;
+      if (key == "tokenizer.chat_template") {
+        return Error{ErrorCode::kInvalidArgument,
+                     file_.name() + ": override of key '" + key +
+                         "': expected another key; --chat-template FILE of `run` and `chat` takes another template"};
+      }
       const auto read = read_tokenizer_keys();
       const bool list = std::find(read.begin(), read.end(), key) != read.end();
       return Error{ErrorCode::kInvalidArgument,
@@ -149,17 +154,13 @@ Status check_all_read(const GgufFile& file, const TokenizerOptions& options) {
     if (file.find(key) != nullptr) continue;
     return Error{ErrorCode::kInvalidArgument, file.name() + ": --ignore-key " + key + ": the file has no such key"};
   }
-  for (const KeyReport& entry : Tokenizer::report_keys(file, options.ignored_keys)) {
-    if (entry.use != KeyUse::kRefused) continue;
-    const std::string key(entry.key);
-    const std::string value = key_value_text(*file.find(entry.key));
-    return Error{ErrorCode::kUnsupported,
-                 file.name() + ": key '" + key + "' = " + value +
-                     (entry.why == kNotKnown ? ": the tokenizer does not know this key"
-                                             : " means that " + std::string(entry.why) + ", which is not done here") +
-                     "; --ignore-key " + key + " tokenizes without it"};
+  ROWMAX_TRY(reports, Tokenizer::report_keys(file, options.ignored_keys));
+  std::vector<RefusedKey> refused;
+  for (const KeyReport& entry : reports) {
+    if (entry.use == KeyUse::kRefused) refused.push_back(refused_key(entry, *file.find(entry.key), "the tokenizer"));
   }
-  return {};
+  if (refused.empty()) return {};
+  return Error{ErrorCode::kUnsupported, file.name() + ": " + refusal(refused)};
 }
 
 Result<std::vector<std::int64_t>> optional_integers(const GgufFile& file, const char* key) {
@@ -175,8 +176,14 @@ Status read_own_keys(const GgufFile& file, TokenizerSource& out) {
     ROWMAX_TRY(prefix, file.get_string(kSpacePrefixKey));
     out.space_prefix = std::string(prefix);
   }
-  ROWMAX_TRY(ends, optional_integers(file, kEndTokensKey));
-  out.end_ids = std::move(ends);
+  if (file.find(kNormalizerKey) != nullptr) {
+    ROWMAX_TRY(normalizer, file.get_string(kNormalizerKey));
+    out.normalizer = std::string(normalizer);
+  }
+  for (const char* key : {kEndTokensKey, kOllamaEndTokensKey}) {
+    ROWMAX_TRY(ends, optional_integers(file, key));
+    for (const std::int64_t id : ends) out.end_ids.emplace_back(key, id);
+  }
   ROWMAX_TRY(ids, optional_integers(file, kAddedTokensKey));
   ROWMAX_TRY(flags, optional_integers(file, kAddedTokenFlagsKey));
   if (ids.size() != flags.size()) {
@@ -220,16 +227,18 @@ Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions
 
 }  // namespace
 
-std::vector<KeyReport> Tokenizer::report_keys(const GgufFile& file, const std::vector<std::string>& ignored) {
-  std::vector<KeyReport> out;
-  const auto read = read_tokenizer_keys();
-  for (const auto& [key, value] : file.metadata()) {
-    if (!key.starts_with("tokenizer.")) continue;
-    const bool asked = std::find(read.begin(), read.end(), key) != read.end();
-    out.push_back(asked ? KeyReport{key, KeyUse::kRead, ""}
-                        : report_unread(key, value, find_rule(unread_tokenizer_rules(), key), ignored));
-  }
-  return out;
+Result<std::vector<KeyReport>> Tokenizer::report_keys(const GgufFile& file, const std::vector<std::string>& ignored) {
+  return base::guarded([&]() -> Result<std::vector<KeyReport>> {
+    std::vector<KeyReport> out;
+    const auto read = read_tokenizer_keys();
+    for (const auto& [key, value] : file.metadata()) {
+      if (!key.starts_with("tokenizer.")) continue;
+      const bool asked = std::find(read.begin(), read.end(), key) != read.end();
+      out.push_back(asked ? KeyReport{key, KeyUse::kRead, ""}
+                          : report_unread(key, value, find_rule(unread_tokenizer_rules(), key), ignored));
+    }
+    return out;
+  });
 }
 
 Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file, const TokenizerOptions& options) {

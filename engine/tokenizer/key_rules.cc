@@ -4,19 +4,13 @@ namespace rowmax::engine {
 namespace {
 
 constexpr std::string_view kRead[] = {
-    "tokenizer.ggml.model",
-    "tokenizer.ggml.pre",
-    "tokenizer.ggml.tokens",
-    "tokenizer.ggml.scores",
-    "tokenizer.ggml.token_type",
-    "tokenizer.ggml.merges",
-    "tokenizer.ggml.bos_token_id",
-    "tokenizer.ggml.eos_token_id",
-    "tokenizer.ggml.eot_token_id",
-    "tokenizer.ggml.eom_token_id",
-    "tokenizer.ggml.unknown_token_id",
-    "tokenizer.ggml.add_bos_token",
-    "tokenizer.ggml.add_space_prefix",
+    "tokenizer.ggml.model",         "tokenizer.ggml.pre",
+    "tokenizer.ggml.tokens",        "tokenizer.ggml.scores",
+    "tokenizer.ggml.token_type",    "tokenizer.ggml.merges",
+    "tokenizer.ggml.bos_token_id",  "tokenizer.ggml.eos_token_id",
+    "tokenizer.ggml.eos_token_ids", "tokenizer.ggml.eot_token_id",
+    "tokenizer.ggml.eom_token_id",  "tokenizer.ggml.unknown_token_id",
+    "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_space_prefix",
     "tokenizer.chat_template",
 };
 
@@ -27,6 +21,11 @@ constexpr std::string_view kCopy = "another form of the vocabulary";
 const KeyRule kRules[] = {
     {"tokenizer.ggml.add_eos_token", {"false"}, "EOS is put behind every text"},
     {"tokenizer.ggml.add_sep_token", {"false"}, "a separator is put behind every text"},
+    {"tokenizer.ggml.add_seperator_token", {"false"}, "a separator is put behind every text"},
+    {"tokenizer.ggml.add_cls_token", {"false"}, "a token for the class is put in front of every text"},
+    {"tokenizer.ggml.add_padding_token", {}, "batches are not padded"},
+    {"tokenizer.ggml.add_unknown_token", {}, "no text has it added"},
+    {"tokenizer.ggml.add_mask_token", {}, kEncoders},
     {"tokenizer.ggml.remove_extra_whitespaces", {"false"}, "runs of white space become one space"},
     {"tokenizer.ggml.escape_whitespaces", {"true"}, "spaces stay spaces in the vocabulary"},
     {"tokenizer.ggml.precompiled_charsmap", {"0"}, "characters are replaced before a text is split"},

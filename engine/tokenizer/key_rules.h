@@ -9,7 +9,7 @@
 namespace rowmax::engine {
 
 std::span<const std::string_view> read_tokenizer_keys() noexcept;
-// The rest of what `gguf` knows (testdata/gguf_keys.txt of engine/arch).
+// The rest of what `gguf` knows and ollama's converter writes (testdata/gguf_keys.txt of engine/arch).
 std::span<const KeyRule> unread_tokenizer_rules() noexcept;
 
 }  // namespace rowmax::engine

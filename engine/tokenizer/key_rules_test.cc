@@ -61,7 +61,9 @@ TEST(TokenizerKeys, EveryKeyThatGgufKnows) {
     const auto bytes = file_with([&](GgufWriter& writer) { writer.set_uint32(key, 7); });
     auto file = GgufFile::parse(bytes, "m.gguf");
     bool seen = false;
-    for (const KeyReport& report : Tokenizer::report_keys(*file)) {
+    const auto reports = Tokenizer::report_keys(*file);
+    ASSERT_TRUE(reports.ok());
+    for (const KeyReport& report : *reports) {
       if (report.key != key) continue;
       seen = true;
       EXPECT_EQ(key_use_name(report.use), expected) << key;
@@ -87,6 +89,38 @@ TEST(TokenizerKeys, WhatWouldChangeIdsIsRefusedAndCanBeIgnored) {
                  ErrorCode::kUnsupported, {"tokenizer.ggml.of_tomorrow", "does not know"});
 }
 
+// What ollama's converter writes: a list of ids beside the one, and a switch for each special token.
+TEST(TokenizerKeys, OllamasListOfEnds) {
+  auto tokenizer = tokenizer_of(file_with([](GgufWriter& w) {
+    w.set_uint32("tokenizer.ggml.eos_token_id", 97);
+    w.set_int32s("tokenizer.ggml.eos_token_ids", {97, 98, 257});
+    w.set_bool("tokenizer.ggml.add_padding_token", true);
+    w.set_bool("tokenizer.ggml.add_unknown_token", true);
+    w.set_bool("tokenizer.ggml.add_mask_token", true);
+    w.set_bool("tokenizer.ggml.add_cls_token", false);
+  }));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  for (const TokenId id : {97, 98, 257}) EXPECT_TRUE(tokenizer->is_end_of_generation(id)) << id;
+  EXPECT_FALSE(tokenizer->is_end_of_generation(99));
+  EXPECT_EQ(tokenizer->eos(), 97);
+  expect_refused(tokenizer_of(file_with([](GgufWriter& w) {
+                   w.set_int32s("tokenizer.ggml.eos_token_ids", {97, 9999});
+                 })),
+                 ErrorCode::kCorrupt, {"m.gguf", "tokenizer.ggml.eos_token_ids", "9999"});
+  expect_refused(tokenizer_of(file_with([](GgufWriter& w) { w.set_string("tokenizer.ggml.eos_token_ids", "97"); })),
+                 ErrorCode::kCorrupt, {"m.gguf", "tokenizer.ggml.eos_token_ids", "an array of integers"});
+}
+
+TEST(TokenizerKeys, AllThatAreRefusedAreNamedAtOnce) {
+  const auto bytes = file_with([](GgufWriter& w) {
+    w.set_bool("tokenizer.ggml.add_eos_token", true);
+    w.set_uint32("tokenizer.ggml.of_tomorrow", 1);
+  });
+  expect_refused(tokenizer_of(bytes), ErrorCode::kUnsupported,
+                 {"m.gguf: 2 keys", "'tokenizer.ggml.add_eos_token' = true", "'tokenizer.ggml.of_tomorrow' = 1",
+                  "--ignore-key tokenizer.ggml.add_eos_token --ignore-key tokenizer.ggml.of_tomorrow"});
+}
+
 TEST(TokenizerKeys, OverridesStandForKeys) {
   const auto bytes = file_with([](GgufWriter& w) { w.set_bool("tokenizer.ggml.add_bos_token", true); });
   EXPECT_TRUE(tokenizer_of(bytes)->add_bos());
@@ -103,6 +137,8 @@ TEST(TokenizerKeys, OverridesStandForKeys) {
   expect_refused(with("tokenizer.ggml.eos_token_id", "-1"), ErrorCode::kInvalidArgument, {"eos_token_id", "'-1'"});
   expect_refused(with("tokenizer.ggml.eos_token_id", "258"), ErrorCode::kCorrupt, {"eos_token_id", "258"});
   expect_refused(with("tokenizer.ggml.tokens", "a"), ErrorCode::kInvalidArgument, {"single value"});
+  expect_refused(with("tokenizer.chat_template", "{{ 1 }}"), ErrorCode::kInvalidArgument,
+                 {"m.gguf", "tokenizer.chat_template", "--chat-template FILE"});
   expect_refused(with("tokenizer.ggml.add_box_token", "1"), ErrorCode::kInvalidArgument, {"does not read"});
 }
 

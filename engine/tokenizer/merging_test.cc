@@ -46,12 +46,12 @@ TEST(Bpe, SameIdsAsHuggingFace) {
     const std::vector<std::string> fields = split_fields(lines[next], ';');
     ASSERT_EQ(fields.size(), 3u);
     const std::string text = from_hex(fields[0]);
-    EXPECT_EQ(gpt2.encode(text, false), to_ids(fields[1])) << text;
-    EXPECT_EQ(llama3.encode(text, false), to_ids(fields[2])) << text;
-    EXPECT_EQ(gpt2.decode(gpt2.encode(text, false), true), text);
+    EXPECT_EQ(*gpt2.encode(text, false), to_ids(fields[1])) << text;
+    EXPECT_EQ(*llama3.encode(text, false), to_ids(fields[2])) << text;
+    EXPECT_EQ(*gpt2.decode(*gpt2.encode(text, false), true), text);
     all += text + "\n";
   }
-  EXPECT_EQ(gpt2.decode(gpt2.encode(all, true), false), all);
+  EXPECT_EQ(*gpt2.decode(*gpt2.encode(all, true), false), all);
 }
 
 // A word long enough for the heap and the same pairs through the short way must agree: cut at the borders of merges.
@@ -61,9 +61,9 @@ TEST(Bpe, OneHugeWord) {
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
   const std::string text(std::size_t{4} << 20, 'e');
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<TokenId> ids = tokenizer.encode(text, false);
+  const std::vector<TokenId> ids = *tokenizer.encode(text, false);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
-  EXPECT_EQ(tokenizer.decode(ids, false), text);
+  EXPECT_EQ(*tokenizer.decode(ids, false), text);
 }
 
 TEST(Bpe, AnyBytesComeBack) {
@@ -76,7 +76,7 @@ TEST(Bpe, AnyBytesComeBack) {
     for (int i = 0; i < 200; ++i) {
       std::string text;
       for (unsigned n = random() % 40; n > 0; --n) text += static_cast<char>(random() % 4 == 0 ? ' ' : random() % 256);
-      EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, false), false), text);
+      EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
     }
   }
 }
@@ -88,7 +88,7 @@ TEST(Bpe, BytesWithoutATokenAreReplacedOrDropped) {
   remove(0x07);
   remove('Q');
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
-  EXPECT_EQ(tokenizer.decode(tokenizer.encode("a\xFF\x07z", false), false), "a\xEF\xBF\xBDz");
+  EXPECT_EQ(*tokenizer.decode(*tokenizer.encode("a\xFF\x07z", false), false), "a\xEF\xBF\xBDz");
   ASSERT_FALSE(tokenizer.notices().empty());
   bool told = false;
   for (const std::string& notice : tokenizer.notices())
@@ -132,12 +132,12 @@ TEST(Spm, SameIdsAsSentencePiece) {
         text.substr(0, 1) == "\n" || text.find("<tool>") != std::string::npos || text.find("\n\n") != std::string::npos;
     // Between special tokens llama.cpp's rule (a space after each) differs from sentencepiece's (one at the start).
     if (!user_defined_first) {
-      EXPECT_EQ(with.encode(text, false), to_ids(fields[1])) << text;
-      EXPECT_EQ(with.decode(with.encode(text, false), true), text);
+      EXPECT_EQ(*with.encode(text, false), to_ids(fields[1])) << text;
+      EXPECT_EQ(*with.decode(*with.encode(text, false), true), text);
     }
-    EXPECT_EQ(without.encode(text, false), to_ids(fields[2])) << text;
-    EXPECT_EQ(joined.encode(text, false), to_ids(fields[2])) << text;
-    EXPECT_EQ(without.decode(without.encode(text, false), true), text);
+    EXPECT_EQ(*without.encode(text, false), to_ids(fields[2])) << text;
+    EXPECT_EQ(*joined.encode(text, false), to_ids(fields[2])) << text;
+    EXPECT_EQ(*without.decode(*without.encode(text, false), true), text);
   }
 }
 
@@ -147,8 +147,8 @@ TEST(Spm, TextsOfControlTokensStayText) {
   TokenizerSource source = vocabulary.spm();
   source.add_space_prefix = false;
   const Tokenizer tokenizer = make(source);
-  EXPECT_EQ(tokenizer.encode("<s>", false), (std::vector<TokenId>{tokenizer.find("<s"), tokenizer.find(">")}));
-  EXPECT_EQ(tokenizer.encode("<s>", true), (std::vector<TokenId>{1}));
+  EXPECT_EQ(*tokenizer.encode("<s>", false), (std::vector<TokenId>{tokenizer.find("<s"), tokenizer.find(">")}));
+  EXPECT_EQ(*tokenizer.encode("<s>", true), (std::vector<TokenId>{1}));
 }
 
 TEST(Spm, TokensThatReachOverASpace) {
@@ -157,7 +157,7 @@ TEST(Spm, TokensThatReachOverASpace) {
   const TokenId over = vocabulary.add(">\xE2\x96\x81<", 1, -1);
   TokenizerSource source = vocabulary.spm();
   source.add_space_prefix = false;
-  EXPECT_EQ(make(source).encode("> <", false), (std::vector<TokenId>{over}));
+  EXPECT_EQ(*make(source).encode("> <", false), (std::vector<TokenId>{over}));
 }
 
 TEST(Spm, AnyBytesComeBack) {
@@ -165,7 +165,7 @@ TEST(Spm, AnyBytesComeBack) {
   vocabulary.add("\xE2\x96\x81", 1, -1);
   const Tokenizer tokenizer = make(vocabulary.spm());
   for (const char* text : {"\xFF", "\xE2\x96", "a\xC3", "\xE2 \x41", " \xF0\x9F x", "\x80\x80"}) {
-    EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, false), false), text);
+    EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
   }
 }
 
@@ -175,7 +175,7 @@ TEST(Spm, OneHugeWord) {
   const Tokenizer tokenizer = make(vocabulary.spm());
   const std::string text(std::size_t{2} << 20, 'e');
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, false), false), text);
+  EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 

@@ -23,8 +23,9 @@ struct TokenizerSource {
   std::optional<bool> add_space_prefix;
   // rowmax.tokenizer.* (engine/tokenizer/rowmax_keys.h)
   std::optional<std::string> space_prefix;
+  std::optional<std::string> normalizer;
   std::vector<std::pair<std::int64_t, std::int64_t>> added_token_flags;  // id, flags
-  std::vector<std::int64_t> end_ids;
+  std::vector<std::pair<std::string, std::int64_t>> end_ids;             // each with the key that names it
   // tokenizer.ggml.<key>: bos_token_id, eos_token_id, eot_token_id, eom_token_id, unknown_token_id, fim_*_token_id
   std::vector<std::pair<std::string, std::uint64_t>> ids;
 };

@@ -1,5 +1,7 @@
 #include "engine/tokenizer/special_tokens.h"
 
+#include <utility>
+
 namespace rowmax::engine {
 
 SpecialTokens::SpecialTokens() : roots_(256, -1) {}
@@ -11,7 +13,7 @@ std::int32_t SpecialTokens::child(std::int32_t node, char byte) const noexcept {
   return at;
 }
 
-void SpecialTokens::add(std::string_view text, TokenId id) {
+TokenId SpecialTokens::add(std::string_view text, TokenId id) {
   const auto fresh = [this](char byte, std::int32_t sibling) {
     nodes_.push_back(Node{-1, sibling, -1, byte});
     return static_cast<std::int32_t>(nodes_.size() - 1);
@@ -27,7 +29,7 @@ void SpecialTokens::add(std::string_view text, TokenId id) {
     }
     node = next;
   }
-  nodes_[static_cast<std::size_t>(node)].id = id;
+  return std::exchange(nodes_[static_cast<std::size_t>(node)].id, id);
 }
 
 SpecialTokens::Match SpecialTokens::find(std::string_view text, std::size_t from) const noexcept {

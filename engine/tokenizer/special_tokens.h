@@ -13,7 +13,8 @@ namespace rowmax::engine {
 class SpecialTokens {
  public:
   SpecialTokens();
-  void add(std::string_view text, TokenId id);  // text not empty
+  // text not empty. The token that had the text before, whose place it takes, or -1.
+  TokenId add(std::string_view text, TokenId id);
 
   struct Match {
     std::size_t begin = std::string_view::npos;  // npos: none

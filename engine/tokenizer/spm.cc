@@ -16,15 +16,19 @@ bool after(const SpmMerges::Scratch::Pair& a, const SpmMerges::Scratch::Pair& b)
 }
 
 // Control, unknown, byte and user-defined tokens are never made by merging, as in SentencePiece itself: the text "<s>"
-// of a user does not become the control token.
-bool mergeable(TokenKind kind) noexcept { return kind == TokenKind::kNormal || kind == TokenKind::kUnused; }
+// of a user does not become the control token. User-defined ones are where the file says so.
+bool mergeable(const Vocabulary& vocabulary, TokenId id) noexcept {
+  const TokenKind kind = vocabulary.kind(id);
+  return kind == TokenKind::kNormal || kind == TokenKind::kUnused ||
+         (kind == TokenKind::kUserDefined && vocabulary.also_merged(id));
+}
 
 }  // namespace
 
 void SpmMerges::init(const Vocabulary& vocabulary, TokenId unknown, std::vector<std::string>& notices) {
   unknown_ = unknown;
   for (TokenId id = 0; id < vocabulary.size(); ++id) {
-    if (!mergeable(vocabulary.kind(id))) continue;
+    if (!mergeable(vocabulary, id)) continue;
     const std::string_view text = vocabulary.text(id);
     for (std::size_t at = 0; (at = text.find(kSpaceMark, at)) != std::string_view::npos; at += kSpaceMark.size()) {
       const bool after_mark =
@@ -42,7 +46,7 @@ void SpmMerges::init(const Vocabulary& vocabulary, TokenId unknown, std::vector<
 
 void SpmMerges::append(std::string_view symbol, const Vocabulary& vocabulary, std::vector<TokenId>& out) const {
   const TokenId id = vocabulary.find(symbol);
-  if (id >= 0 && mergeable(vocabulary.kind(id))) {
+  if (id >= 0 && mergeable(vocabulary, id)) {
     out.push_back(id);
     return;
   }
@@ -92,7 +96,7 @@ void SpmMerges::encode_marked(const Vocabulary& vocabulary, Scratch& scratch, st
     if (left < 0 || node(left).next < 0) return false;
     const std::uint32_t size = node(left).size + node(node(left).next).size;
     const TokenId id = vocabulary.find(text.substr(node(left).begin, size));
-    if (id < 0 || !mergeable(vocabulary.kind(id))) return false;
+    if (id < 0 || !mergeable(vocabulary, id)) return false;
     pair = {vocabulary.score(id), left, size};
     return true;
   };

@@ -1,18 +1,18 @@
 #include "rowmax/engine/tokenizer.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "base/check.h"
 #include "base/guarded.h"
+#include "engine/tokenizer/added_tokens.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/end_of_generation.h"
 #include "engine/tokenizer/pre_tokenizer.h"
 #include "engine/tokenizer/rowmax_keys.h"
 #include "engine/tokenizer/source.h"
-#include "engine/tokenizer/special_tokens.h"
 #include "engine/tokenizer/spm.h"
-#include "engine/tokenizer/unicode.h"
 #include "engine/tokenizer/vocabulary.h"
 #include "engine/tokenizer/word_cache.h"
 #include "rowmax/try.h"
@@ -30,40 +30,6 @@ std::string known_names() {
   return out;
 }
 
-// Bytes of white space at the start and at the end of a text.
-std::size_t spaces_at_start(std::string_view text) {
-  const char *at = text.data(), *const end = at + text.size();
-  for (Char next = char_at(at, end); (next.bits & kSpace) != 0; next = char_at(at, end)) at += next.size;
-  return static_cast<std::size_t>(at - text.data());
-}
-// The last character; of size 0 for an empty text.
-Char last_char(std::string_view text) {
-  std::size_t begin = text.size();
-  while (begin > 0 && text.size() - begin < 4) {
-    --begin;
-    if ((static_cast<unsigned char>(text[begin]) & 0xC0) != 0x80) break;
-  }
-  return char_at(text.data() + begin, text.data() + text.size());
-}
-std::size_t spaces_at_end(std::string_view text) {
-  std::size_t size = 0;
-  for (Char last = last_char(text); (last.bits & kSpace) != 0; last = last_char(text)) {
-    text.remove_suffix(last.size);
-    size += last.size;
-  }
-  return size;
-}
-
-// What the expression \w of Hugging Face's tokenizers finds, but for a few symbols and joiners.
-bool is_word(const Char& c) { return c.code == '_' || (c.bits & (kLetter | kNumber | kMark)) != 0; }
-bool starts_with_word(std::string_view text) { return is_word(char_at(text.data(), text.data() + text.size())); }
-bool ends_in_word(std::string_view text) { return is_word(last_char(text)); }
-
-bool names_phi3(std::string name) {
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos;
-}
-
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -73,25 +39,23 @@ struct Tokenizer::Impl {
   Vocabulary vocabulary;
   BpeMerges bpe;
   SpmMerges spm;
-  SpecialTokens always;                                 // user-defined tokens
-  SpecialTokens when_asked;                             // these and control and unknown tokens
-  std::vector<std::pair<TokenId, std::int64_t>> flags;  // AddedTokenFlags of the tokens that have any, sorted
+  AddedTokens added;
   TokenId bos = -1, eos = -1, unknown = -1;
   bool add_bos = false;
   bool space_prefix = false;
   // Of the space in front: not where the text starts with one; only at the text's start.
   bool prefix_unless_space = false, prefix_first_only = false;
   std::vector<TokenId> end_of_generation;
-  std::vector<std::string> notices;
+  std::vector<std::string> notices, remarks;
 
   Status init(const TokenizerSource& source, const TokenizerOptions& options);
   Status choose_model(const TokenizerSource& source, const TokenizerOptions& options);
   Status read_ids(const TokenizerSource& source);
   Status choose_bos(const TokenizerSource& source);
-  void collect_special(const TokenizerSource& source);
   Status choose_prefix(const TokenizerSource& source);
-  Status read_flags(const TokenizerSource& source);
-  std::int64_t flags_of(TokenId id) const;
+  std::vector<TokenId> encode_parts(std::span<const TextPart> parts) const;
+  std::string piece(TokenId id, bool include_special) const;
+  std::string decode(std::span<const TokenId> ids, bool include_special) const;
 
   struct Encoder;
 };
@@ -106,39 +70,30 @@ Status Tokenizer::Impl::init(const TokenizerSource& source, const TokenizerOptio
     ROWMAX_TRY(merges, BpeMerges::create(source, vocabulary, pre->ignore_merges, notices));
     bpe = std::move(merges);
   } else {
-    space_prefix = source.add_space_prefix.value_or(true);
-    ROWMAX_RETURN_IF_ERROR(choose_prefix(source));
     spm.init(vocabulary, unknown, notices);
   }
-  collect_special(source);
-  return read_flags(source);
+  ROWMAX_RETURN_IF_ERROR(choose_prefix(source));
+  if (source.normalizer && (!is_bpe || *source.normalizer != "NFC")) {
+    return Error{ErrorCode::kUnsupported, source.name + ": " + kNormalizerKey + ": expected " +
+                                              (is_bpe ? "NFC" : "none beside a llama model") + ", found '" +
+                                              *source.normalizer + "'"};
+  }
+  return added.init(
+      source, vocabulary,
+      {.nfc = source.normalizer.has_value(), .marks = !is_bpe, .prefix_mark = space_prefix && !prefix_unless_space});
 }
 
 Status Tokenizer::Impl::choose_prefix(const TokenizerSource& source) {
+  space_prefix = !is_bpe && source.add_space_prefix.value_or(true);
   if (!source.space_prefix) return {};
-  prefix_first_only = *source.space_prefix == "first";
+  // A byte-level model without this key of our own never gets a space, whatever add_space_prefix says.
+  space_prefix = space_prefix || is_bpe;
+  prefix_first_only = !is_bpe && *source.space_prefix == "first";
   prefix_unless_space = prefix_first_only || *source.space_prefix == "always";
   if (prefix_unless_space) return {};
-  return Error{ErrorCode::kUnsupported, source.name + ": " + kSpacePrefixKey + ": expected first or always, found '" +
-                                            *source.space_prefix + "'"};
-}
-
-Status Tokenizer::Impl::read_flags(const TokenizerSource& source) {
-  for (const auto& [id, bits] : source.added_token_flags) {
-    if (!vocabulary.contains(id) || bits < 0 || bits > (kStripLeft | kStripRight | kSingleWord)) {
-      return corrupt(source, std::string(kAddedTokenFlagsKey) +
-                                 ": expected ids of tokens and flags from 0 to 7, found " + std::to_string(id) +
-                                 " with " + std::to_string(bits));
-    }
-    flags.emplace_back(static_cast<TokenId>(id), bits);
-  }
-  std::ranges::sort(flags);
-  return {};
-}
-
-std::int64_t Tokenizer::Impl::flags_of(TokenId id) const {
-  const auto found = std::ranges::lower_bound(flags, id, {}, &std::pair<TokenId, std::int64_t>::first);
-  return found != flags.end() && found->first == id ? found->second : 0;
+  return Error{ErrorCode::kUnsupported, source.name + ": " + kSpacePrefixKey + ": expected " +
+                                            (is_bpe ? "" : "first or ") + "always, found '" + *source.space_prefix +
+                                            "'"};
 }
 
 Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const TokenizerOptions& options) {
@@ -207,14 +162,14 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
     fall_back(eos, 2, "</s>", "eos_token_id");
     if (eos >= 0) ends.push_back(eos);
   }
-  for (const std::int64_t id : source.end_ids) {
+  for (const auto& [key, id] : source.end_ids) {
     if (!vocabulary.contains(id)) {
-      return corrupt(source, std::string(kEndTokensKey) + ": " + std::to_string(id) + " is not below the " +
+      return corrupt(source, key + ": " + std::to_string(id) + " is not below the " +
                                  std::to_string(vocabulary.size()) + " tokens");
     }
     ends.push_back(static_cast<TokenId>(id));
   }
-  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices);
+  end_of_generation = end_of_generation_ids(std::move(ends), vocabulary, notices, remarks);
   if (end_of_generation.empty())
     notices.push_back("no token ends a turn: the file names none and none is known by text");
   return {};
@@ -231,25 +186,12 @@ Status Tokenizer::Impl::choose_bos(const TokenizerSource& source) {
   return {};
 }
 
-void Tokenizer::Impl::collect_special(const TokenizerSource& source) {
-  const bool phi3 = names_phi3(source.model_name);
-  for (TokenId id = 0; id < vocabulary.size(); ++id) {
-    const std::string_view text = vocabulary.text(id);
-    const TokenKind kind = vocabulary.kind(id);
-    const bool user_defined = kind == TokenKind::kUserDefined;
-    if (text.empty() || (!user_defined && kind != TokenKind::kControl && kind != TokenKind::kUnknown)) continue;
-    if (user_defined) always.add(text, id);
-    when_asked.add(text, id);
-    // The attribute `rstrip` of phi-3's added tokens, which a GGUF file has no place for.
-    if (phi3 && text != "<unk>" && text != "<s>" && text != "<|endoftext|>") flags.emplace_back(id, kStripRight);
-  }
-}
-
 // One call of encode: a cache of the words seen and the scratch of the merging.
-struct Tokenizer::Impl::Encoder {
+struct Tokenizer::Impl::Encoder final : AddedTokens::Listener {
   const Impl& impl;
   std::vector<TokenId>& out;
   WordCache cache;
+  std::deque<std::string> buffers;  // texts that were changed; the cache's words lie in them
   BpeMerges::Scratch bpe_scratch;
   SpmMerges::Scratch spm_scratch;
   bool text_start = true;  // no special token came before
@@ -259,45 +201,30 @@ struct Tokenizer::Impl::Encoder {
 
   // The parts are one text: words and merges reach over their borders, special tokens do not, so that none can be put
   // together from the end of one part and the beginning of another.
-  void run(std::string_view text, std::span<const TextPart> parts) {
-    text_start = true;
-    bool after_special = true;  // the start counts as such: SentencePiece puts its space there
-    std::size_t plain_begin = 0, part_begin = 0;
-    for (const TextPart& part : parts) {
-      const SpecialTokens& special = part.parse_special ? impl.when_asked : impl.always;
-      const std::size_t part_end = part_begin + part.text.size();
-      for (std::size_t at = std::max(part_begin, plain_begin); at < part_end;) {
-        const SpecialTokens::Match match = special.find(text.substr(0, part_end), at);
-        if (match.id < 0) break;
-        at = match.begin + match.size;
-        const std::int64_t flags = impl.flags_of(match.id);
-        if ((flags & kSingleWord) != 0 &&
-            (ends_in_word(text.substr(0, match.begin)) || starts_with_word(text.substr(at)))) {
-          continue;
-        }
-        std::size_t begin = match.begin;
-        if ((flags & kStripLeft) != 0) begin -= spaces_at_end(text.substr(plain_begin, begin - plain_begin));
-        if (begin > plain_begin) plain(text.substr(plain_begin, begin - plain_begin), after_special);
-        out.push_back(match.id);
-        after_special = true;
-        text_start = false;
-        if ((flags & kStripRight) != 0) at += spaces_at_start(text.substr(at));
-        plain_begin = at;
-      }
-      part_begin = part_end;
-    }
-    if (plain_begin < text.size()) plain(text.substr(plain_begin), after_special);
+  void run(std::string_view text, std::span<const TextPart> parts) { impl.added.split(text, parts, buffers, *this); }
+
+  void on_token(TokenId id) override {
+    out.push_back(id);
+    text_start = false;
   }
 
-  void plain(std::string_view text, bool after_special) {
+  void on_text(std::string_view text, bool prefixed) override {
+    const bool spaced = impl.prefix_unless_space && (text[0] == ' ' || (!impl.is_bpe && text.starts_with(kSpaceMark)));
+    const bool prefix = !prefixed && impl.space_prefix && !spaced && (text_start || !impl.prefix_first_only);
     if (impl.is_bpe) {
-      split_words(impl.pre->passes, text, [this](std::string_view word) {
-        cached(word, [&] { impl.bpe.encode(word, impl.vocabulary, bpe_scratch, out); });
-      });
-      return;
+      byte_level(prefix ? std::string_view(buffers.emplace_back(" ").append(text)) : text);
+    } else {
+      sentence_piece(text, prefix);
     }
-    const bool spaced = impl.prefix_unless_space && (text[0] == ' ' || text.starts_with(kSpaceMark));
-    const bool prefix = after_special && impl.space_prefix && !spaced && (text_start || !impl.prefix_first_only);
+  }
+
+  void byte_level(std::string_view text) {
+    split_words(impl.pre->passes, text, [this](std::string_view word) {
+      cached(word, [&] { impl.bpe.encode(word, impl.vocabulary, bpe_scratch, out); });
+    });
+  }
+
+  void sentence_piece(std::string_view text, bool prefix) {
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t size = spm_word(text.substr(begin));
       const std::string_view word = text.substr(begin, size);
@@ -357,15 +284,21 @@ Result<Tokenizer> Tokenizer::from_source(const TokenizerSource& source, const To
   });
 }
 
-std::vector<TokenId> Tokenizer::encode(std::string_view text, bool parse_special) const {
-  std::vector<TokenId> out;
-  out.reserve(text.size() / 4 + 1);
-  const TextPart part{text, parse_special};
-  Impl::Encoder(*impl_, text.size(), out).run(text, {&part, 1});
-  return out;
+Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  return base::guarded([&]() -> Result<std::vector<TokenId>> {
+    std::vector<TokenId> out;
+    out.reserve(text.size() / 4 + 1);
+    const TextPart part{text, parse_special};
+    Impl::Encoder(*impl_, text.size(), out).run(text, {&part, 1});
+    return out;
+  });
 }
 
-std::vector<TokenId> Tokenizer::encode(std::span<const TextPart> parts) const {
+Result<std::vector<TokenId>> Tokenizer::encode(std::span<const TextPart> parts) const {
+  return base::guarded([&]() -> Result<std::vector<TokenId>> { return impl_->encode_parts(parts); });
+}
+
+std::vector<TokenId> Tokenizer::Impl::encode_parts(std::span<const TextPart> parts) const {
   std::string text;
   for (const TextPart& part : parts) text += part.text;
   std::vector<TextPart> merged;  // neighbours of one kind become one part of `text`
@@ -378,23 +311,28 @@ std::vector<TokenId> Tokenizer::encode(std::span<const TextPart> parts) const {
   }
   std::vector<TokenId> out;
   out.reserve(text.size() / 4 + 1);
-  Impl::Encoder(*impl_, text.size(), out).run(text, merged);
+  Impl::Encoder(*this, text.size(), out).run(text, merged);
   return out;
 }
 
-std::string Tokenizer::piece(TokenId id, bool include_special) const {
-  const Vocabulary& vocabulary = impl_->vocabulary;
+Result<std::string> Tokenizer::piece(TokenId id, bool include_special) const {
+  return base::guarded([&]() -> Result<std::string> { return impl_->piece(id, include_special); });
+}
+
+std::string Tokenizer::Impl::piece(TokenId id, bool include_special) const {
   if (!vocabulary.contains(id)) return {};
   const std::string_view text = vocabulary.text(id);
   switch (vocabulary.kind(id)) {
     case TokenKind::kControl:
     case TokenKind::kUnknown: return include_special ? std::string(text) : std::string();
-    case TokenKind::kUserDefined: return std::string(text);
+    case TokenKind::kUserDefined:
+      if (is_bpe && !vocabulary.also_merged(id)) return std::string(text);
+      break;
     case TokenKind::kByte: return std::string(1, static_cast<char>(vocabulary.byte_of(id)));
     case TokenKind::kNormal:
     case TokenKind::kUnused: break;
   }
-  if (impl_->is_bpe) return bytes_of_text(text);
+  if (is_bpe) return bytes_of_text(text);
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const bool mark = text.substr(at, kSpaceMark.size()) == kSpaceMark;
@@ -404,17 +342,21 @@ std::string Tokenizer::piece(TokenId id, bool include_special) const {
   return out;
 }
 
-std::string Tokenizer::decode(std::span<const TokenId> ids, bool include_special) const {
+std::string Tokenizer::Impl::decode(std::span<const TokenId> ids, bool include_special) const {
   std::string out;
-  bool first = impl_->space_prefix;
+  bool first = space_prefix && !is_bpe;  // a byte-level decoder shows what it has put in front
   for (const TokenId id : ids) {
     const std::string text = piece(id, include_special);
-    const bool control = impl_->vocabulary.contains(id) && kind(id) == TokenKind::kControl;
+    const bool control = vocabulary.contains(id) && vocabulary.kind(id) == TokenKind::kControl;
     const bool strip = first && !control && !text.empty() && text[0] == ' ';
     out.append(text, strip ? 1 : 0);
     if (!control) first = false;
   }
   return out;
+}
+
+Result<std::string> Tokenizer::decode(std::span<const TokenId> ids, bool include_special) const {
+  return base::guarded([&]() -> Result<std::string> { return impl_->decode(ids, include_special); });
 }
 
 std::int64_t Tokenizer::size() const noexcept { return impl_->vocabulary.size(); }
@@ -435,5 +377,6 @@ bool Tokenizer::is_end_of_generation(TokenId id) const noexcept {
   return std::binary_search(impl_->end_of_generation.begin(), impl_->end_of_generation.end(), id);
 }
 std::span<const std::string> Tokenizer::notices() const noexcept { return impl_->notices; }
+std::span<const std::string> Tokenizer::remarks() const noexcept { return impl_->remarks; }
 
 }  // namespace rowmax::engine

@@ -35,22 +35,36 @@ bool has_notice(const Tokenizer& tokenizer, const std::string& part) {
   return false;
 }
 
+TEST(Tokenizer, WhatOnlyLooksLikeAnEndIsARemark) {
+  TestVocabulary vocabulary = byte_vocabulary();
+  const TokenId html = vocabulary.add("</s>", 1);  // ordinary, as in Gemma 3
+  const TokenId end = vocabulary.add("<end_of_turn>", 3);
+  const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
+  ASSERT_EQ(tokenizer.remarks().size(), 1u);
+  EXPECT_EQ(tokenizer.remarks()[0], "token " + std::to_string(html) +
+                                        " '</s>' is not marked as a control token in the file; it is ordinary text and "
+                                        "ends nothing");
+  EXPECT_FALSE(has_notice(tokenizer, "</s>"));
+  EXPECT_FALSE(tokenizer.is_end_of_generation(html));
+  EXPECT_TRUE(tokenizer.is_end_of_generation(end));
+}
+
 TEST(Tokenizer, SpecialTokensOnlyWhereAllowed) {
   TestVocabulary vocabulary = byte_vocabulary();
   const TokenId end = vocabulary.add("<|im_end|>", 3);
   const TokenId user = vocabulary.add("<user>", 4);
   const TokenId longer = vocabulary.add("<user>>", 4);
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
-  EXPECT_EQ(tokenizer.encode("a<|im_end|>", true), (Ids{'a', end}));
-  EXPECT_EQ(tokenizer.encode("<|im_end|>", false).size(), 10u);
-  EXPECT_EQ(tokenizer.encode("a<user>b", false), (Ids{'a', user, 'b'}));
-  EXPECT_EQ(tokenizer.encode("<user>><user>", false), (Ids{longer, user}));
-  EXPECT_EQ(tokenizer.encode("", true), Ids{});
-  EXPECT_EQ(tokenizer.piece(end, false), "");
-  EXPECT_EQ(tokenizer.piece(end, true), "<|im_end|>");
-  EXPECT_EQ(tokenizer.piece(user, false), "<user>");
-  EXPECT_EQ(tokenizer.piece(-1, true), "");
-  EXPECT_EQ(tokenizer.piece(longer + 1, true), "");
+  EXPECT_EQ(*tokenizer.encode("a<|im_end|>", true), (Ids{'a', end}));
+  EXPECT_EQ(tokenizer.encode("<|im_end|>", false)->size(), 10u);
+  EXPECT_EQ(*tokenizer.encode("a<user>b", false), (Ids{'a', user, 'b'}));
+  EXPECT_EQ(*tokenizer.encode("<user>><user>", false), (Ids{longer, user}));
+  EXPECT_EQ(*tokenizer.encode("", true), Ids{});
+  EXPECT_EQ(*tokenizer.piece(end, false), "");
+  EXPECT_EQ(*tokenizer.piece(end, true), "<|im_end|>");
+  EXPECT_EQ(*tokenizer.piece(user, false), "<user>");
+  EXPECT_EQ(*tokenizer.piece(-1, true), "");
+  EXPECT_EQ(*tokenizer.piece(longer + 1, true), "");
   EXPECT_EQ(tokenizer.text(longer + 1), "");
 }
 
@@ -62,7 +76,7 @@ TEST(Tokenizer, PartsJoinWordsButNeverMakeAControlToken) {
   vocabulary.merges.push_back("\xC4\x8A \xC4\x8A");
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
   const auto encode = [&](std::initializer_list<TextPart> parts) {
-    return tokenizer.encode(std::span<const TextPart>(parts.begin(), parts.size()));
+    return *tokenizer.encode(std::span<const TextPart>(parts.begin(), parts.size()));
   };
   EXPECT_EQ(encode({{"a", true}, {"<|im_end|>", true}}), (Ids{'a', end}));
   EXPECT_EQ(encode({{"<|im_", true}, {"end|>", true}}), Ids{end});  // both the template's own
@@ -78,9 +92,9 @@ TEST(Tokenizer, UserDefinedTextThatLooksLikeAByte) {
   TestVocabulary vocabulary = byte_vocabulary();
   vocabulary.types[0xF5] = 4;
   const Tokenizer tokenizer = make(vocabulary.bpe("deepseek-coder"));
-  EXPECT_EQ(tokenizer.encode("\xC3\xB5", false), Ids{0xF5});
-  EXPECT_EQ(tokenizer.piece(0xF5, false), "\xC3\xB5");
-  EXPECT_EQ(tokenizer.decode(tokenizer.encode("\xF5", false), false), "\xEF\xBF\xBD");
+  EXPECT_EQ(*tokenizer.encode("\xC3\xB5", false), Ids{0xF5});
+  EXPECT_EQ(*tokenizer.piece(0xF5, false), "\xC3\xB5");
+  EXPECT_EQ(*tokenizer.decode(*tokenizer.encode("\xF5", false), false), "\xEF\xBF\xBD");
 }
 
 TEST(Tokenizer, SpaceBeforeTextAndAfterSpecialTokens) {
@@ -93,16 +107,16 @@ TEST(Tokenizer, SpaceBeforeTextAndAfterSpecialTokens) {
       1, -1);
   const TokenId end = vocabulary.add("<|end|>", 3);
   const Tokenizer tokenizer = make(vocabulary.spm());
-  EXPECT_EQ(tokenizer.encode("a a", false), (Ids{space_a, space_a}));
-  EXPECT_EQ(tokenizer.encode(" a", false), (Ids{space, space_a}));
-  EXPECT_EQ(tokenizer.encode("a<|end|>a", true), (Ids{space_a, end, space_a}));
-  EXPECT_EQ(tokenizer.encode("<|end|> \n a", true), (Ids{end, space, space, 3 + '\n', space_a}));
-  EXPECT_EQ(tokenizer.decode(Ids{1, space_a, space_a}, false), "a a");
-  EXPECT_EQ(tokenizer.decode(Ids{1, space_a}, true), "<s>a");
-  EXPECT_EQ(tokenizer.decode(Ids{a, space_a}, true), "a a");
+  EXPECT_EQ(*tokenizer.encode("a a", false), (Ids{space_a, space_a}));
+  EXPECT_EQ(*tokenizer.encode(" a", false), (Ids{space, space_a}));
+  EXPECT_EQ(*tokenizer.encode("a<|end|>a", true), (Ids{space_a, end, space_a}));
+  EXPECT_EQ(*tokenizer.encode("<|end|> \n a", true), (Ids{end, space, space, 3 + '\n', space_a}));
+  EXPECT_EQ(*tokenizer.decode(Ids{1, space_a, space_a}, false), "a a");
+  EXPECT_EQ(*tokenizer.decode(Ids{1, space_a}, true), "<s>a");
+  EXPECT_EQ(*tokenizer.decode(Ids{a, space_a}, true), "a a");
   TokenizerSource phi3 = vocabulary.spm();
   phi3.model_name = "Phi-3-mini";
-  EXPECT_EQ(make(phi3).encode("<|end|> \n a<s> a", true), (Ids{end, space_a, 1, space, space_a}));
+  EXPECT_EQ(*make(phi3).encode("<|end|> \n a<s> a", true), (Ids{end, space_a, 1, space, space_a}));
 }
 
 TEST(Tokenizer, EndOfGeneration) {
@@ -123,7 +137,7 @@ TEST(Tokenizer, EndOfGeneration) {
   EXPECT_EQ(tokenizer.kind(im_end), TokenKind::kControl);
   EXPECT_EQ(tokenizer.kind(html), TokenKind::kUserDefined);
   EXPECT_TRUE(has_notice(tokenizer, "'<|im_end|>' is not marked"));
-  EXPECT_TRUE(has_notice(tokenizer, "'</s>' is not marked"));
+  EXPECT_EQ(tokenizer.remarks().size(), 1u);  // </s>
   EXPECT_EQ(tokenizer.eos(), eos);
   EXPECT_EQ(tokenizer.bos(), text_end);
   EXPECT_FALSE(tokenizer.add_bos());
@@ -281,9 +295,9 @@ TEST(Tokenizer, EmptyTokensMatchNothing) {
   const TokenId first = vocabulary.add("", 3);
   vocabulary.add("", 1);
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
-  EXPECT_EQ(tokenizer.encode("ab", true), (Ids{'a', 'b'}));
+  EXPECT_EQ(*tokenizer.encode("ab", true), (Ids{'a', 'b'}));
   EXPECT_EQ(tokenizer.find(""), -1);
-  EXPECT_EQ(tokenizer.piece(first, true), "");
+  EXPECT_EQ(*tokenizer.piece(first, true), "");
   EXPECT_TRUE(has_notice(tokenizer, "2 tokens have an empty text"));
 }
 
@@ -310,7 +324,7 @@ TEST(Tokenizer, FromGguf) {
   ASSERT_TRUE(file.ok()) << file.error().message;
   const Result<Tokenizer> tokenizer = Tokenizer::from_gguf(*file);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-  EXPECT_EQ(tokenizer->encode("abc", false), (Ids{256, 'c'}));
+  EXPECT_EQ(*tokenizer->encode("abc", false), (Ids{256, 'c'}));
   EXPECT_EQ(tokenizer->eos(), 3);
   EXPECT_EQ(tokenizer->model(), "gpt2");
   EXPECT_EQ(tokenizer->size(), 257);

@@ -30,6 +30,12 @@ struct BasicPlane {
 
 bool continues(const char* p) noexcept { return (static_cast<unsigned char>(*p) & 0xC0) == 0x80; }
 
+bool is_among(const CodeRange* ranges, std::size_t count, std::uint32_t code) noexcept {
+  const CodeRange* after = std::upper_bound(
+      ranges, ranges + count, code, [](std::uint32_t value, const CodeRange& range) { return value < range.first; });
+  return after != ranges && code <= (after - 1)->last;
+}
+
 // Well-formed sequences only (Unicode, table 3-7): no overlong forms, no surrogates, nothing above U+10FFFF.
 std::uint32_t decode_sequence(const char* p, std::size_t available, std::uint8_t& size) noexcept {
   const auto first = static_cast<unsigned char>(p[0]);
@@ -66,11 +72,12 @@ std::uint8_t char_class_wide(std::uint32_t code) noexcept {
 }
 
 bool is_deepseek_letter(std::uint32_t code) noexcept {
-  const CodeRange* end = kDeepseekLetterRanges + kDeepseekLetterRangeCount;
-  const CodeRange* after =
-      std::upper_bound(kDeepseekLetterRanges, end, code,
-                       [](std::uint32_t value, const CodeRange& range) { return value < range.first; });
-  return after != kDeepseekLetterRanges && code <= (after - 1)->last;
+  return is_among(kDeepseekLetterRanges, kDeepseekLetterRangeCount, code);
+}
+
+bool is_word(const Char& c) noexcept {
+  const bool usual = (c.bits & (kLetter | kNumber | kMark)) != 0;
+  return usual != is_among(kOddWordRanges, kOddWordRangeCount, c.code);
 }
 
 Char decode_wide(const char* p, const char* end) noexcept {

@@ -31,6 +31,8 @@ struct CodeRange {
 };
 extern const CodeRange kDeepseekLetterRanges[];
 extern const std::size_t kDeepseekLetterRangeCount;
+extern const CodeRange kOddWordRanges[];
+extern const std::size_t kOddWordRangeCount;
 
 // The bits of a code point above 0x7F; 0 outside Unicode.
 std::uint8_t char_class_wide(std::uint32_t code) noexcept;
@@ -73,5 +75,8 @@ inline Char char_at(const char* p, const char* end) noexcept {
   if (byte < 0x80) return {byte, kAsciiClasses.bits[byte], 1};
   return decode_wide(p, end);
 }
+
+// What the expression \w finds: letters, marks and numbers but for those of kOddWordRanges, and the others of that list.
+bool is_word(const Char& c) noexcept;
 
 }  // namespace rowmax::engine

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <unordered_set>
 #include <utility>
 
 #include "base/seeded_hash.h"
+#include "engine/tokenizer/rowmax_keys.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -44,6 +46,21 @@ std::string quoted(std::string_view text) {
   return out + (text.size() > 40 ? "...'" : "'");
 }
 
+bool is_below(std::int64_t id, std::size_t n) noexcept { return id >= 0 && static_cast<std::size_t>(id) < n; }
+
+// Spaces as U+2581.
+std::string marked(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == ' ') {
+      out += "\xE2\x96\x81";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 bool is_special(TokenKind kind) noexcept {
   return kind == TokenKind::kControl || kind == TokenKind::kUserDefined || kind == TokenKind::kUnknown;
 }
@@ -53,6 +70,7 @@ bool is_special(TokenKind kind) noexcept {
 Result<Vocabulary> Vocabulary::create(const TokenizerSource& source, std::vector<std::string>& notices) {
   Vocabulary out;
   ROWMAX_RETURN_IF_ERROR(out.fill(source, notices));
+  out.read_flags(source);
   ROWMAX_RETURN_IF_ERROR(out.read_kinds(source, notices));
   ROWMAX_RETURN_IF_ERROR(out.read_scores(source));
   ROWMAX_RETURN_IF_ERROR(out.index(source));
@@ -78,6 +96,13 @@ Status Vocabulary::fill(const TokenizerSource& source, std::vector<std::string>&
     total += size;
     n_empty += size == 0;
   }
+  std::unordered_set<std::int64_t> in_marks;  // a few: tokens whose spaces stand for U+2581
+  for (const auto& [id, flags] : source.added_token_flags) {
+    if ((flags & kSpacesAreMarks) == 0 || !is_below(id, n) || !in_marks.insert(id).second) continue;
+    const std::size_t marked_size = marked(source.tokens[static_cast<std::size_t>(id)]).size();
+    total += marked_size;
+    longest_ = std::max(longest_, marked_size);
+  }
   if (total > UINT32_MAX) {
     return corrupt(source, "tokenizer.ggml.tokens: " + std::to_string(total) + " bytes of text, more than 4294967295");
   }
@@ -85,11 +110,24 @@ Status Vocabulary::fill(const TokenizerSource& source, std::vector<std::string>&
   arena_.reserve(total);
   offsets_.reserve(n + 1);
   offsets_.push_back(0);
-  for (const std::string_view token : source.tokens) {
-    arena_.append(token);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (in_marks.contains(static_cast<std::int64_t>(i))) {
+      arena_.append(marked(source.tokens[i]));
+    } else {
+      arena_.append(source.tokens[i]);
+    }
     offsets_.push_back(static_cast<std::uint32_t>(arena_.size()));
   }
   return {};
+}
+
+// Ids out of range are AddedTokens' to refuse.
+void Vocabulary::read_flags(const TokenizerSource& source) {
+  for (const auto& [id, flags] : source.added_token_flags) {
+    if ((flags & kAlsoMerged) == 0 || !is_below(id, source.tokens.size())) continue;
+    also_merged_.resize(source.tokens.size());
+    also_merged_[static_cast<std::size_t>(id)] = true;
+  }
 }
 
 Status Vocabulary::read_kinds(const TokenizerSource& source, std::vector<std::string>& notices) {

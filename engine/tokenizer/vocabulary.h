@@ -32,6 +32,10 @@ class Vocabulary {
   }
   TokenKind kind(TokenId id) const noexcept { return kinds_[static_cast<std::size_t>(id)]; }
   float score(TokenId id) const noexcept { return scores_.empty() ? 0.0f : scores_[static_cast<std::size_t>(id)]; }
+  // Whether merging makes it although it is no normal token (kAlsoMerged).
+  bool also_merged(TokenId id) const noexcept {
+    return !also_merged_.empty() && also_merged_[static_cast<std::size_t>(id)];
+  }
   void set_kind(TokenId id, TokenKind kind) noexcept { kinds_[static_cast<std::size_t>(id)] = kind; }
 
   TokenId find(std::string_view text) const noexcept;  // -1 when absent; the empty text is always absent
@@ -45,11 +49,13 @@ class Vocabulary {
   std::vector<std::uint32_t> offsets_;  // size() + 1 places in arena_
   std::vector<TokenKind> kinds_;
   std::vector<float> scores_;
-  std::vector<TokenId> slots_;  // hash table with linear probing, -1 free, a power of two in size
+  std::vector<bool> also_merged_;  // empty: none is
+  std::vector<TokenId> slots_;     // hash table with linear probing, -1 free, a power of two in size
   std::vector<TokenId> byte_tokens_;
   std::size_t longest_ = 0;
 
   Status fill(const TokenizerSource& source, std::vector<std::string>& notices);
+  void read_flags(const TokenizerSource& source);
   Status read_kinds(const TokenizerSource& source, std::vector<std::string>& notices);
   Status read_scores(const TokenizerSource& source);
   Status index(const TokenizerSource& source);

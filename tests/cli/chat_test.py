@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import termios
 import time
 import unittest
@@ -44,6 +45,9 @@ class Terminal:
     def prompt(self, seconds=60):
         """Waits for the prompt and for the editor's raw mode: what is typed between the two, the terminal takes for itself."""
         self.wait("> ", seconds)
+        self.prompt_mode(seconds)
+
+    def prompt_mode(self, seconds=60):
         end = time.monotonic() + seconds
         while termios.tcgetattr(self.fd)[3] & termios.ICANON:
             if time.monotonic() > end:
@@ -80,6 +84,104 @@ class Terminal:
         os.close(self.fd)
 
 
+# A session's leader, as a shell is: runs argv in a process group of its own in the foreground. For each time that this
+# ends or stops, it takes the terminal and writes the status to the descriptor; a line from there continues it.
+LEADER = """
+import os, signal, sys, termios, time
+report, order, argv = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+mode = termios.tcgetattr(0)
+mode[3] &= ~(termios.ECHOCTL | termios.ECHOE)  # not what an editor would set of itself
+termios.tcsetattr(0, termios.TCSANOW, mode)
+os.write(report, b"begins 0\\n")
+os.read(order, 100)
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(argv[0], argv)
+os.write(report, b"%d 0\\n" % child)
+while True:
+    _, status = os.waitpid(child, os.WUNTRACED)
+    os.tcsetpgrp(0, os.getpgrp())
+    if not os.WIFSTOPPED(status):
+        os.write(report, b"ended %d\\n" % os.waitstatus_to_exitcode(status))
+        os.read(order, 100)
+        sys.exit(0)
+    os.write(report, b"stopped %d\\n" % os.WSTOPSIG(status))
+    if os.read(order, 100) == b"foreground\\n":
+        os.tcsetpgrp(0, child)
+    os.kill(child, signal.SIGCONT)
+"""
+
+
+class JobTerminal(Terminal):
+    """The command as a shell's job at a pseudo-terminal."""
+
+    def __init__(self, test, *flags, **env):
+        self.test, self.text = test, ""
+        self.report, report = os.pipe()
+        order, self.order = os.pipe()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            for each in (report, order):
+                os.set_inheritable(each, True)
+            os.execve(sys.executable, [sys.executable, "-c", LEADER, str(report), str(order), PROGRAM, *FLAGS, *flags],
+                      test.environment(**env))
+        os.close(report)
+        os.close(order)
+        test.addCleanup(self.close)
+        self.all = ""
+        self.event()
+        self.before = termios.tcgetattr(self.fd)
+        os.write(self.order, b"go\n")
+        self.child = int(self.event()[0])
+
+    def event(self, seconds=60):
+        """Waits for what the leader tells: ("stopped", "20")."""
+        end, line = time.monotonic() + seconds, b""
+        while not line.endswith(b"\n"):
+            if time.monotonic() > end:
+                self.test.fail(f"neither ended nor stopped: {self.text!r}")
+            if select.select([self.report], [], [], 0.05)[0]:
+                line += os.read(self.report, 1)
+            self.drain()
+        self.drain()
+        return tuple(line.decode().split())
+
+    def drain(self):
+        while select.select([self.fd], [], [], 0)[0]:
+            try:
+                self.text += os.read(self.fd, 65536).decode(errors="replace")
+            except OSError:
+                return
+
+    def check_as_before(self):
+        """The settings are the first ones, and pastes are not marked."""
+        self.test.assertEqual(termios.tcgetattr(self.fd), self.before)
+        self.test.assertEqual(self.marks(), False, self.seen)
+
+    def wait(self, pattern, seconds=60):
+        seen = super().wait(pattern, seconds)
+        self.all += seen
+        return seen
+
+    def marks(self):
+        """Whether the terminal marks pastes now."""
+        self.drain()
+        self.seen = self.all + self.text
+        return self.seen.rfind("\x1b[?2004h") > self.seen.rfind("\x1b[?2004l")
+
+    def go_on(self, order=b"foreground\n"):
+        os.write(self.order, order)
+
+    def close(self):
+        super().close()
+        os.close(self.report)
+        os.close(self.order)
+
+
 class Chat(CommandTest):
     def test_refuses_without_a_template(self):
         err = self.fails(4, "chat", "-m", MODEL, stdin="hello\n", says="no chat template")
@@ -95,6 +197,15 @@ class Chat(CommandTest):
         self.assertEqual((code, same), (0, out))
         self.assertIn("/clear", err)
         self.assertIn("no command /nonsense", err)
+
+    def test_line_ends_and_marks_of_editors_in_a_pipe(self):
+        out = self.output(*FLAGS, stdin="one\ntwo\n")
+        for text in ("one\r\ntwo\r\n/exit\r\n", "\ufeffone\ntwo", "\ufeffone\r\ntwo\r\n"):
+            self.assertEqual(self.output(*FLAGS, stdin=text), out, repr(text))
+        # Only there: in a line they are text.
+        self.assertNotEqual(self.output(*FLAGS, stdin="one\n\ufefftwo\n"), out)
+        block = self.output(*FLAGS, stdin='"""one\ntwo"""\n')
+        self.assertEqual(self.output(*FLAGS, stdin='"""one\r\ntwo"""\r\n'), block)
 
     def test_the_second_turn_comes_from_the_cache(self):
         _, _, err = self.run_command(*FLAGS, stdin="one one one\ntwo\n")
@@ -144,6 +255,13 @@ class Chat(CommandTest):
         if not path.exists():
             self.skipTest("built without libedit")
         return path.read_text()
+
+    def terminal_or_skip(self):
+        """Skips where the command edits no lines."""
+        terminal = Terminal(self)
+        terminal.wait("> ")
+        self.assertEqual(terminal.end(), 0)
+        self.history()
 
     def test_every_script_arrives_whatever_the_locale(self):
         for env in ({}, {"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "no_SUCH.locale"}, {"LC_ALL": "POSIX", "LANG": "de_DE"}):
@@ -214,6 +332,100 @@ class Chat(CommandTest):
         terminal.wait("stop: cancelled")
         terminal.prompt()
         self.assertEqual(terminal.end("/exit\r"), 0)
+
+    ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGABRT)
+
+    def test_the_terminal_is_as_before_however_the_chat_ends(self):
+        self.terminal_or_skip()
+        for paste in ("", "\x1b[200~one\rtwo"):  # in the middle of a paste too
+            for number in self.ENDS:
+                with self.subTest(number=number, paste=paste):
+                    terminal = JobTerminal(self)
+                    terminal.prompt()
+                    self.assertTrue(terminal.marks())
+                    self.assertNotEqual(termios.tcgetattr(terminal.fd), terminal.before)
+                    terminal.type("ab" + paste)
+                    terminal.wait("ab")
+                    os.kill(terminal.child, number)
+                    self.assertEqual(terminal.event(), ("ended", str(-number)))
+                    terminal.check_as_before()
+        for keys in ("/exit\r", "\x04"):
+            terminal = JobTerminal(self)
+            terminal.prompt()
+            terminal.type(keys)
+            self.assertEqual(terminal.event(), ("ended", "0"))
+            terminal.check_as_before()
+        # While it answers the terminal is nobody's editor.
+        terminal = JobTerminal(self, "-m", SLOW_MODEL, "-n", "-1", "-c", "100000", "--logit-bias", "0=-50,1=-50,2=-50")
+        terminal.prompt()
+        terminal.type("go on\r")
+        terminal.wait("go on\r?\n.")
+        terminal.check_as_before()
+        os.kill(terminal.child, signal.SIGTERM)
+        self.assertEqual(terminal.event(), ("ended", str(-signal.SIGTERM)))
+        terminal.check_as_before()
+
+    def test_a_stopped_chat_gives_the_terminal_back_and_goes_on(self):
+        self.terminal_or_skip()
+        terminal = JobTerminal(self)
+        terminal.prompt()
+        terminal.type("first half")
+        terminal.wait("first half")
+        for number in (signal.SIGTSTP, signal.SIGTSTP, signal.SIGSTOP):
+            if number == signal.SIGTSTP:
+                terminal.type("\x1a")
+            else:
+                os.kill(terminal.child, number)
+            self.assertEqual(terminal.event(), ("stopped", str(int(number))))
+            if number == signal.SIGTSTP:  # nobody sees a STOP come
+                terminal.check_as_before()
+            terminal.go_on()
+            terminal.wait("first half")  # drawn again
+            terminal.prompt_mode()
+            self.assertTrue(terminal.marks())
+        # In the background it leaves the terminal alone: it stops as soon as there is something to read.
+        terminal.type("\x1a")
+        self.assertEqual(terminal.event()[0], "stopped")
+        terminal.go_on(b"background\n")
+        terminal.type("\r")
+        self.assertEqual(terminal.event(), ("stopped", str(int(signal.SIGTTIN))))
+        terminal.check_as_before()
+        terminal.go_on()  # and the Enter is its own
+        _, _, err = self.run_command(*FLAGS, stdin="first half\n")
+        self.assertIn(re.search(r"prompt \d+ tokens", err)[0], terminal.wait("stop: "))
+        terminal.prompt()
+        terminal.type("/exit\r")
+        self.assertEqual(terminal.event(), ("ended", "0"))
+        terminal.check_as_before()
+
+    def test_ctrl_c_cancels_a_paste(self):
+        self.terminal_or_skip()
+        _, _, err = self.run_command(*FLAGS, stdin="hello\n")
+        expected = re.search(r"prompt (\d+) tokens", err)[1]
+        for rest in ("", "three\rfour\r\x1b[201~"):  # its end mark never comes; or it comes, behind more lines
+            with self.subTest(rest=rest):
+                terminal = JobTerminal(self)
+                terminal.prompt()
+                terminal.type("ab\x1b[200~one\rtwo")
+                terminal.wait("ab")
+                time.sleep(0.1)
+                terminal.type("\x03")
+                time.sleep(0.05)  # the terminal throws away what comes with it
+                terminal.type(rest)
+                terminal.wait("Ctrl-D or /exit")
+                terminal.prompt()
+                self.assertTrue(terminal.marks())
+                terminal.type("hello\r")
+                answer = terminal.wait("stop: ")
+                self.assertIn(f"prompt {expected} tokens", answer)
+                self.assertNotRegex(answer, "one|two|three|four")
+                terminal.prompt()
+                terminal.type("\x1b[200~one\rtwo\x03")
+                terminal.wait("Ctrl-D or /exit")
+                terminal.prompt()
+                terminal.type("/exit\r")
+                self.assertEqual(terminal.event(), ("ended", "0"))
+                terminal.check_as_before()
 
     def test_no_color(self):
         terminal = Terminal(self, NO_COLOR="1")

@@ -80,6 +80,16 @@ class Convert(CommandTest):
         self.fails(2, "quantize", MODEL, parts[0], "Q8_0", "--split-max-size", size, "--force", says="number of a part")
         for nonsense in ("0", "x", "1T", "-5", "5MB", "99999999999G"):
             self.fails(2, "quantize", MODEL, out, "Q8_0", f"--split-max-size={nonsense}", says="--split-max-size")
+        # Parts of another number are named, and go with --force.
+        fewer = ("quantize", MODEL, out, "Q8_0", "--split-max-size", size * 2)
+        self.assertIn("--force", self.fails(2, *fewer, says=str(parts[0])))
+        self.assertEqual(sorted(self.home.glob("out*")), parts)
+        result = self.json(*fewer, "--force")
+        self.assertLess(len(result["files"]), count)
+        self.assertEqual(sorted(map(str, self.home.glob("out*"))), result["files"])
+        self.assertTrue(any("removed" in n and str(parts[0]) in n for n in result["notices"]), result["notices"])
+        self.fails(2, "quantize", result["files"][0], out, "Q8_0", "--split-max-size", size, "--force", says="the input")
+        self.assertEqual(sorted(map(str, self.home.glob("out*"))), result["files"])
         folder = self.json("convert", self.folder("llama"), self.home / "l", "--split-max-size", "20K")["files"]
         self.assertGreater(len(folder), 1)
         self.assertTrue(folder[0].endswith(f"l-00001-of-{len(folder):05}.gguf"))

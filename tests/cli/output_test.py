@@ -99,7 +99,7 @@ class Output(CommandTest):
     def test_score_refuses_bad_ids(self):
         ids = self.home / "ids.json"
         for text in ("", "{}", "[1, 2", '["a"]', "[1.5]", "[-1]", "[99999999]", "[18446744073709551615]", "[[1]]",
-                     "[" * 100000, '{"tokens": 3}'):
+                     "[" * 100000, '{"tokens": 3}', "[1]\0", "[1]\0[2]", "[1,\0 2]"):
             ids.write_text(text)
             self.fails(3, "score", "-m", MODEL, "--token-ids", ids, says="ids.json")
         ids.write_text("[1, 2, 3]")

@@ -487,6 +487,7 @@ class Hostile(PullTest):
         for n, fault in enumerate((
                 status(200, b"<html>"), status(200, b"[]"), status(200, b'{"sha": "main"}'),
                 status(200, b'{"sha": "%s"}' % COMMIT.encode()), status(200, b'{"a":' * 5000 + b"1" + b"}" * 5000),
+                status(200, json.dumps(self.hub.listing()).encode() + b"\0"),  # the parser would end there
                 status(200, b"[" * 1_000_000), self.listing(lfs={**lfs, "sha256": "../../x"}),
                 self.listing(lfs={**lfs, "sha256": None}), self.listing(lfs={**lfs, "size": -1}),
                 self.listing(lfs={**lfs, "size": 1e300}))):

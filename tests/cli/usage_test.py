@@ -77,6 +77,20 @@ class Usage(CommandTest):
         # A variable that another command reads as a list does no harm.
         self.output("tokenize", "-m", MODEL, "-p", "a", env={"ROWMAX_THREADS": "1,2"})
 
+    def test_a_variable_of_several_values_has_one_a_line(self):
+        """Each flag that may be given several times, and docs/cli.md has its variable in the table."""
+        with open(os.path.dirname(__file__) + "/../../docs/cli.md") as file:
+            rows = file.read().split("| variable with one value a line")[1].split("\n\n")[0]
+        found = set()
+        for command in self.COMMANDS:
+            found |= set(re.findall(r"may be given several times[^(]*\(Env:(\w+)\)", " ".join(self.output(command, "--help").split())))
+        self.assertEqual(found, set(re.findall(r"ROWMAX_\w+", rows)))
+        values = "llama.rope.freq_base=12345\n\nllama.attention.layer_norm_rms_epsilon=0.25\n"
+        facts = {f["value"] for f in self.json("inspect", MODEL, env={"ROWMAX_SET": values})["model"]["facts"]}
+        for value in (12345, 0.25):
+            self.assertTrue(any(text.replace(".", "").isdigit() and float(text) == value for text in facts), facts)
+        self.fails(2, "inspect", MODEL, env={"ROWMAX_SET": values + "nonsense"}, says="nonsense")
+
     COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize")
 
     def test_every_flag_has_a_variable(self):
@@ -176,6 +190,49 @@ class Usage(CommandTest):
         path.write_bytes(b"abc\n")
         self.assertEqual(self.prompt_of("--keep-newline", "-f", path), self.prompt_of("-p", "abc\n"))
 
+    # The same rules for every command that reads a text.
+    def test_line_ends_and_marks_of_editors_in_texts(self):
+        path = self.home / "text.txt"
+
+        def tokenize(*arguments, **more):
+            return self.json("tokenize", "-m", MODEL, *arguments, **more)["tokens"]
+
+        def score(content, *arguments):
+            path.write_bytes(content)
+            result = self.json("score", "-m", MODEL, "-c", 8, "-f", path, *arguments)
+            return result["n_tokens"], result["nll"]
+
+        body = "the other\r\nword is how and that said the and of to in"
+        plain = tokenize("-p", body)
+        self.assertIn("\r", body)  # a line end inside is text
+        self.assertNotEqual(plain, tokenize("-p", body.replace("\r\n", "\n")))
+        for text in (body, body + "\n", body + "\r\n", "\ufeff" + body, "\ufeff" + body + "\r\n"):
+            content = text.encode()
+            path.write_bytes(content)
+            self.assertEqual(tokenize("-f", path), plain, content)
+            self.assertEqual(tokenize("-f", "-", stdin=text), plain, content)
+            self.assertEqual(self.prompt_of("-f", path), self.prompt_of("-p", body), content)
+            self.assertEqual(score(content), score(body.encode()), content)
+        path.write_bytes(body.encode() + b"\n\n")
+        self.assertEqual(tokenize("-f", path), tokenize("-p", body + "\n"))
+        path.write_bytes(b"\xef\xbb\xbf" + body.encode() + b"\n")
+        self.assertEqual(tokenize("-f", path, "--keep-newline"), tokenize("-p", body + "\n"))
+        self.assertEqual(score(body.encode() + b"\n", "--keep-newline"), score(body.encode() + b"\n\n"))
+        self.assertEqual(score(body.encode() + b"\n", "--keep-newline")[0], score(body.encode())[0] + 1)
+        # What the flag gives is the text, whole.
+        self.assertEqual(tokenize("-p", "abc\n"), tokenize("-p", "abc") + tokenize("-p", "\n"))
+
+    def test_a_mark_in_front_of_a_template_or_a_list(self):
+        template = "{% for m in messages %}<{{ m['content'] }}>{% endfor %}"
+        path = self.home / "template.jinja"
+        path.write_bytes(b"\xef\xbb\xbf" + template.encode() + b"\n")
+        run = ("run", "-m", MODEL, "-n", 1, "-p", "abc", "--chat-template")
+        self.assertEqual(self.json(*run, path)["prompt_tokens"], self.json(*run, template)["prompt_tokens"])
+        ids = self.ids()
+        plain = self.json("score", "-m", MODEL, "-c", 8, "--token-ids", ids)
+        ids.write_bytes(b"\xef\xbb\xbf" + ids.read_bytes() + b"\r\n")
+        self.assertEqual(self.json("score", "-m", MODEL, "-c", 8, "--token-ids", ids), plain)
+
     def test_piped_text_goes_behind_the_prompt(self):
         both = self.prompt_of("-p", "abc\ndef")
         self.assertEqual(self.prompt_of("-p", "abc", stdin="def\n"), both)
@@ -194,6 +251,12 @@ class Usage(CommandTest):
         self.fails(2, "run", "-m", MODEL, "--prompt=", "--raw", "-n", "1", says="no prompt")
         self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--set=", "-q", says="KEY=VALUE")
         self.fails(2, "run", "-m", MODEL, "--tokens", "1", "--threads=", "-q", says='found ""')
+        for empty in (["--logprobs", ""], ["--logprobs="]):
+            self.fails(2, "score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, *empty, says='--logprobs: expected FILE, found ""')
+        self.output("score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, env={"ROWMAX_LOGPROBS": ""})
+
+    def test_a_template_is_no_value_to_set(self):
+        self.fails(2, "run", "-m", MODEL, "-p", "a", "--set", "tokenizer.chat_template={{ 1 }}", says="--chat-template FILE")
 
     def test_seed_is_a_whole_64_bit_number(self):
         run = ["run", "-m", MODEL, "--tokens", "1", "-n", "1"]
@@ -205,6 +268,7 @@ class Usage(CommandTest):
     def test_help_is_a_command(self):
         self.assertEqual(self.output("help"), self.output("--help"))
         self.assertEqual(self.output("help", "run"), self.output("run", "--help"))
+        self.assertEqual(self.output("help", "help"), self.output("--help"))
         self.fails(2, "help", "rnu", says="did you mean run?")
 
     def test_the_nearest_name(self):

@@ -42,16 +42,24 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   ops.scale(q_out, weights.vector(W::kAttnQScale));
   ops.scale(b.k, weights.vector(W::kAttnKScale));
   ops.scale(b.v, weights.vector(W::kAttnVScale));
+  // Where a gate lies behind each head, it is shown with it.
+  ops.tap(Stage::kQRaw, layer, q_out, 0, a.n_head, q_out.width / a.n_head);
+  ops.tap(Stage::kKRaw, layer, b.k, 0, a.n_kv_head, a.head_dim);
   ops.add_bias(q_out, weights.vector(W::kAttnQBias));
   ops.add_bias(b.k, weights.vector(W::kAttnKBias));
   ops.add_bias(b.v, weights.vector(W::kAttnVBias));
   if (a.output_gate) ops.split_gate(b.both, a.head_dim, b.q, b.gate);
-  ops.finish_heads(b.q, a.head_dim, weights.vector(W::kAttnQNorm), a.rope);
-  ops.finish_heads(b.k, a.head_dim, weights.vector(W::kAttnKNorm), a.rope);
+  static const std::vector<float> kNoNorm;
+  ops.finish_heads(b.q, a.head_dim, a.qk_norm ? weights.vector(W::kAttnQNorm) : kNoNorm, a.rope);
+  ops.finish_heads(b.k, a.head_dim, a.qk_norm ? weights.vector(W::kAttnKNorm) : kNoNorm, a.rope);
+  ops.tap(Stage::kQ, layer, b.q, 0, a.n_head, a.head_dim);
+  ops.tap(Stage::kK, layer, b.k, 0, a.n_kv_head, a.head_dim);
+  ops.tap(Stage::kV, layer, b.v, 0, a.n_kv_head, a.head_dim);
   ops.store_kv(layer, a.head_dim, b.k, b.v);
   ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, b.q, b.mixed));
-  if (a.output_gate) ops.gate_sigmoid(b.gate, b.mixed);
+  if (a.output_gate && !a.gate_unused) ops.gate_sigmoid(b.gate, b.mixed);
   if (a.sub_norm) ops.norm(b.mixed, weights.vector(W::kAttnSubNorm), b.mixed);
+  ops.tap(Stage::kAttnOut, layer, b.mixed, 0, a.n_head, a.head_dim);
   const LinearTerm term{&weights.matrix(W::kAttnOutput), b.output};
   ops.project({&term, 1}, b.mixed);
   ops.scale(b.output, weights.vector(W::kAttnOutputScale));

@@ -33,9 +33,17 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
                               {&weights.matrix(W::kDeltaAlpha), b.alpha},
                               {&weights.matrix(W::kDeltaBeta), b.beta}};
   ops.project(terms, b.normed);
+  const auto show = [&](Stage q, Stage k) {
+    ops.tap(q, layer, b.qkv, 0, delta.n_key_head, delta.key_dim);
+    ops.tap(k, layer, b.qkv, delta.key_width(), delta.n_key_head, delta.key_dim);
+  };
+  show(Stage::kQRaw, Stage::kKRaw);
   ops.convolve(layer, delta, weights.vector(W::kDeltaConv), b.qkv);
+  show(Stage::kQ, Stage::kK);
+  ops.tap(Stage::kV, layer, b.qkv, 2 * delta.key_width(), delta.n_value_head, delta.value_dim);
   ops.delta_rule(layer, delta, weights, b.qkv, b.alpha, b.beta, b.mixed);
   ops.norm_gate(delta, weights.vector(W::kDeltaNorm), b.gate, b.mixed);
+  ops.tap(Stage::kAttnOut, layer, b.mixed, 0, delta.n_value_head, delta.value_dim);
   const LinearTerm term{&weights.matrix(W::kDeltaOutput), b.output};
   ops.project({&term, 1}, b.mixed);
   return {};

@@ -16,8 +16,11 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   ops.project(terms, normed);
   ops.scale(gate, weights.vector(W::kFfnGateScale));
   ops.scale(up, weights.vector(W::kFfnUpScale));
+  ops.tap(Stage::kGate, layer, gate);
+  ops.tap(Stage::kUp, layer, up);
   ops.gate(ffn.activation, gate, up);
   if (ffn.sub_norm) ops.norm(gate, weights.vector(W::kFfnSubNorm), gate);
+  ops.tap(Stage::kAct, layer, gate);
   const LinearTerm term{&weights.matrix(W::kFfnDown), output};
   ops.project({&term, 1}, gate);
   ops.scale(output, weights.vector(W::kFfnDownScale));

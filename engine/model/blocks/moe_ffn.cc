@@ -21,7 +21,7 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const Rows router{Slot::kRouter, ffn.n_expert};
   const LinearTerm route{&weights.matrix(W::kRouter), router};
   ops.project({&route, 1}, normed);
-  ops.run_experts(ffn, weights, router, normed, output);
+  ops.run_experts(layer, ffn, weights, router, normed, output);
   if (ffn.n_shared == 0) return {};
   const Rows gate{Slot::kGate, ffn.n_shared}, up{Slot::kUp, ffn.n_shared}, weight{Slot::kBeta, 1};
   const Rows shared{Slot::kMixed, spec.shape.n_embd};

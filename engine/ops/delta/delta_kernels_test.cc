@@ -33,7 +33,7 @@ Floats random_floats(std::int64_t n, std::uint64_t seed, float low = -1.0f, floa
 // NaNs have no defined payload.
 std::vector<std::uint32_t> bits_of(const Floats& x) {
   std::vector<std::uint32_t> bits(x.size());
-  std::memcpy(bits.data(), x.data(), x.size() * 4);
+  if (!x.empty()) std::memcpy(bits.data(), x.data(), x.size() * 4);
   for (std::uint32_t& word : bits) {
     if ((word & 0x7FFFFFFF) > 0x7F800000) word = 0x7FC00000;
   }

@@ -2,10 +2,10 @@
 
 #include <cstring>
 #include <limits>
-#include <new>
 #include <string>
 #include <vector>
 
+#include "base/guarded.h"
 #include "engine/ops/matmul/matmul_with.h"
 #include "rowmax/try.h"
 
@@ -64,27 +64,27 @@ Result<Trial> make_trial(const FormatInfo& format) {
 
 }  // namespace
 
-Status panel::check_kernels(const FormatInfo& format, const Kernels& kernels, std::string_view name) try {
-  static_assert(kCols % 256 == 0 && kRows % 4 == 0);
-  ROWMAX_TRY(trial, make_trial(format));
-  for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
-    for (const std::int64_t n_tok : kTokens) {
-      const auto expected = trial.run(kernels_scalar(), n_tok, activations);
-      const auto found = trial.run(kernels, n_tok, activations);
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        if (found[i] == expected[i]) continue;
-        return Error{ErrorCode::kUnsupported,
-                     "self-test: the " + std::string(name) + " kernels compute products of " + format.name +
-                         " weights wrongly (" + (activations == Activations::kInt8 ? "int8" : "f32") +
-                         " activations, token " + std::to_string(i / kRows) + " of " + std::to_string(n_tok) +
-                         ", row " + std::to_string(i % kRows) +
-                         "): this build, this CPU or its emulator is broken; ROWMAX_ISA= chooses other kernels"};
+Status panel::check_kernels(const FormatInfo& format, const Kernels& kernels, std::string_view name) {
+  return base::guarded([&]() -> Status {
+    static_assert(kCols % 256 == 0 && kRows % 4 == 0);
+    ROWMAX_TRY(trial, make_trial(format));
+    for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
+      for (const std::int64_t n_tok : kTokens) {
+        const auto expected = trial.run(kernels_scalar(), n_tok, activations);
+        const auto found = trial.run(kernels, n_tok, activations);
+        for (std::size_t i = 0; i < found.size(); ++i) {
+          if (found[i] == expected[i]) continue;
+          return Error{ErrorCode::kUnsupported,
+                       "self-test: the " + std::string(name) + " kernels compute products of " + format.name +
+                           " weights wrongly (" + (activations == Activations::kInt8 ? "int8" : "f32") +
+                           " activations, token " + std::to_string(i / kRows) + " of " + std::to_string(n_tok) +
+                           ", row " + std::to_string(i % kRows) +
+                           "): this build, this CPU or its emulator is broken; ROWMAX_ISA= chooses other kernels"};
+        }
       }
     }
-  }
-  return {};
-} catch (const std::bad_alloc&) {
-  return Error::out_of_memory();
+    return {};
+  });
 }
 
 Status check_matmul_kernels(const FormatInfo& format, Isa isa) {

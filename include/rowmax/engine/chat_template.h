@@ -45,7 +45,9 @@ struct TemplateValue {
 
 struct TemplateLimits {
   std::int64_t max_source_bytes = 1 << 20;
-  std::int64_t max_steps = 2'000'000;        // expressions and statements evaluated
+  // Expressions and statements evaluated, and one for each 128 bytes of text, four pieces of text and eight elements
+  // that one of them works on: the worst templates known take about a second.
+  std::int64_t max_steps = 2'000'000;
   std::int64_t max_output_bytes = 16 << 20;  // also bounds every string or list built on the way; 4 x all alive at once
   int max_depth = 200;                       // nesting of source constructs and of macro calls (5 x both together)
 };

@@ -43,7 +43,10 @@ struct ConvertOptions {
   TypeRules types;
   bool overwrite = false;  // replace a file at the output's place
   std::string pre;         // convert_folder: pre-tokenizer where the folder's is unknown
-  GgufOptions input;       // quantize_gguf: layouts of the input
+  // convert_folder: fields of the folder's JSON files that would be refused, "FILE:FIELD" (fields of fields with dots
+  // between), and are to be taken as if they were not there.
+  std::vector<std::string> ignored_fields;
+  GgufOptions input;  // quantize_gguf: layouts of the input
   // Not 0: matrices are stored turned by Hadamard matrices of this size (a power of two that divides their columns) and
   // random signs, which makes them easier to quantise; metadata prism.hadamard.* say so. Only readers that know these
   // keys run the file.

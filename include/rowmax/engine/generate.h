@@ -45,7 +45,8 @@ struct Generation {
 // cancel.
 using TextSink = std::function<bool(std::string_view text)>;
 
-// prompt: the whole conversation as ids (what the cache already holds of it is reused). At least one token.
+// prompt: the whole conversation as ids (what the cache already holds of it is reused). At least one token. After an
+// error the sequence holds what was computed until then.
 Result<Generation> generate(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
                             const GenerateOptions& options, const TextSink& sink = {});
 
@@ -61,7 +62,7 @@ Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate&
                                          std::int64_t now, std::string* rendered);
 // Plain text as a prompt: BOS first where the model wants one (exactly one); control tokens are text unless
 // parse_special.
-std::vector<TokenId> encode_prompt(const Model& model, std::string_view text, bool parse_special);
+Result<std::vector<TokenId>> encode_prompt(const Model& model, std::string_view text, bool parse_special);
 
 struct ScoreOptions {
   std::int64_t window = 512;                                            // tokens a window

@@ -163,7 +163,7 @@ struct GgufLayoutDoubt {
   std::string_view taken, other;
 };
 // All of them, where `options` (which the file was opened with) did not choose. Empty for nearly every file.
-std::vector<GgufLayoutDoubt> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options);
+Result<std::vector<GgufLayoutDoubt>> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options);
 // Tells the contents of files apart without reading them whole: length, tensors, and 8 KiB of each tensor's bytes. No
 // protection against anybody who wants two files to have the same.
 std::uint64_t gguf_content_hash(const GgufFile& file);
@@ -178,6 +178,7 @@ struct GgufTensorPlan {
 
 // Builds a version 3 file, keys and tensors in the order of the calls, and writes it atomically (a temporary file
 // beside it, then a rename). The tensor data's alignment is 32, or what set_uint32("general.alignment", ...) says.
+// The calls that return nothing fill containers, and throw what these throw (std::bad_alloc).
 class GgufWriter {
  public:
   void set_uint32(std::string key, std::uint32_t value);
@@ -222,6 +223,7 @@ class GgufWriter {
   Result<std::uint32_t> alignment() const;
   // Everything before the tensor data, padded; checks all that bytes() promises.
   Result<std::vector<std::byte>> head() const;
+  Result<std::vector<std::byte>> checked_head(std::span<const GgufTensorPlan> tensors) const;
 
   std::vector<Entry> entries_;
   std::vector<Tensor> tensors_;

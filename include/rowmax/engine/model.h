@@ -67,10 +67,10 @@ Result<ModelDescription> describe_model(const GgufFile& file, const KeyOverrides
                                         const IgnoredKeys& ignored = {});
 
 // What becomes of each key under the architecture's prefix and of each key of the tokenizer.
-// In the file's order; empty for an architecture that is not known. Never fails: for a file that cannot be loaded it
-// says what was found until then.
-std::vector<KeyReport> report_keys(const GgufFile& file, const KeyOverrides& overrides = {},
-                                   const IgnoredKeys& ignored = {});
+// In the file's order; empty for an architecture that is not known. For a file that cannot be loaded it says what was
+// found until then; kOutOfMemory is its only error.
+Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const KeyOverrides& overrides = {},
+                                           const IgnoredKeys& ignored = {});
 // The names of the architectures that can be loaded.
 std::vector<std::string_view> supported_architectures();
 
@@ -102,6 +102,7 @@ class Model {
 
  private:
   explicit Model(std::unique_ptr<Impl> impl) noexcept;
+  static Result<Model> load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,8 +1,8 @@
 // A file that appears whole or not at all, and never in the place of what it was made from.
 //
-// It is written under a temporary name beside its place (NAME.tmp.PID.N, locked while somebody writes it) and renamed
-// when it is complete. What an ended process left there (a KILL, a power cut) is removed by the next one that writes
-// the same file.
+// It is written under a temporary name beside its place (NAME.rowmax-HASH-PID-N.tmp, NAME cut where it is long, HASH
+// that of the name; locked while somebody writes it) and renamed when it is complete. What an ended process left there
+// (a KILL, a power cut) is removed by the next one that writes the same file.
 #pragma once
 
 #include <cstddef>
@@ -38,6 +38,8 @@ class OutputFile {
   Status append(std::span<const std::byte> bytes);
   // The same as appending so many zeros, as a hole.
   Status skip(std::uint64_t n_bytes);
+  // Whether what was written is still there under its temporary name: kIo where somebody removed it or its folder.
+  Status check_there() const;
   // Flushes to the disk, then gives the file its name. An existing file is replaced with overwrite alone, also one that
   // came meanwhile, and keeps its permissions. Nothing may follow.
   Status commit();
@@ -52,7 +54,7 @@ class OutputFile {
  private:
   OutputFile() = default;
   Status open_temporary();
-  Status rename_to(const std::string& target);
+  int rename_to(const std::string& target) const noexcept;
 
   std::string path_;  // links followed
   std::string temporary_;

@@ -36,9 +36,10 @@ class Sampler {
   Sampler& operator=(Sampler&&) noexcept;
   ~Sampler();
 
-  // A token that the penalties should know of (prompt tokens and sampled ones).
-  void accept(TokenId token);
-  // logits: [n_vocab]. kNumericFault when one is NaN or infinite.
+  // A token that the penalties should know of (prompt tokens and sampled ones). kOutOfMemory: it is not known of.
+  Status accept(TokenId token);
+  // logits: [n_vocab]. kNumericFault when one is NaN or infinite. After an error the next draw is what this one would
+  // have been.
   Result<TokenId> sample(std::span<const float> logits);
 
  private:

@@ -7,13 +7,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "rowmax/engine/model.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
+
+class TraceObserver;  // trace.h
 
 enum class KvType : int { kF16 = 0, kF32 = 1 };
 
@@ -26,6 +31,11 @@ struct SessionOptions {
   std::int64_t max_batch = 240;
   // Memory for states of recurrent layers at page edges, from which prompts that begin alike go on (hybrid models).
   std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
+  // Facts of the model that are to be others than its file says, by their names in edits.h: {"rope_pairing", "adjacent"}.
+  // The weights stay as they are loaded.
+  std::vector<std::pair<std::string, std::string>> edits;
+  std::optional<Isa> isa;                  // instead of the model's
+  std::optional<Activations> activations;  // instead of the model's
   bool reuse_prefixes = true;  // keep the pages of finished sequences for prompts that begin alike
 };
 
@@ -61,12 +71,16 @@ class Session {
 
   // Computes the items' tokens, each sequence at most once. kLimit when a sequence would exceed the context (nothing
   // is changed then), kInvalidArgument for a token id outside the vocabulary, kNumericFault naming sequence and
-  // position when a logit is not finite; the sequences are then truncated to what they held before.
+  // position when a logit is not finite. After any error the sequences hold what they held before (or, of models with
+  // recurrent layers, as much of it as truncate() can keep).
   Status forward(std::span<const BatchItem> items);
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32.
   // Valid until the next call.
   std::int64_t n_logit_rows() const noexcept;
   std::span<const float> logits(std::int64_t row) const noexcept;
+
+  // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
+  void set_observer(TraceObserver* observer) noexcept;
 
   std::int64_t context() const noexcept;
   std::int64_t kv_bytes_per_token() const noexcept;

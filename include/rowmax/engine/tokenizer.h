@@ -55,24 +55,24 @@ class Tokenizer {
   // kUnsupported for a tokenizer model or pre-tokenizer that is not known, kCorrupt for lists that do not fit.
   static Result<Tokenizer> from_gguf(const GgufFile& file, const TokenizerOptions& options = {});
   // What becomes of each key that begins with "tokenizer.", in the file's order.
-  static std::vector<KeyReport> report_keys(const GgufFile& file, const std::vector<std::string>& ignored = {});
+  static Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const std::vector<std::string>& ignored = {});
   static Result<Tokenizer> from_source(const TokenizerSource& source, const TokenizerOptions& options = {});
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
   // parse_special: the texts of control tokens inside `text` become those tokens; otherwise they stay plain text.
-  // User-defined tokens are always found. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its
+  // User-defined tokens are always found. kOutOfMemory is the only error of these calls. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its
   // bytes are kept where the vocabulary has a token for them, else become U+FFFD (gpt2) or the unknown token (llama).
-  std::vector<TokenId> encode(std::string_view text, bool parse_special) const;
+  Result<std::vector<TokenId>> encode(std::string_view text, bool parse_special) const;
   // The same for a text given in parts: tokens may reach over the parts' borders, control tokens never do. So a chat
   // template's own text can hold them and a user's words inside it cannot.
-  std::vector<TokenId> encode(std::span<const TextPart> parts) const;
+  Result<std::vector<TokenId>> encode(std::span<const TextPart> parts) const;
   // The token's bytes; control tokens give their text only with include_special. A piece may end inside a UTF-8
   // character. Out of range ids give an empty string.
-  std::string piece(TokenId id, bool include_special) const;
+  Result<std::string> piece(TokenId id, bool include_special) const;
   // Pieces joined; for SentencePiece vocabularies with a space prefix, the leading space of the first one removed.
-  std::string decode(std::span<const TokenId> ids, bool include_special) const;
+  Result<std::string> decode(std::span<const TokenId> ids, bool include_special) const;
 
   std::int64_t size() const noexcept;                // number of tokens
   std::string_view model() const noexcept;           // "gpt2" or "llama"
@@ -89,6 +89,8 @@ class Tokenizer {
   bool is_end_of_generation(TokenId id) const noexcept;
   // One line each: defaults taken, ids repaired.
   std::span<const std::string> notices() const noexcept;
+  // What is worth knowing of the file once and decided nothing: tokens that look as if they ended a turn, and do not.
+  std::span<const std::string> remarks() const noexcept;
 
  private:
   struct Impl;

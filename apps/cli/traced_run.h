@@ -1,0 +1,48 @@
+// A forward pass over one prompt with the stages that were asked for kept: what `dump` writes and `trace` prints.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/cli/engine_setup.h"
+#include "apps/cli/options.h"
+#include "rowmax/engine/trace.h"
+
+namespace rowmax::cli {
+
+struct TraceFlags {
+  EngineFlags engine;
+  SessionFlags session;
+  std::string prompt, tokens, stages = "residual", layers;
+};
+void add_trace_flags(Flags& table, TraceFlags& flags);
+
+// What one stage of one layer gave: [n_row][n_group * width].
+struct StageRows {
+  engine::Stage stage;
+  std::int64_t layer;  // -1: none
+  std::int64_t n_group = 0, width = 0;
+  std::vector<std::int64_t> positions;  // of the rows
+  std::vector<float> values;
+
+  std::string name() const;  // "blk.3.q", "logits"
+  std::int64_t row_width() const { return n_group * width; }
+};
+
+struct TracedRun {
+  std::vector<engine::TokenId> tokens;
+  std::vector<StageRows> stages;  // in the order in which they came up
+  std::vector<std::pair<std::string, std::string>> edits;
+};
+
+// "q,k,scores" or "all": kInvalidArgument names the word that is no stage. "0,3-5" (empty: all) of n_layer layers.
+Result<std::vector<engine::Stage>> parse_stages(const std::string& text);
+Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int64_t n_layer);
+
+// The prompt of -p or --tokens, in one batch. kLimit where the stages would take more than 4 GiB.
+Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags);
+
+}  // namespace rowmax::cli

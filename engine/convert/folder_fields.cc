@@ -47,29 +47,29 @@ struct Rule {
 // Source: testdata/folder_fields.txt (what transformers writes), and folders as they are published.
 constexpr Rule kRules[] = {
     {.table = Table::kConfig,
-     .names = "_sliding_window_pattern architectures attention_bias attn_logit_softcapping attn_output_gate bos_token_id "
-              "decoder_sparse_step full_attention_interval linear_conv_kernel_dim linear_key_head_dim "
-              "linear_num_key_heads linear_num_value_heads linear_value_head_dim mlp_only_layers "
-              "moe_intermediate_size mtp_num_hidden_layers mtp_use_dedicated_embeddings norm_topk_prob num_experts "
-              "num_experts_per_tok num_local_experts shared_expert_intermediate_size "
+     .names = "_sliding_window_pattern architectures attention_bias attn_logit_softcapping bos_token_id "
               "eos_token_id final_logit_softcapping head_dim hidden_act hidden_activation hidden_size "
               "intermediate_size is_causal layer_types max_position_embeddings mlp_bias num_attention_heads "
               "num_hidden_layers num_key_value_heads pad_token_id partial_rotary_factor query_pre_attn_scalar "
               "rms_norm_eps rope_local_base_freq rope_theta sliding_window sliding_window_pattern "
-              "tie_word_embeddings use_bidirectional_attention use_sliding_window vocab_size"},
+              "tie_word_embeddings use_bidirectional_attention use_sliding_window vocab_size "
+              "attn_output_gate decoder_sparse_step full_attention_interval linear_conv_kernel_dim "
+              "linear_key_head_dim linear_num_key_heads linear_num_value_heads linear_value_head_dim mlp_only_layers "
+              "moe_intermediate_size mtp_num_hidden_layers mtp_use_dedicated_embeddings norm_topk_prob num_experts "
+              "num_experts_per_tok num_local_experts shared_expert_intermediate_size"},
     {.table = Table::kConfig, .inside = Table::kConfig, .names = "text_config"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
      .names = "image_token_id video_token_id vision_config vision_end_token_id vision_start_token_id",
-     .why = "of the part that sees images, which is left out"},
-    {.table = Table::kConfig,
-     .use = Use::kHarmless,
-     .names = "mamba_ssm_dtype",
-     .why = "of the state; here it is F32, whatever the model was trained with"},
+     .why = "what sees images is left out"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
      .names = "output_router_logits router_aux_loss_coef",
-     .why = "training and the form of results"},
+     .why = "training alone"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .names = "mamba_ssm_dtype",
+     .why = "the state is F32, whatever the model was trained with"},
     {.table = Table::kConfig, .inside = Table::kRope, .names = "rope_parameters rope_scaling"},
     {.table = Table::kConfig, .inside = Table::kQuantization, .names = "quantization_config"},
     {.table = Table::kConfig,
@@ -139,14 +139,13 @@ constexpr Rule kRules[] = {
     {.table = Table::kRope,
      .names = "attention_factor beta_fast beta_slow factor high_freq_factor low_freq_factor mscale "
               "mscale_all_dim original_max_position_embeddings partial_rotary_factor rope_theta rope_type "
-              "truncate type"},
-    {.table = Table::kRope, .inside = Table::kRope, .names = "full_attention sliding_attention"},
-    {.table = Table::kRope, .use = Use::kHarmless, .names = "finetuned", .why = "bookkeeping"},
-    {.table = Table::kRope, .names = "mrope_section"},
+              "mrope_section truncate type"},
     {.table = Table::kRope,
      .use = Use::kHarmless,
      .names = "mrope_interleaved",
-     .why = "text has the same position three times"},
+     .why = "text turns all pairs by one position"},
+    {.table = Table::kRope, .inside = Table::kRope, .names = "full_attention sliding_attention"},
+    {.table = Table::kRope, .use = Use::kHarmless, .names = "finetuned", .why = "bookkeeping"},
     {.table = Table::kQuantization,
      .names = "linear_class modules_to_not_convert quant_method quantization_mode use_rms_norm"},
     {.table = Table::kQuantization,

@@ -210,6 +210,15 @@ TEST_F(HfFolder, ConfigurationsThatRowmaxCouldNotRun) {
   refused("qwen35", "    0\n", "    3\n", corrupt, {"mrope_section", "0 to 2"});
   refused("qwen35", "   \"full_attention\"\n", "   \"linear_attention\"\n", unsupported, {"self_attn", "not known"});
   refused("qwen35", "  \"linear_attention\",\n", "", corrupt, {"layer_types", "expected 4 entries, found 1"});
+  refused("qwen3moe", "\"decoder_sparse_step\": 1", "\"decoder_sparse_step\": 2", unsupported,
+          {"decoder_sparse_step", "found 2"});
+  refused("qwen3moe", "\"mlp_only_layers\": []", "\"mlp_only_layers\": [1]", unsupported, {"mlp_only_layers"});
+  refused("qwen3moe", "\"rope_type\"", "\"mrope_section\": [1, 1, 0], \"rope_type\"", unsupported, {"mrope_section"});
+  refused("qwen35", "\"attention_bias\"", "\"attn_output_gate\": false, \"attention_bias\"", unsupported,
+          {"attn_output_gate"});
+  refused("qwen35", "\"linear_attention\"", "\"sliding_attention\"", unsupported, {"layer_types", "sliding"});
+  refused("qwen35moe", "\"moe_intermediate_size\"", "\"clip_qkv\": 2, \"moe_intermediate_size\"", unsupported,
+          {"config.json", "clip_qkv"});
   refused("qwen35moe", "\"text_config\"", "\"text_confug\"", corrupt, {"text_config", "object"});
   refused("qwen35moe", "\"linear_key_head_dim\": 4", "\"linear_key_head_dim\": 4.5", corrupt,
           {"text_config: linear_key_head_dim", "4.5"});

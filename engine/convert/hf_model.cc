@@ -297,6 +297,8 @@ class ConfigConverter {
       set_turned(rope, static_cast<std::int64_t>(static_cast<double>(model_.head_dim) * part));
     } else if (part != 1) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor", "expected 1");
+    } else if (rope.has("mrope_section")) {
+      rope.fail(ErrorCode::kUnsupported, "mrope_section", "positions have three parts");
     }
     const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
     if (!rope.failed()) read_scaling(rope, type, base);

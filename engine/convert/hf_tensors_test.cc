@@ -186,14 +186,20 @@ TEST_F(HfTensorsTest, DefaultsOfTheHybrids) {
   const std::string folder = hf_folder("qwen35"), config = folder + "/config.json";
   ASSERT_TRUE(convert(folder).ok());
   const std::string before = content(path("out.gguf"));
-  for (const char* name : {"partial_rotary_factor", "mrope_section", "layer_types", "linear_conv_kernel_dim"}) {
-    replace_in(config, std::string("\"") + name + "\"", std::string("\"_") + name + "\"");
+  const std::pair<const char*, const char*> changes[] = {
+      {"\"partial_rotary_factor\": 0.25", "\"partial_rotary_factor\": null"},
+      {"\"mrope_section\"", "\"finetuned\""},
+      {"\"layer_types\"", "\"unsloth_layer_types\""},
+      {"\"linear_conv_kernel_dim\"", "\"unsloth_kernel\""},
+  };
+  for (const auto& [name, instead] : changes) {
+    replace_in(config, name, instead);
     const auto report = convert(folder);
     ASSERT_TRUE(report.ok()) << name << report.error().message;
     EXPECT_EQ(content(path("out.gguf")), before) << name;
   }
   // Every second layer attends: other tensors than those of the folder.
-  replace_in(config, "\"_layer_types\"", "\"full_attention_interval\": 2, \"_layer_types\"");
+  replace_in(config, "\"unsloth_kernel\"", "\"full_attention_interval\": 2, \"unsloth_kernel\"");
   expect_error(convert(folder), ErrorCode::kUnsupported, {"model.layers.1.linear_attn", "not known"});
 }
 

@@ -191,7 +191,7 @@ TEST_F(HfTokenizer, RandomAddedTokens) {
     if (!tokenizer.ok()) continue;
     for (const Text& pair : patch["texts"]) {
       ++n_texts;
-      EXPECT_EQ(tokenizer->encode(pair[0].get<std::string>(), true), pair[1].get<std::vector<TokenId>>()) << pair[0];
+      EXPECT_EQ(*tokenizer->encode(pair[0].get<std::string>(), true), pair[1].get<std::vector<TokenId>>()) << pair[0];
     }
   }
   if (other == nullptr) {

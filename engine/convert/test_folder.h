@@ -120,8 +120,8 @@ class FolderTest : public testing::Test {
     std::memcpy(start.data(), &n_header, sizeof n_header);
     save(path, start + text + data);
   }
-  static void expect_error(const Result<ConvertReport>& result, ErrorCode code,
-                           std::initializer_list<std::string_view> texts) {
+  template <class T>
+  static void expect_error(const Result<T>& result, ErrorCode code, std::initializer_list<std::string_view> texts) {
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(error_code_name(result.error().code), std::string_view(error_code_name(code))) << result.error().message;
     for (const std::string_view text : texts) {

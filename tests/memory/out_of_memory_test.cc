@@ -356,8 +356,8 @@ TEST_F(OutOfMemory, Generating) {
     const SequenceId sequence = *session->open();
     const auto made = fault.during([&] { return engine::generate(*session, sequence, prompt, options); });
     const auto once_more =
-        made.ok() ? Result<engine::Generation>(Error{}) : engine::generate(*session, sequence, prompt, options);
-    const engine::Generation& right = made.ok() ? *made : *once_more;
+        made.ok() ? Result<engine::GenerateResult>(Error{}) : engine::generate(*session, sequence, prompt, options);
+    const engine::GenerateResult& right = made.ok() ? *made : *once_more;
     EXPECT_TRUE(made.ok() || once_more.ok());
     const std::string text = bytes_of(right.tokens) + right.text;
     static const std::string kText = text;

@@ -74,8 +74,7 @@ Result<std::vector<std::pair<std::string, std::string>>> pairs_of(const std::vec
   for (const std::string& text : texts) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return Error{ErrorCode::kInvalidArgument,
-                   std::string(flag) + ": expected " + form + ", found \"" + text + "\""};
+      return Error{ErrorCode::kInvalidArgument, std::string(flag) + ": expected " + form + ", found \"" + text + "\""};
     }
     pairs.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }

@@ -84,9 +84,9 @@ class Table {
     }
     for (const StageRows& rows : run_.stages) add(rows);
     if (n_rows_ == 0) {
-      return Error{ErrorCode::kInvalidArgument,
-                   "no row is left: no stage has --head " + std::to_string(flags_.head) + ", or state is asked for of "
-                   "another token than the last"};
+      return Error{ErrorCode::kInvalidArgument, "no row is left: no stage has --head " + std::to_string(flags_.head) +
+                                                    ", or state is asked for of "
+                                                    "another token than the last"};
     }
     if (!flags_.json) return {};
     return print_json({{"tokens", run_.tokens}, {"token", position_}, {"rows", rows_}});
@@ -97,16 +97,17 @@ class Table {
     const auto found = std::ranges::find(rows.positions, position_);
     if (found == rows.positions.end()) return;
     const std::span<const float> row =
-        std::span(rows.values).subspan(static_cast<std::size_t>((found - rows.positions.begin()) * rows.row_width()),
-                                       static_cast<std::size_t>(rows.row_width()));
+        std::span(rows.values)
+            .subspan(static_cast<std::size_t>((found - rows.positions.begin()) * rows.row_width()),
+                     static_cast<std::size_t>(rows.row_width()));
     if (rows.n_group == 1) {
       if (flags_.head < 0) add_line(rows.name(), -1, row);
       return;
     }
     for (std::int64_t group = 0; group < rows.n_group; ++group) {
       if (flags_.head >= 0 && group != flags_.head) continue;
-      add_line(rows.name(), group, row.subspan(static_cast<std::size_t>(group * rows.width),
-                                               static_cast<std::size_t>(rows.width)));
+      add_line(rows.name(), group,
+               row.subspan(static_cast<std::size_t>(group * rows.width), static_cast<std::size_t>(rows.width)));
     }
   }
 
@@ -115,9 +116,14 @@ class Table {
     const Digest digest = digest_of(values);
     if (flags_.json) {
       const std::size_t n = std::min(values.size(), kEdge);
-      Json row{{"stage", name},          {"width", values.size()}, {"min", digest.min},
-               {"max", digest.max},      {"rms", digest.rms},      {"n_non_finite", digest.n_non_finite},
-               {"first", values.first(n)}, {"last", values.last(n)}};
+      Json row{{"stage", name},
+               {"width", values.size()},
+               {"min", digest.min},
+               {"max", digest.max},
+               {"rms", digest.rms},
+               {"n_non_finite", digest.n_non_finite},
+               {"first", values.first(n)},
+               {"last", values.last(n)}};
       if (group >= 0) row.append("head", group);
       rows_.push_back(std::move(row));
       return;

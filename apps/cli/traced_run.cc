@@ -97,7 +97,8 @@ Result<std::vector<engine::Stage>> parse_stages(const std::string& text) {
       for (int i = 0; i < static_cast<int>(engine::Stage::kCount); ++i) {
         known += std::string(engine::stage_name(static_cast<engine::Stage>(i))) + ", ";
       }
-      return Error{ErrorCode::kInvalidArgument, "--stages: expected some of " + known + "or all, found \"" + part + "\""};
+      return Error{ErrorCode::kInvalidArgument,
+                   "--stages: expected some of " + known + "or all, found \"" + part + "\""};
     }
     stages.push_back(*stage);
   }

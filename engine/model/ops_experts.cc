@@ -99,7 +99,8 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
   matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
 }
 
-void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x, Rows out) {
+void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
+                      Rows out) {
   route(spec, router);
   tap(Stage::kRouter, layer, router);
   show_chosen(layer, spec);

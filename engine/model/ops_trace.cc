@@ -46,8 +46,13 @@ void Ops::show_states(std::size_t layer, const DeltaNetSpec& spec) {
       }
     }
     const TraceRow row{sequence.id, sequence.position + sequence.n_row - 1};
-    observer_->see({Stage::kState, static_cast<std::int64_t>(layer), {&row, 1}, trace_scratch_.data(),
-                    std::ssize(trace_scratch_), spec.n_value_head, dk * dv});
+    observer_->see({Stage::kState,
+                    static_cast<std::int64_t>(layer),
+                    {&row, 1},
+                    trace_scratch_.data(),
+                    std::ssize(trace_scratch_),
+                    spec.n_value_head,
+                    dk * dv});
   }
 }
 
@@ -59,8 +64,8 @@ void Ops::show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage 
   for (std::int64_t i = 0; i < n_row_ * spec.n_used; ++i) {
     std::copy_n(data(rows, routing_.places[static_cast<std::size_t>(i)]), n, trace_scratch_.data() + i * n);
   }
-  observer_->see({stage, static_cast<std::int64_t>(layer), trace_rows_, trace_scratch_.data(), spec.n_used * n,
-                  spec.n_used, n});
+  observer_->see(
+      {stage, static_cast<std::int64_t>(layer), trace_rows_, trace_scratch_.data(), spec.n_used * n, spec.n_used, n});
 }
 
 void Ops::show_chosen(std::size_t layer, const FfnSpec& spec) {

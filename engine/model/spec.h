@@ -42,7 +42,7 @@ struct AttentionSpec {
   // The product for q gives, head by head, q and a gate as wide; the head's output is multiplied by sigmoid(gate).
   bool output_gate = false;
   bool gate_unused = false;  // an edit: the gate is computed and left out
-  bool sub_norm = false;  // RMSNorm of the heads' outputs, before the product that follows
+  bool sub_norm = false;     // RMSNorm of the heads' outputs, before the product that follows
   bool qkv_bias_required = false;
 
   std::int64_t q_width() const noexcept { return n_head * head_dim; }

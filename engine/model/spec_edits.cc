@@ -235,8 +235,8 @@ Result<const Fact*> fact_named(std::string_view name) {
   std::string known;
   if (found != std::end(kFacts)) {
     if (found->info.scope == kSession) return found;
-    return Error{ErrorCode::kInvalidArgument, "fact '" + std::string(name) + "' belongs to what is loaded: use " +
-                                                  std::string(found->info.how)};
+    return Error{ErrorCode::kInvalidArgument,
+                 "fact '" + std::string(name) + "' belongs to what is loaded: use " + std::string(found->info.how)};
   }
   for (const Fact& fact : kFacts) {
     if (fact.info.scope == kSession) known += (known.empty() ? "" : ", ") + std::string(fact.info.name);

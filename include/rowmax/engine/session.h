@@ -36,7 +36,7 @@ struct SessionOptions {
   std::vector<std::pair<std::string, std::string>> edits;
   std::optional<Isa> isa;                  // instead of the model's
   std::optional<Activations> activations;  // instead of the model's
-  bool reuse_prefixes = true;  // keep the pages of finished sequences for prompts that begin alike
+  bool reuse_prefixes = true;              // keep the pages of finished sequences for prompts that begin alike
 };
 
 using SequenceId = int;

@@ -13,17 +13,19 @@ namespace rowmax::engine {
 
 // The stages, in the order in which they come up. Their names are those of stage_name().
 enum class Stage : std::uint8_t {
-  kEmbedding,   // [n_embd], scaled
-  kAttnNorm,    // [n_embd], what the mixer (attention or delta net) sees
-  kQRaw,        // [n_head, head_dim] of the product, before bias, norm and RoPE; delta nets: before the convolution
-  kQ,           // the same as it is used
-  kKRaw, kK,    // [n_kv_head, head_dim]
-  kV,           // as it is used
-  kScores,      // [n_head, n_kv]: softmax weights of the keys up to the sequence's last token of the batch; 0: hidden
-  kAttnOut,     // heads' outputs as the output product sees them, after gate and norm
-  kMixerOut,    // [n_embd] behind the output product, before a norm that follows
-  kFfnNorm,     // [n_embd], what the FFN sees
-  kGate, kUp,   // [n_ff] of the products; experts: [n_used, n_ff], experts ascending
+  kEmbedding,  // [n_embd], scaled
+  kAttnNorm,   // [n_embd], what the mixer (attention or delta net) sees
+  kQRaw,       // [n_head, head_dim] of the product, before bias, norm and RoPE; delta nets: before the convolution
+  kQ,          // the same as it is used
+  kKRaw,
+  kK,         // [n_kv_head, head_dim]
+  kV,         // as it is used
+  kScores,    // [n_head, n_kv]: softmax weights of the keys up to the sequence's last token of the batch; 0: hidden
+  kAttnOut,   // heads' outputs as the output product sees them, after gate and norm
+  kMixerOut,  // [n_embd] behind the output product, before a norm that follows
+  kFfnNorm,   // [n_embd], what the FFN sees
+  kGate,
+  kUp,          // [n_ff] of the products; experts: [n_used, n_ff], experts ascending
   kAct,         // activation(gate) * up, as the down product sees it
   kRouter,      // [n_expert], the experts' probabilities
   kExperts,     // [n_used, 2]: number and weight of each chosen expert, ascending

@@ -86,8 +86,7 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
         &std::as_const(unread)}) {
     written.report.notices.insert(written.report.notices.begin(), more->begin(), more->end());
   }
-  ROWMAX_RETURN_IF_ERROR(written.file.commit());
-  return std::move(written.report);
+  return std::move(written).commit();
 }
 
 }  // namespace

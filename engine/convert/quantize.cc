@@ -92,8 +92,7 @@ Result<ConvertReport> quantize(const std::string& input, const std::string& outp
                                     "better result"));
   }
   report.bytes_in = file.file_bytes();
-  ROWMAX_RETURN_IF_ERROR(written.file.commit());
-  return std::move(report);
+  return std::move(written).commit();
 }
 
 }  // namespace

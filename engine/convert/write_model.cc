@@ -1,4 +1,5 @@
 #include "engine/convert/write_model.h"
+#include "base/guarded.h"
 
 #include <algorithm>
 #include <iterator>
@@ -61,7 +62,14 @@ class ModelWriter {
         layouts.formats.emplace_back(format->name);
       }
     }
-    if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_plan(output, keys, plans, *chosen, layouts, target));
+    if (source_.must_load) {
+      Status planned = check_plan(output, keys, plans, *chosen, layouts, target);
+      // An input that was cut meanwhile is said first: "bad address" is no help.
+      for (const TensorRows& tensor : tensors_) {
+        if (!planned.ok() && tensor.intact) ROWMAX_RETURN_IF_ERROR(tensor.intact());
+      }
+      ROWMAX_RETURN_IF_ERROR(std::move(planned));
+    }
     ROWMAX_TRY(stream, GgufSplitStream::create(output, keys, std::move(plans), options_.split_max_bytes, target));
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const Status written = write(tensors_[i], *(*chosen)[i], stream);
@@ -70,14 +78,6 @@ class ModelWriter {
     }
     if (source_.must_load) ROWMAX_RETURN_IF_ERROR(check_written(stream, output, layouts));
     report_.files = stream.paths();
-    if (const auto& removed = stream.removed(); !removed.empty()) {
-      report_.notices.push_back(concat("removed ", removed.front(), removed.size() > 1 ? " to " : "",
-                                       removed.size() > 1 ? removed.back() : "",
-                                       ": parts of the model of that name that this one replaces"));
-    }
-    for (const std::string& kept : stream.kept()) {
-      report_.notices.push_back(concat(kept, ": kept; it has the name of a part of an older model and is none"));
-    }
     if (stream.n_larger() > 0) {
       report_.notices.push_back(concat(stream.n_larger(), " of ", report_.files.size(), " files are larger than ",
                                        options_.split_max_bytes,
@@ -198,6 +198,24 @@ Status check_loads(const GgufFile& file) {
 Status check_target(const std::string& output, const ConvertOptions& options, std::vector<std::string> inputs) {
   if (options.split_max_bytes > 0) return check_split_prefix(output);
   return check_output(output, {.overwrite = options.overwrite, .inputs = std::move(inputs)});
+}
+
+Result<ConvertReport> WrittenModel::commit() && {
+  ROWMAX_RETURN_IF_ERROR(file.commit());
+  // The model has its name: no memory for words about it is no failure.
+  const Status told = base::guarded([&]() -> Status {
+    if (const auto& removed = file.removed(); !removed.empty()) {
+      report.notices.push_back(concat("removed ", removed.front(), removed.size() > 1 ? " to " : "",
+                                      removed.size() > 1 ? removed.back() : "",
+                                      ": parts of the model of that name that this one replaces"));
+    }
+    for (const std::string& kept : file.kept()) {
+      report.notices.push_back(concat(kept, ": kept; it has the name of a part of an older model and is none"));
+    }
+    return {};
+  });
+  static_cast<void>(told);
+  return std::move(report);
 }
 
 Result<WrittenModel> write_model(const ModelSource& source, const std::string& output, GgufWriter keys,

@@ -30,6 +30,9 @@ Status check_target(const std::string& output, const ConvertOptions& options, st
 struct WrittenModel {
   ConvertReport report;
   GgufSplitStream file;
+
+  // Gives it its name; the report says what older parts went or stayed.
+  Result<ConvertReport> commit() &&;
 };
 
 // Folds the matrices where that was asked for, chooses types, sets general.file_type and general.quantization_version,

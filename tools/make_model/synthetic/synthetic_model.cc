@@ -230,7 +230,10 @@ void Builder::add_keys() {
   }
   if (row_.shared_expert) count("expert_shared_feed_forward_length", spec_.shared_ff);
   if (row_.hybrid) {
-    count("rope.dimension_count", spec_.head_dim / 8 * 2);
+    const auto n_pair = static_cast<std::int32_t>(spec_.head_dim / 8);
+    count("rope.dimension_count", 2 * n_pair);
+    // Other engines want to know whose pairs they would be in an image.
+    writer_.set_int32s(key("rope.dimension_sections"), {(n_pair + 2) / 3, (n_pair + 1) / 3, n_pair / 3, 0});
     count("full_attention_interval", spec_.interval);
     count("ssm.conv_kernel", 4);
     count("ssm.state_size", spec_.delta_dim);

@@ -279,7 +279,9 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
     if (presence == engine::Presence::kNever) continue;
     if (presence == engine::Presence::kOptional && !(bias && spec_.biases)) continue;
     const engine::WeightShape shape = info.shape(model.shape, layer);
-    const std::string name = info.tensor(index);
+    // As their files have them.
+    const bool other = row_.hybrid && !info.other_name.empty();
+    const std::string name = engine::WeightInfo::tensor(index, other ? info.other_name : info.name);
     const float gain = info.id == W::kAttnQ || info.id == W::kAttnK ? kSharp : 1.0f;
     switch (info.kind) {
       case WeightKind::kVector: add_vector(info, name, shape.cols); break;

@@ -19,7 +19,10 @@ Result<ReadModel> read(const std::string& arch, const std::function<void(GgufWri
   EXPECT_TRUE(writer.ok()) << writer.error().message;
   change(*writer);
   static std::vector<std::byte> bytes;
-  bytes = std::move(writer->bytes()).value();
+  auto written = writer->bytes();
+  EXPECT_TRUE(written.ok()) << written.error().message;
+  if (!written.ok()) return written.error();
+  bytes = std::move(written).value();
   auto file = GgufFile::parse(bytes, "m.gguf");
   EXPECT_TRUE(file.ok()) << file.error().message;
   return read_model(*file, {}, {});
@@ -107,9 +110,11 @@ TEST(Qwen35, ImpossibleShapesAreNamed) {
                  set("qwen35.ssm.conv_kernel", 3));
   expect_refused("qwen35", ErrorCode::kCorrupt, {"nextn_predict_layers"}, set("qwen35.nextn_predict_layers", 8));
   expect_refused("qwen35", ErrorCode::kUnsupported, {"rope.dimension_sections", "all 4 pairs"}, [](GgufWriter& writer) {
+    writer.remove("qwen35.rope.dimension_sections");
     writer.set_int32s("qwen35.rope.dimension_sections", {0, 0, 0, 2});
   });
   EXPECT_TRUE(read("qwen35", [](GgufWriter& writer) {
+                writer.remove("qwen35.rope.dimension_sections");
                 writer.set_int32s("qwen35.rope.dimension_sections", {2, 1, 1, 0});
               }).ok());
 }

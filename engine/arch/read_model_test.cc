@@ -221,5 +221,25 @@ TEST(ReadModel, RopeFactorsMustBePositive) {
   expect_error(read(bytes), ErrorCode::kCorrupt, {"rope_freqs.weight"});
 }
 
+// A file of another architecture says which one it is, what there is, and what it would need.
+TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"gpt-oss", "attention sinks"}, {"lfm2", "short convolutions"}, {"a-name-of-tomorrow", ""}};
+  for (const auto& [name, needs] : cases) {
+    GgufWriter writer;
+    writer.set_string("general.architecture", name);
+    const auto bytes = writer.bytes();
+    ASSERT_TRUE(bytes.ok());
+    const auto model = read_model(*GgufFile::parse(*bytes, "m.gguf"), {});
+    ASSERT_FALSE(model.ok());
+    EXPECT_EQ(model.error().code, ErrorCode::kUnsupported);
+    for (const std::string text :
+         {std::string("m.gguf"), "'" + std::string(name) + "'", std::string("qwen35moe"), std::string(needs)}) {
+      EXPECT_NE(model.error().message.find(text), std::string::npos) << text << ": " << model.error().message;
+    }
+    EXPECT_EQ(model.error().message.find("would need") != std::string::npos, *needs != 0) << name;
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::engine

@@ -233,7 +233,7 @@ TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
     const auto model = read_model(*GgufFile::parse(*bytes, "m.gguf"), {});
     ASSERT_FALSE(model.ok());
     EXPECT_EQ(model.error().code, ErrorCode::kUnsupported);
-    for (const std::string text :
+    for (const std::string& text :
          {std::string("m.gguf"), "'" + std::string(name) + "'", std::string("qwen35moe"), std::string(needs)}) {
       EXPECT_NE(model.error().message.find(text), std::string::npos) << text << ": " << model.error().message;
     }

@@ -30,7 +30,6 @@ constexpr Lacking kLacking[] = {
     {"cohere2", "LayerNorms, attention and FFN side by side, a scale of the logits, layers without RoPE"},
     {"command-r", "LayerNorms, attention and FFN side by side, a scale of the logits"},
     {"deepseek2", "attention over a latent (MLA), groups of experts, layers with a dense FFN before them"},
-    {"ernie4_5", "its own reader alone"},
     {"exaone4", "norms behind the blocks alone, layers without RoPE"},
     {"falcon-h1", "state-space layers (Mamba 2) beside attention"},
     {"gemma3n", "embeddings for each layer, alternating updates, sparse activations"},

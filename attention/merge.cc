@@ -1,6 +1,7 @@
 // merge_partials(): validates, hands rows to the kernel.
 #include <string>
 
+#include "attention/kernels/attend/attend.h"
 #include "attention/output_checks.h"
 #include "attention/shared_counts.h"
 #include "base/fp_env.h"

@@ -2,7 +2,7 @@
 // rows.
 #pragma once
 
-#include "attention/kernels/attend/attend.h"
+#include "attention/kernels/call.h"
 
 namespace rowmax::attention {
 

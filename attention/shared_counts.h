@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-#include "attention/kernels/attend/attend.h"
+#include "attention/kernels/call.h"
 
 namespace rowmax::attention {
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "attention/kernels/attend/attend_kernel.h"
+#include "attention/kernels/rows.h"
 
 namespace rowmax::attention {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "attention/kernels/attend/attend.h"
+#include "attention/kernels/call.h"
 
 namespace rowmax::bench {
 

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <random>
 
@@ -54,16 +53,13 @@ TEST(Bpe, SameIdsAsHuggingFace) {
   EXPECT_EQ(*gpt2.decode(*gpt2.encode(all, true), false), all);
 }
 
-// A word long enough for the heap and the same pairs through the short way must agree: cut at the borders of merges.
+// A word long enough for the heap. (How its work grows: tests/growth.)
 TEST(Bpe, OneHugeWord) {
   std::size_t next = 0;
   const TestVocabulary vocabulary = read_bpe(read_lines("bpe.txt"), next);
   const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
   const std::string text(std::size_t{4} << 20, 'e');
-  const auto start = std::chrono::steady_clock::now();
-  const std::vector<TokenId> ids = *tokenizer.encode(text, false);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
-  EXPECT_EQ(*tokenizer.decode(ids, false), text);
+  EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
 }
 
 TEST(Bpe, AnyBytesComeBack) {
@@ -174,9 +170,7 @@ TEST(Spm, OneHugeWord) {
   const TestVocabulary vocabulary = read_spm(read_lines("spm.txt"), next);
   const Tokenizer tokenizer = make(vocabulary.spm());
   const std::string text(std::size_t{2} << 20, 'e');
-  const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 
 }  // namespace

@@ -500,7 +500,7 @@ class Hostile(PullTest):
         self.fails(5, "pull", "hf:test/tiny", says="longer than")
 
     def test_long_listings_stay_cheap(self):
-        """16 MB of files, of parts of one model, of one file again and again, and of keys."""
+        """16 MB of files, of parts of one model, of one file again and again, and of keys; in memory (in time: tests/growth)."""
         entry = {"lfs": {"size": 1, "sha256": "0" * 64}}
         many = 100_000
         for n, (files, code, says) in enumerate((
@@ -512,10 +512,8 @@ class Hostile(PullTest):
                 listing = json.dumps({"sha": COMMIT, "siblings": files}, separators=(",", ":")).encode()
                 self.assertLess(len(listing), 16 << 20)
                 self.hub.fail("/api/", status(200, listing))
-                before = resource.getrusage(resource.RUSAGE_CHILDREN)
                 self.fails(code, "pull", "hf:test/tiny", says=says)
                 after = resource.getrusage(resource.RUSAGE_CHILDREN)
-                self.assertLess(after.ru_utime - before.ru_utime, 10)
                 self.assertLess(after.ru_maxrss, 1_000_000)  # KiB
 
     def test_redirects_without_end(self):

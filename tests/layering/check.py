@@ -38,6 +38,7 @@ LAYERS = {
     "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],
     "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
     "tests": PUBLIC + ["rowmax/engine/"],
+    "tests/growth": PUBLIC + ["rowmax/engine/", "engine/convert/", "engine/io/", "engine/tokenizer/", "apps/store/"],
 }
 # Tests may also look at what their subject is made of, use the writer of model files and read stored template values.
 TEST_EXTRA = {
@@ -46,6 +47,8 @@ TEST_EXTRA = {
     "apps": ["engine/io/"],
     "tests": ["tools/make_model/"],
 }
+# A folder and one that its files must not reach, not through other headers either: the f64 kernel judges the fast one.
+APART = [("attention/kernels/attend_f64/", "attention/kernels/attend/")]
 THIRD_PARTY = re.compile(r"^(CLI|nlohmann|gtest|editline|curl|openssl|benchmark|nanobind)/")
 THIRD_PARTY_ALLOWED = {"apps/cli": {"CLI", "nlohmann", "editline"}, "apps/store": {"nlohmann", "curl", "openssl"}, "tools": {"CLI", "nlohmann"},
                        "bench": {"benchmark", "CLI"}, "bindings": {"nanobind"}, "engine/io": {"nlohmann"},
@@ -138,6 +141,30 @@ def check_includes(path, lines):
             report(path, number, "our own headers are included in quotes")
 
 
+def reached(path):
+    """The headers of the tree that a file includes, each with the chain of files that leads there."""
+    chains, queue = {}, [(path, [path])]
+    while queue:
+        source, chain = queue.pop(0)
+        file = next((f for f in (ROOT / source, ROOT / "include" / source) if f.is_file()), None)
+        text = file.read_text(errors="replace") if file else ""
+        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.MULTILINE):
+            if name not in chains:
+                chains[name] = chain + [name]
+                queue.append((name, chains[name]))
+    return chains
+
+
+def check_apart(paths):
+    for folder, kept_from in APART:
+        for path in paths:
+            if not path.startswith(folder) or not path.endswith(SOURCE) or is_test(path):
+                continue
+            for name, chain in reached(path).items():
+                if name.startswith(kept_from):
+                    report(path, 1, f"{folder} must not reach {kept_from}, not through others either: {' -> '.join(chain)}")
+
+
 def check_source(path, lines):
     generated = "enerated" in "".join(lines[:5])
     if len(lines) > MAX_LINES and not generated:
@@ -225,6 +252,7 @@ def main():
             check_includes(path, lines)
             check_source(path, lines)
     check_tested([p for p in paths])
+    check_apart(paths)
     check_format([p for p in paths if p.endswith(SOURCE)])
     for finding in findings:
         print(finding)

@@ -11,6 +11,7 @@ CHECK = Path(__file__).with_name("check.py")
 BREACHES = [
     ("base/x.h", '#include "engine/io/y.h"\n', 'base must not include "engine/io/y.h"'),
     ("attention/x.h", '#include "rowmax/engine/model.h"\n', 'attention must not include'),
+    ("attention/kernels/attend_f64/x.h", '#include "attention/kernels/attend/y.h"\n', 'must not reach attention/kernels/attend/'),
     ("engine/quant/x.h", '#include "engine/ops/y.h"\n', 'engine/quant must not include'),
     ("engine/tokenizer/x.h", '#include "attention/plan/plan.h"\n', 'engine/tokenizer must not include'),
     ("engine/runtime/x.h", '#include "attention/plan/plan.h"\n', 'engine/runtime must not include'),
@@ -80,6 +81,15 @@ class Layering(unittest.TestCase):
                 self.assertEqual(code, 1, out)
                 self.assertIn(finding, out)
                 self.assertIn(name, out)
+
+    def test_a_breach_through_other_headers_is_found(self):
+        tree = {**FINE, "attention/kernels/attend_f64/x.h": '#include "attention/kernels/y.h"\n',
+                "attention/kernels/attend/z.h": ""}
+        code, out = check({**tree, "attention/kernels/y.h": '#include "attention/kernels/attend_f64/x.h"\n'})
+        self.assertEqual(code, 0, out)
+        code, out = check({**tree, "attention/kernels/y.h": '#include "attention/kernels/attend/z.h"\n'})
+        self.assertEqual(code, 1, out)
+        self.assertIn("attend_f64/x.h -> attention/kernels/y.h -> attention/kernels/attend/z.h", out)
 
 
 if __name__ == "__main__":

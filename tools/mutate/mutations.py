@@ -8,7 +8,8 @@ from dataclasses import dataclass
 ATTEND = "attention/kernels/attend/"
 KERNEL, FINISH, ENTRY = ATTEND + "attend_kernel.h", ATTEND + "finish.h", ATTEND + "entry.h"
 WEIGHTS = ATTEND + "weights.h"
-BLOCKS, STREAM, TILES, MERGE = ATTEND + "blocks.h", ATTEND + "stream.h", ATTEND + "tiles.h", ATTEND + "merge.h"
+BLOCKS, TILES, MERGE = ATTEND + "blocks.h", ATTEND + "tiles.h", ATTEND + "merge.h"
+ROWS, STREAM = "attention/kernels/rows.h", "attention/kernels/stream.h"
 EXP = "attention/kernels/weight_exp.h"
 PLAN, COMPILE, SCHEDULE = "attention/plan/plan.h", "attention/plan/compile.cc", "attention/schedule.cc"
 FP_ENV = "base/fp_env.h"
@@ -66,9 +67,9 @@ MUTATIONS = [
     one("bitmap_row_by_one", r"G4\.", "words of the next query's mask row", PLAN,
         "bits.words + divided(i, bits.q_block, bits.q_shift) * bits.row_stride",
         "bits.words + divided(i + 1, bits.q_block, bits.q_shift) * bits.row_stride"),
-    one("tile_taken_for_full", r"G4\.|G6\.", "a tile that one row sees whole counts as full for all", KERNEL,
+    one("tile_taken_for_full", r"G4\.|G6\.", "a tile that one row sees whole counts as full for all", ROWS,
         "begin0_max <= begin && end0_min >= end", "begin0_max <= begin && end0_max >= end"),
-    one("tile_taken_for_empty", r"G4\.|G6\.", "a tile with its first key alone visible is skipped", KERNEL,
+    one("tile_taken_for_empty", r"G4\.|G6\.", "a tile with its first key alone visible is skipped", ROWS,
         "(begin0_min < end && end0_max > begin) || (begin1_min < end && end1_max > begin)",
         "(begin0_min < end && end0_max > begin + 1) || (begin1_min < end && end1_max > begin + 1)"),
     # Memory.
@@ -81,7 +82,7 @@ MUTATIONS = [
     one("stride_32_bits", r"G14\.|Guard\.Strides", "offsets of keys cut to 32 bits", STREAM,
         "if (page_size == 0) return j * strides->key_stride;",
         "if (page_size == 0) return static_cast<std::int32_t>(j * strides->key_stride);"),
-    one("heads_interleaved", r"G7\.", "a query head reads another group's keys", KERNEL,
+    one("heads_interleaved", r"G7\.", "a query head reads another group's keys", ROWS,
         "return {query, block.kv_head * call.group + (row - query * call.group)};",
         "return {query, (row - query * call.group) * call.args->kv.n_kv_head + block.kv_head};"),
     # One answer, whoever computes it.
@@ -125,7 +126,7 @@ MUTATIONS = [
         "if (bias != nullptr) x = simd::add(x, simd::load(bias + c));",
         "if (bias != nullptr) x = simd::add(x, simd::load(bias + c));\n"
         "      if (bias != nullptr && softcap > 0.0f) x = simd::min(x, simd::splat(softcap));"),
-    one("sink_skipped", r"G3\.|Sinks\.", "the sink takes no share", FINISH,
+    one("sink_skipped", r"G3\.|Sinks\.", "the sink takes no share", ROWS,
         "return args.sinks != nullptr ? args.sinks[head] : -kInfinity;", "return (void)args, (void)head, -kInfinity;"),
     one("exp_above_one", r"G11\.", "e^0 is the next number above 1", EXP,
         "p = add(p, splat(1.0f));", "p = add(p, splat(0x1.000002p0f));"),

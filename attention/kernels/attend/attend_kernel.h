@@ -2,67 +2,13 @@
 // second_pass.h and entry.h follow.
 #pragma once
 
+#include "attention/kernels/attend/attend.h"
 #include "attention/kernels/attend/weights.h"
+#include "attention/kernels/rows.h"
 #include "base/math/f64.h"
 
 namespace rowmax::attention {
 namespace {
-
-// Where the keys of a block's rows lie, to tell empty and full tiles without looking at rows.
-struct BlockSpans {
-  std::int64_t begin0_min, begin0_max, end0_min, end0_max;
-  std::int64_t begin1_min, begin1_max, end1_min, end1_max;
-
-  // Some row may see a key of [begin, end).
-  bool touches(std::int64_t begin, std::int64_t end) const noexcept {
-    return (begin0_min < end && end0_max > begin) || (begin1_min < end && end1_max > begin);
-  }
-  // All rows see all keys of [begin, end).
-  bool covers(std::int64_t begin, std::int64_t end) const noexcept {
-    return (begin0_max <= begin && end0_min >= end) || (begin1_max <= begin && end1_min >= end);
-  }
-};
-
-struct Row {
-  std::int64_t query;  // within the PlanSequence
-  std::int64_t head;   // query head
-};
-
-inline Row row_of(const CallArgs& call, const BlockArgs& block, int r) noexcept {
-  const std::int64_t row = block.row_begin + r;
-  const std::int64_t query = row / call.group;
-  return {query, block.kv_head * call.group + (row - query * call.group)};
-}
-
-inline BlockSpans find_spans(const CallArgs& call, const BlockArgs& block, RowSpans* spans) noexcept {
-  BlockSpans all{};
-  std::int64_t query = block.row_begin / call.group;
-  std::int64_t in_group = block.row_begin % call.group;
-  for (int r = 0; r < block.n_rows; ++r, ++in_group) {
-    if (in_group == call.group) {
-      in_group = 0;
-      ++query;
-    } else if (r > 0) {
-      spans[r] = spans[r - 1];
-      continue;
-    }
-    const RowSpans row = row_spans(*block.sequence, query);
-    spans[r] = row;
-    if (r == 0) {
-      all = {row.begin0, row.begin0, row.end0, row.end0, row.begin1, row.begin1, row.end1, row.end1};
-      continue;
-    }
-    all.begin0_min = min_i64(all.begin0_min, row.begin0);
-    all.begin0_max = max_i64(all.begin0_max, row.begin0);
-    all.end0_min = min_i64(all.end0_min, row.end0);
-    all.end0_max = max_i64(all.end0_max, row.end0);
-    all.begin1_min = min_i64(all.begin1_min, row.begin1);
-    all.begin1_max = max_i64(all.begin1_max, row.begin1);
-    all.end1_min = min_i64(all.end1_min, row.end1);
-    all.end1_max = max_i64(all.end1_max, row.end1);
-  }
-  return all;
-}
 
 // Register blocks of equal height where few rows do not fill two: 8 rows are 4 + 4, not 6 + 2.
 inline int rows_of_block(int n_rows) noexcept {

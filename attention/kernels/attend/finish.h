@@ -3,15 +3,11 @@
 #pragma once
 
 #include "attention/kernels/attend/attend_kernel.h"
+#include "attention/kernels/rows.h"
+#include "attention/kernels/stored_number.h"
 
 namespace rowmax::attention {
 namespace {
-
-constexpr float kNaN = __builtin_bit_cast(float, 0x7FC00000u);
-
-inline std::uint32_t status_bit(RowStatus status) noexcept { return 1u << static_cast<int>(status); }
-inline constexpr std::uint32_t kFaultBits =
-    (1u << static_cast<int>(RowStatus::kNonFinite)) | (1u << static_cast<int>(RowStatus::kOverflow));
 
 // What is known of a row before its result is divided. Empty rows have m -inf (or the sink) and l 0 (1).
 struct RowSum {
@@ -61,19 +57,6 @@ inline RowStatus status_of(const RowSum& sum, const Lanes& lanes) noexcept {
   return lanes.inf != 0 ? RowStatus::kOverflow : RowStatus::kOk;
 }
 
-// x as an element of a narrow or wide result; true where the type's range turns a finite x into infinity.
-inline bool store_rounded(void* data, DType dtype, std::int64_t at, float x) noexcept {
-  const bool finite = x - x == 0.0f;
-  if (dtype == DType::kF64) {
-    static_cast<double*>(data)[at] = static_cast<double>(x);
-    return false;
-  }
-  const bool half = dtype == DType::kF16;
-  const std::uint16_t bits = half ? base::f32_to_f16(x) : base::f32_to_bf16(x);
-  static_cast<std::uint16_t*>(data)[at] = bits;
-  return finite && (bits & 0x7FFFu) == (half ? 0x7C00u : 0x7F80u);
-}
-
 // The first n lanes of x as elements [d, d + n) of a result; returns those that rounding made infinite.
 ROWMAX_INLINE std::uint32_t store_out(const HeadsView& view, std::int64_t row, std::int64_t head, std::int64_t d,
                                       F32x16 x, int n) noexcept {
@@ -110,15 +93,6 @@ ROWMAX_INLINE F32x16 weights_of_scores(F32x16 scores, std::uint32_t visible, flo
   const F32x16 p = exp_weight(simd::sub(scores, guarded_base(simd::splat(m))));
   const F32x16 weight = simd::canonical_nan(simd::div(p, simd::splat(l)));
   return simd::select(simd::mask_from_bits(visible), weight, simd::splat(0.0f));
-}
-
-// The row of q and out of a block's row.
-inline std::int64_t packed_row(const BlockArgs& block, const Row& row) noexcept {
-  return block.sequence->q_begin + row.query;
-}
-
-inline float sink_of(const AttendArgs& args, std::int64_t head) noexcept {
-  return args.sinks != nullptr ? args.sinks[head] : -kInfinity;
 }
 
 // Writes one row's unfinished sums.
@@ -164,16 +138,6 @@ inline RowStatus finish_row(const CallArgs& call, const BlockArgs& block, int r,
   }
   if (args.lse != nullptr) args.lse[at * args.lse_row_stride + row.head * args.lse_head_stride] = lse_of(sum);
   return status_of(sum, lanes);
-}
-
-inline void count_row(RowStatus status, std::int64_t row, std::int64_t head, BlockCounts* counts) noexcept {
-  counts->empty += status == RowStatus::kEmpty;
-  counts->non_finite += status == RowStatus::kNonFinite;
-  counts->overflow += status == RowStatus::kOverflow;
-  if ((status_bit(status) & kFaultBits) != 0 && fault_before(row, head, counts->fault_row, counts->fault_head)) {
-    counts->fault_row = row;
-    counts->fault_head = head;
-  }
 }
 
 // Finishes all rows of a block; the result has the status_bit of every status met.

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "attention/kernels/attend/stream.h"
+#include "attention/kernels/stream.h"
 #include "base/half.h"
 #include "base/simd/simd.h"
 

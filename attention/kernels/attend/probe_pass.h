@@ -3,7 +3,7 @@
 #pragma once
 
 #include "attention/kernels/attend/second_pass.h"
-#include "attention/kernels/attend/stored_number.h"
+#include "attention/kernels/stored_number.h"
 #include "rowmax/probe.h"
 
 namespace rowmax::attention {

@@ -3,18 +3,12 @@
 #pragma once
 
 #include "attention/kernels/attend/blocks.h"
+#include "attention/kernels/rows.h"
 #include "attention/kernels/weight_exp.h"
 #include "base/simd/math.h"
 
 namespace rowmax::attention {
 namespace {
-
-constexpr float kInfinity = __builtin_inff();
-
-// Whether anything is added to the scores of a block.
-inline bool adds_bias(const CallArgs& call, const BlockArgs& block) noexcept {
-  return block.kv->bias != nullptr || call.distance_bias;
-}
 
 ROWMAX_INLINE F32x16 guarded_base(F32x16 m) noexcept {
   return simd::select(simd::equal(m, simd::splat(-kInfinity)), simd::splat(0.0f), m);

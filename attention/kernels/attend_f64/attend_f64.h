@@ -11,7 +11,7 @@
 // Scratch is that of kernels/attend with every float pointer to doubles; stored splits likewise (twice the floats).
 #pragma once
 
-#include "attention/kernels/attend/attend.h"
+#include "attention/kernels/call.h"
 
 namespace rowmax::attention {
 

@@ -4,9 +4,9 @@
 
 #include <cstring>
 
-#include "attention/kernels/attend/finish.h"
-#include "attention/kernels/attend/stored_number.h"
 #include "attention/kernels/attend_f64/attend_f64.h"
+#include "attention/kernels/rows.h"
+#include "attention/kernels/stored_number.h"
 #include "base/math/f64.h"
 
 namespace rowmax::attention {

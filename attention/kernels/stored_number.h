@@ -1,9 +1,9 @@
-// Single numbers as they lie in memory, in fp64, whatever their type.
+// Single numbers as they lie in memory, whatever their type: read in fp64, written as results.
 #pragma once
 
 #include <cstring>
 
-#include "attention/kernels/attend/stream.h"
+#include "attention/kernels/stream.h"
 #include "base/half.h"
 
 namespace rowmax::attention {
@@ -31,6 +31,19 @@ inline double stored_number(const Stream& stream, const void* row, std::int64_t 
                                static_cast<float>(static_cast<std::int8_t>(block[2 + d % 32])));
   }
   return number_at(row, stream.dtype, d * stream.strides->dim_stride);
+}
+
+// x as an element of a narrow or wide result; true where the type's range turns a finite x into infinity.
+inline bool store_rounded(void* data, DType dtype, std::int64_t at, float x) noexcept {
+  const bool finite = x - x == 0.0f;
+  if (dtype == DType::kF64) {
+    static_cast<double*>(data)[at] = static_cast<double>(x);
+    return false;
+  }
+  const bool half = dtype == DType::kF16;
+  const std::uint16_t bits = half ? base::f32_to_f16(x) : base::f32_to_bf16(x);
+  static_cast<std::uint16_t*>(data)[at] = bits;
+  return finite && (bits & 0x7FFFu) == (half ? 0x7C00u : 0x7F80u);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "attention/kernels/attend/attend.h"
+#include "attention/kernels/call.h"
 #include "base/simd/simd.h"
 
 namespace rowmax::attention {

@@ -173,6 +173,7 @@ CommandBody declare_bench(Flags& table) {
       .within(1, 1000);
   table.add("--isa", flags->engine.isa, "instruction set: scalar, avx2, avx512 or neon").type("NAME");
   table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
+  add_convention_flag(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32").one_of({"f16", "f32"}).shows("f16");
   table.add_switch("--json", flags->json, "print one JSON object in place of a markdown table");
   table.set_examples(kExamples);

@@ -40,6 +40,9 @@ Result<ExitCode> dump(DumpFlags flags) {
   auto run = run_traced(engine, flags.trace);
   if (!run.ok()) return with_file(std::move(run).error(), model);
 
+  // Whole or not at all: a fault in a later piece of the prompt leaves rows out.
+  if (run->fault && std::ssize(run->tokens) > run->n_seen) return with_file(*run->fault, model);
+
   std::vector<std::pair<std::string, std::string>> metadata;
   metadata.emplace_back("tokens", Json(run->tokens).dump());
   metadata.emplace_back("model", model.file().name());
@@ -72,6 +75,7 @@ Result<ExitCode> dump(DumpFlags flags) {
     std::printf("%s: %zu tensors of %zu tokens, %.1f MB\n", flags.output.c_str(), tensors.size(), run->tokens.size(),
                 static_cast<double>(n_values) * sizeof(float) / 1e6);
   }
+  if (run->fault) return with_file(*run->fault, model);  // the file is there: it shows where they begin
   return ExitCode::kOk;
 }
 

@@ -49,6 +49,14 @@ void add_model_flag(Flags& table, EngineFlags& flags) {
   table.add_switch("-q,--quiet", flags.quiet, "no notes and no timings on standard error");
 }
 
+void add_convention_flag(Flags& table, EngineFlags& flags) {
+  table
+      .add("--convention", flags.conventions,
+           "compute as if the file said otherwise: rope_pairing=adjacent, rms_norm_eps=1e-6, ...; may be given several "
+           "times")
+      .type("NAME=VALUE");
+}
+
 void add_engine_flags(Flags& table, EngineFlags& flags) {
   add_model_flag(table, flags);
   table.add_switch("--no-layout-check", flags.no_layout_check,
@@ -59,11 +67,7 @@ void add_engine_flags(Flags& table, EngineFlags& flags) {
   table.add("--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
       .one_of({"int8", "f32"})
       .shows("int8");
-  table
-      .add("--convention", flags.conventions,
-           "compute as if the file said otherwise: rope_pairing=adjacent, rms_norm_eps=1e-6, ...; may be given several "
-           "times")
-      .type("NAME=VALUE");
+  add_convention_flag(table, flags);
 }
 
 namespace {

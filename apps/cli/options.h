@@ -29,6 +29,7 @@ struct EngineFlags {
 };
 void add_model_flag(Flags& table, EngineFlags& flags);
 void add_engine_flags(Flags& table, EngineFlags& flags);
+void add_convention_flag(Flags& table, EngineFlags& flags);  // one of them
 // --set as the engine takes it; kInvalidArgument where there is no '='.
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
 

@@ -78,15 +78,10 @@ class Table {
   Status print() {
     const auto n = static_cast<std::int64_t>(run_.tokens.size());
     position_ = flags_.token < 0 ? n + flags_.token : flags_.token;
-    if (position_ < 0 || position_ >= n) {
-      return Error{ErrorCode::kInvalidArgument, "--token: expected " + std::to_string(-n) + " to " +
-                                                    std::to_string(n - 1) + ", found " + std::to_string(flags_.token)};
-    }
     for (const StageRows& rows : run_.stages) add(rows);
-    if (n_rows_ == 0) {
-      return Error{ErrorCode::kInvalidArgument, "no row is left: no stage has --head " + std::to_string(flags_.head) +
-                                                    ", or state is asked for of "
-                                                    "another token than the last"};
+    if (n_rows_ == 0 && !run_.fault) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "none of the stages has row " + std::to_string(flags_.head) + " of --head"};
     }
     if (!flags_.json) return {};
     return print_json({{"tokens", run_.tokens}, {"token", position_}, {"rows", rows_}});
@@ -150,9 +145,10 @@ Result<ExitCode> trace(TraceCommandFlags flags) {
   use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
   ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
-  auto run = run_traced(engine, flags.trace);
+  auto run = run_traced(engine, flags.trace, flags.token);
   if (!run.ok()) return with_file(std::move(run).error(), *engine.model);
   ROWMAX_RETURN_IF_ERROR(Table(flags, *run).print());
+  if (run->fault) return with_file(*run->fault, *engine.model);
   return ExitCode::kOk;
 }
 
@@ -162,7 +158,7 @@ CommandBody declare_trace(Flags& table) {
   auto flags = std::make_shared<TraceCommandFlags>();
   add_trace_flags(table, flags->trace);
   table.add("--token", flags->token, "which token's row: 0 is the first, -1 the last");
-  table.add("--head", flags->head, "one head (or expert) alone").shows("all");
+  table.add("--head", flags->head, "one head alone; of experts, the n-th that the token chose; -1: all");
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return trace(*flags); };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apps/cli/interrupt.h"
 #include "rowmax/try.h"
 
 namespace rowmax::cli {
@@ -22,10 +23,12 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
+// Puts together what the pieces of a prompt gave.
 class Collector final : public engine::TraceObserver {
  public:
-  Collector(std::vector<engine::Stage> stages, std::vector<std::int64_t> layers)
-      : stages_(std::move(stages)), layers_(std::move(layers)) {}
+  Collector(std::vector<engine::Stage> stages, std::vector<std::int64_t> layers, std::int64_t n_token,
+            std::optional<std::int64_t> token)
+      : stages_(std::move(stages)), layers_(std::move(layers)), n_token_(n_token), token_(token) {}
 
   bool wants(engine::Stage stage, std::int64_t layer) override {
     return std::ranges::find(stages_, stage) != stages_.end() &&
@@ -33,25 +36,44 @@ class Collector final : public engine::TraceObserver {
   }
 
   void see(const engine::TraceView& view) override {
-    const std::size_t n = view.rows.size() * static_cast<std::size_t>(view.n_group * view.width);
-    bytes_ += n * sizeof(float);
-    if (bytes_ > kMostBytes) return;
-    StageRows rows{view.stage, view.layer, view.n_group, view.width, {}, {}};
-    rows.values.reserve(n);
-    for (std::size_t i = 0; i < view.rows.size(); ++i) {
-      const float* row = view.data + static_cast<std::int64_t>(i) * view.row_stride;
-      rows.values.insert(rows.values.end(), row, row + view.n_group * view.width);
-      rows.positions.push_back(view.rows[i].position);
+    StageRows& to = rows_of(view);
+    if (view.stage == engine::Stage::kState) {  // the last one stands
+      bytes_ -= to.values.size() * sizeof(float);
+      to.positions.clear();
+      to.values.clear();
     }
-    found.push_back(std::move(rows));
+    for (std::size_t i = 0; i < view.rows.size(); ++i) {
+      const std::int64_t position = view.rows[i].position;
+      if (token_ && *token_ != position) continue;
+      bytes_ += static_cast<std::size_t>(to.row_width()) * sizeof(float);
+      if (bytes_ > kMostBytes) return;
+      to.positions.push_back(position);
+      const float* row = view.data + static_cast<std::int64_t>(i) * view.row_stride;
+      for (std::int64_t group = 0; group < view.n_group; ++group) {
+        to.values.insert(to.values.end(), row + group * view.width, row + (group + 1) * view.width);
+        to.values.resize(to.values.size() + static_cast<std::size_t>(to.width - view.width), 0.0f);
+      }
+    }
   }
 
-  std::size_t bytes() const { return bytes_; }
+  bool full() const { return bytes_ > kMostBytes; }
   std::vector<StageRows> found;
 
  private:
+  StageRows& rows_of(const engine::TraceView& view) {
+    for (StageRows& rows : found) {
+      if (rows.stage == view.stage && rows.layer == view.layer) return rows;
+    }
+    // Scores are as wide as there are keys when they are computed; in the end, as many as tokens.
+    const std::int64_t width = view.stage == engine::Stage::kScores ? n_token_ : view.width;
+    found.push_back({view.stage, view.layer, view.n_group, width, {}, {}});
+    return found.back();
+  }
+
   std::vector<engine::Stage> stages_;
   std::vector<std::int64_t> layers_;
+  std::int64_t n_token_;
+  std::optional<std::int64_t> token_;
   std::size_t bytes_ = 0;
 };
 
@@ -128,7 +150,7 @@ Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int
   return layers;
 }
 
-Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags) {
+Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std::optional<std::int64_t> token) {
   const engine::Model& model = *engine.model;
   ROWMAX_TRY(stages, parse_stages(flags.stages));
   ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
@@ -137,26 +159,45 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags) {
   if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
   run.tokens = std::move(tokens);
   const auto n = static_cast<std::int64_t>(run.tokens.size());
+  if (token && (*token < -n || *token >= n)) {
+    return Error{ErrorCode::kInvalidArgument, "--token: expected " + std::to_string(-n) + " to " +
+                                                  std::to_string(n - 1) + ", found " + std::to_string(*token)};
+  }
+  if (token && *token < 0) *token += n;
   ROWMAX_TRY(options, session_options(flags.session, flags.engine));
-  options.context = std::max(options.context, n);
-  options.max_batch = n;  // one batch, so that every stage comes up once
+  const std::int64_t most = options.context != 0 ? options.context : model.shape().context_length;
+  if (n > most) {
+    return Error{ErrorCode::kLimit, "prompt of " + std::to_string(n) + " tokens does not fit the " +
+                                        std::to_string(most) + (options.context != 0 ? " of --ctx" : " of the model")};
+  }
+  options.context = most;
   options.checkpoint_bytes = 0;
   run.edits = options.edits;
   ROWMAX_TRY(session, engine::Session::create(model, options, *engine.executor));
-  Collector collector(std::move(stages), std::move(layers));
+  Collector collector(std::move(stages), std::move(layers), n, token);
   session.set_observer(&collector);
   ROWMAX_TRY(sequence, session.open());
-  const engine::BatchItem item{sequence, run.tokens, engine::LogitsFor::kAll};
-  const Status computed = session.forward({&item, 1});
-  // Numbers that are not finite are what people look for here.
-  if (!computed.ok() && computed.error().code != ErrorCode::kNumericFault) return computed.error();
-  if (collector.bytes() > kMostBytes) {
-    return Error{ErrorCode::kLimit, "the stages of " + std::to_string(n) + " tokens take " +
-                                        std::to_string(collector.bytes() >> 20) +
-                                        " MiB, more than 4096: fewer tokens, --stages or --layers"};
+  constexpr std::int64_t kPiece = 480;  // a long prompt can be interrupted
+  for (std::int64_t at = 0; at < n; at += kPiece) {
+    if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted; nothing was written"};
+    const auto piece =
+        std::span(run.tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min(kPiece, n - at)));
+    const engine::BatchItem item{sequence, piece, engine::LogitsFor::kAll};
+    Status computed = session.forward({&item, 1});
+    run.n_seen = at + std::ssize(piece);
+    if (collector.full()) {
+      return Error{ErrorCode::kLimit, "the stages of " + std::to_string(n) +
+                                          " tokens take more than 4096 MiB: fewer tokens, --stages or --layers"};
+    }
+    if (computed.ok()) continue;
+    // Numbers that are not finite are what people look for here: they are shown, and then said.
+    if (computed.error().code != ErrorCode::kNumericFault) return computed.error();
+    run.fault = std::move(computed).error();
+    break;
   }
   run.stages = std::move(collector.found);
-  if (run.stages.empty()) {
+  std::erase_if(run.stages, [](const StageRows& rows) { return rows.positions.empty(); });
+  if (run.stages.empty() && !run.fault) {
     return Error{ErrorCode::kInvalidArgument, "none of the --stages comes up in these --layers of this model"};
   }
   return run;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,13 +36,16 @@ struct TracedRun {
   std::vector<engine::TokenId> tokens;
   std::vector<StageRows> stages;  // in the order in which they came up
   std::vector<std::pair<std::string, std::string>> edits;
+  std::int64_t n_seen = 0;     // tokens whose rows are here
+  std::optional<Error> fault;  // a logit that is not finite ended it: rows up to its piece of the prompt are here
 };
 
 // "q,k,scores" or "all": kInvalidArgument names the word that is no stage. "0,3-5" (empty: all) of n_layer layers.
 Result<std::vector<engine::Stage>> parse_stages(const std::string& text);
 Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int64_t n_layer);
 
-// The prompt of -p or --tokens, in one batch. kLimit where the stages would take more than 4 GiB.
-Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags);
+// The prompt of -p or --tokens. token: keep the rows of one alone (negative: from the end); states are those of the last
+// token in any case. kLimit where the prompt does not fit, or where the stages take more than 4 GiB; kCancelled.
+Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std::optional<std::int64_t> token = {});
 
 }  // namespace rowmax::cli

@@ -56,8 +56,8 @@ void check_sections(KeyReader& keys, std::int64_t n_pair) {
                                          " pairs in turn");
 }
 
-// Which layers are delta nets: a list, in newer files, or all but every interval-th.
-std::vector<bool> read_recurrent_layers(KeyReader& keys, std::size_t n_block) {
+// Which blocks are delta nets: a list, in newer files, or all but every interval-th. The first n_layer are computed.
+std::vector<bool> read_recurrent_layers(KeyReader& keys, std::size_t n_block, std::size_t n_layer) {
   const std::int64_t interval =
       keys.int_or("full_attention_interval", 4, 1, 4096, nullptr, "default of architecture qwen35");
   std::vector<bool> recurrent;
@@ -71,9 +71,12 @@ std::vector<bool> read_recurrent_layers(KeyReader& keys, std::size_t n_block) {
                                        std::to_string(n_block) + " values (block_count), found " +
                                        std::to_string(listed->size()));
   }
-  keys.fact("delta_net_layers", std::to_string(std::ranges::count(recurrent, true)) + " of " + std::to_string(n_block),
-            listed ? "key " + keys.full_key("attention.recurrent_layers")
-                   : "all but every " + std::to_string(interval) + "th");
+  keys.fact(
+      "delta_net_layers",
+      std::to_string(std::count(recurrent.begin(), recurrent.begin() + static_cast<std::ptrdiff_t>(n_layer), true)) +
+          " of " + std::to_string(n_layer),
+      listed ? "key " + keys.full_key("attention.recurrent_layers")
+             : "all but every " + std::to_string(interval) + "th");
   return recurrent;
 }
 
@@ -85,7 +88,8 @@ void read_qwen35(KeyReader& keys, ModelSpec& spec) {
   // Layers for guessing tokens ahead lie behind the others and count as blocks.
   spec.n_draft_layer = keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none");
   spec.shape.n_layer -= spec.n_draft_layer;
-  const std::vector<bool> recurrent = read_recurrent_layers(keys, spec.layers.size());
+  const std::vector<bool> recurrent =
+      read_recurrent_layers(keys, spec.layers.size(), static_cast<std::size_t>(spec.shape.n_layer));
   const DeltaNetSpec delta = read_delta_net(keys);
   if (keys.failed()) return;
   check_sections(keys, spec.ropes[0].n_rot / 2);

@@ -84,7 +84,7 @@ TEST(Qwen35, DraftLayersAreKnownAndNotUsed) {
     writer.remove("qwen35.block_count");
     writer.set_uint32("qwen35.block_count", 9);
     writer.set_uint32("qwen35.nextn_predict_layers", 1);
-    writer.add_tensor("blk.8.nextn.enorm.weight", 0, {1}, std::vector<std::byte>(4));
+    writer.add_tensor("blk.8.nextn.eh_proj.weight", 0, {1}, std::vector<std::byte>(4));
   });
   ASSERT_TRUE(model.ok()) << model.error().message;
   EXPECT_EQ(model->spec.shape.n_layer, 8);
@@ -97,6 +97,11 @@ TEST(Qwen35, DraftLayersAreKnownAndNotUsed) {
   expect_refused("qwen35", ErrorCode::kUnsupported, {"blk.8.nextn.enorm.weight", "not used"}, [](GgufWriter& writer) {
     writer.add_tensor("blk.8.nextn.enorm.weight", 0, {1}, std::vector<std::byte>(4));
   });
+}
+
+TEST(Qwen35, ALayerIsNoDraftLayerBecauseAKeySaysSo) {
+  expect_refused("qwen35", ErrorCode::kCorrupt, {"nextn_predict_layers", "block 6", "blk.6.nextn.eh_proj.weight"},
+                 set("qwen35.nextn_predict_layers", 2));
 }
 
 TEST(Qwen35, ImpossibleShapesAreNamed) {

@@ -85,6 +85,9 @@ std::span<const Architecture> architectures() noexcept { return kArchitectures; 
 namespace {
 
 Result<const Architecture*> architecture_of(const GgufFile& file) {
+  if (file.find("general.architecture") == nullptr) {
+    return Error{ErrorCode::kCorrupt, file.name() + ": key 'general.architecture' is missing, expected a string"};
+  }
   ROWMAX_TRY(name, file.get_string("general.architecture"));
   const auto row = std::find_if(std::begin(kArchitectures), std::end(kArchitectures),
                                 [&](const Architecture& candidate) { return candidate.name == name; });

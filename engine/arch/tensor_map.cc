@@ -26,8 +26,7 @@ class Claims {
   Status take(const std::string& name, const WeightShape& shape, bool matrix, bool required, WeightSource& source) {
     const GgufTensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) {
-      if (!required) return {};
-      return Error{ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "' is missing"};
+      return required ? Status(missing(name)) : Status();
     }
     std::vector<std::int64_t> expected{shape.cols, shape.rows, shape.n};
     const auto same = [&](std::vector<std::int64_t> found) {
@@ -54,6 +53,9 @@ class Claims {
     return {};
   }
 
+  Error missing(const std::string& name) const {
+    return {ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "' is missing"};
+  }
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
   // Known tensors that nothing uses: all whose names begin so. How many.
   std::int64_t pass_over(std::string_view prefix) {
@@ -89,6 +91,7 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
     std::string name = info.tensor(index);
     if (!info.other_name.empty() && !claims.has(name)) {
       const std::string other = WeightInfo::tensor(index, info.other_name);
+      if (!claims.has(other) && presence == Presence::kRequired) return claims.missing(name + "' or '" + other);
       if (claims.has(other)) name = other;
     }
     const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
@@ -149,6 +152,13 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
     ROWMAX_RETURN_IF_ERROR(map_layer(claims, spec, i, sources.layers[static_cast<std::size_t>(i)]));
   }
   for (std::int64_t i = s.n_layer; i < s.n_layer + spec.n_draft_layer; ++i) {
+    const std::string needed = "blk." + std::to_string(i) + ".nextn.eh_proj.weight";
+    if (!claims.has(needed)) {
+      return Error{ErrorCode::kCorrupt, file.name() + ": key '" + spec.architecture +
+                                            ".nextn_predict_layers' = " + std::to_string(spec.n_draft_layer) +
+                                            " says that block " + std::to_string(i) +
+                                            " guesses tokens ahead, but tensor '" + needed + "' is missing"};
+    }
     const std::int64_t n = claims.pass_over("blk." + std::to_string(i) + ".");
     facts.push_back({"draft_layer", std::to_string(n) + " tensors, not used", "blk." + std::to_string(i) + ".*"});
   }

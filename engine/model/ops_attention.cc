@@ -96,6 +96,7 @@ Status Ops::attend(std::size_t layer, const AttentionSpec& spec, Rows q, Rows ou
   args.scale = spec_->attention_scale;
   args.softcap = spec_->attention_softcap;
   args.out = packed_heads(data(out), n_row_, spec.n_head, spec.head_dim);
+  args.check_weights = WeightCheck::kOff;
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
   // Non-finite rows are not an error here: they reach the logits, where the session names the position.
   auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, *executor_, isa_);

@@ -32,6 +32,9 @@ template <auto Field, int kLow, bool kOpen = false>
 constexpr auto set_number = [](ModelSpec& spec, const std::string& text) {
   double value = 0;
   if (!parse(text, value) || value < kLow || (kOpen && value == kLow)) return false;
+  // As f32, which it is computed with.
+  const auto single = static_cast<float>(value);
+  if (!std::isfinite(single) || (value != 0 && single == 0)) return false;
   spec.*Field = static_cast<std::remove_reference_t<decltype(spec.*Field)>>(value);
   return true;
 };
@@ -235,13 +238,14 @@ Result<const Fact*> fact_named(std::string_view name) {
   std::string known;
   if (found != std::end(kFacts)) {
     if (found->info.scope == kSession) return found;
-    return Error{ErrorCode::kInvalidArgument,
-                 "fact '" + std::string(name) + "' belongs to what is loaded: use " + std::string(found->info.how)};
+    return Error{ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "' belongs to what is loaded: use " +
+                                                  std::string(found->info.how)};
   }
   for (const Fact& fact : kFacts) {
     if (fact.info.scope == kSession) known += (known.empty() ? "" : ", ") + std::string(fact.info.name);
   }
-  return Error{ErrorCode::kInvalidArgument, "fact: expected one of " + known + ", found '" + std::string(name) + "'"};
+  return Error{ErrorCode::kInvalidArgument,
+               "convention: expected one of " + known + ", found '" + std::string(name) + "'"};
 }
 
 }  // namespace
@@ -258,11 +262,12 @@ std::span<const EditInfo> edit_table() noexcept {
 Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& value) {
   auto fact = fact_named(name);
   if (!fact.ok()) return std::move(fact).error();
+  if ((*fact)->get(spec) == std::set{value}) return {};
   if ((*fact)->get(spec).empty()) {
-    return Error{ErrorCode::kInvalidArgument, "fact '" + std::string(name) + "': no layer of this model has it"};
+    return Error{ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "': no layer of this model has it"};
   }
   if ((*fact)->set(spec, value)) return {};
-  return Error{ErrorCode::kInvalidArgument, "fact '" + std::string(name) + "': expected " +
+  return Error{ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "': expected " +
                                                 std::string((*fact)->info.values) + ", found '" + value + "'"};
 }
 

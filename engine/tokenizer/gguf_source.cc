@@ -201,11 +201,9 @@ Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions
   Scalars scalars(file, options);
   ROWMAX_TRY(model, scalars.text("tokenizer.ggml.model"));
   if (!model) {
-    ROWMAX_TRY(missing, file.get_string("tokenizer.ggml.model"));  // the error that names it
-    out.model = missing;
-  } else {
-    out.model = *model;
+    return Error{ErrorCode::kCorrupt, file.name() + ": key 'tokenizer.ggml.model' is missing, expected a string"};
   }
+  out.model = *model;
   ROWMAX_TRY(pre, scalars.text("tokenizer.ggml.pre"));
   out.pre = pre;
   const auto model_name = file.get_string("general.name");

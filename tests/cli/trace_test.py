@@ -54,6 +54,41 @@ class Trace(CommandTest):
         self.assertIn("blk.1.residual", text)
         self.assertNotIn("blk.2.residual", text)
 
+    def test_a_long_prompt_is_one_tensor_a_stage(self):
+        """It is computed in pieces, and hybrids cut it at page edges: that is nobody's business here."""
+        for n in (65, 500):
+            tokens = ("--tokens", ",".join(str(3 + i % 200) for i in range(n)))
+            file = self.home / f"{n}.safetensors"
+            said = self.json("dump", "-m", GOLDEN / "qwen35.gguf", *tokens, "--stages", "all", file)
+            _, tensors = read_safetensors(file)
+            self.assertEqual(said["n_tensors"], len(tensors))
+            for name, (shape, values) in tensors.items():
+                self.assertEqual(shape[0], 1 if name.endswith(".state") else n, name)
+                self.assertEqual(len(values), shape[0] * shape[1], name)
+            # Keys that a token does not see have no weight; those that it sees add up to 1.
+            shape, values = tensors["blk.3.scores"]
+            for row in (0, 63, 64, n - 1):
+                head = values[row * shape[1]:row * shape[1] + n]
+                self.assertAlmostEqual(sum(head[:row + 1]), 1, 5)
+                self.assertEqual(sum(head[row + 1:]), 0)
+            (last,) = self.json("trace", "-m", GOLDEN / "qwen35.gguf", *tokens, "--stages", "logits")["rows"]
+            self.assertEqual([struct.unpack("<f", struct.pack("<f", v))[0] for v in last["last"]],
+                             list(tensors["logits"][1][-8:]))
+
+    def test_numbers_that_are_not_finite_are_shown_and_said(self):
+        fault = (*TOKENS, "--convention", "rope_base=1e-300")
+        code, out, err = self.run_command("trace", "-m", GOLDEN / "qwen3moe.gguf", *fault)
+        self.assertEqual(code, 6, err)
+        self.assertIn("blk.1.residual", out)
+        self.assertIn("not finite", err)
+        file = self.home / "nan.safetensors"
+        code, _, err = self.run_command("dump", "-m", GOLDEN / "qwen3moe.gguf", *fault, "--stages", "all", file)
+        self.assertEqual(code, 6, err)
+        self.assertTrue(any(v != v for v in read_safetensors(file)[1]["logits"][1]))
+
+    def test_a_prompt_must_fit(self):
+        self.fails(5, "trace", "-m", HYBRID, *TOKENS, "--ctx", 3, says="4 tokens does not fit the 3 of --ctx")
+
     def test_another_convention_is_another_computation(self):
         outs = []
         for more in ((), ("--convention", "rope_pairing=adjacent"), ("--convention", "rope_pairing=halves")):
@@ -66,6 +101,9 @@ class Trace(CommandTest):
         run = ("run", "-m", GOLDEN / "llama_bias.gguf", "--raw", "-p", "the", "-n", 8, "--greedy")
         self.assertNotEqual(self.output(*run), self.output(*run, "--convention", "rope_base=10"))
 
+        self.assertIn("tg", self.output("bench", "-m", HYBRID, "-p", 4, "-n", 2, "-r", 1, "--convention", "rope_base=5"))
+        self.fails(2, "bench", "-m", HYBRID, "-p", 4, "-n", 2, "--convention", "base=5", says="rope_base")
+
     def test_refusals(self):
         file = self.home / "out.safetensors"
         dump = ("dump", "-m", HYBRID, file)
@@ -77,7 +115,7 @@ class Trace(CommandTest):
         self.fails(2, *dump, *TOKENS, "--convention", "tensor_layout=Q2_0", says="--layout")
         self.fails(2, "dump", "-m", GOLDEN / "llama_bias.gguf", file, *TOKENS, "--stages", "state", says="none of")
         self.fails(2, "trace", "-m", HYBRID, *TOKENS, "--token", 4, says="-4 to 3")
-        self.fails(2, "trace", "-m", HYBRID, *TOKENS, "--head", 77, says="--head 77")
+        self.fails(2, "trace", "-m", HYBRID, *TOKENS, "--head", 77, says="row 77 of --head")
         self.assertFalse(file.exists())
         file.write_text("mine")
         self.fails(2, *dump, *TOKENS, says="exists")

@@ -11,7 +11,7 @@
 
 namespace rowmax::engine {
 
-// The stages, in the order in which they come up. Their names are those of stage_name().
+// The stages, about in the order in which they come up. Their names are those of stage_name().
 enum class Stage : std::uint8_t {
   kEmbedding,  // [n_embd], scaled
   kAttnNorm,   // [n_embd], what the mixer (attention or delta net) sees

@@ -38,7 +38,6 @@ enum class Slot : std::uint8_t {
   kBeta,
   kRouter,
   kExperts,  // several rows for each token
-  kLogits,
   kCount,
 };
 

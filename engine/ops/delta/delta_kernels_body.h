@@ -1,27 +1,14 @@
 // The algorithms of delta_kernels.h over sixteen virtual lanes; included by one file per ISA.
 #pragma once
 
-#include "base/simd/math.h"
 #include "engine/ops/delta/delta_kernels.h"
+#include "engine/ops/lanes.h"
 
 namespace rowmax::engine {
 namespace {
 
-using simd::F32x16;
-
 // Arrays of vectors must stay in registers: g++ -O2 does not unroll loops over them by itself.
 #define ROWMAX_UNROLL _Pragma("GCC unroll 16")
-
-ROWMAX_INLINE F32x16 load_lanes(const float* p, int lanes) {
-  return lanes == 16 ? simd::load(p) : simd::load_n(p, lanes);
-}
-ROWMAX_INLINE void store_lanes(float* p, F32x16 x, int lanes) {
-  if (lanes == 16) {
-    simd::store(p, x);
-  } else {
-    simd::store_n(p, x, lanes);
-  }
-}
 
 // Panels side by side, so that there are enough chains to hide the latency of fma; their state (8 KiB each of 128 keys)
 // must fit the first-level cache, and what a panel needs of vectors the registers.

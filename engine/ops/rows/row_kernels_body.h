@@ -1,32 +1,12 @@
 // The algorithms of row_kernels.h over sixteen virtual lanes; included by one file per ISA.
 #pragma once
 
-#include "base/simd/math.h"
+#include "engine/ops/lanes.h"
 #include "engine/ops/rows/hadamard_body.h"
 #include "engine/ops/rows/row_kernels.h"
 
 namespace rowmax::engine {
 namespace {
-
-using simd::F32x16;
-
-// Calls body(x, offset, lanes) for whole vectors and once more for the tail; one code for both keeps the bits alike.
-template <class Body>
-ROWMAX_INLINE void for_lanes(std::int64_t n, Body body) {
-  std::int64_t i = 0;
-  for (; i + 16 <= n; i += 16) body(i, 16);
-  if (i < n) body(i, static_cast<int>(n - i));
-}
-ROWMAX_INLINE F32x16 load_lanes(const float* p, int lanes) {
-  return lanes == 16 ? simd::load(p) : simd::load_n(p, lanes);
-}
-ROWMAX_INLINE void store_lanes(float* p, F32x16 x, int lanes) {
-  if (lanes == 16) {
-    simd::store(p, x);
-  } else {
-    simd::store_n(p, x, lanes);
-  }
-}
 
 // Lane i mod 16, fma, ascending; then the tree.
 ROWMAX_INLINE float sum_of_squares(const float* x, std::int64_t n) {

@@ -113,12 +113,13 @@ void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   read_rope(keys, spec, pairing);
   // IEEE square roots are correctly rounded everywhere.
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.shape.head_dim));
-  spec.attention_scale =
+  const auto attention_scale =
       static_cast<float>(keys.float_or("attention.scale", scale, 1e-6, 1e3, "attention_scale", "1 / sqrt(head_dim)"));
   LayerSpec layer;
   layer.attention.n_head = spec.shape.n_head;
   layer.attention.n_kv_head = spec.shape.n_kv_head;
   layer.attention.head_dim = spec.shape.head_dim;
+  layer.attention.scale = attention_scale;
   layer.ffn.n_ff = spec.shape.n_ff;
   spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), layer);
 }

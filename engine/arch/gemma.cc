@@ -24,8 +24,9 @@ void read_gemma(KeyReader& keys, ModelSpec& spec) {
 void scale_of_27b(KeyReader& keys, ModelSpec& spec, std::int64_t n_layer_27b) {
   if (keys.failed() || keys.has("attention.scale") || spec.shape.n_layer != n_layer_27b) return;
   const double per_head = static_cast<double>(spec.shape.n_embd) / static_cast<double>(spec.shape.n_head);
-  spec.attention_scale = static_cast<float>(1.0 / std::sqrt(per_head));
-  keys.fact("attention_scale", number_text(spec.attention_scale),
+  const auto scale = static_cast<float>(1.0 / std::sqrt(per_head));
+  spec.for_layers([&](LayerSpec& layer) { layer.attention.scale = scale; });
+  keys.fact("attention_scale", number_text(scale),
             "27B model (by block_count): 1 / sqrt(embedding_length / head_count)");
   keys.notice("attention scale 1/sqrt(embedding_length / head_count), as block_count " + std::to_string(n_layer_27b) +
               " means a 27B model; --set " + keys.full_key("attention.scale") + "=VALUE overrides");
@@ -52,7 +53,7 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
   read_gemma(keys, spec);
   if (keys.failed()) return;
   scale_of_27b(keys, spec, 62);
-  spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = true; });
+  spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = QkNorm::kHead; });
   keys.fact("qk_norm", "yes", "architecture gemma3");
   const std::string why = "default of architecture gemma3";
   spec.final_softcap = static_cast<float>(keys.float_or("final_logit_softcapping", 0.0, 0.0, 1e6, nullptr, why));

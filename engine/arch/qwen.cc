@@ -12,7 +12,7 @@ void read_qwen2(KeyReader& keys, ModelSpec& spec) {
 
 void read_qwen3(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
-  spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = true; });
+  spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = QkNorm::kHead; });
   keys.fact("qk_norm", "yes", "architecture " + spec.architecture);
 }
 

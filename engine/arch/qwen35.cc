@@ -98,7 +98,7 @@ void read_qwen35(KeyReader& keys, ModelSpec& spec) {
     LayerSpec& layer = spec.layers[i];
     layer.mixer = recurrent[i] ? MixerKind::kDeltaNet : MixerKind::kAttention;
     layer.delta = delta;
-    layer.attention.qk_norm = true;
+    layer.attention.qk_norm = QkNorm::kHead;
     layer.attention.output_gate = true;
   }
   keys.fact("qk_norm", "yes", "architecture " + spec.architecture);

@@ -51,7 +51,7 @@ TEST(Qwen35, EveryFourthLayerAttendsWithAGate) {
   for (std::size_t i = 0; i < 8; ++i) {
     const LayerSpec& layer = model->spec.layers[i];
     EXPECT_EQ(layer.mixer, i % 4 == 3 ? MixerKind::kAttention : MixerKind::kDeltaNet) << i;
-    EXPECT_TRUE(layer.attention.output_gate && layer.attention.qk_norm);
+    EXPECT_TRUE(layer.attention.output_gate && layer.attention.qk_norm == QkNorm::kHead);
     EXPECT_EQ(layer.ffn.kind, FfnKind::kDense);
     EXPECT_FALSE(layer.delta.output_grouped);
   }

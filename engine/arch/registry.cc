@@ -20,45 +20,46 @@ constexpr Architecture kArchitectures[] = {
     {"bitnet-25", read_bitnet_b158},
 };
 
-// What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file.
+// What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
+// reader of their keys alone.
 struct Lacking {
   std::string_view name;
   std::string_view needs;
 };
 constexpr Lacking kLacking[] = {
     {"apertus", "the xIELU activation"},
-    {"cohere2", "LayerNorms, attention and FFN side by side, a scale of the logits, layers without RoPE"},
+    {"cohere2", "LayerNorms, attention and FFN side by side, a scale of the logits"},
     {"command-r", "LayerNorms, attention and FFN side by side, a scale of the logits"},
-    {"deepseek2", "attention over a latent (MLA), groups of experts, layers with a dense FFN before them"},
-    {"exaone4", "norms behind the blocks alone, layers without RoPE"},
+    {"deepseek2", "attention over a latent (MLA)"},
+    {"exaone4", "norms behind the blocks alone"},
     {"falcon-h1", "state-space layers (Mamba 2) beside attention"},
     {"gemma3n", "embeddings for each layer, alternating updates, sparse activations"},
-    {"gemma4", "keys and values shared between layers, heads of two sizes, embeddings for each layer"},
+    {"gemma4", "embeddings for each layer, experts beside a dense FFN, a scale of each layer's output"},
     {"glm4", "norms in front of and behind the blocks, a fused gate and up projection"},
-    {"glm4moe", "experts chosen by a sigmoid with a bias, layers with a dense FFN before them"},
-    {"gpt-oss", "attention sinks, a clamped gate with biases, MXFP4 weights"},
+    {"glm4moe", ""},
+    {"gpt-oss", "a clamped gate with biases, MXFP4 weights"},
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},
     {"granite", "scales of embedding, residual, attention and logits"},
     {"granitehybrid", "state-space layers (Mamba 2), scales of residual and logits"},
     {"granitemoe", "scales of embedding, residual, attention and logits"},
-    {"hunyuan-dense", "a norm over q and k behind RoPE"},
+    {"hunyuan-dense", ""},
     {"jamba", "state-space layers (Mamba)"},
     {"lfm2", "short convolutions with a state"},
-    {"lfm2moe", "short convolutions with a state, experts chosen by a sigmoid with a bias"},
-    {"llama4", "experts chosen by a sigmoid, layers without RoPE, attention in chunks, temperature by position"},
+    {"lfm2moe", "short convolutions with a state"},
+    {"llama4", "experts whose input is scaled, attention in chunks"},
     {"mamba", "state-space layers (Mamba)"},
     {"mamba2", "state-space layers (Mamba 2)"},
     {"minicpm", "scales of embedding, residual and logits"},
-    {"mistral3", "temperature by position"},
+    {"mistral3", ""},
     {"nemotron_h", "state-space layers (Mamba 2), FFNs without a gate"},
-    {"olmo2", "a norm over all of q and k, norms behind the blocks alone"},
+    {"olmo2", "norms behind the blocks alone"},
     {"phi2", "LayerNorms with biases, attention and FFN side by side"},
     {"phi3", "fused projections of q, k, v and of gate and up, LongRoPE"},
     {"qwen2moe", "biases beside experts, a shared expert with a width of its own"},
     {"qwen3next", "projections of the delta net in another order"},
     {"qwen3vl", "positions of three parts with images"},
     {"rwkv7", "linear attention of its own kind (RWKV)"},
-    {"smollm3", "layers without RoPE"},
+    {"smollm3", ""},
     {"stablelm", "LayerNorms with biases"},
     {"starcoder2", "LayerNorms with biases, an FFN without a gate"},
 };
@@ -66,6 +67,7 @@ constexpr Lacking kLacking[] = {
 std::string what_is_lacking(std::string_view name) {
   const auto* found = std::ranges::find(kLacking, name, &Lacking::name);
   if (found == std::end(kLacking)) return {};
+  if (found->needs.empty()) return "; there is all that its layers need, but nothing reads its keys yet";
   return "; it would need: " + std::string(found->needs);
 }
 

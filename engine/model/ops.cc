@@ -102,6 +102,18 @@ void Ops::norm(Rows x, const std::vector<float>& weight, Rows y) {
   });
 }
 
+void Ops::norm_plain(Rows x, std::int64_t n) {
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    for (std::int64_t i = 0; i < x.width; i += n) {
+      kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
+    }
+  });
+}
+
+void Ops::copy(Rows from, Rows to) {
+  std::memcpy(data(to), data(from), static_cast<std::size_t>(n_row_ * from.width) * sizeof(float));
+}
+
 void Ops::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
   const std::int64_t n = stream.width;
   for_rows(*executor_, n_row_, [&](std::int64_t row) {

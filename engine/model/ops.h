@@ -90,6 +90,9 @@ class Ops {
   void embed(float scale, Rows stream);
   // y = RMSNorm(x) on runs of weight.size() numbers; y may be x.
   void norm(Rows x, const std::vector<float>& weight, Rows y);
+  // RMSNorm on runs of n numbers, without weights.
+  void norm_plain(Rows x, std::int64_t n);
+  void copy(Rows from, Rows to);
   // stream += RMSNorm(y), or y without a weight; y is used up.
   void add(Rows stream, Rows y, const std::vector<float>& post_norm);
   // y += bias, y *= factor[0]; nothing where they are empty.
@@ -102,11 +105,13 @@ class Ops {
 
   // attention: `both` holds n_head pairs of a head and its gate, which go to q and gate.
   void split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate);
-  // RMSNorm (where there is a weight) and RoPE (unless `rope` is negative) of each head.
-  void finish_heads(Rows heads, std::int64_t head_dim, const std::vector<float>& norm, int rope);
+  // Norm and RoPE of q or k as the spec has them; norm: of a head or of all of them, unused without qk_norm.
+  void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm);
+  void temper(const TemperatureSpec& spec, Rows q);
   // Into the sequences' pages, rounded to their type.
   void store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v);
-  Status attend(std::size_t layer, const AttentionSpec& spec, Rows q, Rows out);
+  // sinks: empty, or one number a head.
+  Status attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out);
   // x = sigmoid(gate) * x; gate is used up.
   void gate_sigmoid(Rows gate, Rows x);
 
@@ -156,6 +161,7 @@ class Ops {
   std::vector<Sequence> mask_sequences_;
   std::vector<KvSequence> kv_sequences_;
   std::vector<std::int64_t> positions_;
+  std::vector<float> ones_;  // weights of norms that have none
   std::vector<std::int32_t> page_of_row_;
   std::array<base::Buffer, static_cast<std::size_t>(Slot::kCount)> buffers_;
   base::Buffer turned_, matmul_workspace_, attend_workspace_;
@@ -183,8 +189,11 @@ class Ops {
     std::vector<std::int64_t> ends;    // of each expert's pairs
     std::vector<MatmulGroup> groups;
     std::vector<MatmulTerm> terms;
+    // Where experts are not chosen by their probability alone, by row.
+    std::vector<float> scores, group_scores;
+    std::vector<std::int32_t> chosen_groups;
   } routing_;
-  std::int64_t n_used_ = 0, n_expert_ = 0;  // the most of any layer
+  std::int64_t n_used_ = 0, n_expert_ = 0, n_group_ = 1;  // the most of any layer
 
   static constexpr std::size_t kMaxProducts = 4;
   float* data(Rows rows, std::int64_t row = 0) noexcept {
@@ -200,7 +209,8 @@ class Ops {
     float* y;
   };
   void multiply(std::span<const Product> products, const float* x, std::int64_t n_row);
-  void route(const FfnSpec& spec, Rows router);
+  void route(const FfnSpec& spec, const std::vector<float>& bias, Rows router);
+  const float* choice_scores(const FfnSpec& spec, const float* bias, std::int64_t row, const float* p);
   struct ExpertTerm {
     std::span<const Linear> experts;
     Rows y;

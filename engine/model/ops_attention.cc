@@ -1,8 +1,10 @@
 // Attention: heads, keys and values.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "base/math/f64.h"
 #include "engine/model/for_rows.h"
 #include "engine/model/ops.h"
 #include "rowmax/try.h"
@@ -17,6 +19,7 @@ Status Ops::plan_attention(const OpsOptions& options) {
       plan_of_layer_.push_back(0);
       continue;
     }
+    if (a.v_norm) ones_.resize(std::max(ones_.size(), static_cast<std::size_t>(a.head_dim)), 1.0f);
     const auto same = std::ranges::find_if(plans_, [&](const Plan& plan) {
       return plan.n_head == a.n_head && plan.n_kv_head == a.n_kv_head && plan.window == a.window;
     });
@@ -45,17 +48,33 @@ void Ops::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
   });
 }
 
-void Ops::finish_heads(Rows heads, std::int64_t head_dim, const std::vector<float>& norm, int rope) {
-  const RopeTable* table = rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(rope)];
-  if (table == nullptr && norm.empty()) return;
+void Ops::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) {
+  const RopeTable* table = spec.rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(spec.rope)];
+  const bool normed = spec.qk_norm != QkNorm::kNone;
+  if (table == nullptr && !normed) return;
+  const auto n = static_cast<std::int64_t>(norm.size());
+  const auto norm_runs = [&](float* row) {
+    for (std::int64_t i = 0; i < heads.width; i += n) {
+      kernels_->rms_norm(row + i, norm.data(), spec_->rms_norm_eps, n, row + i);
+    }
+  };
   const auto turn =
       table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
   for_rows(*executor_, n_row_, [&](std::int64_t row) {
-    float* head = data(heads, row);
-    for (float* const end = head + heads.width; head != end; head += head_dim) {
-      if (!norm.empty()) kernels_->rms_norm(head, norm.data(), spec_->rms_norm_eps, head_dim, head);
-      if (table != nullptr) turn(head, table->cos(row), table->sin(row), table->n_pair());
+    float* first = data(heads, row);
+    if (normed && !spec.norm_after_rope) norm_runs(first);
+    for (std::int64_t i = 0; table != nullptr && i < heads.width; i += spec.head_dim) {
+      turn(first + i, table->cos(row), table->sin(row), table->n_pair());
     }
+    if (normed && spec.norm_after_rope) norm_runs(first);
+  });
+}
+
+void Ops::temper(const TemperatureSpec& spec, Rows q) {
+  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    const auto position = static_cast<double>(positions_[static_cast<std::size_t>(row)]);
+    const double steps = std::floor((position + spec.offset) / spec.length);
+    kernels_->scale(data(q, row), static_cast<float>(1.0 + spec.scale * base::log_f64(1.0 + steps)), q.width);
   });
 }
 
@@ -84,16 +103,18 @@ void Ops::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
   });
 }
 
-Status Ops::attend(std::size_t layer, const AttentionSpec& spec, Rows q, Rows out) {
+Status Ops::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
+  const std::size_t owner = spec.has_kv() ? layer : static_cast<std::size_t>(spec.kv_layer);
   kv_sequences_.clear();
   for (const ForwardSequence& sequence : batch_->sequences) {
-    kv_sequences_.push_back({cache_->keys[layer], cache_->values[layer], sequence.pages, nullptr});
+    kv_sequences_.push_back({cache_->keys[owner], cache_->values[owner], sequence.pages, nullptr});
   }
   AttendArgs args;
   args.q = packed_heads(static_cast<const float*>(data(q)), n_row_, spec.n_head, spec.head_dim);
-  args.kv = cache_->views[layer];
+  args.kv = cache_->views[owner];
   args.sequences = kv_sequences_;
-  args.scale = spec_->attention_scale;
+  args.scale = spec.scale;
+  if (!sinks.empty()) args.sinks = sinks.data();
   args.softcap = spec_->attention_softcap;
   args.out = packed_heads(data(out), n_row_, spec.n_head, spec.head_dim);
   args.check_weights = WeightCheck::kOff;

@@ -1,6 +1,7 @@
 // Experts: which rows go where, their products, and each row's sum.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "engine/model/for_rows.h"
@@ -10,16 +11,25 @@
 namespace rowmax::engine {
 
 Status Ops::plan_experts(const OpsOptions& options) {
+  bool biased = false;
   for (const LayerSpec& layer : spec_->layers) {
     if (layer.ffn.kind != FfnKind::kExperts) continue;
     n_used_ = std::max(n_used_, layer.ffn.n_used);
     n_expert_ = std::max(n_expert_, layer.ffn.n_expert);
+    n_group_ = std::max(n_group_, layer.ffn.n_group);
+    biased |= layer.ffn.choice_bias;
   }
   const auto n = static_cast<std::size_t>(options.max_rows * n_used_);
   routing_.experts.resize(n);
   routing_.probabilities.resize(n);
   routing_.places.resize(n);
   routing_.ends.resize(static_cast<std::size_t>(n_expert_) + 1);
+  if (biased || n_group_ > 1) {
+    routing_.scores.resize(static_cast<std::size_t>(options.max_rows * n_expert_));
+    routing_.group_scores.resize(static_cast<std::size_t>(options.max_rows * n_group_));
+    routing_.chosen_groups.resize(routing_.group_scores.size());
+  }
+  ones_.resize(std::max(ones_.size(), static_cast<std::size_t>(n_expert_)), 1.0f);
   routing_.groups.reserve(static_cast<std::size_t>(n_expert_));
   routing_.terms.reserve(2 * static_cast<std::size_t>(n_expert_));
   return {};
@@ -31,31 +41,76 @@ std::size_t Ops::matmul_bytes(std::int64_t widest) const noexcept {
                   n_pair == 0 ? 0 : matmul_groups_workspace_bytes(std::min(n_expert_, n_pair), n_pair, widest));
 }
 
+namespace {
+
+// Numbers of the k largest of n scores, the largest first, insertion by insertion; of equals the lower number stays in
+// front. NaN is larger than nothing: a row of NaN takes the first k.
+void choose(const float* scores, std::int64_t n, std::int64_t k, std::int32_t* chosen) {
+  std::int64_t found = 0;
+  for (std::int32_t i = 0; i < n; ++i) {
+    std::int64_t at = found;
+    while (at > 0 && scores[i] > scores[chosen[at - 1]]) --at;
+    if (at == k) continue;
+    found = std::min(found + 1, k);
+    for (std::int64_t j = found - 1; j > at; --j) chosen[j] = chosen[j - 1];
+    chosen[at] = i;
+  }
+}
+
+// A group counts as much as its two largest together.
+float group_score(const float* scores, std::int64_t n) {
+  if (n == 1) return scores[0];
+  std::int32_t two[2];
+  choose(scores, n, 2, two);
+  return scores[two[0]] + scores[two[1]];
+}
+
+}  // namespace
+
+// What the experts of one row are chosen by, where it is not their probability alone: with the bias, and less than
+// anything in groups that are not chosen.
+const float* Ops::choice_scores(const FfnSpec& spec, const float* bias, std::int64_t row, const float* p) {
+  float* scores = routing_.scores.data() + row * n_expert_;
+  std::copy_n(p, spec.n_expert, scores);
+  if (bias != nullptr) kernels_->add(scores, bias, spec.n_expert);
+  if (spec.n_group == 1) return scores;
+  const std::int64_t n = spec.n_expert / spec.n_group;
+  float* groups = routing_.group_scores.data() + row * n_group_;
+  std::int32_t* chosen = routing_.chosen_groups.data() + row * n_group_;
+  for (std::int64_t g = 0; g < spec.n_group; ++g) groups[g] = group_score(scores + g * n, n);
+  choose(groups, spec.n_group, spec.n_group_used, chosen);
+  for (std::int32_t g = 0; g < spec.n_group; ++g) {
+    if (std::find(chosen, chosen + spec.n_group_used, g) != chosen + spec.n_group_used) continue;
+    std::fill_n(scores + g * n, n, -std::numeric_limits<float>::infinity());
+  }
+  return scores;
+}
+
 // The experts of each row, ascending, with their probabilities; and the place of each such pair among all pairs, sorted
 // by expert.
-void Ops::route(const FfnSpec& spec, Rows router) {
+void Ops::route(const FfnSpec& spec, const std::vector<float>& bias, Rows router) {
   const std::int64_t k = spec.n_used;
+  const bool by_probability = bias.empty() && spec.n_group == 1;
   for_rows(*executor_, n_row_, [&](std::int64_t row) {
     float* p = data(router, row);
-    kernels_->softmax(p, spec.n_expert);
+    if (spec.expert_gate == ExpertGate::kSoftmax) {
+      kernels_->softmax(p, spec.n_expert);
+    } else {
+      kernels_->gate_sigmoid(p, ones_.data(), spec.n_expert);
+    }
+    const float* scores = by_probability ? p : choice_scores(spec, bias.empty() ? nullptr : bias.data(), row, p);
     std::int32_t* experts = routing_.experts.data() + row * k;
     float* probabilities = routing_.probabilities.data() + row * k;
-    // The k largest, insertion by insertion; of equals the lower number stays in front. NaN is larger than nothing: a
-    // row of NaN takes the first k.
-    std::int64_t n = 0;
-    for (std::int32_t expert = 0; expert < spec.n_expert; ++expert) {
-      std::int64_t at = n;
-      while (at > 0 && p[expert] > p[experts[at - 1]]) --at;
-      if (at == k) continue;
-      n = std::min(n + 1, k);
-      for (std::int64_t i = n - 1; i > at; --i) experts[i] = experts[i - 1];
-      experts[at] = expert;
-    }
+    choose(scores, spec.n_expert, k, experts);
+    // In the order in which they were chosen; the small number keeps probabilities that are all 0 from being divided
+    // by 0, and changes no other sum (transformers, modeling_deepseek_v3.py).
     float sum = 0;
-    for (std::int64_t i = 0; i < k; ++i) sum += p[experts[i]];  // from the largest down
+    for (std::int64_t i = 0; i < k; ++i) sum += p[experts[i]];
+    sum += 1e-20f;
     std::sort(experts, experts + k);
     for (std::int64_t i = 0; i < k; ++i) {
-      probabilities[i] = spec.renormalise ? p[experts[i]] / sum : p[experts[i]];
+      const float probability = spec.renormalise ? p[experts[i]] / sum : p[experts[i]];
+      probabilities[i] = probability * spec.expert_scale;
     }
   });
   std::vector<std::int64_t>& ends = routing_.ends;
@@ -101,7 +156,7 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
 
 void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                       Rows out) {
-  route(spec, router);
+  route(spec, weights.vector(W::kRouterBias), router);
   tap(Stage::kRouter, layer, router);
   show_chosen(layer, spec);
   const std::int64_t k = spec.n_used, n_pair = n_row_ * k;

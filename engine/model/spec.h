@@ -33,12 +33,30 @@ struct RopeSpec {
   std::optional<YarnSpec> yarn;
 };
 
+// RMSNorm of q and of k: over each head, or over all heads of a token together.
+enum class QkNorm : std::uint8_t { kNone, kHead, kWidth };
+
+// Later queries weigh sharper: q is multiplied by 1 + scale * ln(1 + floor((position + offset) / length)).
+struct TemperatureSpec {
+  double scale = 0;  // 0: none
+  double offset = 0, length = 1;
+};
+
 // Softmax attention over keys and values that the sequence remembers.
 struct AttentionSpec {
   std::int64_t n_head = 0, n_kv_head = 0, head_dim = 0;
   std::int64_t window = 0;  // 0: every earlier key; else the query sees itself and window - 1 keys before it
-  int rope = 0;             // index into ModelSpec::ropes
-  bool qk_norm = false;     // RMSNorm over each head of q and k, before RoPE
+  float scale = 0;          // of the scores
+  int rope = 0;             // index into ModelSpec::ropes; negative: positions show in the mask alone
+  QkNorm qk_norm = QkNorm::kNone;
+  bool norm_after_rope = false;  // the norm of q and k; else it comes first
+  TemperatureSpec temperature;
+  // No keys and values of its own: those of this earlier layer, which has as many K/V heads of the same size, and its
+  // own. -1: its own.
+  int kv_layer = -1;
+  bool v_is_k = false;  // no product for v: it is that for k, as it is before norm and RoPE
+  bool v_norm = false;  // RMSNorm without weights over each head of v
+  bool sinks = false;   // one more logit a head, of a key without value
   // The product for q gives, head by head, q and a gate as wide; the head's output is multiplied by sigmoid(gate).
   bool output_gate = false;
   bool gate_unused = false;  // an edit: the gate is computed and left out
@@ -47,6 +65,7 @@ struct AttentionSpec {
 
   std::int64_t q_width() const noexcept { return n_head * head_dim; }
   std::int64_t kv_width() const noexcept { return n_kv_head * head_dim; }
+  bool has_kv() const noexcept { return kv_layer < 0; }
 };
 
 // Gated delta rule (Yang et al. 2024, arXiv 2412.06464) behind a causal convolution of q, k and v; what the sequence
@@ -69,16 +88,25 @@ struct DeltaNetSpec {
 
 enum class FfnActivation : std::uint8_t { kSilu, kGeluTanh, kReluSquared };
 enum class FfnKind : std::uint8_t { kDense, kExperts };
+// How the router's logits become probabilities: over all experts, or each by itself.
+enum class ExpertGate : std::uint8_t { kSoftmax, kSigmoid };
 
 struct FfnSpec {
   FfnKind kind = FfnKind::kDense;
   FfnActivation activation = FfnActivation::kSilu;
   std::int64_t n_ff = 0;  // of the dense FFN, of one expert
   bool sub_norm = false;  // RMSNorm of the gated rows, before the product that follows; dense only
-  // Experts: the n_used of largest probability (softmax over all of them; ties go to the lower number).
+  // Experts: the n_used of largest probability; ties go to the lower number.
   std::int64_t n_expert = 0, n_used = 0;
+  ExpertGate expert_gate = ExpertGate::kSoftmax;
+  bool choice_bias = false;  // added to the probabilities for choosing alone
+  // Experts lie in n_group groups of equal size, and only those of the n_group_used best groups can be chosen. What
+  // counts is the sum of a group's two largest (DeepSeek-V3, arXiv 2412.19437).
+  std::int64_t n_group = 1, n_group_used = 1;
   bool renormalise = false;   // the chosen ones' probabilities are divided by their sum
-  std::int64_t n_shared = 0;  // width of an expert that every row passes, times sigmoid(gate); 0: none
+  float expert_scale = 1;     // what they are multiplied by last
+  std::int64_t n_shared = 0;  // width of an expert that every row passes; 0: none
+  bool shared_gate = true;    // it counts sigmoid(gate), else 1
 };
 
 enum class MixerKind : std::uint8_t { kAttention, kDeltaNet };
@@ -98,7 +126,6 @@ struct ModelSpec {
   ModelShape shape;
   float rms_norm_eps = 0;
   float embedding_scale = 1;
-  float attention_scale = 0;
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.

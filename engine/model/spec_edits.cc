@@ -21,6 +21,14 @@ bool parse(const std::string& text, double& value) {
   return result.ec == std::errc() && result.ptr == text.data() + text.size() && std::isfinite(value);
 }
 
+// As f32, which it is computed with.
+bool parse_single(const std::string& text, float& single) {
+  double value = 0;
+  if (!parse(text, value)) return false;
+  single = static_cast<float>(value);
+  return std::isfinite(single) && (value == 0 || single != 0);
+}
+
 // A fact of the model or of a layer: as numbers, or as one of some words. set() says false to a value that is none.
 struct Fact {
   EditInfo info;
@@ -30,12 +38,9 @@ struct Fact {
 
 template <auto Field, int kLow, bool kOpen = false>
 constexpr auto set_number = [](ModelSpec& spec, const std::string& text) {
-  double value = 0;
-  if (!parse(text, value) || value < kLow || (kOpen && value == kLow)) return false;
-  // As f32, which it is computed with.
-  const auto single = static_cast<float>(value);
-  if (!std::isfinite(single) || (value != 0 && single == 0)) return false;
-  spec.*Field = static_cast<std::remove_reference_t<decltype(spec.*Field)>>(value);
+  float value = 0;
+  if (!parse_single(text, value) || value < kLow || (kOpen && value == kLow)) return false;
+  spec.*Field = value;
   return true;
 };
 template <auto Field>
@@ -99,8 +104,17 @@ const Fact kFacts[] = {
      get_number<&ModelSpec::embedding_scale>,
      set_number<&ModelSpec::embedding_scale, 0, true>},
     {{"attention_scale", "a number above 0", kSession, ""},
-     get_number<&ModelSpec::attention_scale>,
-     set_number<&ModelSpec::attention_scale, 0, true>},
+     [](const ModelSpec& spec) {
+       return of_layers(spec, [](const LayerSpec& layer) {
+         return attends(layer) ? text_of(static_cast<double>(layer.attention.scale)) : std::string();
+       });
+     },
+     [](ModelSpec& spec, const std::string& text) {
+       float value = 0;
+       if (!parse_single(text, value) || value <= 0) return false;
+       spec.for_layers([&](LayerSpec& layer) { layer.attention.scale = value; });
+       return true;
+     }},
     {{"attention_softcap", "a number above 0, or 0 for none", kSession, ""},
      get_number<&ModelSpec::attention_softcap>,
      set_number<&ModelSpec::attention_softcap, 0>},
@@ -164,12 +178,12 @@ const Fact kFacts[] = {
     {{"qk_norm", "no", kSession, ""},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
-         return attends(layer) ? kSwitch.name(layer.attention.qk_norm) : std::string();
+         return attends(layer) ? kSwitch.name(layer.attention.qk_norm != QkNorm::kNone) : std::string();
        });
      },
      [](ModelSpec& spec, const std::string& text) {
        if (text != "no") return false;
-       spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = false; });
+       spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = QkNorm::kNone; });
        return true;
      }},
     {{"sub_norms", "no", kSession, ""},
@@ -212,7 +226,8 @@ const Fact kFacts[] = {
        if (!parse(text, value) || value < 1 || value != std::floor(value)) return false;
        for (LayerSpec& layer : spec.layers) {
          if (layer.ffn.kind != FfnKind::kExperts) continue;
-         if (value > static_cast<double>(layer.ffn.n_expert)) return false;
+         const std::int64_t most = layer.ffn.n_expert / layer.ffn.n_group * layer.ffn.n_group_used;
+         if (value > static_cast<double>(most)) return false;
          layer.ffn.n_used = static_cast<std::int64_t>(value);
        }
        return true;

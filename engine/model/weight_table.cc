@@ -18,10 +18,20 @@ bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
 // When a weight is there.
 Presence always(Layer) { return kRequired; }
 Presence attention(Layer l) { return required_if(attends(l)); }
-Presence qkv_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
+Presence q_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
+bool has_k(Layer l) { return attends(l) && l.attention.has_kv(); }
+bool has_v(Layer l) { return has_k(l) && !l.attention.v_is_k; }
+Presence key(Layer l) { return required_if(has_k(l)); }
+Presence value(Layer l) { return required_if(has_v(l)); }
+Presence k_bias(Layer l) { return has_k(l) ? q_bias(l) : kNever; }
+Presence v_bias(Layer l) { return has_v(l) ? q_bias(l) : kNever; }
 Presence output_bias(Layer l) { return attends(l) ? kOptional : kNever; }
 Presence attention_scale(Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }
-Presence qk_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm); }
+Presence k_scale(Layer l) { return has_k(l) ? attention_scale(l) : kNever; }
+Presence v_scale(Layer l) { return has_v(l) ? attention_scale(l) : kNever; }
+Presence q_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm != QkNorm::kNone); }
+Presence k_norm(Layer l) { return has_k(l) ? q_norm(l) : kNever; }
+Presence sinks(Layer l) { return required_if(attends(l) && l.attention.sinks); }
 Presence attention_sub_norm(Layer l) { return required_if(attends(l) && l.attention.sub_norm); }
 Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
 Presence post_norms(Layer l) { return required_if(l.post_norms); }
@@ -29,7 +39,9 @@ Presence dense(Layer l) { return required_if(is_dense(l)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
 Presence experts(Layer l) { return required_if(!is_dense(l)); }
+Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
 Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
+Presence shared_gate(Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; }
 
 // How large it is: {cols, rows, experts}.
 WeightShape one(Shape, Layer) { return {1}; }
@@ -41,7 +53,10 @@ WeightShape kv_projection(Shape s, Layer l) { return {s.n_embd, l.attention.kv_w
 WeightShape q_vector(Shape, Layer l) { return {l.attention.q_width() * (l.attention.output_gate ? 2 : 1)}; }
 WeightShape heads_vector(Shape, Layer l) { return {l.attention.q_width()}; }
 WeightShape kv_vector(Shape, Layer l) { return {l.attention.kv_width()}; }
-WeightShape head_vector(Shape, Layer l) { return {l.attention.head_dim}; }
+bool whole_width(Layer l) { return l.attention.qk_norm == QkNorm::kWidth; }
+WeightShape q_norm_vector(Shape, Layer l) { return {whole_width(l) ? l.attention.q_width() : l.attention.head_dim}; }
+WeightShape k_norm_vector(Shape, Layer l) { return {whole_width(l) ? l.attention.kv_width() : l.attention.head_dim}; }
+WeightShape each_head(Shape, Layer l) { return {l.attention.n_head}; }
 WeightShape attention_output(Shape s, Layer l) { return {l.attention.q_width(), s.n_embd}; }
 WeightShape delta_qkv(Shape s, Layer l) { return {s.n_embd, l.delta.conv_channels()}; }
 WeightShape delta_gate(Shape s, Layer l) { return {s.n_embd, l.delta.value_width()}; }
@@ -54,6 +69,7 @@ WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff}; }
 WeightShape ffn_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd}; }
 WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
 WeightShape router(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
+WeightShape each_expert(Shape, Layer l) { return {l.ffn.n_expert}; }
 WeightShape expert_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff, l.ffn.n_expert}; }
 WeightShape expert_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd, l.ffn.n_expert}; }
 WeightShape shared_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_shared}; }
@@ -64,20 +80,21 @@ constexpr bool kTurned = true, kPlain = false;
 constexpr WeightInfo kTable[] = {
     {W::kAttnNorm, kVector, kPlain, "attn_norm.weight", embd, always},
     {W::kAttnQ, kMatrix, kTurned, "attn_q.weight", q_projection, attention},
-    {W::kAttnK, kMatrix, kTurned, "attn_k.weight", kv_projection, attention},
-    {W::kAttnV, kMatrix, kTurned, "attn_v.weight", kv_projection, attention},
+    {W::kAttnK, kMatrix, kTurned, "attn_k.weight", kv_projection, key},
+    {W::kAttnV, kMatrix, kTurned, "attn_v.weight", kv_projection, value},
     {W::kAttnOutput, kMatrix, kTurned, "attn_output.weight", attention_output, attention},
-    {W::kAttnQBias, kVector, kPlain, "attn_q.bias", q_vector, qkv_bias},
-    {W::kAttnKBias, kVector, kPlain, "attn_k.bias", kv_vector, qkv_bias},
-    {W::kAttnVBias, kVector, kPlain, "attn_v.bias", kv_vector, qkv_bias},
+    {W::kAttnQBias, kVector, kPlain, "attn_q.bias", q_vector, q_bias},
+    {W::kAttnKBias, kVector, kPlain, "attn_k.bias", kv_vector, k_bias},
+    {W::kAttnVBias, kVector, kPlain, "attn_v.bias", kv_vector, v_bias},
     {W::kAttnOutputBias, kVector, kPlain, "attn_output.bias", embd, output_bias},
     {W::kAttnQScale, kVector, kPlain, "attn_q.scale", one, attention_scale},
-    {W::kAttnKScale, kVector, kPlain, "attn_k.scale", one, attention_scale},
-    {W::kAttnVScale, kVector, kPlain, "attn_v.scale", one, attention_scale},
+    {W::kAttnKScale, kVector, kPlain, "attn_k.scale", one, k_scale},
+    {W::kAttnVScale, kVector, kPlain, "attn_v.scale", one, v_scale},
     {W::kAttnOutputScale, kVector, kPlain, "attn_output.scale", one, attention_scale},
-    {W::kAttnQNorm, kVector, kPlain, "attn_q_norm.weight", head_vector, qk_norm},
-    {W::kAttnKNorm, kVector, kPlain, "attn_k_norm.weight", head_vector, qk_norm},
+    {W::kAttnQNorm, kVector, kPlain, "attn_q_norm.weight", q_norm_vector, q_norm},
+    {W::kAttnKNorm, kVector, kPlain, "attn_k_norm.weight", k_norm_vector, k_norm},
     {W::kAttnSubNorm, kVector, kPlain, "attn_sub_norm.weight", heads_vector, attention_sub_norm},
+    {W::kAttnSinks, kVector, kPlain, "attn_sinks.weight", each_head, sinks},
     {W::kDeltaQkv, kMatrix, kTurned, "attn_qkv.weight", delta_qkv, delta},
     {W::kDeltaGate, kMatrix, kTurned, "attn_gate.weight", delta_gate, delta},
     {W::kDeltaAlpha, kMatrix, kPlain, "ssm_alpha.weight", delta_head, delta},
@@ -97,10 +114,11 @@ constexpr WeightInfo kTable[] = {
     {W::kFfnDownScale, kVector, kPlain, "ffn_down.scale", one, dense_scale},
     {W::kFfnSubNorm, kVector, kPlain, "ffn_sub_norm.weight", ffn_vector, dense_sub_norm},
     {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
+    {W::kRouterBias, kVector, kPlain, "exp_probs_b.bias", each_expert, choice_bias},
     {W::kExpertGate, kExperts, kTurned, "ffn_gate_exps.weight", expert_in, experts},
     {W::kExpertUp, kExperts, kTurned, "ffn_up_exps.weight", expert_in, experts},
     {W::kExpertDown, kExperts, kTurned, "ffn_down_exps.weight", expert_out, experts},
-    {W::kSharedRouter, kMatrix, kPlain, "ffn_gate_inp_shexp.weight", embd, shared},
+    {W::kSharedRouter, kMatrix, kPlain, "ffn_gate_inp_shexp.weight", embd, shared_gate},
     {W::kSharedGate, kMatrix, kTurned, "ffn_gate_shexp.weight", shared_in, shared},
     {W::kSharedUp, kMatrix, kTurned, "ffn_up_shexp.weight", shared_in, shared},
     {W::kSharedDown, kMatrix, kTurned, "ffn_down_shexp.weight", shared_out, shared},

@@ -76,7 +76,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   const ModelShape& s = spec->shape;
   std::vector<KvCache::Layer> kv_layers;
   for (const LayerSpec& layer : spec->layers) {
-    const bool attends = layer.mixer == MixerKind::kAttention;
+    const bool attends = layer.mixer == MixerKind::kAttention && layer.attention.has_kv();
     kv_layers.push_back(attends ? KvCache::Layer{layer.attention.n_kv_head, layer.attention.head_dim}
                                 : KvCache::Layer{});
   }

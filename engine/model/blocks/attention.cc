@@ -1,5 +1,8 @@
 #include "engine/model/blocks/attention.h"
 
+#include <array>
+#include <span>
+
 #include "rowmax/try.h"
 
 namespace rowmax::engine::attention {
@@ -20,6 +23,24 @@ Buffers buffers_of(const ModelShape& shape, const AttentionSpec& a) {
           .output = {Slot::kOutput, shape.n_embd}};
 }
 
+// What the sequence will remember of the rows.
+void make_kv(Ops& ops, const AttentionSpec& a, std::size_t layer, const LayerWeights& weights, const Buffers& b) {
+  ops.scale(b.k, weights.vector(W::kAttnKScale));
+  ops.tap(Stage::kKRaw, layer, b.k, 0, a.n_kv_head, a.head_dim);
+  ops.add_bias(b.k, weights.vector(W::kAttnKBias));
+  if (a.v_is_k) {
+    ops.copy(b.k, b.v);
+  } else {
+    ops.scale(b.v, weights.vector(W::kAttnVScale));
+    ops.add_bias(b.v, weights.vector(W::kAttnVBias));
+  }
+  if (a.v_norm) ops.norm_plain(b.v, a.head_dim);
+  ops.finish_heads(a, b.k, weights.vector(W::kAttnKNorm));
+  ops.tap(Stage::kK, layer, b.k, 0, a.n_kv_head, a.head_dim);
+  ops.tap(Stage::kV, layer, b.v, 0, a.n_kv_head, a.head_dim);
+  ops.store_kv(layer, a.head_dim, b.k, b.v);
+}
+
 }  // namespace
 
 void plan(const ModelShape& shape, const LayerSpec& spec, BufferPlan& buffers) {
@@ -36,27 +57,21 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const AttentionSpec& a = spec.layers[layer].attention;
   const Buffers b = buffers_of(spec.shape, a);
   const Rows q_out = a.output_gate ? b.both : b.q;
-  const LinearTerm terms[] = {
-      {&weights.matrix(W::kAttnQ), q_out}, {&weights.matrix(W::kAttnK), b.k}, {&weights.matrix(W::kAttnV), b.v}};
-  ops.project(terms, b.normed);
+  std::array<LinearTerm, 3> terms{{{&weights.matrix(W::kAttnQ), q_out}}};
+  std::size_t n = 1;
+  if (a.has_kv()) terms[n++] = {&weights.matrix(W::kAttnK), b.k};
+  if (a.has_kv() && !a.v_is_k) terms[n++] = {&weights.matrix(W::kAttnV), b.v};
+  ops.project(std::span(terms).first(n), b.normed);
   ops.scale(q_out, weights.vector(W::kAttnQScale));
-  ops.scale(b.k, weights.vector(W::kAttnKScale));
-  ops.scale(b.v, weights.vector(W::kAttnVScale));
   // Where a gate lies behind each head, it is shown with it.
   ops.tap(Stage::kQRaw, layer, q_out, 0, a.n_head, q_out.width / a.n_head);
-  ops.tap(Stage::kKRaw, layer, b.k, 0, a.n_kv_head, a.head_dim);
   ops.add_bias(q_out, weights.vector(W::kAttnQBias));
-  ops.add_bias(b.k, weights.vector(W::kAttnKBias));
-  ops.add_bias(b.v, weights.vector(W::kAttnVBias));
   if (a.output_gate) ops.split_gate(b.both, a.head_dim, b.q, b.gate);
-  static const std::vector<float> kNoNorm;
-  ops.finish_heads(b.q, a.head_dim, a.qk_norm ? weights.vector(W::kAttnQNorm) : kNoNorm, a.rope);
-  ops.finish_heads(b.k, a.head_dim, a.qk_norm ? weights.vector(W::kAttnKNorm) : kNoNorm, a.rope);
+  ops.finish_heads(a, b.q, weights.vector(W::kAttnQNorm));
+  if (a.temperature.scale != 0) ops.temper(a.temperature, b.q);
   ops.tap(Stage::kQ, layer, b.q, 0, a.n_head, a.head_dim);
-  ops.tap(Stage::kK, layer, b.k, 0, a.n_kv_head, a.head_dim);
-  ops.tap(Stage::kV, layer, b.v, 0, a.n_kv_head, a.head_dim);
-  ops.store_kv(layer, a.head_dim, b.k, b.v);
-  ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, b.q, b.mixed));
+  if (a.has_kv()) make_kv(ops, a, layer, weights, b);
+  ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, weights.vector(W::kAttnSinks), b.q, b.mixed));
   if (a.output_gate && !a.gate_unused) ops.gate_sigmoid(b.gate, b.mixed);
   if (a.sub_norm) ops.norm(b.mixed, weights.vector(W::kAttnSubNorm), b.mixed);
   ops.tap(Stage::kAttnOut, layer, b.mixed, 0, a.n_head, a.head_dim);

@@ -1,6 +1,8 @@
 #include "engine/model/blocks/moe_ffn.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 namespace rowmax::engine::moe_ffn {
 
@@ -25,14 +27,18 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   if (ffn.n_shared == 0) return {};
   const Rows gate{Slot::kGate, ffn.n_shared}, up{Slot::kUp, ffn.n_shared}, weight{Slot::kBeta, 1};
   const Rows shared{Slot::kMixed, spec.shape.n_embd};
-  const LinearTerm terms[] = {{&weights.matrix(W::kSharedRouter), weight},
-                              {&weights.matrix(W::kSharedGate), gate},
-                              {&weights.matrix(W::kSharedUp), up}};
-  ops.project(terms, normed);
+  std::array<LinearTerm, 3> terms{{{&weights.matrix(W::kSharedGate), gate}, {&weights.matrix(W::kSharedUp), up}}};
+  std::size_t n = 2;
+  if (ffn.shared_gate) terms[n++] = {&weights.matrix(W::kSharedRouter), weight};
+  ops.project(std::span(terms).first(n), normed);
   ops.gate(ffn.activation, gate, up);
   const LinearTerm down{&weights.matrix(W::kSharedDown), shared};
   ops.project({&down, 1}, gate);
-  ops.add_gated(output, shared, weight);
+  if (ffn.shared_gate) {
+    ops.add_gated(output, shared, weight);
+  } else {
+    ops.add(output, shared, {});
+  }
   return {};
 }
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Breaks the attention library on purpose, one way at a time, and shows which test notices.
+"""Breaks the attention library and the engine's forward pass on purpose, one way at a time, and shows which test notices.
 
     tools/mutate/mutate.py [--list] [--only NAME]... [--jobs N] [--work DIR] [--all-failures]
     tools/mutate/mutate.py --check
 
-Each mutation of mutations.py is applied to a copy of the sources, built (-O1, one instruction set) and run against the
-tests that are expected to notice; where these pass, against all that calls attend(). Exits with 1 where a mutation survives,
+Each mutation of mutations.py is applied to a copy of the sources, built (the library: -O1, one instruction set; the engine:
+as it is) and run against the tests that are expected to notice; where these pass, against all that calls attend(), or all of
+the model's and the runtime's. Exits with 1 where a mutation survives,
 is noticed by other tests than expected only, does not build, or its text is no longer in its file exactly once. --check
 looks at that last point alone, and whether every mutation breaks something else and expects tests that exist.
 """
@@ -26,6 +27,10 @@ from mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("attention", "base", "include/rowmax", "conformance")
+ENGINE_COPIED = ("CMakeLists.txt", "cmake", "LICENSE", "attention", "base", "include", "engine", "apps", "models", "tools",
+                 "tests/golden")
+ENGINE_TESTS = ("rowmax_model_test", "rowmax_runtime_test")
+ENGINE_OPTIONS = ("-DCMAKE_BUILD_TYPE=Release", "-DROWMAX_DOWNLOAD=OFF", "-DROWMAX_TESTS=ON")
 TESTS = ("attend", "guard", "merge", "outputs", "weights")  # beside the guarantees
 TEST_SECONDS = 300
 
@@ -63,14 +68,19 @@ class Tree:
     def __init__(self, path):
         self.path = path
         self.build = path / "build"
-        for folder in COPIED:
-            for source in (ROOT / folder).rglob("*"):
-                if source.is_file():
-                    self.copy(source, path / source.relative_to(ROOT))
+        self.take(COPIED)
         wide = "-mavx2 -mfma -mf16c" if platform.machine() in ("x86_64", "AMD64") else ""
         tests = " ".join(f"attention/{name}_test.cc" for name in TESTS)
         self.write(path / "CMakeLists.txt", (CMAKE % (tests, wide)).encode())
         self.run(["cmake", "-S", str(path), "-B", str(self.build), "-G", "Ninja"], check=True)
+        self.programs = ("tests",)
+
+    def take(self, names):
+        for name in names:
+            start = ROOT / name
+            for source in start.rglob("*") if start.is_dir() else [start]:
+                if source.is_file() and "__pycache__" not in source.parts:
+                    self.copy(source, self.path / source.relative_to(ROOT))
 
     def copy(self, source, to):
         data = source.read_bytes()
@@ -92,12 +102,20 @@ class Tree:
                               env=environment, cwd=self.path, check=check, timeout=timeout)
 
     def compile(self, jobs):
-        return self.run(["ninja", "-C", str(self.build), "-j", str(jobs), "tests"])
+        return self.run(["ninja", "-C", str(self.build), "-j", str(jobs), *self.programs])
 
     def tests(self, names=None, first_only=True):
         """Names of failed tests among `names` (all: None), and what to say about a crash or a hang."""
-        command = [str(self.build / "tests"), "--gtest_color=no"] + (["--gtest_fail_fast"] if first_only else [])
-        command.append("--gtest_filter=" + (":".join(names) if names is not None else "*") + "-*Full_*")
+        found = []
+        for program in self.programs:
+            command = [str(self.build / program), "--gtest_color=no"] + (["--gtest_fail_fast"] if first_only else [])
+            command.append("--gtest_filter=" + (":".join(names) if names is not None else "*") + "-*Full_*")
+            found += self.failures(command)
+            if found and first_only:
+                break
+        return found
+
+    def failures(self, command):
         try:
             done = self.run(command, timeout=TEST_SECONDS)
         except subprocess.TimeoutExpired:
@@ -110,13 +128,33 @@ class Tree:
 
     def test_names(self):
         suite, names = "", []
-        for line in self.run([str(self.build / "tests"), "--gtest_list_tests"]).stdout.splitlines():
+        listed = "".join(self.run([str(self.build / p), "--gtest_list_tests"]).stdout for p in self.programs)
+        for line in listed.splitlines():
             word = line.split("#")[0].rstrip()
             if word and not word.startswith(" ") and word.endswith("."):
                 suite = word
             elif word.startswith("  "):
                 names.append(suite + word.strip())
         return [n for n in names if "Full_" not in n]
+
+
+class EngineTree(Tree):
+    """The same of the engine, with the project's own build."""
+
+    def __init__(self, path):
+        self.path = path
+        self.build = path / "build"
+        self.take(ENGINE_COPIED)
+        # What the command and the tests that cross folders need is not built.
+        self.write(path / "tests/CMakeLists.txt", b"")
+        self.run(["cmake", "-S", str(path), "-B", str(self.build), "-G", "Ninja", *ENGINE_OPTIONS], check=True)
+        self.programs = ENGINE_TESTS
+
+    def copy(self, source, to):
+        self.write(to, source.read_bytes())
+
+
+TREES = {"attention": Tree, "engine": EngineTree}
 
 
 def rotten(mutation):
@@ -132,7 +170,7 @@ def rotten(mutation):
 
 def check(mutations):
     """Exits with 1 where a mutation cannot do what it says; builds nothing."""
-    tests = [f"{suite}.{name}" for file in (ROOT / "attention").rglob("*_test.cc")
+    tests = [f"{suite}.{name}" for folder in TREES for file in (ROOT / folder).rglob("*_test.cc")
              for suite, name in re.findall(r"^TEST(?:_P|_F)?\((\w+), (\w+)\)", file.read_text(), re.M)]
     findings = []
     for mutation in mutations:
@@ -182,6 +220,39 @@ def attempt(tree, mutation, names, first_only):
             path.write_text(text)
 
 
+def run_all(kind, mutations, work, arguments):
+    """Names of those that survive."""
+    trees = Queue()
+    for index in range(max(1, min(arguments.jobs, len(mutations)))):
+        tree = TREES[kind](work / f"{kind}{index}")
+        built = tree.compile(arguments.jobs)
+        if built.returncode != 0:
+            sys.exit("the sources as they are do not build:\n" + built.stdout[-3000:])
+        trees.put(tree)
+    names = tree.test_names()
+    failed = tree.tests()
+    if failed:
+        sys.exit("tests fail without any mutation: " + ", ".join(failed))
+    lock = threading.Lock()
+    survivors = []
+
+    def work_on(mutation):
+        own = trees.get()
+        start = time.time()
+        try:
+            good, text = attempt(own, mutation, names, not arguments.all_failures)
+        finally:
+            trees.put(own)
+        with lock:
+            print(f"{mutation.name:30} {text}  ({time.time() - start:.0f} s)", flush=True)
+            if not good:
+                survivors.append(mutation.name)
+
+    with ThreadPoolExecutor(max_workers=trees.qsize()) as pool:
+        list(pool.map(work_on, mutations))
+    return survivors
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names and what they break")
@@ -212,34 +283,11 @@ def main():
     if arguments.work is None:
         scratch = tempfile.TemporaryDirectory(prefix="rowmax_mutate_")
     work = Path(scratch.name) if scratch else arguments.work.resolve()
-    trees = Queue()
-    for index in range(max(1, min(arguments.jobs, len(chosen)))):
-        tree = Tree(work / f"tree{index}")
-        built = tree.compile(arguments.jobs)
-        if built.returncode != 0:
-            sys.exit("the sources as they are do not build:\n" + built.stdout[-3000:])
-        trees.put(tree)
-    names = tree.test_names()
-    failed = tree.tests()
-    if failed:
-        sys.exit("tests fail without any mutation: " + ", ".join(failed))
-    lock = threading.Lock()
     survivors = [name for name, _ in bad]
-
-    def work_on(mutation):
-        own = trees.get()
-        start = time.time()
-        try:
-            good, text = attempt(own, mutation, names, not arguments.all_failures)
-        finally:
-            trees.put(own)
-        with lock:
-            print(f"{mutation.name:30} {text}  ({time.time() - start:.0f} s)", flush=True)
-            if not good:
-                survivors.append(mutation.name)
-
-    with ThreadPoolExecutor(max_workers=trees.qsize()) as pool:
-        list(pool.map(work_on, chosen))
+    for kind in TREES:
+        of_kind = [m for m in chosen if m.tree == kind]
+        if of_kind:
+            survivors += run_all(kind, of_kind, work, arguments)
     print(f"{len(chosen) + len(bad) - len(survivors)} of {len(chosen) + len(bad)} mutations caught as expected")
     if scratch:
         scratch.cleanup()

@@ -13,6 +13,7 @@ ROWS, STREAM = "attention/kernels/rows.h", "attention/kernels/stream.h"
 EXP = "attention/kernels/weight_exp.h"
 PLAN, COMPILE, SCHEDULE = "attention/plan/plan.h", "attention/plan/compile.cc", "attention/schedule.cc"
 FP_ENV = "base/fp_env.h"
+OPS = "engine/model/ops"
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,15 @@ class Mutation:
     caught_by: str
     what: str
     edits: tuple
+    tree: str = "attention"  # or "engine": which sources are built, and which tests run
 
 
 def one(name, caught_by, what, file, old, new):
     return Mutation(name, caught_by, what, ((file, old, new),))
+
+
+def engine(name, caught_by, what, file, old, new):
+    return Mutation(name, caught_by, what, ((file, old, new),), "engine")
 
 
 MUTATIONS = [
@@ -147,4 +153,41 @@ MUTATIONS = [
         "if (lanes.nan != 0 || sum.l != sum.l) return RowStatus::kNonFinite;", ""),
     one("overflow_not_reported", r"G1\.", "an infinite score says that all is well", FINISH,
         "if (sum.overflow) return RowStatus::kOverflow;", ""),
+    # The engine's blocks.
+    engine("rope_of_the_other_pairing", r"Forward|Architectures/GoldenModel", "RoPE turns i with 2i + 1 where it is i + n/2",
+           OPS + "_attention.cc", "table->pairing() == RopePairing::kAdjacent ?", "table->pairing() == RopePairing::kHalves ?"),
+    engine("norm_behind_rope", r"Forward/EveryFact|Forward", "q and k are normed behind RoPE where it is before",
+           OPS + "_attention.cc", "if (normed && !spec.norm_after_rope) norm_runs(first);", "if (normed && !spec.norm_after_rope && table == nullptr) norm_runs(first);"),
+    engine("v_norm_left_out", r"Forward/EveryFact.*v_norm|Forward", "V is used as it is", "engine/model/blocks/attention.cc",
+           "if (a.v_norm) ops.norm_plain(b.v, a.head_dim);", ""),
+    engine("sinks_left_out", r"Forward/EveryFact.*sinks", "the heads' sinks take no share",
+           OPS + "_attention.cc", "if (!sinks.empty()) args.sinks = sinks.data();", "(void)sinks;"),
+    engine("temperature_from_zero", r"Forward/EveryFact.*temperature", "the first step of the temperature is ln 2",
+           OPS + "_attention.cc", "base::log_f64(1.0 + steps)", "base::log_f64(2.0 + steps)"),
+    engine("gate_before_query", r"Forward/EveryFact.*output_gate|Architectures/GoldenModel", "of each head's pair the gate is taken for the query",
+           OPS + "_attention.cc", "std::memcpy(data(q, row) + at, data(both, row) + 2 * at, n_bytes);",
+           "std::memcpy(data(q, row) + at, data(both, row) + 2 * at + head_dim, n_bytes);"),
+    engine("silu_behind_conv_missing", r"Forward/EveryFact.*delta_net|Architectures/GoldenModel", "the convolution's outputs are used as they are",
+           "engine/ops/delta/delta_kernels_body.h", "store_lanes(y + t * y_stride + c, simd::silu(a), lanes);",
+           "store_lanes(y + t * y_stride + c, a, lanes);"),
+    engine("conv_state_lost", r"Models/SameBits.ForAnyChunking|Forward/EveryFact.*delta_net|Forward",
+           "the next chunk's convolution begins from nothing", "engine/ops/delta/delta_kernels_body.h",
+           "ROWMAX_UNROLL for (int j = 0; j < kOld; ++j) store_lanes(state + j * in.n_channel + c, inputs[j], lanes);",
+           "ROWMAX_UNROLL for (int j = 0; j < kOld; ++j) store_lanes(state + j * in.n_channel + c, simd::splat(0.0f), lanes);"),
+    engine("value_heads_grouped", r"Forward/EveryFact.*delta_net|Architectures/GoldenModel", "value head j reads key head j / n in place of j mod n",
+           "engine/model/spec.h", "return grouped ? value_head", "return !grouped ? value_head"),
+    engine("delta_gate_by_sigmoid", r"Forward/EveryFact.*delta_net|Architectures/GoldenModel", "the output's gate is a sigmoid, not SiLU",
+           OPS + "_delta.cc", "kernels_->gate_silu(data(gate, row)", "kernels_->gate_sigmoid(data(gate, row)"),
+    engine("experts_not_renormalised", r"Forward/EveryFact.*renormalised|Architectures/GoldenModel", "probabilities of the chosen stay as they are",
+           OPS + "_experts.cc", "spec.renormalise ? p[experts[i]] / sum : p[experts[i]]", "p[experts[i]]"),
+    engine("choice_bias_left_out", r"Forward/EveryFact.*choice_bias|Forward", "what biases the choice of experts is left out",
+           OPS + "_experts.cc", "if (bias != nullptr) kernels_->add(scores, bias, spec.n_expert);", "(void)bias;"),
+    engine("group_of_one_best", r"Forward/EveryFact.*groups|Forward", "a group counts as much as its best expert",
+           OPS + "_experts.cc", "return scores[two[0]] + scores[two[1]];", "return scores[two[0]];"),
+    engine("shared_gate_missing", r"Forward/EveryFact.*shared_expert|Architectures/GoldenModel", "the shared expert counts in full",
+           OPS + "_experts.cc", "kernels_->gate_sigmoid(factor, &one, 1);", "*factor = one;"),
+    engine("state_not_reset", r"Recurrent\.", "a sequence that is opened again goes on from the last one's state",
+           "engine/runtime/kv_cache.cc", "    std::memset(state(id), 0, n_bytes);\n", ""),
+    engine("checkpoint_stale", r"Recurrent\.|Checkpoints\.", "a page that is used again keeps its old checkpoint",
+           "engine/runtime/kv_cache.cc", "  p.checkpoint = {};\n  checkpoints_.erase", "  checkpoints_.erase"),
 ]

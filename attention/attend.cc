@@ -258,30 +258,30 @@ Result<AttendReport> run_call(Call& call, Executor& executor) {
 }  // namespace
 }  // namespace attention
 
-std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan, int concurrency) noexcept {
+std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan, const Backend& backend) noexcept {
   if (plan.impl() == nullptr || !plan.impl()->ready) return 0;
-  return attention::make_schedule(*plan.impl(), attention::shape_of(args, *plan.impl(), concurrency), nullptr)
+  return attention::make_schedule(*plan.impl(),
+                                  attention::shape_of(args, *plan.impl(), backend.executor().concurrency()), nullptr)
       .total_bytes;
 }
 
-std::size_t attend_workspace_bound(const AttendBounds& bounds) noexcept { return attention::schedule_bound(bounds); }
+std::size_t attend_workspace_bound(const AttendBounds& bounds, const Backend& backend) noexcept {
+  return attention::schedule_bound(bounds, backend.executor().concurrency());
+}
 
-Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Workspace workspace, Executor& executor,
-                            Isa isa) {
+Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Workspace workspace, const Backend& backend) {
   using namespace attention;
   if (plan.impl() == nullptr || !plan.impl()->ready) {
     return Error::invalid_argument("attend: the mask plan was not compiled");
   }
-  const AttendKernel* kernel = args.arithmetic == Arithmetic::kF64 ? attend_f64_kernel(isa) : attend_kernel(isa);
-  if (kernel == nullptr) {
-    return Error::unsupported("attend: this machine cannot run " + std::string(isa_name(isa)));
-  }
+  const AttendKernel& kernel =
+      args.arithmetic == Arithmetic::kF64 ? attend_f64_kernel(backend.isa()) : attend_kernel(backend.isa());
   const MaskPlan::Impl& impl = *plan.impl();
   ROWMAX_RETURN_IF_ERROR(check_views(args, impl));
   ROWMAX_RETURN_IF_ERROR(check_sequences(args, impl));
   ROWMAX_RETURN_IF_ERROR(check_outputs(args, impl));
   if (args.check_bias) ROWMAX_RETURN_IF_ERROR(check_bias(args, impl));
-  const ScheduleShape shape = shape_of(args, impl, executor.concurrency());
+  const ScheduleShape shape = shape_of(args, impl, backend.executor().concurrency());
   const Schedule schedule = make_schedule(impl, shape, nullptr);
   if (workspace.size < schedule.total_bytes || (workspace.data == nullptr && schedule.total_bytes > 0)) {
     return Error::invalid_argument("attend: workspace of " + std::to_string(workspace.size) + " bytes, expected " +
@@ -293,15 +293,15 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   Call call{{&args, impl.n_head / impl.n_kv_head, o_stride_of(args.kv.v_dim),
              partial_stride_of(args.kv.v_dim, shape.f64), has_distance_bias(args), checks_weights(args)},
             &impl,
-            kernel,
+            &kernel,
             schedule,
             shape,
             static_cast<std::byte*>(workspace.data)};
-  Result<AttendReport> report = run_call(call, executor);
+  Result<AttendReport> report = run_call(call, backend.executor());
   if (args.probe != nullptr) {
     Scratch scratch;
     place_scratch(call.memory + schedule.scratch_at, schedule.scratch_rows, shape, &scratch);
-    show_rows(call.kernel_args, plan, *kernel, scratch, static_cast<int>(schedule.scratch_rows));
+    show_rows(call.kernel_args, plan, kernel, scratch, static_cast<int>(schedule.scratch_rows));
   }
   return report;
 }

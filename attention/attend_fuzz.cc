@@ -39,11 +39,12 @@ bool same_bits(const Results& a, const Results& b) {
 }
 
 AttendReport call(const AttendArgs& args, const MaskPlan& plan, Executor& executor, Isa isa) {
-  const std::size_t size = attend_workspace_bytes(args, plan, executor.concurrency());
+  const Result<Backend> backend = cpu_backend(executor, isa);
+  const std::size_t size = attend_workspace_bytes(args, plan, *backend);
   auto memory = base::Buffer::allocate(size + 1);
   require(memory.ok());
   std::memset(memory->data(), 0xFF, size);  // stale scratch is NaN
-  const Result<AttendReport> report = attend(args, plan, {memory->data(), size}, executor, isa);
+  const Result<AttendReport> report = attend(args, plan, {memory->data(), size}, *backend);
   require_ok(report);
   return *report;
 }
@@ -222,7 +223,7 @@ Results merged(const Problem& p, std::span<const PartialView> parts, Isa isa) {
   args.lse_row_stride = args.status_row_stride = p.n_head;
   args.row_status = x.status.data();
   Backwards executor(1);
-  require(merge_partials(args, executor, isa).ok());
+  require(merge_partials(args, *cpu_backend(executor, isa)).ok());
   return x;
 }
 

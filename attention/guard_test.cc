@@ -488,10 +488,10 @@ TEST(Guard, WrongArgumentsAreNamed) {
   args.kv = memory.view();
   args.sequences = memory.sequences();
   alignas(64) static std::byte small[64];
-  const Result<AttendReport> report = attend(args, *plan, {small, sizeof small}, pool(1), best_isa());
+  const Result<AttendReport> report = attend(args, *plan, {small, sizeof small}, *cpu_backend(pool(1), best_isa()));
   ASSERT_FALSE(report.ok());
   EXPECT_NE(report.error().message.find("workspace of 64 bytes, expected "), std::string::npos);
-  const Result<AttendReport> unplanned = attend(args, MaskPlan(), {}, pool(1), best_isa());
+  const Result<AttendReport> unplanned = attend(args, MaskPlan(), {}, *cpu_backend(pool(1), best_isa()));
   EXPECT_EQ(unplanned.error().message, "attend: the mask plan was not compiled");
 }
 
@@ -503,7 +503,7 @@ TEST(Guard, TheWorkspaceBoundCoversEveryCallWithinIt) {
     bounds.n_head = bounds.n_kv_head * (1 + random.below(9));
     bounds.k_dim = 1 + random.below(100);
     bounds.v_dim = 1 + random.below(100);
-    bounds.concurrency = 1 + static_cast<int>(random.below(9));
+    const Backend backend = *cpu_backend(pool(1 + static_cast<int>(random.below(9))));
     bounds.max_n_kv = 1 + random.below(20000);
     bounds.max_sequences = 1 + random.below(12);
     std::vector<Sequence> sequences;
@@ -521,7 +521,7 @@ TEST(Guard, TheWorkspaceBoundCoversEveryCallWithinIt) {
     std::vector<KvSequence> kv(sequences.size());
     if (random.below(2) == 0) kv[0].bias = &bias;
     args.sequences = kv;
-    ASSERT_LE(attend_workspace_bytes(args, *plan, bounds.concurrency), attend_workspace_bound(bounds));
+    ASSERT_LE(attend_workspace_bytes(args, *plan, backend), attend_workspace_bound(bounds, backend));
   }
 }
 

@@ -43,20 +43,17 @@ Status check_merge(const MergeArgs& args) {
 }  // namespace
 }  // namespace attention
 
-Result<AttendReport> merge_partials(const MergeArgs& args, Executor& executor, Isa isa) {
+Result<AttendReport> merge_partials(const MergeArgs& args, const Backend& backend) {
   using namespace attention;
-  const AttendKernel* kernel = attend_kernel(isa);
-  if (kernel == nullptr) {
-    return Error::unsupported("merge_partials: this machine cannot run " + std::string(isa_name(isa)));
-  }
+  const AttendKernel& kernel = attend_kernel(backend.isa());
   ROWMAX_RETURN_IF_ERROR(check_merge(args));
   const std::int64_t n_rows = args.n_row * args.n_head;
   SharedCounts counts(args.n_row, args.n_head);
-  parallel_for(executor, (n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
+  parallel_for(backend.executor(), (n_rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
     const base::ScopedFpEnv fp_env;
     BlockCounts of_task;
     const std::int64_t begin = task * kRowsPerTask;
-    kernel->merge_parts(args, begin, min_i64(begin + kRowsPerTask, n_rows), &of_task);
+    kernel.merge_parts(args, begin, min_i64(begin + kRowsPerTask, n_rows), &of_task);
     counts.add(of_task);
   });
   return counts.report();

@@ -50,7 +50,7 @@ Output merge(const Shape& shape, std::int64_t n_row, const std::vector<Part>& pa
   args.lse_row_stride = shape.n_head;
   args.row_status = output.status.data();
   args.status_row_stride = shape.n_head;
-  const Result<AttendReport> report = merge_partials(args, pool(options.threads), options.isa);
+  const Result<AttendReport> report = merge_partials(args, *cpu_backend(pool(options.threads), options.isa));
   EXPECT_TRUE(report.ok()) << (report.ok() ? "" : report.error().message);
   if (report.ok()) output.report = *report;
   return output;
@@ -193,7 +193,7 @@ TEST(Merge, WrongArgumentsAreNamed) {
     args.out = packed_heads(out.data(), 2, 1, 8);
     change(&args, &view);
     args.parts = {&view, 1};
-    const Result<AttendReport> report = merge_partials(args, pool(1), best_isa());
+    const Result<AttendReport> report = merge_partials(args, *cpu_backend(pool(1), best_isa()));
     return report.ok() ? std::string() : report.error().message;
   };
   EXPECT_EQ(error_of([](MergeArgs*, PartialView*) {}), "");

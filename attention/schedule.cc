@@ -130,20 +130,19 @@ Schedule make_schedule(const MaskPlan::Impl& plan, const ScheduleShape& shape, S
   return schedule;
 }
 
-std::size_t schedule_bound(const AttendBounds& bounds) noexcept {
+std::size_t schedule_bound(const AttendBounds& bounds, int concurrency) noexcept {
   const std::int64_t group = bounds.n_head / bounds.n_kv_head;
-  const ScheduleShape shape{bounds.k_dim, bounds.v_dim, true, bounds.concurrency,
-                            bounds.arithmetic == Arithmetic::kF64};
+  const ScheduleShape shape{bounds.k_dim, bounds.v_dim, true, concurrency, bounds.arithmetic == Arithmetic::kF64};
   // Sequences are stored split by split only where one is more than 1 / n_wanted of all the work.
   const std::int64_t heads =
-      min_i64(bounds.max_sequences * bounds.n_kv_head, bounds.concurrency * kTasksPerWorker + bounds.n_kv_head);
+      min_i64(bounds.max_sequences * bounds.n_kv_head, concurrency * kTasksPerWorker + bounds.n_kv_head);
   const std::int64_t splits = divide_up(bounds.max_n_kv, kSplitKeys) + 1;
   const std::int64_t floats = heads * splits * max_stored_rows(group) * partial_stride_of(bounds.v_dim, shape.f64);
   return rounded(static_cast<std::size_t>(bounds.max_sequences) * sizeof(SequenceTasks)) +
          rounded(static_cast<std::size_t>(bounds.max_sequences * bounds.n_kv_head) * sizeof(std::uint32_t)) +
-         rounded(static_cast<std::size_t>(bounds.concurrency) * kCountsBytes) +
+         rounded(static_cast<std::size_t>(concurrency) * kCountsBytes) +
          rounded(static_cast<std::size_t>(floats) * sizeof(float)) +
-         static_cast<std::size_t>(bounds.concurrency) * place_scratch(nullptr, kMaxRows, shape, nullptr);
+         static_cast<std::size_t>(concurrency) * place_scratch(nullptr, kMaxRows, shape, nullptr);
 }
 
 }  // namespace rowmax::attention

@@ -53,7 +53,7 @@ struct ScheduleShape {
 Schedule make_schedule(const MaskPlan::Impl& plan, const ScheduleShape& shape, SequenceTasks* tasks) noexcept;
 
 // Bytes for any call within the bounds.
-std::size_t schedule_bound(const AttendBounds& bounds) noexcept;
+std::size_t schedule_bound(const AttendBounds& bounds, int concurrency) noexcept;
 
 std::int64_t o_stride_of(std::int64_t v_dim) noexcept;
 // Floats of a stored row; doubles take two each.

@@ -38,12 +38,9 @@ Status check_softmax(const SoftmaxArgs& args) {
 }  // namespace
 }  // namespace attention
 
-Result<AttendReport> softmax(const SoftmaxArgs& args, Executor& executor, Isa isa) {
+Result<AttendReport> softmax(const SoftmaxArgs& args, const Backend& backend) {
   using namespace attention;
-  const SoftmaxKernel kernel = softmax_kernel(isa);
-  if (kernel == nullptr) {
-    return Error::unsupported("softmax: this machine cannot run " + std::string(isa_name(isa)));
-  }
+  const SoftmaxKernel kernel = softmax_kernel(backend.isa());
   ROWMAX_RETURN_IF_ERROR(check_softmax(args));
   AttendArgs scoring;
   scoring.scale = args.scale;
@@ -54,7 +51,7 @@ Result<AttendReport> softmax(const SoftmaxArgs& args, Executor& executor, Isa is
   call_args.distance_bias = args.bias != nullptr;
   const SoftmaxCall call{&args, call_args};
   SharedCounts counts(args.n_row, 1);
-  parallel_for(executor, (args.n_row + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
+  parallel_for(backend.executor(), (args.n_row + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
     const base::ScopedFpEnv fp_env;
     BlockCounts of_task;
     const std::int64_t begin = task * kRowsPerTask;

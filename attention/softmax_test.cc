@@ -50,7 +50,7 @@ SoftmaxOutput run_softmax(const Rows& rows, Isa isa, int threads, EmptyRows poli
   args.weights_row_stride = rows.n_key;
   args.lse = output.lse.data();
   args.row_status = output.status.data();
-  const Result<AttendReport> report = softmax(args, pool(threads), isa);
+  const Result<AttendReport> report = softmax(args, *cpu_backend(pool(threads), isa));
   EXPECT_TRUE(report.ok()) << (report.ok() ? "" : report.error().message);
   if (report.ok()) output.report = *report;
   return output;
@@ -157,7 +157,7 @@ TEST(Softmax, InPlaceAndWithHiddenPoisonTheBitsAreTheSame) {
     SoftmaxArgs args = poisoned.args();
     args.weights = poisoned.scores.data();
     args.weights_row_stride = 200;
-    ASSERT_TRUE(softmax(args, pool(2), isa).ok());
+    ASSERT_TRUE(softmax(args, *cpu_backend(pool(2), isa)).ok());
     EXPECT_TRUE(same(poisoned.scores, want.weights)) << isa_name(isa);
   }
 }
@@ -202,7 +202,7 @@ TEST(Softmax, WrongArgumentsAreNamed) {
     args.weights = weights.data();
     args.weights_row_stride = 8;
     change(&args);
-    const Result<AttendReport> report = softmax(args, pool(1), best_isa());
+    const Result<AttendReport> report = softmax(args, *cpu_backend(pool(1), best_isa()));
     return report.ok() ? std::string() : report.error().message;
   };
   const float sinks[] = {0, NAN};

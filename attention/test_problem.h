@@ -239,10 +239,11 @@ inline Executor& pool(int threads) {
 
 // Calls attend with a workspace of exactly the size it asks for.
 inline Result<AttendReport> attend_exact(const AttendArgs& args, const MaskPlan& plan, Executor& executor, Isa isa) {
-  const std::size_t size = attend_workspace_bytes(args, plan, executor.concurrency());
+  const Result<Backend> backend = cpu_backend(executor, isa);
+  const std::size_t size = attend_workspace_bytes(args, plan, *backend);
   auto buffer = base::Buffer::allocate(size + 64);
   std::memset(buffer->data(), 0xFF, size + 64);  // stale scratch is NaN
-  Result<AttendReport> report = attend(args, plan, {buffer->data(), size}, executor, isa);
+  Result<AttendReport> report = attend(args, plan, {buffer->data(), size}, *backend);
   for (std::size_t i = size; i < size + 64; ++i) EXPECT_EQ(buffer->data()[i], std::byte{0xFF}) << "past the workspace";
   return report;
 }

@@ -93,7 +93,7 @@ std::size_t front_bytes(std::int64_t n_sequences) noexcept {
 }
 
 // Bytes of the library's part. Shapes decide, and whether some sequence has a bias.
-Status workspace_bytes(const rowmax_attend_args& in, AttendArgs args, const MaskPlan& plan, std::int32_t concurrency,
+Status workspace_bytes(const rowmax_attend_args& in, AttendArgs args, const MaskPlan& plan, const Backend& backend,
                        std::size_t* bytes) {
   KvSequence any;
   ROWMAX_RETURN_IF_ERROR(check_sequences(in, plan));
@@ -101,7 +101,7 @@ Status workspace_bytes(const rowmax_attend_args& in, AttendArgs args, const Mask
     ROWMAX_RETURN_IF_ERROR(sequence_of(in, i, &any));
   }
   args.sequences = {&any, static_cast<std::size_t>(in.n_sequences > 0)};
-  *bytes = attend_workspace_bytes(args, plan, concurrency);
+  *bytes = attend_workspace_bytes(args, plan, backend);
   return {};
 }
 
@@ -125,12 +125,10 @@ class CallbackProbe final : public Probe {
 };
 
 Status attend(const rowmax_attend_args& in, const MaskPlan& plan, void* workspace, std::size_t n_bytes,
-              Executor& executor, std::int32_t isa_number, rowmax_report* report) {
+              const Backend& backend, rowmax_report* report) {
   AttendArgs args;
-  Isa isa = Isa::kScalar;
   std::size_t needed = 0;
   CallbackProbe probe;
-  ROWMAX_RETURN_IF_ERROR(isa_of(isa_number, &isa));
   ROWMAX_RETURN_IF_ERROR(args_of(in, &args));
   if (in.probe != nullptr) {
     ROWMAX_RETURN_IF_ERROR(probe.set(in.probe));
@@ -139,7 +137,7 @@ Status attend(const rowmax_attend_args& in, const MaskPlan& plan, void* workspac
   if (report != nullptr) {
     ROWMAX_RETURN_IF_ERROR(check_size("rowmax_report", report->struct_size, sizeof(rowmax_report)));
   }
-  ROWMAX_RETURN_IF_ERROR(workspace_bytes(in, args, plan, executor.concurrency(), &needed));
+  ROWMAX_RETURN_IF_ERROR(workspace_bytes(in, args, plan, backend, &needed));
   const std::size_t front = front_bytes(in.n_sequences);
   if (n_bytes < front + needed || (workspace == nullptr && front + needed > 0)) {
     return Error::invalid_argument("workspace of " + std::to_string(workspace == nullptr ? 0 : n_bytes) +
@@ -156,7 +154,7 @@ Status attend(const rowmax_attend_args& in, const MaskPlan& plan, void* workspac
   }
   args.sequences = {sequences, static_cast<std::size_t>(in.n_sequences)};
   const Workspace rest{static_cast<std::byte*>(workspace) + front, n_bytes - front};
-  ROWMAX_TRY(counts, rowmax::attend(args, plan, rest, executor, isa));
+  ROWMAX_TRY(counts, rowmax::attend(args, plan, rest, backend));
   return give(report_of(counts), report);
 }
 
@@ -197,35 +195,36 @@ using namespace rowmax::c_api;
 extern "C" {
 
 rowmax_status rowmax_attend_workspace_bytes(const rowmax_attend_args* args, const rowmax_plan* plan,
-                                            int32_t concurrency, size_t* bytes, rowmax_error* error) noexcept {
+                                            const rowmax_backend* backend, size_t* bytes,
+                                            rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     rowmax_attend_args in;
     AttendArgs converted;
     std::size_t needed = 0;
+    SerialExecutor calling_thread;
     ROWMAX_RETURN_IF_ERROR(present(plan, "plan"));
     ROWMAX_RETURN_IF_ERROR(present(bytes, "bytes"));
     ROWMAX_RETURN_IF_ERROR(take(args, &in));
     ROWMAX_RETURN_IF_ERROR(args_of(in, &converted));
-    if (concurrency < 1 || concurrency > 1024) {
-      return Error::invalid_argument("concurrency: expected 1 to 1024, found " + std::to_string(concurrency));
-    }
-    ROWMAX_RETURN_IF_ERROR(workspace_bytes(in, converted, *plan_of(plan), concurrency, &needed));
+    ROWMAX_TRY(where, backend_of(backend, calling_thread));
+    ROWMAX_RETURN_IF_ERROR(workspace_bytes(in, converted, *plan_of(plan), where, &needed));
     *bytes = front_bytes(in.n_sequences) + needed;
     return {};
   });
 }
 
-rowmax_status rowmax_attend_workspace_bound(const rowmax_attend_bounds* bounds, size_t* bytes,
-                                            rowmax_error* error) noexcept {
+rowmax_status rowmax_attend_workspace_bound(const rowmax_attend_bounds* bounds, const rowmax_backend* backend,
+                                            size_t* bytes, rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     rowmax_attend_bounds in;
     AttendBounds out;
+    SerialExecutor calling_thread;
     ROWMAX_RETURN_IF_ERROR(present(bytes, "bytes"));
     ROWMAX_RETURN_IF_ERROR(take(bounds, &in));
     ROWMAX_RETURN_IF_ERROR(enum_of("arithmetic", in.arithmetic, 2, &out.arithmetic));
-    if (in.concurrency < 1 || in.max_sequences < 0 || in.max_n_kv < 0 || in.n_head < 1 || in.n_kv_head < 1 ||
-        in.k_dim < 0 || in.v_dim < 0) {
-      return Error::invalid_argument("rowmax_attend_bounds: a count is negative, or no head or thread");
+    ROWMAX_TRY(where, backend_of(backend, calling_thread));
+    if (in.max_sequences < 0 || in.max_n_kv < 0 || in.n_head < 1 || in.n_kv_head < 1 || in.k_dim < 0 || in.v_dim < 0) {
+      return Error::invalid_argument("rowmax_attend_bounds: a count is negative, or no head");
     }
     out.max_sequences = in.max_sequences;
     out.max_n_kv = in.max_n_kv;
@@ -233,22 +232,21 @@ rowmax_status rowmax_attend_workspace_bound(const rowmax_attend_bounds* bounds, 
     out.n_kv_head = in.n_kv_head;
     out.k_dim = in.k_dim;
     out.v_dim = in.v_dim;
-    out.concurrency = in.concurrency;
-    *bytes = front_bytes(in.max_sequences) + rowmax::attend_workspace_bound(out);
+    *bytes = front_bytes(in.max_sequences) + rowmax::attend_workspace_bound(out, where);
     return {};
   });
 }
 
 rowmax_status rowmax_attend(const rowmax_attend_args* args, const rowmax_plan* plan, void* workspace,
-                            size_t workspace_bytes, rowmax_executor* executor, int32_t isa, rowmax_report* report,
+                            size_t workspace_bytes, const rowmax_backend* backend, rowmax_report* report,
                             rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     rowmax_attend_args in;
-    SerialExecutor serial;
+    SerialExecutor calling_thread;
     ROWMAX_RETURN_IF_ERROR(present(plan, "plan"));
     ROWMAX_RETURN_IF_ERROR(take(args, &in));
-    Executor& who = executor == nullptr ? static_cast<Executor&>(serial) : *executor_of(executor);
-    return c_api::attend(in, *plan_of(plan), workspace, workspace_bytes, who, isa, report);
+    ROWMAX_TRY(where, backend_of(backend, calling_thread));
+    return c_api::attend(in, *plan_of(plan), workspace, workspace_bytes, where, report);
   });
 }
 

@@ -109,21 +109,18 @@ struct Problem {
     plan.reset(made);
     return created != ROWMAX_OK ? created : rowmax_plan_compile(made, &mask, &geometry, &message.error);
   }
-  rowmax_status reserve(int concurrency) {
-    const rowmax_status status = rowmax_attend_workspace_bytes(&args, plan.get(), concurrency, &bytes, &message.error);
+  rowmax_status reserve(const rowmax_backend* backend = nullptr) {
+    const rowmax_status status = rowmax_attend_workspace_bytes(&args, plan.get(), backend, &bytes, &message.error);
     memory.reset(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
     return status;
   }
-  rowmax_status attend(rowmax_executor* executor, rowmax_report* report) {
-    std::int32_t isa = -1;
-    const rowmax_status found = rowmax_isa_find(nullptr, &isa, &message.error);
-    if (found != ROWMAX_OK) return found;
-    return rowmax_attend(&args, plan.get(), memory.get(), bytes, executor, isa, report, &message.error);
+  rowmax_status attend(const rowmax_backend* backend, rowmax_report* report) {
+    return rowmax_attend(&args, plan.get(), memory.get(), bytes, backend, report, &message.error);
   }
-  rowmax_status run(rowmax_executor* executor, rowmax_report* report) {
+  rowmax_status run(const rowmax_backend* backend, rowmax_report* report) {
     rowmax_status status = compile();
-    if (status == ROWMAX_OK) status = reserve(rowmax_executor_concurrency(executor));
-    return status == ROWMAX_OK ? attend(executor, report) : status;
+    if (status == ROWMAX_OK) status = reserve(backend);
+    return status == ROWMAX_OK ? attend(backend, report) : status;
   }
 };
 
@@ -154,9 +151,10 @@ std::vector<float> expected(Problem& p, std::vector<float>* lse) {
   args.lse = lse->data();
   args.lse_row_stride = kHeads;
   SerialExecutor executor;
-  const std::size_t bytes = (attend_workspace_bytes(args, plan, 1) + 63) / 64 * 64;
+  const Backend backend = *cpu_backend(executor);
+  const std::size_t bytes = (attend_workspace_bytes(args, plan, backend) + 63) / 64 * 64;
   std::unique_ptr<void, Destroy> memory(std::aligned_alloc(64, bytes));
-  EXPECT_TRUE(attend(args, plan, {memory.get(), bytes}, executor, *default_isa()).ok());
+  EXPECT_TRUE(attend(args, plan, {memory.get(), bytes}, backend).ok());
   return out;
 }
 
@@ -247,15 +245,15 @@ TEST(CApi, PartsJoinedAreTheWhole) {
   merge.lse = joined_lse.data();
   merge.lse_row_stride = 1;
   p.out_view.data = joined.data();
-  ASSERT_EQ(rowmax_merge(&merge, nullptr, 0, &report, &p.message.error), ROWMAX_OK) << p.message.text;
+  ASSERT_EQ(rowmax_merge(&merge, nullptr, &report, &p.message.error), ROWMAX_OK) << p.message.text;
   EXPECT_TRUE(same_bits(joined, whole));
   EXPECT_TRUE(same_bits(joined_lse, lse));
   EXPECT_EQ(report.n_rows, kRows);
   merge.n_parts = -1;
-  EXPECT_EQ(rowmax_merge(&merge, nullptr, 0, &report, &p.message.error), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_merge(&merge, nullptr, &report, &p.message.error), ROWMAX_INVALID_ARGUMENT);
   merge.parts = nullptr;
   merge.n_parts = 2;
-  EXPECT_EQ(rowmax_merge(&merge, nullptr, 0, &report, &p.message.error), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_merge(&merge, nullptr, &report, &p.message.error), ROWMAX_INVALID_ARGUMENT);
 }
 
 struct Pool {
@@ -288,8 +286,10 @@ TEST(CApi, ExecutorsDoNotChangeTheBits) {
   EXPECT_EQ(rowmax_executor_concurrency(threads), 2);
   EXPECT_EQ(rowmax_executor_concurrency(nullptr), 1);
   for (rowmax_executor* executor : {own, threads}) {
+    rowmax_backend backend = rowmax_backend_default();
+    backend.executor = executor;
     std::fill(p.out.begin(), p.out.end(), -1.0f);
-    EXPECT_EQ(p.run(executor, nullptr), ROWMAX_OK) << p.message.text;
+    EXPECT_EQ(p.run(&backend, nullptr), ROWMAX_OK) << p.message.text;
     EXPECT_TRUE(same_bits(p.out, want));
     rowmax_executor_destroy(executor);
   }
@@ -408,23 +408,17 @@ TEST(CApi, WrongCallsAreErrorsWithASentence) {
 TEST(CApi, WorkspaceAndHandlesAreChecked) {
   Problem p;
   ASSERT_EQ(p.compile(), ROWMAX_OK);
-  ASSERT_EQ(p.reserve(1), ROWMAX_OK);
-  std::int32_t isa = 0;
-  ASSERT_EQ(rowmax_isa_find("", &isa, nullptr), ROWMAX_OK);
+  ASSERT_EQ(p.reserve(), ROWMAX_OK);
   rowmax_error* error = &p.message.error;
-  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), p.memory.get(), p.bytes - 1, nullptr, isa, nullptr, error),
+  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), p.memory.get(), p.bytes - 1, nullptr, nullptr, error),
             ROWMAX_INVALID_ARGUMENT);
   EXPECT_NE(std::string(p.message.text).find("expected " + std::to_string(p.bytes)), std::string::npos);
-  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), nullptr, p.bytes, nullptr, isa, nullptr, error),
-            ROWMAX_INVALID_ARGUMENT);
-  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), static_cast<char*>(p.memory.get()) + 8, p.bytes, nullptr, isa, nullptr,
-                          error),
-            ROWMAX_INVALID_ARGUMENT);
-  EXPECT_EQ(rowmax_attend(&p.args, nullptr, p.memory.get(), p.bytes, nullptr, isa, nullptr, error),
-            ROWMAX_INVALID_ARGUMENT);
-  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), p.memory.get(), p.bytes, nullptr, 99, nullptr, error),
-            ROWMAX_INVALID_ARGUMENT);
-  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), p.memory.get(), p.bytes, nullptr, isa, nullptr, nullptr), ROWMAX_OK);
+  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), nullptr, p.bytes, nullptr, nullptr, error), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      rowmax_attend(&p.args, p.plan.get(), static_cast<char*>(p.memory.get()) + 8, p.bytes, nullptr, nullptr, error),
+      ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_attend(&p.args, nullptr, p.memory.get(), p.bytes, nullptr, nullptr, error), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_attend(&p.args, p.plan.get(), p.memory.get(), p.bytes, nullptr, nullptr, nullptr), ROWMAX_OK);
   // A bound for these shapes suffices.
   rowmax_attend_bounds bounds = rowmax_attend_bounds_default();
   bounds.max_sequences = 2;
@@ -433,10 +427,57 @@ TEST(CApi, WorkspaceAndHandlesAreChecked) {
   bounds.n_kv_head = kKvHeads;
   bounds.k_dim = bounds.v_dim = kDim;
   std::size_t bound = 0;
-  ASSERT_EQ(rowmax_attend_workspace_bound(&bounds, &bound, error), ROWMAX_OK) << p.message.text;
+  ASSERT_EQ(rowmax_attend_workspace_bound(&bounds, nullptr, &bound, error), ROWMAX_OK) << p.message.text;
   EXPECT_GE(bound, p.bytes);
   bounds.n_head = 0;
-  EXPECT_EQ(rowmax_attend_workspace_bound(&bounds, &bound, error), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_attend_workspace_bound(&bounds, nullptr, &bound, error), ROWMAX_INVALID_ARGUMENT);
+}
+
+TEST(CApi, BackendsAreChecked) {
+  Problem p;
+  std::vector<float> lse;
+  const std::vector<float> want = expected(p, &lse);
+  const auto text_of = [&](const rowmax_backend* backend) {
+    char text[64] = "";
+    EXPECT_EQ(rowmax_backend_text(backend, text, sizeof text, &p.message.error), ROWMAX_OK) << p.message.text;
+    return std::string(text);
+  };
+  EXPECT_EQ(text_of(nullptr), "cpu " + std::string(isa_name(*default_isa())) + ", 1 thread");
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
+    rowmax_backend backend = rowmax_backend_default();
+    backend.isa = static_cast<std::int32_t>(isa);
+    std::fill(p.out.begin(), p.out.end(), -1.0f);
+    const rowmax_status status = p.run(&backend, nullptr);
+    EXPECT_EQ(status, isa_supported(isa) ? ROWMAX_OK : ROWMAX_UNSUPPORTED);
+    if (status != ROWMAX_OK) continue;
+    EXPECT_TRUE(same_bits(p.out, want)) << isa_name(isa);
+    EXPECT_EQ(text_of(&backend), "cpu " + std::string(isa_name(isa)) + ", 1 thread");
+  }
+  rowmax_merge_args merge = rowmax_merge_args_default();
+  rowmax_softmax_args softmax = rowmax_softmax_args_default();
+  std::size_t bytes = 0;
+  const auto every_call = [&](const rowmax_backend& backend, rowmax_status status, const char* words) {
+    rowmax_error* error = &p.message.error;
+    const rowmax_attend_bounds bounds = rowmax_attend_bounds_default();
+    const rowmax_status found[] = {
+        rowmax_attend_workspace_bytes(&p.args, p.plan.get(), &backend, &bytes, error),
+        rowmax_attend_workspace_bound(&bounds, &backend, &bytes, error),
+        rowmax_attend(&p.args, p.plan.get(), p.memory.get(), p.bytes, &backend, nullptr, error),
+        rowmax_merge(&merge, &backend, nullptr, error), rowmax_softmax(&softmax, &backend, nullptr, error)};
+    for (const rowmax_status each : found) EXPECT_EQ(each, status);
+    EXPECT_NE(std::string(p.message.text).find(words), std::string::npos) << p.message.text;
+  };
+  rowmax_backend backend = rowmax_backend_default();
+  backend.isa = 99;
+  every_call(backend, ROWMAX_INVALID_ARGUMENT, "rowmax_backend.isa: 99 is the number of no instruction set");
+  backend = rowmax_backend_default();
+  backend.kind = 1;
+  every_call(backend, ROWMAX_UNSUPPORTED, "rowmax_backend.kind: expected ROWMAX_BACKEND_CPU, found 1");
+  backend = rowmax_backend_default();
+  backend.struct_size += 8;
+  every_call(backend, ROWMAX_UNSUPPORTED, "newer rowmax.h");
+  backend.struct_size = 0;
+  every_call(backend, ROWMAX_INVALID_ARGUMENT, "rowmax_backend_default()");
 }
 
 TEST(CApi, MessagesAreCutToTheBuffer) {

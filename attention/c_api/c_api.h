@@ -9,7 +9,7 @@
 
 #include "base/buffer.h"
 #include "rowmax/attention.h"
-#include "rowmax/executor.h"
+#include "rowmax/backend.h"
 #include "rowmax/mask.h"
 #include "rowmax/rowmax.h"
 
@@ -40,6 +40,7 @@ ROWMAX_KNOWN(rowmax_sequence);
 ROWMAX_KNOWN(rowmax_geometry);
 ROWMAX_KNOWN(rowmax_mask_stats);
 ROWMAX_KNOWN(rowmax_executor_callbacks);
+ROWMAX_KNOWN(rowmax_backend);
 ROWMAX_KNOWN(rowmax_partial);
 ROWMAX_KNOWN(rowmax_probe_row);
 ROWMAX_KNOWN(rowmax_probe);
@@ -169,7 +170,8 @@ Status enum_of(const char* name, std::int32_t value, std::int32_t count, E* out)
   *out = static_cast<E>(value);
   return {};
 }
-Status isa_of(std::int32_t number, Isa* isa);
+// calling_thread: what runs the work where no executor is named.
+Result<Backend> backend_of(const rowmax_backend* in, SerialExecutor& calling_thread);
 Status view_of(const rowmax_heads* in, HeadsView* out);
 Status view_of(const rowmax_const_heads* in, ConstHeadsView* out);
 PartialView partial_of(const rowmax_partial& in) noexcept;

@@ -1,9 +1,8 @@
-// Errors, executors and instruction sets of the C interface.
+// Errors, executors, instruction sets and backends of the C interface.
 #include <algorithm>
 #include <new>
 
 #include "attention/c_api/c_api.h"
-#include "rowmax/cpu.h"
 #include "rowmax/try.h"
 
 namespace rowmax::c_api {
@@ -39,13 +38,21 @@ rowmax_status finish(const Status& status, rowmax_error* error) noexcept {
   return code;
 }
 
-Status isa_of(std::int32_t number, Isa* isa) {
-  for (const Isa known : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
-    if (static_cast<std::int32_t>(known) != number) continue;
-    *isa = known;
-    return {};
+Result<Backend> backend_of(const rowmax_backend* in, SerialExecutor& calling_thread) {
+  rowmax_backend backend = rowmax_backend_default();
+  if (in != nullptr) ROWMAX_RETURN_IF_ERROR(take(in, &backend));
+  if (backend.kind != ROWMAX_BACKEND_CPU) {
+    return Error::unsupported("rowmax_backend.kind: expected ROWMAX_BACKEND_CPU, found " +
+                              std::to_string(backend.kind));
   }
-  return Error::invalid_argument("isa: " + std::to_string(number) + " is the number of no instruction set");
+  Executor& executor =
+      backend.executor == nullptr ? static_cast<Executor&>(calling_thread) : *executor_of(backend.executor);
+  if (backend.isa == ROWMAX_ISA_DEFAULT) return cpu_backend(executor);
+  if (rowmax_isa_name(backend.isa) == nullptr) {
+    return Error::invalid_argument("rowmax_backend.isa: " + std::to_string(backend.isa) +
+                                   " is the number of no instruction set");
+  }
+  return cpu_backend(executor, static_cast<Isa>(backend.isa));
 }
 
 }  // namespace rowmax::c_api
@@ -116,6 +123,17 @@ int32_t rowmax_supported_isas(int32_t* isas, int32_t capacity) noexcept {
     isas[i] = static_cast<int32_t>(supported[static_cast<std::size_t>(i)]);
   }
   return n;
+}
+
+rowmax_status rowmax_backend_text(const rowmax_backend* backend, char* text, size_t capacity,
+                                  rowmax_error* error) noexcept {
+  return guarded(error, [&]() -> Status {
+    SerialExecutor calling_thread;
+    ROWMAX_RETURN_IF_ERROR(present(text, "text"));
+    ROWMAX_TRY(taken, backend_of(backend, calling_thread));
+    copy_text(taken.name(), text, capacity);
+    return {};
+  });
 }
 
 }  // extern "C"

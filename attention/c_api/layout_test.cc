@@ -185,6 +185,13 @@ CHECK_OFFSET(rowmax_executor_callbacks, concurrency, 4);
 CHECK_OFFSET(rowmax_executor_callbacks, run, 8);
 CHECK_OFFSET(rowmax_executor_callbacks, user, 16);
 
+CHECK_SIZE(rowmax_backend, 24);
+CHECK_OFFSET(rowmax_backend, struct_size, 0);
+CHECK_OFFSET(rowmax_backend, kind, 4);
+CHECK_OFFSET(rowmax_backend, isa, 8);
+CHECK_OFFSET(rowmax_backend, reserved, 12);
+CHECK_OFFSET(rowmax_backend, executor, 16);
+
 CHECK_SIZE(rowmax_partial, 72);
 CHECK_OFFSET(rowmax_partial, struct_size, 0);
 CHECK_OFFSET(rowmax_partial, reserved, 4);
@@ -288,17 +295,15 @@ CHECK_OFFSET(rowmax_report, n_overflow, 32);
 CHECK_OFFSET(rowmax_report, fault_row, 40);
 CHECK_OFFSET(rowmax_report, fault_head, 48);
 
-CHECK_SIZE(rowmax_attend_bounds, 64);
+CHECK_SIZE(rowmax_attend_bounds, 56);
 CHECK_OFFSET(rowmax_attend_bounds, struct_size, 0);
-CHECK_OFFSET(rowmax_attend_bounds, concurrency, 4);
-CHECK_OFFSET(rowmax_attend_bounds, arithmetic, 8);
-CHECK_OFFSET(rowmax_attend_bounds, reserved, 12);
-CHECK_OFFSET(rowmax_attend_bounds, max_sequences, 16);
-CHECK_OFFSET(rowmax_attend_bounds, max_n_kv, 24);
-CHECK_OFFSET(rowmax_attend_bounds, n_head, 32);
-CHECK_OFFSET(rowmax_attend_bounds, n_kv_head, 40);
-CHECK_OFFSET(rowmax_attend_bounds, k_dim, 48);
-CHECK_OFFSET(rowmax_attend_bounds, v_dim, 56);
+CHECK_OFFSET(rowmax_attend_bounds, arithmetic, 4);
+CHECK_OFFSET(rowmax_attend_bounds, max_sequences, 8);
+CHECK_OFFSET(rowmax_attend_bounds, max_n_kv, 16);
+CHECK_OFFSET(rowmax_attend_bounds, n_head, 24);
+CHECK_OFFSET(rowmax_attend_bounds, n_kv_head, 32);
+CHECK_OFFSET(rowmax_attend_bounds, k_dim, 40);
+CHECK_OFFSET(rowmax_attend_bounds, v_dim, 48);
 
 CHECK_SIZE(rowmax_merge_args, 112);
 CHECK_OFFSET(rowmax_merge_args, struct_size, 0);
@@ -351,6 +356,7 @@ static_assert(ROWMAX_OK == 0 && ROWMAX_INVALID_ARGUMENT == 1 && ROWMAX_OUT_OF_ME
 static_assert(ROWMAX_NUMERIC_FAULT == 7 && ROWMAX_LIMIT == 8);
 static_assert(ROWMAX_F32 == 0 && ROWMAX_F16 == 1 && ROWMAX_BF16 == 2 && ROWMAX_F64 == 3);
 static_assert(ROWMAX_F8_E4M3 == 4 && ROWMAX_Q8_0 == 5 && ROWMAX_HOST == 0 && ROWMAX_CUDA == 1);
+static_assert(ROWMAX_BACKEND_CPU == 0 && ROWMAX_ISA_DEFAULT == -1);
 
 // Every struct starts with its size, so that older programs can be told from newer ones.
 TEST(CApiLayout, EveryStructStartsWithItsSize) {
@@ -386,6 +392,8 @@ TEST(CApiLayout, EveryStructStartsWithItsSize) {
   EXPECT_EQ(rowmax_dense_info_default().struct_size, sizeof(rowmax_dense_info));
   EXPECT_EQ(offsetof(rowmax_executor_callbacks, struct_size), 0u);
   EXPECT_EQ(rowmax_executor_callbacks_default().struct_size, sizeof(rowmax_executor_callbacks));
+  EXPECT_EQ(offsetof(rowmax_backend, struct_size), 0u);
+  EXPECT_EQ(rowmax_backend_default().struct_size, sizeof(rowmax_backend));
   EXPECT_EQ(offsetof(rowmax_partial, struct_size), 0u);
   EXPECT_EQ(rowmax_partial_default().struct_size, sizeof(rowmax_partial));
   EXPECT_EQ(offsetof(rowmax_probe_row, struct_size), 0u);

@@ -32,22 +32,20 @@ Status merge_args_of(const rowmax_merge_args& in, Array<PartialView>* parts, Mer
 using namespace rowmax;
 using namespace rowmax::c_api;
 
-extern "C" rowmax_status rowmax_merge(const rowmax_merge_args* args, rowmax_executor* executor, int32_t isa,
+extern "C" rowmax_status rowmax_merge(const rowmax_merge_args* args, const rowmax_backend* backend,
                                       rowmax_report* report, rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     rowmax_merge_args in;
     MergeArgs converted;
     Array<PartialView> parts;
-    SerialExecutor serial;
-    Isa which = Isa::kScalar;
+    SerialExecutor calling_thread;
     ROWMAX_RETURN_IF_ERROR(take(args, &in));
-    ROWMAX_RETURN_IF_ERROR(isa_of(isa, &which));
+    ROWMAX_TRY(where, backend_of(backend, calling_thread));
     if (report != nullptr) {
       ROWMAX_RETURN_IF_ERROR(check_size("rowmax_report", report->struct_size, sizeof(rowmax_report)));
     }
     ROWMAX_RETURN_IF_ERROR(merge_args_of(in, &parts, &converted));
-    Executor& who = executor == nullptr ? static_cast<Executor&>(serial) : *executor_of(executor);
-    ROWMAX_TRY(counts, merge_partials(converted, who, which));
+    ROWMAX_TRY(counts, merge_partials(converted, where));
     return give(report_of(counts), report);
   });
 }

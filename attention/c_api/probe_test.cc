@@ -73,9 +73,9 @@ TEST(CApiProbe, ChosenRowsAreShownAndJudged) {
   error.message = text;
   error.message_capacity = sizeof text;
   std::size_t bytes = 0;
-  ASSERT_EQ(rowmax_attend_workspace_bytes(&args, plan, 1, &bytes, &error), ROWMAX_OK) << text;
+  ASSERT_EQ(rowmax_attend_workspace_bytes(&args, plan, nullptr, &bytes, &error), ROWMAX_OK) << text;
   std::unique_ptr<void, Free> memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
-  ASSERT_EQ(rowmax_attend(&args, plan, memory.get(), bytes, nullptr, 0, nullptr, &error), ROWMAX_OK) << text;
+  ASSERT_EQ(rowmax_attend(&args, plan, memory.get(), bytes, nullptr, nullptr, &error), ROWMAX_OK) << text;
   ASSERT_EQ(seen.rows.size(), 2u);
   EXPECT_EQ(seen.rows[0].query, 0);
   EXPECT_EQ(seen.rows[1].query, 2);
@@ -105,7 +105,7 @@ TEST(CApiProbe, ChosenRowsAreShownAndJudged) {
   seen.rows[0].n_edge = 9;
   EXPECT_EQ(rowmax_probe_text(&seen.rows[0], line, sizeof line, &error), ROWMAX_INVALID_ARGUMENT);
   probe.wants = nullptr;
-  EXPECT_EQ(rowmax_attend(&args, plan, memory.get(), bytes, nullptr, 0, nullptr, &error), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_attend(&args, plan, memory.get(), bytes, nullptr, nullptr, &error), ROWMAX_INVALID_ARGUMENT);
   rowmax_plan_destroy(plan);
 }
 
@@ -127,7 +127,7 @@ TEST(CApiSoftmax, HiddenIsZeroAndVisibleAddsUp) {
   args.row_status = status;
   args.scale = 0.5;
   rowmax_report report = rowmax_report_default();
-  ASSERT_EQ(rowmax_softmax(&args, nullptr, 0, &report, nullptr), ROWMAX_OK);
+  ASSERT_EQ(rowmax_softmax(&args, nullptr, &report, nullptr), ROWMAX_OK);
   const double a = std::exp(0.5), b = std::exp(1.5);
   EXPECT_NEAR(weights[0], a / (a + b), 1e-6);
   EXPECT_EQ(weights[1], 0);
@@ -139,8 +139,8 @@ TEST(CApiSoftmax, HiddenIsZeroAndVisibleAddsUp) {
   EXPECT_EQ(status[1], ROWMAX_ROW_EMPTY);
   EXPECT_EQ(report.n_empty, 1);
   args.empty_rows = 5;
-  EXPECT_EQ(rowmax_softmax(&args, nullptr, 0, &report, nullptr), ROWMAX_INVALID_ARGUMENT);
-  EXPECT_EQ(rowmax_softmax(nullptr, nullptr, 0, &report, nullptr), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_softmax(&args, nullptr, &report, nullptr), ROWMAX_INVALID_ARGUMENT);
+  EXPECT_EQ(rowmax_softmax(nullptr, nullptr, &report, nullptr), ROWMAX_INVALID_ARGUMENT);
 }
 
 }  // namespace

@@ -7,15 +7,14 @@
 using namespace rowmax;
 using namespace rowmax::c_api;
 
-extern "C" rowmax_status rowmax_softmax(const rowmax_softmax_args* args, rowmax_executor* executor, int32_t isa,
+extern "C" rowmax_status rowmax_softmax(const rowmax_softmax_args* args, const rowmax_backend* backend,
                                         rowmax_report* report, rowmax_error* error) noexcept {
   return guarded(error, [&]() -> Status {
     rowmax_softmax_args in;
     SoftmaxArgs out;
-    SerialExecutor serial;
-    Isa which = Isa::kScalar;
+    SerialExecutor calling_thread;
     ROWMAX_RETURN_IF_ERROR(take(args, &in));
-    ROWMAX_RETURN_IF_ERROR(isa_of(isa, &which));
+    ROWMAX_TRY(where, backend_of(backend, calling_thread));
     ROWMAX_RETURN_IF_ERROR(enum_of("empty_rows", in.empty_rows, 3, &out.empty_rows));
     if (report != nullptr) {
       ROWMAX_RETURN_IF_ERROR(check_size("rowmax_report", report->struct_size, sizeof(rowmax_report)));
@@ -35,8 +34,7 @@ extern "C" rowmax_status rowmax_softmax(const rowmax_softmax_args* args, rowmax_
     out.weights_row_stride = in.weights_row_stride;
     out.lse = in.lse;
     out.row_status = reinterpret_cast<RowStatus*>(in.row_status);
-    Executor& who = executor == nullptr ? static_cast<Executor&>(serial) : *executor_of(executor);
-    ROWMAX_TRY(counts, softmax(out, who, which));
+    ROWMAX_TRY(counts, softmax(out, where));
     return give(report_of(counts), report);
   });
 }

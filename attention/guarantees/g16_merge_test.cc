@@ -50,7 +50,7 @@ Output merge(const RawCall& call, const std::vector<const Part*>& parts, Isa isa
   args.lse_row_stride = 1;
   args.row_status = to.row_status;
   args.status_row_stride = 1;
-  const Result<AttendReport> report = merge_partials(args, pool(1), isa);
+  const Result<AttendReport> report = merge_partials(args, *cpu_backend(pool(1), isa));
   EXPECT_TRUE(report.ok());
   if (report.ok()) output.report = *report;
   return output;

@@ -131,16 +131,16 @@ struct Setup {
   AttendArgs args;
   base::Buffer workspace;
 
-  void prepare(const MaskSpec& spec, std::int64_t n_head, std::int64_t n_kv_head, int threads) {
+  void prepare(const MaskSpec& spec, std::int64_t n_head, std::int64_t n_kv_head, const Backend& backend) {
     const Status status =
         plan.compile(spec, {sequences, static_cast<std::int32_t>(n_head), static_cast<std::int32_t>(n_kv_head)});
     if (!status.ok()) fail(status.error().message);
     args.sequences = kv;
     args.scale = 1.0f / std::sqrt(static_cast<float>(args.kv.k_dim));
-    workspace = take(base::Buffer::allocate(attend_workspace_bytes(args, plan, threads)));
+    workspace = take(base::Buffer::allocate(attend_workspace_bytes(args, plan, backend)));
   }
-  void attend(Executor& executor, Isa isa) {
-    const auto report = rowmax::attend(args, plan, {workspace.data(), workspace.size()}, executor, isa);
+  void attend(const Backend& backend) {
+    const auto report = rowmax::attend(args, plan, {workspace.data(), workspace.size()}, backend);
     if (!report.ok()) fail(report.error().message);
   }
 };
@@ -164,6 +164,7 @@ class Bench {
   Isa isa() const { return isa_; }
 
  private:
+  Backend backend() const { return take(cpu_backend(*executor_, isa_)); }
   const IsaKernels& kernels() const {
 #if defined(__x86_64__)
     if (isa_ == Isa::kAvx512) return kKernelsAvx512;
@@ -212,11 +213,11 @@ class Bench {
     if (mask == "keep") spec.keep_first(4);
     if (mask == "padding") spec.valid(valid);
     if (mask == "documents") spec.segments(segments);
-    setup.prepare(spec, heads, heads, threads_);
+    setup.prepare(spec, heads, heads, backend());
     Timing timing;
     timing.work = 4.0 * static_cast<double>(d) * static_cast<double>(setup.plan.stats().visible_pairs);
     timing.tile_work = 4.0 * static_cast<double>(d * heads * kKeyTile * kKeyTile * visible_tiles(setup.plan));
-    const auto attend = [&] { setup.attend(*executor_, isa_); };
+    const auto attend = [&] { setup.attend(backend()); };
     if (op == "prefill") {
       timing.times = repeat(c, threads_, attend);
     } else {
@@ -306,12 +307,12 @@ class Bench {
     setup.kv[0].k = memory.data();
     setup.kv[0].v = memory.data() + memory.size() / 2;
     setup.kv[0].pages = table.data();
-    setup.prepare(MaskSpec().causal(), heads, kv_heads, threads_);
+    setup.prepare(MaskSpec().causal(), heads, kv_heads, backend());
     Timing timing;
     timing.work = 4.0 * static_cast<double>(n_kv * kv_heads * d);
     timing.times = repeat(c, threads_, [&] {
       for (std::int32_t& page : table) page = static_cast<std::int32_t>(next_page_++ % n_pages);
-      setup.attend(*executor_, isa_);
+      setup.attend(backend());
     });
     return timing;
   }

@@ -30,7 +30,7 @@ constexpr Block ffn_of(const LayerSpec& layer) {
 }  // namespace
 
 Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
-                                Executor& executor) {
+                                const Backend& backend) {
   BufferPlan buffers;
   for (const Slot slot : {Slot::kStream, Slot::kNormed, Slot::kOutput}) buffers.need({slot, spec.shape.n_embd});
   buffers.need_product(spec.shape.n_embd);
@@ -38,7 +38,7 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
     mixer_of(layer).plan(spec.shape, layer, buffers);
     ffn_of(layer).plan(spec.shape, layer, buffers);
   }
-  ROWMAX_TRY(ops, Ops::create(spec, weights, buffers, options, executor));
+  ROWMAX_TRY(ops, Ops::create(spec, weights, buffers, options, backend));
   return Forward(spec, weights, std::move(ops));
 }
 

@@ -8,9 +8,9 @@ namespace rowmax::engine {
 
 class Forward {
  public:
-  // spec, weights and executor must outlive it.
+  // spec, weights and the backend's executor must outlive it.
   static Result<Forward> create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
-                                Executor& executor);
+                                const Backend& backend);
 
   // logits: [logit_rows.size(), n_vocab]. At most max_rows rows. kOutOfMemory, or an error of the attention library.
   Status run(const ForwardBatch& batch, const KvLayers& cache, float* logits);

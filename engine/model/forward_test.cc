@@ -176,13 +176,10 @@ struct Outcome {
 Outcome compare(const RandomModel& model, Dice& dice) {
   SerialExecutor executor;
   constexpr std::int64_t kMaxRows = 40;
-  auto forward = Forward::create(model.spec, model.weights,
-                                 {.max_rows = kMaxRows,
-                                  .max_context = 200,
-                                  .max_sequences = 2,
-                                  .activations = Activations::kF32,
-                                  .isa = default_isa().value()},
-                                 executor);
+  auto forward =
+      Forward::create(model.spec, model.weights,
+                      {.max_rows = kMaxRows, .max_context = 200, .max_sequences = 2, .activations = Activations::kF32},
+                      *cpu_backend(executor));
   EXPECT_TRUE(forward.ok()) << forward.error().message;
   Memory memory(model.spec);
   Memory::OneSequence sequences[] = {memory.sequence({5, 2, 7}), memory.sequence({0, 6, 1})};

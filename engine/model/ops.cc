@@ -10,14 +10,12 @@
 namespace rowmax::engine {
 
 Result<Ops> Ops::create(const ModelSpec& spec, const ModelWeights& weights, const BufferPlan& plan,
-                        const OpsOptions& options, Executor& executor) {
-  Ops ops;
+                        const OpsOptions& options, const Backend& backend) {
+  Ops ops(backend);
   ops.spec_ = &spec;
   ops.weights_ = &weights;
-  ops.kernels_ = &row_kernels(options.isa);
-  ops.executor_ = &executor;
+  ops.kernels_ = &row_kernels(backend.isa());
   ops.activations_ = options.activations;
-  ops.isa_ = options.isa;
   ops.max_rows_ = options.max_rows;
   ops.layout_ = RecurrentLayout(spec);
   for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope);
@@ -75,14 +73,14 @@ Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
     ROWMAX_RETURN_IF_ERROR(plan.mask.compile(
         mask, {mask_sequences_, static_cast<std::int32_t>(plan.n_head), static_cast<std::int32_t>(plan.n_kv_head)}));
   }
-  for (RopeTable& rope : ropes_) rope.prepare(positions_, *executor_);
+  for (RopeTable& rope : ropes_) rope.prepare(positions_, backend_.executor());
   return {};
 }
 
 void Ops::embed(float scale, Rows stream) {
   const WeightSource& table = weights_->token_embedding;
   const std::int64_t n = stream.width;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* x = data(stream, row);
     decode_row(*table.format, table.bytes, batch_->tokens[static_cast<std::size_t>(row)], n, x);
     if (const Hadamard* hadamard = table.hadamard) {
@@ -95,7 +93,7 @@ void Ops::embed(float scale, Rows stream) {
 
 void Ops::norm(Rows x, const std::vector<float>& weight, Rows y) {
   const auto n = static_cast<std::int64_t>(weight.size());
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, weight.data(), spec_->rms_norm_eps, n, data(y, row) + i);
     }
@@ -103,7 +101,7 @@ void Ops::norm(Rows x, const std::vector<float>& weight, Rows y) {
 }
 
 void Ops::norm_plain(Rows x, std::int64_t n) {
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
     }
@@ -116,7 +114,7 @@ void Ops::copy(Rows from, Rows to) {
 
 void Ops::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
   const std::int64_t n = stream.width;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* from = data(y, row);
     if (!post_norm.empty()) kernels_->rms_norm(from, post_norm.data(), spec_->rms_norm_eps, n, from);
     kernels_->add(data(stream, row), from, n);
@@ -125,16 +123,16 @@ void Ops::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
 
 void Ops::add_bias(Rows y, const std::vector<float>& bias) {
   if (bias.empty()) return;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) { kernels_->add(data(y, row), bias.data(), y.width); });
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->add(data(y, row), bias.data(), y.width); });
 }
 
 void Ops::scale(Rows y, const std::vector<float>& factor) {
   if (factor.empty()) return;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor[0], y.width); });
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor[0], y.width); });
 }
 
 void Ops::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row) {
-  for_rows(*executor_, n_row, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row, [&](std::int64_t row) {
     float* y = turned_.as<float>() + row * n;
     if (hadamard.signs.empty()) {
       std::memcpy(y, x + row * n, static_cast<std::size_t>(n) * sizeof(float));
@@ -162,7 +160,7 @@ void Ops::multiply(std::span<const Product> products, const float* x, std::int64
     }
     if (hadamard != nullptr) turn(*hadamard, x, cols, n_row);
     matmul(std::span(group).first(n), hadamard != nullptr ? turned_.as<float>() : x, cols, n_row, activations_,
-           {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
+           {matmul_workspace_.data(), matmul_workspace_.size()}, backend_.isa(), backend_.executor());
   }
 }
 
@@ -174,7 +172,7 @@ void Ops::project(std::span<const LinearTerm> terms, Rows x) {
 
 void Ops::gate(FfnActivation activation, Rows gate, Rows up) {
   const auto kernel = gate_kernel(activation);
-  for_rows(*executor_, n_row_, [&](std::int64_t row) { kernel(data(gate, row), data(up, row), gate.width); });
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernel(data(gate, row), data(up, row), gate.width); });
 }
 
 void (*Ops::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {
@@ -183,7 +181,7 @@ void (*Ops::gate_kernel(FfnActivation activation) const noexcept)(float*, const 
 }
 
 void Ops::gate_sigmoid(Rows gate, Rows x) {
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     kernels_->gate_sigmoid(data(gate, row), data(x, row), x.width);
     std::memcpy(data(x, row), data(gate, row), static_cast<std::size_t>(x.width) * sizeof(float));
   });
@@ -194,7 +192,7 @@ void Ops::head(float softcap, float* logits) {
   const auto n = static_cast<std::int64_t>(batch_->logit_rows.size());
   if (n == 0) return;
   const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd};
-  for_rows(*executor_, n, [&](std::int64_t i) {
+  for_rows(backend_.executor(), n, [&](std::int64_t i) {
     kernels_->rms_norm(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm.data(),
                        spec_->rms_norm_eps, n_embd, data(normed, i));
   });
@@ -208,7 +206,8 @@ void Ops::head(float softcap, float* logits) {
   };
   show_head(Stage::kOutputNorm, data(normed), n_embd);
   if (softcap > 0) {
-    for_rows(*executor_, n, [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });
+    for_rows(backend_.executor(), n,
+             [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });
   }
   show_head(Stage::kLogits, logits, n_vocab);
 }

@@ -73,14 +73,13 @@ struct OpsOptions {
   std::int64_t max_rows = 0, max_context = 0;
   int max_sequences = 1;
   Activations activations = Activations::kInt8;
-  Isa isa = Isa::kScalar;
 };
 
 class Ops {
  public:
-  // spec, weights, executor must outlive it. kOutOfMemory.
+  // spec, weights and the backend's executor must outlive it. kOutOfMemory.
   static Result<Ops> create(const ModelSpec& spec, const ModelWeights& weights, const BufferPlan& plan,
-                            const OpsOptions& options, Executor& executor);
+                            const OpsOptions& options, const Backend& backend);
 
   // Positions, masks and RoPE angles of the batch whose rows the calls below are about. batch and cache must outlive
   // them. kOutOfMemory, or an error of the attention library.
@@ -142,13 +141,12 @@ class Ops {
   void head(float softcap, float* logits);
 
  private:
-  Ops() = default;
+  explicit Ops(const Backend& backend) noexcept : backend_(backend) {}
+  Backend backend_;
   const ModelSpec* spec_ = nullptr;
   const ModelWeights* weights_ = nullptr;
   const RowKernels* kernels_ = nullptr;
-  Executor* executor_ = nullptr;
   Activations activations_ = Activations::kInt8;
-  Isa isa_ = Isa::kScalar;
   std::int64_t max_rows_ = 0;
   RecurrentLayout layout_{ModelSpec{}};
   std::vector<RopeTable> ropes_;

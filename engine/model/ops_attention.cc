@@ -30,8 +30,8 @@ Status Ops::plan_attention(const OpsOptions& options) {
                                                         .n_head = a.n_head,
                                                         .n_kv_head = a.n_kv_head,
                                                         .k_dim = a.head_dim,
-                                                        .v_dim = a.head_dim,
-                                                        .concurrency = executor_->concurrency()}));
+                                                        .v_dim = a.head_dim},
+                                                       backend_));
   }
   ROWMAX_TRY(memory, base::Buffer::allocate(n_bytes));
   attend_workspace_ = std::move(memory);
@@ -40,7 +40,7 @@ Status Ops::plan_attention(const OpsOptions& options) {
 
 void Ops::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
   const auto n_bytes = static_cast<std::size_t>(head_dim) * sizeof(float);
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t at = 0; at < q.width; at += head_dim) {
       std::memcpy(data(q, row) + at, data(both, row) + 2 * at, n_bytes);
       std::memcpy(data(gate, row) + at, data(both, row) + 2 * at + head_dim, n_bytes);
@@ -60,7 +60,7 @@ void Ops::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<
   };
   const auto turn =
       table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* first = data(heads, row);
     if (normed && !spec.norm_after_rope) norm_runs(first);
     for (std::int64_t i = 0; table != nullptr && i < heads.width; i += spec.head_dim) {
@@ -71,7 +71,7 @@ void Ops::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<
 }
 
 void Ops::temper(const TemperatureSpec& spec, Rows q) {
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     const auto position = static_cast<double>(positions_[static_cast<std::size_t>(row)]);
     const double steps = std::floor((position + spec.offset) / spec.length);
     kernels_->scale(data(q, row), static_cast<float>(1.0 + spec.scale * base::log_f64(1.0 + steps)), q.width);
@@ -82,7 +82,7 @@ void Ops::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
   const KvView& view = cache_->views[layer];
   const KvStrides &ks = view.k, &vs = view.v;
   const std::int64_t d = head_dim;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     const std::int64_t page = page_of_row_[static_cast<std::size_t>(row)];
     const std::int64_t slot = positions_[static_cast<std::size_t>(row)] % kKeyTile;
     for (std::int64_t h = 0; h < view.n_kv_head; ++h) {
@@ -120,7 +120,7 @@ Status Ops::attend(std::size_t layer, const AttentionSpec& spec, const std::vect
   args.check_weights = WeightCheck::kOff;
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
   // Non-finite rows are not an error here: they reach the logits, where the session names the position.
-  auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, *executor_, isa_);
+  auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
   if (!report.ok()) return std::move(report).error();
   if (wanted(Stage::kScores, layer)) show_scores(layer, spec, args);
   return {};

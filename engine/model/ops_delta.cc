@@ -19,10 +19,10 @@ constexpr float kUnitEps = 1e-6f;
 }  // namespace
 
 void Ops::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) {
-  const DeltaKernels& kernels = delta_kernels(isa_);
+  const DeltaKernels& kernels = delta_kernels(backend_.isa());
   const std::int64_t n_channel = spec.conv_channels(), n_range = (n_channel + kConvChannels - 1) / kConvChannels;
   const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
-  parallel_for(*executor_, n_sequence * n_range, [&](std::int64_t task, int) {
+  parallel_for(backend_.executor(), n_sequence * n_range, [&](std::int64_t task, int) {
     const base::ScopedFpEnv environment;
     const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / n_range)];
     const std::int64_t begin = task % n_range * kConvChannels;
@@ -38,7 +38,7 @@ void Ops::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vecto
   });
   // IEEE square roots are correctly rounded everywhere.
   const auto q_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.key_dim)));
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* head = data(qkv, row);
     for (std::int64_t h = 0; h < 2 * spec.n_key_head; ++h, head += spec.key_dim) {
       kernels_->l2_norm(head, kUnitEps, h < spec.n_key_head ? q_scale : 1.0f, spec.key_dim);
@@ -48,15 +48,15 @@ void Ops::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vecto
 
 void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv, Rows alpha,
                      Rows beta, Rows out) {
-  const DeltaKernels& kernels = delta_kernels(isa_);
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  const DeltaKernels& kernels = delta_kernels(backend_.isa());
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     delta_gates(data(alpha, row), data(beta, row), weights.vector(W::kDeltaDecay).data(),
                 weights.vector(W::kDeltaDecayBias).data(), spec.n_value_head, data(alpha, row), data(beta, row));
   });
   const std::int64_t n_panel = delta_panels(spec.value_dim);
   const std::int64_t head_floats = delta_state_floats(spec.key_dim, spec.value_dim);
   const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
-  parallel_for(*executor_, n_sequence * spec.n_value_head, [&](std::int64_t task, int) {
+  parallel_for(backend_.executor(), n_sequence * spec.n_value_head, [&](std::int64_t task, int) {
     const base::ScopedFpEnv environment;
     const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / spec.n_value_head)];
     const std::int64_t h = task % spec.n_value_head, key_head = spec.key_head(h);
@@ -80,7 +80,7 @@ void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWei
 void Ops::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
   const std::int64_t d = spec.value_dim, n_key = spec.n_key_head, n_each = spec.n_value_head / n_key;
   const auto n_bytes = static_cast<std::size_t>(d) * sizeof(float);
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
       float* normed = data(out, row) + h * d;
       kernels_->rms_norm(normed, weight.data(), spec_->rms_norm_eps, d, normed);

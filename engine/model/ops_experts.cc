@@ -91,7 +91,7 @@ const float* Ops::choice_scores(const FfnSpec& spec, const float* bias, std::int
 void Ops::route(const FfnSpec& spec, const std::vector<float>& bias, Rows router) {
   const std::int64_t k = spec.n_used;
   const bool by_probability = bias.empty() && spec.n_group == 1;
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* p = data(router, row);
     if (spec.expert_gate == ExpertGate::kSoftmax) {
       kernels_->softmax(p, spec.n_expert);
@@ -133,7 +133,7 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
   all.clear();
   const std::int64_t n_pair = n_expert == 0 ? 0 : routing_.ends[static_cast<std::size_t>(n_expert) - 1];
   if (const Hadamard* hadamard = terms[0].experts[0].hadamard) {
-    for_rows(*executor_, n_pair, [&](std::int64_t i) {
+    for_rows(backend_.executor(), n_pair, [&](std::int64_t i) {
       float* row = data(x, i);
       if (!hadamard->signs.empty()) kernels_->multiply(row, hadamard->signs.data(), x.width, row);
       kernels_->hadamard(row, x.width, hadamard->block);
@@ -151,7 +151,8 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
     groups.push_back({std::span(all).subspan(first), data(x, begin), x.width, end - begin});
     begin = end;
   }
-  matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, isa_, *executor_);
+  matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, backend_.isa(),
+                backend_.executor());
 }
 
 void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
@@ -165,7 +166,7 @@ void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights
   const ExpertTerm in[] = {{weights.experts(W::kExpertGate), gate}, {weights.experts(W::kExpertUp), up}};
   const ExpertTerm down{weights.experts(W::kExpertDown), pairs};
   const auto gather = [&] {
-    for_rows(*executor_, n_row_, [&](std::int64_t row) {
+    for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
       for (std::int64_t i = row * k; i < (row + 1) * k; ++i) {
         std::memcpy(data(pairs, routing_.places[static_cast<std::size_t>(i)]), data(x, row), n_bytes);
       }
@@ -182,10 +183,10 @@ void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights
   show_experts(layer, spec, gate, Stage::kGate);
   show_experts(layer, spec, up, Stage::kUp);
   const auto activation = gate_kernel(spec.activation);
-  for_rows(*executor_, n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
+  for_rows(backend_.executor(), n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
   show_experts(layer, spec, gate, Stage::kAct);
   multiply_experts({&down, 1}, gate, spec.n_expert);
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* y = data(out, row);
     std::memset(y, 0, n_bytes);
     for (std::int64_t i = row * k; i < (row + 1) * k; ++i) {
@@ -196,7 +197,7 @@ void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights
 }
 
 void Ops::add_gated(Rows out, Rows y, Rows gate) {
-  for_rows(*executor_, n_row_, [&](std::int64_t row) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     const float one = 1.0f;
     float* factor = data(gate, row);
     kernels_->gate_sigmoid(factor, &one, 1);

@@ -21,7 +21,7 @@ void Ops::show_scores(std::size_t layer, const AttentionSpec& spec, const Attend
   AttendArgs again = args;
   again.weights = {trace_scratch_.data(), spec.n_head * n_kv, n_kv};
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
-  const auto report = rowmax::attend(again, plans_[plan_of_layer_[layer]].mask, workspace, *executor_, isa_);
+  const auto report = rowmax::attend(again, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
   if (!report.ok()) return;  // the call before has said it
   for (const ForwardSequence& sequence : batch_->sequences) {
     const auto begin = static_cast<std::size_t>(sequence.begin), n = static_cast<std::size_t>(sequence.n_row);

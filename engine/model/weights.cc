@@ -200,16 +200,16 @@ Status check_kernels(const ModelWeights& weights, Isa isa) {
   return check_formats(std::move(formats), isa);
 }
 
-Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, Isa isa, Executor& executor,
+Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const Backend& backend,
                                   const std::function<void(std::span<const std::byte>)>& done_with) {
   const std::vector<const WeightSource*> matrices = all_matrices(sources);
   std::vector<const FormatInfo*> formats;
   for (const WeightSource* matrix : matrices) formats.push_back(matrix->format);
-  ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), isa));
+  ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), backend.isa()));
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
   weights.memory = std::move(memory);
-  WeightLoader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
+  WeightLoader load{file_name, backend.executor(), done_with, {weights.memory.data(), weights.memory.size()}};
   weights.token_embedding = sources.token_embedding;
   if (!sources.tied) {
     ROWMAX_RETURN_IF_ERROR(load.in_pieces(sources.token_embedding, [&](std::int64_t begin, std::int64_t end) {

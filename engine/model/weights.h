@@ -11,7 +11,7 @@
 #include "engine/model/spec.h"
 #include "engine/model/weight_sources.h"
 #include "engine/ops/matmul/matmul.h"
-#include "rowmax/executor.h"
+#include "rowmax/backend.h"
 
 namespace rowmax::engine {
 
@@ -53,9 +53,9 @@ struct ModelWeights {
 Status check_kernels(const ModelWeights& weights, Isa isa);
 
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
-// kUnsupported where the kernels of `isa` do not pass their self-test for one of the formats. done_with is called with
+// kUnsupported where the backend's kernels do not pass their self-test for one of the formats. done_with is called with
 // the file's bytes of each matrix that is packed, so that file and copy need not both be in memory.
-Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, Isa isa, Executor& executor,
+Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const Backend& backend,
                                   const std::function<void(std::span<const std::byte>)>& done_with);
 
 }  // namespace rowmax::engine

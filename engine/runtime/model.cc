@@ -54,10 +54,7 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
 }
 
 Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor) {
-  if (!isa_supported(options.isa)) {
-    return Error{ErrorCode::kUnsupported,
-                 "instruction set '" + std::string(isa_name(options.isa)) + "' is not supported by this CPU"};
-  }
+  ROWMAX_TRY(backend, cpu_backend(executor, options.isa));
   ROWMAX_TRY(tokenizer_keys, Tokenizer::report_keys(file, options.ignored_keys));
   ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys, tokenizer_keys));
   TokenizerOptions tokenizer_options = options.tokenizer;
@@ -75,7 +72,7 @@ Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, 
     ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
     chat_template = text;
   }
-  auto loaded = load_weights(std::move(read.sources), file.name(), options.isa, executor,
+  auto loaded = load_weights(std::move(read.sources), file.name(), backend,
                              [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); });
   ROWMAX_RETURN_IF_ERROR(file.check_intact());  // rather than what is said of zeros in place of weights
   ROWMAX_TRY(weights, std::move(loaded));

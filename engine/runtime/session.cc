@@ -17,8 +17,7 @@ namespace rowmax::engine {
 struct Session::Impl {
   const Model* model;
   std::unique_ptr<const ModelSpec> spec;  // with the session's edits
-  Isa isa;
-  Executor* executor;
+  Backend backend;
   SessionOptions options;
   KvCache cache;
   KvLayers layers;
@@ -67,12 +66,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
   auto spec = std::make_unique<ModelSpec>(m.spec);
   for (const auto& [name, value] : chosen.edits) ROWMAX_RETURN_IF_ERROR(apply_edit(*spec, name, value));
-  const Isa isa = chosen.isa.value_or(m.options.isa);
-  if (!isa_supported(isa)) {
-    return Error{ErrorCode::kUnsupported,
-                 "instruction set '" + std::string(isa_name(isa)) + "' is not supported by this CPU"};
-  }
-  if (isa != m.options.isa) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, isa));
+  ROWMAX_TRY(backend, cpu_backend(executor, chosen.isa.value_or(m.options.isa)));
+  if (backend.isa() != m.options.isa) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, backend.isa()));
   const ModelShape& s = spec->shape;
   std::vector<KvCache::Layer> kv_layers;
   for (const LayerSpec& layer : spec->layers) {
@@ -91,9 +86,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                       {.max_rows = chosen.max_batch,
                                        .max_context = chosen.context,
                                        .max_sequences = chosen.max_sequences,
-                                       .activations = chosen.activations.value_or(m.options.activations),
-                                       .isa = isa},
-                                      executor));
+                                       .activations = chosen.activations.value_or(m.options.activations)},
+                                      backend));
   KvLayers layers;
   for (std::int64_t layer = 0; layer < s.n_layer; ++layer) {
     layers.views.push_back(cache.view(layer));
@@ -102,8 +96,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   }
   return Session(std::unique_ptr<Impl>(new Impl{&model,
                                                 std::move(spec),
-                                                isa,
-                                                &executor,
+                                                backend,
                                                 chosen,
                                                 std::move(cache),
                                                 std::move(layers),
@@ -287,7 +280,7 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
 
 // The engine's last line: a logit that is not a number must never reach a sampler.
 Status Session::Impl::check_finite(const BatchItem& item, std::int64_t start, std::int64_t first_row) const {
-  const RowKernels& kernels = row_kernels(isa);
+  const RowKernels& kernels = row_kernels(backend.isa());
   const std::int64_t n_vocab = model->shape().n_vocab;
   const std::int64_t n = rowmax::engine::n_logit_rows(item);
   const base::ScopedFpEnv environment;

@@ -27,16 +27,15 @@
 //     args.sequences = kv_sequences;                          // as many, in the order of the plan's
 //     args.scale = 1 / sqrt(head_dim);
 //     args.out = packed_heads(out, n_row, n_head, head_dim);
-//     ROWMAX_TRY(isa, default_isa());
-//     ROWMAX_TRY(report, attend(args, plan, workspace, executor, isa));
+//     ROWMAX_TRY(backend, cpu_backend(executor));             // once
+//     ROWMAX_TRY(report, attend(args, plan, workspace, backend));
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
-#include "rowmax/cpu.h"
-#include "rowmax/executor.h"
+#include "rowmax/backend.h"
 #include "rowmax/kv.h"
 #include "rowmax/mask.h"
 #include "rowmax/result.h"
@@ -172,8 +171,8 @@ struct Workspace {
   std::size_t size = 0;
 };
 
-// Bytes that attend() needs for these arguments with an executor of that concurrency. Depends on shapes alone.
-std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan, int concurrency) noexcept;
+// Bytes that attend() needs for these arguments there. Depends on shapes and the executor's concurrency alone.
+std::size_t attend_workspace_bytes(const AttendArgs& args, const MaskPlan& plan, const Backend& backend) noexcept;
 
 // Bytes that suffice for every call within these bounds, so that a caller can allocate once.
 struct AttendBounds {
@@ -183,16 +182,14 @@ struct AttendBounds {
   std::int64_t n_kv_head = 1;
   std::int64_t k_dim = 0;
   std::int64_t v_dim = 0;
-  int concurrency = 1;
   Arithmetic arithmetic = Arithmetic::kF32;
 };
-std::size_t attend_workspace_bound(const AttendBounds& bounds) noexcept;
+std::size_t attend_workspace_bound(const AttendBounds& bounds, const Backend& backend) noexcept;
 
 // Errors: kInvalidArgument (shapes, strides, workspace, a page number below 0 where a visible key lies; named),
-// kUnsupported (memory space, ISA, type), kNumericFault (check_bias). Nothing was written then. kNumericFault from
+// kUnsupported (memory space, type), kNumericFault (check_bias). Nothing was written then. kNumericFault from
 // check_weights: everything was written.
-Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Workspace workspace, Executor& executor,
-                            Isa isa);
+Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Workspace workspace, const Backend& backend);
 
 // Joins partial results of the same rows over disjoint keys, in the order given, and finishes them. Where the parts are
 // cut at split edges (multiples of 512 keys from one common anchor, each part after the first one split long), the
@@ -212,6 +209,6 @@ struct MergeArgs {
   std::int64_t status_row_stride = 0;
   std::int64_t status_head_stride = 1;
 };
-Result<AttendReport> merge_partials(const MergeArgs& args, Executor& executor, Isa isa);
+Result<AttendReport> merge_partials(const MergeArgs& args, const Backend& backend);
 
 }  // namespace rowmax

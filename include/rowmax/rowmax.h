@@ -1,6 +1,6 @@
 /* rowmax from C: masked attention with a stable binary interface. C99, and C++ of any version; needs no other header of
  * rowmax. What the numbers mean (masks, positions, layouts, arithmetic, promises) is told in attention.h, mask.h, kv.h,
- * mask_convert.h, probe.h and softmax.h; a field here has the name and meaning that it has there.
+ * mask_convert.h, probe.h, softmax.h and backend.h; a field here has the name and meaning that it has there.
  *
  * Structs. Each begins with its size, which rowmax_..._default() fills in; always start from it: zero is not the
  * default of every field. A struct that is smaller than the library's (a program built with an older header) is read as
@@ -353,7 +353,6 @@ typedef struct rowmax_executor_callbacks {
   void* user;
 } rowmax_executor_callbacks;
 
-/* Where NULL is passed for an executor, everything runs on the calling thread. */
 typedef struct rowmax_executor rowmax_executor;
 
 /* rowmax's own pool; n_threads includes the calling thread, 0: all physical cores. ROWMAX_LIMIT outside 0..1024. */
@@ -372,6 +371,22 @@ ROWMAX_API rowmax_status rowmax_isa_find(const char* name, int32_t* isa, rowmax_
 ROWMAX_API const char* rowmax_isa_name(int32_t isa) ROWMAX_NOEXCEPT;
 /* How many this machine can run, slowest first; the first `capacity` of them are written to isas. */
 ROWMAX_API int32_t rowmax_supported_isas(int32_t* isas, int32_t capacity) ROWMAX_NOEXCEPT;
+
+/* Where a call runs (backend.h). NULL in place of one is the same as rowmax_backend_default(): the calling thread and the
+ * default instruction set. ROWMAX_UNSUPPORTED for an instruction set that this machine cannot run. The executor is used
+ * by one call at a time and must live until the call returns. */
+enum { ROWMAX_BACKEND_CPU = 0 };
+enum { ROWMAX_ISA_DEFAULT = -1 }; /* what rowmax_isa_find(NULL, ...) finds */
+typedef struct rowmax_backend {
+  uint32_t struct_size;
+  int32_t kind;
+  int32_t isa; /* of rowmax_isa_find(); default ROWMAX_ISA_DEFAULT */
+  int32_t reserved;
+  rowmax_executor* executor; /* NULL: everything runs on the calling thread */
+} rowmax_backend;
+/* For people: "cpu avx512, 4 threads"; cut to `capacity` bytes, NUL included. */
+ROWMAX_API rowmax_status rowmax_backend_text(const rowmax_backend* backend, char* text, size_t capacity,
+                                             rowmax_error* error) ROWMAX_NOEXCEPT;
 
 /* ---- attention ---- */
 
@@ -482,16 +497,14 @@ typedef struct rowmax_report {
   int64_t fault_head;
 } rowmax_report;
 
-/* Bytes of scratch memory that rowmax_attend() needs, for an executor of that concurrency. Depends on shapes alone. */
+/* Bytes of scratch memory that rowmax_attend() needs there. Depends on shapes and the executor's concurrency alone. */
 ROWMAX_API rowmax_status rowmax_attend_workspace_bytes(const rowmax_attend_args* args, const rowmax_plan* plan,
-                                                       int32_t concurrency, size_t* bytes,
+                                                       const rowmax_backend* backend, size_t* bytes,
                                                        rowmax_error* error) ROWMAX_NOEXCEPT;
 
 typedef struct rowmax_attend_bounds {
   uint32_t struct_size;
-  int32_t concurrency; /* default 1 */
   int32_t arithmetic;
-  int32_t reserved;
   int64_t max_sequences; /* default 1; every document of ordered segments counts as one */
   int64_t max_n_kv;
   int64_t n_head;    /* default 1 */
@@ -500,15 +513,16 @@ typedef struct rowmax_attend_bounds {
   int64_t v_dim;
 } rowmax_attend_bounds;
 /* Bytes that suffice for every call within the bounds. */
-ROWMAX_API rowmax_status rowmax_attend_workspace_bound(const rowmax_attend_bounds* bounds, size_t* bytes,
+ROWMAX_API rowmax_status rowmax_attend_workspace_bound(const rowmax_attend_bounds* bounds,
+                                                       const rowmax_backend* backend, size_t* bytes,
                                                        rowmax_error* error) ROWMAX_NOEXCEPT;
 
-/* Computes attention; allocates nothing. workspace: aligned to 64 bytes, for one call at a time. executor: NULL for the
- * calling thread, else used by one call at a time. isa: of rowmax_isa_find(). report: NULL or filled in.
- * ROWMAX_NUMERIC_FAULT from check_weights comes after everything was written; with any other error nothing was. */
+/* Computes attention; allocates nothing. workspace: aligned to 64 bytes, for one call at a time. report: NULL or
+ * filled in. ROWMAX_NUMERIC_FAULT from check_weights comes after everything was written; with any other error nothing
+ * was. */
 ROWMAX_API rowmax_status rowmax_attend(const rowmax_attend_args* args, const rowmax_plan* plan, void* workspace,
-                                       size_t workspace_bytes, rowmax_executor* executor, int32_t isa,
-                                       rowmax_report* report, rowmax_error* error) ROWMAX_NOEXCEPT;
+                                       size_t workspace_bytes, const rowmax_backend* backend, rowmax_report* report,
+                                       rowmax_error* error) ROWMAX_NOEXCEPT;
 
 /* Joins unfinished rows over disjoint keys, in the order given, and finishes them; empty parts change nothing. Parts of
  * at most 512 keys, cut at multiples of 512 from one anchor, give the bits of a single call (attention.h, MergeArgs).
@@ -530,7 +544,7 @@ typedef struct rowmax_merge_args {
   int64_t status_row_stride;
   int64_t status_head_stride; /* default 1 */
 } rowmax_merge_args;
-ROWMAX_API rowmax_status rowmax_merge(const rowmax_merge_args* args, rowmax_executor* executor, int32_t isa,
+ROWMAX_API rowmax_status rowmax_merge(const rowmax_merge_args* args, const rowmax_backend* backend,
                                       rowmax_report* report, rowmax_error* error) ROWMAX_NOEXCEPT;
 
 enum { ROWMAX_GATE_INCONCLUSIVE = 0, ROWMAX_GATE_PASS = 1, ROWMAX_GATE_FAIL = 2 };
@@ -576,7 +590,7 @@ typedef struct rowmax_softmax_args {
   float* lse;          /* [n_row] or NULL */
   uint8_t* row_status; /* [n_row] or NULL */
 } rowmax_softmax_args;
-ROWMAX_API rowmax_status rowmax_softmax(const rowmax_softmax_args* args, rowmax_executor* executor, int32_t isa,
+ROWMAX_API rowmax_status rowmax_softmax(const rowmax_softmax_args* args, const rowmax_backend* backend,
                                         rowmax_report* report, rowmax_error* error) ROWMAX_NOEXCEPT;
 
 /* ---- defaults ---- */
@@ -610,6 +624,7 @@ ROWMAX_DEFAULT_(rowmax_sequence) value.anchor = -1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_geometry) value.n_head = 1; value.n_kv_head = 1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_mask_stats) ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_executor_callbacks) value.concurrency = 1; ROWMAX_DEFAULT_END_
+ROWMAX_DEFAULT_(rowmax_backend) value.isa = ROWMAX_ISA_DEFAULT; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_partial) value.head_stride = 1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_attend_args)
     value.scale = 1; value.lse_head_stride = 1; value.status_head_stride = 1;
@@ -621,7 +636,7 @@ ROWMAX_DEFAULT_(rowmax_probe_verdict) ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_softmax_args) value.scale = 1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_report) value.fault_row = -1; value.fault_head = -1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_attend_bounds)
-    value.concurrency = 1; value.max_sequences = 1; value.n_head = 1; value.n_kv_head = 1;
+    value.max_sequences = 1; value.n_head = 1; value.n_kv_head = 1;
 ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_probe_row) value.first_non_finite_key = -1; ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_probe) ROWMAX_DEFAULT_END_

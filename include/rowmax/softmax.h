@@ -8,8 +8,7 @@
 #include <cstdint>
 
 #include "rowmax/attention.h"
-#include "rowmax/cpu.h"
-#include "rowmax/executor.h"
+#include "rowmax/backend.h"
 #include "rowmax/result.h"
 
 namespace rowmax {
@@ -36,7 +35,7 @@ struct SoftmaxArgs {
   RowStatus* row_status = nullptr;  // optional, [n_row]
 };
 
-// Errors: kInvalidArgument (named), kUnsupported (ISA). Allocates nothing.
-Result<AttendReport> softmax(const SoftmaxArgs& args, Executor& executor, Isa isa);
+// Errors: kInvalidArgument (named). Allocates nothing.
+Result<AttendReport> softmax(const SoftmaxArgs& args, const Backend& backend);
 
 }  // namespace rowmax

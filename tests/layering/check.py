@@ -19,7 +19,7 @@ PUBLIC = ["rowmax/"]
 LAYERS = {
     "include/rowmax": PUBLIC,
     "include/rowmax/engine": PUBLIC + ["rowmax/engine/"],
-    "base": ["rowmax/result.h", "rowmax/try.h", "rowmax/executor.h", "rowmax/cpu.h"],
+    "base": ["rowmax/result.h", "rowmax/try.h", "rowmax/executor.h", "rowmax/cpu.h", "rowmax/backend.h"],
     "attention": PUBLIC + ["base/"],
     "engine/quant": PUBLIC + ["base/"],
     "engine/io": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/gguf.h", "rowmax/engine/output_file.h"],

@@ -41,8 +41,8 @@ struct PartialTail {
   std::uint32_t flags;
 };
 
-// nullptr where this machine cannot run it.
-const AttendKernel* attend_kernel(Isa isa) noexcept;
+// Of an instruction set that this machine can run.
+const AttendKernel& attend_kernel(Isa isa) noexcept;
 
 extern const AttendKernel kAttendScalar;
 extern const AttendKernel kAttendAvx2;

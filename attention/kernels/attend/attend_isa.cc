@@ -1,20 +1,19 @@
 // The kernel of an instruction set.
 #include "attention/kernels/attend/attend.h"
+#include "base/isa_table.h"
 
 namespace rowmax::attention {
 
-const AttendKernel* attend_kernel(Isa isa) noexcept {
-  if (!isa_supported(isa)) return nullptr;
-  switch (isa) {
-    case Isa::kScalar: return &kAttendScalar;
+const AttendKernel& attend_kernel(Isa isa) noexcept {
+  static constexpr base::IsaTable<AttendKernel> kTable {
+    .scalar = &kAttendScalar,
 #if defined(__x86_64__)
-    case Isa::kAvx2: return &kAttendAvx2;
-    case Isa::kAvx512: return &kAttendAvx512;
+    .avx2 = &kAttendAvx2, .avx512 = &kAttendAvx512,
 #elif defined(__aarch64__)
-    case Isa::kNeon: return &kAttendNeon;
+    .neon = &kAttendNeon,
 #endif
-    default: return nullptr;
-  }
+  };
+  return kTable.at(isa);
 }
 
 }  // namespace rowmax::attention

@@ -27,7 +27,7 @@ extern const AttendKernel kAttendF64Avx2;
 extern const AttendKernel kAttendF64Avx512;
 extern const AttendKernel kAttendF64Neon;
 
-// The kernel of an ISA; nullptr where this build has none.
-const AttendKernel* attend_f64_kernel(Isa isa) noexcept;
+// Of an instruction set that this machine can run.
+const AttendKernel& attend_f64_kernel(Isa isa) noexcept;
 
 }  // namespace rowmax::attention

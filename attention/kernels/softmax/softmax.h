@@ -26,7 +26,7 @@ extern const SoftmaxKernel kSoftmaxAvx2;
 extern const SoftmaxKernel kSoftmaxAvx512;
 extern const SoftmaxKernel kSoftmaxNeon;
 
-// nullptr where this machine cannot run it.
+// Of an instruction set that this machine can run.
 SoftmaxKernel softmax_kernel(Isa isa) noexcept;
 
 }  // namespace rowmax::attention

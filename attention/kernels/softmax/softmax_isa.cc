@@ -1,20 +1,19 @@
 // The kernel of an instruction set.
 #include "attention/kernels/softmax/softmax.h"
+#include "base/isa_table.h"
 
 namespace rowmax::attention {
 
 SoftmaxKernel softmax_kernel(Isa isa) noexcept {
-  if (!isa_supported(isa)) return nullptr;
-  switch (isa) {
-    case Isa::kScalar: return kSoftmaxScalar;
+  static constexpr base::IsaTable<SoftmaxKernel> kTable {
+    .scalar = &kSoftmaxScalar,
 #if defined(__x86_64__)
-    case Isa::kAvx2: return kSoftmaxAvx2;
-    case Isa::kAvx512: return kSoftmaxAvx512;
+    .avx2 = &kSoftmaxAvx2, .avx512 = &kSoftmaxAvx512,
 #elif defined(__aarch64__)
-    case Isa::kNeon: return kSoftmaxNeon;
+    .neon = &kSoftmaxNeon,
 #endif
-    default: return nullptr;
-  }
+  };
+  return kTable.at(isa);
 }
 
 }  // namespace rowmax::attention

@@ -7,7 +7,7 @@
 
 #include "bindings/python/native/core.h"
 #include "rowmax/attention.h"
-#include "rowmax/cpu.h"
+#include "rowmax/try.h"
 
 namespace rowmax::python {
 namespace {
@@ -100,8 +100,9 @@ Result<AttendReport> attend_entries(const Call& call, const MaskPlan& plan, std:
     args.weights.row_stride = call.weights.stride[row_dim];
     args.weights.head_stride = call.weights.stride[1];
   }
-  const std::size_t bytes = attend_workspace_bytes(args, plan, pool.executor->concurrency());
-  return rowmax::attend(args, plan, pool.workspace(bytes), *pool.executor, call.isa);
+  ROWMAX_TRY(backend, cpu_backend(*pool.executor, call.isa));
+  const std::size_t bytes = attend_workspace_bytes(args, plan, backend);
+  return rowmax::attend(args, plan, pool.workspace(bytes), backend);
 }
 
 KvStrides kv_strides(const Array& array) { return {0, array.stride[2], array.stride[1], array.stride[3]}; }
@@ -197,7 +198,7 @@ nb::dict attend(const Input& q, const Input& k, const Input& v, const Output& ou
   take(lse, &call.lse, &call.has_lse);
   take(weights, &call.weights, &call.has_weights);
   take(status, &call.status, &call.has_status);
-  call.isa = checked(isa.empty() ? default_isa() : find_isa(isa));
+  call.isa = isa_of(isa);
   RowCollector probe;
   for (nb::handle row : rows) {
     probe.wanted.push_back(

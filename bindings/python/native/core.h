@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "rowmax/attention.h"
@@ -53,6 +54,9 @@ T checked(Result<T> result) {
   if (!result.ok()) raise(result.error());
   return std::move(*result);
 }
+
+// The default one for "".
+Isa isa_of(const std::string& name);
 
 // A thread pool and its scratch memory, for one call at a time.
 struct Pool {

@@ -21,6 +21,8 @@ void raise(const Error& error) {
   }
 }
 
+Isa isa_of(const std::string& name) { return checked(name.empty() ? default_isa() : find_isa(name)); }
+
 Workspace Pool::workspace(std::size_t bytes) {
   if (bytes > memory_bytes) {
     const std::size_t rounded = (bytes + 4095) / 4096 * 4096;
@@ -88,10 +90,8 @@ NB_MODULE(_core, module) {
   module.doc() = "The compiled part of rowmax; use the functions of the package.";
   module.attr("version") = ROWMAX_PYTHON_VERSION;
   module.def("forget_pools", &rowmax::python::forget_pools);
-  module.def("isa", [](const std::string& name) {
-    const rowmax::Isa isa = rowmax::python::checked(name.empty() ? rowmax::default_isa() : rowmax::find_isa(name));
-    return std::string(rowmax::isa_name(isa));
-  });
+  module.def("isa",
+             [](const std::string& name) { return std::string(rowmax::isa_name(rowmax::python::isa_of(name))); });
   module.def("supported_isas", [] {
     nb::list names;
     for (rowmax::Isa isa : rowmax::supported_isas()) names.append(std::string(rowmax::isa_name(isa)));

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "bindings/python/native/core.h"
-#include "rowmax/cpu.h"
 #include "rowmax/softmax.h"
 
 namespace rowmax::python {
@@ -102,10 +101,10 @@ nb::dict softmax(const Input& scores, const std::optional<Input>& keep, const st
   }
   if (sinks) args.sink = static_cast<const float*>(sinks->data());
   PoolLoan pool(n_threads);
-  const Isa which = checked(isa.empty() ? default_isa() : find_isa(isa));
+  const Backend backend = checked(cpu_backend(*pool->executor, isa_of(isa)));
   Result<AttendReport> report = [&] {
     const nb::gil_scoped_release no_gil;
-    return rowmax::softmax(args, *pool->executor, which);
+    return rowmax::softmax(args, backend);
   }();
   nb::dict result;
   result["n_empty"] = checked(std::move(report)).n_empty;

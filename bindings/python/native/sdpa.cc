@@ -1,5 +1,7 @@
 // The plain calls of sdpa without a detour through Python: whatever is not plain is left to the package, which treats
 // every case and words every error. Both ways give the same bits.
+#include <nanobind/stl/string.h>
+
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "bindings/python/native/core.h"
-#include "rowmax/cpu.h"
 
 namespace rowmax::python {
 namespace {
@@ -255,7 +256,7 @@ nb::object allocate(const Operand& q, std::int64_t v_dim, Operand* out) {
 
 // The result, or None where the call is not plain.
 nb::object sdpa(nb::handle query, nb::handle key, nb::handle value, nb::handle attn_mask, nb::handle is_causal,
-                nb::handle scale, nb::handle enable_gqa, int n_threads) {
+                nb::handle scale, nb::handle enable_gqa, int n_threads, const std::string& isa) {
   const auto is_flag = [](nb::handle x) { return x.ptr() == Py_True || x.ptr() == Py_False; };
   if (!is_flag(is_causal) || !is_flag(enable_gqa) || (!scale.is_none() && !PyFloat_Check(scale.ptr())))
     return nb::none();
@@ -276,7 +277,7 @@ nb::object sdpa(nb::handle query, nb::handle key, nb::handle value, nb::handle a
   call.args.arithmetic = q.dtype == DType::kF64 ? Arithmetic::kF64 : Arithmetic::kF32;
   call.args.scale = scale.is_none() ? 1 / std::sqrt(static_cast<double>(q.array.shape[3])) : nb::cast<double>(scale);
   call.args.check_weights = WeightCheck::kOff;
-  call.isa = checked(default_isa());
+  call.isa = isa_of(isa);
   CallMask rules(q.array.shape[0], static_cast<std::int32_t>(q.array.shape[1]),
                  static_cast<std::int32_t>(k.array.shape[1]), q.array.shape[2], n_kv);
   if (causal) rules.causal_top_left();
@@ -297,7 +298,7 @@ nb::object sdpa(nb::handle query, nb::handle key, nb::handle value, nb::handle a
 void bind_sdpa(nb::module_& module) {
   using nb::arg;
   module.def("sdpa", &sdpa, arg("query"), arg("key"), arg("value"), arg("attn_mask").none(), arg("is_causal"),
-             arg("scale").none(), arg("enable_gqa"), arg("n_threads"));
+             arg("scale").none(), arg("enable_gqa"), arg("n_threads"), arg("isa"));
 }
 
 }  // namespace rowmax::python

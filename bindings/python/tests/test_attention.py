@@ -318,7 +318,7 @@ def test_threads_and_isa_do_not_change_bits():
     expected = rowmax.attention(q, k, v, causal=True, threads=1)
     for isa in rowmax.supported_isas():
         for threads in (0, 1, 2, 3):
-            same_bits(rowmax.attention(q, k, v, causal=True, threads=threads, isa=isa), expected)
+            same_bits(rowmax.attention(q, k, v, causal=True, backend=rowmax.cpu(threads, isa)), expected)
 
 
 def test_batch_and_padding_do_not_change_bits():
@@ -432,7 +432,8 @@ def test_errors_name_the_argument():
         (ValueError, "head sizes", (q[..., :4], k, v), {}),
         (ValueError, "numbers of keys", (q, k, v[:, :, :3]), {}),
         (ValueError, "dimensions", (q[0], k, v), {}),
-        (ValueError, "unknown instruction set 'sse9'", (q, k, v), {"isa": "sse9"}),
+        (TypeError, "backend: expected rowmax.cpu", (q, k, v), {"backend": "cpu"}),
+        (ValueError, "threads: the backend says", (q, k, v), {"backend": rowmax.cpu(), "threads": 2}),
         (RuntimeError, "threads", (q, k, v), {"threads": -1}),
         (ValueError, "bias", (q, k, v), {"bias": np.zeros((3, 7), np.float32)}),
         (ValueError, "bitmap", (q, k, v), {"mask": np.ones((5, 6), bool)}),
@@ -481,7 +482,7 @@ def test_the_interpreter_runs_on_during_a_call():
 
     def work():
         begin.append(time.monotonic())
-        rowmax.attention(q, k, v, threads=1, isa="scalar")
+        rowmax.attention(q, k, v, backend=rowmax.cpu(threads=1, isa="scalar"))
         end.append(time.monotonic())
 
     caller = Caller(work)
@@ -511,8 +512,8 @@ def test_many_callers():
 
 def test_a_caller_that_raises_is_no_hang():
     q, k, v = problem()
-    with pytest.raises(ValueError, match="isa|instruction"):
-        Caller(lambda: rowmax.attention(q, k, v, isa="sse9")).finish()
+    with pytest.raises(ValueError, match="empty_rows"):
+        Caller(lambda: rowmax.attention(q, k, v, empty_rows="sse9")).finish()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -527,9 +528,43 @@ def test_after_a_fork():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_isa_names():
-    assert rowmax.isa() in rowmax.supported_isas() and rowmax.supported_isas()[0] == "scalar"
-    assert rowmax.isa("scalar") == "scalar"
-    with pytest.raises(ValueError, match="known"):
-        rowmax.isa("mmx")
+def test_backends_are_values():
+    assert rowmax.cpu().isa in rowmax.supported_isas() and rowmax.supported_isas()[0] == "scalar"
+    assert rowmax.cpu().threads == rowmax.get_num_threads() and rowmax.cpu().kind == "cpu"
+    scalar = rowmax.cpu(threads=2, isa="scalar")
+    assert (scalar.threads, scalar.isa) == (2, "scalar") and eval(repr(scalar)) == scalar
+    assert scalar == rowmax.cpu(2, "scalar") and len({scalar, rowmax.cpu(2, "scalar")}) == 1
+    assert scalar != rowmax.cpu(threads=3, isa="scalar") and scalar != "cpu"
+    with pytest.raises(AttributeError):
+        scalar.threads = 3
+    with pytest.raises(ValueError, match="unknown instruction set 'mmx'; known"):
+        rowmax.cpu(isa="mmx")
+    for isa in {"avx2", "avx512", "neon"} - set(rowmax.supported_isas()):
+        with pytest.raises(NotImplementedError, match=f"'{isa}' is not supported by this CPU; supported: scalar"):
+            rowmax.cpu(isa=isa)
+    for wrong, error in ((-1, ValueError), (1025, ValueError), ("2", TypeError)):
+        with pytest.raises(error, match="threads"):
+            rowmax.cpu(threads=wrong)
+
+
+def test_every_function_takes_a_backend(monkeypatch):
+    q, k, v = problem()
+    seen = []
+    for name in ("attend", "softmax", "sdpa"):
+        def spy(*arguments, call=getattr(rowmax._core, name)):
+            seen.append([x for x in arguments if type(x) in (int, str) and x in (77, "scalar")])
+            return call(*arguments)
+        monkeypatch.setattr(rowmax._core, name, spy)
+    scalar = rowmax.cpu(threads=77, isa="scalar")
+    same_bits(rowmax.attention(q, k, v, backend=scalar), rowmax.attention(q, k, v))
+    rowmax.probe(q, k, v, rows=[(0, 0, 0)], backend=scalar)
+    same_bits(rowmax.softmax(q, backend=rowmax.cpu(2, "scalar")), rowmax.softmax(q))
+    same_bits(rowmax.sdpa(q, k, v, enable_gqa=True, backend=scalar), rowmax.sdpa(q, k, v, enable_gqa=True))
+    same_bits(rowmax.sdpa(q, k, v[..., ::-1], enable_gqa=True, backend=scalar, scale=np.float32(1)),  # not a plain call
+              rowmax.sdpa(q, k, v[..., ::-1], enable_gqa=True, scale=np.float32(1)))
+    assert seen == [[77, "scalar"], [], [77, "scalar"], ["scalar"], [], [77, "scalar"], [], [77, "scalar"],
+                    [77, "scalar"], [], []]
+
+
+def test_versions():
     assert rowmax.__version__.count(".") == 2 and rowmax.cpu_name()

@@ -124,7 +124,7 @@ def test_signature():
         ("query", inspect.Parameter.empty, False), ("key", inspect.Parameter.empty, False),
         ("value", inspect.Parameter.empty, False), ("attn_mask", None, False), ("dropout_p", 0.0, False),
         ("is_causal", False, False), ("scale", None, True), ("enable_gqa", False, True),
-        ("threads", None, True)]
+        ("threads", None, True), ("backend", None, True)]
 
 
 def test_errors_name_what_is_wrong():

@@ -76,10 +76,10 @@ rowmax::Result<rowmax::AttendReport> attend(const rowmax::AttendArgs& args, cons
   rowmax::MaskPlan plan;
   ROWMAX_RETURN_IF_ERROR(plan.compile(spec, {{&sequence, 1}, kHeads, kKvHeads}));
   TwoThreads executor;
-  workspace->size = (rowmax::attend_workspace_bytes(args, plan, executor.concurrency()) + 63) / 64 * 64;
+  ROWMAX_TRY(backend, rowmax::cpu_backend(executor));
+  workspace->size = (rowmax::attend_workspace_bytes(args, plan, backend) + 63) / 64 * 64;
   workspace->data = std::aligned_alloc(64, workspace->size);
-  ROWMAX_TRY(isa, rowmax::default_isa());
-  ROWMAX_TRY(report, rowmax::attend(args, plan, *workspace, executor, isa));
+  ROWMAX_TRY(report, rowmax::attend(args, plan, *workspace, backend));
   return report;
 }
 

@@ -156,13 +156,14 @@ static int compare(const rowmax_report* report, int n_runs) {
 int main(void) {
   static uint64_t bits[QUERIES * WORDS];
   char message[256] = "";
-  int32_t pages[PAGES], isa = 0;
+  int32_t pages[PAGES];
   int n_runs = 0, i, j, result = 1;
   size_t bytes = 0;
   char* memory = NULL;
   rowmax_error error = rowmax_error_default();
   rowmax_plan* plan = NULL;
   rowmax_executor* executor = NULL;
+  rowmax_backend backend = rowmax_backend_default();
   rowmax_executor_callbacks callbacks = rowmax_executor_callbacks_default();
   rowmax_kv_sequence sequence = rowmax_kv_sequence_default();
   rowmax_attend_args args = rowmax_attend_args_default();
@@ -191,14 +192,14 @@ int main(void) {
   args.n_sequences = 1;
   describe(&args, &queries, &outputs, &kv);
   if (rowmax_plan_create(&plan, &error) != ROWMAX_OK || compile(plan, bits, &error) != ROWMAX_OK ||
-      rowmax_executor_create(&callbacks, &executor, &error) != ROWMAX_OK ||
-      rowmax_isa_find(NULL, &isa, &error) != ROWMAX_OK ||
-      rowmax_attend_workspace_bytes(&args, plan, THREADS, &bytes, &error) != ROWMAX_OK) {
+      rowmax_executor_create(&callbacks, &executor, &error) != ROWMAX_OK) {
     return fail(&error);
   }
+  backend.executor = executor;
+  if (rowmax_attend_workspace_bytes(&args, plan, &backend, &bytes, &error) != ROWMAX_OK) return fail(&error);
   memory = (char*)malloc(bytes + 63); /* C99 has no aligned_alloc */
   if (memory == NULL) return 1;
-  if (rowmax_attend(&args, plan, memory + (64 - (uintptr_t)memory % 64) % 64, bytes, executor, isa, &report, &error) !=
+  if (rowmax_attend(&args, plan, memory + (64 - (uintptr_t)memory % 64) % 64, bytes, &backend, &report, &error) !=
       ROWMAX_OK) {
     result = fail(&error);
   } else {
@@ -206,7 +207,7 @@ int main(void) {
   }
   /* What a wrong call gives. */
   args.scale = HUGE_VAL;
-  if (rowmax_attend(&args, plan, memory + (64 - (uintptr_t)memory % 64) % 64, bytes, executor, isa, NULL, &error) !=
+  if (rowmax_attend(&args, plan, memory + (64 - (uintptr_t)memory % 64) % 64, bytes, &backend, NULL, &error) !=
           ROWMAX_INVALID_ARGUMENT ||
       strstr(message, "scale") == NULL) {
     printf("an infinite scale was not refused: %s\n", message);

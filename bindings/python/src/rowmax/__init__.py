@@ -13,24 +13,19 @@ The same bits on every machine, for any number of threads and any batch.
 from __future__ import annotations
 
 import os
-from typing import List, Optional
+from typing import List
 
 from . import _core, mask
 from ._attention import RowStatus, attention, probe, sdpa, softmax
+from ._backend import Backend, cpu
 from ._threads import get_num_threads, set_num_threads
 
 __version__: str = _core.version
-__all__ = ["RowStatus", "attention", "cpu_name", "get_num_threads", "isa", "mask", "probe", "sdpa", "set_num_threads",
-           "softmax", "supported_isas"]
+__all__ = ["Backend", "RowStatus", "attention", "cpu", "cpu_name", "get_num_threads", "mask", "probe", "sdpa",
+           "set_num_threads", "softmax", "supported_isas"]
 
 if hasattr(os, "register_at_fork"):  # threads do not survive a fork
     os.register_at_fork(after_in_child=_core.forget_pools)
-
-
-def isa(name: Optional[str] = None) -> str:
-    """The instruction set that is used by default ("scalar", "avx2", "avx512" or "neon"; the environment variable
-    ROWMAX_ISA overrides it), or `name` itself if this machine can run it (ValueError, NotImplementedError otherwise)."""
-    return _core.isa(name or "")
 
 
 def supported_isas() -> List[str]:

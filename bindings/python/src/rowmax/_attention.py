@@ -13,7 +13,7 @@ from . import _core
 from . import mask as _mask
 from ._arrays import (BF16, DTYPES, F16, F32, F64, adopt, causal_bias, dtype_name, empty_like_kind, expand, exportable,
                       float32_vector, float_code, host, is_torch, strides, swap)
-from ._threads import thread_count
+from ._backend import Backend, resolve
 
 
 class RowStatus(enum.IntEnum):
@@ -74,8 +74,7 @@ class _Options:
         self.min_distance = 0
         self.empty_rows = "zero"
         self.arithmetic = "auto"
-        self.threads = thread_count(None)
-        self.isa: Optional[str] = None
+        self.threads, self.isa = resolve(None, None)
         self.kv_len: Any = None
         self.lse = self.weights = self.status = False
         self.rows: List[Tuple[int, int, int]] = []  # to be probed
@@ -122,7 +121,7 @@ def _run(q: Any, k: Any, v: Any, rules: _mask.Mask, options: _Options) -> Dict[s
             call_mask, q_code, k_code, q_code, f64, float(scale), float(options.softcap),
             None if bias is None else exportable(bias, bias_code), bias_code, options.check_bias, options.check_weights,
             options.alibi, options.table, options.min_distance, options.sinks, _EMPTY_ROWS[options.empty_rows],
-            result.get("lse"), result.get("weights"), result.get("status"), options.threads, options.isa or "",
+            result.get("lse"), result.get("weights"), result.get("status"), options.threads, options.isa,
             options.rows)
         result["rows"] = report["rows"]
     if v_dim == 0:
@@ -181,7 +180,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
               causal: Union[bool, str] = False, window: Union[None, int, Tuple[Optional[int], Optional[int]]] = None,
               kv_len: Any = None, softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
               relative_bias: Optional[Tuple[Any, int]] = None, empty_rows: str = "zero", arithmetic: str = "auto",
-              threads: Optional[int] = None, isa: Optional[str] = None, check_bias: bool = False, check_weights: bool = False,
+              threads: Optional[int] = None, backend: Optional[Backend] = None, check_bias: bool = False, check_weights: bool = False,
               return_lse: bool = False, return_weights: bool = False, return_status: bool = False) -> Any:
     """softmax(bias + softcap(scale * q kT), over the visible keys) v.
 
@@ -206,8 +205,9 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     empty_rows: what a query without keys gives: "zero", "nan" or "uniform" (the mean of the valid values).
     arithmetic: "f32", "f64", or "auto": f64 where an input is f64. f64 is slow, and good as a reference.
     check_weights: look for non-finite weights after the softmax; RuntimeError names batch entry, head, query and key.
-    threads: default rowmax.get_num_threads(); 0: all physical cores. The result's bits do not depend on it, nor on isa
-        (see rowmax.supported_isas). Calls of little work stay on the calling thread.
+    threads: default rowmax.get_num_threads(); 0: all physical cores. Short for backend=rowmax.cpu(threads=...).
+    backend: where the call runs, with the instruction set: rowmax.cpu(...); not together with threads. The result's bits
+        do not depend on either. Calls of little work stay on the calling thread.
 
     Returns out [batch, head, n_q, v_d] of q's kind and type, or a tuple (out, lse, weights, status) of those asked for:
     lse [batch, head, n_q] f32, the natural log of the sum of exponentials; weights [batch, head, n_q, n_kv] f32,
@@ -223,7 +223,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, *, bias: Any = None, sca
     """
     options = _Options()
     options.empty_rows, options.arithmetic = empty_rows, arithmetic
-    options.threads, options.isa = thread_count(threads), isa
+    options.threads, options.isa = resolve(backend, threads)
     options.check_bias, options.check_weights = check_bias, check_weights
     options.lse, options.weights, options.status = return_lse, return_weights, return_status
     result, front = _prepare_and_run(q, k, v, (mask, causal, window), options, bias=bias, scale=scale,
@@ -260,7 +260,8 @@ def _prepare_and_run(q: Any, k: Any, v: Any, rules: Tuple[Any, Any, Any], option
 def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int, int, int]], bias: Any = None,
           scale: Optional[float] = None, causal: Union[bool, str] = False, window: Any = None, kv_len: Any = None,
           softcap: float = 0.0, sinks: Any = None, alibi: Any = None,
-          relative_bias: Optional[Tuple[Any, int]] = None, threads: Optional[int] = None) -> List[Dict[str, Any]]:
+          relative_bias: Optional[Tuple[Any, int]] = None, threads: Optional[int] = None,
+          backend: Optional[Backend] = None) -> List[Dict[str, Any]]:
     """What becomes of single rows between q kT and the result, for people who hunt wrong numbers: one dict for each of
     `rows` (batch entry, head, query), in ascending order, each row once. Other arguments are those of rowmax.attention,
     in f32 arithmetic.
@@ -277,7 +278,7 @@ def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int,
     """
     options = _Options()
     options.arithmetic = "f32"
-    options.threads = thread_count(threads)
+    options.threads, options.isa = resolve(backend, threads)
     options.rows = [(int(b), int(h), int(i)) for b, h, i in rows]
     q = adopt(q, "q")
     shape = (1,) * (4 - len(q.shape)) + tuple(q.shape)
@@ -290,18 +291,19 @@ def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int,
 
 
 def softmax(scores: Any, keep: Any = None, *, bias: Any = None, scale: float = 1.0, softcap: float = 0.0,
-            sinks: Any = None, empty_rows: str = "zero", threads: Optional[int] = None, isa: Optional[str] = None,
+            sinks: Any = None, empty_rows: str = "zero", threads: Optional[int] = None, backend: Optional[Backend] = None,
             return_lse: bool = False, return_status: bool = False) -> Any:
     """Masked softmax over the last dimension of scores [..., n_key], float32, with attention's arithmetic: weights are
     exactly 0 where hidden, rows without visible keys are 0.
 
     keep: booleans that broadcast to the scores' shape, True = visible. bias: float32 numbers that do, added after scale
     and softcap; -inf hides. sinks: one more logit for each row, broadcast to [...]. Returns weights, or (weights, lse,
-    status) with those asked for; arrays of the scores' kind.
+    status) with those asked for; arrays of the scores' kind. threads, backend: as in rowmax.attention.
 
     >>> rowmax.softmax(np.array([0, 0, 7], np.float32), np.array([True, True, False]))
     array([0.5, 0.5, 0. ], dtype=float32)
     """
+    where = resolve(backend, threads)
     given = adopt(scores, "scores")
     if float_code(given, "scores") != F32 or not given.shape:
         raise TypeError(f"softmax: expected float32 scores of 1 or more dimensions, found {dtype_name(given)}")
@@ -325,7 +327,7 @@ def softmax(scores: Any, keep: Any = None, *, bias: Any = None, scale: float = 1
     results = [np.empty((n_row, n_key), np.float32), np.empty(n_row, np.float32), np.empty(n_row, np.uint8)]
     if n_row and n_key:
         _core.softmax(flat, bits, biases, sink, float(scale), float(softcap), _EMPTY_ROWS[empty_rows], *results,
-                      thread_count(threads), isa or "")
+                      *where)
     else:
         results[1].fill(-np.inf)
         results[2].fill(RowStatus.EMPTY)
@@ -410,14 +412,16 @@ def _sdpa_mask(attn_mask: Any, batch: Tuple[int, ...], pairs: Tuple[int, ...]) -
 
 
 def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, *,
-         scale: Optional[float] = None, enable_gqa: bool = False, threads: Optional[int] = None) -> Any:
+         scale: Optional[float] = None, enable_gqa: bool = False, threads: Optional[int] = None,
+         backend: Optional[Backend] = None) -> Any:
     """torch.nn.functional.scaled_dot_product_attention, for inference; on NumPy arrays as well.
 
     query [..., head, n_q, d], key [..., head, n_kv, d], value [..., head, n_kv, v_d]; leading dimensions (and head)
     broadcast. attn_mask: booleans (True = visible) or numbers that are added (of query's dtype or float32), broadcast
     to [..., head, n_q, n_kv]. is_causal is aligned top left: query i sees keys 0 to i, whatever n_q and n_kv are; not
     together with attn_mask. scale: default 1 / sqrt(d). enable_gqa: key and value may have fewer heads, which divide
-    query's. A torch.nn.attention.bias.CausalBias is taken as the rule it stands for. threads: as in rowmax.attention.
+    query's. A torch.nn.attention.bias.CausalBias is taken as the rule it stands for. threads, backend: as in
+    rowmax.attention.
 
     A row without visible keys is 0, whether booleans or -inf in a float mask hide them. torch gives 0 there since 2.5,
     NaN before. Hidden keys and values are never used: NaN in them cannot reach a result; in torch it can. Finite
@@ -435,8 +439,8 @@ def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: flo
     """
     if dropout_p != 0.0:
         raise ValueError(f"sdpa: dropout_p is {dropout_p}; rowmax is for inference, 0 is expected")
-    n_threads = thread_count(threads)
-    out = _core.sdpa(query, key, value, attn_mask, is_causal, scale, enable_gqa, n_threads)
+    n_threads, isa = resolve(backend, threads)
+    out = _core.sdpa(query, key, value, attn_mask, is_causal, scale, enable_gqa, n_threads, isa)
     if out is not None:
         return out
     bias = None
@@ -455,7 +459,7 @@ def sdpa(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: flo
     query, key, value = _heads(query, key, value, enable_gqa)
     batch = _broadcast([tuple(x.shape[:-3]) for x in (query, key, value)], "batch")
     options = _Options()
-    options.scale, options.threads = scale, n_threads
+    options.scale, options.threads, options.isa = scale, n_threads, isa
     rules = _mask.causal("top_left") if is_causal else _mask.none()
     if bias is not None:
         rules = _causal_rules(bias, query.shape[-2], key.shape[-2])

@@ -29,7 +29,8 @@ struct Session::Impl {
   // Of the batch in hand.
   std::vector<TokenId> tokens;
   std::vector<ForwardSequence> sequences;
-  std::vector<SequenceId> ids;  // theirs
+  std::vector<SequenceId> ids;              // theirs
+  std::vector<const std::int32_t*> tables;  // theirs, by group
   std::vector<std::int32_t> logit_rows;
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
@@ -37,7 +38,9 @@ struct Session::Impl {
   Status check(std::span<const BatchItem> items) const;
   std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
   void save_checkpoints();
-  Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts);
+  Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
+                 std::span<const Status> statuses);
+  Status add_rows(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n);
   Status check_finite(const BatchItem& item, std::int64_t start, std::int64_t first_row) const;
 };
 
@@ -77,8 +80,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   std::vector<KvCache::Layer> kv_layers;
   for (const LayerSpec& layer : spec->layers) {
     const bool attends = layer.mixer == MixerKind::kAttention;
-    kv_layers.push_back(attends ? KvCache::Layer{layer.attention.n_kv_head, layer.attention.head_dim}
-                                : KvCache::Layer{});
+    const AttentionSpec& a = layer.attention;
+    kv_layers.push_back(attends ? KvCache::Layer{a.n_kv_head, a.head_dim, a.window} : KvCache::Layer{});
   }
   ROWMAX_TRY(cache, KvCache::create({.layers = std::move(kv_layers),
                                      .type = chosen.kv_type,
@@ -86,7 +89,9 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                      .max_sequences = chosen.max_sequences,
                                      .share = chosen.reuse_prefixes,
                                      .state_floats = RecurrentLayout(*spec).n_floats(),
-                                     .checkpoint_bytes = chosen.checkpoint_bytes}));
+                                     .checkpoint_bytes = chosen.checkpoint_bytes,
+                                     .rows_at_once = chosen.max_batch,
+                                     .kv_budget_bytes = chosen.kv_budget_bytes}));
   ROWMAX_TRY(forward, Forward::create(*spec, m.weights,
                                       {.max_rows = chosen.max_batch,
                                        .max_context = chosen.context,
@@ -99,7 +104,9 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     layers.views.push_back(cache.view(layer));
     layers.keys.push_back(cache.layer_keys(layer));
     layers.values.push_back(cache.layer_values(layer));
+    layers.group_of_layer.push_back(cache.group_of(static_cast<std::size_t>(layer)));
   }
+  for (const KvCache::Group& group : cache.groups()) layers.windows.push_back(group.window);
   return Session(std::unique_ptr<Impl>(new Impl{&model,
                                                 std::move(spec),
                                                 isa,
@@ -110,6 +117,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                                 std::move(forward),
                                                 {},
                                                 0,
+                                                {},
                                                 {},
                                                 {},
                                                 {},
@@ -158,6 +166,7 @@ Status Session::confirm(SequenceId sequence, std::int64_t n) {
     }
     impl_->cache.confirm(sequence, n);
     impl_->cache.publish(sequence);
+    impl_->cache.settle(sequence);
     return {};
   });
 }
@@ -241,8 +250,29 @@ void Session::Impl::save_checkpoints() {
   }
 }
 
-// All tokens are in the cache's books already; computes them in batches of at most max_batch rows.
-Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts) {
+// Takes the n tokens of an item from `offset` on, at `position` of its sequence, into the batch in hand.
+Status Session::Impl::add_rows(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n) {
+  if (item.n_draft > 0 && offset == mark_offset(item)) cache.save_mark(item.sequence, position);
+  // What an item leaves behind itself while it is computed is kept for others, too.
+  if (offset > 0 && cache.has_windows()) cache.publish(item.sequence, position);
+  ROWMAX_RETURN_IF_ERROR(cache.prepare(item.sequence, position, position + n));
+  sequences.push_back({.begin = std::ssize(tokens),
+                       .n_row = n,
+                       .position = position,
+                       .pages = {},
+                       .id = item.sequence,
+                       .state = cache.state(item.sequence)});
+  ids.push_back(item.sequence);
+  for (const KvCache::Table& table : cache.sequence(item.sequence).tables) tables.push_back(table.pages.data());
+  const auto part = item.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
+  tokens.insert(tokens.end(), part.begin(), part.end());
+  return {};
+}
+
+// All tokens of items that were not refused are in the cache's books already; computes them in batches of at most
+// max_batch rows. Rows of logits of the others stay as they are.
+Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
+                              std::span<const Status> statuses) {
   std::int64_t done_logits = 0;
   std::size_t item = 0;
   std::int64_t offset = 0;  // within the item
@@ -250,22 +280,19 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
     tokens.clear();
     sequences.clear();
     ids.clear();
+    tables.clear();
     logit_rows.clear();
-    while (item < items.size() && static_cast<std::int64_t>(tokens.size()) < options.max_batch) {
+    for (; item < items.size() && !statuses[item].ok(); ++item) {
+      done_logits += rowmax::engine::n_logit_rows(items[item]);
+    }
+    while (item < items.size() && statuses[item].ok() && std::ssize(tokens) < options.max_batch) {
       const BatchItem& from = items[item];
       const std::int64_t size = static_cast<std::int64_t>(from.tokens.size());
       const std::int64_t begin = static_cast<std::int64_t>(tokens.size());
       const std::int64_t position = starts[item] + offset;
       const std::int64_t n =
           std::min(options.max_batch - begin, until_checkpoint(from, starts[item], position) - position);
-      if (n > 0) {
-        if (from.n_draft > 0 && offset == mark_offset(from)) cache.save_mark(from.sequence, position);
-        sequences.push_back({begin, n, position, cache.sequence(from.sequence).pages.data(), from.sequence,
-                             cache.state(from.sequence)});
-        ids.push_back(from.sequence);
-        const auto part = from.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
-        tokens.insert(tokens.end(), part.begin(), part.end());
-      }
+      if (n > 0) ROWMAX_RETURN_IF_ERROR(add_rows(from, position, offset, n));
       for (std::int64_t row = 0; row < n; ++row) {
         if (offset + row >= size - rowmax::engine::n_logit_rows(from)) {
           logit_rows.push_back(static_cast<std::int32_t>(begin + row));
@@ -276,9 +303,15 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       ++item;
       offset = 0;
     }
-    if (tokens.empty()) break;
+    if (tokens.empty()) continue;
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      sequences[i].pages = std::span(tables).subspan(i * cache.groups().size(), cache.groups().size());
+    }
     float* out = logits.data() + static_cast<std::size_t>(done_logits * model->shape().n_vocab);
-    ROWMAX_RETURN_IF_ERROR(forward.run({tokens, sequences, logit_rows}, layers, out));
+    Status computed = forward.run({tokens, sequences, logit_rows}, layers, out);
+    // Rows of the embedding are read from the file as they are needed.
+    ROWMAX_RETURN_IF_ERROR(model->file().check_intact());
+    ROWMAX_RETURN_IF_ERROR(std::move(computed));
     save_checkpoints();
     done_logits += static_cast<std::int64_t>(logit_rows.size());
   }
@@ -314,13 +347,16 @@ class Appended {
     for (std::size_t i = 0; i < starts_.size(); ++i) cache_.truncate(items_[i].sequence, starts_[i]);
   }
 
-  Status append() {
+  // One for each item: whether there is room for it.
+  std::vector<Status> append() {
+    std::vector<Status> statuses;
+    statuses.reserve(items_.size());
+    cache_.begin_batch();
     for (const BatchItem& item : items_) {
       starts_.push_back(static_cast<std::int64_t>(cache_.sequence(item.sequence).tokens.size()));
-      if (cache_.append(item.sequence, item.tokens, item.n_draft)) continue;
-      return Error{ErrorCode::kLimit, "the K/V cache has no free page for sequence " + std::to_string(item.sequence)};
+      statuses.push_back(cache_.append(item.sequence, item.tokens, item.n_draft));
     }
-    return {};
+    return statuses;
   }
   std::span<const std::int64_t> starts() const noexcept { return starts_; }
   void keep() noexcept { starts_.clear(); }
@@ -345,27 +381,24 @@ Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   }
   n_logit_rows = 0;
   if (logits.size() < n_floats) logits.resize(n_floats);
-  std::vector<Status> statuses;
-  statuses.reserve(items.size());
   Appended appended(cache, items);
-  Status status = appended.append();
-  if (status.ok()) status = compute(items, appended.starts());
-  // Rows of the embedding are read from the file as they are needed.
-  if (Status intact = model->file().check_intact(); !intact.ok()) status = std::move(intact);
-  ROWMAX_RETURN_IF_ERROR(std::move(status));
+  std::vector<Status> statuses = appended.append();
+  ROWMAX_RETURN_IF_ERROR(compute(items, appended.starts(), statuses));
   std::int64_t row = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    statuses.push_back(check_finite(items[i], appended.starts()[i], row));
+    if (statuses[i].ok()) statuses[i] = check_finite(items[i], appended.starts()[i], row);
     row += rowmax::engine::n_logit_rows(items[i]);
-    if (status.ok() && !statuses.back().ok()) status = statuses.back().error();
   }
+  Status status;
   bool any = items.empty();
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (statuses[i].ok()) {
       cache.publish(items[i].sequence);
+      cache.settle(items[i].sequence);
       any = true;
     } else {
       cache.truncate(items[i].sequence, appended.starts()[i]);
+      if (status.ok()) status = statuses[i].error();
     }
   }
   appended.keep();

@@ -31,6 +31,9 @@ struct SessionOptions {
   std::int64_t max_batch = 240;
   // Memory for states of recurrent layers at page edges, from which prompts that begin alike go on (hybrid models).
   std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
+  // Most bytes of keys and values, those kept for prompts to come among them; 0: what max_sequences of `context` tokens
+  // need. What does not fit is refused (forward()).
+  std::int64_t kv_budget_bytes = 0;
   // Facts of the model that are to be others than its file says, by their names in edits.h: {"rope_pairing", "adjacent"}.
   // The weights stay as they are loaded.
   std::vector<std::pair<std::string, std::string>> edits;

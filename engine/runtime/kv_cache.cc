@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/seeded_hash.h"
+#include "engine/runtime/kv_pages.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -21,10 +22,6 @@ std::uint64_t hash_block(std::int32_t parent, std::span<const TokenId> tokens) {
 template <class T>
 void make_room(std::vector<T>& list, std::size_t n) {
   if (list.capacity() < n) list.reserve(std::max(n, 2 * list.capacity()));
-}
-
-constexpr std::int64_t pages_of(std::int64_t n_tokens) {
-  return (n_tokens + KvCache::kPageTokens - 1) / KvCache::kPageTokens;
 }
 
 }  // namespace
@@ -55,7 +52,7 @@ Result<KvCache> KvCache::create(const Shape& shape) {
     } else {
       cache.block_bytes_ += group.page_bytes;
     }
-    share += pages_at_once(group, shape.rows_at_once + kMostDrafts, pages_each) * group.page_bytes;
+    share += pages_at_once(group.window, shape.rows_at_once + kMostDrafts, pages_each) * group.page_bytes;
   }
   if (cache.shape_.kv_budget_bytes == 0 &&
       __builtin_mul_overflow(share, std::int64_t{shape.max_sequences}, &cache.shape_.kv_budget_bytes)) {
@@ -86,18 +83,6 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
   for (SequenceState& sequence : cache.sequences_) sequence.tables.resize(n_group);
   return cache;
-}
-
-// The first block of which a token at `position` sees something.
-std::int64_t KvCache::first_seen(const Group& group, std::int64_t position) noexcept {
-  return group.window == 0 ? 0 : std::max<std::int64_t>(0, position - group.window + 1) / kPageTokens;
-}
-
-// How many pages of a group a run of n_rows tokens and what they see lie in, at most.
-std::int64_t KvCache::pages_at_once(const Group& group, std::int64_t n_rows, std::int64_t n_pages) noexcept {
-  if (group.window == 0) return n_pages;
-  // A run of n positions touches one page, and another for each edge that lies within it.
-  return std::min(n_pages, (group.window - 1 + n_rows + kPageTokens - 2) / kPageTokens + 1);
 }
 
 KvView KvCache::view(std::int64_t layer) const noexcept {
@@ -153,7 +138,8 @@ void KvCache::drop_checkpoint(std::int32_t id) noexcept {
 
 bool KvCache::windows_are_there(std::span<const std::int32_t> blocks, std::int64_t position) const noexcept {
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    for (std::int64_t i = first_seen(groups_[g], position); groups_[g].window > 0 && i < pages_of(position); ++i) {
+    for (std::int64_t i = first_page_seen(groups_[g].window, position); groups_[g].window > 0 && i < pages_of(position);
+         ++i) {
       if (held(blocks[static_cast<std::size_t>(i)], g).page < 0) return false;
     }
   }
@@ -382,7 +368,8 @@ void KvCache::become(SequenceState& sequence, std::span<const std::int32_t> bloc
   for (const std::int32_t id : blocks) use(id);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (groups_[g].window == 0) continue;
-    for (auto i = static_cast<std::size_t>(first_seen(groups_[g], position)); i < blocks.size(); ++i) use(blocks[i], g);
+    for (auto i = static_cast<std::size_t>(first_page_seen(groups_[g].window, position)); i < blocks.size(); ++i)
+      use(blocks[i], g);
   }
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     Table& table = sequence.tables[g];
@@ -391,7 +378,7 @@ void KvCache::become(SequenceState& sequence, std::span<const std::int32_t> bloc
         let_go(sequence.blocks[i - 1], g, Side::kNewest);
       }
     }
-    table.first = std::min<std::int64_t>(first_seen(groups_[g], position), std::ssize(blocks));
+    table.first = std::min<std::int64_t>(first_page_seen(groups_[g].window, position), std::ssize(blocks));
     table.pages.resize(blocks.size());  // within what there is room for
     for (std::int64_t i = 0; i < std::ssize(blocks); ++i) {
       const auto at = static_cast<std::size_t>(i);
@@ -509,7 +496,7 @@ Status KvCache::admit(SequenceId id, std::int64_t total, std::int64_t n_draft) {
       alone += held(sequence.blocks[i], g).users == 1;
     }
     const std::int64_t most =
-        std::max(holds, pages_at_once(group, shape_.rows_at_once + n_draft, pages_of(total) - table.first));
+        std::max(holds, pages_at_once(group.window, shape_.rows_at_once + n_draft, pages_of(total) - table.first));
     by_growth += (most - alone) * group.page_bytes;
     by_each += (most - holds) * group.page_bytes;
   }
@@ -597,10 +584,11 @@ void KvCache::slide(SequenceState& sequence, std::int64_t position) noexcept {
   const std::int64_t prompt_blocks = sequence.prompt_end / kPageTokens;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     Table& table = sequence.tables[g];
-    const std::int64_t end = std::min(first_seen(groups_[g], position), std::ssize(table.pages));
+    const std::int64_t end = std::min(first_page_seen(groups_[g].window, position), std::ssize(table.pages));
     for (; table.first < end; ++table.first) {
       const auto at = static_cast<std::size_t>(table.first);
-      const bool before_edge = table.first >= first_seen(groups_[g], edge * kPageTokens) && table.first < prompt_blocks;
+      const bool before_edge =
+          table.first >= first_page_seen(groups_[g].window, edge * kPageTokens) && table.first < prompt_blocks;
       let_go(sequence.blocks[at], g, before_edge ? Side::kNewest : Side::kOldest);
       table.pages[at] = -1;
     }

@@ -186,8 +186,6 @@ class KvCache {
   std::int32_t entry(std::int32_t id, std::size_t group) const noexcept {
     return entry(id) + 1 + static_cast<std::int32_t>(group);
   }
-  static std::int64_t pages_at_once(const Group& group, std::int64_t n_rows, std::int64_t n_pages) noexcept;
-  static std::int64_t first_seen(const Group& group, std::int64_t position) noexcept;
 
   void join_unused(std::int32_t entry, Side side) noexcept;
   void leave_unused(std::int32_t entry) noexcept;

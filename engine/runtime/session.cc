@@ -7,9 +7,12 @@
 #include "base/fp_env.h"
 #include "base/guarded.h"
 #include "engine/model/forward.h"
+#include "engine/model/memory_shape.h"
 #include "engine/model/spec_edits.h"
+#include "engine/runtime/checkpoints.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/model_impl.h"
+#include "engine/runtime/sequence_cost.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -125,6 +128,22 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                                 {}}));
 }
 
+Result<SequenceCost> Session::cost(std::int64_t n_tokens) const {
+  return base::guarded([&]() -> Result<SequenceCost> {
+    if (n_tokens < 0) return Error::invalid_argument("cost: expected 0 tokens or more");
+    return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options);
+  });
+}
+Session::Memory Session::memory() const noexcept {
+  const KvCache& cache = impl_->cache;
+  const std::int64_t state_bytes = cache.shape().state_floats * static_cast<std::int64_t>(sizeof(float));
+  return {.kv_budget_bytes = cache.pool().budget_bytes(),
+          .kv_held_bytes = cache.in_use_bytes(),
+          .kv_kept_bytes = cache.pool().used_bytes() - cache.in_use_bytes(),
+          .state_bytes = state_bytes * cache.shape().max_sequences,
+          .checkpoint_bytes = state_bytes * cache.n_checkpoints()};
+}
+
 Result<SequenceId> Session::open() {
   return base::guarded([&] { return impl_->cache.open(); });
 }
@@ -217,12 +236,8 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
   return {};
 }
 
-// Where the recurrent state is kept: at every kCheckpointTokens-th position and at the last page edge of a prompt (single
-// tokens and drafts are the model's own, which nobody comes back to so often). Batches end there, and before the last token
-// that is no draft: where drafts are taken back, the sequence goes on from the state that it has there.
-constexpr std::int64_t kCheckpointTokens = 1024;
-static_assert(kCheckpointTokens % KvCache::kPageTokens == 0);
-
+// Batches end where the recurrent state is kept, and before the last token that is no draft: where drafts are taken
+// back, the sequence goes on from the state that it has there.
 std::int64_t mark_offset(const BatchItem& item) {
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(item.tokens.size()) - item.n_draft - 1);
 }

@@ -6,6 +6,7 @@
 #include "engine/arch/architecture.h"
 #include "engine/arch/hadamard.h"
 #include "engine/arch/read_spec.h"
+#include "engine/model/memory_shape.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -127,8 +128,12 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
   if (keys.failed()) return keys.take_error();
   ROWMAX_RETURN_IF_ERROR(map_tensors(file, model.spec, model.sources, keys.facts()));
   ROWMAX_RETURN_IF_ERROR(apply_hadamard(file, model.spec, model.sources, keys.facts()));
-  model.description = {std::string(row->name), model.spec.shape, std::move(keys.facts()), std::move(keys.notices()),
-                       model.spec.default_pre};
+  model.description = {.architecture = std::string(row->name),
+                       .shape = model.spec.shape,
+                       .memory = memory_shape(model.spec),
+                       .facts = std::move(keys.facts()),
+                       .notices = std::move(keys.notices()),
+                       .default_pre = model.spec.default_pre};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);
   return model;
 }

@@ -1,6 +1,7 @@
 // A batch of rows: tokens of any sequences, each at its own position, and where those sequences' memory lies.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -15,16 +16,19 @@ struct KvLayers {
   std::vector<KvView> views;  // [n_layer]; n_kv_head 0 for a layer without
   std::vector<void*> keys;    // [n_layer] pools
   std::vector<void*> values;
+  std::vector<std::size_t> group_of_layer;  // [n_layer]; of any value for a layer without keys
+  std::vector<std::int64_t> windows;        // [n_group]; 0: none
 };
 
 // Rows of one sequence in a batch: [begin, begin + n_row), at positions [position, position + n_row) of a cache whose
-// pages are given; the pages for these positions exist.
+// pages are given, a table for each group of layers with one window; the pages for these positions and for what they see
+// exist, others may be -1.
 struct ForwardSequence {
   std::int64_t begin = 0;
   std::int64_t n_row = 0;
   std::int64_t position = 0;
-  const std::int32_t* pages = nullptr;
-  SequenceId id = 0;       // for whoever looks on
+  std::span<const std::int32_t* const> pages;  // [n_group]
+  SequenceId id = 0;                           // for whoever looks on
   float* state = nullptr;  // RecurrentLayout::n_floats() of the sequence as it is before `position`; is brought forward
 };
 

@@ -84,7 +84,7 @@ class RandomModel {
     raw.layers.resize(this->spec.layers.size());
     sources_.layers.resize(this->spec.layers.size());
     for (std::size_t i = 0; i < this->spec.layers.size(); ++i) add_layer(i, dice);
-    auto loaded = load_weights(std::move(sources_), "random", default_isa().value(), executor_, [](auto) {});
+    auto loaded = load_weights(std::move(sources_), "random", *cpu_backend(executor_), [](auto) {});
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;
     weights = std::move(loaded).value();
   }
@@ -142,6 +142,7 @@ class Memory {
  public:
   static constexpr std::int64_t kPages = 8;
   explicit Memory(const ModelSpec& spec) : n_state_(RecurrentLayout(spec).n_floats()) {
+    layers.windows = {0};
     for (const LayerSpec& layer : spec.layers) {
       const AttentionSpec& a = layer.attention;
       const bool has_kv = layer.mixer == MixerKind::kAttention && a.has_kv();
@@ -151,16 +152,19 @@ class Memory {
       layers.views.push_back(has_kv ? paged_kv(DType::kF32, a.n_kv_head, a.head_dim, a.head_dim) : KvView{});
       layers.keys.push_back(pools_.back()->data());
       layers.values.push_back(pools_.back()->data() + n);
+      layers.group_of_layer.push_back(0);
     }
   }
   KvLayers layers;
   struct OneSequence {
     std::vector<std::int32_t> pages;
+    const std::int32_t* table;
     std::vector<float> state;
     std::int64_t position = 0;
   };
   OneSequence sequence(std::vector<std::int32_t> pages) const {
-    return {std::move(pages), std::vector<float>(static_cast<std::size_t>(n_state_)), 0};
+    const std::int32_t* table = pages.data();
+    return {std::move(pages), table, std::vector<float>(static_cast<std::size_t>(n_state_)), 0};
   }
 
  private:
@@ -194,8 +198,12 @@ Outcome compare(const RandomModel& model, Dice& dice) {
     for (std::size_t s = 0; s < 2; ++s) {
       const std::int64_t n = std::min(lengths[s] - sequences[s].position, dice.between(0, kMaxRows / 2));
       if (n == 0) continue;
-      rows.push_back({static_cast<std::int64_t>(tokens.size()), n, sequences[s].position, sequences[s].pages.data(),
-                      static_cast<SequenceId>(s), sequences[s].state.data()});
+      rows.push_back({static_cast<std::int64_t>(tokens.size()),
+                      n,
+                      sequences[s].position,
+                      {&sequences[s].table, 1},
+                      static_cast<SequenceId>(s),
+                      sequences[s].state.data()});
       for (std::int64_t i = 0; i < n; ++i) {
         logit_rows.push_back(static_cast<std::int32_t>(tokens.size()));
         tokens.push_back(static_cast<TokenId>(dice.between(0, model.spec.shape.n_vocab - 1)));

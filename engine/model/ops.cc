@@ -45,13 +45,10 @@ Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
   cache_ = &cache;
   n_row_ = static_cast<std::int64_t>(batch.tokens.size());
   positions_.resize(static_cast<std::size_t>(n_row_));
-  page_of_row_.resize(static_cast<std::size_t>(n_row_));
   mask_sequences_.clear();
   for (const ForwardSequence& sequence : batch.sequences) {
     for (std::int64_t i = 0; i < sequence.n_row; ++i) {
-      const std::int64_t position = sequence.position + i;
-      positions_[static_cast<std::size_t>(sequence.begin + i)] = position;
-      page_of_row_[static_cast<std::size_t>(sequence.begin + i)] = sequence.pages[position / kKeyTile];
+      positions_[static_cast<std::size_t>(sequence.begin + i)] = sequence.position + i;
     }
     Sequence entry;
     entry.q_begin = sequence.begin;
@@ -61,6 +58,7 @@ Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
     entry.anchor = 0;
     mask_sequences_.push_back(entry);
   }
+  ROWMAX_RETURN_IF_ERROR(find_pages());
   trace_rows_.clear();
   if (observer_ != nullptr) {
     for (const ForwardSequence& sequence : batch.sequences) {

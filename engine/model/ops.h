@@ -159,8 +159,8 @@ class Ops {
   std::vector<Sequence> mask_sequences_;
   std::vector<KvSequence> kv_sequences_;
   std::vector<std::int64_t> positions_;
-  std::vector<float> ones_;  // weights of norms that have none
-  std::vector<std::int32_t> page_of_row_;
+  std::vector<float> ones_;                // weights of norms that have none
+  std::vector<std::int32_t> page_of_row_;  // [n_group][n_row]
   std::array<base::Buffer, static_cast<std::size_t>(Slot::kCount)> buffers_;
   base::Buffer turned_, matmul_workspace_, attend_workspace_;
   const ForwardBatch* batch_ = nullptr;
@@ -198,6 +198,7 @@ class Ops {
     return buffers_[static_cast<std::size_t>(rows.slot)].as<float>() + row * rows.width;
   }
   Status plan_attention(const OpsOptions& options);
+  Status find_pages();
   Status plan_experts(const OpsOptions& options);
   std::size_t matmul_bytes(std::int64_t widest) const noexcept;
   void (*gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "base/math/f64.h"
@@ -35,6 +36,32 @@ Status Ops::plan_attention(const OpsOptions& options) {
   }
   ROWMAX_TRY(memory, base::Buffer::allocate(n_bytes));
   attend_workspace_ = std::move(memory);
+  return {};
+}
+
+// The pages that rows go to. Every page of which a row sees something must be there: one that was given back holds
+// another sequence's numbers.
+Status Ops::find_pages() {
+  const std::size_t n_group = cache_->windows.size();
+  page_of_row_.resize(n_group * static_cast<std::size_t>(n_row_));
+  for (std::size_t g = 0; g < n_group; ++g) {
+    std::int32_t* const of_row = page_of_row_.data() + g * static_cast<std::size_t>(n_row_);
+    for (const ForwardSequence& sequence : batch_->sequences) {
+      const std::int32_t* const pages = sequence.pages[g];
+      const std::int64_t end = sequence.position + sequence.n_row, window = cache_->windows[g];
+      const std::int64_t first = window == 0 ? 0 : std::max<std::int64_t>(0, sequence.position - window + 1);
+      for (std::int64_t page = first / kKeyTile; page * kKeyTile < end; ++page) {
+        if (pages[page] >= 0) continue;
+        return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence.id) + ", position " +
+                                                      std::to_string(sequence.position) + ": sees keys from " +
+                                                      std::to_string(first) + " on, and those from " +
+                                                      std::to_string(page * kKeyTile) + " on were given back"};
+      }
+      for (std::int64_t i = 0; i < sequence.n_row; ++i) {
+        of_row[sequence.begin + i] = pages[(sequence.position + i) / kKeyTile];
+      }
+    }
+  }
   return {};
 }
 
@@ -82,8 +109,10 @@ void Ops::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
   const KvView& view = cache_->views[layer];
   const KvStrides &ks = view.k, &vs = view.v;
   const std::int64_t d = head_dim;
+  const std::int32_t* const pages =
+      page_of_row_.data() + static_cast<std::int64_t>(cache_->group_of_layer[layer]) * n_row_;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
-    const std::int64_t page = page_of_row_[static_cast<std::size_t>(row)];
+    const std::int64_t page = pages[row];
     const std::int64_t slot = positions_[static_cast<std::size_t>(row)] % kKeyTile;
     for (std::int64_t h = 0; h < view.n_kv_head; ++h) {
       const std::int64_t k_at = page * ks.page_stride + h * ks.head_stride + slot * ks.key_stride;
@@ -107,7 +136,8 @@ Status Ops::attend(std::size_t layer, const AttentionSpec& spec, const std::vect
   const std::size_t owner = spec.has_kv() ? layer : static_cast<std::size_t>(spec.kv_layer);
   kv_sequences_.clear();
   for (const ForwardSequence& sequence : batch_->sequences) {
-    kv_sequences_.push_back({cache_->keys[owner], cache_->values[owner], sequence.pages, nullptr});
+    kv_sequences_.push_back(
+        {cache_->keys[owner], cache_->values[owner], sequence.pages[cache_->group_of_layer[owner]], nullptr});
   }
   AttendArgs args;
   args.q = packed_heads(static_cast<const float*>(data(q)), n_row_, spec.n_head, spec.head_dim);

@@ -2,6 +2,8 @@
 // nothing behind it asks for an architecture's name.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -134,6 +136,17 @@ struct ModelSpec {
   std::int64_t n_draft_layer = 0;
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
+
+  // The window of the keys and values that layer i has: the widest of all layers that read them. 0: none.
+  std::int64_t kv_window(std::size_t i) const noexcept {
+    std::int64_t widest = layers[i].attention.window;
+    for (const LayerSpec& layer : layers) {
+      if (layer.mixer != MixerKind::kAttention || layer.attention.kv_layer != static_cast<int>(i)) continue;
+      const std::int64_t window = layer.attention.window;
+      widest = widest == 0 || window == 0 ? 0 : std::max(widest, window);
+    }
+    return widest;
+  }
 
   // Lets `change` see every layer.
   template <class Change>

@@ -1,21 +1,19 @@
 #include "engine/runtime/kv_cache.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "base/buffer.h"
 #include "base/seeded_hash.h"
+#include "engine/runtime/kv_pages.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
 
-std::uint64_t hash_page(std::int32_t parent, std::span<const TokenId> tokens) {
+std::uint64_t hash_block(std::int32_t parent, std::span<const TokenId> tokens) {
   return base::seeded_hash(static_cast<std::uint32_t>(parent)) ^
          base::seeded_hash(std::string_view(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
 }
@@ -31,21 +29,41 @@ void make_room(std::vector<T>& list, std::size_t n) {
 Result<KvCache> KvCache::create(const Shape& shape) {
   KvCache cache;
   cache.shape_ = shape;
-  const std::int64_t pages_each = (shape.context + kPageTokens - 1) / kPageTokens;
-  cache.n_pages_ = pages_each * shape.max_sequences;
-  const std::size_t element = shape.type == KvType::kF16 ? 2 : 4;
-  std::size_t total = 0;
+  const std::int64_t element = shape.type == KvType::kF16 ? 2 : 4;
   for (const Layer& layer : shape.layers) {
-    const std::size_t half = static_cast<std::size_t>(layer.n_kv_head * layer.head_dim * kPageTokens) * element;
-    cache.half_page_bytes_.push_back(half);
-    cache.layer_begin_.push_back(total);
-    std::size_t both = 0;
-    if (!base::checked_mul(half, static_cast<std::size_t>(2 * cache.n_pages_), &both) ||
-        __builtin_add_overflow(total, both, &total)) {
-      return Error{ErrorCode::kLimit, "K/V cache: context times sequences is larger than the address space"};
+    if (layer.n_kv_head == 0) {
+      cache.places_.push_back({});
+      continue;
     }
+    const auto same = std::ranges::find(cache.groups_, layer.window, &Group::window);
+    const auto index = static_cast<std::size_t>(same - cache.groups_.begin());
+    if (same == cache.groups_.end()) cache.groups_.push_back({.window = layer.window});
+    Group& group = cache.groups_[index];
+    const std::int64_t half = layer.n_kv_head * layer.head_dim * kPageTokens * element;
+    cache.places_.push_back({index, group.page_bytes, group.page_bytes + half});
+    group.page_bytes += 2 * half;
+    ++group.n_layer;
   }
-  total = std::max<std::size_t>(total, 1);
+  const std::int64_t pages_each = pages_of(shape.context), n_blocks = pages_each * shape.max_sequences;
+  std::int64_t share = 0;  // of a sequence
+  for (const Group& group : cache.groups_) {
+    if (group.window > 0) {
+      cache.has_windows_ = true;
+    } else {
+      cache.block_bytes_ += group.page_bytes;
+    }
+    share += pages_at_once(group.window, shape.rows_at_once + kMostDrafts, pages_each) * group.page_bytes;
+  }
+  if (cache.shape_.kv_budget_bytes == 0 &&
+      __builtin_mul_overflow(share, std::int64_t{shape.max_sequences}, &cache.shape_.kv_budget_bytes)) {
+    return Error{ErrorCode::kLimit, "K/V cache: context times sequences is larger than the address space"};
+  }
+  std::vector<KvPool::Group> pools;
+  for (const Group& group : cache.groups_) {
+    pools.push_back({group.page_bytes, std::min(n_blocks, cache.shape_.kv_budget_bytes / group.page_bytes)});
+  }
+  ROWMAX_TRY(pool, KvPool::create(pools, cache.shape_.kv_budget_bytes));
+  cache.pool_ = std::move(pool);
   std::size_t state_bytes = 0;
   if (!base::checked_mul(static_cast<std::size_t>(shape.state_floats) * sizeof(float),
                          static_cast<std::size_t>(shape.max_sequences), &state_bytes)) {
@@ -55,61 +73,41 @@ Result<KvCache> KvCache::create(const Shape& shape) {
     ROWMAX_TRY(states, base::Buffer::allocate_zeroed(state_bytes));
     cache.states_ = std::move(states);
   }
-  void* memory = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
-    return Error{ErrorCode::kOutOfMemory, "K/V cache: the system refused " + std::to_string(total) +
-                                              " bytes of address space; a smaller context needs less"};
-  }
-  cache.memory_ = static_cast<std::byte*>(memory);
-  cache.memory_bytes_ = total;
-  cache.pages_.resize(static_cast<std::size_t>(cache.n_pages_));
-  cache.free_.reserve(static_cast<std::size_t>(cache.n_pages_));  // giving a page back never fails
-  for (std::int64_t page = cache.n_pages_ - 1; page >= 0; --page)
-    cache.free_.push_back(static_cast<std::int32_t>(page));
-  if (shape.state_floats > 0) cache.checkpoints_.reserve(static_cast<std::size_t>(cache.n_pages_));
+  const auto n = static_cast<std::size_t>(n_blocks), n_group = cache.groups_.size();
+  cache.blocks_.resize(n);
+  cache.held_.resize(n * n_group);
+  cache.links_.resize(n * (n_group + 1));
+  cache.free_.reserve(n);  // giving a block back never fails
+  for (std::int64_t id = n_blocks - 1; id >= 0; --id) cache.free_.push_back(static_cast<std::int32_t>(id));
+  if (shape.state_floats > 0) cache.checkpoints_.reserve(n);
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
+  for (SequenceState& sequence : cache.sequences_) sequence.tables.resize(n_group);
   return cache;
 }
 
-KvCache::KvCache(KvCache&& other) noexcept { *this = std::move(other); }
-
-KvCache& KvCache::operator=(KvCache&& other) noexcept {
-  std::swap(shape_, other.shape_);
-  std::swap(memory_, other.memory_);
-  std::swap(memory_bytes_, other.memory_bytes_);
-  half_page_bytes_.swap(other.half_page_bytes_);
-  layer_begin_.swap(other.layer_begin_);
-  std::swap(n_pages_, other.n_pages_);
-  pages_.swap(other.pages_);
-  free_.swap(other.free_);
-  published_.swap(other.published_);
-  sequences_.swap(other.sequences_);
-  checkpoints_.swap(other.checkpoints_);
-  std::swap(states_, other.states_);
-  std::swap(oldest_, other.oldest_);
-  std::swap(newest_, other.newest_);
-  return *this;
-}
-
-KvCache::~KvCache() {
-  if (memory_ != nullptr) munmap(memory_, memory_bytes_);
-}
-
 KvView KvCache::view(std::int64_t layer) const noexcept {
-  const Layer& l = shape_.layers[static_cast<std::size_t>(layer)];
-  return paged_kv(shape_.type == KvType::kF16 ? DType::kF16 : DType::kF32, l.n_kv_head, l.head_dim, l.head_dim);
+  const auto i = static_cast<std::size_t>(layer);
+  const Layer& l = shape_.layers[i];
+  const DType dtype = shape_.type == KvType::kF16 ? DType::kF16 : DType::kF32;
+  KvView view = paged_kv(dtype, l.n_kv_head, l.head_dim, l.head_dim);
+  if (l.n_kv_head > 0) {
+    view.k.page_stride = view.v.page_stride =
+        groups_[places_[i].group].page_bytes / (shape_.type == KvType::kF16 ? 2 : 4);
+  }
+  return view;
 }
 void* KvCache::layer_keys(std::int64_t layer) const noexcept {
-  return memory_ + layer_begin_[static_cast<std::size_t>(layer)];
+  const auto i = static_cast<std::size_t>(layer);
+  return shape_.layers[i].n_kv_head == 0 ? nullptr : pool_.pages(places_[i].group) + places_[i].keys;
 }
 void* KvCache::layer_values(std::int64_t layer) const noexcept {
   const auto i = static_cast<std::size_t>(layer);
-  return memory_ + layer_begin_[i] + static_cast<std::size_t>(n_pages_) * half_page_bytes_[i];
+  return shape_.layers[i].n_kv_head == 0 ? nullptr : pool_.pages(places_[i].group) + places_[i].values;
 }
 std::int64_t KvCache::bytes_per_token() const noexcept {
-  std::size_t total = 0;
-  for (const std::size_t half : half_page_bytes_) total += 2 * half;
-  return static_cast<std::int64_t>(total) / kPageTokens;
+  std::int64_t total = 0;
+  for (const Group& group : groups_) total += group.page_bytes;
+  return total / kPageTokens;
 }
 
 float* KvCache::state(SequenceId id) noexcept {
@@ -119,38 +117,45 @@ float* KvCache::state(SequenceId id) noexcept {
 void KvCache::save_checkpoint(SequenceId id, std::int64_t position) noexcept {
   const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
   if (n_bytes == 0 || static_cast<std::int64_t>(n_bytes) > shape_.checkpoint_bytes) return;
-  const std::int32_t page =
-      sequences_[static_cast<std::size_t>(id)].pages[static_cast<std::size_t>(position / kPageTokens - 1)];
-  drop_checkpoint(page);
+  const std::int32_t at =
+      sequences_[static_cast<std::size_t>(id)].blocks[static_cast<std::size_t>(position / kPageTokens - 1)];
+  drop_checkpoint(at);
   while ((n_checkpoints() + 1) * static_cast<std::int64_t>(n_bytes) > shape_.checkpoint_bytes) {
     drop_checkpoint(checkpoints_.front());
   }
   auto copy = base::Buffer::allocate(n_bytes);
   if (!copy.ok()) return;  // it saves time, and nothing else
   std::memcpy(copy->data(), state(id), n_bytes);
-  pages_[static_cast<std::size_t>(page)].checkpoint = std::move(copy).value();
-  checkpoints_.push_back(page);  // there is room for one a page
+  block(at).checkpoint = std::move(copy).value();
+  checkpoints_.push_back(at);  // there is room for one a block
 }
 
-void KvCache::drop_checkpoint(std::int32_t page) noexcept {
-  Page& p = pages_[static_cast<std::size_t>(page)];
-  if (p.checkpoint.size() == 0) return;
-  p.checkpoint = {};
-  checkpoints_.erase(std::ranges::find(checkpoints_, page));
+void KvCache::drop_checkpoint(std::int32_t id) noexcept {
+  if (block(id).checkpoint.size() == 0) return;
+  block(id).checkpoint = {};
+  checkpoints_.erase(std::ranges::find(checkpoints_, id));
 }
 
-std::int64_t KvCache::restorable(std::span<const std::int32_t> pages, std::int64_t n) const noexcept {
-  if (shape_.state_floats == 0) return n;
-  for (std::int64_t i = n / kPageTokens; i > 0; --i) {
-    const std::int32_t page = pages[static_cast<std::size_t>(i - 1)];
-    if (pages_[static_cast<std::size_t>(page)].checkpoint.size() != 0) return i * kPageTokens;
+bool KvCache::windows_are_there(std::span<const std::int32_t> blocks, std::int64_t position) const noexcept {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    for (std::int64_t i = first_page_seen(groups_[g].window, position); groups_[g].window > 0 && i < pages_of(position);
+         ++i) {
+      if (held(blocks[static_cast<std::size_t>(i)], g).page < 0) return false;
+    }
   }
-  return 0;
+  return true;
 }
 
-std::int64_t KvCache::restorable(const SequenceState& sequence, std::int64_t n) const noexcept {
-  const std::int64_t kept = restorable(sequence.pages, n);
-  return sequence.mark_position <= n ? std::max(kept, sequence.mark_position) : kept;
+std::int64_t KvCache::restorable(std::span<const std::int32_t> blocks, std::int64_t n,
+                                 std::int64_t mark) const noexcept {
+  const bool has_state = shape_.state_floats > 0;
+  if (!has_state && windows_are_there(blocks, n)) return n;
+  if (mark > n || mark < 0 || !windows_are_there(blocks, mark)) mark = 0;
+  for (std::int64_t i = n / kPageTokens; i * kPageTokens > mark; --i) {
+    if (has_state && block(blocks[static_cast<std::size_t>(i - 1)]).checkpoint.size() == 0) continue;
+    if (windows_are_there(blocks, i * kPageTokens)) return i * kPageTokens;
+  }
+  return mark;
 }
 
 void KvCache::save_mark(SequenceId id, std::int64_t position) noexcept {
@@ -178,9 +183,9 @@ void KvCache::restore(SequenceId id, std::int64_t position) noexcept {
     std::memcpy(state(id), sequence.mark.data(), n_bytes);
     return;
   }
-  const std::int32_t page = sequence.pages[static_cast<std::size_t>(position / kPageTokens - 1)];
-  std::memcpy(state(id), pages_[static_cast<std::size_t>(page)].checkpoint.data(), n_bytes);
-  const auto used = std::ranges::find(checkpoints_, page);
+  const std::int32_t from = sequence.blocks[static_cast<std::size_t>(position / kPageTokens - 1)];
+  std::memcpy(state(id), block(from).checkpoint.data(), n_bytes);
+  const auto used = std::ranges::find(checkpoints_, from);
   std::rotate(used, used + 1, checkpoints_.end());
 }
 
@@ -195,10 +200,9 @@ Result<SequenceId> KvCache::open() {
 }
 
 void KvCache::close(SequenceId id) {
-  cut(id, 0);
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  become(sequence, {}, 0);
   sequence.mark = {};
-  sequence.mark_position = -1;
   sequence.open = false;
 }
 
@@ -206,118 +210,222 @@ bool KvCache::is_open(SequenceId id) const noexcept {
   return id >= 0 && id < static_cast<SequenceId>(sequences_.size()) && sequences_[static_cast<std::size_t>(id)].open;
 }
 
-std::int32_t KvCache::take_page() {
-  if (free_.empty()) {
-    // Only pages that nothing refers to can go; a page with a published successor is referred to by it.
-    if (oldest_ < 0) return -1;
-    unpublish(oldest_);  // puts it on the free list
+void KvCache::join_unused(std::int32_t entry, Side side) noexcept {
+  Link& link = links_[static_cast<std::size_t>(entry)];
+  if (side == Side::kNewest) {
+    link = {newest_, -1};
+    (newest_ >= 0 ? links_[static_cast<std::size_t>(newest_)].newer : oldest_) = entry;
+    newest_ = entry;
+  } else {
+    link = {-1, oldest_};
+    (oldest_ >= 0 ? links_[static_cast<std::size_t>(oldest_)].older : newest_) = entry;
+    oldest_ = entry;
   }
-  const std::int32_t page = free_.back();
+}
+
+void KvCache::leave_unused(std::int32_t entry) noexcept {
+  const Link link = links_[static_cast<std::size_t>(entry)];
+  (link.older >= 0 ? links_[static_cast<std::size_t>(link.older)].newer : oldest_) = link.newer;
+  (link.newer >= 0 ? links_[static_cast<std::size_t>(link.newer)].older : newest_) = link.older;
+}
+
+// Only what nobody uses can go; a block that another one continues is used by it.
+void KvCache::evict(std::int32_t entry) noexcept {
+  const auto n_entry = static_cast<std::int32_t>(groups_.size() + 1);
+  const std::int32_t id = entry / n_entry;
+  if (entry % n_entry == 0) {
+    unpublish(id);
+  } else {
+    const auto group = static_cast<std::size_t>(entry % n_entry - 1);
+    leave_unused(entry);
+    drop_page(id, group);
+  }
+}
+
+std::int32_t KvCache::take_block() noexcept {
+  if (free_.empty()) {
+    std::int32_t entry = oldest_;
+    while (entry >= 0 && entry % static_cast<std::int32_t>(groups_.size() + 1) != 0) {
+      entry = links_[static_cast<std::size_t>(entry)].newer;
+    }
+    if (entry < 0) return -1;
+    evict(entry);
+  }
+  const std::int32_t id = free_.back();
   free_.pop_back();
-  pages_[static_cast<std::size_t>(page)].references = 1;
+  use(id);
+  return id;
+}
+
+std::int32_t KvCache::take_page(std::size_t group) noexcept {
+  std::int32_t page = pool_.take(group);
+  while (page < 0 && oldest_ >= 0) {
+    evict(oldest_);
+    page = pool_.take(group);
+  }
   return page;
 }
 
-void KvCache::release(std::int32_t page) {
-  Page& p = pages_[static_cast<std::size_t>(page)];
-  if (--p.references > 0) return;
-  if (p.published) {
-    join_unused(page);
+void KvCache::use(std::int32_t id) noexcept {
+  Block& b = block(id);
+  if (b.users++ > 0) return;
+  in_use_ += block_bytes_;
+  if (b.published && b.children == 0) leave_unused(entry(id));
+}
+
+void KvCache::let_go(std::int32_t id) noexcept {
+  if (--block(id).users > 0) return;
+  in_use_ -= block_bytes_;
+  drop_if_unused(id);
+}
+
+void KvCache::use(std::int32_t id, std::size_t group) noexcept {
+  Held& h = held(id, group);
+  if (h.users++ > 0) return;
+  in_use_ += groups_[group].page_bytes;
+  if (block(id).published) leave_unused(entry(id, group));
+}
+
+void KvCache::let_go(std::int32_t id, std::size_t group, Side side) noexcept {
+  if (--held(id, group).users > 0) return;
+  in_use_ -= groups_[group].page_bytes;
+  if (block(id).published) {
+    join_unused(entry(id, group), side);
   } else {
-    drop_checkpoint(page);
-    free_.push_back(page);
+    drop_page(id, group);
   }
 }
 
-void KvCache::join_unused(std::int32_t page) {
-  Page& p = pages_[static_cast<std::size_t>(page)];
-  p.older = newest_;
-  p.newer = -1;
-  (newest_ >= 0 ? pages_[static_cast<std::size_t>(newest_)].newer : oldest_) = page;
-  newest_ = page;
+void KvCache::drop_page(std::int32_t id, std::size_t group) noexcept {
+  pool_.give_back(group, held(id, group).page);
+  held(id, group).page = -1;
 }
 
-void KvCache::leave_unused(std::int32_t page) {
-  Page& p = pages_[static_cast<std::size_t>(page)];
-  (p.older >= 0 ? pages_[static_cast<std::size_t>(p.older)].newer : oldest_) = p.newer;
-  (p.newer >= 0 ? pages_[static_cast<std::size_t>(p.newer)].older : newest_) = p.older;
-  p.older = p.newer = -1;
+void KvCache::drop_if_unused(std::int32_t id) noexcept {
+  const Block& b = block(id);
+  if (b.users > 0 || b.children > 0) return;
+  if (b.published) {
+    join_unused(entry(id), Side::kNewest);
+    return;
+  }
+  drop_checkpoint(id);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (held(id, g).page >= 0) drop_page(id, g);
+  }
+  free_.push_back(id);
 }
 
-void KvCache::unpublish(std::int32_t page) {
-  Page& p = pages_[static_cast<std::size_t>(page)];
-  if (!p.published) return;
-  const auto [first, last] = published_.equal_range(p.hash);
+void KvCache::unpublish(std::int32_t id) noexcept {
+  Block& b = block(id);
+  if (!b.published) return;
+  const auto [first, last] = published_.equal_range(b.hash);
   for (auto it = first; it != last; ++it) {
-    if (it->second == page) {
+    if (it->second == id) {
       published_.erase(it);
       break;
     }
   }
-  p.published = false;
-  p.tokens.clear();
-  const std::int32_t parent = std::exchange(p.parent, -1);
-  if (p.references == 0) {
-    leave_unused(page);
-    drop_checkpoint(page);
-    free_.push_back(page);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (groups_[g].window == 0 || held(id, g).page < 0 || held(id, g).users > 0) continue;
+    leave_unused(entry(id, g));
+    drop_page(id, g);
   }
-  if (parent >= 0) release(parent);
+  if (b.users == 0 && b.children == 0) leave_unused(entry(id));
+  b.published = false;
+  b.tokens.clear();
+  const std::int32_t parent = std::exchange(b.parent, -1);
+  drop_if_unused(id);
+  if (parent < 0) return;
+  --block(parent).children;
+  drop_if_unused(parent);
 }
 
 std::int32_t KvCache::find_published(std::int32_t parent, std::span<const TokenId> tokens) const {
-  const auto [first, last] = published_.equal_range(hash_page(parent, tokens));
+  const auto [first, last] = published_.equal_range(hash_block(parent, tokens));
   for (auto it = first; it != last; ++it) {
-    const Page& p = pages_[static_cast<std::size_t>(it->second)];
-    if (p.parent == parent && std::equal(tokens.begin(), tokens.end(), p.tokens.begin(), p.tokens.end()))
+    const Block& b = block(it->second);
+    if (b.parent == parent && std::equal(tokens.begin(), tokens.end(), b.tokens.begin(), b.tokens.end()))
       return it->second;
   }
   return -1;
 }
 
 std::int64_t KvCache::truncate(SequenceId id, std::int64_t n) {
-  const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   const auto size = static_cast<std::int64_t>(sequence.tokens.size());
   if (n >= size) return size;
-  const std::int64_t kept = restorable(sequence, n);
+  const std::int64_t kept = restorable(sequence.blocks, n, sequence.mark_position);
+  become(sequence, std::span(sequence.blocks).first(static_cast<std::size_t>(pages_of(kept))), kept);
+  // A block that is left partly filled will be written again.
+  if (kept % kPageTokens != 0 && !make_private(sequence)) return truncate(id, kept / kPageTokens * kPageTokens);
   restore(id, kept);
-  cut(id, kept);
   return kept;
 }
 
-void KvCache::cut(SequenceId id, std::int64_t n) {
-  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  if (n >= static_cast<std::int64_t>(sequence.tokens.size())) return;
-  sequence.tokens.resize(static_cast<std::size_t>(n));
-  sequence.confirmed = std::min(sequence.confirmed, n);
-  if (sequence.mark_position > n) sequence.mark_position = -1;
-  const std::size_t keep = static_cast<std::size_t>((n + kPageTokens - 1) / kPageTokens);
-  while (sequence.pages.size() > keep) {
-    const std::int32_t page = sequence.pages.back();
-    sequence.pages.pop_back();
-    release(page);
+// Lets the sequence hold these blocks, of which it can go on from `position`; its tokens are cut there. What it needs is
+// taken before anything is let go.
+void KvCache::become(SequenceState& sequence, std::span<const std::int32_t> blocks, std::int64_t position) noexcept {
+  for (const std::int32_t id : blocks) use(id);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (groups_[g].window == 0) continue;
+    for (auto i = static_cast<std::size_t>(first_page_seen(groups_[g].window, position)); i < blocks.size(); ++i)
+      use(blocks[i], g);
   }
-  if (n % kPageTokens != 0) make_private(sequence.pages.back());
-}
-
-// A page that is left partly filled will be written again: what others see of it must stay as it is.
-void KvCache::make_private(std::int32_t& page) {
-  Page& p = pages_[static_cast<std::size_t>(page)];
-  if (p.references == 1) {
-    unpublish(page);
-    drop_checkpoint(page);  // of tokens that are gone
-    return;
-  }
-  const std::int32_t copy = take_page();  // there is one: this sequence holds fewer pages than its share
-  for (std::int64_t layer = 0; layer < std::ssize(shape_.layers); ++layer) {
-    const std::size_t half = half_page_bytes_[static_cast<std::size_t>(layer)];
-    for (void* pool : {layer_keys(layer), layer_values(layer)}) {
-      std::byte* base = static_cast<std::byte*>(pool);
-      std::memcpy(base + static_cast<std::size_t>(copy) * half, base + static_cast<std::size_t>(page) * half, half);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Table& table = sequence.tables[g];
+    if (groups_[g].window > 0) {
+      for (std::size_t i = table.pages.size(); i > static_cast<std::size_t>(table.first); --i) {
+        let_go(sequence.blocks[i - 1], g, Side::kNewest);
+      }
+    }
+    table.first = std::min<std::int64_t>(first_page_seen(groups_[g].window, position), std::ssize(blocks));
+    table.pages.resize(blocks.size());  // within what there is room for
+    for (std::int64_t i = 0; i < std::ssize(blocks); ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      table.pages[at] = i < table.first ? -1 : held(blocks[at], g).page;
     }
   }
-  release(page);
-  page = copy;
+  for (std::size_t i = sequence.blocks.size(); i > 0; --i) let_go(sequence.blocks[i - 1]);
+  if (blocks.data() != sequence.blocks.data()) {
+    sequence.blocks.assign(blocks.begin(), blocks.end());
+  } else {
+    sequence.blocks.resize(blocks.size());
+  }
+  if (position < static_cast<std::int64_t>(sequence.tokens.size())) {
+    sequence.tokens.resize(static_cast<std::size_t>(position));
+  }
+  sequence.confirmed = std::min(sequence.confirmed, position);
+  sequence.prompt_end = std::min(sequence.prompt_end, position);
+  if (sequence.mark_position > position) sequence.mark_position = -1;
+  if (position == 0) sequence.mark_position = -1;
+}
+
+// Makes the sequence's last block one that nobody else sees; false where there is no room for a copy.
+bool KvCache::make_private(SequenceState& sequence) noexcept {
+  const std::int32_t id = sequence.blocks.back();
+  if (block(id).users == 1 && block(id).children == 0) {
+    unpublish(id);
+    drop_checkpoint(id);  // of tokens that are gone
+    return true;
+  }
+  std::int64_t n_bytes = block_bytes_;
+  for (std::size_t g = 0; g < groups_.size(); ++g) n_bytes += groups_[g].window > 0 ? groups_[g].page_bytes : 0;
+  if (in_use_ + n_bytes > pool_.budget_bytes()) return false;
+  const std::int32_t copy = take_block();
+  if (copy < 0) return false;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const std::int32_t from = sequence.tables[g].pages.back(), to = take_page(g);
+    held(copy, g).page = sequence.tables[g].pages.back() = to;
+    std::memcpy(pool_.pages(g) + to * groups_[g].page_bytes, pool_.pages(g) + from * groups_[g].page_bytes,
+                static_cast<std::size_t>(groups_[g].page_bytes));
+    if (groups_[g].window > 0) {
+      use(copy, g);
+      let_go(id, g, Side::kNewest);
+    }
+  }
+  sequence.blocks.back() = copy;
+  let_go(id);
+  return true;
 }
 
 std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
@@ -329,63 +437,162 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
          sequence.tokens[static_cast<std::size_t>(own)] == tokens[static_cast<std::size_t>(own)]) {
     ++own;
   }
-  // Pages that other sequences computed continue the whole pages of it. All memory is taken before anything changes.
+  // Blocks that other sequences computed continue the whole blocks of it. All memory is taken before anything changes.
   const std::int64_t n_own = own / kPageTokens, bound = std::min(most, shape_.context);
-  std::vector<std::int32_t> pages;
-  pages.reserve(static_cast<std::size_t>(bound / kPageTokens + 1));
-  make_room(sequence.pages, static_cast<std::size_t>(bound / kPageTokens + 1));
+  const auto room = static_cast<std::size_t>(bound / kPageTokens + 1);
+  std::vector<std::int32_t> blocks;
+  blocks.reserve(room);
+  make_room(sequence.blocks, room);
+  for (Table& table : sequence.tables) make_room(table.pages, room);
   make_room(sequence.tokens, static_cast<std::size_t>(bound));
-  pages.assign(sequence.pages.begin(), sequence.pages.begin() + n_own);
-  while (shape_.share && (std::ssize(pages) + 1) * kPageTokens <= bound) {
-    // A page of this sequence is a parent only in its published form: pages found by others carry that identity.
-    const std::int32_t page =
-        find_published(pages.empty() ? -1 : pages.back(),
-                       tokens.subspan(static_cast<std::size_t>(std::ssize(pages) * kPageTokens), kPageTokens));
-    if (page < 0) break;
-    pages.push_back(page);
+  blocks.assign(sequence.blocks.begin(), sequence.blocks.begin() + n_own);
+  while (shape_.share && (std::ssize(blocks) + 1) * kPageTokens <= bound) {
+    // A block of this sequence is a parent only in its published form: those found by others carry that identity.
+    const std::int32_t next =
+        find_published(blocks.empty() ? -1 : blocks.back(),
+                       tokens.subspan(static_cast<std::size_t>(std::ssize(blocks) * kPageTokens), kPageTokens));
+    if (next < 0) break;
+    blocks.push_back(next);
   }
-  const std::int64_t alone = own == size ? own : restorable(sequence, own);
-  const std::int64_t together = restorable(pages, std::ssize(pages) * kPageTokens);
+  const std::int64_t alone = own == size ? own : restorable(sequence.blocks, own, sequence.mark_position);
+  const std::int64_t together = restorable(blocks, std::ssize(blocks) * kPageTokens);
   if (together <= alone) {
     const std::int64_t kept = truncate(id, own);
     confirm(id, kept);
     return kept;
   }
-  cut(id, n_own * kPageTokens);
-  for (std::int64_t i = n_own; i < together / kPageTokens; ++i) {
-    const std::int32_t page = pages[static_cast<std::size_t>(i)];
-    if (pages_[static_cast<std::size_t>(page)].references++ == 0) leave_unused(page);
-    sequence.pages.push_back(page);
-  }
+  become(sequence, std::span(blocks).first(static_cast<std::size_t>(together / kPageTokens)), together);
+  if (sequence.mark_position > own) sequence.mark_position = -1;
   sequence.tokens.assign(tokens.begin(), tokens.begin() + together);
   sequence.confirmed = together;
+  sequence.prompt_end = together;
   restore(id, together);
   return together;
 }
 
-bool KvCache::append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft) {
-  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  const std::size_t old_pages = sequence.pages.size();
-  const std::size_t total = sequence.tokens.size() + tokens.size();
-  const std::size_t needed = (total + kPageTokens - 1) / kPageTokens;
-  make_room(sequence.pages, needed);
-  make_room(sequence.tokens, total);
-  while (sequence.pages.size() < needed) {
-    const std::int32_t page = take_page();
-    if (page < 0) {
-      while (sequence.pages.size() > old_pages) {
-        release(sequence.pages.back());
-        sequence.pages.pop_back();
-      }
-      return false;
+void KvCache::begin_batch() noexcept {
+  bound_by_growth_ = in_use_;
+  bound_by_each_ = 0;
+  for (const SequenceState& sequence : sequences_) {
+    bound_by_each_ += std::ssize(sequence.blocks) * block_bytes_;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].window == 0) continue;
+      bound_by_each_ += (std::ssize(sequence.tables[g].pages) - sequence.tables[g].first) * groups_[g].page_bytes;
     }
-    sequence.pages.push_back(page);
   }
-  sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
-  if (static_cast<std::int64_t>(tokens.size()) > n_draft) {
-    sequence.confirmed = static_cast<std::int64_t>(total) - n_draft;
+}
+
+// Counts what the sequence will hold at most while it grows to `total` tokens.
+Status KvCache::admit(SequenceId id, std::int64_t total, std::int64_t n_draft) {
+  const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  std::int64_t by_growth = (pages_of(total) - std::ssize(sequence.blocks)) * block_bytes_, by_each = by_growth;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const Group& group = groups_[g];
+    if (group.window == 0) continue;
+    const Table& table = sequence.tables[g];
+    const std::int64_t holds = std::ssize(table.pages) - table.first;
+    std::int64_t alone = 0;
+    for (auto i = static_cast<std::size_t>(table.first); i < table.pages.size(); ++i) {
+      alone += held(sequence.blocks[i], g).users == 1;
+    }
+    const std::int64_t most =
+        std::max(holds, pages_at_once(group.window, shape_.rows_at_once + n_draft, pages_of(total) - table.first));
+    by_growth += (most - alone) * group.page_bytes;
+    by_each += (most - holds) * group.page_bytes;
+  }
+  const bool growth_is_less = bound_by_growth_ + by_growth <= bound_by_each_ + by_each;
+  const std::int64_t more = growth_is_less ? by_growth : by_each, budget = pool_.budget_bytes();
+  const std::int64_t there = budget - (growth_is_less ? bound_by_growth_ : bound_by_each_);
+  if (more > there) {
+    return Error{ErrorCode::kLimit, "K/V cache: sequence " + std::to_string(id) + " needs " + std::to_string(more) +
+                                        " bytes more to hold " + std::to_string(total) + " tokens; " +
+                                        std::to_string(std::max<std::int64_t>(there, 0)) + " of the budget's " +
+                                        std::to_string(budget) + " are there"};
+  }
+  bound_by_growth_ += by_growth;
+  bound_by_each_ += by_each;
+  return {};
+}
+
+// Blocks, and their pages in the groups without a window.
+bool KvCache::grow(SequenceState& sequence, std::size_t n_blocks) noexcept {
+  while (sequence.blocks.size() < n_blocks) {
+    const std::int32_t id = take_block();
+    if (id < 0) return false;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].window == 0 && (held(id, g).page = take_page(g)) < 0) {
+        let_go(id);
+        return false;
+      }
+    }
+    sequence.blocks.push_back(id);
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].window == 0) sequence.tables[g].pages.push_back(held(id, g).page);
+    }
   }
   return true;
+}
+
+Status KvCache::append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft) {
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  const std::size_t old_blocks = sequence.blocks.size();
+  const std::size_t total = sequence.tokens.size() + tokens.size();
+  const auto needed = static_cast<std::size_t>(pages_of(static_cast<std::int64_t>(total)));
+  make_room(sequence.blocks, needed);
+  for (Table& table : sequence.tables) make_room(table.pages, needed);
+  make_room(sequence.tokens, total);
+  ROWMAX_RETURN_IF_ERROR(admit(id, static_cast<std::int64_t>(total), n_draft));
+  if (!grow(sequence, needed)) {
+    for (; sequence.blocks.size() > old_blocks; sequence.blocks.pop_back()) let_go(sequence.blocks.back());
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].window == 0) sequence.tables[g].pages.resize(old_blocks);
+    }
+    return Error{ErrorCode::kLimit, "K/V cache: there is no free page for sequence " + std::to_string(id)};
+  }
+  sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
+  const std::int64_t n_new = std::ssize(tokens) - n_draft;
+  if (n_new > 0) sequence.confirmed = static_cast<std::int64_t>(total) - n_draft;
+  if (n_new > 1) sequence.prompt_end = sequence.confirmed;
+  return {};
+}
+
+Status KvCache::prepare(SequenceId id, std::int64_t begin, std::int64_t end) {
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  slide(sequence, std::min(begin, sequence.confirmed));
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Table& table = sequence.tables[g];
+    while (std::ssize(table.pages) < pages_of(end)) {
+      const std::int32_t at = sequence.blocks[table.pages.size()], page = take_page(g);
+      if (page < 0) return Error{ErrorCode::kLimit, "K/V cache: there is no free page of those that were counted"};
+      held(at, g).page = page;
+      use(at, g);
+      table.pages.push_back(page);  // there is room since append()
+    }
+  }
+  return {};
+}
+
+void KvCache::settle(SequenceId id) noexcept {
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  slide(sequence, sequence.confirmed);
+}
+
+// Lets go of pages that a token at `position` does not see.
+void KvCache::slide(SequenceState& sequence, std::int64_t position) noexcept {
+  // What the same prompt would go on from: its last edge, but not its end.
+  const std::int64_t edge = std::max<std::int64_t>(0, sequence.prompt_end - 1) / kPageTokens;
+  const std::int64_t prompt_blocks = sequence.prompt_end / kPageTokens;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Table& table = sequence.tables[g];
+    const std::int64_t end = std::min(first_page_seen(groups_[g].window, position), std::ssize(table.pages));
+    for (; table.first < end; ++table.first) {
+      const auto at = static_cast<std::size_t>(table.first);
+      const bool before_edge =
+          table.first >= first_page_seen(groups_[g].window, edge * kPageTokens) && table.first < prompt_blocks;
+      let_go(sequence.blocks[at], g, before_edge ? Side::kNewest : Side::kOldest);
+      table.pages[at] = -1;
+    }
+  }
 }
 
 void KvCache::confirm(SequenceId id, std::int64_t n) noexcept {
@@ -393,28 +600,56 @@ void KvCache::confirm(SequenceId id, std::int64_t n) noexcept {
   sequence.confirmed = std::max(sequence.confirmed, n);
 }
 
-void KvCache::publish(SequenceId id) {
+void KvCache::publish(SequenceId id, std::int64_t n) {
   if (!shape_.share) return;
-  const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  const std::size_t full = static_cast<std::size_t>(sequence.confirmed) / kPageTokens;
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  const auto full = static_cast<std::size_t>(std::min(sequence.confirmed, n) / kPageTokens);
   std::size_t first = full;
-  while (first > 0 && !pages_[static_cast<std::size_t>(sequence.pages[first - 1])].published) --first;
+  while (first > 0 && !block(sequence.blocks[first - 1]).published) --first;
   for (std::size_t i = first; i < full; ++i) {
-    const std::int32_t page = sequence.pages[i];
-    const std::int32_t parent = i > 0 ? sequence.pages[i - 1] : -1;
-    // After an unpublished twin of another sequence's page the chain has a gap: what follows could not be found anyway.
-    if (i > 0 && !pages_[static_cast<std::size_t>(parent)].published) return;
+    const std::int32_t at = sequence.blocks[i], parent = i > 0 ? sequence.blocks[i - 1] : -1;
     const std::span<const TokenId> tokens(sequence.tokens.data() + i * kPageTokens, kPageTokens);
-    if (find_published(parent, tokens) >= 0) return;
-    Page& p = pages_[static_cast<std::size_t>(page)];
-    const std::uint64_t hash = hash_page(parent, tokens);
-    p.tokens.assign(tokens.begin(), tokens.end());  // what an unpublished page holds here says nothing
-    published_.emplace(hash, page);
-    p.published = true;
-    p.parent = parent;
-    p.hash = hash;
-    if (parent >= 0) ++pages_[static_cast<std::size_t>(parent)].references;
+    if (const std::int32_t twin = find_published(parent, tokens); twin >= 0) {
+      take_place_of(sequence, i, twin);
+      continue;
+    }
+    Block& b = block(at);
+    const std::uint64_t hash = hash_block(parent, tokens);
+    b.tokens.assign(tokens.begin(), tokens.end());  // what an unpublished block holds here says nothing
+    published_.emplace(hash, at);
+    b.published = true;
+    b.parent = parent;
+    b.hash = hash;
+    if (parent >= 0) ++block(parent).children;
   }
+}
+
+// Another sequence's block of the same tokens behind the same ones, whose numbers have the same bits, stands in for the
+// sequence's own. What that one has lost since, a page that nobody saw any more or a checkpoint, it gets from here.
+void KvCache::take_place_of(SequenceState& sequence, std::size_t index, std::int32_t twin) noexcept {
+  const std::int32_t own = sequence.blocks[index];
+  use(twin);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Table& table = sequence.tables[g];
+    if (std::ssize(table.pages) <= static_cast<std::ptrdiff_t>(index) ||
+        static_cast<std::int64_t>(index) < table.first) {
+      continue;
+    }
+    if (held(twin, g).page < 0) {
+      std::swap(held(twin, g), held(own, g));
+      continue;
+    }
+    table.pages[index] = held(twin, g).page;
+    if (groups_[g].window == 0) continue;
+    use(twin, g);
+    let_go(own, g, Side::kNewest);
+  }
+  if (block(own).checkpoint.size() != 0 && block(twin).checkpoint.size() == 0) {
+    std::swap(block(own).checkpoint, block(twin).checkpoint);
+    *std::ranges::find(checkpoints_, own) = twin;
+  }
+  sequence.blocks[index] = twin;
+  let_go(own);
 }
 
 }  // namespace rowmax::engine

@@ -1,15 +1,24 @@
 // What sequences remember: keys and values in pages of 64 tokens (the attention library's key tile), shared between
 // sequences that begin alike, and the recurrent state of the layers that have one.
 //
-// A page holds its 64 tokens for every layer that attends. Pages are reference-counted: by the sequences that use them and by cached
-// pages that continue them. A full page that nobody uses stays findable by its tokens and its predecessor until its
-// place is needed (least recently used first).
+// Layers with the same sliding window are a group; those without one are another. A block is 64 tokens of a sequence, and
+// has a page in each group. Blocks are counted by the sequences that use them and by cached blocks that continue
+// them. A full block stays findable by its tokens and its predecessor when nobody uses it, until its place is needed
+// (least recently used first).
 //
-// A recurrent state is that of one position alone, the sequence's last. Checkpoints of it hang on pages: the state
-// behind the page's last token. A sequence can go back to a checkpoint, or to its beginning, and nowhere else; what
+// A sequence lets go of a windowed group's page when no token to come can see a position of it. The page stays with its
+// block, for prompts that begin alike and for truncate(), while there is room: pages of the window before the end of a
+// prompt, where the next one is likely to go on, are as good as blocks that were just used; those that were slid over
+// elsewhere go before all others. A prefix can be taken up where each windowed group has the pages that the next token
+// sees.
+//
+// A recurrent state is that of one position alone, the sequence's last. Checkpoints of it hang on blocks: the state
+// behind the block's last token. A sequence can go back to a checkpoint, or to its beginning, and nowhere else; what
 // other sequences computed can be continued where there is one. Checkpoints live within a budget, the least recently
-// used goes first, and with its page. They change what must be computed again, never a bit of it. Before drafts, which are
+// used goes first, and with its block. They change what must be computed again, never a bit of it. Before drafts, which are
 // likely to be taken back, the state is kept in a mark, one a sequence, wherever that is.
+//
+// Pages live within a budget of bytes, and what a batch will need is counted before it is taken.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +28,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "engine/runtime/kv_pool.h"
 #include "rowmax/engine/session.h"
 #include "rowmax/kv.h"
 
@@ -30,6 +40,7 @@ class KvCache {
 
   struct Layer {
     std::int64_t n_kv_head = 0, head_dim = 0;  // 0: the layer has no keys and values
+    std::int64_t window = 0;                   // 0: every earlier key is seen; else the token and window - 1 before it
   };
   struct Shape {
     std::vector<Layer> layers;
@@ -39,21 +50,32 @@ class KvCache {
     bool share = true;
     std::int64_t state_floats = 0;  // of a sequence's recurrent state
     std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
+    std::int64_t rows_at_once = 1;     // most tokens between two calls of prepare()
+    std::int64_t kv_budget_bytes = 0;  // 0: what max_sequences of `context` tokens need
+  };
+  struct Group {
+    std::int64_t window = 0;
+    std::int64_t n_layer = 0;
+    std::int64_t page_bytes = 0;
+  };
+  // The pages that a sequence holds in a group: [first, pages.size()). Those before are -1.
+  struct Table {
+    std::vector<std::int32_t> pages;
+    std::int64_t first = 0;
   };
   struct SequenceState {
     bool open = false;
     std::vector<TokenId> tokens;
-    std::vector<std::int32_t> pages;
-    std::int64_t confirmed = 0;  // how many of the tokens are no drafts
-    base::Buffer mark;           // the recurrent state behind the first mark_position tokens
+    std::vector<std::int32_t> blocks;
+    std::vector<Table> tables;    // by group
+    std::int64_t confirmed = 0;   // how many of the tokens are no drafts
+    std::int64_t prompt_end = 0;  // behind the last tokens that came several at once
+    base::Buffer mark;            // the recurrent state behind the first mark_position tokens
     std::int64_t mark_position = -1;
   };
 
   // Reserves address space; memory comes when pages are first written.
   static Result<KvCache> create(const Shape& shape);
-  KvCache(KvCache&& other) noexcept;
-  KvCache& operator=(KvCache&& other) noexcept;
-  ~KvCache();
 
   Result<SequenceId> open();
   void close(SequenceId id);
@@ -64,13 +86,26 @@ class KvCache {
   std::int64_t reuse(SequenceId id, std::span<const TokenId> tokens);
   // Goes back to the first n tokens, or as many of them as it can; how many that are.
   std::int64_t truncate(SequenceId id, std::int64_t n);
-  // Makes room for more tokens and records them; false when there is no page (cannot happen within the context, as
-  // every sequence has its share). The last n_draft are drafts; those before them are not, nor is what they follow.
-  bool append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft = 0);
+
+  // A batch: begin_batch(), append() for each sequence, prepare() before rows are computed, settle() at its end.
+  void begin_batch() noexcept;
+  // Makes room for more tokens and records them. kLimit, naming the bytes, when the budget has no room for them beside what
+  // sequences hold and what was appended since begin_batch() (cannot happen without a budget of its own, within the
+  // context and with no more drafts than kMostDrafts, as every sequence has its share). The last n_draft are drafts; those
+  // before them are not, nor is what they follow.
+  Status append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft = 0);
+  // All groups have pages for positions [begin, end) and for what these see. At most rows_at_once of them.
+  Status prepare(SequenceId id, std::int64_t begin, std::int64_t end);
+  // Lets go of the pages that no token behind the confirmed ones can see.
+  void settle(SequenceId id) noexcept;
+  static constexpr std::int64_t kMostDrafts = 64;
+
   // The first n tokens are no drafts.
   void confirm(SequenceId id, std::int64_t n) noexcept;
-  // Offers the sequence's full pages of confirmed tokens to others. Call when their keys and values are written.
-  void publish(SequenceId id);
+  // Offers the full blocks of the sequence's confirmed tokens to others; only of the first n. Call when their keys
+  // and values are written. Where another sequence did so before, its blocks take the place of this one's.
+  void publish(SequenceId id, std::int64_t n);
+  void publish(SequenceId id) { publish(id, std::ssize(sequence(id).tokens)); }
 
   // shape().state_floats numbers, of the sequence's last position; nullptr without. The caller brings them forward with
   // the tokens that he appends.
@@ -88,45 +123,96 @@ class KvCache {
   std::int64_t bytes_per_token() const noexcept;
   const Shape& shape() const noexcept { return shape_; }
 
+  const std::vector<Group>& groups() const noexcept { return groups_; }
+  std::size_t group_of(std::size_t layer) const noexcept { return places_[layer].group; }
+  bool has_windows() const noexcept { return has_windows_; }
+  const KvPool& pool() const noexcept { return pool_; }
+  std::int64_t in_use_bytes() const noexcept { return in_use_; }  // of pages that sequences hold
+
  private:
-  struct Page {
-    int references = 0;
-    // Neighbours among the pages that are published and that nobody uses, the least recently used first.
-    std::int32_t older = -1, newer = -1;
+  struct Block {
+    int users = 0;             // sequences
+    int children = 0;          // published blocks that continue it
     base::Buffer checkpoint;   // empty: none
-    std::int32_t parent = -1;  // the page before it, when published
+    std::int32_t parent = -1;  // the block before it, when published
     bool published = false;
     std::uint64_t hash = 0;
     std::vector<TokenId> tokens;  // when published
   };
+  struct Held {
+    std::int32_t page = -1;
+    int users = 0;  // sequences; of a group without window the block's count
+  };
+  // Neighbours among what is published and nobody uses, the least recently used first.
+  struct Link {
+    std::int32_t older = -1, newer = -1;
+  };
+  struct Place {  // of a layer
+    std::size_t group = 0;
+    std::int64_t keys = 0, values = 0;  // bytes from the beginning of a page
+  };
+  enum class Side : std::uint8_t { kOldest, kNewest };
 
-  KvCache() = default;
   Shape shape_;
-  std::byte* memory_ = nullptr;
-  std::size_t memory_bytes_ = 0;
-  std::vector<std::size_t> half_page_bytes_;  // keys (or values) of one page, by layer
-  std::vector<std::size_t> layer_begin_;      // of its keys in memory_; its values follow
-  std::int64_t n_pages_ = 0;
-  std::vector<Page> pages_;
+  std::vector<Group> groups_;
+  std::vector<Place> places_;  // by layer
+  bool has_windows_ = false;
+  std::int64_t block_bytes_ = 0;  // of the pages that live as long as their block
+  KvPool pool_;
+  std::vector<Block> blocks_;
+  std::vector<Held> held_;  // [block][group]
   std::vector<std::int32_t> free_;
   std::unordered_multimap<std::uint64_t, std::int32_t> published_;
   std::vector<SequenceState> sequences_;
-  std::vector<std::int32_t> checkpoints_;  // pages that have one, the least recently used first
+  std::vector<std::int32_t> checkpoints_;  // blocks that have one, the least recently used first
   base::Buffer states_;
+  std::vector<Link> links_;  // [block][the block, and its page in each group that has a window]
   std::int32_t oldest_ = -1, newest_ = -1;
+  std::int64_t in_use_ = 0;
+  // Two bounds of what is in use at any moment of the batch: what is in use when it begins, and what it may add; what
+  // sequences hold or will, each for itself. The second is no smaller where pages are not shared, and the first counts
+  // a page that two of the batch share and slide over as if it stayed.
+  std::int64_t bound_by_growth_ = 0, bound_by_each_ = 0;
 
-  void join_unused(std::int32_t page);
-  void leave_unused(std::int32_t page);
-  void drop_checkpoint(std::int32_t page) noexcept;
-  // The last position up to n that a sequence holding `pages` can go on from; the same for a sequence with its mark.
-  std::int64_t restorable(std::span<const std::int32_t> pages, std::int64_t n) const noexcept;
-  std::int64_t restorable(const SequenceState& sequence, std::int64_t n) const noexcept;
+  Block& block(std::int32_t id) noexcept { return blocks_[static_cast<std::size_t>(id)]; }
+  const Block& block(std::int32_t id) const noexcept { return blocks_[static_cast<std::size_t>(id)]; }
+  Held& held(std::int32_t id, std::size_t group) noexcept {
+    return held_[static_cast<std::size_t>(id) * groups_.size() + group];
+  }
+  const Held& held(std::int32_t id, std::size_t group) const noexcept {
+    return held_[static_cast<std::size_t>(id) * groups_.size() + group];
+  }
+  std::int32_t entry(std::int32_t id) const noexcept { return id * static_cast<std::int32_t>(groups_.size() + 1); }
+  std::int32_t entry(std::int32_t id, std::size_t group) const noexcept {
+    return entry(id) + 1 + static_cast<std::int32_t>(group);
+  }
+
+  void join_unused(std::int32_t entry, Side side) noexcept;
+  void leave_unused(std::int32_t entry) noexcept;
+  void evict(std::int32_t entry) noexcept;
+
+  std::int32_t take_block() noexcept;
+  std::int32_t take_page(std::size_t group) noexcept;
+  void use(std::int32_t id) noexcept;
+  void let_go(std::int32_t id) noexcept;
+  void use(std::int32_t id, std::size_t group) noexcept;
+  void let_go(std::int32_t id, std::size_t group, Side side) noexcept;
+  void drop_page(std::int32_t id, std::size_t group) noexcept;
+  void drop_if_unused(std::int32_t id) noexcept;
+  void unpublish(std::int32_t id) noexcept;
+  void drop_checkpoint(std::int32_t id) noexcept;
+
+  Status admit(SequenceId id, std::int64_t total, std::int64_t n_draft);
+  bool grow(SequenceState& sequence, std::size_t n_blocks) noexcept;
+  void slide(SequenceState& sequence, std::int64_t position) noexcept;
+  void become(SequenceState& sequence, std::span<const std::int32_t> blocks, std::int64_t position) noexcept;
+  bool make_private(SequenceState& sequence) noexcept;
+  void take_place_of(SequenceState& sequence, std::size_t index, std::int32_t twin) noexcept;
+
+  bool windows_are_there(std::span<const std::int32_t> blocks, std::int64_t position) const noexcept;
+  // The last position up to n that a sequence holding `blocks` can go on from, without or with what its mark holds.
+  std::int64_t restorable(std::span<const std::int32_t> blocks, std::int64_t n, std::int64_t mark = -1) const noexcept;
   void restore(SequenceId id, std::int64_t position) noexcept;
-  void cut(SequenceId id, std::int64_t n);
-  std::int32_t take_page();
-  void release(std::int32_t page);
-  void unpublish(std::int32_t page);
-  void make_private(std::int32_t& page);
   std::int32_t find_published(std::int32_t parent, std::span<const TokenId> tokens) const;
 };
 

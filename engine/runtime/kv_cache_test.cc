@@ -19,10 +19,18 @@ KvCache make(std::int64_t context, int sequences, bool share = true) {
   EXPECT_TRUE(cache.ok());
   return std::move(cache).value();
 }
+const std::vector<std::int32_t>& pages(const KvCache& cache, SequenceId id) {
+  return cache.sequence(id).tables[0].pages;
+}
 std::vector<TokenId> ramp(std::int64_t n, TokenId start = 0) {
   std::vector<TokenId> tokens(static_cast<std::size_t>(n));
   std::iota(tokens.begin(), tokens.end(), start);
   return tokens;
+}
+bool append(KvCache& cache, SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft = 0) {
+  cache.begin_batch();
+  const auto start = std::ssize(cache.sequence(id).tokens);
+  return cache.append(id, tokens, n_draft).ok() && cache.prepare(id, start, start + std::ssize(tokens)).ok();
 }
 // A number in the first value slot of a page stands for its contents.
 float& mark(KvCache& cache, std::int64_t layer, std::int32_t page) {
@@ -34,15 +42,15 @@ TEST(KvCache, APrefixComputedByOneSequenceServesAnother) {
   const SequenceId a = *cache.open(), b = *cache.open();
   EXPECT_FALSE(cache.open().ok());
   const std::vector<TokenId> prompt = ramp(3 * kPage + 10);
-  ASSERT_TRUE(cache.append(a, prompt));
+  ASSERT_TRUE(append(cache, a, prompt));
   EXPECT_EQ(cache.reuse(b, prompt), 0);  // nothing is published before it is computed
   cache.publish(a);
   EXPECT_EQ(cache.reuse(b, prompt), 3 * kPage);
-  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(cache.sequence(a).pages[i], cache.sequence(b).pages[i]);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(pages(cache, a)[i], pages(cache, b)[i]);
   std::vector<TokenId> other = prompt;
   other[static_cast<std::size_t>(kPage + 5)] = 9999;
   EXPECT_EQ(cache.reuse(b, other), kPage + 5);  // its own prefix goes further than the last whole page
-  EXPECT_NE(cache.sequence(b).pages[1], cache.sequence(a).pages[1]);
+  EXPECT_NE(pages(cache, b)[1], pages(cache, a)[1]);
   cache.close(a);
   const SequenceId c = *cache.open();
   EXPECT_EQ(cache.reuse(c, prompt), 3 * kPage);  // still findable after the sequence ended
@@ -52,7 +60,7 @@ TEST(KvCache, AlwaysLeavesTheLastTokenToCompute) {
   KvCache cache = make(4 * kPage, 2);
   const SequenceId a = *cache.open(), b = *cache.open();
   const std::vector<TokenId> prompt = ramp(2 * kPage);
-  ASSERT_TRUE(cache.append(a, prompt));
+  ASSERT_TRUE(append(cache, a, prompt));
   cache.publish(a);
   EXPECT_EQ(cache.reuse(b, prompt), kPage);
   EXPECT_EQ(cache.reuse(a, prompt), 2 * kPage - 1);
@@ -62,14 +70,14 @@ TEST(KvCache, WritingIntoASharedPageCopiesItFirst) {
   KvCache cache = make(3 * kPage, 2);
   const SequenceId a = *cache.open(), b = *cache.open();
   const std::vector<TokenId> prompt = ramp(kPage + 1);
-  ASSERT_TRUE(cache.append(a, prompt));
-  const std::int32_t page = cache.sequence(a).pages[0];
+  ASSERT_TRUE(append(cache, a, prompt));
+  const std::int32_t page = pages(cache, a)[0];
   mark(cache, 0, page) = 1.5f;
   mark(cache, 1, page) = 2.5f;
   cache.publish(a);
   ASSERT_EQ(cache.reuse(b, prompt), kPage);
   cache.truncate(b, 10);  // b will write positions 10.. of a page that a reads
-  const std::int32_t copy = cache.sequence(b).pages[0];
+  const std::int32_t copy = pages(cache, b)[0];
   ASSERT_NE(copy, page);
   EXPECT_EQ(mark(cache, 0, copy), 1.5f);
   EXPECT_EQ(mark(cache, 1, copy), 2.5f);
@@ -81,7 +89,7 @@ TEST(KvCache, APublishedPageThatIsWrittenAgainIsNotFoundAnyMore) {
   KvCache cache = make(3 * kPage, 2);
   const SequenceId a = *cache.open(), b = *cache.open();
   const std::vector<TokenId> prompt = ramp(kPage + 1);
-  ASSERT_TRUE(cache.append(a, prompt));
+  ASSERT_TRUE(append(cache, a, prompt));
   cache.publish(a);
   cache.truncate(a, 5);
   EXPECT_EQ(cache.reuse(b, prompt), 0);
@@ -95,11 +103,11 @@ TEST(KvCache, OldCachedPagesMakeRoomAndNothingLeaks) {
       cache.truncate(id, 0);
       const std::vector<TokenId> prompt = ramp(3 * kPage, static_cast<TokenId>((round % 7) * 1000 + id));
       const std::int64_t had = cache.reuse(id, prompt);
-      ASSERT_TRUE(cache.append(id, std::span(prompt).subspan(static_cast<std::size_t>(had)))) << round;
+      ASSERT_TRUE(append(cache, id, std::span(prompt).subspan(static_cast<std::size_t>(had)))) << round;
       cache.publish(id);
     }
   }
-  EXPECT_FALSE(cache.append(a, ramp(1)));  // both sequences are full: there is no seventh page
+  EXPECT_FALSE(append(cache, a, ramp(1)));  // both sequences are full: there is no seventh page
   EXPECT_EQ(cache.sequence(a).tokens.size(), static_cast<std::size_t>(3 * kPage));
 }
 
@@ -107,7 +115,7 @@ TEST(KvCache, OnlyConfirmedPagesArePublished) {
   KvCache cache = make(4 * kPage, 2);
   const SequenceId a = *cache.open(), b = *cache.open();
   const std::vector<TokenId> prompt = ramp(3 * kPage);
-  ASSERT_TRUE(cache.append(a, std::span(prompt).first(static_cast<std::size_t>(2 * kPage + 9)), kPage + 9));
+  ASSERT_TRUE(append(cache, a, std::span(prompt).first(static_cast<std::size_t>(2 * kPage + 9)), kPage + 9));
   cache.publish(a);
   EXPECT_EQ(cache.reuse(b, prompt), kPage);
   cache.confirm(a, 2 * kPage - 1);
@@ -122,9 +130,9 @@ TEST(KvCache, OnlyConfirmedPagesArePublished) {
   cache.close(b);
   const std::vector<TokenId> other = ramp(2 * kPage, 5000);
   cache.truncate(a, 0);
-  ASSERT_TRUE(cache.append(a, other));
+  ASSERT_TRUE(append(cache, a, other));
   cache.truncate(a, 10);
-  ASSERT_TRUE(cache.append(a, std::span(other).subspan(10), 2 * kPage - 10));
+  ASSERT_TRUE(append(cache, a, std::span(other).subspan(10), 2 * kPage - 10));
   cache.publish(a);
   const SequenceId c = *cache.open();
   EXPECT_EQ(cache.reuse(c, other), 0);
@@ -134,7 +142,7 @@ TEST(KvCache, WithoutSharingNothingIsShared) {
   KvCache cache = make(3 * kPage, 2, false);
   const SequenceId a = *cache.open(), b = *cache.open();
   const std::vector<TokenId> prompt = ramp(2 * kPage + 3);
-  ASSERT_TRUE(cache.append(a, prompt));
+  ASSERT_TRUE(append(cache, a, prompt));
   cache.publish(a);
   EXPECT_EQ(cache.reuse(b, prompt), 0);
 }

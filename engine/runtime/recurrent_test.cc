@@ -133,6 +133,11 @@ TEST_F(Recurrent, ASequenceThatIsOpenedAgainBeginsFromNothing) {
   }
 }
 
+bool append(KvCache& cache, SequenceId id, std::span<const TokenId> tokens) {
+  cache.begin_batch();
+  return cache.append(id, tokens).ok();
+}
+
 // The budget holds two states; the least recently used goes first, and one that was evicted costs time alone.
 TEST(Checkpoints, LiveWithinTheirBudgetAndDieWithTheirPage) {
   constexpr std::int64_t kPage = KvCache::kPageTokens;
@@ -147,7 +152,7 @@ TEST(Checkpoints, LiveWithinTheirBudgetAndDieWithTheirPage) {
   const SequenceId a = *cache.open();
   std::vector<TokenId> tokens(static_cast<std::size_t>(5 * kPage), 1);
   for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(i);
-  ASSERT_TRUE(cache.append(a, tokens));
+  ASSERT_TRUE(append(cache, a, tokens));
   const auto keep = [&](std::int64_t position, float value) {
     cache.state(a)[0] = value;
     cache.save_checkpoint(a, position);
@@ -171,9 +176,9 @@ TEST(Checkpoints, LiveWithinTheirBudgetAndDieWithTheirPage) {
   // Pages that are needed for other tokens take their checkpoints with them.
   cache.close(b);
   std::vector<TokenId> others(static_cast<std::size_t>(8 * kPage), 999);
-  ASSERT_TRUE(cache.append(a, others));
+  ASSERT_TRUE(append(cache, a, others));
   const SequenceId c = *cache.open();
-  ASSERT_TRUE(cache.append(c, others));
+  ASSERT_TRUE(append(cache, c, others));
   EXPECT_EQ(cache.n_checkpoints(), 0);
 }
 
@@ -187,7 +192,7 @@ TEST(Checkpoints, AMarkIsAStateAtAnyPosition) {
   const SequenceId a = *cache.open();
   std::vector<TokenId> tokens(static_cast<std::size_t>(2 * kPage), 1);
   for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(i);
-  ASSERT_TRUE(cache.append(a, tokens));
+  ASSERT_TRUE(append(cache, a, tokens));
   const auto state = [&](float value) { cache.state(a)[0] = value; };
   state(64);
   cache.save_checkpoint(a, kPage);
@@ -198,18 +203,18 @@ TEST(Checkpoints, AMarkIsAStateAtAnyPosition) {
   EXPECT_EQ(cache.truncate(a, 110), 100);
   EXPECT_EQ(cache.state(a)[0], 100.0f);
   // Other tokens fill the page: the state that was kept at its end was of those before.
-  ASSERT_TRUE(cache.append(a, std::vector<TokenId>(static_cast<std::size_t>(kPage), 7)));
+  ASSERT_TRUE(append(cache, a, std::vector<TokenId>(static_cast<std::size_t>(kPage), 7)));
   EXPECT_EQ(cache.n_checkpoints(), 1);
   state(5);
   EXPECT_EQ(cache.truncate(a, 2 * kPage), 100);
   EXPECT_EQ(cache.state(a)[0], 100.0f);
   EXPECT_EQ(cache.truncate(a, 99), kPage);
   EXPECT_EQ(cache.state(a)[0], 64.0f);
-  ASSERT_TRUE(cache.append(a, tokens));
+  ASSERT_TRUE(append(cache, a, tokens));
   EXPECT_EQ(cache.truncate(a, 120), kPage);  // the mark went with the tokens that led to it
   cache.close(a);
   ASSERT_EQ(*cache.open(), a);
-  ASSERT_TRUE(cache.append(a, tokens));
+  ASSERT_TRUE(append(cache, a, tokens));
   EXPECT_EQ(cache.truncate(a, 120), 0);
 }
 

@@ -7,9 +7,12 @@
 #include "base/fp_env.h"
 #include "base/guarded.h"
 #include "engine/model/forward.h"
+#include "engine/model/memory_shape.h"
 #include "engine/model/spec_edits.h"
+#include "engine/runtime/checkpoints.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/model_impl.h"
+#include "engine/runtime/sequence_cost.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -28,7 +31,8 @@ struct Session::Impl {
   // Of the batch in hand.
   std::vector<TokenId> tokens;
   std::vector<ForwardSequence> sequences;
-  std::vector<SequenceId> ids;  // theirs
+  std::vector<SequenceId> ids;              // theirs
+  std::vector<const std::int32_t*> tables;  // theirs, by group
   std::vector<std::int32_t> logit_rows;
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
@@ -36,7 +40,9 @@ struct Session::Impl {
   Status check(std::span<const BatchItem> items) const;
   std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
   void save_checkpoints();
-  Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts);
+  Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
+                 std::span<const Status> statuses);
+  Status add_rows(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n);
   Status check_finite(const BatchItem& item, std::int64_t start, std::int64_t first_row) const;
 };
 
@@ -70,10 +76,10 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   if (backend.isa() != m.options.isa) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, backend.isa()));
   const ModelShape& s = spec->shape;
   std::vector<KvCache::Layer> kv_layers;
-  for (const LayerSpec& layer : spec->layers) {
-    const bool attends = layer.mixer == MixerKind::kAttention && layer.attention.has_kv();
-    kv_layers.push_back(attends ? KvCache::Layer{layer.attention.n_kv_head, layer.attention.head_dim}
-                                : KvCache::Layer{});
+  for (std::size_t i = 0; i < spec->layers.size(); ++i) {
+    const AttentionSpec& a = spec->layers[i].attention;
+    const bool has_kv = spec->layers[i].mixer == MixerKind::kAttention && a.has_kv();
+    kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i)} : KvCache::Layer{});
   }
   ROWMAX_TRY(cache, KvCache::create({.layers = std::move(kv_layers),
                                      .type = chosen.kv_type,
@@ -81,7 +87,9 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                      .max_sequences = chosen.max_sequences,
                                      .share = chosen.reuse_prefixes,
                                      .state_floats = RecurrentLayout(*spec).n_floats(),
-                                     .checkpoint_bytes = chosen.checkpoint_bytes}));
+                                     .checkpoint_bytes = chosen.checkpoint_bytes,
+                                     .rows_at_once = chosen.max_batch,
+                                     .kv_budget_bytes = chosen.kv_budget_bytes}));
   ROWMAX_TRY(forward, Forward::create(*spec, m.weights,
                                       {.max_rows = chosen.max_batch,
                                        .max_context = chosen.context,
@@ -93,7 +101,9 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     layers.views.push_back(cache.view(layer));
     layers.keys.push_back(cache.layer_keys(layer));
     layers.values.push_back(cache.layer_values(layer));
+    layers.group_of_layer.push_back(cache.group_of(static_cast<std::size_t>(layer)));
   }
+  for (const KvCache::Group& group : cache.groups()) layers.windows.push_back(group.window);
   return Session(std::unique_ptr<Impl>(new Impl{&model,
                                                 std::move(spec),
                                                 backend,
@@ -107,7 +117,24 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                                 {},
                                                 {},
                                                 {},
+                                                {},
                                                 {}}));
+}
+
+Result<SequenceCost> Session::cost(std::int64_t n_tokens) const {
+  return base::guarded([&]() -> Result<SequenceCost> {
+    if (n_tokens < 0) return Error::invalid_argument("cost: expected 0 tokens or more");
+    return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options);
+  });
+}
+Session::Memory Session::memory() const noexcept {
+  const KvCache& cache = impl_->cache;
+  const std::int64_t state_bytes = cache.shape().state_floats * static_cast<std::int64_t>(sizeof(float));
+  return {.kv_budget_bytes = cache.pool().budget_bytes(),
+          .kv_held_bytes = cache.in_use_bytes(),
+          .kv_kept_bytes = cache.pool().used_bytes() - cache.in_use_bytes(),
+          .state_bytes = state_bytes * cache.shape().max_sequences,
+          .checkpoint_bytes = state_bytes * cache.n_checkpoints()};
 }
 
 Result<SequenceId> Session::open() {
@@ -151,6 +178,7 @@ Status Session::confirm(SequenceId sequence, std::int64_t n) {
     }
     impl_->cache.confirm(sequence, n);
     impl_->cache.publish(sequence);
+    impl_->cache.settle(sequence);
     return {};
   });
 }
@@ -201,12 +229,8 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
   return {};
 }
 
-// Where the recurrent state is kept: at every kCheckpointTokens-th position and at the last page edge of a prompt (single
-// tokens and drafts are the model's own, which nobody comes back to so often). Batches end there, and before the last token
-// that is no draft: where drafts are taken back, the sequence goes on from the state that it has there.
-constexpr std::int64_t kCheckpointTokens = 1024;
-static_assert(kCheckpointTokens % KvCache::kPageTokens == 0);
-
+// Batches end where the recurrent state is kept, and before the last token that is no draft: where drafts are taken
+// back, the sequence goes on from the state that it has there.
 std::int64_t mark_offset(const BatchItem& item) {
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(item.tokens.size()) - item.n_draft - 1);
 }
@@ -234,8 +258,29 @@ void Session::Impl::save_checkpoints() {
   }
 }
 
-// All tokens are in the cache's books already; computes them in batches of at most max_batch rows.
-Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts) {
+// Takes the n tokens of an item from `offset` on, at `position` of its sequence, into the batch in hand.
+Status Session::Impl::add_rows(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n) {
+  if (item.n_draft > 0 && offset == mark_offset(item)) cache.save_mark(item.sequence, position);
+  // What an item leaves behind itself while it is computed is kept for others, too.
+  if (offset > 0 && cache.has_windows()) cache.publish(item.sequence, position);
+  ROWMAX_RETURN_IF_ERROR(cache.prepare(item.sequence, position, position + n));
+  sequences.push_back({.begin = std::ssize(tokens),
+                       .n_row = n,
+                       .position = position,
+                       .pages = {},
+                       .id = item.sequence,
+                       .state = cache.state(item.sequence)});
+  ids.push_back(item.sequence);
+  for (const KvCache::Table& table : cache.sequence(item.sequence).tables) tables.push_back(table.pages.data());
+  const auto part = item.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
+  tokens.insert(tokens.end(), part.begin(), part.end());
+  return {};
+}
+
+// All tokens of items that were not refused are in the cache's books already; computes them in batches of at most
+// max_batch rows. Rows of logits of the others stay as they are.
+Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
+                              std::span<const Status> statuses) {
   std::int64_t done_logits = 0;
   std::size_t item = 0;
   std::int64_t offset = 0;  // within the item
@@ -243,22 +288,19 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
     tokens.clear();
     sequences.clear();
     ids.clear();
+    tables.clear();
     logit_rows.clear();
-    while (item < items.size() && static_cast<std::int64_t>(tokens.size()) < options.max_batch) {
+    for (; item < items.size() && !statuses[item].ok(); ++item) {
+      done_logits += rowmax::engine::n_logit_rows(items[item]);
+    }
+    while (item < items.size() && statuses[item].ok() && std::ssize(tokens) < options.max_batch) {
       const BatchItem& from = items[item];
       const std::int64_t size = static_cast<std::int64_t>(from.tokens.size());
       const std::int64_t begin = static_cast<std::int64_t>(tokens.size());
       const std::int64_t position = starts[item] + offset;
       const std::int64_t n =
           std::min(options.max_batch - begin, until_checkpoint(from, starts[item], position) - position);
-      if (n > 0) {
-        if (from.n_draft > 0 && offset == mark_offset(from)) cache.save_mark(from.sequence, position);
-        sequences.push_back({begin, n, position, cache.sequence(from.sequence).pages.data(), from.sequence,
-                             cache.state(from.sequence)});
-        ids.push_back(from.sequence);
-        const auto part = from.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
-        tokens.insert(tokens.end(), part.begin(), part.end());
-      }
+      if (n > 0) ROWMAX_RETURN_IF_ERROR(add_rows(from, position, offset, n));
       for (std::int64_t row = 0; row < n; ++row) {
         if (offset + row >= size - rowmax::engine::n_logit_rows(from)) {
           logit_rows.push_back(static_cast<std::int32_t>(begin + row));
@@ -269,9 +311,15 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       ++item;
       offset = 0;
     }
-    if (tokens.empty()) break;
+    if (tokens.empty()) continue;
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      sequences[i].pages = std::span(tables).subspan(i * cache.groups().size(), cache.groups().size());
+    }
     float* out = logits.data() + static_cast<std::size_t>(done_logits * model->shape().n_vocab);
-    ROWMAX_RETURN_IF_ERROR(forward.run({tokens, sequences, logit_rows}, layers, out));
+    Status computed = forward.run({tokens, sequences, logit_rows}, layers, out);
+    // Rows of the embedding are read from the file as they are needed.
+    ROWMAX_RETURN_IF_ERROR(model->file().check_intact());
+    ROWMAX_RETURN_IF_ERROR(std::move(computed));
     save_checkpoints();
     done_logits += static_cast<std::int64_t>(logit_rows.size());
   }
@@ -307,13 +355,16 @@ class Appended {
     for (std::size_t i = 0; i < starts_.size(); ++i) cache_.truncate(items_[i].sequence, starts_[i]);
   }
 
-  Status append() {
+  // One for each item: whether there is room for it.
+  std::vector<Status> append() {
+    std::vector<Status> statuses;
+    statuses.reserve(items_.size());
+    cache_.begin_batch();
     for (const BatchItem& item : items_) {
       starts_.push_back(static_cast<std::int64_t>(cache_.sequence(item.sequence).tokens.size()));
-      if (cache_.append(item.sequence, item.tokens, item.n_draft)) continue;
-      return Error{ErrorCode::kLimit, "the K/V cache has no free page for sequence " + std::to_string(item.sequence)};
+      statuses.push_back(cache_.append(item.sequence, item.tokens, item.n_draft));
     }
-    return {};
+    return statuses;
   }
   std::span<const std::int64_t> starts() const noexcept { return starts_; }
   void keep() noexcept { starts_.clear(); }
@@ -338,27 +389,24 @@ Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   }
   n_logit_rows = 0;
   if (logits.size() < n_floats) logits.resize(n_floats);
-  std::vector<Status> statuses;
-  statuses.reserve(items.size());
   Appended appended(cache, items);
-  Status status = appended.append();
-  if (status.ok()) status = compute(items, appended.starts());
-  // Rows of the embedding are read from the file as they are needed.
-  if (Status intact = model->file().check_intact(); !intact.ok()) status = std::move(intact);
-  ROWMAX_RETURN_IF_ERROR(std::move(status));
+  std::vector<Status> statuses = appended.append();
+  ROWMAX_RETURN_IF_ERROR(compute(items, appended.starts(), statuses));
   std::int64_t row = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    statuses.push_back(check_finite(items[i], appended.starts()[i], row));
+    if (statuses[i].ok()) statuses[i] = check_finite(items[i], appended.starts()[i], row);
     row += rowmax::engine::n_logit_rows(items[i]);
-    if (status.ok() && !statuses.back().ok()) status = statuses.back().error();
   }
+  Status status;
   bool any = items.empty();
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (statuses[i].ok()) {
       cache.publish(items[i].sequence);
+      cache.settle(items[i].sequence);
       any = true;
     } else {
       cache.truncate(items[i].sequence, appended.starts()[i]);
+      if (status.ok()) status = statuses[i].error();
     }
   }
   appended.keep();

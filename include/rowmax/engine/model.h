@@ -49,6 +49,17 @@ struct ModelShape {
   std::int64_t context_length = 0;  // as the file was trained for
 };
 
+// What a sequence remembers: keys and values, of layers grouped by their sliding window, and a recurrent state.
+struct MemoryShape {
+  struct Group {
+    std::int64_t window = 0;  // tokens that a token sees, itself among them; 0: all before it
+    std::int64_t n_layer = 0;
+    std::int64_t kv_width = 0;  // numbers of one token in all these layers, keys and values
+  };
+  std::vector<Group> groups;  // by their first layers
+  std::int64_t state_floats = 0;
+};
+
 // The supported instruction set that multiplies fastest on this machine, found by trying (a few milliseconds): the
 // widest is not the fastest everywhere, and all give the same bits. ROWMAX_ISA= decides instead where it is set (errors
 // as default_isa()).
@@ -59,6 +70,7 @@ Result<Isa> fastest_isa();
 struct ModelDescription {
   std::string architecture;
   ModelShape shape;
+  MemoryShape memory;  // as the file says; a session's edits may change it
   std::vector<ModelFact> facts;
   std::vector<std::string> notices;
   std::string default_pre;  // TokenizerOptions::default_pre of this architecture

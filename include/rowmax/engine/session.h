@@ -31,6 +31,9 @@ struct SessionOptions {
   std::int64_t max_batch = 240;
   // Memory for states of recurrent layers at page edges, from which prompts that begin alike go on (hybrid models).
   std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
+  // Most bytes of keys and values, those kept for prompts to come among them; 0: what max_sequences of `context` tokens
+  // need. What does not fit is refused (forward()).
+  std::int64_t kv_budget_bytes = 0;
   // Facts of the model that are to be others than its file says, by their names in edits.h: {"rope_pairing", "adjacent"}.
   // The weights stay as they are loaded.
   std::vector<std::pair<std::string, std::string>> edits;
@@ -38,6 +41,22 @@ struct SessionOptions {
   std::optional<Activations> activations;  // instead of the model's
   bool reuse_prefixes = true;              // keep the pages of finished sequences for prompts that begin alike
 };
+
+// The memory that a sequence of n tokens takes.
+struct SequenceCost {
+  struct Group {  // of layers with one sliding window; 0: without
+    std::int64_t window = 0, n_layer = 0;
+    std::int64_t bytes = 0, peak_bytes = 0;  // of kv_bytes and kv_peak_bytes
+  };
+  std::vector<Group> groups;
+  std::int64_t kv_bytes = 0;          // keys and values, in whole pages of 64 tokens, once all of it is computed
+  std::int64_t kv_peak_bytes = 0;     // what forward() must find room for where it comes in one item
+  std::int64_t state_bytes = 0;       // of recurrent layers; as much again for a sequence with drafts
+  std::int64_t checkpoint_bytes = 0;  // states kept on the way, where it comes in one item
+  std::int64_t total_bytes() const noexcept { return kv_peak_bytes + state_bytes + checkpoint_bytes; }
+};
+// Of options: kv_type, max_batch, checkpoint_bytes. Throws std::bad_alloc alone.
+SequenceCost sequence_cost(const ModelDescription& model, std::int64_t n_tokens, const SessionOptions& options = {});
 
 using SequenceId = int;
 
@@ -61,8 +80,8 @@ constexpr std::int64_t n_logit_rows(const BatchItem& item) noexcept {
 
 class Session {
  public:
-  // model and executor must outlive the session. Takes address space for max_sequences * context tokens; memory is
-  // touched as tokens arrive.
+  // model and executor must outlive the session. Takes address space for max_sequences * context tokens (or kv_budget_bytes); memory
+  // is touched as tokens arrive.
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
@@ -75,7 +94,9 @@ class Session {
   // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
   // Forgets everything behind the first n tokens. A model with recurrent layers can only go back to where it kept its
-  // state: what is returned is the number of tokens that are left, n or fewer.
+  // state, one with sliding windows to where the keys that the next token sees are still there (those before the last
+  // token that is no draft were given back; some are kept for a while): what is returned is the number of tokens that
+  // are left, n or fewer.
   Result<std::int64_t> truncate(SequenceId sequence, std::int64_t n);
   // Drafts among the first n tokens were accepted: their pages are offered to other sequences. Tokens that are appended
   // behind drafts confirm them, too. kInvalidArgument when the sequence holds fewer tokens.
@@ -88,7 +109,8 @@ class Session {
   //
   // A logit that is not finite fails its item alone (kNumericFault, naming sequence and position): that sequence is
   // truncated to what it held before, the others' tokens and logits stand. What is returned is the first item's error;
-  // item_status() tells which items failed. Logits behind drafts are not looked at, so that a guess cannot fail what is
+  // item_status() tells which items failed. So it is with an item for which kv_budget_bytes has no room beside the items
+  // before it (kLimit, naming the bytes needed and there): it changes nothing of its sequence. Logits behind drafts are not looked at, so that a guess cannot fail what is
   // right; Sampler and argmax() look again.
   Status forward(std::span<const BatchItem> items);
   // One for each item of the last forward(); empty when it failed as a whole. Valid until the next forward().
@@ -101,6 +123,17 @@ class Session {
 
   // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
   void set_observer(TraceObserver* observer) noexcept;
+
+  // What a sequence of n tokens takes here, and what is taken.
+  Result<SequenceCost> cost(std::int64_t n_tokens) const;
+  struct Memory {
+    std::int64_t kv_budget_bytes = 0;
+    std::int64_t kv_held_bytes = 0;  // by sequences; of what they share once
+    std::int64_t kv_kept_bytes = 0;  // for prompts that begin alike; makes room when it is needed
+    std::int64_t state_bytes = 0;    // of all max_sequences
+    std::int64_t checkpoint_bytes = 0;
+  };
+  Memory memory() const noexcept;
 
   std::int64_t context() const noexcept;
   std::int64_t kv_bytes_per_token() const noexcept;

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "rowmax/engine/session.h"
+
+namespace rowmax::engine {
+
+SequenceCost sequence_cost(const MemoryShape& memory, std::int64_t n_tokens, const SessionOptions& options);
+
+}  // namespace rowmax::engine

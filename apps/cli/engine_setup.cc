@@ -10,6 +10,7 @@
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/layout_memory.h"
+#include "apps/cli/sequence_memory.h"
 #include "rowmax/cpu.h"
 #include "rowmax/try.h"
 
@@ -131,6 +132,9 @@ Result<engine::GenerateResult> generate(engine::Session& session, engine::Sequen
                                 std::to_string(session.context()) + "; -c sets its size, the model allows " +
                                 std::to_string(most)},
         session.model());
+  }
+  if (Status room = check_room(session, std::ssize(prompt)); !room.ok()) {
+    return with_file({room.error().code, "the prompt's " + room.error().message}, session.model());
   }
   auto generation = engine::generate(session, sequence, prompt, options, sink);
   if (!generation.ok()) return with_file(std::move(generation).error(), session.model());

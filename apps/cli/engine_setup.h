@@ -32,7 +32,7 @@ Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::M
 std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags);
 // The error with the model's file in front, where the message does not name it.
 Error with_file(Error error, const engine::Model& model);
-// engine::generate; its errors name the file, and that of a prompt too long for the context the way out.
+// engine::generate; its errors name the file, and those of a prompt too long for the context or the memory the way out.
 Result<engine::GenerateResult> generate(engine::Session& session, engine::SequenceId sequence,
                                         std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
                                         const engine::TextSink& sink);

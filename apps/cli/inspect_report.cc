@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "apps/cli/metadata_value.h"
+#include "apps/cli/sequence_memory.h"
 #include "apps/cli/tensor_tree.h"
 #include "apps/cli/terminal.h"
 #include "rowmax/try.h"
@@ -83,6 +84,7 @@ Json description_json(const engine::ModelDescription& description) {
             {"n_vocab", shape.n_vocab},
             {"context_length", shape.context_length}}},
           {"facts", facts},
+          {"sequence_memory", memory_json(description)},
           {"notices", description.notices}};
 }
 
@@ -156,6 +158,9 @@ std::string inspection_text(const Inspection& inspection, bool all) {
   out += inspection.description.ok()
              ? facts_text(*inspection.description)
              : "cannot be run: " + shown(inspection.description.error().message, STDOUT_FILENO) + "\n";
+  if (inspection.description.ok()) {
+    out += heading("Memory of a sequence") + memory_text(*inspection.description);
+  }
   out += heading("Tokenizer");
   out += inspection.tokenizer.ok()
              ? tokenizer_text(*inspection.tokenizer)

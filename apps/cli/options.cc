@@ -95,6 +95,7 @@ Result<engine::SessionOptions> session_options(const SessionFlags& flags, const 
   engine::SessionOptions options;
   options.context = flags.context;
   options.kv_type = kv_type(flags);
+  options.kv_budget_bytes = flags.kv_budget << 20;
   ROWMAX_TRY(edits, pairs_of(engine.conventions, "--convention", "NAME=VALUE"));
   options.edits = std::move(edits);
   return options;
@@ -104,6 +105,8 @@ void add_session_flags(Flags& table, SessionFlags& flags) {
   table.add("-c,--ctx,--ctx-size", flags.context, "context in tokens; 0: the model's own, at most 4096")
       .within(0, kMaxContext);
   table.add("--kv-type", flags.kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
+  table.add("--kv-budget", flags.kv_budget, "most MiB of keys and values; 0: what the context needs")
+      .within(0, std::int64_t{1} << 40);
 }
 
 engine::KvType kv_type(const SessionFlags& flags) {

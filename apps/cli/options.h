@@ -36,6 +36,7 @@ Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
 struct SessionFlags {
   std::int64_t context = 0;
   std::string kv_type = "f16";
+  std::int64_t kv_budget = 0;  // MiB
 };
 void add_session_flags(Flags& table, SessionFlags& flags);
 engine::KvType kv_type(const SessionFlags& flags);

@@ -5,7 +5,7 @@ import unittest
 import zipfile
 from struct import unpack
 
-from command import GOLDEN, MODEL, CommandTest
+from command import GOLDEN, MODEL, SLOW_MODEL, CommandTest
 
 
 def read_npy(archive, name):
@@ -130,6 +130,34 @@ class Output(CommandTest):
             self.assertIn("token_embd.weight", text)
             self.assertNotIn("\x1b", text)
             self.assertGreater(len(self.output("inspect", path, "--all")), len(text))
+
+    def test_inspect_says_what_a_sequence_takes(self):
+        # Keys and values by hand: whole pages of 64 tokens, 2 bytes a number.
+        for name, state in (("gemma3", False), ("llama_bias", False), ("qwen35", True)):
+            model = self.json("inspect", GOLDEN / f"{name}.gguf")["model"]
+            shape, memory = model["shape"], model["sequence_memory"]
+            self.assertEqual(memory[-1]["n_tokens"], shape["context_length"])
+            for row in memory:
+                n, full = row["n_tokens"], 0
+                for group in row["groups"]:
+                    first = max(0, n - group["window"] + 1) // 64 if group["window"] else 0
+                    pages = -(-n // 64) - first
+                    each = group["n_layer"] * shape["n_kv_head"] * shape["head_dim"] * 2 * 64 * 2
+                    self.assertEqual(group["bytes"], pages * each)
+                    full += group["n_layer"]
+                self.assertEqual(full < shape["n_layer"], state)
+                self.assertEqual(row["state_bytes"] > 0, state)
+                self.assertEqual(row["total_bytes"],
+                                 row["kv_peak_bytes"] + row["state_bytes"] + row["checkpoint_bytes"])
+                self.assertIn(f"{n}  ", self.output("inspect", GOLDEN / f"{name}.gguf"))
+            self.assertEqual(len(memory[0]["groups"]) > 1, name == "gemma3")
+
+    def test_a_budget_too_small_is_said_before_anything_is_computed(self):
+        run = ["run", "-m", SLOW_MODEL, "-n", 1, "--raw", "--tokens", ",".join(["5"] * 300)]
+        # 4 layers, 256 keys and values of 2 bytes each: 300 tokens, 5 pages of 64, are 1.25 MiB.
+        error = self.fails(5, *run, "--kv-budget", 1, says="300 tokens take 1.31 MB (4 layers without a window 1.31 MB")
+        self.assertIn("--kv-budget sets it", error)
+        self.output(*run, "--kv-budget", 2)
 
     def test_set_replaces_a_key(self):
         facts = {f["name"]: f for f in self.json("inspect", MODEL, "--set", "llama.rope.freq_base=12345")["model"]["facts"]}

@@ -1,0 +1,114 @@
+#include "apps/cli/sequence_memory.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include "apps/cli/terminal.h"
+#include "rowmax/try.h"
+
+namespace rowmax::cli {
+namespace {
+
+std::string bytes_text(std::int64_t n) { return human_bytes(static_cast<double>(n)); }
+
+std::string left_padded(std::string text, std::size_t width) {
+  return text.size() < width ? std::string(width - text.size(), ' ') + text : text;
+}
+
+std::string group_name(const engine::SequenceCost::Group& group) {
+  return std::to_string(group.n_layer) + (group.n_layer == 1 ? " layer" : " layers") +
+         (group.window > 0 ? " of window " + std::to_string(group.window) : " without a window");
+}
+
+// What the system could give without swapping, as it says itself; nothing where it does not.
+std::optional<std::int64_t> available_memory() {
+  std::FILE* file = std::fopen("/proc/meminfo", "re");
+  if (file == nullptr) return std::nullopt;
+  std::optional<std::int64_t> found;
+  char line[128];
+  long long kib = 0;
+  while (!found && std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "MemAvailable: %lld kB", &kib) == 1) found = std::int64_t{kib} * 1024;
+  }
+  std::fclose(file);
+  return found;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> shown_lengths(std::int64_t context) {
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t n = 1024; n < context; n *= 8) lengths.push_back(n);
+  lengths.push_back(context);
+  return lengths;
+}
+
+std::string memory_text(const engine::ModelDescription& model) {
+  constexpr std::size_t kColumn = 12;
+  std::string out = left_padded("tokens", 9);
+  const engine::SequenceCost one = engine::sequence_cost(model, 1);
+  std::vector<std::string> names;
+  for (const engine::SequenceCost::Group& group : one.groups) names.push_back(group_name(group));
+  if (one.state_bytes > 0) names.insert(names.end(), {"state", "checkpoints"});
+  names.insert(names.end(), {"together", "at most"});
+  for (const std::string& name : names) out += "  " + left_padded(name, kColumn);
+  out += "\n";
+  for (const std::int64_t n : shown_lengths(model.shape.context_length)) {
+    const engine::SequenceCost cost = engine::sequence_cost(model, n);
+    std::vector<std::int64_t> row;
+    for (const engine::SequenceCost::Group& group : cost.groups) row.push_back(group.bytes);
+    if (one.state_bytes > 0) row.insert(row.end(), {cost.state_bytes, cost.checkpoint_bytes});
+    row.push_back(cost.kv_bytes + cost.state_bytes + cost.checkpoint_bytes);
+    row.push_back(cost.total_bytes());
+    out += left_padded(std::to_string(n), 9);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      out += "  " + left_padded(bytes_text(row[i]), std::max(kColumn, names[i].size()));
+    }
+    out += "\n";
+  }
+  out += "f16 keys and values; at most: while a prompt of that length is computed\n";
+  return out;
+}
+
+Json memory_json(const engine::ModelDescription& model) {
+  Json out = Json::array();
+  for (const std::int64_t n : shown_lengths(model.shape.context_length)) {
+    const engine::SequenceCost cost = engine::sequence_cost(model, n);
+    Json groups = Json::array();
+    for (const engine::SequenceCost::Group& group : cost.groups) {
+      groups.push_back({{"window", group.window},
+                        {"n_layer", group.n_layer},
+                        {"bytes", group.bytes},
+                        {"peak_bytes", group.peak_bytes}});
+    }
+    out.push_back({{"n_tokens", n},
+                   {"kv_bytes", cost.kv_bytes},
+                   {"kv_peak_bytes", cost.kv_peak_bytes},
+                   {"state_bytes", cost.state_bytes},
+                   {"checkpoint_bytes", cost.checkpoint_bytes},
+                   {"total_bytes", cost.total_bytes()},
+                   {"groups", groups}});
+  }
+  return out;
+}
+
+Status check_room(const engine::Session& session, std::int64_t n_tokens) {
+  ROWMAX_TRY(cost, session.cost(n_tokens));
+  std::string takes = std::to_string(n_tokens) + " tokens take " + bytes_text(cost.total_bytes()) + " (";
+  for (const engine::SequenceCost::Group& group : cost.groups) {
+    takes += group_name(group) + " " + bytes_text(group.peak_bytes) + ", ";
+  }
+  takes += "states " + bytes_text(cost.state_bytes + cost.checkpoint_bytes) + ")";
+  const std::int64_t budget = session.memory().kv_budget_bytes;
+  if (cost.kv_peak_bytes > budget) {
+    return Error::limit(takes + "; there are " + bytes_text(budget) + " for keys and values, --kv-budget sets it");
+  }
+  const std::optional<std::int64_t> available = available_memory();
+  if (available && cost.total_bytes() > *available) {
+    return Error::limit(takes + "; this machine has " + bytes_text(*available) + " of memory free");
+  }
+  return {};
+}
+
+}  // namespace rowmax::cli

@@ -189,5 +189,7 @@ MUTATIONS = [
     engine("state_not_reset", r"Recurrent\.", "a sequence that is opened again goes on from the last one's state",
            "engine/runtime/kv_cache.cc", "    std::memset(state(id), 0, n_bytes);\n", ""),
     engine("checkpoint_stale", r"Recurrent\.|Checkpoints\.", "a page that is used again keeps its old checkpoint",
-           "engine/runtime/kv_cache.cc", "  p.checkpoint = {};\n  checkpoints_.erase", "  checkpoints_.erase"),
+           "engine/runtime/kv_cache.cc", "    drop_checkpoint(id);  // of tokens that are gone\n", ""),
+    engine("page_given_back_early", r"KvWindow|.*KvWindowLife", "a page is given back while the next token sees its last key",
+           "engine/runtime/kv_pages.h", "(0, position - window + 1) / kKeyTile", "(0, position - window + 2) / kKeyTile"),
 ]

@@ -16,6 +16,8 @@ inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
+inline constexpr int kFewInRegisters = 1;  // tokens whose sums stay in registers next to codes on their way from panels
+inline constexpr bool kTermsTogether = true;  // of two tokens at a time, in a register block
 
 struct Codes {
   std::uint8_t v[64];
@@ -47,6 +49,8 @@ ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   for (std::uint8_t& byte : c.v) byte ^= 0x80;
   return c;
 }
+
+constexpr int dot_bits(int bits) noexcept { return bits < 8 ? 4 : bits; }
 
 template <int kBits>
 struct Dot {

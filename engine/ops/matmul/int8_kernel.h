@@ -188,32 +188,52 @@ void int8_few(const Job& job) noexcept {
   }
 }
 
+// What is left of a layout once its codes are unpacked: layouts that agree here share the code for many tokens, and the
+// compiler's time for it. Dots of kDotBits stand for those of fewer bits (dot_bits).
+template <int kDotBits_, int kGroups_, bool kHasStart_, bool kHasMin_>
+struct UnpackedPanel {
+  static constexpr int kDotBits = kDotBits_, kGroups = kGroups_;
+  static constexpr bool kHasStart = kHasStart_, kHasMin = kHasMin_;
+  static constexpr bool kHalfSums = kHasMin && kGroups > 1;
+  static constexpr int kQuadsOfGroup = kQuads / kGroups;
+};
+template <class Panel>
+using UnpackedOf =
+    UnpackedPanel<dot_bits(Panel::kDotBits), Panel::kGroups, Start<Panel>::kOffset != 0, Panel::kHasMin>;
+
+// Rows of Int8Activations::corrections for the first and the last group of a tile.
+struct CorrectionRows {
+  int row[2];
+};
+template <class Panel>
+inline constexpr CorrectionRows kCorrectionRows =
+    HalfSums<Panel>::kUsed ? CorrectionRows{{HalfSums<Panel>::kIndex[0], HalfSums<Panel>::kIndex[1]}}
+                           : CorrectionRows{{Start<Panel>::kIndex[0], Start<Panel>::kIndex[1]}};
+
 // The start of one token group's rows of Int8Activations at a tile.
 template <class Panel>
 struct Activations {
+  static constexpr bool kCorrected = Panel::kHasStart || Panel::kHalfSums;
   const std::int8_t* codes;
   const float* scales;
   const float* sums;
   const std::int32_t* corrections[Panel::kGroups];
 
-  ROWMAX_INLINE Activations(const Int8Activations& act, std::int64_t at) noexcept
+  ROWMAX_INLINE Activations(const Int8Activations& act, CorrectionRows rows, std::int64_t at) noexcept
       : codes(act.codes + at * kCodeBytes), scales(act.scales + at), sums(act.sums + at) {
-    if constexpr (Start<Panel>::kOffset != 0) {
-      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::kIndex[g]] + at;
-    }
-    if constexpr (HalfSums<Panel>::kUsed) {
-      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[HalfSums<Panel>::kIndex[g]] + at;
+    if constexpr (kCorrected) {
+      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[rows.row[g]] + at;
     }
   }
   ROWMAX_INLINE std::int32_t start(int group, int token) const noexcept {
-    if constexpr (Start<Panel>::kOffset == 0) {
-      return 0;
-    } else {
+    if constexpr (Panel::kHasStart) {
       return corrections[group][token];
+    } else {
+      return 0;
     }
   }
   ROWMAX_INLINE float group_sum(int group, int token) const noexcept {
-    if constexpr (HalfSums<Panel>::kUsed) {
+    if constexpr (Panel::kHalfSums) {
       return scales[token] * static_cast<float>(-corrections[group][token]);
     } else {
       return sums[token];
@@ -223,7 +243,7 @@ struct Activations {
     codes += width * kCodeBytes;
     scales += width;
     sums += width;
-    if constexpr (Start<Panel>::kOffset != 0 || HalfSums<Panel>::kUsed) {
+    if constexpr (kCorrected) {
       for (int g = 0; g < Panel::kGroups; ++g) corrections[g] += width;
     }
   }
@@ -234,7 +254,7 @@ template <class Panel, int kTokens>
 ROWMAX_INLINE void add_quads(const std::uint8_t (*codes)[kVector], const std::int8_t* a,
                              Dot<Panel::kDotBits> (&dots)[kTokens]) noexcept {
   ROWMAX_UNROLL
-  for (int q = 0; q < kQuads / Panel::kGroups; ++q) {
+  for (int q = 0; q < Panel::kQuadsOfGroup; ++q) {
     const auto w = Dot<Panel::kDotBits>::prepare(load_codes(codes[q]));
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) dots[t].add(w, a + kCodeBytes * t + 4 * q, q);
@@ -247,7 +267,7 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
                              const float (*mins)[kRows], const Activations<Panel>& act,
                              simd::F32x16 (&acc)[kTokens]) noexcept {
   using DotBits = Dot<Panel::kDotBits>;
-  constexpr int kQuadsOfGroup = kQuads / Panel::kGroups;
+  constexpr int kQuadsOfGroup = Panel::kQuadsOfGroup;
   ROWMAX_UNROLL
   for (int g = 0; g < Panel::kGroups; ++g) {
     DotBits dots[kTokens];
@@ -274,14 +294,59 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
   }
 }
 
+// The same for tokens [t, t + kTokens) of a group, with both bytes of each activation while a quad is in registers.
+template <class Panel, int kTokens>
+ROWMAX_INLINE void int8_tile_together(const std::uint8_t (*codes)[kVector], const float (*scales)[kRows],
+                                      const float (*mins)[kRows], const Activations<Panel>& act, int t,
+                                      simd::F32x16* acc) noexcept {
+  constexpr int kQuadsOfGroup = Panel::kQuadsOfGroup;
+  ROWMAX_UNROLL
+  for (int g = 0; g < Panel::kGroups; ++g) {
+    Dot<Panel::kDotBits> coarse[kTokens], fine[kTokens];
+    ROWMAX_UNROLL
+    for (int i = 0; i < kTokens; ++i) {
+      coarse[i].start(simd::splat_i32(0));
+      fine[i].start(simd::splat_i32(act.start(g, t + i)));
+    }
+    ROWMAX_UNROLL
+    for (int q = 0; q < kQuadsOfGroup; ++q) {
+      const auto w = Dot<Panel::kDotBits>::prepare(load_codes(codes[g * kQuadsOfGroup + q]));
+      const std::int8_t* a = act.codes + kCodeBytes * t + 4 * (g * kQuadsOfGroup + q);
+      ROWMAX_UNROLL
+      for (int i = 0; i < kTokens; ++i) {
+        coarse[i].add(w, a + kCodeBytes * i, q);
+        fine[i].add(w, a + kCodeBytes * i + kTile, q);
+      }
+    }
+    const simd::F32x16 scale = simd::load(scales[g]);
+    ROWMAX_UNROLL
+    for (int i = 0; i < kTokens; ++i) {
+      const simd::I32x16 high = simd::shift_left<kTermShift>(coarse[i].value(kQuadsOfGroup));
+      const simd::I32x16 sum = simd::add(high, fine[i].value(kQuadsOfGroup));
+      simd::F32x16 chain = simd::fma(simd::to_f32(sum), simd::mul(scale, simd::splat(act.scales[t + i])), acc[t + i]);
+      if constexpr (Panel::kHasMin) {
+        chain = simd::fma(simd::load(mins[g]), simd::splat(act.group_sum(g, t + i)), chain);
+      }
+      acc[t + i] = chain;
+    }
+  }
+}
+
+// Tiles [tile_begin, tile_end) of panel p.
+struct Chunk {
+  std::int64_t p, tile_begin, tile_end;
+};
+
 // One group of kTokens tokens (padding included) against some unpacked tiles; y holds the chains between one chunk of
 // tiles and the next.
 template <class Panel, int kTokens>
-void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin, std::int64_t tile_end,
-                std::int64_t token, std::int64_t p) noexcept {
+void int8_block(const Job& job, const Unpacked& weights, CorrectionRows rows, const Chunk& chunk,
+                std::int64_t token) noexcept {
+  const auto [p, tile_begin, tile_end] = chunk;
   const int n_rows = rows_of_panel(job, p);
+  const int width = kTermsTogether ? job.int8->width(token) : kTokens;
   const std::int64_t left = job.int8->n_tok - token;
-  const int n_valid = left < kTokens ? static_cast<int>(left) : kTokens;
+  const int n_valid = left < width ? static_cast<int>(left) : width;
   float* y = job.y + token * job.ldy + p * kRows;
 
   simd::F32x16 acc[kTokens];
@@ -289,17 +354,41 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
   for (int t = 0; t < kTokens; ++t) {
     acc[t] = tile_begin == 0 || t >= n_valid ? simd::splat(0.0f) : load_rows(y + t * job.ldy, n_rows);
   }
-  Activations<Panel> act(*job.int8, token * job.int8->n_tiles + tile_begin * kTokens);
+  Activations<Panel> act(*job.int8, rows, token * job.int8->n_tiles + tile_begin * width);
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int b = 0; b < n_tiles; ++b) {
-    int8_tile<Panel, kTokens>(weights.codes[b], weights.scales + b * Panel::kGroups, weights.mins + b * Panel::kGroups,
-                              act, acc);
-    act.next(kTokens);
+    const auto* codes = weights.codes[b];
+    const auto *scales = weights.scales + b * Panel::kGroups, *mins = weights.mins + b * Panel::kGroups;
+    if constexpr (kTermsTogether) {
+      int t = 0;
+      for (; t + 2 <= width; t += 2) int8_tile_together<Panel, 2>(codes, scales, mins, act, t, acc);
+      if (t < width) int8_tile_together<Panel, 1>(codes, scales, mins, act, t, acc);
+    } else {
+      int8_tile<Panel, kTokens>(codes, scales, mins, act, acc);
+    }
+    act.next(width);
   }
   const bool last = tile_end == job.int8->n_tiles;
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     if (t < n_valid) store_rows(y + t * job.ldy, last ? simd::canonical_nan(acc[t]) : acc[t], n_rows);
+  }
+}
+
+// All tokens of a task against a chunk.
+template <class Panel>
+void int8_chunk(const Job& job, const Unpacked& weights, CorrectionRows rows, const Chunk& chunk) noexcept {
+  for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
+    const int width = job.int8->width(token);
+    if (kTermsTogether || width == kGemmTokens) {
+      int8_block<Panel, kGemmTokens>(job, weights, rows, chunk, token);
+    } else if constexpr (kGemmTokens == 12) {
+      if (width == 8) {
+        int8_block<Panel, 8>(job, weights, rows, chunk, token);
+      } else {
+        int8_block<Panel, 4>(job, weights, rows, chunk, token);
+      }
+    }
   }
 }
 
@@ -313,18 +402,7 @@ void int8_many(const Job& job) noexcept {
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
       unpack<Panel>(job.panels + p * job.panel_bytes, job.cols, b, b_end, weights);
-      for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
-        const int width = job.int8->width(token);
-        if (width == kGemmTokens) {
-          int8_block<Panel, kGemmTokens>(job, weights, b, b_end, token, p);
-        } else if constexpr (kGemmTokens == 12) {
-          if (width == 8) {
-            int8_block<Panel, 8>(job, weights, b, b_end, token, p);
-          } else {
-            int8_block<Panel, 4>(job, weights, b, b_end, token, p);
-          }
-        }
-      }
+      int8_chunk<UnpackedOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, b, b_end});
     }
   }
 }
@@ -332,11 +410,14 @@ void int8_many(const Job& job) noexcept {
 // The whole call's number of tokens decides, as it decided the order of the activations in memory.
 template <class Panel>
 void int8_few_tokens(const Job& job) noexcept {
-  switch (job.int8->n_tok) {
-    case 1: return int8_few<Panel, 1>(job);
-    case 2: return int8_few<Panel, 2>(job);
-    case 3: return int8_few<Panel, 3>(job);
-    default: return int8_few<Panel, 4>(job);
+  const std::int64_t n_tok = job.int8->n_tok;
+  if (n_tok == 1) return int8_few<Panel, 1>(job);
+  if constexpr (kFewInRegisters > 1) {
+    if (n_tok == 2) return int8_few<Panel, 2>(job);
+    if (n_tok == 3) return int8_few<Panel, 3>(job);
+    return int8_few<Panel, 4>(job);
+  } else {
+    return int8_many<Panel>(job);
   }
 }
 

@@ -17,16 +17,17 @@ namespace {
 #ifdef __AVXVNNI__
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
 inline constexpr bool kSplitChains = true;
+inline constexpr bool kTermsTogether = false;
 #else
 inline constexpr bool kUnsignedBytes = false;
 inline constexpr bool kSplitChains = false;
+inline constexpr bool kTermsTogether = true;
 #endif
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
-inline constexpr int kFewInRegisters = 1;  // tokens whose sums stay in registers next to codes on their way from panels
-inline constexpr bool kTermsTogether = true;  // of two tokens at a time, in a register block
+inline constexpr int kFewTokens = 2;    // of up to 4 that share codes on their way from packed bytes
 
 struct Codes {
   __m256i lo, hi;

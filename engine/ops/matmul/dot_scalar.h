@@ -16,8 +16,8 @@ inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
-inline constexpr int kFewInRegisters = 1;  // tokens whose sums stay in registers next to codes on their way from panels
-inline constexpr bool kTermsTogether = true;  // of two tokens at a time, in a register block
+inline constexpr int kFewTokens = 2;    // of up to 4 that share codes on their way from packed bytes
+inline constexpr bool kTermsTogether = true;
 
 struct Codes {
   std::uint8_t v[64];

@@ -189,8 +189,7 @@ struct UnpackedPanel {
   static constexpr int kQuadsOfGroup = kQuads / kGroups;
 };
 template <class Panel>
-using UnpackedOf =
-    UnpackedPanel<dot_bits(Panel::kDotBits), Panel::kGroups, Start<Panel>::kOffset != 0, Panel::kHasMin>;
+using UnpackedOf = UnpackedPanel<dot_bits(Panel::kDotBits), Panel::kGroups, Start<Panel>::kOffset != 0, Panel::kHasMin>;
 
 // Rows of Int8Activations::corrections for the first and the last group of a tile.
 struct CorrectionRows {

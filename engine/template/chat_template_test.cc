@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include "engine/template/test_values.h"
 
 namespace rowmax::engine {
@@ -79,7 +77,8 @@ TEST(ChatTemplatePieces, ConcatenateToTheRenderedText) {
   }
 }
 
-// Bad templates: each fails with this code, in parse or render, quickly and with the text in its message.
+// Bad templates: each fails with this code, in parse or render, and with the text in its message
+// (tests/growth has what they cost).
 struct Bad {
   const char* name;
   std::string source;
@@ -88,14 +87,11 @@ struct Bad {
 };
 
 void expect_bad(const Bad& bad, const TemplateValue& globals = kNone) {
-  const auto start = std::chrono::steady_clock::now();
   const auto got = render_once(bad.source, globals);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   ASSERT_FALSE(got.ok()) << bad.name;
   EXPECT_EQ(error_code_name(got.error().code), std::string(error_code_name(bad.code)))
       << bad.name << got.error().message;
   EXPECT_NE(got.error().message.find(bad.message), std::string::npos) << bad.name << ": " << got.error().message;
-  EXPECT_LT(seconds, 20.0) << bad.name;
 }
 
 TEST(ChatTemplateBad, ReachesForInternals) {

@@ -13,7 +13,9 @@
 #include "engine/convert/hf_tokenizer.h"
 #include "engine/io/gguf_test_bytes.h"
 #include "engine/io/json.h"
+#include "engine/tokenizer/pre_tokenizer.h"
 #include "engine/tokenizer/test_vocabulary.h"
+#include "rowmax/engine/chat_template.h"
 #include "rowmax/engine/tokenizer.h"
 #include "tests/growth/counter.h"
 
@@ -292,6 +294,76 @@ TEST(OneLetter, Spm) {
   TokenizerSource source = vocabulary.spm();
   source.add_space_prefix = false;
   expect_growth(std::size_t{256} << 10, [&](std::size_t n) { return tokenising_work(source, n); });
+}
+
+// --- texts that a scanner could look through from every place ---
+
+std::string repeated(std::string_view text, std::size_t n) {
+  std::string out;
+  for (std::size_t i = 0; i < n; ++i) out += text;
+  return out;
+}
+
+TEST(HostileTexts, EveryPreTokenizer) {
+  for (const PreTokenizer& pre : pre_tokenizers()) {
+    for (const std::string_view unit : {" ", "A\xE4\xB8\xAD", " \n", "A", "\xCC\x81", "\xFF'", "1 "}) {
+      SCOPED_TRACE(std::string(pre.name) + " on " + testing::PrintToString(unit));
+      expect_growth(20000, [&](std::size_t n) {
+        const std::string text = repeated(unit, n) + "x";
+        std::size_t total = 0;
+        const std::uint64_t work =
+            work_of([&] { split_words(pre.passes, text, [&](std::string_view word) { total += word.size(); }); });
+        EXPECT_EQ(total, text.size());
+        return work;
+      });
+    }
+  }
+}
+
+// --- templates ---
+
+TEST(Templates, Nested) {
+  struct Form {
+    const char *name, *before, *open, *between, *close;
+  };
+  for (const Form& form : {
+           Form{"open parentheses", "{{ ", "(", "", ""},
+           Form{"brackets", "{{ ", "[", "", "]"},
+           Form{"not", "{{ ", "not ", "1", ""},
+           Form{"attributes", "{{ x", ".a", "", ""},
+           Form{"filters", "{{ x", "|trim", "", ""},
+           Form{"conditions", "{{ 1", " if 1 else 1", "", ""},
+           Form{"if", "", "{% if 1 %}", "", ""},
+           Form{"macro", "", "{% macro m() %}", "", ""},
+       }) {
+    SCOPED_TRACE(form.name);
+    expect_growth(10000, [&](std::size_t n) {
+      const std::string source = form.before + repeated(form.open, n) + form.between + repeated(form.close, n);
+      bool ok = true;
+      const std::uint64_t work = work_of([&] { ok = ChatTemplate::parse(source).ok(); });
+      EXPECT_FALSE(ok);
+      return work;
+    });
+  }
+}
+
+// What a template may ask for is bounded by its limits: the counter ends the test where it is not.
+TEST(Templates, LimitsBoundTheWork) {
+  const std::string lists =
+      "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}";
+  for (const std::string& source : {
+           std::string("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"),
+           std::string("{{ ('\\n' * 100000 ~ 'x') | indent(10**6, blank=true) }}"),
+           lists + "{{ ns.s }}",
+           lists + "{{ ns.s|tojson }}",
+           lists + "{% set a = ns.s %}" + lists + "{{ ns.s == a }}",
+       }) {
+    const auto parsed = ChatTemplate::parse(source);
+    ASSERT_TRUE(parsed.ok()) << source;
+    bool ok = true;
+    EXPECT_LT(work_of([&] { ok = parsed->render(TemplateValue::make_dict({}), 0).ok(); }), kRunaway) << source;
+    EXPECT_FALSE(ok) << source;
+  }
 }
 
 }  // namespace

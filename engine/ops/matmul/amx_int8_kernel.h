@@ -42,14 +42,26 @@ struct TermsOf127 {
 template <class Panel>
 inline constexpr bool kMayBeTernary = Panel::kBits <= 2 && Panel::kOffset == 1;
 
-// A chunk of a panel: signed codes; before them, where the panel may be ternary, 127 times them.
+// What is left of a layout once its codes are unpacked: layouts that agree here share the code.
+template <bool kMayBeTernary_, bool kHasMin_>
+struct AmxPanel {
+  static constexpr int kParts = kMayBeTernary_ ? 2 : 1;  // of the unpacked codes
+  static constexpr bool kHasMin = kHasMin_;
+};
 template <class Panel>
+using AmxPanelOf = AmxPanel<kMayBeTernary<Panel>, Panel::kHasMin>;
+
+// A chunk of a panel: signed codes; before them, where the panel may be ternary, 127 times them.
+template <int kParts>
 struct AmxWeights : UnpackedScales {
-  static constexpr int kParts = kMayBeTernary<Panel> ? 2 : 1;
   alignas(64) std::uint8_t codes[kInt8Chunk / kTile][kParts][kQuads][kVector];
   __mmask64 twos;  // not 0: some code is 2
   alignas(64) float chains[kTaskTokens][kRows];
+};
 
+// What unpack() fills.
+template <class Panel>
+struct UnpackedForAmx : AmxWeights<AmxPanelOf<Panel>::kParts> {
   struct Put {
     std::uint8_t (*codes)[kQuads][kVector];
     __mmask64& twos;
@@ -59,15 +71,16 @@ struct AmxWeights : UnpackedScales {
         store_codes(codes[0][quad], look_up(kTimes127, c));
         twos |= _mm512_cmpeq_epi8_mask(c.v, _mm512_set1_epi8(3));
       }
-      store_codes(codes[kParts - 1][quad], {_mm512_sub_epi8(c.v, _mm512_set1_epi8(static_cast<char>(Panel::kOffset)))});
+      store_codes(codes[AmxPanelOf<Panel>::kParts - 1][quad],
+                  {_mm512_sub_epi8(c.v, _mm512_set1_epi8(static_cast<char>(Panel::kOffset)))});
     }
   };
-  ROWMAX_INLINE Put tile(int t) noexcept { return {codes[t], twos}; }
+  ROWMAX_INLINE Put tile(int t) noexcept { return {this->codes[t], this->twos}; }
 };
 
 // Three sets of sums are in the making: tiles 0 and 1, 2 and 3, 4 and 5 (coarse and fine), or 0, 2, 4 for one sum of
 // both. 6: activations, 7: codes.
-template <class Panel, bool kOneSum>
+template <bool kOneSum>
 TileConfig int8_config(int n_tokens) noexcept {
   TileConfig config;
   for (int i = 0; i < 6; ++i) config.set(i, n_tokens, kVector);
@@ -84,14 +97,14 @@ struct AmxShape {
 };
 
 // The products of a tile of k with the tokens of a group.
-template <class Panel, bool kOneSum>
+template <int kParts, bool kOneSum>
 struct TileSums {
   alignas(64) std::int32_t sums[kOneSum ? 1 : 2][kAmxTokens][kRows];
 
   // Starts the products: tile b of the chunk and the activations of its first token. Tile registers are named in the
   // instruction, so that each set has code of its own.
-  static ROWMAX_INLINE void multiply(int set, const AmxWeights<Panel>& weights, int b, const std::int8_t* a) noexcept {
-    _tile_loadd(7, weights.codes[b][kOneSum ? 0 : AmxWeights<Panel>::kParts - 1], kVector);
+  static ROWMAX_INLINE void multiply(int set, const AmxWeights<kParts>& weights, int b, const std::int8_t* a) noexcept {
+    _tile_loadd(7, weights.codes[b][kOneSum ? 0 : kParts - 1], kVector);
     _tile_loadd(6, a, kCodeBytes);
     a += kTile;
     switch (set) {
@@ -152,8 +165,8 @@ struct TileSums {
 
 // Adds tile b to the chains. d and x_sums: of the tokens.
 template <class Panel, bool kOneSum, int kTokens>
-ROWMAX_INLINE void amx_fold(const TileSums<Panel, kOneSum>& sums, const UnpackedScales& weights, int b, const float* d,
-                            const float* x_sums, simd::F32x16 (&acc)[kTokens]) noexcept {
+ROWMAX_INLINE void amx_fold(const TileSums<Panel::kParts, kOneSum>& sums, const UnpackedScales& weights, int b,
+                            const float* d, const float* x_sums, simd::F32x16 (&acc)[kTokens]) noexcept {
   const simd::F32x16 scale = simd::load(weights.scales[b]);
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) acc[t] = simd::fma(sums.value(t), simd::mul(scale, simd::splat(d[t])), acc[t]);
@@ -167,9 +180,9 @@ ROWMAX_INLINE void amx_fold(const TileSums<Panel, kOneSum>& sums, const Unpacked
 // All tiles of a chunk; activations from index `at` on. While one is added to the chains, the products of the next
 // three are under way.
 template <class Panel, bool kOneSum, int kTokens>
-ROWMAX_INLINE void amx_chains(const AmxWeights<Panel>& weights, int n_tiles, const Int8Activations& act,
+ROWMAX_INLINE void amx_chains(const AmxWeights<Panel::kParts>& weights, int n_tiles, const Int8Activations& act,
                               std::int64_t at, simd::F32x16 (&acc)[kTokens]) noexcept {
-  using Products = TileSums<Panel, kOneSum>;
+  using Products = TileSums<Panel::kParts, kOneSum>;
   Products buffers[2];
   const std::int8_t* codes = act.codes + at * kCodeBytes;
   const float *scales = act.scales + at, *sums = act.sums + at;
@@ -199,7 +212,7 @@ struct AmxChunk {
 // kTokens tokens (padding included) against a chunk. chains: theirs, between one chunk and the next; y would be slow, a
 // page for each token.
 template <class Panel, bool kOneSum, int kTokens>
-void amx_block(const Job& job, const AmxWeights<Panel>& weights, const AmxChunk& chunk, std::int64_t token,
+void amx_block(const Job& job, const AmxWeights<Panel::kParts>& weights, const AmxChunk& chunk, std::int64_t token,
                float (*chains)[kRows]) noexcept {
   const Int8Activations& act = *job.int8;
   const int n_rows = rows_of_panel(job, chunk.p);
@@ -226,10 +239,11 @@ void amx_block(const Job& job, const AmxWeights<Panel>& weights, const AmxChunk&
 
 // All tokens of a task against a chunk.
 template <class Panel, bool kOneSum>
-void amx_chunk(const Job& job, AmxWeights<Panel>& weights, const AmxChunk& chunk, AmxShape& configured) noexcept {
+void amx_chunk(const Job& job, AmxWeights<Panel::kParts>& weights, const AmxChunk& chunk,
+               AmxShape& configured) noexcept {
   for (std::int64_t token = job.token_begin; token < job.token_end; token += kAmxTokens) {
     const AmxShape shape{job.int8->width(token), kOneSum};
-    if (!(shape == configured)) configure(int8_config<Panel, kOneSum>((configured = shape).width));
+    if (!(shape == configured)) configure(int8_config<kOneSum>((configured = shape).width));
     float(*chains)[kRows] = weights.chains + (token - job.token_begin);
     switch (shape.width) {
       case 4: amx_block<Panel, kOneSum, 4>(job, weights, chunk, token, chains); break;
@@ -244,7 +258,7 @@ void amx_chunk(const Job& job, AmxWeights<Panel>& weights, const AmxChunk& chunk
 template <class Panel>
 void amx_int8_many(const Job& job) noexcept {
   constexpr std::int64_t kChunkTiles = kInt8Chunk / kTile;
-  AmxWeights<Panel> weights;
+  UnpackedForAmx<Panel> weights;
   const std::int64_t n_tiles = job.int8->n_tiles;
   AmxShape configured{};
   for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
@@ -255,11 +269,11 @@ void amx_int8_many(const Job& job) noexcept {
       written();
       if constexpr (kMayBeTernary<Panel>) {
         if (weights.twos == 0) {
-          amx_chunk<Panel, true>(job, weights, chunk, configured);
+          amx_chunk<AmxPanelOf<Panel>, true>(job, weights, chunk, configured);
           continue;
         }
       }
-      amx_chunk<Panel, false>(job, weights, chunk, configured);
+      amx_chunk<AmxPanelOf<Panel>, false>(job, weights, chunk, configured);
     }
   }
   _tile_release();

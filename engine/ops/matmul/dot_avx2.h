@@ -17,14 +17,17 @@ namespace {
 #ifdef __AVXVNNI__
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
 inline constexpr bool kSplitChains = true;
+inline constexpr bool kTermsTogether = false;
 #else
 inline constexpr bool kUnsignedBytes = false;
 inline constexpr bool kSplitChains = false;
+inline constexpr bool kTermsTogether = true;
 #endif
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
+inline constexpr int kFewTokens = 2;   // of up to 4 that share codes on their way from packed bytes
 
 struct Codes {
   __m256i lo, hi;
@@ -69,6 +72,8 @@ ROWMAX_INLINE __m256i quad_of(const std::int8_t* a) noexcept {
   return _mm256_set1_epi32(bytes);
 }
 
+constexpr int dot_bits(int /*bits*/) noexcept { return 8; }
+
 // Sums of quads. index counts the add() calls, from 0.
 template <int kBits>
 struct Dot {
@@ -102,6 +107,8 @@ struct PackedDot {
 };
 
 #else  // AVX2 alone
+
+constexpr int dot_bits(int bits) noexcept { return bits < 4 ? 4 : bits; }
 
 // vpmaddubsw adds two products of an unsigned code and a signed activation into 16 bits, which must not saturate. With
 // |activation| <= 127, kQuads16 such pairs fit: 8 * 2*15*127 = 30480, 4 * 2*31*127 = 31496, 2 * 2*63*127 = 32004.

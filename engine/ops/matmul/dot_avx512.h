@@ -18,6 +18,8 @@ inline constexpr int kTernaryPanels = 2;
 inline constexpr int kTernaryFewPanels = 4, kInt8FewPanels = 2;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 12;  // tokens in one register block
+inline constexpr int kFewTokens = 4;    // of up to 4 that share codes on their way from packed bytes
+inline constexpr bool kTermsTogether = false;
 
 struct Codes {
   __m512i v;
@@ -39,6 +41,8 @@ ROWMAX_INLINE Codes look_up(const ByteTable& table, Codes indices) noexcept {
   return {_mm512_shuffle_epi8(bytes, indices.v)};
 }
 ROWMAX_INLINE Codes flip_sign(Codes c) noexcept { return {_mm512_xor_si512(c.v, _mm512_set1_epi8(-128))}; }
+
+constexpr int dot_bits(int /*bits*/) noexcept { return 8; }
 
 // Sums of up to 8 quads. index counts the add() calls, from 0.
 template <int kBits>

@@ -23,6 +23,8 @@ inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
+inline constexpr int kFewTokens = 4;   // of up to 4 that share codes on their way from packed bytes
+inline constexpr bool kTermsTogether = false;
 
 struct Codes {
   uint8x16_t v[4];
@@ -61,6 +63,8 @@ ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
 
 #ifdef __ARM_FEATURE_DOTPROD
 
+constexpr int dot_bits(int /*bits*/) noexcept { return 8; }
+
 // Sums of quads of signed bytes (codes below 128 are their own signed value). index counts the add() calls, from 0.
 template <int kBits>
 struct Dot {
@@ -98,6 +102,8 @@ struct PackedDot {
 };
 
 #else
+
+constexpr int dot_bits(int bits) noexcept { return bits < 5 ? 5 : bits; }
 
 // Products of signed bytes (codes below 128 are their own signed value) add up in 16 bits, kQuads16 of them before
 // they could overflow: 8 * 15*127 = 15240, 8 * 31*127 = 31496, 4 * 63*127 = 32004, 2 * 128*127 = 32512.

@@ -16,6 +16,8 @@ inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
+inline constexpr int kFewTokens = 1;   // of up to 4 that share codes on their way from packed bytes
+inline constexpr bool kTermsTogether = false;
 
 struct Codes {
   std::uint8_t v[64];
@@ -47,6 +49,8 @@ ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
   for (std::uint8_t& byte : c.v) byte ^= 0x80;
   return c;
 }
+
+constexpr int dot_bits(int bits) noexcept { return bits < 8 ? 4 : bits; }
 
 template <int kBits>
 struct Dot {

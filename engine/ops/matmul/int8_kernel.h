@@ -2,10 +2,12 @@
 // instruction set; see matmul.h for the order of operations and panel.h for the layouts.
 //
 // dot_*.h provides Codes (a quad: 16 rows x 4 k bytes) with load_codes, store_codes, shifted, merge, flip_sign;
-// Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(); kUnsignedBytes; kSplitChains; kGemmTokens;
-// kInt8FewPanels, the panels that one token takes side by side; and small loads. Each activation is two bytes, coarse *
-// 128 + fine: the dot product of the coarse bytes, times 128, is where the one of the fine bytes starts. Integer sums
-// are exact everywhere, so only the float chain per output needs an order, and that is lane-wise.
+// Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(), and dot_bits(bits), the bits whose Dot
+// stands for that of fewer; kUnsignedBytes; kSplitChains; kInt8FewPanels, the panels that one token takes side by side;
+// kFewTokens, how many of up to 4 tokens share codes on their way from packed bytes; kGemmTokens; kTermsTogether, where
+// a block of so many is faster with both bytes of an activation multiplied at once; and small loads. Each activation is
+// two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128, is where the one of the fine bytes
+// starts. Integer sums are exact everywhere, so only the float chain per output needs an order, and that is lane-wise.
 #pragma once
 
 #include "engine/ops/matmul/unpack.h"
@@ -133,17 +135,17 @@ ROWMAX_INLINE void int8_few_tile(const std::byte* tile, const Scales<Panel>& sca
   }
 }
 
-// Up to 4 tokens, kPanels panels from p on: codes go from the packed bytes through registers, once. What is asked for
+// kTokens of up to 4 tokens, from `token` on, kPanels panels from p on: codes go from the packed bytes through registers, once. What is asked for
 // ahead goes from the end of a panel's codes to those of the panel that follows in the same place, past its scales.
 template <class Panel, int kTokens, int kPanels>
-ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p) noexcept {
+ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p, std::int64_t token) noexcept {
   constexpr int kAheadTiles = kPrefetchBytes / Panel::kTileBytes;
   const Int8Activations& act = *job.int8;
   const std::int64_t panel_bytes = job.panel_bytes;
   const std::byte* record = job.panels + p * panel_bytes;
   const std::byte* tile = record + Panel::scale_bytes(job.cols);
   const std::byte* ahead = tile + kAheadTiles * Panel::kTileBytes;
-  std::int64_t left_ahead = act.n_tiles - kAheadTiles, at = job.token_begin * act.n_tiles;
+  std::int64_t left_ahead = act.n_tiles - kAheadTiles, at = token;
   simd::F32x16 acc[kPanels][kTokens];
   ROWMAX_UNROLL
   for (int i = 0; i < kPanels; ++i) {
@@ -157,7 +159,7 @@ ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p) noexcept {
     Scales<Panel> scales[kPanels];
     ROWMAX_UNROLL
     for (int i = 0; i < kPanels; ++i) scales[i] = Scales<Panel>(record + i * panel_bytes);
-    for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += kTokens) {
+    for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += act.n_tok) {
       if (left_ahead-- == 0) ahead += kPanels * panel_bytes - act.n_tiles * Panel::kTileBytes;
       ROWMAX_UNROLL
       for (int i = 0; i < kPanels; ++i) {
@@ -171,49 +173,57 @@ ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p) noexcept {
   for (int i = 0; i < kPanels; ++i) {
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-      store_rows(job.y + (job.token_begin + t) * job.ldy + (p + i) * kRows, simd::canonical_nan(acc[i][t]),
+      store_rows(job.y + (token + t) * job.ldy + (p + i) * kRows, simd::canonical_nan(acc[i][t]),
                  rows_of_panel(job, p + i));
     }
   }
 }
 
-// Several streams of memory reach its bandwidth where one does not.
-template <class Panel, int kTokens>
-void int8_few(const Job& job) noexcept {
-  constexpr int kPanels = kTokens == 1 ? kInt8FewPanels : 1;
-  std::int64_t p = job.panel_begin;
-  for (; p + kPanels <= job.panel_end; p += kPanels) int8_few_panels<Panel, kTokens, kPanels>(job, p);
-  if constexpr (kPanels > 1) {
-    for (; p < job.panel_end; ++p) int8_few_panels<Panel, kTokens, 1>(job, p);
-  }
-}
+// What is left of a layout once its codes are unpacked: layouts that agree here share the code for many tokens, and the
+// compiler's time for it. Dots of kDotBits stand for those of fewer bits (dot_bits).
+template <int kDotBits_, int kGroups_, bool kHasStart_, bool kHasMin_>
+struct UnpackedPanel {
+  static constexpr int kDotBits = kDotBits_, kGroups = kGroups_;
+  static constexpr bool kHasStart = kHasStart_, kHasMin = kHasMin_;
+  static constexpr bool kHalfSums = kHasMin && kGroups > 1;
+  static constexpr int kQuadsOfGroup = kQuads / kGroups;
+};
+template <class Panel>
+using UnpackedOf = UnpackedPanel<dot_bits(Panel::kDotBits), Panel::kGroups, Start<Panel>::kOffset != 0, Panel::kHasMin>;
+
+// Rows of Int8Activations::corrections for the first and the last group of a tile.
+struct CorrectionRows {
+  int row[2];
+};
+template <class Panel>
+inline constexpr CorrectionRows kCorrectionRows =
+    HalfSums<Panel>::kUsed ? CorrectionRows{{HalfSums<Panel>::kIndex[0], HalfSums<Panel>::kIndex[1]}}
+                           : CorrectionRows{{Start<Panel>::kIndex[0], Start<Panel>::kIndex[1]}};
 
 // The start of one token group's rows of Int8Activations at a tile.
 template <class Panel>
 struct Activations {
+  static constexpr bool kCorrected = Panel::kHasStart || Panel::kHalfSums;
   const std::int8_t* codes;
   const float* scales;
   const float* sums;
   const std::int32_t* corrections[Panel::kGroups];
 
-  ROWMAX_INLINE Activations(const Int8Activations& act, std::int64_t at) noexcept
+  ROWMAX_INLINE Activations(const Int8Activations& act, CorrectionRows rows, std::int64_t at) noexcept
       : codes(act.codes + at * kCodeBytes), scales(act.scales + at), sums(act.sums + at) {
-    if constexpr (Start<Panel>::kOffset != 0) {
-      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[Start<Panel>::kIndex[g]] + at;
-    }
-    if constexpr (HalfSums<Panel>::kUsed) {
-      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[HalfSums<Panel>::kIndex[g]] + at;
+    if constexpr (kCorrected) {
+      for (int g = 0; g < Panel::kGroups; ++g) corrections[g] = act.corrections[rows.row[g]] + at;
     }
   }
   ROWMAX_INLINE std::int32_t start(int group, int token) const noexcept {
-    if constexpr (Start<Panel>::kOffset == 0) {
-      return 0;
-    } else {
+    if constexpr (Panel::kHasStart) {
       return corrections[group][token];
+    } else {
+      return 0;
     }
   }
   ROWMAX_INLINE float group_sum(int group, int token) const noexcept {
-    if constexpr (HalfSums<Panel>::kUsed) {
+    if constexpr (Panel::kHalfSums) {
       return scales[token] * static_cast<float>(-corrections[group][token]);
     } else {
       return sums[token];
@@ -223,7 +233,7 @@ struct Activations {
     codes += width * kCodeBytes;
     scales += width;
     sums += width;
-    if constexpr (Start<Panel>::kOffset != 0 || HalfSums<Panel>::kUsed) {
+    if constexpr (kCorrected) {
       for (int g = 0; g < Panel::kGroups; ++g) corrections[g] += width;
     }
   }
@@ -234,7 +244,7 @@ template <class Panel, int kTokens>
 ROWMAX_INLINE void add_quads(const std::uint8_t (*codes)[kVector], const std::int8_t* a,
                              Dot<Panel::kDotBits> (&dots)[kTokens]) noexcept {
   ROWMAX_UNROLL
-  for (int q = 0; q < kQuads / Panel::kGroups; ++q) {
+  for (int q = 0; q < Panel::kQuadsOfGroup; ++q) {
     const auto w = Dot<Panel::kDotBits>::prepare(load_codes(codes[q]));
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) dots[t].add(w, a + kCodeBytes * t + 4 * q, q);
@@ -247,7 +257,7 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
                              const float (*mins)[kRows], const Activations<Panel>& act,
                              simd::F32x16 (&acc)[kTokens]) noexcept {
   using DotBits = Dot<Panel::kDotBits>;
-  constexpr int kQuadsOfGroup = kQuads / Panel::kGroups;
+  constexpr int kQuadsOfGroup = Panel::kQuadsOfGroup;
   ROWMAX_UNROLL
   for (int g = 0; g < Panel::kGroups; ++g) {
     DotBits dots[kTokens];
@@ -274,11 +284,55 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
   }
 }
 
+// The same with both bytes of each activation while a quad is in registers.
+template <class Panel, int kTokens>
+ROWMAX_INLINE void int8_tile_together(const std::uint8_t (*codes)[kVector], const float (*scales)[kRows],
+                                      const float (*mins)[kRows], const Activations<Panel>& act,
+                                      simd::F32x16 (&acc)[kTokens]) noexcept {
+  constexpr int kQuadsOfGroup = Panel::kQuadsOfGroup;
+  ROWMAX_UNROLL
+  for (int g = 0; g < Panel::kGroups; ++g) {
+    Dot<Panel::kDotBits> coarse[kTokens], fine[kTokens];
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      coarse[t].start(simd::splat_i32(0));
+      fine[t].start(simd::splat_i32(act.start(g, t)));
+    }
+    ROWMAX_UNROLL
+    for (int q = 0; q < kQuadsOfGroup; ++q) {
+      const auto w = Dot<Panel::kDotBits>::prepare(load_codes(codes[g * kQuadsOfGroup + q]));
+      const std::int8_t* a = act.codes + 4 * (g * kQuadsOfGroup + q);
+      ROWMAX_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        coarse[t].add(w, a + kCodeBytes * t, q);
+        fine[t].add(w, a + kCodeBytes * t + kTile, q);
+      }
+    }
+    const simd::F32x16 scale = simd::load(scales[g]);
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      const simd::I32x16 high = simd::shift_left<kTermShift>(coarse[t].value(kQuadsOfGroup));
+      const simd::I32x16 sum = simd::add(high, fine[t].value(kQuadsOfGroup));
+      simd::F32x16 chain = simd::fma(simd::to_f32(sum), simd::mul(scale, simd::splat(act.scales[t])), acc[t]);
+      if constexpr (Panel::kHasMin) {
+        chain = simd::fma(simd::load(mins[g]), simd::splat(act.group_sum(g, t)), chain);
+      }
+      acc[t] = chain;
+    }
+  }
+}
+
+// Tiles [tile_begin, tile_end) of panel p.
+struct Chunk {
+  std::int64_t p, tile_begin, tile_end;
+};
+
 // One group of kTokens tokens (padding included) against some unpacked tiles; y holds the chains between one chunk of
 // tiles and the next.
 template <class Panel, int kTokens>
-void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin, std::int64_t tile_end,
-                std::int64_t token, std::int64_t p) noexcept {
+void int8_block(const Job& job, const Unpacked& weights, CorrectionRows rows, const Chunk& chunk,
+                std::int64_t token) noexcept {
+  const auto [p, tile_begin, tile_end] = chunk;
   const int n_rows = rows_of_panel(job, p);
   const std::int64_t left = job.int8->n_tok - token;
   const int n_valid = left < kTokens ? static_cast<int>(left) : kTokens;
@@ -289,17 +343,39 @@ void int8_block(const Job& job, const Unpacked& weights, std::int64_t tile_begin
   for (int t = 0; t < kTokens; ++t) {
     acc[t] = tile_begin == 0 || t >= n_valid ? simd::splat(0.0f) : load_rows(y + t * job.ldy, n_rows);
   }
-  Activations<Panel> act(*job.int8, token * job.int8->n_tiles + tile_begin * kTokens);
+  Activations<Panel> act(*job.int8, rows, token * job.int8->n_tiles + tile_begin * kTokens);
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int b = 0; b < n_tiles; ++b) {
-    int8_tile<Panel, kTokens>(weights.codes[b], weights.scales + b * Panel::kGroups, weights.mins + b * Panel::kGroups,
-                              act, acc);
+    const auto* codes = weights.codes[b];
+    const auto *scales = weights.scales + b * Panel::kGroups, *mins = weights.mins + b * Panel::kGroups;
+    if constexpr (kTermsTogether) {
+      int8_tile_together<Panel, kTokens>(codes, scales, mins, act, acc);
+    } else {
+      int8_tile<Panel, kTokens>(codes, scales, mins, act, acc);
+    }
     act.next(kTokens);
   }
   const bool last = tile_end == job.int8->n_tiles;
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     if (t < n_valid) store_rows(y + t * job.ldy, last ? simd::canonical_nan(acc[t]) : acc[t], n_rows);
+  }
+}
+
+// All tokens of a task against a chunk.
+template <class Panel>
+void int8_chunk(const Job& job, const Unpacked& weights, CorrectionRows rows, const Chunk& chunk) noexcept {
+  for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
+    const int width = job.int8->width(token);
+    if (width == kGemmTokens) {
+      int8_block<Panel, kGemmTokens>(job, weights, rows, chunk, token);
+    } else if constexpr (kGemmTokens == 12) {
+      if (width == 8) {
+        int8_block<Panel, 8>(job, weights, rows, chunk, token);
+      } else {
+        int8_block<Panel, 4>(job, weights, rows, chunk, token);
+      }
+    }
   }
 }
 
@@ -313,30 +389,40 @@ void int8_many(const Job& job) noexcept {
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
       unpack<Panel>(job.panels + p * job.panel_bytes, job.cols, b, b_end, weights);
-      for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
-        const int width = job.int8->width(token);
-        if (width == kGemmTokens) {
-          int8_block<Panel, kGemmTokens>(job, weights, b, b_end, token, p);
-        } else if constexpr (kGemmTokens == 12) {
-          if (width == 8) {
-            int8_block<Panel, 8>(job, weights, b, b_end, token, p);
-          } else {
-            int8_block<Panel, 4>(job, weights, b, b_end, token, p);
-          }
-        }
-      }
+      int8_chunk<UnpackedOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, b, b_end});
     }
+  }
+}
+
+// Several streams of memory reach its bandwidth where one does not.
+template <class Panel, int kTokens>
+void int8_few(const Job& job) noexcept {
+  constexpr int kPanels = kTokens == 1 ? kInt8FewPanels : 1;
+  std::int64_t p = job.panel_begin;
+  for (; p + kPanels <= job.panel_end; p += kPanels) int8_few_panels<Panel, kTokens, kPanels>(job, p, 0);
+  if constexpr (kPanels > 1) {
+    for (; p < job.panel_end; ++p) int8_few_panels<Panel, kTokens, 1>(job, p, 0);
   }
 }
 
 // The whole call's number of tokens decides, as it decided the order of the activations in memory.
 template <class Panel>
 void int8_few_tokens(const Job& job) noexcept {
-  switch (job.int8->n_tok) {
-    case 1: return int8_few<Panel, 1>(job);
-    case 2: return int8_few<Panel, 2>(job);
-    case 3: return int8_few<Panel, 3>(job);
-    default: return int8_few<Panel, 4>(job);
+  const std::int64_t n_tok = job.int8->n_tok;
+  if constexpr (kFewTokens == 4) {
+    switch (n_tok) {
+      case 1: return int8_few<Panel, 1>(job);
+      case 2: return int8_few<Panel, 2>(job);
+      case 3: return int8_few<Panel, 3>(job);
+      default: return int8_few<Panel, 4>(job);
+    }
+  } else {
+    if (kInt8FewPanels > 1 && n_tok == 1) return int8_few<Panel, 1>(job);
+    for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
+      std::int64_t token = 0;
+      for (; token + kFewTokens <= n_tok; token += kFewTokens) int8_few_panels<Panel, kFewTokens, 1>(job, p, token);
+      if (kFewTokens == 2 && token < n_tok) int8_few_panels<Panel, 1, 1>(job, p, token);
+    }
   }
 }
 

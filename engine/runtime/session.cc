@@ -130,7 +130,6 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
 
 Result<SequenceCost> Session::cost(std::int64_t n_tokens) const {
   return base::guarded([&]() -> Result<SequenceCost> {
-    if (n_tokens < 0) return Error::invalid_argument("cost: expected 0 tokens or more");
     return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options);
   });
 }

@@ -109,7 +109,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     layers.values.push_back(cache.layer_values(layer));
     layers.group_of_layer.push_back(cache.group_of(static_cast<std::size_t>(layer)));
   }
-  for (const KvCache::Group& group : cache.groups()) layers.windows.push_back(group.window);
+  layers.n_group = cache.groups().size();
   return Session(std::unique_ptr<Impl>(new Impl{&model,
                                                 std::move(spec),
                                                 isa,
@@ -129,9 +129,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
 }
 
 Result<SequenceCost> Session::cost(std::int64_t n_tokens) const {
-  return base::guarded([&]() -> Result<SequenceCost> {
-    return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options);
-  });
+  return base::guarded(
+      [&]() -> Result<SequenceCost> { return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options); });
 }
 Session::Memory Session::memory() const noexcept {
   const KvCache& cache = impl_->cache;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "apps/cli/terminal.h"
 #include "rowmax/try.h"
@@ -47,20 +48,22 @@ std::vector<std::int64_t> shown_lengths(std::int64_t context) {
 std::string memory_text(const engine::ModelDescription& model) {
   constexpr std::size_t kColumn = 12;
   std::string out = left_padded("tokens", 9);
-  const engine::SequenceCost one = engine::sequence_cost(model, 1);
+  const auto one = engine::sequence_cost(model, 1);
+  if (!one.ok()) return one.error().message + "\n";
   std::vector<std::string> names;
-  for (const engine::SequenceCost::Group& group : one.groups) names.push_back(group_name(group));
-  if (one.state_bytes > 0) names.insert(names.end(), {"state", "checkpoints"});
+  for (const engine::SequenceCost::Group& group : one->groups) names.push_back(group_name(group));
+  if (one->state_bytes > 0) names.insert(names.end(), {"state", "checkpoints"});
   names.insert(names.end(), {"together", "at most"});
   for (const std::string& name : names) out += "  " + left_padded(name, kColumn);
   out += "\n";
   for (const std::int64_t n : shown_lengths(model.shape.context_length)) {
-    const engine::SequenceCost cost = engine::sequence_cost(model, n);
+    const auto cost = engine::sequence_cost(model, n);
+    if (!cost.ok()) continue;
     std::vector<std::int64_t> row;
-    for (const engine::SequenceCost::Group& group : cost.groups) row.push_back(group.bytes);
-    if (one.state_bytes > 0) row.insert(row.end(), {cost.state_bytes, cost.checkpoint_bytes});
-    row.push_back(cost.kv_bytes + cost.state_bytes + cost.checkpoint_bytes);
-    row.push_back(cost.total_bytes());
+    for (const engine::SequenceCost::Group& group : cost->groups) row.push_back(group.bytes);
+    if (one->state_bytes > 0) row.insert(row.end(), {cost->state_bytes, cost->checkpoint_bytes});
+    row.push_back(cost->kv_bytes + cost->state_bytes + cost->checkpoint_bytes);
+    row.push_back(cost->total_bytes());
     out += left_padded(std::to_string(n), 9);
     for (std::size_t i = 0; i < row.size(); ++i) {
       out += "  " + left_padded(bytes_text(row[i]), std::max(kColumn, names[i].size()));
@@ -74,20 +77,21 @@ std::string memory_text(const engine::ModelDescription& model) {
 Json memory_json(const engine::ModelDescription& model) {
   Json out = Json::array();
   for (const std::int64_t n : shown_lengths(model.shape.context_length)) {
-    const engine::SequenceCost cost = engine::sequence_cost(model, n);
+    const auto cost = engine::sequence_cost(model, n);
+    if (!cost.ok()) continue;
     Json groups = Json::array();
-    for (const engine::SequenceCost::Group& group : cost.groups) {
+    for (const engine::SequenceCost::Group& group : cost->groups) {
       groups.push_back({{"window", group.window},
                         {"n_layer", group.n_layer},
                         {"bytes", group.bytes},
                         {"peak_bytes", group.peak_bytes}});
     }
     out.push_back({{"n_tokens", n},
-                   {"kv_bytes", cost.kv_bytes},
-                   {"kv_peak_bytes", cost.kv_peak_bytes},
-                   {"state_bytes", cost.state_bytes},
-                   {"checkpoint_bytes", cost.checkpoint_bytes},
-                   {"total_bytes", cost.total_bytes()},
+                   {"kv_bytes", cost->kv_bytes},
+                   {"kv_peak_bytes", cost->kv_peak_bytes},
+                   {"state_bytes", cost->state_bytes},
+                   {"checkpoint_bytes", cost->checkpoint_bytes},
+                   {"total_bytes", cost->total_bytes()},
                    {"groups", groups}});
   }
   return out;
@@ -96,16 +100,21 @@ Json memory_json(const engine::ModelDescription& model) {
 Status check_room(const engine::Session& session, std::int64_t n_tokens) {
   ROWMAX_TRY(cost, session.cost(n_tokens));
   std::string takes = std::to_string(n_tokens) + " tokens take " + bytes_text(cost.total_bytes()) + " (";
+  const char* between = "";
   for (const engine::SequenceCost::Group& group : cost.groups) {
-    takes += group_name(group) + " " + bytes_text(group.peak_bytes) + ", ";
+    takes += std::exchange(between, ", ") + group_name(group) + " " + bytes_text(group.peak_bytes);
   }
-  takes += "states " + bytes_text(cost.state_bytes + cost.checkpoint_bytes) + ")";
-  const std::int64_t budget = session.memory().kv_budget_bytes;
-  if (cost.kv_peak_bytes > budget) {
-    return Error::limit(takes + "; there are " + bytes_text(budget) + " for keys and values, --kv-budget sets it");
+  const std::int64_t states = cost.state_bytes + cost.checkpoint_bytes;
+  if (states > 0) takes += between + ("states " + bytes_text(states));
+  takes += ")";
+  const engine::Session::Memory memory = session.memory();
+  if (cost.kv_peak_bytes > memory.kv_budget_bytes) {
+    return Error::limit(takes + "; there are " + bytes_text(memory.kv_budget_bytes) +
+                        " for keys and values, --kv-budget sets it");
   }
+  const std::int64_t taken = memory.kv_held_bytes + memory.kv_kept_bytes + memory.checkpoint_bytes;
   const std::optional<std::int64_t> available = available_memory();
-  if (available && cost.total_bytes() > *available) {
+  if (available && cost.total_bytes() - taken > *available) {
     return Error::limit(takes + "; this machine has " + bytes_text(*available) + " of memory free");
   }
   return {};

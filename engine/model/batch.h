@@ -17,7 +17,7 @@ struct KvLayers {
   std::vector<void*> keys;    // [n_layer] pools
   std::vector<void*> values;
   std::vector<std::size_t> group_of_layer;  // [n_layer]; of any value for a layer without keys
-  std::vector<std::int64_t> windows;        // [n_group]; 0: none
+  std::size_t n_group = 0;
 };
 
 // Rows of one sequence in a batch: [begin, begin + n_row), at positions [position, position + n_row) of a cache whose

@@ -39,26 +39,20 @@ Status Ops::plan_attention(const OpsOptions& options) {
   return {};
 }
 
-// The pages that rows go to. Every page of which a row sees something must be there: one that was given back holds
-// another sequence's numbers.
+// The pages that rows go to. That those they see are there is checked by the attention library.
 Status Ops::find_pages() {
-  const std::size_t n_group = cache_->windows.size();
-  page_of_row_.resize(n_group * static_cast<std::size_t>(n_row_));
-  for (std::size_t g = 0; g < n_group; ++g) {
+  page_of_row_.resize(cache_->n_group * static_cast<std::size_t>(n_row_));
+  for (std::size_t g = 0; g < cache_->n_group; ++g) {
     std::int32_t* const of_row = page_of_row_.data() + g * static_cast<std::size_t>(n_row_);
     for (const ForwardSequence& sequence : batch_->sequences) {
-      const std::int32_t* const pages = sequence.pages[g];
-      const std::int64_t end = sequence.position + sequence.n_row, window = cache_->windows[g];
-      const std::int64_t first = window == 0 ? 0 : std::max<std::int64_t>(0, sequence.position - window + 1);
-      for (std::int64_t page = first / kKeyTile; page * kKeyTile < end; ++page) {
-        if (pages[page] >= 0) continue;
-        return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence.id) + ", position " +
-                                                      std::to_string(sequence.position) + ": sees keys from " +
-                                                      std::to_string(first) + " on, and those from " +
-                                                      std::to_string(page * kKeyTile) + " on were given back"};
-      }
       for (std::int64_t i = 0; i < sequence.n_row; ++i) {
-        of_row[sequence.begin + i] = pages[(sequence.position + i) / kKeyTile];
+        const std::int64_t position = sequence.position + i;
+        const std::int32_t page = sequence.pages[g][position / kKeyTile];
+        if (page < 0) {
+          return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence.id) + ": position " +
+                                                        std::to_string(position) + " has no page"};
+        }
+        of_row[sequence.begin + i] = page;
       }
     }
   }

@@ -169,9 +169,9 @@ class KvCache {
   std::vector<Link> links_;  // [block][the block, and its page in each group that has a window]
   std::int32_t oldest_ = -1, newest_ = -1;
   std::int64_t in_use_ = 0;
-  // Two bounds of what is in use at any moment of the batch: what is in use when it begins, and what it may add; what
-  // sequences hold or will, each for itself. The second is no smaller where pages are not shared, and the first counts
-  // a page that two of the batch share and slide over as if it stayed.
+  // Two bounds of what is in use at any moment of the batch, of which the lower counts. By growth: what is in use when it
+  // begins and what its sequences may take, as if pages that they share stayed. By each: what all sequences hold or
+  // will, as if nothing were shared; this one is within a budget that has a share for each.
   std::int64_t bound_by_growth_ = 0, bound_by_each_ = 0;
 
   Block& block(std::int32_t id) noexcept { return blocks_[static_cast<std::size_t>(id)]; }

@@ -1,13 +1,16 @@
 #include "engine/runtime/sequence_cost.h"
 
 #include <algorithm>
+#include <string>
 
+#include "base/guarded.h"
 #include "engine/runtime/checkpoints.h"
 #include "engine/runtime/kv_pages.h"
 
 namespace rowmax::engine {
+namespace {
 
-SequenceCost sequence_cost(const MemoryShape& memory, std::int64_t n_tokens, const SessionOptions& options) {
+SequenceCost cost_of(const MemoryShape& memory, std::int64_t n_tokens, const SessionOptions& options) {
   const std::int64_t element = options.kv_type == KvType::kF16 ? 2 : 4, n_pages = pages_of(n_tokens);
   SequenceCost cost;
   for (const MemoryShape::Group& group : memory.groups) {
@@ -29,7 +32,26 @@ SequenceCost sequence_cost(const MemoryShape& memory, std::int64_t n_tokens, con
   return cost;
 }
 
-SequenceCost sequence_cost(const ModelDescription& model, std::int64_t n_tokens, const SessionOptions& options) {
+}  // namespace
+
+Result<SequenceCost> sequence_cost(const MemoryShape& memory, std::int64_t n_tokens, const SessionOptions& options) {
+  return base::guarded([&]() -> Result<SequenceCost> {
+    if (n_tokens < 0) {
+      return Error::invalid_argument("cost: expected 0 tokens or more, found " + std::to_string(n_tokens));
+    }
+    // All numbers below 2^62: four bytes for each of these, and pages that are begun.
+    std::int64_t width = memory.state_floats + 1, n_numbers = 0;
+    for (const MemoryShape::Group& group : memory.groups) width += group.kv_width;
+    if (__builtin_mul_overflow(width, n_tokens / kKeyTile + 2, &n_numbers) ||
+        n_numbers > (std::int64_t{1} << 60) / kKeyTile) {
+      return Error::limit("cost: " + std::to_string(n_tokens) + " tokens take more than the address space");
+    }
+    return cost_of(memory, n_tokens, options);
+  });
+}
+
+Result<SequenceCost> sequence_cost(const ModelDescription& model, std::int64_t n_tokens,
+                                   const SessionOptions& options) {
   return sequence_cost(model.memory, n_tokens, options);
 }
 

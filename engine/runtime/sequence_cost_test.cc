@@ -272,7 +272,7 @@ TEST_P(Cost, IsWhatTheCacheHoldsAtTheEnd) {
     EXPECT_EQ(cost.state_bytes, memory.state_bytes) << n;
     EXPECT_EQ(cost.checkpoint_bytes, memory.checkpoint_bytes) << n;
     EXPECT_EQ(cost.state_bytes > 0, GetParam() == std::string("qwen35"));
-    const SequenceCost before = sequence_cost(engine_.model->description(), n, options);
+    const SequenceCost before = *sequence_cost(engine_.model->description(), n, options);
     EXPECT_EQ(before.total_bytes(), cost.total_bytes()) << n;
     EXPECT_LE(cost.kv_bytes, cost.kv_peak_bytes);
     std::int64_t by_group = 0;
@@ -281,12 +281,20 @@ TEST_P(Cost, IsWhatTheCacheHoldsAtTheEnd) {
   }
 }
 
+TEST_P(Cost, RefusesWhatIsNoLength) {
+  const ModelDescription& model = engine_.model->description();
+  EXPECT_EQ(sequence_cost(model, -1).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(sequence_cost(model, std::int64_t{1} << 62).error().code, ErrorCode::kLimit);
+  EXPECT_EQ(sequence_cost(model, 0)->kv_bytes, 0);
+  EXPECT_GT(sequence_cost(model, std::int64_t{1} << 40)->kv_bytes, 0);
+}
+
 // The peak is enough, and a byte less is refused and said.
 TEST_P(Cost, IsWhatForwardAsksFor) {
   for (const std::int64_t n : {1, 64, 65, 700}) {
     SessionOptions options;
     options.max_batch = 100;
-    const std::int64_t peak = sequence_cost(engine_.model->description(), n, options).kv_peak_bytes;
+    const std::int64_t peak = sequence_cost(engine_.model->description(), n, options)->kv_peak_bytes;
     const std::vector<TokenId> tokens = engine_.tokens(n, 1);
     options.kv_budget_bytes = peak;
     Session enough = engine_.session(options);
@@ -311,7 +319,7 @@ TEST_P(Cost, AnItemWithoutRoomIsRefusedAloneAndTheOthersStand) {
   const std::vector<TokenId> first = engine_.tokens(150, 1), second = engine_.tokens(900, 2),
                              third = engine_.tokens(130, 3);
   const auto peak = [&](std::int64_t n) {
-    return sequence_cost(engine_.model->description(), n, options).kv_peak_bytes;
+    return sequence_cost(engine_.model->description(), n, options)->kv_peak_bytes;
   };
   options.kv_budget_bytes = peak(150) + peak(130);
   if (peak(900) <= options.kv_budget_bytes - peak(150)) options.kv_budget_bytes = peak(150) + peak(900) - 1;

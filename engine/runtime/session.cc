@@ -103,7 +103,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     layers.values.push_back(cache.layer_values(layer));
     layers.group_of_layer.push_back(cache.group_of(static_cast<std::size_t>(layer)));
   }
-  for (const KvCache::Group& group : cache.groups()) layers.windows.push_back(group.window);
+  layers.n_group = cache.groups().size();
   return Session(std::unique_ptr<Impl>(new Impl{&model,
                                                 std::move(spec),
                                                 backend,
@@ -122,10 +122,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
 }
 
 Result<SequenceCost> Session::cost(std::int64_t n_tokens) const {
-  return base::guarded([&]() -> Result<SequenceCost> {
-    if (n_tokens < 0) return Error::invalid_argument("cost: expected 0 tokens or more");
-    return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options);
-  });
+  return base::guarded(
+      [&]() -> Result<SequenceCost> { return sequence_cost(memory_shape(*impl_->spec), n_tokens, impl_->options); });
 }
 Session::Memory Session::memory() const noexcept {
   const KvCache& cache = impl_->cache;

@@ -153,9 +153,12 @@ class Output(CommandTest):
             self.assertEqual(len(memory[0]["groups"]) > 1, name == "gemma3")
 
     def test_a_budget_too_small_is_said_before_anything_is_computed(self):
-        run = ["run", "-m", SLOW_MODEL, "-n", 1, "--raw", "--tokens", ",".join(["5"] * 300)]
-        # 4 layers, 256 keys and values of 2 bytes each: 300 tokens, 5 pages of 64, are 1.25 MiB.
-        error = self.fails(5, *run, "--kv-budget", 1, says="300 tokens take 1.31 MB (4 layers without a window 1.31 MB")
+        shape = self.json("inspect", SLOW_MODEL)["model"]["shape"]
+        each = shape["n_layer"] * shape["n_kv_head"] * shape["head_dim"] * 2 * 2 * 64  # a page, f16
+        n = 64 * (2**20 // each) + 1  # the last token begins a page more than 1 MiB holds
+        takes = f"{(n // 64 + 1) * each / 1e6:.2f} MB"
+        run = ["run", "-m", SLOW_MODEL, "-n", 1, "--raw", "--tokens", ",".join(["5"] * n)]
+        error = self.fails(5, *run, "--kv-budget", 1, says=f"{n} tokens take {takes} (")
         self.assertIn("--kv-budget sets it", error)
         self.output(*run, "--kv-budget", 2)
 

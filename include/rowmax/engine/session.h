@@ -55,8 +55,9 @@ struct SequenceCost {
   std::int64_t checkpoint_bytes = 0;  // states kept on the way, where it comes in one item
   std::int64_t total_bytes() const noexcept { return kv_peak_bytes + state_bytes + checkpoint_bytes; }
 };
-// Of options: kv_type, max_batch, checkpoint_bytes. Throws std::bad_alloc alone.
-SequenceCost sequence_cost(const ModelDescription& model, std::int64_t n_tokens, const SessionOptions& options = {});
+// Of options: kv_type, max_batch, checkpoint_bytes. kInvalidArgument below 0 tokens, kLimit past the address space.
+Result<SequenceCost> sequence_cost(const ModelDescription& model, std::int64_t n_tokens,
+                                   const SessionOptions& options = {});
 
 using SequenceId = int;
 
@@ -124,7 +125,7 @@ class Session {
   // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
   void set_observer(TraceObserver* observer) noexcept;
 
-  // What a sequence of n tokens takes here, and what is taken.
+  // What a sequence of n tokens takes here (errors as sequence_cost), and what is taken.
   Result<SequenceCost> cost(std::int64_t n_tokens) const;
   struct Memory {
     std::int64_t kv_budget_bytes = 0;

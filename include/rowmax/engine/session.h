@@ -35,6 +35,7 @@ struct SessionOptions {
   // The weights stay as they are loaded.
   std::vector<std::pair<std::string, std::string>> edits;
   std::optional<Isa> isa;                  // instead of the model's
+  std::optional<KernelChoice> kernels;     // instead of the model's
   std::optional<Activations> activations;  // instead of the model's
   bool reuse_prefixes = true;              // keep the pages of finished sequences for prompts that begin alike
 };
@@ -102,6 +103,7 @@ class Session {
   // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
   void set_observer(TraceObserver* observer) noexcept;
 
+  KernelVariant kernels() const;  // what it runs
   std::int64_t context() const noexcept;
   std::int64_t kv_bytes_per_token() const noexcept;
   const Model& model() const noexcept;

@@ -7,7 +7,7 @@
 // GEMV walks through a pool of matrices larger than the last-level share of a core pair, as decoding does through the
 // layers of a model; --small keeps one matrix (in cache). Medians over repetitions; one line for each shape. --cpu: one
 // thread, and the best processor time instead of the median wall time, for a machine that others use as well. --table:
-// a row of kernel_tables.cc, such as "avx512", where --isa takes the last one of an instruction set. --experts: the
+// a variant of rowmax/engine/kernels.h, such as "avx512", where --isa takes the last one of an instruction set. --experts: the
 // layers of a mixture of 128 experts in place of single matrices, one token (8 experts of one row each) and 128 (all
 // experts, 8 rows each), each expert by a call of matmul() and all by one of matmul_groups().
 #include <algorithm>
@@ -21,7 +21,7 @@
 #include <time.h>
 
 #include "base/cpu_features.h"
-#include "engine/ops/matmul/matmul_with.h"
+#include "engine/ops/matmul/kernel_tables.h"
 
 namespace {
 
@@ -36,14 +36,7 @@ double now(clockid_t clock) {
 // CLOCK_THREAD_CPUTIME_ID with --cpu.
 clockid_t g_clock = CLOCK_MONOTONIC;
 
-// What matmul() takes on this instruction set.
-const panel::KernelTable* fastest_table(Isa isa) {
-  const panel::KernelTable* fastest = nullptr;
-  for (const panel::KernelTable& table : panel::kernel_tables()) {
-    if (table.isa == isa && table.supported()) fastest = &table;
-  }
-  return fastest;
-}
+const panel::KernelTable* table_of(Isa isa) { return *panel::choose_table({}, isa); }
 const panel::KernelTable* find_table(std::string_view name) {
   for (const panel::KernelTable& table : panel::kernel_tables()) {
     if (table.name == name && table.supported()) return &table;
@@ -61,7 +54,7 @@ struct Options {
   bool small = false;
   bool f32 = false;
   bool experts = false;
-  const panel::KernelTable* table = fastest_table(supported_isas().back());
+  const panel::KernelTable* table = table_of(supported_isas().back());
   std::string shape;  // shapes of this model alone
   std::vector<std::string> formats;
 };
@@ -91,7 +84,7 @@ Options parse(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", isa.error().message.c_str());
         std::exit(2);
       }
-      options.table = fastest_table(*isa);
+      options.table = table_of(*isa);
     } else if (arg == "--table" && i + 1 < argc) {
       options.table = find_table(argv[++i]);
     } else {
@@ -246,8 +239,8 @@ void bench_shape(const Options& options, const FormatInfo& format, const Shape& 
   const auto activations = options.f32 ? Activations::kF32 : Activations::kInt8;
   const auto call = [&](const PackedMatrix& matrix, std::int64_t n_tok) {
     const MatmulTerm term{&matrix, y.data(), shape.rows};
-    panel::matmul_with(options.table->kernels(), {&term, 1}, x.data(), shape.cols, n_tok, activations,
-                       {workspace->data(), workspace->size()}, executor);
+    matmul({&term, 1}, x.data(), shape.cols, n_tok, activations, {workspace->data(), workspace->size()},
+           options.table->kernels(), executor);
   };
   std::printf("%-5s %6ld x %-5ld %-8s", format.name, static_cast<long>(shape.rows), static_cast<long>(shape.cols),
               shape.model);
@@ -302,9 +295,9 @@ void bench_experts(const Options& options, const FormatInfo& format, const Shape
         }
         first += n_groups;
         const panel::Kernels& kernels = options.table->kernels();
-        if (together) return panel::matmul_groups_with(kernels, groups, activations, scratch, executor);
+        if (together) return matmul_groups(groups, activations, scratch, kernels, executor);
         for (const MatmulGroup& group : groups) {
-          panel::matmul_with(kernels, group.terms, group.x, group.ldx, n_tok, activations, scratch, executor);
+          matmul(group.terms, group.x, group.ldx, n_tok, activations, scratch, kernels, executor);
         }
       });
       const double rate = static_cast<double>(n_groups) * static_cast<double>(each) / time * 1e-9;

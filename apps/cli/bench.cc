@@ -7,6 +7,7 @@
 #include "apps/cli/command.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/memory_bandwidth.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
@@ -171,13 +172,13 @@ CommandBody declare_bench(Flags& table) {
   list("-t,--threads", flags->threads, "thread counts; 0: physical cores");
   table.add("-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
       .within(1, 1000);
-  table.add("--isa", flags->engine.isa, "instruction set: scalar, avx2, avx512 or neon").type("NAME");
+  add_kernel_flags(table, flags->engine);
   table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
   add_convention_flag(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32").one_of({"f16", "f32"}).shows("f16");
   table.add_switch("--json", flags->json, "print one JSON object in place of a markdown table");
   table.set_examples(kExamples);
-  return [flags] { return bench(*flags); };
+  return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : bench(*flags); };
 }
 
 }  // namespace rowmax::cli

@@ -36,7 +36,8 @@ std::string test_name(const BenchRow& row) {
 void describe(const engine::Model& model, const std::string& kv_type, BenchReport& report) {
   report.model = std::filesystem::path(model.file().name()).filename().string();
   report.architecture = model.description().architecture;
-  report.isa = isa_name(model.options().isa);
+  report.isa = isa_name(model.kernels().isa);
+  report.kernels = model.kernels().name;
   report.activations = model.options().activations == engine::Activations::kF32 ? "f32" : "int8";
   report.kv_type = kv_type;
   report.cpu = cpu_name();
@@ -44,7 +45,7 @@ void describe(const engine::Model& model, const std::string& kv_type, BenchRepor
 }
 
 std::string bench_markdown(const BenchReport& report) {
-  std::string out = report.model + " (" + report.architecture + "), " + report.isa + ", activations " +
+  std::string out = report.model + " (" + report.architecture + "), kernels " + report.kernels + ", activations " +
                     report.activations + ", cache " + report.kv_type + ", " + report.cpu + "\n\n";
   out += "| test | threads | tok/s (median) | smallest - largest | weights GB/s | machine reads GB/s |\n";
   out += "|---|---:|---:|---:|---:|---:|\n";
@@ -78,14 +79,9 @@ Json bench_json(const BenchReport& report) {
     if (is_generation(row)) result["weights_gb_per_s"] = weights_gb_per_s(report, spread.median);
     results.push_back(std::move(result));
   }
-  return {{"model", report.model},
-          {"architecture", report.architecture},
-          {"isa", report.isa},
-          {"activations", report.activations},
-          {"kv_type", report.kv_type},
-          {"cpu", report.cpu},
-          {"bytes_per_token", report.bytes_per_token},
-          {"machine", machines},
+  return {{"model", report.model},     {"architecture", report.architecture},       {"isa", report.isa},
+          {"kernels", report.kernels}, {"activations", report.activations},         {"kv_type", report.kv_type},
+          {"cpu", report.cpu},         {"bytes_per_token", report.bytes_per_token}, {"machine", machines},
           {"results", results}};
 }
 

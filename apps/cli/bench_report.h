@@ -23,7 +23,7 @@ struct BenchMachine {
 };
 
 struct BenchReport {
-  std::string model, architecture, isa, activations, kv_type, cpu;
+  std::string model, architecture, isa, kernels, activations, kv_type, cpu;
   std::int64_t bytes_per_token = 0;  // weights
   std::vector<BenchMachine> machines;
   std::vector<BenchRow> rows;

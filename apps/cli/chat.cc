@@ -9,6 +9,7 @@
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/line_editor.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
@@ -183,7 +184,7 @@ CommandBody declare_chat(Flags& table) {
   add_session_flags(table, flags->session);
   table.add_switch("--no-history", flags->no_history, "neither read nor keep the history of inputs");
   table.set_examples(kExamples);
-  return [flags] { return chat(*flags); };
+  return [flags] { return lists_kernels(flags->engine) ? list_kernels(false) : chat(*flags); };
 }
 
 }  // namespace rowmax::cli

@@ -4,6 +4,7 @@
 
 #include "apps/cli/command.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/safetensors_writer.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/traced_run.h"
@@ -88,7 +89,7 @@ CommandBody declare_dump(Flags& table) {
   table.add_switch("--force", flags->force, "replace an existing file");
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
-  return [flags] { return dump(*flags); };
+  return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : dump(*flags); };
 }
 
 }  // namespace rowmax::cli

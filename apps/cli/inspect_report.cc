@@ -111,6 +111,22 @@ std::string metadata_section(const Inspection& inspection, bool all) {
   return out;
 }
 
+Result<engine::KernelVariant> default_kernels() {
+  ROWMAX_TRY(isa, engine::fastest_isa());
+  return engine::choose_kernels({}, isa);
+}
+
+std::string kernels_text(const Result<engine::KernelVariant>& kernels) {
+  if (!kernels.ok()) return "no kernels: " + shown(kernels.error().message, STDOUT_FILENO) + "\n";
+  return "computed here with the kernels " + std::string(kernels->name) + " (instruction set " +
+         std::string(isa_name(kernels->isa)) + ")\n";
+}
+
+Json kernels_json(const Result<engine::KernelVariant>& kernels) {
+  if (!kernels.ok()) return error_json(kernels.error());
+  return {{"name", kernels->name}, {"isa", isa_name(kernels->isa)}};
+}
+
 std::vector<std::string> all_notices(const Inspection& inspection) {
   std::vector<std::string> notices(inspection.file.notices().begin(), inspection.file.notices().end());
   const auto add = [&](const auto& more) {
@@ -136,8 +152,9 @@ Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::Toke
   auto description = engine::describe_model(file, options.overrides, options.ignored_keys);
   engine::TokenizerOptions known = options;
   if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
-  Inspection inspection{file, std::move(description), engine::Tokenizer::from_gguf(file, known), "",
-                        {},   std::move(keys)};
+  Inspection inspection{
+      file,           std::move(description), engine::Tokenizer::from_gguf(file, known), "", {}, default_kernels(),
+      std::move(keys)};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
   }
@@ -156,7 +173,7 @@ std::string inspection_text(const Inspection& inspection, bool all) {
                     " tensors\n";
   out += heading("Model");
   out += inspection.description.ok()
-             ? facts_text(*inspection.description)
+             ? facts_text(*inspection.description) + kernels_text(inspection.kernels)
              : "cannot be run: " + shown(inspection.description.error().message, STDOUT_FILENO) + "\n";
   if (inspection.description.ok()) {
     out += heading("Memory of a sequence") + memory_text(*inspection.description);
@@ -204,6 +221,7 @@ Json inspection_json(const Inspection& inspection) {
             {"alignment", file.alignment()}}},
           {"model", inspection.description.ok() ? description_json(*inspection.description)
                                                 : error_json(inspection.description.error())},
+          {"kernels", kernels_json(inspection.kernels)},
           {"tokenizer", inspection.tokenizer.ok() ? tokenizer_json(*inspection.tokenizer)
                                                   : error_json(inspection.tokenizer.error())},
           {"chat_template", chat_template},

@@ -17,9 +17,10 @@ struct Inspection {
   // What the engine would do with it, its tokenizer, its chat template: each with the error that stands in its way.
   Result<engine::ModelDescription> description;
   Result<engine::Tokenizer> tokenizer;
-  std::string chat_template;            // empty: the file has none
-  std::optional<Error> template_error;  // why it cannot be used
-  std::vector<engine::KeyReport> keys;  // what becomes of those of the architecture and the tokenizer
+  std::string chat_template;              // empty: the file has none
+  std::optional<Error> template_error;    // why it cannot be used
+  Result<engine::KernelVariant> kernels;  // that would run here
+  std::vector<engine::KeyReport> keys;    // what becomes of those of the architecture and the tokenizer
 
   // Why the model cannot be run; nullptr where it can.
   const Error* first_error() const;

@@ -1,9 +1,12 @@
 #include "apps/cli/options.h"
-#include "rowmax/try.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <limits>
+
+#include "apps/cli/nearest.h"
+#include "rowmax/try.h"
 
 namespace rowmax::cli {
 namespace {
@@ -57,13 +60,21 @@ void add_convention_flag(Flags& table, EngineFlags& flags) {
       .type("NAME=VALUE");
 }
 
+void add_kernel_flags(Flags& table, EngineFlags& flags) {
+  table.add("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
+      .type("NAME");
+  table
+      .add("--kernels", flags.kernels,
+           "kernels that multiply weights, by name, or without some: -amx,-avxvnni; `list` shows them")
+      .type("NAME");
+}
+
 void add_engine_flags(Flags& table, EngineFlags& flags) {
   add_model_flag(table, flags);
   table.add_switch("--no-layout-check", flags.no_layout_check,
                    "do not try once whether the layout taken for an ambiguous type id makes sense");
   table.add("-t,--threads", flags.threads, "threads; 0: physical cores").within(0, 1024);
-  table.add("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
-      .type("NAME");
+  add_kernel_flags(table, flags);
   table.add("--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
       .one_of({"int8", "f32"})
       .shows("int8");
@@ -86,6 +97,28 @@ Result<std::vector<std::pair<std::string, std::string>>> pairs_of(const std::vec
 }
 
 }  // namespace
+
+Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags) {
+  engine::KernelChoice choice;
+  if (flags.kernels.empty()) return choice;
+  std::vector<std::string_view> known;
+  std::vector<std::string> forced;
+  for (const engine::KernelVariant& variant : engine::kernel_variants()) known.push_back(variant.name);
+  for (std::string_view name : split(flags.kernels, ',')) {
+    const bool forbids = name.starts_with('-');
+    if (forbids) name.remove_prefix(1);
+    if (std::ranges::find(known, name) == known.end()) {
+      return Error::invalid_argument("--kernels: unknown kernels '" + std::string(name) + "'" +
+                                     did_you_mean(name, known) + "; `--kernels list` shows all");
+    }
+    (forbids ? choice.forbid : forced).emplace_back(name);
+  }
+  if (forced.size() + choice.forbid.size() > 1 && !forced.empty()) {
+    return Error::invalid_argument("--kernels: expected one NAME, or -NAME,-NAME, found " + flags.kernels);
+  }
+  if (!forced.empty()) choice.force = forced[0];
+  return choice;
+}
 
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
   return pairs_of(flags.overrides, "--set", "KEY=VALUE");

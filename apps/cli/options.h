@@ -18,6 +18,7 @@ struct EngineFlags {
   std::string model = "stories";  // a path, "stories" (in the program), or a name that `rowmax pull` knows
   int threads = 0;
   std::string isa;
+  std::string kernels;  // "list": see kernel_list.h
   std::string activations = "int8";
   std::string pre;
   std::vector<std::string> formats;    // layouts of type ids that stand for several
@@ -29,7 +30,10 @@ struct EngineFlags {
 };
 void add_model_flag(Flags& table, EngineFlags& flags);
 void add_engine_flags(Flags& table, EngineFlags& flags);
+void add_kernel_flags(Flags& table, EngineFlags& flags);     // two of them
 void add_convention_flag(Flags& table, EngineFlags& flags);  // one of them
+// --kernels as the engine takes it; kInvalidArgument for a name that is not known, with the nearest one.
+Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags);
 // --set as the engine takes it; kInvalidArgument where there is no '='.
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
 

@@ -12,6 +12,7 @@
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/options.h"
 #include "apps/cli/pull.h"
 #include "apps/cli/terminal.h"
@@ -203,7 +204,7 @@ CommandBody declare_run(Flags& table) {
   table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
   table.add_switch("--json", flags->json, "print one JSON object when done");
   table.set_examples(kExamples);
-  return [flags] { return run(*flags); };
+  return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : run(*flags); };
 }
 
 }  // namespace rowmax::cli

@@ -7,6 +7,7 @@
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/npz_writer.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
@@ -104,7 +105,7 @@ CommandBody declare_score(Flags& table) {
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
-  return [flags] { return score(*flags); };
+  return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : score(*flags); };
 }
 
 }  // namespace rowmax::cli

@@ -8,6 +8,7 @@
 
 #include "apps/cli/command.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/traced_run.h"
 #include "rowmax/try.h"
@@ -161,7 +162,7 @@ CommandBody declare_trace(Flags& table) {
   table.add("--head", flags->head, "one head alone; of experts, the n-th that the token chose; -1: all");
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
-  return [flags] { return trace(*flags); };
+  return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : trace(*flags); };
 }
 
 }  // namespace rowmax::cli

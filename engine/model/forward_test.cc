@@ -84,7 +84,8 @@ class RandomModel {
     raw.layers.resize(this->spec.layers.size());
     sources_.layers.resize(this->spec.layers.size());
     for (std::size_t i = 0; i < this->spec.layers.size(); ++i) add_layer(i, dice);
-    auto loaded = load_weights(std::move(sources_), "random", *cpu_backend(executor_), [](auto) {});
+    auto loaded = load_weights(std::move(sources_), "random", **panel::choose_table({}, default_isa().value()),
+                               executor_, [](auto) {});
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;
     weights = std::move(loaded).value();
   }
@@ -142,7 +143,7 @@ class Memory {
  public:
   static constexpr std::int64_t kPages = 8;
   explicit Memory(const ModelSpec& spec) : n_state_(RecurrentLayout(spec).n_floats()) {
-    layers.windows = {0};
+    layers.n_group = 1;
     for (const LayerSpec& layer : spec.layers) {
       const AttentionSpec& a = layer.attention;
       const bool has_kv = layer.mixer == MixerKind::kAttention && a.has_kv();
@@ -180,10 +181,13 @@ struct Outcome {
 Outcome compare(const RandomModel& model, Dice& dice) {
   SerialExecutor executor;
   constexpr std::int64_t kMaxRows = 40;
-  auto forward =
-      Forward::create(model.spec, model.weights,
-                      {.max_rows = kMaxRows, .max_context = 200, .max_sequences = 2, .activations = Activations::kF32},
-                      *cpu_backend(executor));
+  auto forward = Forward::create(model.spec, model.weights,
+                                 {.max_rows = kMaxRows,
+                                  .max_context = 200,
+                                  .max_sequences = 2,
+                                  .activations = Activations::kF32,
+                                  .kernels = panel::choose_table({}, default_isa().value()).value()},
+                                 *cpu_backend(executor));
   EXPECT_TRUE(forward.ok()) << forward.error().message;
   Memory memory(model.spec);
   Memory::OneSequence sequences[] = {memory.sequence({5, 2, 7}), memory.sequence({0, 6, 1})};

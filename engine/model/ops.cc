@@ -16,6 +16,7 @@ Result<Ops> Ops::create(const ModelSpec& spec, const ModelWeights& weights, cons
   ops.weights_ = &weights;
   ops.kernels_ = &row_kernels(backend.isa());
   ops.activations_ = options.activations;
+  ops.products_ = &options.kernels->kernels();
   ops.max_rows_ = options.max_rows;
   ops.layout_ = RecurrentLayout(spec);
   for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope);
@@ -158,7 +159,7 @@ void Ops::multiply(std::span<const Product> products, const float* x, std::int64
     }
     if (hadamard != nullptr) turn(*hadamard, x, cols, n_row);
     matmul(std::span(group).first(n), hadamard != nullptr ? turned_.as<float>() : x, cols, n_row, activations_,
-           {matmul_workspace_.data(), matmul_workspace_.size()}, backend_.isa(), backend_.executor());
+           {matmul_workspace_.data(), matmul_workspace_.size()}, *products_, backend_.executor());
   }
 }
 

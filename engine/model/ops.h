@@ -16,6 +16,7 @@
 #include "engine/model/rope_table.h"
 #include "engine/model/spec.h"
 #include "engine/model/weights.h"
+#include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/rows/row_kernels.h"
 #include "rowmax/attention.h"
 #include "rowmax/engine/trace.h"
@@ -73,6 +74,7 @@ struct OpsOptions {
   std::int64_t max_rows = 0, max_context = 0;
   int max_sequences = 1;
   Activations activations = Activations::kInt8;
+  const panel::KernelTable* kernels = nullptr;  // of products: a supported row of kernel_tables()
 };
 
 class Ops {
@@ -147,6 +149,7 @@ class Ops {
   const ModelWeights* weights_ = nullptr;
   const RowKernels* kernels_ = nullptr;
   Activations activations_ = Activations::kInt8;
+  const panel::Kernels* products_ = nullptr;
   std::int64_t max_rows_ = 0;
   RecurrentLayout layout_{ModelSpec{}};
   std::vector<RopeTable> ropes_;

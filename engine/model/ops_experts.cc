@@ -151,7 +151,7 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
     groups.push_back({std::span(all).subspan(first), data(x, begin), x.width, end - begin});
     begin = end;
   }
-  matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, backend_.isa(),
+  matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, *products_,
                 backend_.executor());
 }
 

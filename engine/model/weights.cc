@@ -144,11 +144,13 @@ std::vector<const WeightSource*> all_matrices(const WeightSources& sources) {
 }
 
 // Every format that the model multiplies with, once.
-Status check_formats(std::vector<const FormatInfo*> formats, Isa isa) {
+Status check_formats(std::vector<const FormatInfo*> formats, const panel::KernelTable& table) {
   std::ranges::sort(formats);
   const auto repeated = std::ranges::unique(formats);
   formats.erase(repeated.begin(), repeated.end());
-  for (const FormatInfo* format : formats) ROWMAX_RETURN_IF_ERROR(check_matmul_kernels(*format, isa));
+  for (const FormatInfo* format : formats) {
+    ROWMAX_RETURN_IF_ERROR(panel::check_kernels(*format, table.kernels(), table.name));
+  }
   return {};
 }
 
@@ -190,26 +192,27 @@ std::int64_t ModelWeights::bytes_per_token(const ModelSpec& spec) const noexcept
   return static_cast<std::int64_t>(total);
 }
 
-Status check_kernels(const ModelWeights& weights, Isa isa) {
+Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kernels) {
   std::vector<const FormatInfo*> formats{weights.output.matrix.format()};
   for (const LayerWeights& layer : weights.layers) {
     for (const WeightInfo& info : weight_table()) {
       if (const auto all = layer.experts(info.id); !all.empty()) formats.push_back(all[0].matrix.format());
     }
   }
-  return check_formats(std::move(formats), isa);
+  return check_formats(std::move(formats), kernels);
 }
 
-Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const Backend& backend,
+Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
+                                  Executor& executor,
                                   const std::function<void(std::span<const std::byte>)>& done_with) {
   const std::vector<const WeightSource*> matrices = all_matrices(sources);
   std::vector<const FormatInfo*> formats;
   for (const WeightSource* matrix : matrices) formats.push_back(matrix->format);
-  ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), backend.isa()));
+  ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), kernels));
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
   weights.memory = std::move(memory);
-  WeightLoader load{file_name, backend.executor(), done_with, {weights.memory.data(), weights.memory.size()}};
+  WeightLoader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
   weights.token_embedding = sources.token_embedding;
   if (!sources.tied) {
     ROWMAX_RETURN_IF_ERROR(load.in_pieces(sources.token_embedding, [&](std::int64_t begin, std::int64_t end) {

@@ -10,8 +10,9 @@
 
 #include "engine/model/spec.h"
 #include "engine/model/weight_sources.h"
+#include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul.h"
-#include "rowmax/backend.h"
+#include "rowmax/executor.h"
 
 namespace rowmax::engine {
 
@@ -49,13 +50,13 @@ struct ModelWeights {
   std::int64_t bytes_per_token(const ModelSpec& spec) const noexcept;
 };
 
-// The self-tests of the kernels of another instruction set than the one that the weights were loaded for.
-Status check_kernels(const ModelWeights& weights, Isa isa);
+// The self-tests of other kernels than those that the weights were loaded for.
+Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kernels);
 
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
-// kUnsupported where the backend's kernels do not pass their self-test for one of the formats. done_with is called with
+// kUnsupported where the kernels do not pass their self-test for one of the formats. done_with is called with
 // the file's bytes of each matrix that is packed, so that file and copy need not both be in memory.
-Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const Backend& backend,
-                                  const std::function<void(std::span<const std::byte>)>& done_with);
+Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
+                                  Executor& executor, const std::function<void(std::span<const std::byte>)>& done_with);
 
 }  // namespace rowmax::engine

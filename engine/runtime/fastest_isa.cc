@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/guarded.h"
+#include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul.h"
 #include "rowmax/engine/model.h"
 #include "rowmax/try.h"
@@ -38,11 +39,11 @@ Result<Trial> make_trial(Executor& executor) {
 }
 
 // One batch of a prompt and as many single tokens, the best of some repeats (others may use the machine too).
-double seconds(Trial& trial, Isa isa, Executor& executor) {
+double seconds(Trial& trial, const panel::KernelTable& table, Executor& executor) {
   const MatmulTerm term{&trial.weights, trial.y.data(), kRows};
   const auto run = [&](std::int64_t n_tok) {
     matmul({&term, 1}, trial.x.data(), kCols, n_tok, Activations::kInt8,
-           {trial.workspace.data(), trial.workspace.size()}, isa, executor);
+           {trial.workspace.data(), trial.workspace.size()}, table.kernels(), executor);
   };
   double best = std::numeric_limits<double>::infinity();
   for (int repeat = 0; repeat < kRepeats; ++repeat) {
@@ -54,28 +55,31 @@ double seconds(Trial& trial, Isa isa, Executor& executor) {
   return best;
 }
 
-Result<Isa> find_fastest() {
+Result<Isa> find_fastest(const KernelChoice& choice) {
   ROWMAX_TRY(widest, default_isa());
-  const char* forced = std::getenv("ROWMAX_ISA");
-  if (forced != nullptr && *forced != '\0') return widest;
+  ROWMAX_TRY(best, panel::choose_table(choice, widest));
+  const char* variable = std::getenv("ROWMAX_ISA");
+  if (!choice.force.empty() || (variable != nullptr && *variable != '\0')) return best->isa;
   SerialExecutor executor;
   ROWMAX_TRY(trial, make_trial(executor));
-  Isa best = widest;
-  double best_seconds = seconds(trial, widest, executor);
+  double best_seconds = seconds(trial, *best, executor);
+  const Isa highest = best->isa;
   for (const Isa isa : supported_isas()) {
-    if (isa == widest || isa == Isa::kScalar) continue;
-    const double candidate = seconds(trial, isa, executor);
+    if (isa >= highest || isa == Isa::kScalar) continue;
+    ROWMAX_TRY(table, panel::choose_table(choice, isa));
+    if (table->isa != isa) continue;  // nothing is left of it
+    const double candidate = seconds(trial, *table, executor);
     if (candidate >= best_seconds) continue;
-    best = isa;
+    best = table;
     best_seconds = candidate;
   }
-  return best;
+  return best->isa;
 }
 
 }  // namespace
 
-Result<Isa> fastest_isa() {
-  return base::guarded([] { return find_fastest(); });
+Result<Isa> fastest_isa(const KernelChoice& choice) {
+  return base::guarded([&] { return find_fastest(choice); });
 }
 
 }  // namespace rowmax::engine

@@ -249,6 +249,12 @@ TEST(FastestIsa, IsASupportedOneAndCanBeForced) {
   EXPECT_EQ(*forced, Isa::kScalar);
   ASSERT_FALSE(unknown.ok());
   EXPECT_NE(unknown.error().message.find("z80"), std::string::npos);
+  EXPECT_EQ(*fastest_isa({"scalar", {}}), Isa::kScalar);
+  KernelChoice only_scalar;
+  for (const KernelVariant& variant : kernel_variants()) {
+    if (variant.name != "scalar") only_scalar.forbid.emplace_back(variant.name);
+  }
+  EXPECT_EQ(*fastest_isa(only_scalar), Isa::kScalar);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ const Tokenizer& Model::tokenizer() const noexcept { return impl_->tokenizer; }
 const ModelDescription& Model::description() const noexcept { return impl_->description; }
 const ModelShape& Model::shape() const noexcept { return impl_->spec.shape; }
 const ModelOptions& Model::options() const noexcept { return impl_->options; }
+KernelVariant Model::kernels() const { return panel::variant_of(*impl_->kernels); }
 std::string_view Model::chat_template() const noexcept { return impl_->chat_template; }
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
 std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.bytes_per_token(impl_->spec); }
@@ -54,7 +55,7 @@ Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& 
 }
 
 Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor) {
-  ROWMAX_TRY(backend, cpu_backend(executor, options.isa));
+  ROWMAX_TRY(kernels, panel::choose_table(options.kernels, options.isa));
   ROWMAX_TRY(tokenizer_keys, Tokenizer::report_keys(file, options.ignored_keys));
   ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys, tokenizer_keys));
   TokenizerOptions tokenizer_options = options.tokenizer;
@@ -72,14 +73,14 @@ Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, 
     ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
     chat_template = text;
   }
-  auto loaded = load_weights(std::move(read.sources), file.name(), backend,
+  auto loaded = load_weights(std::move(read.sources), file.name(), *kernels, executor,
                              [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); });
   ROWMAX_RETURN_IF_ERROR(file.check_intact());  // rather than what is said of zeros in place of weights
   ROWMAX_TRY(weights, std::move(loaded));
   for (const std::string& text : tokenizer.notices()) read.description.notices.push_back(text);
-  return Model(
-      std::unique_ptr<Impl>(new Impl{std::move(file), options, std::move(read.spec), std::move(read.description),
-                                     std::move(tokenizer), std::move(weights), chat_template}));
+  return Model(std::unique_ptr<Impl>(new Impl{std::move(file), options, kernels, std::move(read.spec),
+                                              std::move(read.description), std::move(tokenizer), std::move(weights),
+                                              chat_template}));
 }
 
 }  // namespace rowmax::engine

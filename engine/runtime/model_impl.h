@@ -11,6 +11,7 @@ namespace rowmax::engine {
 struct Model::Impl {
   GgufFile file;
   ModelOptions options;
+  const panel::KernelTable* kernels;
   ModelSpec spec;
   ModelDescription description;
   Tokenizer tokenizer;

@@ -39,7 +39,10 @@ TEST(ReleasedPage, IsRefusedWhereItWouldBeSeenAndUntouchedElsewhere) {
     layers.group_of_layer.push_back(0);
   }
   layers.n_group = 1;
-  auto forward = Forward::create(m, model->impl().weights, {.max_rows = 512, .max_context = 512}, executor);
+  auto forward =
+      Forward::create(m, model->impl().weights,
+                      {.max_rows = 512, .max_context = 512, .kernels = panel::choose_table({}, Isa::kScalar).value()},
+                      *cpu_backend(executor, Isa::kScalar));
   ASSERT_TRUE(forward.ok());
   const SequenceId id = *cache->open();
   const std::vector<TokenId> tokens(400, 7);

@@ -21,6 +21,7 @@ struct Session::Impl {
   const Model* model;
   std::unique_ptr<const ModelSpec> spec;  // with the session's edits
   Backend backend;
+  const panel::KernelTable* kernels;
   SessionOptions options;
   KvCache cache;
   KvLayers layers;
@@ -72,8 +73,11 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
   auto spec = std::make_unique<ModelSpec>(m.spec);
   for (const auto& [name, value] : chosen.edits) ROWMAX_RETURN_IF_ERROR(apply_edit(*spec, name, value));
-  ROWMAX_TRY(backend, cpu_backend(executor, chosen.isa.value_or(m.options.isa)));
-  if (backend.isa() != m.options.isa) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, backend.isa()));
+  KernelChoice choice = chosen.kernels.value_or(m.options.kernels);
+  if (chosen.isa && !chosen.kernels) choice.force.clear();  // the session's own word goes before the model's
+  ROWMAX_TRY(kernels, panel::choose_table(choice, chosen.isa.value_or(m.options.isa)));
+  if (kernels != m.kernels) ROWMAX_RETURN_IF_ERROR(check_kernels(m.weights, *kernels));
+  ROWMAX_TRY(backend, cpu_backend(executor, kernels->isa));
   const ModelShape& s = spec->shape;
   std::vector<KvCache::Layer> kv_layers;
   for (std::size_t i = 0; i < spec->layers.size(); ++i) {
@@ -94,7 +98,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                       {.max_rows = chosen.max_batch,
                                        .max_context = chosen.context,
                                        .max_sequences = chosen.max_sequences,
-                                       .activations = chosen.activations.value_or(m.options.activations)},
+                                       .activations = chosen.activations.value_or(m.options.activations),
+                                       .kernels = kernels},
                                       backend));
   KvLayers layers;
   for (std::int64_t layer = 0; layer < s.n_layer; ++layer) {
@@ -107,6 +112,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   return Session(std::unique_ptr<Impl>(new Impl{&model,
                                                 std::move(spec),
                                                 backend,
+                                                kernels,
                                                 chosen,
                                                 std::move(cache),
                                                 std::move(layers),
@@ -195,6 +201,7 @@ std::span<const float> Session::logits(std::int64_t row) const noexcept {
 void Session::set_observer(TraceObserver* observer) noexcept { impl_->forward.set_observer(observer); }
 std::int64_t Session::context() const noexcept { return impl_->options.context; }
 std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.bytes_per_token(); }
+KernelVariant Session::kernels() const { return panel::variant_of(*impl_->kernels); }
 const Model& Session::model() const noexcept { return *impl_->model; }
 
 Status Session::Impl::check(std::span<const BatchItem> items) const {

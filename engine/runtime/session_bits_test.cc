@@ -26,6 +26,7 @@ std::vector<TokenId> random_tokens(std::int64_t n, std::int64_t n_vocab, std::ui
 
 struct Config {
   Isa isa = supported_isas().back();
+  KernelChoice kernels = {};
   int threads = 1;
   Activations activations = Activations::kInt8;
   KvType kv_type = KvType::kF16;
@@ -43,6 +44,7 @@ struct Engine {
     pool = std::move(make_thread_pool(config.threads)).value();
     ModelOptions options;
     options.isa = config.isa;
+    options.kernels = config.kernels;
     options.activations = config.activations;
     auto file = GgufFile::parse(bytes, "synthetic");
     EXPECT_TRUE(file.ok()) << file.error().message;
@@ -155,6 +157,20 @@ TEST_P(SameBits, OnEveryInstructionSet) {
   }
 }
 
+TEST_P(SameBits, WithEveryVariantOfKernels) {
+  const std::span<const TokenId> head = std::span(tokens_).first(150);
+  const std::vector<float> want = Engine(bytes_, {.isa = Isa::kScalar}).logits(head, 50);
+  for (const KernelVariant& variant : kernel_variants()) {
+    if (!variant.supported()) continue;
+    Config config{.isa = Isa::kScalar};
+    config.kernels.force = variant.name;
+    Engine forced(bytes_, config);
+    EXPECT_EQ(forced.session->kernels().name, variant.name);
+    EXPECT_EQ(forced.model->kernels().name, variant.name);
+    expect_same(forced.logits(head, 50), want, n_vocab_, std::string(variant.name));
+  }
+}
+
 TEST_P(SameBits, InABatchOfFiveRaggedOthers) {
   Engine engine(bytes_, config_);
   std::vector<std::vector<TokenId>> others;
@@ -223,6 +239,39 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                            return std::string(info.param.arch) + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");
                          });
+
+// A session's own choice goes before the model's, part by part.
+TEST(Session, ChoosesItsKernels) {
+  const std::vector<std::byte> bytes = model_bytes("llama", "Q4_0");
+  const Isa highest = supported_isas().back();
+  Engine engine(bytes, {.isa = Isa::kScalar});
+  const auto session_of = [](Engine& from, std::optional<Isa> isa, std::optional<KernelChoice> kernels) {
+    SessionOptions options;
+    options.isa = isa;
+    options.kernels = kernels;
+    const auto session = Session::create(*from.model, options, *from.pool);
+    return session.ok() ? std::string(session->kernels().name) : session.error().message;
+  };
+  const std::string fastest(choose_kernels({}, highest)->name);
+  EXPECT_EQ(session_of(engine, {}, {}), "scalar");
+  EXPECT_EQ(session_of(engine, highest, {}), fastest);
+  EXPECT_EQ(session_of(engine, {}, KernelChoice{fastest, {}}), fastest);
+  if (fastest != "scalar") {
+    const KernelChoice without{"", {fastest}};
+    EXPECT_EQ(session_of(engine, highest, without), choose_kernels(without, highest)->name);
+    Config config{.isa = Isa::kScalar};
+    config.kernels.force = fastest;
+    Engine forced(bytes, config);
+    EXPECT_EQ(session_of(forced, {}, {}), fastest);
+    EXPECT_EQ(session_of(forced, Isa::kScalar, {}), "scalar");
+  }
+  for (const KernelVariant& variant : kernel_variants()) {
+    if (variant.supported()) continue;
+    const std::string error = session_of(engine, {}, KernelChoice{std::string(variant.name), {}});
+    EXPECT_NE(error.find("cannot run here: " + variant.missing + "; supported: scalar"), std::string::npos) << error;
+  }
+  EXPECT_NE(session_of(engine, {}, KernelChoice{"mmx", {}}).find("unknown kernels 'mmx'"), std::string::npos);
+}
 
 TEST(Session, RefusesWhatDoesNotFitAndChangesNothing) {
   const std::vector<std::byte> bytes = model_bytes("llama", "F32");

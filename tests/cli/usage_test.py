@@ -125,7 +125,7 @@ class Usage(CommandTest):
         "inspect": ["-m", MODEL],
     }
     NONSENSE = {
-        "threads": "many", "isa": "mmx", "activations": "f8", "kv-type": "q8", "kv-budget": "x", "ctx": "wide", "seed": "18446744073709551616",
+        "threads": "many", "isa": "mmx", "kernels": "mmx", "activations": "f8", "kv-type": "q8", "kv-budget": "x", "ctx": "wide", "seed": "18446744073709551616",
         "temp": "hot", "top-k": "x", "top-p": "x", "min-p": "x", "repeat-penalty": "x", "repeat-last-n": "x",
         "frequency-penalty": "x", "presence-penalty": "x", "logit-bias": "x", "set": "x", "format": "x", "pre": "bogus",
         "n-predict": "x", "file": "/no/such/file", "tokens": "x", "token-ids": "/no/such/file", "n-prompt": "x", "n-gen": "x",

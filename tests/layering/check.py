@@ -27,7 +27,7 @@ LAYERS = {
                                 "engine/model/weight_table.h", "engine/quant/", "engine/tokenizer/pre_tokenizer.h", "engine/tokenizer/rowmax_keys.h", "rowmax/engine/"],
     "engine/tokenizer": PUBLIC + ["base/", "engine/io/key_rules.h", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
     "engine/template": PUBLIC + ["base/", "rowmax/engine/chat_template.h"],
-    "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/activations.h"],
+    "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/activations.h", "rowmax/engine/kernels.h"],
     "engine/model": PUBLIC + ["base/", "engine/ops/", "engine/quant/", "rowmax/engine/"],
     "engine/arch": PUBLIC + ["base/", "engine/model/", "engine/io/", "engine/quant/", "rowmax/engine/"],
     "engine/runtime": PUBLIC + ["base/", "engine/ops/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",

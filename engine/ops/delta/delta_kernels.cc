@@ -1,16 +1,18 @@
+#include "base/isa_table.h"
 #include "engine/ops/delta/delta_kernels_list.h"
 
 namespace rowmax::engine {
 
 const DeltaKernels& delta_kernels(Isa isa) noexcept {
+  static const base::IsaTable<DeltaKernels> kTable {
+    .scalar = &delta_kernels_scalar(),
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return delta_kernels_avx512();
-  if (isa == Isa::kAvx2) return delta_kernels_avx2();
+    .avx2 = &delta_kernels_avx2(), .avx512 = &delta_kernels_avx512(),
 #elif defined(__aarch64__)
-  if (isa == Isa::kNeon) return delta_kernels_neon();
+    .neon = &delta_kernels_neon(),
 #endif
-  (void)isa;
-  return delta_kernels_scalar();
+  };
+  return kTable.at(isa);
 }
 
 void turn_conv_weights(const float* from, std::int64_t n_channel, int n_taps, float* to) noexcept {

@@ -27,7 +27,7 @@ inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
-inline constexpr int kFewTokens = 2;   // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kFewTokens = 4;   // of up to 4 that share codes on their way from packed bytes
 
 struct Codes {
   __m256i lo, hi;

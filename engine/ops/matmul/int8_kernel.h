@@ -421,7 +421,7 @@ void int8_few_tokens(const Job& job) noexcept {
     for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
       std::int64_t token = 0;
       for (; token + kFewTokens <= n_tok; token += kFewTokens) int8_few_panels<Panel, kFewTokens, 1>(job, p, token);
-      if (kFewTokens == 2 && token < n_tok) int8_few_panels<Panel, 1, 1>(job, p, token);
+      if (token < n_tok) int8_few_panels<Panel, 1, 1>(job, p, token);
     }
   }
 }

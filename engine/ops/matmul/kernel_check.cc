@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/guarded.h"
-#include "engine/ops/matmul/matmul_with.h"
+#include "engine/ops/matmul/matmul.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -41,8 +41,7 @@ struct Trial {
     std::memcpy(out.data(), y.data(), y.size() * sizeof(float));
     const MatmulTerm term{&weights, out.data(), kRows};
     SerialExecutor executor;
-    panel::matmul_with(kernels, {&term, 1}, x.data(), kCols, n_tok, activations, {workspace.data(), workspace.size()},
-                       executor);
+    matmul({&term, 1}, x.data(), kCols, n_tok, activations, {workspace.data(), workspace.size()}, kernels, executor);
     std::memcpy(y.data(), out.data(), y.size() * sizeof(float));
     return y;
   }
@@ -79,16 +78,12 @@ Status panel::check_kernels(const FormatInfo& format, const Kernels& kernels, st
                            " weights wrongly (" + (activations == Activations::kInt8 ? "int8" : "f32") +
                            " activations, token " + std::to_string(i / kRows) + " of " + std::to_string(n_tok) +
                            ", row " + std::to_string(i % kRows) +
-                           "): this build, this CPU or its emulator is broken; ROWMAX_ISA= chooses other kernels"};
+                           "): this build, this CPU or its emulator is broken; --kernels and --isa choose others"};
         }
       }
     }
     return {};
   });
-}
-
-Status check_matmul_kernels(const FormatInfo& format, Isa isa) {
-  return panel::check_kernels(format, panel::kernels_for(isa), isa_name(isa));
 }
 
 }  // namespace rowmax::engine

@@ -6,19 +6,13 @@
 
 #include "engine/ops/matmul/panel.h"
 #include "engine/quant/format.h"
-#include "rowmax/cpu.h"
 #include "rowmax/result.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::panel {
 
 // Multiplies a small fixed matrix of this format, with few tokens and many and both kinds of activations, and compares
-// every bit with the scalar kernels. A few milliseconds. kUnsupported, naming format and instruction set, where one
+// every bit with the scalar kernels. A few milliseconds. kUnsupported, naming format and kernels (`name`), where one
 // differs; kOutOfMemory.
-Status check_matmul_kernels(const FormatInfo& format, Isa isa);
-
-namespace panel {
-// The same for any table of kernels; `name` stands in the message.
 Status check_kernels(const FormatInfo& format, const Kernels& kernels, std::string_view name);
-}  // namespace panel
 
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::panel

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/fp_env.h"
-#include "engine/ops/matmul/matmul_with.h"
+#include "engine/ops/matmul/panel.h"
 
 namespace rowmax::engine {
 namespace {
@@ -298,30 +298,20 @@ std::size_t matmul_groups_workspace_bytes(std::int64_t n_groups, std::int64_t n_
 }
 
 void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_tok,
-            Activations activations, std::span<std::byte> workspace, Isa isa, Executor& executor) noexcept {
+            Activations activations, std::span<std::byte> workspace, const panel::Kernels& kernels,
+            Executor& executor) noexcept {
   if (terms.empty() || n_tok == 0) return;
-  panel::matmul_with(panel::kernels_for(isa), terms, x, ldx, n_tok, activations, workspace, executor);
-}
-
-void matmul_groups(std::span<const MatmulGroup> groups, Activations activations, std::span<std::byte> workspace,
-                   Isa isa, Executor& executor) noexcept {
-  panel::matmul_groups_with(panel::kernels_for(isa), groups, activations, workspace, executor);
-}
-
-void panel::matmul_with(const Kernels& table, std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx,
-                        std::int64_t n_tok, Activations activations, std::span<std::byte> workspace,
-                        Executor& executor) noexcept {
   const MatmulGroup group{terms, x, ldx, n_tok};
   check_group(group);
   ROWMAX_CHECK(workspace.size() >= matmul_workspace_bytes(n_tok, terms[0].weights->cols()),
                "matmul: workspace too small");
   ROWMAX_CHECK(reinterpret_cast<std::uintptr_t>(workspace.data()) % kLine == 0, "matmul: workspace not aligned to 64");
-  Call call = make_call(table, group, activations, workspace.data());
+  Call call = make_call(kernels, group, activations, workspace.data());
   run_calls({&call, 1}, executor);
 }
 
-void panel::matmul_groups_with(const Kernels& table, std::span<const MatmulGroup> groups, Activations activations,
-                               std::span<std::byte> workspace, Executor& executor) noexcept {
+void matmul_groups(std::span<const MatmulGroup> groups, Activations activations, std::span<std::byte> workspace,
+                   const panel::Kernels& kernels, Executor& executor) noexcept {
   std::size_t n_calls = 0, used = calls_bytes(groups.size());
   auto* calls = reinterpret_cast<Call*>(workspace.data());
   ROWMAX_CHECK(reinterpret_cast<std::uintptr_t>(calls) % kLine == 0, "matmul: workspace not aligned to 64");
@@ -330,7 +320,7 @@ void panel::matmul_groups_with(const Kernels& table, std::span<const MatmulGroup
     check_group(group);
     const std::size_t n_bytes = matmul_workspace_bytes(group.n_tok, group.terms[0].weights->cols());
     ROWMAX_CHECK(workspace.size() >= used + n_bytes, "matmul: workspace too small");
-    new (calls + n_calls++) Call(make_call(table, group, activations, workspace.data() + used));
+    new (calls + n_calls++) Call(make_call(kernels, group, activations, workspace.data() + used));
     used += n_bytes;
   }
   if (n_calls > 0) run_calls({calls, n_calls}, executor);

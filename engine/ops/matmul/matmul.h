@@ -37,12 +37,15 @@
 
 #include "base/buffer.h"
 #include "engine/quant/format.h"
-#include "rowmax/cpu.h"
 #include "rowmax/engine/activations.h"
 #include "rowmax/executor.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
+
+namespace panel {
+struct Kernels;  // panel.h
+}
 
 inline constexpr std::int64_t kPanelRows = 16;
 
@@ -114,10 +117,11 @@ std::size_t matmul_workspace_bytes(std::int64_t n_tok, std::int64_t cols) noexce
 // All terms share the input x [n_tok][ldx] (q, k and v; gate and up), so that it is rounded once and the threads meet
 // once. All weights have the same cols; ldx >= cols. workspace: at least matmul_workspace_bytes, aligned to 64, not
 // shared with a call at the same time. Nothing is allocated and nothing can fail; wrong shapes are a caller's bug
-// (ROWMAX_CHECK). n_tok 0 or no terms: nothing happens. `isa` must be a supported one (rowmax/cpu.h). Sets the
-// floating-point environment in every task.
+// (ROWMAX_CHECK). n_tok 0 or no terms: nothing happens. kernels: those of a supported row of
+// kernel_tables.h, or others for tests. Sets the floating-point environment in every task.
 void matmul(std::span<const MatmulTerm> terms, const float* x, std::int64_t ldx, std::int64_t n_tok,
-            Activations activations, std::span<std::byte> workspace, Isa isa, Executor& executor) noexcept;
+            Activations activations, std::span<std::byte> workspace, const panel::Kernels& kernels,
+            Executor& executor) noexcept;
 
 // Terms that share an input, beside others that have theirs: the experts of a layer with the tokens that each got.
 struct MatmulGroup {
@@ -135,6 +139,6 @@ std::size_t matmul_groups_workspace_bytes(std::int64_t n_groups, std::int64_t n_
 // terms is skipped. No y overlaps an x or another y. Where groups would have the same x, one group with the terms of all
 // rounds it once. The same rules as for matmul(), but for the workspace: at least matmul_groups_workspace_bytes.
 void matmul_groups(std::span<const MatmulGroup> groups, Activations activations, std::span<std::byte> workspace,
-                   Isa isa, Executor& executor) noexcept;
+                   const panel::Kernels& kernels, Executor& executor) noexcept;
 
 }  // namespace rowmax::engine

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul_test_util.h"
-#include "engine/ops/matmul/matmul_with.h"
 
 namespace rowmax::engine {
 namespace {
@@ -92,13 +92,12 @@ void expect_bits_of_each_alone(const std::vector<Group>& groups, const panel::Ke
   for (const MatmulGroup& group : alone.groups) {
     if (group.terms.empty() || group.n_tok == 0) continue;
     Workspace workspace(matmul_workspace_bytes(group.n_tok, group.terms[0].weights->cols()));
-    panel::matmul_with(table.kernels(), group.terms, group.x, group.ldx, group.n_tok, activations, workspace.span(),
-                       serial());
+    matmul(group.terms, group.x, group.ldx, group.n_tok, activations, workspace.span(), table.kernels(), serial());
   }
   {
     Workspace workspace(
         matmul_groups_workspace_bytes(static_cast<std::int64_t>(groups.size()), together.n_rows, together.max_cols));
-    panel::matmul_groups_with(table.kernels(), together.groups, activations, workspace.span(), executor);
+    matmul_groups(together.groups, activations, workspace.span(), table.kernels(), executor);
   }
   for (std::size_t i = 0; i < alone.y.size(); ++i) {
     ASSERT_EQ(std::memcmp(alone.y[i].data(), together.y[i].data(), alone.y[i].size() * 4), 0)
@@ -173,10 +172,10 @@ TEST(MatmulGroups, IsCloseToTheFp64Product) {
   }
   for (const PackedMatrix& expert : experts)
     groups.push_back({{&expert}, 1 + static_cast<std::int64_t>(groups.size())});
-  for (const Isa isa : supported_isas()) {
+  for (const panel::KernelTable& table : supported_tables()) {
     Work work(groups);
     Workspace workspace(matmul_groups_workspace_bytes(5, work.n_rows, cols));
-    matmul_groups(work.groups, Activations::kF32, workspace.span(), isa, serial());
+    matmul_groups(work.groups, Activations::kF32, workspace.span(), table.kernels(), serial());
     for (std::size_t g = 0; g < groups.size(); ++g) {
       for (std::int64_t t = 0; t < groups[g].n_tok; ++t) {
         for (std::int64_t r = 0; r < rows; ++r) {
@@ -190,7 +189,7 @@ TEST(MatmulGroups, IsCloseToTheFp64Product) {
             size += std::fabs(term);
           }
           const MatmulTerm& term = work.terms[g][0];
-          ASSERT_NEAR(term.y[t * term.ldy + r], product, 257 * 0x1p-24 * size) << isa_name(isa);
+          ASSERT_NEAR(term.y[t * term.ldy + r], product, 257 * 0x1p-24 * size) << table.name;
         }
       }
     }
@@ -198,12 +197,12 @@ TEST(MatmulGroups, IsCloseToTheFp64Product) {
 }
 
 TEST(MatmulGroups, NothingToDo) {
-  matmul_groups({}, Activations::kInt8, {}, Isa::kScalar, serial());
+  matmul_groups({}, Activations::kInt8, {}, panel::kernels_scalar(), serial());
   EXPECT_EQ(matmul_groups_workspace_bytes(0, 1, 64), 0u);
   EXPECT_EQ(matmul_groups_workspace_bytes(1, 0, 64), 0u);
   const MatmulGroup empty{};
   Workspace workspace(matmul_groups_workspace_bytes(1, 1, 32));
-  matmul_groups({&empty, 1}, Activations::kInt8, workspace.span(), Isa::kScalar, serial());
+  matmul_groups({&empty, 1}, Activations::kInt8, workspace.span(), panel::kernels_scalar(), serial());
 }
 
 // Enough for every way to cut n_rows into groups, as far as each alone says what it needs.

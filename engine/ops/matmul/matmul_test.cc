@@ -14,8 +14,8 @@
 #include <xmmintrin.h>
 #endif
 
+#include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul_test_util.h"
-#include "engine/ops/matmul/matmul_with.h"
 
 namespace rowmax::engine {
 namespace {
@@ -68,7 +68,7 @@ std::vector<std::uint32_t> run(const std::vector<const PackedMatrix*>& matrices,
   const std::size_t n_bytes = matmul_workspace_bytes(n_tok, matrices[0]->cols());
   auto workspace = base::Buffer::allocate(n_bytes);
   std::memset(workspace->data(), 0xA5, n_bytes);
-  panel::matmul_with(table.kernels(), terms, x.data(), ldx, n_tok, activations, {workspace->data(), n_bytes}, executor);
+  matmul(terms, x.data(), ldx, n_tok, activations, {workspace->data(), n_bytes}, table.kernels(), executor);
   std::vector<std::uint32_t> all;
   for (std::size_t i = 0; i < matrices.size(); ++i) {
     for (std::int64_t t = 0; t < n_tok; ++t) {
@@ -381,23 +381,6 @@ TEST(Matmul, KeepsItsBitsAndTheCallersFloatingPointEnvironment) {
 }
 #endif
 
-TEST(Matmul, TakesTheTableOfItsIsa) {
-  const FormatInfo& format = *find_format("I2_S");
-  const std::int64_t cols = 256, rows = 21, n_tok = 6;
-  const auto tensor = matmul_test::random_tensor(format, rows, cols, 12);
-  const PackedMatrix matrix = packed(format, tensor, rows, cols);
-  const auto x = matmul_test::random_input(n_tok * cols, 13);
-  const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
-  auto workspace = base::Buffer::allocate(matmul_workspace_bytes(n_tok, cols));
-  for (const Isa isa : supported_isas()) {
-    std::vector<float> y(static_cast<std::size_t>(n_tok * rows), kNan);
-    const MatmulTerm term{&matrix, y.data(), rows};
-    matmul({&term, 1}, x.data(), cols, n_tok, Activations::kInt8, {workspace->data(), workspace->size()}, isa,
-           serial());
-    EXPECT_EQ(difference(bits_of(y), expected), "") << isa_name(isa);
-  }
-}
-
 // The longest rows there are, all codes and activations at their ends: the sums of 2^22 products reach 2^30.
 TEST(Matmul, TheLongestTernaryRow) {
   const FormatInfo& format = *find_format("I2_S");
@@ -482,7 +465,7 @@ TEST(Matmul, TernaryKernelsAtTheEndsOfSignedBytes) {
 }
 
 TEST(Matmul, NothingToDo) {
-  matmul({}, nullptr, 0, 0, Activations::kInt8, {}, Isa::kScalar, serial());
+  matmul({}, nullptr, 0, 0, Activations::kInt8, {}, panel::kernels_scalar(), serial());
   EXPECT_EQ(matmul_workspace_bytes(0, 64), 0u);
   EXPECT_EQ(matmul_workspace_bytes(1, 64) % 64, 0u);
   EXPECT_LE(matmul_workspace_bytes(3, 64), matmul_workspace_bytes(4, 64));

@@ -15,6 +15,7 @@
 #include "rowmax/cpu.h"
 #include "rowmax/engine/activations.h"
 #include "rowmax/engine/gguf.h"
+#include "rowmax/engine/kernels.h"
 #include "rowmax/engine/tokenizer.h"
 #include "rowmax/executor.h"
 #include "rowmax/result.h"
@@ -30,6 +31,7 @@ using IgnoredKeys = std::vector<std::string>;
 
 struct ModelOptions {
   Isa isa = Isa::kScalar;  // see fastest_isa()
+  KernelChoice kernels;    // default: the fastest of `isa`
   Activations activations = Activations::kInt8;
   TokenizerOptions tokenizer;
   KeyOverrides overrides;  // of the tokenizer's keys too
@@ -60,10 +62,10 @@ struct MemoryShape {
   std::int64_t state_floats = 0;
 };
 
-// The supported instruction set that multiplies fastest on this machine, found by trying (a few milliseconds): the
-// widest is not the fastest everywhere, and all give the same bits. ROWMAX_ISA= decides instead where it is set (errors
-// as default_isa()).
-Result<Isa> fastest_isa();
+// The supported instruction set that multiplies fastest on this machine with the kernels that `choice` leaves, found by
+// trying (a few milliseconds): the widest is not the fastest everywhere, and all give the same bits. That of forced
+// kernels; else ROWMAX_ISA= decides where it is set. Errors as default_isa() and choose_kernels().
+Result<Isa> fastest_isa(const KernelChoice& choice = {});
 
 // What the engine would do with a file, without its weights: architecture, effective constants, every tensor claimed.
 // The same checks as Model::load, except those that read tensor data.
@@ -106,6 +108,8 @@ class Model {
   std::string_view chat_template() const noexcept;
   // Bytes of weights that one generated token must read (a tied embedding once).
   std::int64_t bytes_per_token() const noexcept;
+  // What its sessions run where they say nothing else.
+  KernelVariant kernels() const;
   // Resident bytes of the repacked weights.
   std::int64_t weight_bytes() const noexcept;
 

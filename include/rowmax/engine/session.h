@@ -38,6 +38,7 @@ struct SessionOptions {
   // The weights stay as they are loaded.
   std::vector<std::pair<std::string, std::string>> edits;
   std::optional<Isa> isa;                  // instead of the model's
+  std::optional<KernelChoice> kernels;     // instead of the model's
   std::optional<Activations> activations;  // instead of the model's
   bool reuse_prefixes = true;              // keep the pages of finished sequences for prompts that begin alike
 };
@@ -125,6 +126,7 @@ class Session {
   // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
   void set_observer(TraceObserver* observer) noexcept;
 
+  KernelVariant kernels() const;  // what it runs
   // What a sequence of n tokens takes here (errors as sequence_cost), and what is taken.
   Result<SequenceCost> cost(std::int64_t n_tokens) const;
   struct Memory {

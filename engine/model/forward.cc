@@ -38,33 +38,32 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
     mixer_of(layer).plan(spec.shape, layer, buffers);
     ffn_of(layer).plan(spec.shape, layer, buffers);
   }
-  ROWMAX_TRY(ops, Ops::create(spec, weights, buffers, options, backend));
+  ROWMAX_TRY(ops, make_ops(spec, weights, buffers, options, backend));
   return Forward(spec, weights, std::move(ops));
 }
 
 Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* logits) {
   const std::int64_t n_embd = spec_->shape.n_embd;
   const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd}, output{Slot::kOutput, n_embd};
-  ROWMAX_RETURN_IF_ERROR(ops_.begin(batch, cache));
-  ops_.embed(spec_->embedding_scale, stream);
-  ops_.tap(Stage::kEmbedding, kNoLayer, stream);
+  ROWMAX_RETURN_IF_ERROR(ops_->begin(batch, cache));
+  ops_->embed(spec_->embedding_scale, stream);
+  ops_->tap(Stage::kEmbedding, kNoLayer, stream);
   for (std::size_t i = 0; i < spec_->layers.size(); ++i) {
     const LayerSpec& layer = spec_->layers[i];
     const LayerWeights& weights = weights_->layers[i];
-    ops_.norm(stream, weights.vector(W::kAttnNorm), normed);
-    ops_.tap(Stage::kAttnNorm, i, normed);
-    ROWMAX_RETURN_IF_ERROR(mixer_of(layer).run(ops_, *spec_, i, weights));
-    ops_.tap(Stage::kMixerOut, i, output);
-    ops_.add(stream, output, weights.vector(W::kPostAttnNorm));
-    ops_.norm(stream, weights.vector(W::kFfnNorm), normed);
-    ops_.tap(Stage::kFfnNorm, i, normed);
-    ROWMAX_RETURN_IF_ERROR(ffn_of(layer).run(ops_, *spec_, i, weights));
-    ops_.tap(Stage::kBlockOut, i, output);
-    ops_.add(stream, output, weights.vector(W::kPostFfnNorm));
-    ops_.tap(Stage::kResidual, i, stream);
+    ops_->norm(stream, weights.vector(W::kAttnNorm), normed);
+    ops_->tap(Stage::kAttnNorm, i, normed);
+    ROWMAX_RETURN_IF_ERROR(mixer_of(layer).run(*ops_, *spec_, i, weights));
+    ops_->tap(Stage::kMixerOut, i, output);
+    ops_->add(stream, output, weights.vector(W::kPostAttnNorm));
+    ops_->norm(stream, weights.vector(W::kFfnNorm), normed);
+    ops_->tap(Stage::kFfnNorm, i, normed);
+    ROWMAX_RETURN_IF_ERROR(ffn_of(layer).run(*ops_, *spec_, i, weights));
+    ops_->tap(Stage::kBlockOut, i, output);
+    ops_->add(stream, output, weights.vector(W::kPostFfnNorm));
+    ops_->tap(Stage::kResidual, i, stream);
   }
-  ops_.head(spec_->final_softcap, logits);
-  return {};
+  return ops_->head(spec_->final_softcap, logits);
 }
 
 }  // namespace rowmax::engine

@@ -2,6 +2,8 @@
 // does stands in engine/model/blocks.
 #pragma once
 
+#include <memory>
+
 #include "engine/model/ops.h"
 
 namespace rowmax::engine {
@@ -14,14 +16,14 @@ class Forward {
 
   // logits: [logit_rows.size(), n_vocab]. At most max_rows rows. kOutOfMemory, or an error of the attention library.
   Status run(const ForwardBatch& batch, const KvLayers& cache, float* logits);
-  void set_observer(TraceObserver* observer) noexcept { ops_.set_observer(observer); }
+  void set_observer(TraceObserver* observer) noexcept { ops_->set_observer(observer); }
 
  private:
-  Forward(const ModelSpec& spec, const ModelWeights& weights, Ops ops)
+  Forward(const ModelSpec& spec, const ModelWeights& weights, std::unique_ptr<Ops> ops)
       : spec_(&spec), weights_(&weights), ops_(std::move(ops)) {}
   const ModelSpec* spec_;
   const ModelWeights* weights_;
-  Ops ops_;
+  std::unique_ptr<Ops> ops_;
 };
 
 }  // namespace rowmax::engine

@@ -13,7 +13,7 @@ ROWS, STREAM = "attention/kernels/rows.h", "attention/kernels/stream.h"
 EXP = "attention/kernels/weight_exp.h"
 PLAN, COMPILE, SCHEDULE = "attention/plan/plan.h", "attention/plan/compile.cc", "attention/schedule.cc"
 FP_ENV = "base/fp_env.h"
-OPS = "engine/model/ops"
+OPS = "engine/model/cpu_ops"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "base/math/f64.h"
+#include "engine/model/cpu_ops.h"
 #include "engine/model/for_rows.h"
-#include "engine/model/ops.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 
-Status Ops::plan_attention(const OpsOptions& options) {
+Status CpuOps::plan_attention(const OpsOptions& options) {
   std::size_t n_bytes = 0;
   for (const LayerSpec& layer : spec_->layers) {
     const AttentionSpec& a = layer.attention;
@@ -40,7 +40,7 @@ Status Ops::plan_attention(const OpsOptions& options) {
 }
 
 // The pages that rows go to. That those they see are there is checked by the attention library.
-Status Ops::find_pages() {
+Status CpuOps::find_pages() {
   page_of_row_.resize(cache_->n_group * static_cast<std::size_t>(n_row_));
   for (std::size_t g = 0; g < cache_->n_group; ++g) {
     std::int32_t* const of_row = page_of_row_.data() + g * static_cast<std::size_t>(n_row_);
@@ -59,7 +59,7 @@ Status Ops::find_pages() {
   return {};
 }
 
-void Ops::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
+void CpuOps::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
   const auto n_bytes = static_cast<std::size_t>(head_dim) * sizeof(float);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t at = 0; at < q.width; at += head_dim) {
@@ -69,7 +69,7 @@ void Ops::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
   });
 }
 
-void Ops::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) {
+void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) {
   const RopeTable* table = spec.rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(spec.rope)];
   const bool normed = spec.qk_norm != QkNorm::kNone;
   if (table == nullptr && !normed) return;
@@ -91,7 +91,7 @@ void Ops::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<
   });
 }
 
-void Ops::temper(const TemperatureSpec& spec, Rows q) {
+void CpuOps::temper(const TemperatureSpec& spec, Rows q) {
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     const auto position = static_cast<double>(positions_[static_cast<std::size_t>(row)]);
     const double steps = std::floor((position + spec.offset) / spec.length);
@@ -99,7 +99,7 @@ void Ops::temper(const TemperatureSpec& spec, Rows q) {
   });
 }
 
-void Ops::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
+void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
   const KvView& view = cache_->views[layer];
   const KvStrides &ks = view.k, &vs = view.v;
   const std::int64_t d = head_dim;
@@ -126,7 +126,7 @@ void Ops::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
   });
 }
 
-Status Ops::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
+Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
   const std::size_t owner = spec.has_kv() ? layer : static_cast<std::size_t>(spec.kv_layer);
   kv_sequences_.clear();
   for (const ForwardSequence& sequence : batch_->sequences) {

@@ -4,13 +4,13 @@
 #include <limits>
 #include <utility>
 
+#include "engine/model/cpu_ops.h"
 #include "engine/model/for_rows.h"
-#include "engine/model/ops.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 
-Status Ops::plan_experts(const OpsOptions& options) {
+Status CpuOps::plan_experts(const OpsOptions& options) {
   bool biased = false;
   for (const LayerSpec& layer : spec_->layers) {
     if (layer.ffn.kind != FfnKind::kExperts) continue;
@@ -35,7 +35,7 @@ Status Ops::plan_experts(const OpsOptions& options) {
   return {};
 }
 
-std::size_t Ops::matmul_bytes(std::int64_t widest) const noexcept {
+std::size_t CpuOps::matmul_bytes(std::int64_t widest) const noexcept {
   const std::int64_t n_pair = max_rows_ * n_used_;
   return std::max(matmul_workspace_bytes(max_rows_, widest),
                   n_pair == 0 ? 0 : matmul_groups_workspace_bytes(std::min(n_expert_, n_pair), n_pair, widest));
@@ -69,7 +69,7 @@ float group_score(const float* scores, std::int64_t n) {
 
 // What the experts of one row are chosen by, where it is not their probability alone: with the bias, and less than
 // anything in groups that are not chosen.
-const float* Ops::choice_scores(const FfnSpec& spec, const float* bias, std::int64_t row, const float* p) {
+const float* CpuOps::choice_scores(const FfnSpec& spec, const float* bias, std::int64_t row, const float* p) {
   float* scores = routing_.scores.data() + row * n_expert_;
   std::copy_n(p, spec.n_expert, scores);
   if (bias != nullptr) kernels_->add(scores, bias, spec.n_expert);
@@ -88,7 +88,7 @@ const float* Ops::choice_scores(const FfnSpec& spec, const float* bias, std::int
 
 // The experts of each row, ascending, with their probabilities; and the place of each such pair among all pairs, sorted
 // by expert.
-void Ops::route(const FfnSpec& spec, const std::vector<float>& bias, Rows router) {
+void CpuOps::route(const FfnSpec& spec, const std::vector<float>& bias, Rows router) {
   const std::int64_t k = spec.n_used;
   const bool by_probability = bias.empty() && spec.n_group == 1;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
@@ -126,7 +126,7 @@ void Ops::route(const FfnSpec& spec, const std::vector<float>& bias, Rows router
 }
 
 // Rows of x, sorted by expert, times those experts' matrices. x is turned first where they want it.
-void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert) {
+void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert) {
   std::vector<MatmulGroup>& groups = routing_.groups;
   std::vector<MatmulTerm>& all = routing_.terms;
   groups.clear();
@@ -155,8 +155,8 @@ void Ops::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64
                 backend_.executor());
 }
 
-void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
-                      Rows out) {
+void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
+                         Rows out) {
   route(spec, weights.vector(W::kRouterBias), router);
   tap(Stage::kRouter, layer, router);
   show_chosen(layer, spec);
@@ -196,7 +196,7 @@ void Ops::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights
   });
 }
 
-void Ops::add_gated(Rows out, Rows y, Rows gate) {
+void CpuOps::add_gated(Rows out, Rows y, Rows gate) {
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     const float one = 1.0f;
     float* factor = data(gate, row);

@@ -2,19 +2,19 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/model/ops.h"
+#include "engine/model/cpu_ops.h"
 #include "engine/ops/delta/delta_kernels.h"
 
 namespace rowmax::engine {
 
-void Ops::show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
-               std::int64_t width) {
+void CpuOps::show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
+                  std::int64_t width) {
   if (!observer_->wants(stage, layer)) return;
   observer_->see({stage, layer, trace_rows_, data(rows) + first, rows.width, n_group, width});
 }
 
 // The attention library's own weights, from a second call that computes nothing else anew.
-void Ops::show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args) {
+void CpuOps::show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args) {
   std::int64_t n_kv = 0;
   for (const ForwardSequence& sequence : batch_->sequences) n_kv = std::max(n_kv, sequence.position + sequence.n_row);
   trace_scratch_.assign(static_cast<std::size_t>(n_row_ * spec.n_head * n_kv), 0.0f);
@@ -32,7 +32,7 @@ void Ops::show_scores(std::size_t layer, const AttentionSpec& spec, const Attend
   }
 }
 
-void Ops::show_states(std::size_t layer, const DeltaNetSpec& spec) {
+void CpuOps::show_states(std::size_t layer, const DeltaNetSpec& spec) {
   const std::int64_t dk = spec.key_dim, dv = spec.value_dim, head_floats = delta_state_floats(dk, dv);
   trace_scratch_.resize(static_cast<std::size_t>(spec.n_value_head * dk * dv));
   for (const ForwardSequence& sequence : batch_->sequences) {
@@ -57,7 +57,7 @@ void Ops::show_states(std::size_t layer, const DeltaNetSpec& spec) {
 }
 
 // Rows that lie sorted by expert, as rows of tokens.
-void Ops::show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage) {
+void CpuOps::show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage) {
   if (!wanted(stage, layer)) return;
   const std::int64_t n = rows.width;
   trace_scratch_.resize(static_cast<std::size_t>(n_row_ * spec.n_used * n));
@@ -68,7 +68,7 @@ void Ops::show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage 
       {stage, static_cast<std::int64_t>(layer), trace_rows_, trace_scratch_.data(), spec.n_used * n, spec.n_used, n});
 }
 
-void Ops::show_chosen(std::size_t layer, const FfnSpec& spec) {
+void CpuOps::show_chosen(std::size_t layer, const FfnSpec& spec) {
   if (!wanted(Stage::kExperts, layer)) return;
   trace_scratch_.clear();
   for (std::size_t i = 0; i < static_cast<std::size_t>(n_row_ * spec.n_used); ++i) {

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/model/cpu_ops.h"
 #include "engine/model/for_rows.h"
-#include "engine/model/ops.h"
 #include "engine/ops/delta/delta_gates.h"
 #include "engine/ops/delta/delta_kernels.h"
 
@@ -18,7 +18,7 @@ constexpr float kUnitEps = 1e-6f;
 
 }  // namespace
 
-void Ops::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) {
+void CpuOps::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) {
   const DeltaKernels& kernels = delta_kernels(backend_.isa());
   const std::int64_t n_channel = spec.conv_channels(), n_range = (n_channel + kConvChannels - 1) / kConvChannels;
   const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
@@ -46,8 +46,8 @@ void Ops::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vecto
   });
 }
 
-void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv, Rows alpha,
-                     Rows beta, Rows out) {
+void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv, Rows alpha,
+                        Rows beta, Rows out) {
   const DeltaKernels& kernels = delta_kernels(backend_.isa());
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     delta_gates(data(alpha, row), data(beta, row), weights.vector(W::kDeltaDecay).data(),
@@ -77,7 +77,7 @@ void Ops::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWei
   if (wanted(Stage::kState, layer)) show_states(layer, spec);
 }
 
-void Ops::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
+void CpuOps::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
   const std::int64_t d = spec.value_dim, n_key = spec.n_key_head, n_each = spec.n_value_head / n_key;
   const auto n_bytes = static_cast<std::size_t>(d) * sizeof(float);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {

@@ -1,4 +1,4 @@
-#include "engine/model/ops.h"
+#include "engine/model/cpu_ops.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,9 +9,10 @@
 
 namespace rowmax::engine {
 
-Result<Ops> Ops::create(const ModelSpec& spec, const ModelWeights& weights, const BufferPlan& plan,
-                        const OpsOptions& options, const Backend& backend) {
-  Ops ops(backend);
+Result<std::unique_ptr<Ops>> CpuOps::create(const ModelSpec& spec, const ModelWeights& weights, const BufferPlan& plan,
+                                            const OpsOptions& options, const Backend& backend) {
+  std::unique_ptr<CpuOps> made(new CpuOps(backend));
+  CpuOps& ops = *made;
   ops.spec_ = &spec;
   ops.weights_ = &weights;
   ops.kernels_ = &row_kernels(backend.isa());
@@ -38,10 +39,10 @@ Result<Ops> Ops::create(const ModelSpec& spec, const ModelWeights& weights, cons
   ROWMAX_TRY(matmul_memory, base::Buffer::allocate(ops.matmul_bytes(widest)));
   ops.matmul_workspace_ = std::move(matmul_memory);
   ROWMAX_RETURN_IF_ERROR(ops.plan_attention(options));
-  return ops;
+  return std::unique_ptr<Ops>(std::move(made));
 }
 
-Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
+Status CpuOps::begin(const ForwardBatch& batch, const KvLayers& cache) {
   batch_ = &batch;
   cache_ = &cache;
   n_row_ = static_cast<std::int64_t>(batch.tokens.size());
@@ -76,7 +77,7 @@ Status Ops::begin(const ForwardBatch& batch, const KvLayers& cache) {
   return {};
 }
 
-void Ops::embed(float scale, Rows stream) {
+void CpuOps::embed(float scale, Rows stream) {
   const WeightSource& table = weights_->token_embedding;
   const std::int64_t n = stream.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
@@ -90,7 +91,7 @@ void Ops::embed(float scale, Rows stream) {
   });
 }
 
-void Ops::norm(Rows x, const std::vector<float>& weight, Rows y) {
+void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
   const auto n = static_cast<std::int64_t>(weight.size());
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
@@ -99,7 +100,7 @@ void Ops::norm(Rows x, const std::vector<float>& weight, Rows y) {
   });
 }
 
-void Ops::norm_plain(Rows x, std::int64_t n) {
+void CpuOps::norm_plain(Rows x, std::int64_t n) {
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
@@ -107,11 +108,11 @@ void Ops::norm_plain(Rows x, std::int64_t n) {
   });
 }
 
-void Ops::copy(Rows from, Rows to) {
+void CpuOps::copy(Rows from, Rows to) {
   std::memcpy(data(to), data(from), static_cast<std::size_t>(n_row_ * from.width) * sizeof(float));
 }
 
-void Ops::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
+void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
   const std::int64_t n = stream.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* from = data(y, row);
@@ -120,17 +121,17 @@ void Ops::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
   });
 }
 
-void Ops::add_bias(Rows y, const std::vector<float>& bias) {
+void CpuOps::add_bias(Rows y, const std::vector<float>& bias) {
   if (bias.empty()) return;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->add(data(y, row), bias.data(), y.width); });
 }
 
-void Ops::scale(Rows y, const std::vector<float>& factor) {
+void CpuOps::scale(Rows y, const std::vector<float>& factor) {
   if (factor.empty()) return;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor[0], y.width); });
 }
 
-void Ops::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row) {
+void CpuOps::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row) {
   for_rows(backend_.executor(), n_row, [&](std::int64_t row) {
     float* y = turned_.as<float>() + row * n;
     if (hadamard.signs.empty()) {
@@ -143,7 +144,7 @@ void Ops::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::in
 }
 
 // Those that want their input turned the same way share the turned rows and one call.
-void Ops::multiply(std::span<const Product> products, const float* x, std::int64_t n_row) {
+void CpuOps::multiply(std::span<const Product> products, const float* x, std::int64_t n_row) {
   const std::int64_t cols = products[0].linear->matrix.cols();
   std::array<MatmulTerm, kMaxProducts> group;
   std::array<bool, kMaxProducts> done{};
@@ -163,33 +164,33 @@ void Ops::multiply(std::span<const Product> products, const float* x, std::int64
   }
 }
 
-void Ops::project(std::span<const LinearTerm> terms, Rows x) {
+void CpuOps::project(std::span<const LinearTerm> terms, Rows x) {
   std::array<Product, kMaxProducts> products;
   for (std::size_t i = 0; i < terms.size(); ++i) products[i] = {terms[i].linear, data(terms[i].y)};
   multiply(std::span(products).first(terms.size()), data(x), n_row_);
 }
 
-void Ops::gate(FfnActivation activation, Rows gate, Rows up) {
+void CpuOps::gate(FfnActivation activation, Rows gate, Rows up) {
   const auto kernel = gate_kernel(activation);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernel(data(gate, row), data(up, row), gate.width); });
 }
 
-void (*Ops::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {
+void (*CpuOps::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {
   if (activation == FfnActivation::kSilu) return kernels_->gate_silu;
   return activation == FfnActivation::kGeluTanh ? kernels_->gate_gelu_tanh : kernels_->gate_relu_squared;
 }
 
-void Ops::gate_sigmoid(Rows gate, Rows x) {
+void CpuOps::gate_sigmoid(Rows gate, Rows x) {
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     kernels_->gate_sigmoid(data(gate, row), data(x, row), x.width);
     std::memcpy(data(x, row), data(gate, row), static_cast<std::size_t>(x.width) * sizeof(float));
   });
 }
 
-void Ops::head(float softcap, float* logits) {
+Status CpuOps::head(float softcap, float* logits) {
   const std::int64_t n_embd = spec_->shape.n_embd, n_vocab = spec_->shape.n_vocab;
   const auto n = static_cast<std::int64_t>(batch_->logit_rows.size());
-  if (n == 0) return;
+  if (n == 0) return {};
   const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd};
   for_rows(backend_.executor(), n, [&](std::int64_t i) {
     kernels_->rms_norm(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm.data(),
@@ -209,6 +210,7 @@ void Ops::head(float softcap, float* logits) {
              [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });
   }
   show_head(Stage::kLogits, logits, n_vocab);
+  return {};
 }
 
 }  // namespace rowmax::engine

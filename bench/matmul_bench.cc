@@ -22,6 +22,7 @@
 
 #include "base/cpu_features.h"
 #include "engine/ops/matmul/kernel_tables.h"
+#include "engine/ops/matmul/matmul.h"
 
 namespace {
 

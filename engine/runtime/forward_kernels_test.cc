@@ -40,14 +40,19 @@ std::vector<float> logits(const Model& model, const panel::KernelTable& table) {
     layers.views.push_back(cache.view(i));
     layers.keys.push_back(cache.layer_keys(i));
     layers.values.push_back(cache.layer_values(i));
+    layers.group_of_layer.push_back(0);
   }
+  layers.n_group = 1;
   const std::vector<TokenId> tokens = {1, 2, 3};
   const SequenceId id = *cache.open();
-  EXPECT_TRUE(cache.append(id, tokens));
+  cache.begin_batch();
+  EXPECT_TRUE(cache.append(id, tokens).ok());
+  EXPECT_TRUE(cache.prepare(id, 0, 3).ok());
   OpsOptions options{.max_rows = 3, .max_context = 64, .activations = Activations::kF32, .kernels = &table};
   auto forward = Forward::create(impl.spec, impl.weights, options, *cpu_backend(executor, table.isa));
   EXPECT_TRUE(forward.ok());
-  const ForwardSequence sequence{0, 3, 0, cache.sequence(id).pages.data(), id, nullptr};
+  const std::int32_t* pages[] = {cache.sequence(id).tables[0].pages.data()};
+  const ForwardSequence sequence{0, 3, 0, pages, id, nullptr};
   const std::vector<std::int32_t> rows = {2};
   std::vector<float> out(static_cast<std::size_t>(model.shape().n_vocab));
   EXPECT_TRUE(forward->run({tokens, {&sequence, 1}, rows}, layers, out.data()).ok());

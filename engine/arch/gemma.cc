@@ -1,6 +1,9 @@
 // Gemma 2 and 3: embeddings scaled by sqrt(embedding_length), norms before and after attention and FFN, GeGLU (tanh),
 // layers with a sliding window. Norm weights in GGUF files already hold Gemma's "+ 1".
+#include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "engine/arch/architecture.h"
 
@@ -32,6 +35,33 @@ void scale_of_27b(KeyReader& keys, ModelSpec& spec, std::int64_t n_layer_27b) {
               " means a 27B model; --set " + keys.full_key("attention.scale") + "=VALUE overrides");
 }
 
+// Which of gemma3's layers have the window: all but every n-th, or a list of them, as ollama's converter writes it.
+std::vector<bool> read_local_layers(KeyReader& keys, std::size_t n_layer) {
+  constexpr const char* kKey = "attention.sliding_window_pattern";
+  const std::string why = "default of architecture gemma3";
+  std::vector<bool> local;
+  const auto listed = keys.ints(kKey, n_layer);
+  if (keys.failed()) return local;
+  if (!listed || listed->size() == 1) {
+    const std::int64_t pattern = keys.int_or(kKey, 6, 1, 4096, "sliding_window_pattern", why);
+    for (std::size_t i = 0; i < n_layer; ++i) local.push_back(static_cast<std::int64_t>(i) % pattern != pattern - 1);
+    keys.fact("sliding_window_layers", "all but every " + std::to_string(pattern) + "th",
+              listed ? "key " + keys.full_key(kKey) : why);
+    return local;
+  }
+  if (listed->size() != n_layer) {
+    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(kKey) + "': expected a number or " +
+                                       std::to_string(n_layer) + " values (block_count), found " +
+                                       std::to_string(listed->size()));
+    return local;
+  }
+  for (const std::int64_t value : *listed) local.push_back(value != 0);
+  keys.fact("sliding_window_layers",
+            std::to_string(std::count(local.begin(), local.end(), true)) + " of " + std::to_string(n_layer),
+            "key " + keys.full_key(kKey));
+  return local;
+}
+
 }  // namespace
 
 void read_gemma2(KeyReader& keys, ModelSpec& spec) {
@@ -58,8 +88,8 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
   const std::string why = "default of architecture gemma3";
   spec.final_softcap = static_cast<float>(keys.float_or("final_logit_softcapping", 0.0, 0.0, 1e6, nullptr, why));
   const std::int64_t window = keys.require_int("attention.sliding_window", 1, std::int64_t{1} << 31, "sliding_window");
-  const std::int64_t pattern =
-      keys.int_or("attention.sliding_window_pattern", 6, 1, 4096, "sliding_window_pattern", why);
+  const std::vector<bool> is_local = read_local_layers(keys, spec.layers.size());
+  if (keys.failed()) return;
   // Local layers turn with a base of their own and without position scaling.
   RopeSpec local = spec.ropes[0];
   local.base =
@@ -67,11 +97,10 @@ void read_gemma3(KeyReader& keys, ModelSpec& spec) {
   local.scale = 1;
   spec.ropes.push_back(std::move(local));
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-    if (static_cast<std::int64_t>(i) % pattern == pattern - 1) continue;
+    if (!is_local[i]) continue;
     spec.layers[i].attention.window = window;
     spec.layers[i].attention.rope = 1;
   }
-  keys.fact("sliding_window_layers", "all but every " + std::to_string(pattern) + "th", why);
 }
 
 }  // namespace rowmax::engine

@@ -95,6 +95,29 @@ TEST(ReadModel, Gemma3TurnsLocalLayersWithTheirOwnBase) {
   EXPECT_EQ(model->spec.ropes[1].scale, 1.0);
 }
 
+// ollama's converter lists the layers with a window; others write every how many layers one is without.
+TEST(ReadModel, Gemma3TakesWindowsAsAListOfLayers) {
+  const auto with = [](const std::vector<bool>& listed) {
+    auto writer = tools::make_synthetic_model(spec_of("gemma3"));
+    EXPECT_TRUE(writer.ok());
+    writer->remove("gemma3.attention.sliding_window_pattern");
+    writer->set_bools("gemma3.attention.sliding_window_pattern", listed);
+    static std::vector<std::byte> bytes;  // that the model points into
+    bytes = std::move(writer->bytes()).value();
+    return read(bytes);
+  };
+  const std::vector<bool> listed = {true, false, false, true, true, false, true};
+  const auto model = with(listed);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  ASSERT_EQ(model->spec.layers.size(), listed.size());
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    EXPECT_EQ(model->spec.layers[i].attention.window > 0, listed[i]) << i;
+    EXPECT_EQ(model->spec.layers[i].attention.rope, listed[i] ? 1 : 0) << i;
+  }
+  EXPECT_EQ(fact(*model, "sliding_window_layers"), "4 of 7");
+  expect_error(with({true, false}), ErrorCode::kCorrupt, {"sliding_window_pattern", "7 values", "found 2"});
+}
+
 TEST(ReadModel, YarnNeedsItsKeys) {
   const std::vector<std::byte> bytes = bytes_of(spec_of("qwen3"));
   const KeyOverrides yarn = {{"qwen3.rope.scaling.type", "yarn"},

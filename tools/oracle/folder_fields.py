@@ -32,11 +32,12 @@ def line(name, origin, value):
 
 def main():
     print(json.dumps({"source": f"transformers {transformers.__version__}, tools/oracle/folder_fields.py"}))
-    for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig"):
+    for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig",
+                 "Qwen3MoeConfig", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
         make = getattr(transformers, name)
         line("config.json", name, make().to_dict())
         for kind, values in ROPE.items():
-            if name == "Gemma3TextConfig":
+            if name in ("Gemma3TextConfig", "Qwen3_5Config", "Qwen3_5MoeConfig"):
                 continue
             config = make(rope_parameters=dict(values, rope_type=kind, rope_theta=10000.0))
             line("config.json", f"{name} {kind}", {"rope_parameters": config.to_dict()["rope_parameters"]})

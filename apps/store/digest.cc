@@ -63,8 +63,9 @@ Error read_error(const std::string& path, int code) {
 
 bool can_download() noexcept { return true; }
 
-Result<std::string> file_digest(const std::string& path, DigestKind kind,
-                                const std::function<bool(std::int64_t)>& tick) {
+namespace {
+
+Result<std::string> digest_of(const std::string& path, DigestKind kind, const std::function<bool(std::int64_t)>& tick) {
   const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
   if (file == nullptr) return read_error(path, errno);
   const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
@@ -90,6 +91,13 @@ Result<std::string> file_digest(const std::string& path, DigestKind kind,
   fine = fine && EVP_DigestFinal_ex(context.get(), bytes, &size) == 1;
   if (!fine) return Error{ErrorCode::kUnsupported, "OpenSSL on this machine does not compute the checksum of " + path};
   return hex(bytes, size);
+}
+
+}  // namespace
+
+Result<std::string> file_digest(const std::string& path, DigestKind kind,
+                                const std::function<bool(std::int64_t)>& tick) {
+  return base::guarded([&] { return digest_of(path, kind, tick); });
 }
 
 #else

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "apps/store/digest.h"
+#include "apps/store/file_list.h"
 #include "base/guarded.h"
 #include "rowmax/try.h"
 
@@ -93,14 +94,8 @@ Status make_folder_of(const std::string& path) {
 
 std::vector<std::string> gguf_files(const std::string& snapshot) {
   std::vector<std::string> files;
-  std::error_code code;
-  for (auto it = fs::recursive_directory_iterator(snapshot, code); !code && it != fs::recursive_directory_iterator();
-       it.increment(code)) {
-    std::error_code ignored;
-    const std::string name = it->path().string();
-    if (is_gguf(name) && shard_name(name, 1) == name && it->is_regular_file(ignored)) {
-      files.push_back(it->path().lexically_relative(snapshot).string());
-    }
+  for (const std::string& name : files_below(snapshot)) {
+    if (is_gguf(name) && shard_name(name, 1) == name) files.push_back(name.substr(snapshot.size() + 1));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -178,7 +173,7 @@ Result<std::string> cached_hub_file(const std::string& cache, const HubName& nam
     const Error missing{ErrorCode::kNotFound, to_string(name) + " is not here yet: run `rowmax pull " +
                                                   to_string(name) + "`, or give a GGUF file with -m PATH"};
     const auto commit = cached_commit(cache, name);
-    if (!commit.ok()) return missing;
+    if (!commit.ok()) return commit.error().code == ErrorCode::kNotFound ? missing : commit.error();
     std::string file = name.file;
     if (file.empty()) {
       const std::vector<std::string> files = gguf_files(hub_paths(cache, name.repository, *commit, "", "").snapshot);
@@ -204,7 +199,9 @@ Result<std::string> linked_digest(const std::string& snapshot) {
     std::error_code code;
     const fs::path target = fs::read_symlink(snapshot, code);
     std::string name = code ? "" : target.filename().string();
-    if (code || !digest_kind(name).ok()) {
+    const auto kind = digest_kind(name);
+    if (!kind.ok() && kind.error().code == ErrorCode::kOutOfMemory) return kind.error();
+    if (code || !kind.ok()) {
       return Error{ErrorCode::kNotFound, snapshot + " does not say its checksum: it is no link to a blob"};
     }
     return name;
@@ -212,30 +209,34 @@ Result<std::string> linked_digest(const std::string& snapshot) {
 }
 
 Status link_snapshot(const HubPaths& paths, const HubName& name, const std::string& commit) {
-  ROWMAX_RETURN_IF_ERROR(make_folder_of(paths.snapshot));
-  const fs::path target = fs::path(paths.blob).lexically_relative(fs::path(paths.snapshot).parent_path());
-  const std::string temporary = paths.snapshot + "." + std::to_string(getpid());
-  std::error_code code;
-  fs::remove(temporary, code);
-  fs::create_symlink(target, temporary, code);
-  if (!code) fs::rename(temporary, paths.snapshot, code);
-  if (code) return Error{ErrorCode::kIo, paths.snapshot + " cannot be written: " + code.message()};
-  if (name.revision == commit) return {};
-  return write_ref(paths.folder + "/refs/" + name.revision, commit);
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(make_folder_of(paths.snapshot));
+    const fs::path target = fs::path(paths.blob).lexically_relative(fs::path(paths.snapshot).parent_path());
+    const std::string temporary = paths.snapshot + "." + std::to_string(getpid());
+    std::error_code code;
+    fs::remove(temporary, code);
+    fs::create_symlink(target, temporary, code);
+    if (!code) fs::rename(temporary, paths.snapshot, code);
+    if (code) return Error{ErrorCode::kIo, paths.snapshot + " cannot be written: " + code.message()};
+    if (name.revision == commit) return {};
+    return write_ref(paths.folder + "/refs/" + name.revision, commit);
+  });
 }
 
 Result<FileLock> FileLock::take(const std::string& path, const Listener& listener) {
-  ROWMAX_RETURN_IF_ERROR(make_folder_of(path));
-  const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor < 0) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
-  FileLock lock(descriptor);
-  for (bool said = false; flock(descriptor, LOCK_EX | LOCK_NB) != 0; said = true) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
-    if (listener.stopped()) return interrupted_error();
-    if (!said) listener.note("another program is fetching the same file; waiting for it");
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  return lock;
+  return base::guarded([&]() -> Result<FileLock> {
+    ROWMAX_RETURN_IF_ERROR(make_folder_of(path));
+    const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
+    FileLock lock(descriptor);
+    for (bool said = false; flock(descriptor, LOCK_EX | LOCK_NB) != 0; said = true) {
+      if (errno != EWOULDBLOCK && errno != EINTR) return Error{ErrorCode::kIo, path + ": " + std::strerror(errno)};
+      if (listener.stopped()) return interrupted_error();
+      if (!said) listener.note("another program is fetching the same file; waiting for it");
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return lock;
+  });
 }
 
 FileLock::FileLock(FileLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}

@@ -11,6 +11,7 @@
 
 #include "apps/store/amounts.h"
 #include "apps/store/digest.h"
+#include "apps/store/file_list.h"
 #include "apps/store/scratch_folder.h"
 #include "apps/store/subprocess.h"
 #include "base/guarded.h"
@@ -50,11 +51,9 @@ double file_bytes(const std::string& path) {
 // of its own first.
 double downloaded_bytes(const CatalogModel& model, const std::string& folder) {
   std::vector<double> sizes(model.parts.size(), 0.0);
-  std::error_code code;
-  for (auto it = fs::recursive_directory_iterator(folder, code); !code && it != fs::recursive_directory_iterator();
-       it.increment(code)) {
+  for (const std::string& path : files_below(folder)) {
     for (std::size_t i = 0; i < model.parts.size(); ++i) {
-      if (it->path().filename() == model.parts[i].wheel) sizes[i] = std::max(sizes[i], file_bytes(it->path()));
+      if (path.ends_with("/" + std::string(model.parts[i].wheel))) sizes[i] = std::max(sizes[i], file_bytes(path));
     }
   }
   double sum = 0;

@@ -76,11 +76,17 @@ class Tree:
         self.programs = ("tests",)
 
     def take(self, names):
+        """Copies files and folders; what a kept copy has beyond them goes."""
         for name in names:
             start = ROOT / name
-            for source in start.rglob("*") if start.is_dir() else [start]:
-                if source.is_file() and "__pycache__" not in source.parts:
-                    self.copy(source, self.path / source.relative_to(ROOT))
+            sources = [p for p in (start.rglob("*") if start.is_dir() else [start])
+                       if p.is_file() and "__pycache__" not in p.parts]
+            wanted = {self.path / source.relative_to(ROOT) for source in sources}
+            for old in (self.path / name).rglob("*"):
+                if old.is_file() and old not in wanted:
+                    old.unlink()
+            for source in sources:
+                self.copy(source, self.path / source.relative_to(ROOT))
 
     def copy(self, source, to):
         data = source.read_bytes()

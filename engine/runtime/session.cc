@@ -38,6 +38,7 @@ struct Session::Impl {
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Status forward_batch(std::span<const BatchItem> items);
+  Status check_open(SequenceId sequence) const;
   Status check(std::span<const BatchItem> items) const;
   std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
   void save_checkpoints();
@@ -147,12 +148,24 @@ Result<SequenceId> Session::open() {
 void Session::close(SequenceId sequence) {
   if (impl_->cache.is_open(sequence)) impl_->cache.close(sequence);
 }
+Result<SequenceId> Session::fork(SequenceId sequence) {
+  return base::guarded([&]() -> Result<SequenceId> {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
+    return impl_->cache.fork(sequence);
+  });
+}
+Status Session::swap(SequenceId a, SequenceId b) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(a));
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(b));
+    impl_->cache.swap(a, b);
+    return {};
+  });
+}
 
 Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId> tokens) {
   return base::guarded([&]() -> Result<std::int64_t> {
-    if (!impl_->cache.is_open(sequence)) {
-      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-    }
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
     return impl_->cache.reuse(sequence, tokens);
   });
@@ -160,9 +173,7 @@ Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId
 
 Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
   return base::guarded([&]() -> Result<std::int64_t> {
-    if (!impl_->cache.is_open(sequence)) {
-      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-    }
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     if (n < 0) {
       return Error{ErrorCode::kInvalidArgument, "truncate: expected 0 tokens or more, found " + std::to_string(n)};
     }
@@ -172,9 +183,7 @@ Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
 
 Status Session::confirm(SequenceId sequence, std::int64_t n) {
   return base::guarded([&]() -> Status {
-    if (!impl_->cache.is_open(sequence)) {
-      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-    }
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     const auto size = static_cast<std::int64_t>(tokens(sequence).size());
     if (n < 0 || n > size) {
       return Error{ErrorCode::kInvalidArgument, "confirm: expected 0 to the " + std::to_string(size) +
@@ -204,11 +213,16 @@ std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.
 KernelVariant Session::kernels() const { return panel::variant_of(*impl_->kernels); }
 const Model& Session::model() const noexcept { return *impl_->model; }
 
+Status Session::Impl::check_open(SequenceId sequence) const {
+  if (cache.is_open(sequence)) return {};
+  return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+}
+
 Status Session::Impl::check(std::span<const BatchItem> items) const {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const BatchItem& item = items[i];
     const std::string where = "sequence " + std::to_string(item.sequence);
-    if (!cache.is_open(item.sequence)) return Error{ErrorCode::kInvalidArgument, where + " is not open"};
+    ROWMAX_RETURN_IF_ERROR(check_open(item.sequence));
     for (std::size_t j = 0; j < i; ++j) {
       if (items[j].sequence == item.sequence)
         return Error{ErrorCode::kInvalidArgument, where + " occurs twice in one batch"};

@@ -92,6 +92,14 @@ class Session {
   // An empty sequence; kLimit when max_sequences are in use.
   Result<SequenceId> open();
   void close(SequenceId sequence);
+  // Another sequence that remembers the same tokens, drafts among them; both go on with the bits of sequences that
+  // computed everything themselves. Full pages are shared. What it takes is a copy of the page of each window group that
+  // is partly filled and, in recurrent layers, of the state and of the one kept before drafts. kLimit when max_sequences
+  // are in use or kv_budget_bytes has no room (naming the bytes), kInvalidArgument for a sequence that is not open;
+  // nothing is changed then.
+  Result<SequenceId> fork(SequenceId sequence);
+  // Exchanges what two sequences remember, at no cost. kInvalidArgument for one that is not open.
+  Status swap(SequenceId a, SequenceId b);
   // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in an earlier
   // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);

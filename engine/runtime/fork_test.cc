@@ -207,7 +207,9 @@ TEST_P(Fork, ASharedPageGivesWayToOneThatIsKnown) {
   compute(session, a, joined(head, drafts), LogitsFor::kLast, 80);
   const SequenceId b = *session.fork(a);
   compute(session, c, joined(head, drafts), LogitsFor::kNone);
-  ASSERT_TRUE(session.confirm(a, 130).ok());  // gives its second page for c's, for b as well
+  ASSERT_TRUE(session.confirm(a, 130).ok());
+  // Two full pages, of which a and c no longer hold those that slid out of a window, and the last one three times.
+  EXPECT_EQ(session.memory().kv_held_bytes, 5 * sequence_cost(model_of(arch_).description(), kPage)->kv_bytes);
   const std::vector<TokenId> all = joined(joined(head, drafts), tail);
   const std::vector<float> want = from_scratch(arch_, all, 140);
   EXPECT_TRUE(same(compute(session, b, tail), want));

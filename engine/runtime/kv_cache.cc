@@ -530,7 +530,7 @@ void KvCache::begin_batch() noexcept {
   }
 }
 
-// Counts what the sequence will hold at most while it grows to `total` tokens.
+// By what the sequence will hold at most while it grows.
 Status KvCache::admit(SequenceId id, std::int64_t total, std::int64_t n_draft) {
   const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   std::int64_t by_growth = (pages_of(total) - std::ssize(sequence.blocks)) * block_bytes_, by_each = by_growth;

@@ -99,6 +99,8 @@ class KvCache {
   // context and with no more drafts than kMostDrafts, as every sequence has its share). The last n_draft are drafts; those
   // before them are not, nor is what they follow.
   Status append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft = 0);
+  // What append() says of the budget for a sequence that grows to `total` tokens; counts it for those that follow.
+  Status admit(SequenceId id, std::int64_t total, std::int64_t n_draft);
   // All groups have pages for positions [begin, end) and for what these see. At most rows_at_once of them.
   Status prepare(SequenceId id, std::int64_t begin, std::int64_t end);
   // Lets go of the pages that no token behind the confirmed ones can see.
@@ -207,7 +209,6 @@ class KvCache {
   void unpublish(std::int32_t id) noexcept;
   void drop_checkpoint(std::int32_t id) noexcept;
 
-  Status admit(SequenceId id, std::int64_t total, std::int64_t n_draft);
   bool grow(SequenceState& sequence, std::size_t n_blocks) noexcept;
   void slide(SequenceState& sequence, std::int64_t position) noexcept;
   void become(SequenceState& sequence, std::span<const std::int32_t> blocks, std::int64_t position) noexcept;

@@ -434,6 +434,19 @@ Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   return status;
 }
 
+Status Session::check_room(std::span<const BatchItem> items) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check(items));
+    KvCache& cache = impl_->cache;
+    cache.begin_batch();
+    for (const BatchItem& item : items) {
+      const std::int64_t total = std::ssize(tokens(item.sequence)) + std::ssize(item.tokens);
+      ROWMAX_RETURN_IF_ERROR(cache.admit(item.sequence, total, item.n_draft));
+    }
+    return {};
+  });
+}
+
 Status Session::forward(std::span<const BatchItem> items) {
   return base::guarded([&] { return impl_->forward_batch(items); });
 }

@@ -123,6 +123,8 @@ class Session {
   // before it (kLimit, naming the bytes needed and there): it changes nothing of its sequence. Logits behind drafts are not looked at, so that a guess cannot fail what is
   // right; Sampler and argmax() look again.
   Status forward(std::span<const BatchItem> items);
+  // Whether forward() would find room for all of them; its error where not. Changes nothing.
+  Status check_room(std::span<const BatchItem> items);
   // One for each item of the last forward(); empty when it failed as a whole. Valid until the next forward().
   std::span<const Status> item_status() const noexcept;
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32. Rows of

@@ -154,7 +154,9 @@ struct Generation::Impl {
       std::vector<TokenId>& part = item_tokens.emplace_back(rest.begin(), rest.end());
       part.insert(part.end(), chain.begin(), chain.begin() + n_draft);
       items.push_back({id, part, LogitsFor::kLast, n_draft});
-      if (items.size() > 1 && !session->check_room(items).ok()) {
+      const Status there = items.size() > 1 ? session->check_room(items) : Status();
+      if (!there.ok()) {
+        if (there.error().code != ErrorCode::kLimit) return there;
         items.pop_back();
         session->close(id);
         forks.pop_back();

@@ -115,12 +115,14 @@ class Generation {
   Result<std::int64_t> propose(std::span<const TokenId> draft);
   // A tree of guesses: parents[i] is the guess before draft[i], an earlier one, or -1: the last accepted token. Chains
   // that are equal, or the beginning of another, are computed once. Returns how many guesses are not behind the context or
-  // max_tokens. kInvalidArgument as well for other numbers of parents and for a parent that is no earlier guess.
+  // max_tokens. Errors as above, and kInvalidArgument where there are more or fewer parents than guesses or a parent is no
+  // earlier guess.
   Result<std::int64_t> propose(std::span<const TokenId> draft, std::span<const std::int32_t> parents);
 
   // The next token, from one row of logits: [n_vocab]. The first row of the first item belongs to the last token before
-  // the drafts, the next ones, as long as next_row says so, to the drafts. kInvalidArgument without a forward() of pending(), when done
-  // or when the mask allows no token; kNumericFault for a logit that is not finite; the generation is as before then.
+  // the drafts; as long as next_row says so, another one, of a draft, comes next. kInvalidArgument without a forward() of
+  // pending(), when done or when the mask allows no token; kNumericFault for a logit that is not finite; the generation
+  // is as before then.
   Result<GenerationStep> accept(std::span<const float> logits);
 
   // Ends it (kCancelled) and returns the text that was held back.

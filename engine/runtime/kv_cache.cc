@@ -81,7 +81,10 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   for (std::int64_t id = n_blocks - 1; id >= 0; --id) cache.free_.push_back(static_cast<std::int32_t>(id));
   if (shape.state_floats > 0) cache.checkpoints_.reserve(n);
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
-  for (SequenceState& sequence : cache.sequences_) sequence.tables.resize(n_group);
+  for (std::size_t id = 0; id < cache.sequences_.size(); ++id) {
+    cache.sequences_[id].tables.resize(n_group);
+    cache.sequences_[id].state_slot = static_cast<std::int64_t>(id);
+  }
   return cache;
 }
 
@@ -111,7 +114,8 @@ std::int64_t KvCache::bytes_per_token() const noexcept {
 }
 
 float* KvCache::state(SequenceId id) noexcept {
-  return shape_.state_floats == 0 ? nullptr : states_.as<float>() + id * shape_.state_floats;
+  if (shape_.state_floats == 0) return nullptr;
+  return states_.as<float>() + sequences_[static_cast<std::size_t>(id)].state_slot * shape_.state_floats;
 }
 
 void KvCache::save_checkpoint(SequenceId id, std::int64_t position) noexcept {
@@ -189,14 +193,60 @@ void KvCache::restore(SequenceId id, std::int64_t position) noexcept {
   std::rotate(used, used + 1, checkpoints_.end());
 }
 
-Result<SequenceId> KvCache::open() {
-  for (std::size_t id = 0; id < sequences_.size(); ++id) {
-    if (sequences_[id].open) continue;
-    sequences_[id].open = true;
-    restore(static_cast<SequenceId>(id), 0);
-    return static_cast<SequenceId>(id);
-  }
+Result<SequenceId> KvCache::find_closed() const {
+  const auto found = std::ranges::find(sequences_, false, &SequenceState::open);
+  if (found != sequences_.end()) return static_cast<SequenceId>(found - sequences_.begin());
   return Error{ErrorCode::kLimit, "all " + std::to_string(sequences_.size()) + " sequences of the session are in use"};
+}
+
+Result<SequenceId> KvCache::open() {
+  ROWMAX_TRY(id, find_closed());
+  sequences_[static_cast<std::size_t>(id)].open = true;
+  restore(id, 0);
+  return id;
+}
+
+Result<SequenceId> KvCache::fork(SequenceId id) {
+  ROWMAX_TRY(other, find_closed());
+  const SequenceState& from = sequences_[static_cast<std::size_t>(id)];
+  SequenceState& to = sequences_[static_cast<std::size_t>(other)];
+  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
+  SequenceState made;  // all memory is taken before anything changes
+  made.open = true;
+  made.tokens = from.tokens;
+  made.blocks = from.blocks;
+  made.tables = from.tables;
+  made.confirmed = from.confirmed;
+  made.prompt_end = from.prompt_end;
+  made.mark_position = from.mark_position;
+  made.state_slot = to.state_slot;
+  if (from.mark_position >= 0) {
+    ROWMAX_TRY(mark, base::Buffer::allocate(n_bytes));
+    std::memcpy(mark.data(), from.mark.data(), n_bytes);
+    made.mark = std::move(mark);
+  }
+  for (const std::int32_t at : made.blocks) use(at);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const Table& table = made.tables[g];
+    if (groups_[g].window == 0) continue;
+    for (std::int64_t i = table.first; i < std::ssize(table.pages); ++i)
+      use(made.blocks[static_cast<std::size_t>(i)], g);
+  }
+  to = std::move(made);
+  // Both go on writing the block that is partly filled.
+  if (std::ssize(to.tokens) % kPageTokens != 0 && !make_private(to)) {
+    close(other);
+    return Error{ErrorCode::kLimit, "K/V cache: a fork of sequence " + std::to_string(id) + " needs " +
+                                        std::to_string(bytes_per_token() * kPageTokens) + " bytes more; " +
+                                        std::to_string(pool_.budget_bytes() - in_use_) + " of the budget's " +
+                                        std::to_string(pool_.budget_bytes()) + " are there"};
+  }
+  if (n_bytes > 0) std::memcpy(state(other), state(id), n_bytes);
+  return other;
+}
+
+void KvCache::swap(SequenceId a, SequenceId b) noexcept {
+  std::swap(sequences_[static_cast<std::size_t>(a)], sequences_[static_cast<std::size_t>(b)]);
 }
 
 void KvCache::close(SequenceId id) {
@@ -408,9 +458,7 @@ bool KvCache::make_private(SequenceState& sequence) noexcept {
     drop_checkpoint(id);  // of tokens that are gone
     return true;
   }
-  std::int64_t n_bytes = block_bytes_;
-  for (std::size_t g = 0; g < groups_.size(); ++g) n_bytes += groups_[g].window > 0 ? groups_[g].page_bytes : 0;
-  if (in_use_ + n_bytes > pool_.budget_bytes()) return false;
+  if (in_use_ + bytes_per_token() * kPageTokens > pool_.budget_bytes()) return false;
   const std::int32_t copy = take_block();
   if (copy < 0) return false;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
@@ -482,7 +530,7 @@ void KvCache::begin_batch() noexcept {
   }
 }
 
-// Counts what the sequence will hold at most while it grows to `total` tokens.
+// By what the sequence will hold at most while it grows.
 Status KvCache::admit(SequenceId id, std::int64_t total, std::int64_t n_draft) {
   const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   std::int64_t by_growth = (pages_of(total) - std::ssize(sequence.blocks)) * block_bytes_, by_each = by_growth;
@@ -610,7 +658,7 @@ void KvCache::publish(SequenceId id, std::int64_t n) {
     const std::int32_t at = sequence.blocks[i], parent = i > 0 ? sequence.blocks[i - 1] : -1;
     const std::span<const TokenId> tokens(sequence.tokens.data() + i * kPageTokens, kPageTokens);
     if (const std::int32_t twin = find_published(parent, tokens); twin >= 0) {
-      take_place_of(sequence, i, twin);
+      replace(i, at, twin);
       continue;
     }
     Block& b = block(at);
@@ -624,32 +672,32 @@ void KvCache::publish(SequenceId id, std::int64_t n) {
   }
 }
 
-// Another sequence's block of the same tokens behind the same ones, whose numbers have the same bits, stands in for the
-// sequence's own. What that one has lost since, a page that nobody saw any more or a checkpoint, it gets from here.
-void KvCache::take_place_of(SequenceState& sequence, std::size_t index, std::int32_t twin) noexcept {
-  const std::int32_t own = sequence.blocks[index];
-  use(twin);
+// Another sequence's block of the same tokens behind the same ones, whose numbers have the same bits, stands in for `own`
+// in all sequences that hold that one (a sequence and its forks): each block that is published has its parent before it.
+// What the twin has lost since, a page that nobody saw any more or a checkpoint, it gets from here.
+void KvCache::replace(std::size_t index, std::int32_t own, std::int32_t twin) noexcept {
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    Table& table = sequence.tables[g];
-    if (std::ssize(table.pages) <= static_cast<std::ptrdiff_t>(index) ||
-        static_cast<std::int64_t>(index) < table.first) {
-      continue;
-    }
-    if (held(twin, g).page < 0) {
-      std::swap(held(twin, g), held(own, g));
-      continue;
-    }
-    table.pages[index] = held(twin, g).page;
-    if (groups_[g].window == 0) continue;
-    use(twin, g);
-    let_go(own, g, Side::kNewest);
+    if (held(twin, g).page < 0) std::swap(held(twin, g), held(own, g));  // with those who use it
   }
   if (block(own).checkpoint.size() != 0 && block(twin).checkpoint.size() == 0) {
     std::swap(block(own).checkpoint, block(twin).checkpoint);
     *std::ranges::find(checkpoints_, own) = twin;
   }
-  sequence.blocks[index] = twin;
-  let_go(own);
+  for (SequenceState& sequence : sequences_) {
+    if (sequence.blocks.size() <= index || sequence.blocks[index] != own) continue;
+    use(twin);
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      Table& table = sequence.tables[g];
+      const bool holds = static_cast<std::int64_t>(index) >= table.first && index < table.pages.size();
+      if (!holds || table.pages[index] == held(twin, g).page) continue;
+      table.pages[index] = held(twin, g).page;
+      if (groups_[g].window == 0) continue;
+      use(twin, g);
+      let_go(own, g, Side::kNewest);
+    }
+    sequence.blocks[index] = twin;
+    let_go(own);
+  }
 }
 
 }  // namespace rowmax::engine

@@ -3,7 +3,8 @@
 //
 // Layers with the same sliding window are a group; those without one are another. A block is 64 tokens of a sequence, and
 // has a page in each group. Blocks are counted by the sequences that use them and by cached blocks that continue
-// them. A full block stays findable by its tokens and its predecessor when nobody uses it, until its place is needed
+// them. What a sequence and its forks have in common they hold together; a block is written by one that holds it alone.
+// A full block stays findable by its tokens and its predecessor when nobody uses it, until its place is needed
 // (least recently used first).
 //
 // A sequence lets go of a windowed group's page when no token to come can see a position of it. The page stays with its
@@ -72,6 +73,7 @@ class KvCache {
     std::int64_t prompt_end = 0;  // behind the last tokens that came several at once
     base::Buffer mark;            // the recurrent state behind the first mark_position tokens
     std::int64_t mark_position = -1;
+    std::int64_t state_slot = 0;  // where its recurrent state lies
   };
 
   // Reserves address space; memory comes when pages are first written.
@@ -80,6 +82,9 @@ class KvCache {
   Result<SequenceId> open();
   void close(SequenceId id);
   bool is_open(SequenceId id) const noexcept;
+  // Between batches. As Session::fork and Session::swap, of sequences that are open.
+  Result<SequenceId> fork(SequenceId id);
+  void swap(SequenceId a, SequenceId b) noexcept;
   const SequenceState& sequence(SequenceId id) const noexcept { return sequences_[static_cast<std::size_t>(id)]; }
 
   // As Session::reuse.
@@ -94,6 +99,8 @@ class KvCache {
   // context and with no more drafts than kMostDrafts, as every sequence has its share). The last n_draft are drafts; those
   // before them are not, nor is what they follow.
   Status append(SequenceId id, std::span<const TokenId> tokens, std::int64_t n_draft = 0);
+  // What append() says of the budget for a sequence that grows to `total` tokens; counts it for those that follow.
+  Status admit(SequenceId id, std::int64_t total, std::int64_t n_draft);
   // All groups have pages for positions [begin, end) and for what these see. At most rows_at_once of them.
   Status prepare(SequenceId id, std::int64_t begin, std::int64_t end);
   // Lets go of the pages that no token behind the confirmed ones can see.
@@ -202,12 +209,12 @@ class KvCache {
   void unpublish(std::int32_t id) noexcept;
   void drop_checkpoint(std::int32_t id) noexcept;
 
-  Status admit(SequenceId id, std::int64_t total, std::int64_t n_draft);
   bool grow(SequenceState& sequence, std::size_t n_blocks) noexcept;
   void slide(SequenceState& sequence, std::int64_t position) noexcept;
   void become(SequenceState& sequence, std::span<const std::int32_t> blocks, std::int64_t position) noexcept;
   bool make_private(SequenceState& sequence) noexcept;
-  void take_place_of(SequenceState& sequence, std::size_t index, std::int32_t twin) noexcept;
+  void replace(std::size_t index, std::int32_t own, std::int32_t twin) noexcept;
+  Result<SequenceId> find_closed() const;
 
   bool windows_are_there(std::span<const std::int32_t> blocks, std::int64_t position) const noexcept;
   // The last position up to n that a sequence holding `blocks` can go on from, without or with what its mark holds.

@@ -151,15 +151,27 @@ TEST_P(KvWindowLife, WhatASequenceSeesIsItsOwnWhateverOthersDo) {
     Driven driven(shape);
     KvCache& cache = driven.cache;
     std::mt19937 random(tight ? 11 : 12);
-    int n_refused = 0, n_reused = 0, n_back = 0;
+    int n_refused = 0, n_reused = 0, n_back = 0, n_forks = 0;
     for (int step = 0; step < 3000; ++step) {
       const auto id = static_cast<SequenceId>(random() % 3);
       if (!cache.is_open(id)) {
-        ASSERT_TRUE(cache.open().ok());
+        const auto from = static_cast<SequenceId>(random() % 3);
+        if (!cache.is_open(from) || random() % 3 == 0) {
+          ASSERT_TRUE(cache.open().ok());
+          continue;
+        }
+        const std::int64_t before = cache.in_use_bytes();
+        const auto fork = cache.fork(from);
+        ASSERT_TRUE(fork.ok() || tight) << fork.error().message;
+        if (!fork.ok()) continue;
+        ASSERT_EQ(cache.sequence(*fork).tokens, cache.sequence(from).tokens);
+        const bool partly = std::ssize(cache.sequence(from).tokens) % kPage != 0;
+        ASSERT_EQ(cache.in_use_bytes() - before, partly ? cache.bytes_per_token() * kPage : 0);
+        ++n_forks;
         continue;
       }
       const std::int64_t size = std::ssize(cache.sequence(id).tokens);
-      switch (random() % 6) {
+      switch (random() % 7) {
         case 0: {
           const std::vector<TokenId> tokens = prompt_of(random);
           const std::int64_t kept = cache.reuse(id, tokens);
@@ -192,8 +204,17 @@ TEST_P(KvWindowLife, WhatASequenceSeesIsItsOwnWhateverOthersDo) {
           cache.publish(id);
           cache.settle(id);
           break;
+        case 5: {
+          const auto other = static_cast<SequenceId>(random() % 3);
+          if (!cache.is_open(other)) break;
+          const std::vector<TokenId> mine = cache.sequence(id).tokens, theirs = cache.sequence(other).tokens;
+          cache.swap(id, other);
+          ASSERT_EQ(cache.sequence(id).tokens, theirs);
+          ASSERT_EQ(cache.sequence(other).tokens, mine);
+          break;
+        }
         default:
-          if (random() % 8 == 0) cache.close(id);
+          if (random() % 2 == 0) cache.close(id);
       }
       for (SequenceId other = 0; other < 3; ++other) {
         if (cache.is_open(other)) driven.expect_right(other, cache.sequence(other).confirmed);
@@ -205,6 +226,7 @@ TEST_P(KvWindowLife, WhatASequenceSeesIsItsOwnWhateverOthersDo) {
     }
     EXPECT_EQ(n_refused > 0, tight);
     EXPECT_GT(n_reused, 30);
+    EXPECT_GT(n_forks, 30);
     if (!tight && GetParam().size() > 1) {
       EXPECT_GT(n_back, 5);
     }

@@ -40,6 +40,7 @@ struct Session::Impl {
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Status forward_batch(std::span<const BatchItem> items);
+  Status check_open(SequenceId sequence) const;
   Status check(std::span<const BatchItem> items) const;
   std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
   void save_checkpoints();
@@ -149,12 +150,24 @@ Result<SequenceId> Session::open() {
 void Session::close(SequenceId sequence) {
   if (impl_->cache.is_open(sequence)) impl_->cache.close(sequence);
 }
+Result<SequenceId> Session::fork(SequenceId sequence) {
+  return base::guarded([&]() -> Result<SequenceId> {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
+    return impl_->cache.fork(sequence);
+  });
+}
+Status Session::swap(SequenceId a, SequenceId b) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(a));
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(b));
+    impl_->cache.swap(a, b);
+    return {};
+  });
+}
 
 Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId> tokens) {
   return base::guarded([&]() -> Result<std::int64_t> {
-    if (!impl_->cache.is_open(sequence)) {
-      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-    }
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
     return impl_->cache.reuse(sequence, tokens);
   });
@@ -162,9 +175,7 @@ Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId
 
 Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
   return base::guarded([&]() -> Result<std::int64_t> {
-    if (!impl_->cache.is_open(sequence)) {
-      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-    }
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     if (n < 0) {
       return Error{ErrorCode::kInvalidArgument, "truncate: expected 0 tokens or more, found " + std::to_string(n)};
     }
@@ -174,9 +185,7 @@ Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
 
 Status Session::confirm(SequenceId sequence, std::int64_t n) {
   return base::guarded([&]() -> Status {
-    if (!impl_->cache.is_open(sequence)) {
-      return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
-    }
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     const auto size = static_cast<std::int64_t>(tokens(sequence).size());
     if (n < 0 || n > size) {
       return Error{ErrorCode::kInvalidArgument, "confirm: expected 0 to the " + std::to_string(size) +
@@ -206,11 +215,16 @@ std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.
 KernelVariant Session::kernels() const { return panel::variant_of(*impl_->kernels); }
 const Model& Session::model() const noexcept { return *impl_->model; }
 
+Status Session::Impl::check_open(SequenceId sequence) const {
+  if (cache.is_open(sequence)) return {};
+  return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
+}
+
 Status Session::Impl::check(std::span<const BatchItem> items) const {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const BatchItem& item = items[i];
     const std::string where = "sequence " + std::to_string(item.sequence);
-    if (!cache.is_open(item.sequence)) return Error{ErrorCode::kInvalidArgument, where + " is not open"};
+    ROWMAX_RETURN_IF_ERROR(check_open(item.sequence));
     for (std::size_t j = 0; j < i; ++j) {
       if (items[j].sequence == item.sequence)
         return Error{ErrorCode::kInvalidArgument, where + " occurs twice in one batch"};
@@ -420,6 +434,19 @@ Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   item_status = std::move(statuses);
   if (any) n_logit_rows = n_rows;
   return status;
+}
+
+Status Session::check_room(std::span<const BatchItem> items) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check(items));
+    KvCache& cache = impl_->cache;
+    cache.begin_batch();
+    for (const BatchItem& item : items) {
+      const std::int64_t total = std::ssize(tokens(item.sequence)) + std::ssize(item.tokens);
+      ROWMAX_RETURN_IF_ERROR(cache.admit(item.sequence, total, item.n_draft));
+    }
+    return {};
+  });
 }
 
 Status Session::forward(std::span<const BatchItem> items) {

@@ -330,6 +330,64 @@ TEST_F(OutOfMemory, Sessions) {
   });
 }
 
+TEST_F(OutOfMemory, Forks) {
+  const Model loaded = model("qwen35"), windows = model("gemma3");
+  const std::vector<TokenId> tokens = Batch().first, prompt(tokens.begin(), tokens.begin() + 20);
+  engine::SessionOptions options;
+  options.max_sequences = 3;
+  options.context = 128;
+  fail_each_allocation("Session::fork", [&](Fault& fault) -> Result<std::string> {
+    auto session = Session::create(loaded, options, executor_);
+    const SequenceId a = *session->open();
+    const BatchItem head{a, tokens, LogitsFor::kLast, 10};
+    EXPECT_TRUE(session->forward({&head, 1}).ok());
+    const std::int64_t held = session->memory().kv_held_bytes;
+    auto fork = fault.during([&] { return session->fork(a); });
+    const bool failed = !fork.ok();
+    const Error error = failed ? fork.error() : Error{};
+    if (failed) {
+      EXPECT_EQ(session->memory().kv_held_bytes, held);
+      fork = session->fork(a);
+      EXPECT_EQ(*fork, 1);
+    }
+    const BatchItem more{*fork, prompt, LogitsFor::kLast};
+    EXPECT_TRUE(session->forward({&more, 1}).ok());
+    const std::string bits = bytes_of(session->logits(0));
+    static const std::string kBits = bits;
+    EXPECT_TRUE(bits == kBits);
+    if (failed) return error;
+    return bits;
+  });
+  fail_each_allocation("a tree of drafts", [&](Fault& fault) -> Result<std::string> {
+    auto session = Session::create(windows, options, executor_);
+    engine::GenerationOptions greedy;
+    auto generation = engine::Generation::start(*session, *session->open(), prompt, greedy);
+    const BatchItem head = *generation->pending(19);
+    EXPECT_TRUE(session->forward({&head, 1}).ok());
+    const std::vector<TokenId> draft{5, 6, 7, 8};
+    const std::vector<std::int32_t> parents{-1, 0, -1, 2};
+    const auto compute = [&]() -> Status {
+      if (auto n = generation->propose(draft, parents); !n.ok()) return n.error();
+      const auto items = generation->pending_items();
+      if (!items.ok()) return items.error();
+      EXPECT_EQ(items->size(), 2u);
+      return session->forward(*items);
+    };
+    const Status made = fault.during(compute);
+    if (!made.ok()) {
+      const Status again = compute();
+      EXPECT_TRUE(again.ok()) << again.error().message;
+    }
+    const std::string bits = all_logits(*session);
+    static const std::string kBits = bits;
+    EXPECT_TRUE(bits == kBits);
+    generation = engine::Generation::start(*session, generation->sequence(), prompt, greedy);
+    EXPECT_TRUE(session->open().ok() && session->open().ok()) << "a fork was left open";
+    if (!made.ok()) return made.error();
+    return bits;
+  });
+}
+
 TEST_F(OutOfMemory, Generating) {
   const Model loaded = model("llama");
   const std::vector<TokenId> prompt = *engine::encode_prompt(loaded, "the cat sat", false);

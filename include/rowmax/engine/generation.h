@@ -13,6 +13,14 @@
 //     }
 //   }
 //
+// With drafts that are a tree a generation has an item for each of its chains (pending_items()), and the rows of the
+// steps are found by their numbers among all rows of its items:
+//
+//   for (std::int64_t k = 0; mine; k = step.row) {
+//     step = *g.accept(session.logits(row + k));
+//     mine = step.next_row;
+//   }
+//
 // A generation pauses by not being called between an accept() and the next pending(). What it does is a function of the
 // prompt and the options alone (bit for bit): not of the batch, the pieces of the prompt, pauses, or drafts.
 #pragma once
@@ -59,8 +67,9 @@ struct TokenLogProbability {
 struct GenerationStep {
   TokenId token = 0;  // sampled; not part of tokens() where it ended the generation (kEos, a stop token)
   std::string text;   // what became certain: whole UTF-8 characters, never part of a possible stop string; may be empty
-  // The draft's next token was this one: the next row of the same forward() is this generation's next step.
+  // A draft's next token was this one: another row of the same forward() (of a chain the next one) is the next step.
   bool next_row = false;
+  std::int64_t row = 0;  // which one that is, of all rows of the generation's items
   bool done = false;
   StopReason reason = StopReason::kEos;                    // when done
   double log_probability = 0;                              // of token, when asked for
@@ -83,7 +92,20 @@ class Generation {
   // generation. An item without logits (kNone) is a piece of the prompt, or of what must be computed again, and is
   // followed by another pending(). Asked again before accept(), or after a forward() that failed, it gives the same
   // tokens again, in other pieces perhaps. kInvalidArgument when done.
+  // Of a tree it is the longest chain.
   Result<BatchItem> pending(std::int64_t at_most = 480);
+
+  // The same with all chains of a tree of drafts, one item each, to be computed in one forward(). The first is the longest
+  // chain, for the generation's own sequence; each other one is for a fork of it (Session::fork), which the generation
+  // opens here and closes when its drafts turn out wrong, when it is asked again, or with itself. The accepted chain's
+  // takes the place of the generation's sequence, whose id stays. A chain for which at_most, the sequences of the session
+  // or kv_budget_bytes have no room is left out, and so are those behind it; without room for a fork the longest chain is
+  // left. Forks take room from other sequences in the same batch, whose items may then be refused. An item of a fork
+  // that fails is a chain that was wrong.
+  // Each item computes the whole way to its leaf: a tree costs the tokens of its chains, one more for each of them, and a
+  // copy of the last pages and the recurrent state for each fork. What else is missing (the prompt, tokens to be computed
+  // again) comes before, in items without logits.
+  Result<std::span<const BatchItem>> pending_items(std::int64_t at_most = 480);
 
   // Speculation: guesses at the tokens that follow the last accepted one, to be computed with it. accept() samples as
   // without them; as long as a guess is what was sampled, the next row is known already. Guesses that were not are
@@ -91,10 +113,16 @@ class Generation {
   // next pending() that gives logits, as far as it has room. Returns how many are taken: those behind the context or
   // max_tokens are left out. kInvalidArgument for an id outside the vocabulary, or when done.
   Result<std::int64_t> propose(std::span<const TokenId> draft);
+  // A tree of guesses: parents[i] is the guess before draft[i], an earlier one, or -1: the last accepted token. Chains
+  // that are equal, or the beginning of another, are computed once. Returns how many guesses are not behind the context or
+  // max_tokens. Errors as above, and kInvalidArgument where there are more or fewer parents than guesses or a parent is no
+  // earlier guess.
+  Result<std::int64_t> propose(std::span<const TokenId> draft, std::span<const std::int32_t> parents);
 
-  // The next token, from one row of logits: [n_vocab]. The first row belongs to the last token before the drafts, the
-  // next ones, as long as next_row says so, to the drafts. kInvalidArgument without a forward() of pending(), when done
-  // or when the mask allows no token; kNumericFault for a logit that is not finite; the generation is as before then.
+  // The next token, from one row of logits: [n_vocab]. The first row of the first item belongs to the last token before
+  // the drafts; as long as next_row says so, another one, of a draft, comes next. kInvalidArgument without a forward() of
+  // pending(), when done or when the mask allows no token; kNumericFault for a logit that is not finite; the generation
+  // is as before then.
   Result<GenerationStep> accept(std::span<const float> logits);
 
   // Ends it (kCancelled) and returns the text that was held back.

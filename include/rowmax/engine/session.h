@@ -92,6 +92,14 @@ class Session {
   // An empty sequence; kLimit when max_sequences are in use.
   Result<SequenceId> open();
   void close(SequenceId sequence);
+  // Another sequence that remembers the same tokens, drafts among them; both go on with the bits of sequences that
+  // computed everything themselves. Full pages are shared. What it takes is a copy of the page of each window group that
+  // is partly filled and, in recurrent layers, of the state and of the one kept before drafts. kLimit when max_sequences
+  // are in use or kv_budget_bytes has no room (naming the bytes), kInvalidArgument for a sequence that is not open;
+  // nothing is changed then.
+  Result<SequenceId> fork(SequenceId sequence);
+  // Exchanges what two sequences remember, at no cost. kInvalidArgument for one that is not open.
+  Status swap(SequenceId a, SequenceId b);
   // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in an earlier
   // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
@@ -115,6 +123,8 @@ class Session {
   // before it (kLimit, naming the bytes needed and there): it changes nothing of its sequence. Logits behind drafts are not looked at, so that a guess cannot fail what is
   // right; Sampler and argmax() look again.
   Status forward(std::span<const BatchItem> items);
+  // Whether forward() would find room for all of them; its error where not. Changes nothing.
+  Status check_room(std::span<const BatchItem> items);
   // One for each item of the last forward(); empty when it failed as a whole. Valid until the next forward().
   std::span<const Status> item_status() const noexcept;
   // The logits that the last forward() was asked for, in the order of items and tokens: [n_rows, n_vocab], f32. Rows of

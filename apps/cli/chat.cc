@@ -61,8 +61,8 @@ class Conversation {
     clear();
   }
 
-  // Answers `text`, streaming; the turn is forgotten where it failed. An error that ends only this turn (the context
-  // is full, the template refuses the messages) is shown; others end the chat.
+  // Answers `text`, streaming; the turn is forgotten where it failed. An error that ends only this turn (no room for
+  // the prompt, the template refuses the messages) is shown; others end the chat.
   Status answer(const std::string& text) {
     const std::size_t before = messages_.size();
     messages_.push_back({"user", text});
@@ -74,16 +74,20 @@ class Conversation {
       const ErrorCode code = generation.error().code;
       if (code == ErrorCode::kLimit || code == ErrorCode::kInvalidArgument) {
         error(generation.error().message + " (/clear starts anew)");
+        if (first_refusal_ == ExitCode::kOk) first_refusal_ = exit_code(code);
         return {};
       }
       return std::move(generation).error();
     }
     messages_.push_back({"assistant", generation->text});
     if (!flags_.engine.quiet) {
-      std::fprintf(stderr, "%s\n", dim(timings_line(*generation), STDERR_FILENO).c_str());
+      std::fprintf(stderr, "%s\n", dim(timings_line(*generation, flags_.session.kv_budget), STDERR_FILENO).c_str());
     }
     return {};
   }
+
+  // Of the first turn that was refused; kOk where none was.
+  ExitCode first_refusal() const { return first_refusal_; }
 
  private:
   Result<engine::GenerateResult> generate() {
@@ -105,6 +109,7 @@ class Conversation {
   TemplateFlags system_;
   engine::GenerateOptions options_;
   std::vector<engine::ChatMessage> messages_;
+  ExitCode first_refusal_ = ExitCode::kOk;
 };
 
 // Returns false for /exit.
@@ -127,7 +132,8 @@ bool obey(const std::string& command, Conversation& conversation, bool quiet) {
   return true;
 }
 
-Status converse(const ChatFlags& flags, Conversation& conversation) {
+// A person has seen what was refused; a script learns it from the exit code.
+Result<ExitCode> converse(const ChatFlags& flags, Conversation& conversation) {
   const bool keyboard = is_terminal(STDIN_FILENO);
   LineEditor editor(flags.no_history || !keyboard ? "" : default_history_file());
   if (keyboard && !flags.engine.quiet) note("/help lists the commands; Ctrl-D ends the chat");
@@ -142,15 +148,16 @@ Status converse(const ChatFlags& flags, Conversation& conversation) {
     }
     if (outcome == LineEditor::Outcome::kEnd) {
       if (keyboard) std::fputc('\n', stderr);
-      return {};
+      break;
     }
     if (input.empty()) continue;
     if (input.starts_with('/') && input.find('\n') == std::string::npos) {
-      if (!obey(input, conversation, flags.engine.quiet)) return {};
+      if (!obey(input, conversation, flags.engine.quiet)) break;
       continue;
     }
     ROWMAX_RETURN_IF_ERROR(conversation.answer(input));
   }
+  return keyboard ? ExitCode::kOk : conversation.first_refusal();
 }
 
 Result<ExitCode> chat(const ChatFlags& flags) {
@@ -169,8 +176,7 @@ Result<ExitCode> chat(const ChatFlags& flags) {
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
   ROWMAX_TRY(sequence, session.open());
   Conversation conversation(flags, std::move(sampling), *chat_template, session, sequence);
-  ROWMAX_RETURN_IF_ERROR(converse(flags, conversation));
-  return ExitCode::kOk;
+  return converse(flags, conversation);
 }
 
 }  // namespace

@@ -121,7 +121,13 @@ Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags) {
 }
 
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
-  return pairs_of(flags.overrides, "--set", "KEY=VALUE");
+  ROWMAX_TRY(overrides, pairs_of(flags.overrides, "--set", "KEY=VALUE"));
+  for (const auto& [key, value] : overrides) {
+    if (!key.starts_with("general.")) continue;
+    return Error::invalid_argument("--set " + key +
+                                   ": this key cannot be set, only those of the architecture and of the tokenizer");
+  }
+  return overrides;
 }
 
 Result<engine::SessionOptions> session_options(const SessionFlags& flags, const EngineFlags& engine) {

@@ -34,7 +34,8 @@ void add_kernel_flags(Flags& table, EngineFlags& flags);     // two of them
 void add_convention_flag(Flags& table, EngineFlags& flags);  // one of them
 // --kernels as the engine takes it; kInvalidArgument for a name that is not known, with the nearest one.
 Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags);
-// --set as the engine takes it; kInvalidArgument where there is no '='.
+// --set as the engine takes it; kInvalidArgument where there is no '=' and for the file's own keys (general.*), which
+// the engine reads from the file alone.
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
 
 struct SessionFlags {

@@ -136,13 +136,13 @@ Status print_result(const RunFlags& flags, std::span<const engine::TokenId> prom
     return print_json({{"prompt_tokens", prompt},
                        {"tokens", generation.tokens},
                        {"text", generation.text},
-                       {"stop", engine::stop_reason_name(generation.reason)},
+                       {"stop", stop_name(generation)},
                        {"timings", timings_json(generation.timings)}});
   }
   if (!generation.text.ends_with('\n')) std::fputc('\n', stdout);
   ROWMAX_RETURN_IF_ERROR(flush_output());
   if (!flags.engine.quiet) {
-    std::fprintf(stderr, "%s\n", dim(timings_line(generation), STDERR_FILENO).c_str());
+    std::fprintf(stderr, "%s\n", dim(timings_line(generation, flags.session.kv_budget), STDERR_FILENO).c_str());
   }
   return {};
 }

@@ -1,9 +1,9 @@
 #include "apps/cli/sequence_memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
-#include <utility>
 
 #include "apps/cli/terminal.h"
 #include "rowmax/try.h"
@@ -12,6 +12,15 @@ namespace rowmax::cli {
 namespace {
 
 std::string bytes_text(std::int64_t n) { return human_bytes(static_cast<double>(n)); }
+
+// Rounded up: what exceeds a budget of whole MiB is seen to.
+std::string mib_text(std::int64_t n) {
+  constexpr std::int64_t kMib = std::int64_t{1} << 20;
+  if (n % kMib == 0) return std::to_string(n / kMib) + " MiB";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f MiB", std::ceil(static_cast<double>(n) / kMib * 100) / 100);
+  return text;
+}
 
 std::string left_padded(std::string text, std::size_t width) {
   return text.size() < width ? std::string(width - text.size(), ' ') + text : text;
@@ -99,23 +108,25 @@ Json memory_json(const engine::ModelDescription& model) {
 
 Status check_room(const engine::Session& session, std::int64_t n_tokens) {
   ROWMAX_TRY(cost, session.cost(n_tokens));
-  std::string takes = std::to_string(n_tokens) + " tokens take " + bytes_text(cost.total_bytes()) + " (";
-  const char* between = "";
+  const engine::Session::Memory memory = session.memory();
+  const bool in_budget = cost.kv_peak_bytes <= memory.kv_budget_bytes;
+  std::string parts;
   for (const engine::SequenceCost::Group& group : cost.groups) {
-    takes += std::exchange(between, ", ") + group_name(group) + " " + bytes_text(group.peak_bytes);
+    parts += (parts.empty() ? "" : ", ") + group_name(group) + " " +
+             (in_budget ? bytes_text(group.peak_bytes) : mib_text(group.peak_bytes));
+  }
+  const std::string take = std::to_string(n_tokens) + " tokens take ";
+  if (!in_budget) {
+    return Error::limit(take + mib_text(cost.kv_peak_bytes) + " of keys and values (" + parts + "); there are " +
+                        mib_text(memory.kv_budget_bytes) + " for them, --kv-budget sets it");
   }
   const std::int64_t states = cost.state_bytes + cost.checkpoint_bytes;
-  if (states > 0) takes += between + ("states " + bytes_text(states));
-  takes += ")";
-  const engine::Session::Memory memory = session.memory();
-  if (cost.kv_peak_bytes > memory.kv_budget_bytes) {
-    return Error::limit(takes + "; there are " + bytes_text(memory.kv_budget_bytes) +
-                        " for keys and values, --kv-budget sets it");
-  }
+  if (states > 0) parts += (parts.empty() ? "states " : ", states ") + bytes_text(states);
   const std::int64_t taken = memory.kv_held_bytes + memory.kv_kept_bytes + memory.checkpoint_bytes;
   const std::optional<std::int64_t> available = available_memory();
   if (available && cost.total_bytes() - taken > *available) {
-    return Error::limit(takes + "; this machine has " + bytes_text(*available) + " of memory free");
+    return Error::limit(take + bytes_text(cost.total_bytes()) + " (" + parts + "); this machine has " +
+                        bytes_text(*available) + " of memory free");
   }
   return {};
 }

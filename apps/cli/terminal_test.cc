@@ -46,10 +46,15 @@ TEST(Terminal, TimingsLineSaysWhatCameFromTheCache) {
   engine::GenerateResult generation;
   generation.timings = {100, 40, 11, 500, 510, 100};
   generation.reason = engine::StopReason::kLength;
-  EXPECT_EQ(timings_line(generation),
+  EXPECT_EQ(timings_line(generation, 0),
             "prompt 100 tokens (40 from cache), 120 tok/s | first token 510 ms | 11 tokens, 100 tok/s | stop: length");
   generation.timings = {};
-  EXPECT_EQ(timings_line(generation), "prompt 0 tokens, 0 tok/s | first token 0 ms | 0 tokens | stop: length");
+  EXPECT_EQ(timings_line(generation, 0), "prompt 0 tokens, 0 tok/s | first token 0 ms | 0 tokens | stop: length");
+  generation.reason = engine::StopReason::kContext;
+  EXPECT_TRUE(timings_line(generation, 3).ends_with("stop: context is full (-c sets its size)"));
+  generation.budget_used_up = true;
+  EXPECT_TRUE(
+      timings_line(generation, 3).ends_with("stop: memory: no room for more keys and values (--kv-budget 3 MiB)"));
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace rowmax::cli {
 
 double tokens_per_second(std::int64_t tokens, double ms) { return tokens > 0 && ms > 0 ? 1000.0 * tokens / ms : 0; }
 
-std::string timings_line(const engine::GenerateResult& generation) {
+std::string timings_line(const engine::GenerateResult& generation, std::int64_t kv_budget) {
   const engine::GenerateTimings& t = generation.timings;
   std::string line = "prompt " + std::to_string(t.prompt_tokens) + " tokens";
   if (t.cached_tokens > 0) line += " (" + std::to_string(t.cached_tokens) + " from cache)";
@@ -16,9 +16,17 @@ std::string timings_line(const engine::GenerateResult& generation) {
   // The first token belongs to the prompt's time.
   const double speed = tokens_per_second(t.generated_tokens - 1, t.generate_ms);
   if (speed > 0) line += ", " + short_number(speed) + " tok/s";
-  line += std::string(" | stop: ") + engine::stop_reason_name(generation.reason);
-  if (generation.reason == engine::StopReason::kContext) line += " is full (-c sets its size)";
+  line += " | stop: " + stop_name(generation);
+  if (generation.budget_used_up) {
+    line += ": no room for more keys and values (--kv-budget " + std::to_string(kv_budget) + " MiB)";
+  } else if (generation.reason == engine::StopReason::kContext) {
+    line += " is full (-c sets its size)";
+  }
   return line;
+}
+
+std::string stop_name(const engine::GenerateResult& generation) {
+  return generation.budget_used_up ? "memory" : engine::stop_reason_name(generation.reason);
 }
 
 Json timings_json(const engine::GenerateTimings& t) {

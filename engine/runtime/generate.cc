@@ -19,6 +19,12 @@ void keep_log_probabilities(const GenerationOptions& options, GenerationStep& st
   if (options.top_log_probabilities > 0) result.top_log_probabilities.push_back(std::move(step.top_log_probabilities));
 }
 
+// Whether the last forward() failed for want of room alone.
+bool refused_for_room(const Session& session) {
+  const std::span<const Status> items = session.item_status();
+  return items.size() == 1 && !items[0].ok() && items[0].error().code == ErrorCode::kLimit;
+}
+
 Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
                                        const GenerateOptions& options, const TextSink& sink) {
   GenerateResult result;
@@ -35,7 +41,12 @@ Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, st
   while (!generation.done() && listening) {
     if (options.cancelled && options.cancelled()) break;
     ROWMAX_TRY(item, generation.pending());
-    ROWMAX_RETURN_IF_ERROR(session.forward({&item, 1}));
+    const Status computed = session.forward({&item, 1});
+    if (!generation.tokens().empty() && refused_for_room(session)) {
+      result.budget_used_up = true;
+      break;
+    }
+    ROWMAX_RETURN_IF_ERROR(computed);
     if (item.logits == LogitsFor::kNone) continue;
     if (timings.prompt_ms == 0) timings.prompt_ms = ms_since(start);
     ROWMAX_TRY(step, generation.accept(session.logits(0)));
@@ -49,6 +60,7 @@ Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, st
   ROWMAX_TRY(held_back, generation.cancel());  // nothing, and no change, when it is done
   give(held_back);
   result.reason = listening ? generation.reason() : StopReason::kCancelled;
+  if (result.budget_used_up) result.reason = StopReason::kContext;
   result.tokens.assign(generation.tokens().begin(), generation.tokens().end());
   result.stop_string = generation.stop_string();
   timings.prompt_tokens = generation.prompt_tokens();

@@ -228,8 +228,36 @@ class Chat(CommandTest):
 
     def test_context_full_is_not_the_end(self):
         code, _, err = self.run_command(*FLAGS, "-c", 40, stdin="a" * 300 + "\nhi\n")
-        self.assertEqual(code, 0)
         self.assertIn("/clear starts anew", err)
+        self.assertIn("stop: ", err)  # of the second line
+        self.assertEqual(code, 5)  # but a script is told
+        self.assertEqual(self.run_command(*FLAGS, "-c", 40, stdin="a" * 300 + "\nhi\n/exit\n")[0], 5)
+
+    def test_the_first_refusal_of_a_pipe_is_its_exit_code(self):
+        refusing = "{% for m in messages %}{% if 'no' in m['content'] %}{{ raise_exception('no') }}{% endif %}{{ m['content'] }}{% endfor %}"
+        flags = [*FLAGS, "--chat-template", refusing, "-c", 40]
+        self.assertEqual(self.run_command(*flags, stdin="no\n" + "a" * 300 + "\nhi\n")[0], 2)
+        self.assertEqual(self.run_command(*flags, stdin="a" * 300 + "\nno\nhi\n")[0], 5)
+
+    def test_a_refusal_is_no_exit_code_at_a_terminal(self):
+        terminal = Terminal(self, "-c", "40")
+        terminal.prompt()
+        terminal.type("a" * 300 + "\r")
+        terminal.wait("/clear starts anew")
+        terminal.prompt()
+        self.assertEqual(terminal.end("/exit\r"), 0)
+
+    def test_a_budget_used_up_ends_the_answer_alone(self):
+        flags = ["chat", "-m", SLOW_MODEL, "--chat-template", TEMPLATE, "--greedy", "-n", "-1", "-c", "100000",
+                 "--logit-bias", "0=-50,1=-50,2=-50", "--kv-budget", "1"]
+        code, out, err = self.run_command(*flags, stdin="go on\n")
+        self.assertEqual(code, 0, err)
+        self.assertIn("stop: memory: no room for more keys and values (--kv-budget 1 MiB)", err)
+        # The answer is part of the conversation: with it the next prompt has no room.
+        code, same, err = self.run_command(*flags, stdin="go on\nhi\n/clear\ngo on\n")
+        self.assertEqual((code, same.replace("\n", "")), (5, 2 * out.replace("\n", "")))
+        self.assertGreater(int(re.search(r"prompt's (\d+) tokens", err)[1]), 512)
+        self.assertEqual(err.count("stop: memory"), 2)
 
     def test_at_a_terminal(self):
         terminal = Terminal(self)

@@ -156,11 +156,35 @@ class Output(CommandTest):
         shape = self.json("inspect", SLOW_MODEL)["model"]["shape"]
         each = shape["n_layer"] * shape["n_kv_head"] * shape["head_dim"] * 2 * 2 * 64  # a page, f16
         n = 64 * (2**20 // each) + 1  # the last token begins a page more than 1 MiB holds
-        takes = f"{(n // 64 + 1) * each / 1e6:.2f} MB"
+        takes = f"{math.ceil((n // 64 + 1) * each / 2**20 * 100) / 100:.2f} MiB of keys and values"
         run = ["run", "-m", SLOW_MODEL, "-n", 1, "--raw", "--tokens", ",".join(["5"] * n)]
         error = self.fails(5, *run, "--kv-budget", 1, says=f"{n} tokens take {takes} (")
-        self.assertIn("--kv-budget sets it", error)
+        self.assertIn("there are 1 MiB for them, --kv-budget sets it", error)
+        self.assertNotIn(" MB", error)
         self.output(*run, "--kv-budget", 2)
+
+    def test_a_budget_refusal_counts_what_the_budget_bounds(self):
+        model = GOLDEN / "qwen35.gguf"  # recurrent states, which the budget does not bound
+        longer = ["-m", model, "--set", "qwen35.context_length=100000"]
+        row = self.json("inspect", *longer)["model"]["sequence_memory"][1]
+        self.assertGreater(row["state_bytes"], 0)
+        n = row["n_tokens"]
+        takes = f"{math.ceil(row['kv_peak_bytes'] / 2**20 * 100) / 100:.2f} MiB of keys and values ("
+        error = self.fails(5, "run", *longer, "-c", n, "--kv-budget", 1, "--raw", "-n", 1, "--tokens", ",".join(["5"] * n),
+                           says=f"{n} tokens take {takes}")
+        self.assertNotIn("state", error)
+
+    def test_a_budget_used_up_ends_the_text(self):
+        shape = self.json("inspect", SLOW_MODEL)["model"]["shape"]
+        room = 2**20 // (shape["n_layer"] * shape["n_kv_head"] * shape["head_dim"] * 2 * 2 * 64) * 64  # tokens, whole pages
+        run = ["run", "-m", SLOW_MODEL, "--raw", "--greedy", "--ignore-eos", "-c", 2 * room, "--tokens", ",".join(["5"] * (room - 9))]
+        # The last token is sampled behind the last keys and values that there is room for.
+        free = self.json(*run, "-n", 10)
+        full = self.json(*run, "--kv-budget", 1)
+        self.assertEqual((full["stop"], full["tokens"], full["text"]), ("memory", free["tokens"], free["text"]))
+        code, out, err = self.run_command(*run, "--kv-budget", 1)
+        self.assertEqual((code, out.rstrip("\n")), (0, full["text"].rstrip("\n")))
+        self.assertIn("stop: memory: no room for more keys and values (--kv-budget 1 MiB)", err)
 
     def test_set_replaces_a_key(self):
         facts = {f["name"]: f for f in self.json("inspect", MODEL, "--set", "llama.rope.freq_base=12345")["model"]["facts"]}
@@ -170,6 +194,16 @@ class Output(CommandTest):
         run = ["run", "-m", MODEL, "--tokens", "1,2,3,4,5,6,7,8", "-n", 1]
         self.fails(2, *run, "--set", "llama.rope.freq_base")
         self.fails(2, *run, "--set", "llama.no_such_key=1", says="llama.no_such_key")
+
+    def test_the_keys_of_the_file_itself_cannot_be_set(self):
+        bytes_ = (GOLDEN / "llama_bias.gguf").read_bytes()
+        self.assertEqual(bytes_.count(b"general.architecture"), 1)
+        without = self.home / "without.gguf"
+        without.write_bytes(bytes_.replace(b"general.architecture", b"general.architectura"))
+        for model in (MODEL, without):
+            for command in (["run", "-p", "a"], ["tokenize", "-p", "a"], ["inspect"]):
+                self.fails(2, *command, "-m", model, "--set", "general.architecture=llama",
+                           says="--set general.architecture: this key cannot be set")
 
     def test_pull_list(self):
         result = self.json("pull", "--list")

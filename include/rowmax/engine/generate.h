@@ -30,6 +30,8 @@ struct GenerateResult {
   std::vector<TokenId> tokens;  // without the token that ended it
   std::string text;             // whole UTF-8 characters; without the stop string
   StopReason reason = StopReason::kEos;
+  // For kContext: kv_budget_bytes was used up before the context was.
+  bool budget_used_up = false;
   std::string stop_string;  // for kStop by a text
   // When asked for: one for each sampled token, so for one that ended it (kEos, a stop token) too.
   std::vector<double> log_probabilities;
@@ -42,7 +44,8 @@ struct GenerateResult {
 using TextSink = std::function<bool(std::string_view text)>;
 
 // A Generation from its start to its end. prompt: the whole conversation as ids (what the cache already holds of it is
-// reused). At least one token.
+// reused). At least one token. A context or kv_budget_bytes that is full ends the text (kContext); what has no room for the
+// prompt is an error.
 Result<GenerateResult> generate(Session& session, SequenceId sequence, std::span<const TokenId> prompt,
                                 const GenerateOptions& options, const TextSink& sink = {});
 

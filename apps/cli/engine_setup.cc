@@ -11,7 +11,6 @@
 #include "apps/cli/interrupt.h"
 #include "apps/cli/layout_memory.h"
 #include "apps/cli/sequence_memory.h"
-#include "rowmax/cpu.h"
 #include "rowmax/try.h"
 
 namespace rowmax::cli {
@@ -54,15 +53,9 @@ Result<engine::TokenizerOptions> tokenizer_options(const EngineFlags& flags) {
 
 Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   engine::ModelOptions options;
-  ROWMAX_TRY(choice, kernel_choice(flags));
-  ROWMAX_TRY(isa, flags.isa.empty() ? engine::fastest_isa(choice) : find_isa(flags.isa));
-  ROWMAX_TRY(chosen, engine::choose_kernels(choice, isa));
-  if (!choice.force.empty() && chosen.isa != isa) {
-    return Error::invalid_argument("--kernels " + choice.force + " are of the instruction set " +
-                                   std::string(isa_name(chosen.isa)) + ", --isa says " + flags.isa);
-  }
-  options.isa = isa;
-  options.kernels = std::move(choice);
+  ROWMAX_TRY(kernels, kernels_to_use(flags));
+  options.isa = kernels.isa;
+  options.kernels = std::move(kernels.choice);
   options.activations = flags.activations == "f32" ? engine::Activations::kF32 : engine::Activations::kInt8;
   options.tokenizer.pre_override = flags.pre;
   options.gguf.formats = flags.formats;

@@ -8,6 +8,7 @@
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/inspect_report.h"
+#include "apps/cli/kernel_list.h"
 #include "apps/cli/terminal.h"
 #include "rowmax/try.h"
 
@@ -30,9 +31,14 @@ struct InspectFlags {
 };
 
 Result<ExitCode> inspect(const InspectFlags& flags) {
+  auto kernels = kernels_to_use(flags.engine);
+  // A wrong name is wrong usage; what this machine cannot run is part of the report.
+  if (!kernels.ok() && kernels.error().code == ErrorCode::kInvalidArgument) return std::move(kernels).error();
+  Result<engine::KernelVariant> variant =
+      kernels.ok() ? Result(std::move(kernels->variant)) : std::move(kernels).error();
   ROWMAX_TRY(file, open_model(flags.path.empty() ? flags.engine.model : flags.path, {flags.engine.formats}));
   ROWMAX_TRY(options, tokenizer_options(flags.engine));
-  ROWMAX_TRY(inspection, inspect_file(file, options));
+  ROWMAX_TRY(inspection, inspect_file(file, options, std::move(variant)));
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(inspection_json(inspection)));
   } else {
@@ -54,10 +60,11 @@ CommandBody declare_inspect(Flags& table) {
   auto flags = std::make_shared<InspectFlags>();
   table.add_word("path", flags->path, "in place of -m").type("PATH|NAME");
   add_model_flag(table, flags->engine);
+  add_kernel_flags(table, flags->engine);
   table.add_switch("-a,--all", flags->all, "every tensor and whole lists; layers that are alike are folded otherwise");
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
-  return [flags] { return inspect(*flags); };
+  return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : inspect(*flags); };
 }
 
 }  // namespace rowmax::cli

@@ -111,11 +111,6 @@ std::string metadata_section(const Inspection& inspection, bool all) {
   return out;
 }
 
-Result<engine::KernelVariant> default_kernels() {
-  ROWMAX_TRY(isa, engine::fastest_isa());
-  return engine::choose_kernels({}, isa);
-}
-
 std::string kernels_text(const Result<engine::KernelVariant>& kernels) {
   if (!kernels.ok()) return "no kernels: " + shown(kernels.error().message, STDOUT_FILENO) + "\n";
   return "computed here with the kernels " + std::string(kernels->name) + " (instruction set " +
@@ -144,16 +139,18 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
 
 const Error* Inspection::first_error() const {
   if (!description.ok()) return &description.error();
-  return tokenizer.ok() ? nullptr : &tokenizer.error();
+  if (!tokenizer.ok()) return &tokenizer.error();
+  return kernels.ok() ? nullptr : &kernels.error();
 }
 
-Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options) {
+Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
+                                Result<engine::KernelVariant> kernels) {
   ROWMAX_TRY(keys, engine::report_keys(file, options.overrides, options.ignored_keys));
   auto description = engine::describe_model(file, options.overrides, options.ignored_keys);
   engine::TokenizerOptions known = options;
   if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
   Inspection inspection{
-      file,           std::move(description), engine::Tokenizer::from_gguf(file, known), "", {}, default_kernels(),
+      file,           std::move(description), engine::Tokenizer::from_gguf(file, known), "", {}, std::move(kernels),
       std::move(keys)};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;

@@ -26,8 +26,9 @@ struct Inspection {
   const Error* first_error() const;
 };
 
-// options: with the overrides and ignored keys of the model too.
-Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options);
+// options: with the overrides and ignored keys of the model too. kernels: what would run here, or why nothing can.
+Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
+                                Result<engine::KernelVariant> kernels);
 
 // all: every tensor and the whole of long lists, where the default folds layers that are alike and cuts lists.
 std::string inspection_text(const Inspection& inspection, bool all);

@@ -7,7 +7,7 @@
 
 namespace rowmax::cli {
 
-bool lists_kernels(const EngineFlags& flags) { return flags.kernels == "list"; }
+bool lists_kernels(const EngineFlags& flags) { return kernel_names(flags) == "list"; }
 
 Result<ExitCode> list_kernels(bool json) {
   ROWMAX_TRY(isa, engine::fastest_isa());

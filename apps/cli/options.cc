@@ -61,11 +61,12 @@ void add_convention_flag(Flags& table, EngineFlags& flags) {
 }
 
 void add_kernel_flags(Flags& table, EngineFlags& flags) {
-  table.add("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
+  // Grouped, so that it is known which of the two is a flag and which a variable.
+  table.add_grouped("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
       .type("NAME");
   table
-      .add("--kernels", flags.kernels,
-           "kernels that multiply weights, by name, or without some: -amx,-avxvnni; `list` shows them")
+      .add_grouped("--kernels", flags.kernels,
+                   "kernels that multiply weights, by name, or without some: -amx,-avxvnni; `list` shows them")
       .type("NAME");
 }
 
@@ -98,13 +99,21 @@ Result<std::vector<std::pair<std::string, std::string>>> pairs_of(const std::vec
 
 }  // namespace
 
-Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags) {
+std::string kernel_names(const EngineFlags& flags) {
+  std::string names = flags.kernels;
+  use_variables({{"--kernels", &names}});
+  return names;
+}
+
+namespace {
+
+Result<engine::KernelChoice> kernel_choice(const std::string& names) {
   engine::KernelChoice choice;
-  if (flags.kernels.empty()) return choice;
+  if (names.empty()) return choice;
   std::vector<std::string_view> known;
   std::vector<std::string> forced;
   for (const engine::KernelVariant& variant : engine::kernel_variants()) known.push_back(variant.name);
-  for (std::string_view name : split(flags.kernels, ',')) {
+  for (std::string_view name : split(names, ',')) {
     const bool forbids = name.starts_with('-');
     if (forbids) name.remove_prefix(1);
     if (std::ranges::find(known, name) == known.end()) {
@@ -114,10 +123,28 @@ Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags) {
     (forbids ? choice.forbid : forced).emplace_back(name);
   }
   if (forced.size() + choice.forbid.size() > 1 && !forced.empty()) {
-    return Error::invalid_argument("--kernels: expected one NAME, or -NAME,-NAME, found " + flags.kernels);
+    return Error::invalid_argument("--kernels: expected one NAME, or -NAME,-NAME, found " + names);
   }
   if (!forced.empty()) choice.force = forced[0];
   return choice;
+}
+
+}  // namespace
+
+Result<KernelsToUse> kernels_to_use(const EngineFlags& flags) {
+  ROWMAX_TRY(choice, kernel_choice(kernel_names(flags)));
+  ROWMAX_TRY(isa, flags.isa.empty() ? engine::fastest_isa(choice) : find_isa(flags.isa));
+  if (!choice.force.empty() && !flags.isa.empty()) {
+    const auto all = engine::kernel_variants();
+    const auto forced = std::ranges::find(all, choice.force, &engine::KernelVariant::name);
+    if (forced->isa != isa && !flags.kernels.empty()) {
+      return Error::invalid_argument("--kernels " + choice.force + " are of the instruction set " +
+                                     std::string(isa_name(forced->isa)) + ", --isa says " + flags.isa);
+    }
+    if (forced->isa != isa) choice.force.clear();
+  }
+  ROWMAX_TRY(variant, engine::choose_kernels(choice, isa));
+  return KernelsToUse{isa, std::move(choice), std::move(variant)};
 }
 
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/cli/flags.h"
+#include "rowmax/cpu.h"
 #include "rowmax/engine/model.h"
 #include "rowmax/engine/sampler.h"
 #include "rowmax/engine/session.h"
@@ -17,8 +18,8 @@ namespace rowmax::cli {
 struct EngineFlags {
   std::string model = "stories";  // a path, "stories" (in the program), or a name that `rowmax pull` knows
   int threads = 0;
-  std::string isa;
-  std::string kernels;  // "list": see kernel_list.h
+  std::string isa;      // --isa; ROWMAX_ISA is the engine's to read, where neither --isa nor a name of kernels decides
+  std::string kernels;  // --kernels; see kernel_names()
   std::string activations = "int8";
   std::string pre;
   std::vector<std::string> formats;    // layouts of type ids that stand for several
@@ -32,8 +33,17 @@ void add_model_flag(Flags& table, EngineFlags& flags);
 void add_engine_flags(Flags& table, EngineFlags& flags);
 void add_kernel_flags(Flags& table, EngineFlags& flags);     // two of them
 void add_convention_flag(Flags& table, EngineFlags& flags);  // one of them
-// --kernels as the engine takes it; kInvalidArgument for a name that is not known, with the nearest one.
-Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags);
+// --kernels, else ROWMAX_KERNELS; "list": see kernel_list.h.
+std::string kernel_names(const EngineFlags& flags);
+struct KernelsToUse {
+  Isa isa = Isa::kScalar;
+  engine::KernelChoice choice;
+  engine::KernelVariant variant;  // what these two mean here
+};
+// A flag wins over the variable of the other: --kernels NAME over ROWMAX_ISA, --isa over a NAME in ROWMAX_KERNELS.
+// kInvalidArgument for a name that is not known, with the nearest one, and for both flags where they disagree;
+// kUnsupported for what this machine cannot run.
+Result<KernelsToUse> kernels_to_use(const EngineFlags& flags);
 // --set as the engine takes it; kInvalidArgument where there is no '=' and for the file's own keys (general.*), which
 // the engine reads from the file alone.
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);

@@ -1,11 +1,12 @@
 """--kernels: which variants there are, one of them forced, some forbidden; the text is the same with all of them."""
+import json
 import unittest
 from pathlib import Path
 
 from command import GOLDEN, MODEL, CommandTest
 
 STORY = (GOLDEN / "stories.txt").read_text()
-COMMANDS = ("run", "chat", "score", "bench", "trace")
+COMMANDS = ("run", "chat", "score", "bench", "trace", "inspect")
 
 
 class Kernels(CommandTest):
@@ -70,6 +71,44 @@ class Kernels(CommandTest):
         scalar = {"ROWMAX_ISA": "scalar"}
         self.assertEqual(self.json("inspect", "-m", MODEL, env=scalar)["kernels"], {"name": "scalar", "isa": "scalar"})
         self.assertIn("kernels scalar (instruction set scalar)", self.output("inspect", "-m", MODEL, env=scalar))
+
+    def test_inspect_chooses_as_run_does(self):
+        isa_of = {row["name"]: row["isa"] for row in self.rows()}
+        for name in self.supported():
+            kernels = {"name": name, "isa": isa_of[name]}
+            self.assertEqual(self.json("inspect", "-m", MODEL, env={"ROWMAX_KERNELS": name})["kernels"], kernels)
+            self.assertEqual(self.json("inspect", "-m", MODEL, "--kernels", name)["kernels"], kernels)
+        self.fails(2, "inspect", "-m", MODEL, env={"ROWMAX_KERNELS": "avx21"}, says="did you mean avx2?")
+        self.fails(2, "inspect", "-m", MODEL, "--json", env={"ROWMAX_ISA": "mmx"}, says="mmx")
+        for row in self.rows():
+            if not row["supported"]:
+                code, out, err = self.run_command("inspect", "-m", MODEL, "--json", env={"ROWMAX_KERNELS": row["name"]})
+                found = json.loads(out)
+                self.assertEqual((code, list(found["kernels"]), found["kernels"]["error"]["code"]), (4, ["error"], "unsupported"))
+                self.assertIn(found["kernels"]["error"]["message"], err)
+                self.assertIn("facts", found["model"])
+                self.fails(4, "run", "-m", MODEL, "-p", "a", env={"ROWMAX_KERNELS": row["name"]},
+                           says=found["kernels"]["error"]["message"])
+
+    def chosen(self, *flags, **more):
+        return tuple(self.json("inspect", "-m", MODEL, *flags, **more)["kernels"].values())
+
+    def test_a_flag_wins_over_the_other_variable(self):
+        isa_of = {row["name"]: row["isa"] for row in self.rows()}
+        names = self.supported()
+        for isa in {isa_of[name] for name in names}:
+            for name in names:
+                self.assertEqual(self.chosen("--kernels", name, env={"ROWMAX_ISA": isa}), (name, isa_of[name]))
+                self.assertEqual(self.chosen(env={"ROWMAX_ISA": isa, "ROWMAX_KERNELS": name}), (name, isa_of[name]))
+                found = self.chosen("--isa", isa, env={"ROWMAX_KERNELS": name})
+                self.assertEqual(found, (name, isa) if isa_of[name] == isa else self.chosen("--isa", isa))
+                if isa_of[name] != isa:
+                    self.fails(2, "run", "-m", MODEL, "-p", "a", "--isa", isa, "--kernels", name,
+                               env={"ROWMAX_ISA": isa_of[name]}, says=f"--isa says {isa}")
+        self.assertEqual(self.ran("--kernels", "scalar", env={"ROWMAX_ISA": isa_of[names[-1]]}), ("scalar", "scalar"))
+        # What a variable forbids stays forbidden.
+        for name in names[1:]:
+            self.assertNotEqual(self.chosen("--isa", isa_of[name], env={"ROWMAX_KERNELS": "-" + name})[0], name)
 
     def test_what_is_refused(self):
         self.fails(2, "run", "--kernels", "avx21", says="did you mean avx2?")

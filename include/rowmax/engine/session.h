@@ -34,9 +34,7 @@ struct SessionOptions {
   // Most bytes of keys and values, those kept for prompts to come among them; 0: what max_sequences of `context` tokens
   // need. What does not fit is refused (forward()).
   std::int64_t kv_budget_bytes = 0;
-  // Facts of the model that are to be others than its file says, by their names in edits.h: {"rope_pairing", "adjacent"}.
-  // The weights stay as they are loaded.
-  std::vector<std::pair<std::string, std::string>> edits;
+  Edits edits;                             // of EditScope::kSession, after the model's: the weights stay as they are
   std::optional<Isa> isa;                  // instead of the model's
   std::optional<KernelChoice> kernels;     // instead of the model's
   std::optional<Activations> activations;  // instead of the model's

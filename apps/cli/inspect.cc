@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "apps/cli/command.h"
-#include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/inspect_report.h"
 #include "apps/cli/terminal.h"
@@ -30,9 +29,11 @@ struct InspectFlags {
 };
 
 Result<ExitCode> inspect(const InspectFlags& flags) {
-  ROWMAX_TRY(file, open_model(flags.path.empty() ? flags.engine.model : flags.path, {flags.engine.formats}));
-  ROWMAX_TRY(options, tokenizer_options(flags.engine));
-  ROWMAX_TRY(inspection, inspect_file(file, options));
+  EngineFlags engine = flags.engine;
+  if (!flags.path.empty()) engine.model = flags.path;
+  ROWMAX_TRY(setup, open_tokenizer(engine));
+  ROWMAX_TRY(edits, conventions(engine));
+  ROWMAX_TRY(inspection, inspect_file(setup.file, setup.options, edits));
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(inspection_json(inspection)));
   } else {

@@ -30,12 +30,13 @@ struct EngineFlags {
 };
 void add_model_flag(Flags& table, EngineFlags& flags);
 void add_engine_flags(Flags& table, EngineFlags& flags);
-void add_kernel_flags(Flags& table, EngineFlags& flags);     // two of them
-void add_convention_flag(Flags& table, EngineFlags& flags);  // one of them
+void add_kernel_flags(Flags& table, EngineFlags& flags);  // two of them
 // --kernels as the engine takes it; kInvalidArgument for a name that is not known, with the nearest one.
 Result<engine::KernelChoice> kernel_choice(const EngineFlags& flags);
 // --set as the engine takes it; kInvalidArgument where there is no '='.
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
+// --convention, of every scope, in the same way.
+Result<engine::Edits> conventions(const EngineFlags& flags);
 
 struct SessionFlags {
   std::int64_t context = 0;
@@ -44,8 +45,7 @@ struct SessionFlags {
 };
 void add_session_flags(Flags& table, SessionFlags& flags);
 engine::KvType kv_type(const SessionFlags& flags);
-// What both kinds of flags say of a session. kInvalidArgument for a --convention without '='.
-Result<engine::SessionOptions> session_options(const SessionFlags& flags, const EngineFlags& engine);
+engine::SessionOptions session_options(const SessionFlags& flags);
 
 struct SamplingFlags {
   engine::SamplingParams params;

@@ -243,7 +243,8 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                          });
 
 TEST(Session, OptionsThatMeanNothingAreRefused) {
-  Engine engine(model_bytes("llama", "Q4_0"), {.isa = Isa::kScalar});
+  const std::vector<std::byte> bytes = model_bytes("llama", "Q4_0");
+  Engine engine(bytes, {.isa = Isa::kScalar});
   const auto refused = [&](const std::function<void(SessionOptions&)>& change, const char* field, const char* found) {
     SessionOptions options;
     change(options);

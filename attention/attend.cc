@@ -283,7 +283,11 @@ Result<AttendReport> attend(const AttendArgs& args, const MaskPlan& plan, Worksp
   if (args.check_bias) ROWMAX_RETURN_IF_ERROR(check_bias(args, impl));
   const ScheduleShape shape = shape_of(args, impl, backend.executor().concurrency());
   const Schedule schedule = make_schedule(impl, shape, nullptr);
-  if (workspace.size < schedule.total_bytes || (workspace.data == nullptr && schedule.total_bytes > 0)) {
+  if (workspace.data == nullptr && schedule.total_bytes > 0) {
+    return Error::invalid_argument("attend: the workspace's data is null, expected " +
+                                   std::to_string(schedule.total_bytes) + " bytes");
+  }
+  if (workspace.size < schedule.total_bytes) {
     return Error::invalid_argument("attend: workspace of " + std::to_string(workspace.size) + " bytes, expected " +
                                    std::to_string(schedule.total_bytes));
   }

@@ -86,7 +86,7 @@ class Bench {
   Status run_threads(Executor& executor) {
     ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));
     report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
-    ROWMAX_TRY(options, session_options({plan_.context, flags_.kv_type}, flags_.engine));
+    engine::SessionOptions options = session_options({plan_.context, flags_.kv_type});
     options.reuse_prefixes = false;
     ROWMAX_TRY(session, engine::Session::create(model_, options, executor));
     for (const std::int64_t depth : plan_.depths) {
@@ -174,7 +174,6 @@ CommandBody declare_bench(Flags& table) {
       .within(1, 1000);
   add_kernel_flags(table, flags->engine);
   table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
-  add_convention_flag(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32").one_of({"f16", "f32"}).shows("f16");
   table.add_switch("--json", flags->json, "print one JSON object in place of a markdown table");
   table.set_examples(kExamples);

@@ -172,7 +172,7 @@ Result<ExitCode> chat(const ChatFlags& flags) {
                      " has no chat template, so it cannot be talked with: `rowmax run` goes on with plain text, "
                      "--chat-template FILE brings a template"};
   }
-  ROWMAX_TRY(options, session_options(flags.session, flags.engine));
+  engine::SessionOptions options = session_options(flags.session);
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
   ROWMAX_TRY(sequence, session.open());
   Conversation conversation(flags, std::move(sampling), *chat_template, session, sequence);

@@ -55,7 +55,7 @@ Result<ExitCode> dump(DumpFlags flags) {
   for (const engine::ModelFact& fact : model.description().facts) facts.append(fact.name, Json(fact.value));
   metadata.emplace_back("facts", facts.dump());
   Json edits = Json::object();
-  for (const auto& [name, value] : run->edits) edits.append(name, Json(value));
+  for (const auto& [name, value] : engine.model->options().edits) edits.append(name, Json(value));
   metadata.emplace_back("edits", edits.dump());
   metadata.emplace_back("activations", flags.trace.engine.activations);
   metadata.emplace_back("kv_type", flags.trace.session.kv_type);

@@ -42,13 +42,17 @@ Result<std::string> read_stream(const std::string& path, std::FILE* stream) {
 
 }  // namespace
 
-Result<engine::TokenizerOptions> tokenizer_options(const EngineFlags& flags) {
+Result<TokenizerSetup> open_tokenizer(const EngineFlags& flags) {
+  engine::GgufOptions gguf{flags.formats};
   engine::TokenizerOptions options;
   options.pre_override = flags.pre;
   ROWMAX_TRY(overrides, key_overrides(flags));
   options.overrides = std::move(overrides);
   options.ignored_keys = flags.ignored_keys;
-  return options;
+  ROWMAX_TRY(edits, conventions(flags));
+  ROWMAX_RETURN_IF_ERROR(engine::edit_options(edits, gguf, options));
+  ROWMAX_TRY(file, open_model(flags.model, gguf));
+  return TokenizerSetup{std::move(file), std::move(options)};
 }
 
 Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
@@ -62,19 +66,24 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   ROWMAX_TRY(overrides, key_overrides(flags));
   options.overrides = std::move(overrides);
   options.ignored_keys = flags.ignored_keys;
+  ROWMAX_TRY(edits, conventions(flags));
+  options.edits = std::move(edits);
   return options;
 }
 
 Result<Engine> load_engine(const EngineFlags& flags) {
   ROWMAX_TRY(options, model_options(flags));
-  ROWMAX_TRY(file, open_model(flags.model, options.gguf));
+  engine::GgufOptions gguf = options.gguf;
+  engine::TokenizerOptions checked;
+  ROWMAX_RETURN_IF_ERROR(engine::edit_options(options.edits, gguf, checked));
+  ROWMAX_TRY(file, open_model(flags.model, gguf));
   ROWMAX_TRY(executor, make_thread_pool(flags.threads));
   ROWMAX_TRY(model, engine::Model::load(std::move(file), options, *executor));
   Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model)), {}};
   if (!flags.quiet) {
     engine.notices = engine.model->description().notices;
     if (!flags.no_layout_check && flags.model != kStoriesName) {  // whose layout is known
-      const auto open = [&](const engine::GgufOptions& gguf) { return open_model(flags.model, gguf); };
+      const auto open = [&](const engine::GgufOptions& other) { return open_model(flags.model, other); };
       ROWMAX_TRY(check, remembered_layout_check(*engine.model, open, *engine.executor));
       const std::string warning = layout_warning(check);
       if (!warning.empty()) engine.notices.push_back(engine.model->file().name() + ": " + warning);

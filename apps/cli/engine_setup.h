@@ -22,8 +22,12 @@ struct Engine {
 // Loads the model and, unless --quiet or --no-layout-check, checks a layout that its file leaves open.
 Result<Engine> load_engine(const EngineFlags& flags);
 Result<engine::ModelOptions> model_options(const EngineFlags& flags);
-// Of commands that load no model: with --pre, --set and --ignore-key.
-Result<engine::TokenizerOptions> tokenizer_options(const EngineFlags& flags);
+// Of commands that load no model: the file and what its tokenizer is made with, as all flags say.
+struct TokenizerSetup {
+  engine::GgufFile file;
+  engine::TokenizerOptions options;
+};
+Result<TokenizerSetup> open_tokenizer(const EngineFlags& flags);
 
 // The template that --chat-template names (a file, or Jinja text), else the model's own; null when there is neither.
 Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::Model& model,

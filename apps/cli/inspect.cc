@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "apps/cli/command.h"
-#include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/inspect_report.h"
 #include "apps/cli/kernel_list.h"
@@ -36,9 +35,11 @@ Result<ExitCode> inspect(const InspectFlags& flags) {
   if (!kernels.ok() && kernels.error().code == ErrorCode::kInvalidArgument) return std::move(kernels).error();
   Result<engine::KernelVariant> variant =
       kernels.ok() ? Result(std::move(kernels->variant)) : std::move(kernels).error();
-  ROWMAX_TRY(file, open_model(flags.path.empty() ? flags.engine.model : flags.path, {flags.engine.formats}));
-  ROWMAX_TRY(options, tokenizer_options(flags.engine));
-  ROWMAX_TRY(inspection, inspect_file(file, options, std::move(variant)));
+  EngineFlags engine = flags.engine;
+  if (!flags.path.empty()) engine.model = flags.path;
+  ROWMAX_TRY(setup, open_tokenizer(engine));
+  ROWMAX_TRY(edits, conventions(engine));
+  ROWMAX_TRY(inspection, inspect_file(setup.file, setup.options, edits, std::move(variant)));
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(inspection_json(inspection)));
   } else {

@@ -88,6 +88,32 @@ Json description_json(const engine::ModelDescription& description) {
           {"notices", description.notices}};
 }
 
+std::string conventions_text(const std::vector<engine::EditableFact>& facts, bool all) {
+  std::size_t name_width = 0, value_width = 0;
+  for (const engine::EditableFact& fact : facts) {
+    name_width = std::max(name_width, fact.name.size());
+    value_width = std::max(value_width, fact.value.size());
+  }
+  std::string out;
+  for (const engine::EditableFact& fact : facts) {
+    const bool cut = !all && fact.values.size() > kShownBytes;
+    out += padded(std::string(fact.name), name_width) + "  " + padded(shown(fact.value, STDOUT_FILENO), value_width) +
+           "  " + dim(cut ? fact.values.substr(0, kShownBytes) + "..." : fact.values, STDOUT_FILENO) + "\n";
+  }
+  return out;
+}
+
+Json conventions_json(const std::vector<engine::EditableFact>& facts) {
+  Json out = Json::array();
+  for (const engine::EditableFact& fact : facts) {
+    out.push_back({{"name", fact.name},
+                   {"value", fact.value},
+                   {"values", fact.values},
+                   {"scope", engine::edit_scope_name(fact.scope)}});
+  }
+  return out;
+}
+
 // Behind a key that is not read: what becomes of it, and why.
 std::string key_mark(const Inspection& inspection, std::string_view key) {
   for (const engine::KeyReport& report : inspection.keys) {
@@ -140,18 +166,30 @@ std::vector<std::string> all_notices(const Inspection& inspection) {
 const Error* Inspection::first_error() const {
   if (!description.ok()) return &description.error();
   if (!tokenizer.ok()) return &tokenizer.error();
+  if (!conventions.ok()) return &conventions.error();
   return kernels.ok() ? nullptr : &kernels.error();
 }
 
 Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::TokenizerOptions& options,
-                                Result<engine::KernelVariant> kernels) {
+                                const engine::Edits& edits, Result<engine::KernelVariant> kernels) {
   ROWMAX_TRY(keys, engine::report_keys(file, options.overrides, options.ignored_keys));
   auto description = engine::describe_model(file, options.overrides, options.ignored_keys);
   engine::TokenizerOptions known = options;
   if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
-  Inspection inspection{
-      file,           std::move(description), engine::Tokenizer::from_gguf(file, known), "", {}, std::move(kernels),
-      std::move(keys)};
+  auto tokenizer = engine::Tokenizer::from_gguf(file, known);
+  engine::ModelOptions of_model;
+  of_model.overrides = options.overrides;
+  of_model.ignored_keys = options.ignored_keys;
+  of_model.edits = edits;
+  auto conventions = engine::editable_facts(file, of_model, tokenizer.ok() ? &*tokenizer : nullptr);
+  Inspection inspection{.file = file,
+                        .description = std::move(description),
+                        .tokenizer = std::move(tokenizer),
+                        .chat_template = "",
+                        .template_error = {},
+                        .kernels = std::move(kernels),
+                        .keys = std::move(keys),
+                        .conventions = std::move(conventions)};
   if (const engine::GgufValue* value = file.find("tokenizer.chat_template")) {
     if (const auto* text = std::get_if<std::string_view>(&value->value)) inspection.chat_template = *text;
   }
@@ -186,6 +224,9 @@ std::string inspection_text(const Inspection& inspection, bool all) {
     out += "cannot be used: " + shown(inspection.template_error->message, STDOUT_FILENO) + "\n";
   } else {
     out += std::to_string(inspection.chat_template.size()) + " bytes, can be used\n";
+  }
+  if (inspection.conventions.ok()) {
+    out += heading("What --convention NAME=VALUE can change") + conventions_text(*inspection.conventions, all);
   }
   out += heading("Keys") + metadata_section(inspection, all);
   out += heading("Tensors") + tensor_tree(file.tensors(), !all) + "\n" + tensor_types(file.tensors());
@@ -222,6 +263,8 @@ Json inspection_json(const Inspection& inspection) {
           {"tokenizer", inspection.tokenizer.ok() ? tokenizer_json(*inspection.tokenizer)
                                                   : error_json(inspection.tokenizer.error())},
           {"chat_template", chat_template},
+          {"conventions", inspection.conventions.ok() ? conventions_json(*inspection.conventions)
+                                                      : error_json(inspection.conventions.error())},
           {"metadata", metadata},
           {"keys", keys},
           {"tensors", tensors},

@@ -64,7 +64,7 @@ void remember(const fs::path& path, const engine::LayoutCheck& check) {
 
 Result<engine::LayoutCheck> remembered_layout_check(engine::Model& model, const engine::OpenFile& open,
                                                     Executor& executor) {
-  ROWMAX_TRY(doubts, engine::gguf_layout_doubts(model.file(), model.options().gguf));
+  ROWMAX_TRY(doubts, engine::gguf_layout_doubts(model.file()));
   if (doubts.empty()) return engine::LayoutCheck{};
   const std::optional<fs::path> memory = memory_path(model.file());
   if (memory) {

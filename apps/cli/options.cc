@@ -49,15 +49,13 @@ void add_model_flag(Flags& table, EngineFlags& flags) {
       .add("--ignore-key", flags.ignored_keys,
            "compute without a key that rowmax would otherwise refuse; may be given several times")
       .type("KEY");
-  table.add_switch("-q,--quiet", flags.quiet, "no notes and no timings on standard error");
-}
-
-void add_convention_flag(Flags& table, EngineFlags& flags) {
   table
       .add("--convention", flags.conventions,
-           "compute as if the file said otherwise: rope_pairing=adjacent, rms_norm_eps=1e-6, ...; may be given several "
-           "times")
+           "as if the file said otherwise: rope_pairing=adjacent, tied_head=yes, ...; `inspect` lists them; may be "
+           "given "
+           "several times")
       .type("NAME=VALUE");
+  table.add_switch("-q,--quiet", flags.quiet, "no notes and no timings on standard error");
 }
 
 void add_kernel_flags(Flags& table, EngineFlags& flags) {
@@ -79,7 +77,6 @@ void add_engine_flags(Flags& table, EngineFlags& flags) {
   table.add("--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
       .one_of({"int8", "f32"})
       .shows("int8");
-  add_convention_flag(table, flags);
 }
 
 namespace {
@@ -157,13 +154,15 @@ Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
   return overrides;
 }
 
-Result<engine::SessionOptions> session_options(const SessionFlags& flags, const EngineFlags& engine) {
+Result<engine::Edits> conventions(const EngineFlags& flags) {
+  return pairs_of(flags.conventions, "--convention", "NAME=VALUE");
+}
+
+engine::SessionOptions session_options(const SessionFlags& flags) {
   engine::SessionOptions options;
   options.context = flags.context;
   options.kv_type = kv_type(flags);
   options.kv_budget_bytes = flags.kv_budget << 20;
-  ROWMAX_TRY(edits, pairs_of(engine.conventions, "--convention", "NAME=VALUE"));
-  options.edits = std::move(edits);
   return options;
 }
 

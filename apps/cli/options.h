@@ -31,8 +31,7 @@ struct EngineFlags {
 };
 void add_model_flag(Flags& table, EngineFlags& flags);
 void add_engine_flags(Flags& table, EngineFlags& flags);
-void add_kernel_flags(Flags& table, EngineFlags& flags);     // two of them
-void add_convention_flag(Flags& table, EngineFlags& flags);  // one of them
+void add_kernel_flags(Flags& table, EngineFlags& flags);  // two of them
 // --kernels, else ROWMAX_KERNELS; "list": see kernel_list.h.
 std::string kernel_names(const EngineFlags& flags);
 struct KernelsToUse {
@@ -47,6 +46,8 @@ Result<KernelsToUse> kernels_to_use(const EngineFlags& flags);
 // --set as the engine takes it; kInvalidArgument where there is no '=' and for the file's own keys (general.*), which
 // the engine reads from the file alone.
 Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags);
+// --convention, of every scope, in the same way.
+Result<engine::Edits> conventions(const EngineFlags& flags);
 
 struct SessionFlags {
   std::int64_t context = 0;
@@ -55,8 +56,7 @@ struct SessionFlags {
 };
 void add_session_flags(Flags& table, SessionFlags& flags);
 engine::KvType kv_type(const SessionFlags& flags);
-// What both kinds of flags say of a session. kInvalidArgument for a --convention without '='.
-Result<engine::SessionOptions> session_options(const SessionFlags& flags, const EngineFlags& engine);
+engine::SessionOptions session_options(const SessionFlags& flags);
 
 struct SamplingFlags {
   engine::SamplingParams params;

@@ -162,8 +162,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   if (!encoded.ok()) return with_file(std::move(encoded).error(), *engine.model);
   const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
-  ROWMAX_TRY(of_session, session_options(flags.session, flags.engine));
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, of_session, *engine.executor));
+  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(flags.session), *engine.executor));
   ROWMAX_TRY(sequence, session.open());
 
   engine::GenerateOptions options;

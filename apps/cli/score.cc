@@ -66,8 +66,8 @@ Result<ExitCode> score(ScoreFlags flags) {
                                      .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
   if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
-  ROWMAX_TRY(session_options, rowmax::cli::session_options({flags.window, flags.kv_type}, flags.engine));
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options, *engine.executor));
+  ROWMAX_TRY(session,
+             engine::Session::create(*engine.model, session_options({flags.window, flags.kv_type}), *engine.executor));
 
   engine::ScoreOptions options;
   options.window = flags.window;

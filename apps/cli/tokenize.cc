@@ -40,8 +40,8 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
     ROWMAX_TRY(content, read_prompt(flags.file, flags.keep_newline));
     text = std::move(content);
   }
-  ROWMAX_TRY(file, open_model(flags.engine.model, {flags.engine.formats}));
-  ROWMAX_TRY(options, tokenizer_options(flags.engine));
+  ROWMAX_TRY(setup, open_tokenizer(flags.engine));
+  auto& [file, options] = setup;
   // A file may hold a vocabulary alone: then no architecture has a say.
   if (auto description = engine::describe_model(file); description.ok()) options.default_pre = description->default_pre;
   ROWMAX_TRY(tokenizer, engine::Tokenizer::from_gguf(file, options));

@@ -164,7 +164,7 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std:
                                                   std::to_string(n - 1) + ", found " + std::to_string(*token)};
   }
   if (token && *token < 0) *token += n;
-  ROWMAX_TRY(options, session_options(flags.session, flags.engine));
+  engine::SessionOptions options = session_options(flags.session);
   const std::int64_t most = options.context != 0 ? options.context : model.shape().context_length;
   if (n > most) {
     return Error{ErrorCode::kLimit, "prompt of " + std::to_string(n) + " tokens does not fit the " +
@@ -172,7 +172,6 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std:
   }
   options.context = most;
   options.checkpoint_bytes = 0;
-  run.edits = options.edits;
   ROWMAX_TRY(session, engine::Session::create(model, options, *engine.executor));
   Collector collector(std::move(stages), std::move(layers), n, token);
   session.set_observer(&collector);

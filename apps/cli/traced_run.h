@@ -35,9 +35,8 @@ struct StageRows {
 struct TracedRun {
   std::vector<engine::TokenId> tokens;
   std::vector<StageRows> stages;  // in the order in which they came up
-  std::vector<std::pair<std::string, std::string>> edits;
-  std::int64_t n_seen = 0;     // tokens whose rows are here
-  std::optional<Error> fault;  // a logit that is not finite ended it: rows up to its piece of the prompt are here
+  std::int64_t n_seen = 0;        // tokens whose rows are here
+  std::optional<Error> fault;     // a logit that is not finite ended it: rows up to its piece of the prompt are here
 };
 
 // "q,k,scores" or "all": kInvalidArgument names the word that is no stage. "0,3-5" (empty: all) of n_layer layers.

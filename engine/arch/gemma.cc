@@ -40,12 +40,13 @@ std::vector<bool> read_local_layers(KeyReader& keys, std::size_t n_layer) {
   constexpr const char* kKey = "attention.sliding_window_pattern";
   const std::string why = "default of architecture gemma3";
   std::vector<bool> local;
-  const auto listed = keys.ints(kKey, n_layer);
+  const auto listed = keys.ints(kKey, 4096);
   if (keys.failed()) return local;
   if (!listed || listed->size() == 1) {
     const std::int64_t pattern = keys.int_or(kKey, 6, 1, 4096, "sliding_window_pattern", why);
     for (std::size_t i = 0; i < n_layer; ++i) local.push_back(static_cast<std::int64_t>(i) % pattern != pattern - 1);
-    keys.fact("sliding_window_layers", "all but every " + std::to_string(pattern) + "th",
+    keys.fact("sliding_window_layers",
+              pattern == 1 ? std::string("none") : "all but every " + std::to_string(pattern) + "th",
               listed ? "key " + keys.full_key(kKey) : why);
     return local;
   }

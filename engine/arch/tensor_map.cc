@@ -145,6 +145,7 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", {s.n_embd, s.n_vocab}, true, false, sources.output));
   sources.tied = !sources.output.present();
   if (sources.tied) sources.output = sources.token_embedding;
+  sources.qk_rows = spec.ropes[0].pairing;
   facts.push_back({"output_head", sources.tied ? "tied to token_embd.weight" : "output.weight",
                    sources.tied ? "no tensor output.weight" : "tensor output.weight"});
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));

@@ -139,6 +139,11 @@ Result<std::vector<Part>> open_all(std::span<const std::string> paths, const Ggu
   return parts;
 }
 
+Result<GgufContent> joined(std::vector<GgufContent> parts) {
+  if (parts.size() == 1) return std::move(parts.front());
+  return join_parts(std::move(parts));
+}
+
 }  // namespace
 
 double GgufArray::as_double(std::size_t i) const noexcept {
@@ -164,8 +169,10 @@ std::int64_t GgufTensor::n_elements() const noexcept {
 }
 
 struct GgufFile::Impl {
-  std::vector<MappedFile> maps;  // of each part; none when the caller owns the bytes
+  std::shared_ptr<const std::vector<MappedFile>> maps;  // of each part; none when the caller owns the bytes
+  std::span<const std::byte> bytes;                     // the caller's
   std::vector<std::string> paths;
+  GgufOptions options;
   GgufContent content;
 };
 
@@ -177,19 +184,18 @@ Result<GgufFile> GgufFile::open_files(std::span<const std::string> paths, const 
   return base::guarded([&]() -> Result<GgufFile> {
     ROWMAX_TRY(parts, paths.size() == 1 ? open_by_name(paths.front(), options) : open_all(paths, options));
     auto impl = std::make_unique<Impl>();
+    std::vector<MappedFile> maps;
     std::vector<GgufContent> contents;
     for (Part& part : parts) {
       ROWMAX_RETURN_IF_ERROR(part.map.check_size());
       impl->paths.push_back(part.map.path());
-      impl->maps.push_back(std::move(part.map));
+      maps.push_back(std::move(part.map));
       contents.push_back(std::move(part.content));
     }
-    if (contents.size() == 1) {
-      impl->content = std::move(contents.front());
-    } else {
-      ROWMAX_TRY(whole, join_parts(std::move(contents)));
-      impl->content = std::move(whole);
-    }
+    impl->maps = std::make_shared<const std::vector<MappedFile>>(std::move(maps));
+    impl->options = options;
+    ROWMAX_TRY(whole, joined(std::move(contents)));
+    impl->content = std::move(whole);
     return GgufFile(std::move(impl));
   });
 }
@@ -198,6 +204,9 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string n
   return base::guarded([&]() -> Result<GgufFile> {
     auto impl = std::make_unique<Impl>();
     ROWMAX_TRY(content, parse_gguf(bytes, std::move(name), options));
+    impl->maps = std::make_shared<const std::vector<MappedFile>>();
+    impl->bytes = bytes;
+    impl->options = options;
     impl->content = std::move(content);
     GgufFile file(std::move(impl));
     const auto count = file.get_uint("split.count");
@@ -209,12 +218,41 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string n
   });
 }
 
+Result<GgufFile> GgufFile::reopen(const GgufOptions& options) const {
+  return base::guarded([&]() -> Result<GgufFile> {
+    GgufOptions all = options;
+    for (const std::string& name : impl_->options.formats) {
+      const FormatInfo* before = find_format(std::string_view(name));
+      const bool replaced = before != nullptr && std::ranges::any_of(options.formats, [&](std::string_view other) {
+                              const FormatInfo* format = find_format(other);
+                              return format != nullptr && format->id == before->id;
+                            });
+      if (!replaced) all.formats.push_back(name);
+    }
+    if (impl_->maps->empty()) return parse(impl_->bytes, name(), all);
+    auto impl = std::make_unique<Impl>();
+    impl->maps = impl_->maps;
+    impl->paths = impl_->paths;
+    std::vector<GgufContent> contents;
+    for (const MappedFile& map : *impl->maps) {
+      ROWMAX_TRY(content, parse_gguf(map.bytes(), map.path(), all));
+      contents.push_back(std::move(content));
+    }
+    ROWMAX_RETURN_IF_ERROR(check_intact());
+    ROWMAX_TRY(whole, joined(std::move(contents)));
+    impl->content = std::move(whole);
+    impl->options = std::move(all);
+    return GgufFile(std::move(impl));
+  });
+}
+
 GgufFile::GgufFile(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 GgufFile::GgufFile(GgufFile&&) noexcept = default;
 GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
 GgufFile::~GgufFile() = default;
 
 const std::string& GgufFile::name() const noexcept { return impl_->content.name; }
+const GgufOptions& GgufFile::options() const noexcept { return impl_->options; }
 std::uint32_t GgufFile::version() const noexcept { return impl_->content.version; }
 std::uint64_t GgufFile::file_bytes() const noexcept { return impl_->content.file_bytes; }
 std::uint32_t GgufFile::alignment() const noexcept { return impl_->content.alignment; }
@@ -305,13 +343,13 @@ Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
 
 Status GgufFile::check_intact() const {
   return base::guarded([&]() -> Status {
-    for (const MappedFile& map : impl_->maps) ROWMAX_RETURN_IF_ERROR(map.check_intact());
+    for (const MappedFile& map : *impl_->maps) ROWMAX_RETURN_IF_ERROR(map.check_intact());
     return {};
   });
 }
 
 void GgufFile::drop_pages(std::span<const std::byte> range) const noexcept {
-  for (const MappedFile& map : impl_->maps) map.drop_pages(range);
+  for (const MappedFile& map : *impl_->maps) map.drop_pages(range);
 }
 
 }  // namespace rowmax::engine

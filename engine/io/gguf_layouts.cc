@@ -35,13 +35,13 @@ class Hash {
   std::uint64_t value_ = 0xCBF29CE484222325u;
 };
 
-std::vector<GgufLayoutDoubt> find_doubts(const GgufFile& file, const GgufOptions& options) {
+std::vector<GgufLayoutDoubt> find_doubts(const GgufFile& file) {
   std::vector<GgufLayoutDoubt> doubts;
   std::vector<std::uint32_t> seen;
   for (const GgufTensor& first : file.tensors()) {
     if (first.format == nullptr || std::ranges::find(seen, first.type) != seen.end()) continue;
     seen.push_back(first.type);
-    if (chosen_by_name(first.type, options)) continue;
+    if (chosen_by_name(first.type, file.options())) continue;
     for (const FormatInfo& other : formats_of(first.type)) {
       const bool all = std::ranges::all_of(file.tensors(), [&](const GgufTensor& tensor) {
         return tensor.type != first.type || (tensor.format != &other && holds(tensor, other));
@@ -52,10 +52,27 @@ std::vector<GgufLayoutDoubt> find_doubts(const GgufFile& file, const GgufOptions
   return doubts;
 }
 
+std::vector<GgufLayoutChoice> find_choices(const GgufFile& file) {
+  std::vector<GgufLayoutChoice> choices;
+  std::vector<std::uint32_t> seen;
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (tensor.format == nullptr || std::ranges::find(seen, tensor.type) != seen.end()) continue;
+    seen.push_back(tensor.type);
+    GgufLayoutChoice choice{tensor.format->name, {}};
+    for (const FormatInfo& format : formats_of(tensor.type)) choice.names.emplace_back(format.name);
+    if (choice.names.size() > 1) choices.push_back(std::move(choice));
+  }
+  return choices;
+}
+
 }  // namespace
 
-Result<std::vector<GgufLayoutDoubt>> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options) {
-  return base::guarded([&]() -> Result<std::vector<GgufLayoutDoubt>> { return find_doubts(file, options); });
+Result<std::vector<GgufLayoutChoice>> gguf_layout_choices(const GgufFile& file) {
+  return base::guarded([&]() -> Result<std::vector<GgufLayoutChoice>> { return find_choices(file); });
+}
+
+Result<std::vector<GgufLayoutDoubt>> gguf_layout_doubts(const GgufFile& file) {
+  return base::guarded([&]() -> Result<std::vector<GgufLayoutDoubt>> { return find_doubts(file); });
 }
 
 std::uint64_t gguf_content_hash(const GgufFile& file) {

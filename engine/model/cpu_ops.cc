@@ -34,7 +34,7 @@ Result<std::unique_ptr<Ops>> CpuOps::create(const ModelSpec& spec, const ModelWe
     ROWMAX_RETURN_IF_ERROR(allocate(ops.buffers_[slot], options.max_rows, plan.width(static_cast<Slot>(slot))));
   }
   const std::int64_t widest = plan.widest_product();
-  if (!weights.hadamards.empty()) ROWMAX_RETURN_IF_ERROR(allocate(ops.turned_, options.max_rows, widest));
+  if (!weights.sources.hadamards.empty()) ROWMAX_RETURN_IF_ERROR(allocate(ops.turned_, options.max_rows, widest));
   ROWMAX_RETURN_IF_ERROR(ops.plan_experts(options));
   ROWMAX_TRY(matmul_memory, base::Buffer::allocate(ops.matmul_bytes(widest)));
   ops.matmul_workspace_ = std::move(matmul_memory);
@@ -78,7 +78,7 @@ Status CpuOps::begin(const ForwardBatch& batch, const KvLayers& cache) {
 }
 
 void CpuOps::embed(float scale, Rows stream) {
-  const WeightSource& table = weights_->token_embedding;
+  const WeightSource& table = weights_->sources.token_embedding;
   const std::int64_t n = stream.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* x = data(stream, row);

@@ -7,10 +7,14 @@
 #include <iterator>
 #include <set>
 
+#include "rowmax/try.h"
+
 namespace rowmax::engine {
 namespace {
 
-std::string text_of(double value) {
+// The shortest text that gives the number again.
+template <class Number>
+std::string text_of(Number value) {
   char text[32];
   const auto end = std::to_chars(text, text + sizeof text, value).ptr;
   return {text, end};
@@ -44,13 +48,13 @@ constexpr auto set_number = [](ModelSpec& spec, const std::string& text) {
   return true;
 };
 template <auto Field>
-constexpr auto get_number = [](const ModelSpec& spec) { return std::set{text_of(static_cast<double>(spec.*Field))}; };
+constexpr auto get_number = [](const ModelSpec& spec) { return std::set{text_of(spec.*Field)}; };
 
 // Those of RoPE: every one of the model's.
 template <auto Field>
 constexpr auto get_rope = [](const ModelSpec& spec) {
   std::set<std::string> out;
-  for (const RopeSpec& rope : spec.ropes) out.insert(text_of(static_cast<double>(rope.*Field)));
+  for (const RopeSpec& rope : spec.ropes) out.insert(text_of(rope.*Field));
   return out;
 };
 template <auto Field>
@@ -94,19 +98,19 @@ std::set<std::string> of_layers(const ModelSpec& spec, Get get) {
 }
 bool attends(const LayerSpec& layer) { return layer.mixer == MixerKind::kAttention; }
 
-constexpr EditScope kSession = EditScope::kSession, kTensor = EditScope::kTensor, kTokens = EditScope::kTokens;
+constexpr EditScope kSession = EditScope::kSession;
 
 const Fact kFacts[] = {
-    {{"rms_norm_eps", "a number above 0", kSession, ""},
+    {{"rms_norm_eps", "a number above 0", kSession},
      get_number<&ModelSpec::rms_norm_eps>,
      set_number<&ModelSpec::rms_norm_eps, 0, true>},
-    {{"embedding_scale", "a number above 0", kSession, ""},
+    {{"embedding_scale", "a number above 0", kSession},
      get_number<&ModelSpec::embedding_scale>,
      set_number<&ModelSpec::embedding_scale, 0, true>},
-    {{"attention_scale", "a number above 0", kSession, ""},
+    {{"attention_scale", "a number above 0", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
-         return attends(layer) ? text_of(static_cast<double>(layer.attention.scale)) : std::string();
+         return attends(layer) ? text_of(layer.attention.scale) : std::string();
        });
      },
      [](ModelSpec& spec, const std::string& text) {
@@ -115,13 +119,13 @@ const Fact kFacts[] = {
        spec.for_layers([&](LayerSpec& layer) { layer.attention.scale = value; });
        return true;
      }},
-    {{"attention_softcap", "a number above 0, or 0 for none", kSession, ""},
+    {{"attention_softcap", "a number above 0, or 0 for none", kSession},
      get_number<&ModelSpec::attention_softcap>,
      set_number<&ModelSpec::attention_softcap, 0>},
-    {{"final_softcap", "a number above 0, or 0 for none", kSession, ""},
+    {{"final_softcap", "a number above 0, or 0 for none", kSession},
      get_number<&ModelSpec::final_softcap>,
      set_number<&ModelSpec::final_softcap, 0>},
-    {{"rope_pairing", "halves or adjacent", kSession, ""},
+    {{"rope_pairing", "halves or adjacent", kSession},
      [](const ModelSpec& spec) {
        std::set<std::string> out;
        for (const RopeSpec& rope : spec.ropes) out.insert(kPairings.name(rope.pairing));
@@ -133,11 +137,11 @@ const Fact kFacts[] = {
        for (RopeSpec& rope : spec.ropes) rope.pairing = *value;
        return true;
      }},
-    {{"rope_base", "a number above 0", kSession, ""}, get_rope<&RopeSpec::base>, set_rope<&RopeSpec::base>},
-    {{"rope_scale", "a number above 0, which positions are multiplied by", kSession, ""},
+    {{"rope_base", "a number above 0", kSession}, get_rope<&RopeSpec::base>, set_rope<&RopeSpec::base>},
+    {{"rope_scale", "a number above 0, which positions are multiplied by", kSession},
      get_rope<&RopeSpec::scale>,
      set_rope<&RopeSpec::scale>},
-    {{"rope_dimensions", "an even number, at most the size of a head", kSession, ""},
+    {{"rope_dimensions", "an even number, at most the size of a head", kSession},
      get_rope<&RopeSpec::n_rot>,
      [](ModelSpec& spec, const std::string& text) {
        double value = 0;
@@ -151,7 +155,7 @@ const Fact kFacts[] = {
        }
        return true;
      }},
-    {{"sliding_window", "tokens, 0 for none", kSession, ""},
+    {{"sliding_window", "tokens, 0 for none", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
          return attends(layer) ? std::to_string(layer.attention.window) : std::string();
@@ -163,7 +167,7 @@ const Fact kFacts[] = {
        spec.for_layers([&](LayerSpec& layer) { layer.attention.window = static_cast<std::int64_t>(value); });
        return true;
      }},
-    {{"attention_output_gate", "no", kSession, ""},
+    {{"attention_output_gate", "no", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
          return attends(layer) ? kSwitch.name(layer.attention.output_gate && !layer.attention.gate_unused)
@@ -175,7 +179,7 @@ const Fact kFacts[] = {
        spec.for_layers([](LayerSpec& layer) { layer.attention.gate_unused = true; });
        return true;
      }},
-    {{"qk_norm", "no", kSession, ""},
+    {{"qk_norm", "no", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
          return attends(layer) ? kSwitch.name(layer.attention.qk_norm != QkNorm::kNone) : std::string();
@@ -186,7 +190,7 @@ const Fact kFacts[] = {
        spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = QkNorm::kNone; });
        return true;
      }},
-    {{"sub_norms", "no", kSession, ""},
+    {{"sub_norms", "no", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) { return kSwitch.name(layer.ffn.sub_norm); });
      },
@@ -195,7 +199,7 @@ const Fact kFacts[] = {
        spec.for_layers([](LayerSpec& layer) { layer.attention.sub_norm = layer.ffn.sub_norm = false; });
        return true;
      }},
-    {{"ffn_activation", "silu, gelu_tanh or relu_squared", kSession, ""},
+    {{"ffn_activation", "silu, gelu_tanh or relu_squared", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) { return kActivations.name(layer.ffn.activation); });
      },
@@ -204,7 +208,7 @@ const Fact kFacts[] = {
        if (value != nullptr) spec.for_layers([&](LayerSpec& layer) { layer.ffn.activation = *value; });
        return value != nullptr;
      }},
-    {{"delta_head_order", "tiled or grouped", kSession, ""},
+    {{"delta_head_order", "tiled or grouped", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
          return attends(layer) ? std::string() : kHeadOrder.name(layer.delta.grouped);
@@ -215,7 +219,7 @@ const Fact kFacts[] = {
        if (value != nullptr) spec.for_layers([&](LayerSpec& layer) { layer.delta.grouped = *value; });
        return value != nullptr;
      }},
-    {{"expert_used_count", "a number of experts, at most all", kSession, ""},
+    {{"expert_used_count", "a number of experts, at most all", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
          return layer.ffn.kind == FfnKind::kExperts ? std::to_string(layer.ffn.n_used) : std::string();
@@ -232,7 +236,7 @@ const Fact kFacts[] = {
        }
        return true;
      }},
-    {{"expert_renormalise", "yes or no", kSession, ""},
+    {{"expert_renormalise", "yes or no", kSession},
      [](const ModelSpec& spec) {
        return of_layers(spec, [](const LayerSpec& layer) {
          return layer.ffn.kind == FfnKind::kExperts ? kSwitch.name(layer.ffn.renormalise) : std::string();
@@ -243,54 +247,68 @@ const Fact kFacts[] = {
        if (value != nullptr) spec.for_layers([&](LayerSpec& layer) { layer.ffn.renormalise = *value; });
        return value != nullptr;
      }},
-    {{"tensor_layout", "a format's name", kTensor, "--layout"}, nullptr, nullptr},
-    {{"pre_tokenizer", "a name", kTokens, "--pre"}, nullptr, nullptr},
-    {{"add_bos", "true or false", kTokens, "--set tokenizer.ggml.add_bos_token"}, nullptr, nullptr},
+};
+
+// Of the file and the tokenizer (engine/runtime/edits.cc).
+constexpr EditInfo kOutside[] = {
+    {"tensor_layout", "a layout that a type id of the file may stand for", EditScope::kTensor},
+    {"pre_tokenizer", "the name of a pre-tokenizer", EditScope::kTokens},
+    {"add_bos", "true or false", EditScope::kTokens},
 };
 
 Result<const Fact*> fact_named(std::string_view name) {
   const auto* found = std::ranges::find(kFacts, name, [](const Fact& fact) { return fact.info.name; });
-  std::string known;
-  if (found != std::end(kFacts)) {
-    if (found->info.scope == kSession) return found;
-    return Error{ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "' belongs to what is loaded: use " +
-                                                  std::string(found->info.how)};
-  }
-  for (const Fact& fact : kFacts) {
-    if (fact.info.scope == kSession) known += (known.empty() ? "" : ", ") + std::string(fact.info.name);
-  }
+  if (found != std::end(kFacts)) return found;
+  ROWMAX_RETURN_IF_ERROR(find_edit(name));
   return Error{ErrorCode::kInvalidArgument,
-               "convention: expected one of " + known + ", found '" + std::string(name) + "'"};
+               "convention '" + std::string(name) + "' is no session's: it belongs to the model (Model::with_edits)"};
 }
 
 }  // namespace
+
+const char* edit_scope_name(EditScope scope) noexcept {
+  return scope == EditScope::kSession ? "session" : scope == EditScope::kTensor ? "tensor" : "tokens";
+}
 
 std::span<const EditInfo> edit_table() noexcept {
   static const std::vector<EditInfo> table = [] {
     std::vector<EditInfo> out;
     for (const Fact& fact : kFacts) out.push_back(fact.info);
+    for (const EditInfo& info : source_edit_table()) out.push_back(info);
+    for (const EditInfo& info : kOutside) out.push_back(info);
     return out;
   }();
   return table;
 }
 
+Result<const EditInfo*> find_edit(std::string_view name) {
+  const std::span<const EditInfo> table = edit_table();
+  const auto found = std::ranges::find(table, name, &EditInfo::name);
+  if (found != table.end()) return &*found;
+  std::string known;
+  for (const EditInfo& info : table) known += (known.empty() ? "" : ", ") + std::string(info.name);
+  return Error{ErrorCode::kInvalidArgument,
+               "convention: expected one of " + known + ", found '" + std::string(name) + "'"};
+}
+
+Error wrong_edit(std::string_view name, std::string_view expected, std::string_view found) {
+  return {ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "': expected " + std::string(expected) +
+                                           ", found '" + std::string(found) + "'"};
+}
+
 Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& value) {
-  auto fact = fact_named(name);
-  if (!fact.ok()) return std::move(fact).error();
-  if ((*fact)->get(spec) == std::set{value}) return {};
-  if ((*fact)->get(spec).empty()) {
+  ROWMAX_TRY(fact, fact_named(name));
+  if (fact->get(spec) == std::set{value}) return {};
+  if (fact->get(spec).empty()) {
     return Error{ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "': no layer of this model has it"};
   }
-  if ((*fact)->set(spec, value)) return {};
-  return Error{ErrorCode::kInvalidArgument, "convention '" + std::string(name) + "': expected " +
-                                                std::string((*fact)->info.values) + ", found '" + value + "'"};
+  return fact->set(spec, value) ? Status() : Status(wrong_edit(name, fact->info.values, value));
 }
 
 Result<std::string> edit_value(const ModelSpec& spec, std::string_view name) {
-  auto fact = fact_named(name);
-  if (!fact.ok()) return std::move(fact).error();
+  ROWMAX_TRY(fact, fact_named(name));
   std::string text;
-  for (const std::string& value : (*fact)->get(spec)) text += (text.empty() ? "" : ",") + value;
+  for (const std::string& value : fact->get(spec)) text += (text.empty() ? "" : ",") + value;
   return text;
 }
 

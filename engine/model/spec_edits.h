@@ -1,16 +1,28 @@
-// The facts of a ModelSpec by name: rowmax/engine/edits.h.
+// The facts of rowmax/engine/edits.h that a model's spec and the sources of its weights hold.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 #include "engine/model/spec.h"
+#include "engine/model/weight_sources.h"
 #include "rowmax/engine/edits.h"
 
 namespace rowmax::engine {
 
+// The row of the table; kInvalidArgument lists the names.
+Result<const EditInfo*> find_edit(std::string_view name);
 // kInvalidArgument names the fact, what is expected and what was found.
+Error wrong_edit(std::string_view name, std::string_view expected, std::string_view found);
+
+// Facts of EditScope::kSession; kInvalidArgument for others, too.
 Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& value);
 Result<std::string> edit_value(const ModelSpec& spec, std::string_view name);
+
+// Facts of EditScope::kTensor that sources can hold.
+std::span<const EditInfo> source_edit_table() noexcept;
+// To sources and spec as the file has them, before edits of the session's facts.
+Status apply_edit(ModelSpec& spec, WeightSources& sources, std::string_view name, const std::string& value);
+std::string edit_value(const WeightSources& sources, std::string_view name);
 
 }  // namespace rowmax::engine

@@ -21,6 +21,20 @@ struct Hadamard {
   std::vector<float> signs;  // +1 or -1 for each column; empty: +1 all
 };
 
+// Which row of its file is a row of a matrix (or a number of a vector): within each run of `run` rows the first 2 * half
+// are stored in pairs (2i, 2i + 1) and wanted in halves (i, i + half), or the other way round.
+struct RowOrder {
+  std::int64_t run = 0, half = 0;  // run 0: as stored
+  bool stored_in_pairs = false;
+
+  std::int64_t stored(std::int64_t row) const noexcept {
+    const std::int64_t at = run == 0 ? 0 : row % run;
+    if (run == 0 || at >= 2 * half) return row;
+    return row - at + (stored_in_pairs ? at % half * 2 + at / half : at % 2 * half + at / 2);
+  }
+  bool operator==(const RowOrder&) const = default;
+};
+
 // n matrices [rows, cols] in the file's format, one behind the other, or a vector (rows 1); empty bytes mean that the
 // model has none.
 struct WeightSource {
@@ -31,8 +45,14 @@ struct WeightSource {
   std::int64_t n = 1;
   std::span<const std::byte> bytes;
   const Hadamard* hadamard = nullptr;  // matrices: how it is stored turned
+  RowOrder order = {};
 
   bool present() const noexcept { return !bytes.empty(); }
+  // Packing either gives the same bytes.
+  bool packs_like(const WeightSource& other) const noexcept {
+    return bytes.data() == other.bytes.data() && bytes.size() == other.bytes.size() && format == other.format &&
+           rows == other.rows && cols == other.cols && n == other.n && order == other.order;
+  }
 };
 
 class LayerSources {
@@ -49,6 +69,7 @@ struct WeightSources {
   WeightSource output_norm;
   WeightSource output;  // the same bytes as token_embedding for a tied head
   bool tied = false;
+  RopePairing qk_rows = RopePairing::kHalves;  // what the rows of q and k are stored for
   std::vector<LayerSources> layers;
   // What the sources point to, one for each number of columns.
   std::vector<std::unique_ptr<const Hadamard>> hadamards;

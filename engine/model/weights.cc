@@ -25,6 +25,7 @@ struct WeightLoader {
   Executor& executor;
   const std::function<void(std::span<const std::byte>)>& done_with;
   std::span<std::byte> memory{};  // left for matrices
+  std::int64_t own_bytes = 0;
 
   Status vector(const WeightSource& source, std::vector<float>& out) const {
     if (!source.present()) return {};
@@ -35,6 +36,11 @@ struct WeightLoader {
       return in_tensor(file_name, source,
                        {ErrorCode::kCorrupt,
                         "expected finite values, found " + std::to_string(out[i]) + " at " + std::to_string(i)});
+    }
+    if (source.order.run == 0) return {};
+    const std::vector<float> stored = out;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = stored[static_cast<std::size_t>(source.order.stored(static_cast<std::int64_t>(i)))];
     }
     return {};
   }
@@ -77,23 +83,46 @@ struct WeightLoader {
     return {};
   }
 
+  // The tensor with its rows in the order that is wanted; nothing where it is stored so.
+  Result<base::Buffer> in_order(const WeightSource& source) const {
+    if (source.order.run == 0) return base::Buffer();
+    if (source.format->row_group > 1) {
+      return in_tensor(
+          file_name, source,
+          {ErrorCode::kUnsupported, std::string("rows of ") + source.format->name + " cannot be reordered"});
+    }
+    ROWMAX_TRY(copy, base::Buffer::allocate(source.bytes.size()));
+    std::memcpy(copy.data(), source.bytes.data(), source.bytes.size());
+    const auto row_bytes = static_cast<std::size_t>(format_row_bytes(*source.format, source.cols));
+    for (std::int64_t row = 0; row < source.rows; ++row) {
+      std::memcpy(copy.data() + static_cast<std::size_t>(row) * row_bytes,
+                  source.bytes.data() + static_cast<std::size_t>(source.order.stored(row)) * row_bytes, row_bytes);
+    }
+    return copy;
+  }
+
   Status matrix(const WeightSource& source, Linear& out) {
     ROWMAX_TRY(n_bytes, packed_bytes(*source.format, source.rows, source.cols));
-    auto packed = begin_pack(*source.format, source.bytes, source.rows, source.cols, memory.first(n_bytes));
+    ROWMAX_TRY(ordered, in_order(source));
+    const auto bytes = ordered.size() != 0 ? std::span<const std::byte>(ordered.data(), ordered.size()) : source.bytes;
+    auto packed = begin_pack(*source.format, bytes, source.rows, source.cols, memory.first(n_bytes));
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
     ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) -> Status {
       ROWMAX_RETURN_IF_ERROR(check_sound(source, begin, end));
-      pack_rows(*packed, source.bytes, begin, end, executor);
+      pack_rows(*packed, bytes, begin, end, executor);
       return {};
     }));
     memory = memory.subspan(n_bytes);
+    own_bytes += static_cast<std::int64_t>(n_bytes);
     out = {std::move(packed).value(), source.hadamard};
     return {};
   }
 
-  // A matrix, or one for each expert.
-  Status matrices(const WeightSource& source, std::vector<Linear>& out) {
+  // A matrix, or one for each expert. packed: those of other weights; empty where they would differ.
+  Status matrices(const WeightSource& source, std::span<const Linear> packed, std::vector<Linear>& out) {
     out.resize(static_cast<std::size_t>(source.n));
+    for (std::size_t i = 0; i < packed.size(); ++i) out[i] = {packed[i].matrix.view(), source.hadamard};
+    if (!packed.empty()) return {};
     const std::size_t n_bytes = source.bytes.size() / out.size();
     for (std::size_t i = 0; i < out.size(); ++i) {
       WeightSource one = source;
@@ -118,12 +147,15 @@ struct WeightLoader {
     return {};
   }
 
-  Status layer(const LayerSources& from, LayerWeights& to) {
+  Status layer(const LayerSources& from, const LayerSources* packed_from, const LayerWeights* packed,
+               LayerWeights& to) {
     for (const WeightInfo& info : weight_table()) {
       const WeightSource& source = from[info.id];
       if (!source.present()) continue;
       const auto at = static_cast<std::size_t>(info.id);
-      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                   ? matrices(source, to.matrices_[at])
+      const bool shared = packed != nullptr && source.packs_like((*packed_from)[info.id]);
+      const std::span<const Linear> same = shared ? packed->experts(info.id) : std::span<const Linear>();
+      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                   ? matrices(source, same, to.matrices_[at])
                              : info.kind == WeightKind::kTransposed ? transposed(source, to.vectors_[at])
                                                                     : vector(source, to.vectors_[at]));
     }
@@ -133,14 +165,35 @@ struct WeightLoader {
 
 namespace {
 
-std::vector<const WeightSource*> all_matrices(const WeightSources& sources) {
-  std::vector<const WeightSource*> matrices{&sources.output};
-  for (const LayerSources& layer : sources.layers) {
+// Without those that are packed already.
+std::vector<const WeightSource*> all_matrices(const WeightSources& sources, const WeightSources* packed) {
+  std::vector<const WeightSource*> matrices;
+  const auto add = [&](const WeightSource& source, const WeightSource* other) {
+    if (other == nullptr || !source.packs_like(*other)) matrices.push_back(&source);
+  };
+  add(sources.output, packed != nullptr ? &packed->output : nullptr);
+  for (std::size_t i = 0; i < sources.layers.size(); ++i) {
     for (const WeightInfo& info : weight_table()) {
-      if (is_matrix(info.kind) && layer[info.id].present()) matrices.push_back(&layer[info.id]);
+      const WeightSource& source = sources.layers[i][info.id];
+      if (!is_matrix(info.kind) || !source.present()) continue;
+      add(source, packed != nullptr ? &packed->layers[i][info.id] : nullptr);
     }
   }
   return matrices;
+}
+
+bool holds(const base::Buffer& block, const PackedMatrix& matrix) {
+  return matrix.panel(0) >= block.data() && matrix.panel(0) < block.data() + block.size();
+}
+
+bool uses(const ModelWeights& weights, const base::Buffer& block) {
+  if (holds(block, weights.output.matrix)) return true;
+  return std::ranges::any_of(weights.layers, [&](const LayerWeights& layer) {
+    return std::ranges::any_of(weight_table(), [&](const WeightInfo& info) {
+      return std::ranges::any_of(layer.experts(info.id),
+                                 [&](const Linear& linear) { return holds(block, linear.matrix); });
+    });
+  });
 }
 
 // Every format that the model multiplies with, once.
@@ -203,29 +256,39 @@ Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kern
 }
 
 Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
-                                  Executor& executor,
-                                  const std::function<void(std::span<const std::byte>)>& done_with) {
-  const std::vector<const WeightSource*> matrices = all_matrices(sources);
+                                  Executor& executor, const std::function<void(std::span<const std::byte>)>& done_with,
+                                  const ModelWeights* packed) {
+  const WeightSources* packed_from = packed != nullptr ? &packed->sources : nullptr;
+  const std::vector<const WeightSource*> matrices = all_matrices(sources, packed_from);
   std::vector<const FormatInfo*> formats;
   for (const WeightSource* matrix : matrices) formats.push_back(matrix->format);
   ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), kernels));
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
-  weights.memory = std::move(memory);
-  WeightLoader load{file_name, executor, done_with, {weights.memory.data(), weights.memory.size()}};
-  weights.token_embedding = sources.token_embedding;
-  if (!sources.tied) {
+  WeightLoader load{file_name, executor, done_with, {memory.data(), memory.size()}};
+  const bool looked_at = packed != nullptr && sources.token_embedding.packs_like(packed_from->token_embedding);
+  if (!sources.tied && !looked_at) {
     ROWMAX_RETURN_IF_ERROR(load.in_pieces(sources.token_embedding, [&](std::int64_t begin, std::int64_t end) {
       return load.check_sound(sources.token_embedding, begin, end);
     }));
   }
-  ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
+  if (packed != nullptr && sources.output.packs_like(packed_from->output)) {
+    weights.output = {packed->output.matrix.view(), sources.output.hadamard};
+  } else {
+    ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
+  }
   weights.layers.resize(sources.layers.size());
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
-    ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], weights.layers[i]));
+    ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], packed != nullptr ? &packed_from->layers[i] : nullptr,
+                                      packed != nullptr ? &packed->layers[i] : nullptr, weights.layers[i]));
   }
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
-  weights.hadamards = std::move(sources.hadamards);
+  if (memory.size() != 0) weights.memory.push_back(std::make_shared<const base::Buffer>(std::move(memory)));
+  for (std::size_t i = 0; packed != nullptr && i < packed->memory.size(); ++i) {
+    if (uses(weights, *packed->memory[i])) weights.memory.push_back(packed->memory[i]);
+  }
+  weights.own_bytes = load.own_bytes;
+  weights.sources = std::move(sources);
   return weights;
 }
 

@@ -19,7 +19,7 @@ namespace rowmax::engine {
 // A matrix of a product, and what its input goes through first.
 struct Linear {
   PackedMatrix matrix;
-  const Hadamard* hadamard = nullptr;  // in ModelWeights::hadamards
+  const Hadamard* hadamard = nullptr;  // in ModelWeights::sources
 };
 
 class LayerWeights {
@@ -37,13 +37,15 @@ class LayerWeights {
 };
 
 struct ModelWeights {
-  base::Buffer memory;  // of all matrices
-  // Rows are looked up one at a time, in the file's bytes, which must stay mapped.
-  WeightSource token_embedding;
+  // Of the matrices: what was packed for these weights, then what they share with others.
+  std::vector<std::shared_ptr<const base::Buffer>> memory;
+  std::int64_t own_bytes = 0;  // packed for these weights
+  // What they were made of, in the file's bytes, which must stay mapped: rows of the embedding are looked up there, one
+  // at a time.
+  WeightSources sources;
   std::vector<float> output_norm;
   Linear output;
   std::vector<LayerWeights> layers;
-  std::vector<std::unique_ptr<const Hadamard>> hadamards;
 
   std::int64_t packed_bytes() const noexcept;
   // What computing one token reads: of the experts of a layer those that one row uses.
@@ -55,8 +57,10 @@ Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kern
 
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
 // kUnsupported where the kernels do not pass their self-test for one of the formats. done_with is called with
-// the file's bytes of each matrix that is packed, so that file and copy need not both be in memory.
+// the file's bytes of each matrix that is packed, so that file and copy need not both be in memory. packed: weights of
+// the same model, whose matrices are shared where they would come out the same; nullptr: none.
 Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
-                                  Executor& executor, const std::function<void(std::span<const std::byte>)>& done_with);
+                                  Executor& executor, const std::function<void(std::span<const std::byte>)>& done_with,
+                                  const ModelWeights* packed = nullptr);
 
 }  // namespace rowmax::engine

@@ -48,7 +48,10 @@ Result<double> mean_loss(const Model& model, Executor& executor) {
 }
 
 Result<Model> load_as(const OpenFile& open, const ModelOptions& options, Executor& executor) {
-  ROWMAX_TRY(file, open(options.gguf));
+  GgufOptions gguf = options.gguf;
+  TokenizerOptions ignored;
+  ROWMAX_RETURN_IF_ERROR(edit_options(options.edits, gguf, ignored));
+  ROWMAX_TRY(file, open(gguf));
   return Model::load(std::move(file), options, executor);
 }
 
@@ -66,7 +69,7 @@ Result<double> loss_as(ModelOptions options, std::string_view layout, const Open
 
 Result<LayoutCheck> find_better_layout(Model& model, const OpenFile& open, Executor& executor) {
   LayoutCheck check;
-  ROWMAX_TRY(doubts, gguf_layout_doubts(model.file(), model.options().gguf));
+  ROWMAX_TRY(doubts, gguf_layout_doubts(model.file()));
   if (doubts.empty()) return check;
   check.taken = doubts.front().taken;
   check.chance = base::log_f64(static_cast<double>(model.shape().n_vocab));

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "engine/model/spec_edits.h"
+#include "engine/runtime/edits.h"
 #include "engine/runtime/model_impl.h"
 #include "rowmax/try.h"
 
@@ -16,18 +16,15 @@ Model& Model::operator=(Model&&) noexcept = default;
 Model::~Model() = default;
 
 const GgufFile& Model::file() const noexcept { return impl_->file; }
-const Tokenizer& Model::tokenizer() const noexcept { return impl_->tokenizer; }
+const Tokenizer& Model::tokenizer() const noexcept { return *impl_->tokenizer; }
 const ModelDescription& Model::description() const noexcept { return impl_->description; }
 const ModelShape& Model::shape() const noexcept { return impl_->spec.shape; }
 const ModelOptions& Model::options() const noexcept { return impl_->options; }
 KernelVariant Model::kernels() const { return panel::variant_of(*impl_->kernels); }
 std::string_view Model::chat_template() const noexcept { return impl_->chat_template; }
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
+std::int64_t Model::own_weight_bytes() const noexcept { return impl_->weights.own_bytes; }
 std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.bytes_per_token(impl_->spec); }
-
-Result<std::string> edit_value(const Model& model, std::string_view name) {
-  return edit_value(model.impl().spec, name);
-}
 
 Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const KeyOverrides& overrides,
                                            const IgnoredKeys& ignored) {
@@ -45,26 +42,68 @@ Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const KeyOverri
   });
 }
 
+namespace {
+
+Result<GgufFile> open_edited(const std::string& path, const ModelOptions& options) {
+  GgufOptions gguf = options.gguf;
+  TokenizerOptions ignored;
+  ROWMAX_RETURN_IF_ERROR(edit_options(options.edits, gguf, ignored));
+  return GgufFile::open(path, gguf);
+}
+
+Result<std::shared_ptr<const Tokenizer>> make_tokenizer(const GgufFile& file, const ModelOptions& options,
+                                                        const std::string& default_pre) {
+  TokenizerOptions chosen = options.tokenizer;
+  chosen.overrides = options.overrides;
+  chosen.ignored_keys = options.ignored_keys;
+  if (chosen.default_pre.empty()) chosen.default_pre = default_pre;
+  GgufOptions ignored;
+  ROWMAX_RETURN_IF_ERROR(edit_options(options.edits, ignored, chosen));
+  ROWMAX_TRY(tokenizer, Tokenizer::from_gguf(file, chosen));
+  return std::make_shared<const Tokenizer>(std::move(tokenizer));
+}
+
+}  // namespace
+
 Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
-  ROWMAX_TRY(file, GgufFile::open(path, options.gguf));
-  return load(std::move(file), options, executor);
+  return base::guarded([&]() -> Result<Model> {
+    ROWMAX_TRY(file, open_edited(path, options));
+    return load_unguarded(std::move(file), options, executor, nullptr);
+  });
 }
 
 Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& executor) {
-  return base::guarded([&] { return load_unguarded(std::move(file), options, executor); });
+  return base::guarded([&] { return load_unguarded(std::move(file), options, executor, nullptr); });
 }
 
-Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor) {
+Result<Model> Model::with_edits(const Edits& edits, Executor& executor) const {
+  return base::guarded([&]() -> Result<Model> {
+    ModelOptions options = impl_->options;
+    options.edits.insert(options.edits.end(), edits.begin(), edits.end());
+    ROWMAX_TRY(file, impl_->file.reopen());
+    return load_unguarded(std::move(file), options, executor, impl_.get());
+  });
+}
+
+Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor,
+                                    const Impl* packed) {
+  ROWMAX_TRY(edits, last_edits(options.edits));
+  ROWMAX_RETURN_IF_ERROR(edit_layouts(file, edits));
   ROWMAX_TRY(kernels, panel::choose_table(options.kernels, options.isa));
   ROWMAX_TRY(tokenizer_keys, Tokenizer::report_keys(file, options.ignored_keys));
   ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys, tokenizer_keys));
-  TokenizerOptions tokenizer_options = options.tokenizer;
-  tokenizer_options.overrides = options.overrides;
-  tokenizer_options.ignored_keys = options.ignored_keys;
-  if (tokenizer_options.default_pre.empty()) tokenizer_options.default_pre = read.spec.default_pre;
-  ROWMAX_TRY(tokenizer, Tokenizer::from_gguf(file, tokenizer_options));
-  if (tokenizer.size() != read.spec.shape.n_vocab) {
-    return Error{ErrorCode::kCorrupt, file.name() + ": the tokenizer has " + std::to_string(tokenizer.size()) +
+  ROWMAX_RETURN_IF_ERROR(edit_read_model(read, edits));
+  ModelOptions chosen = options;
+  chosen.edits = std::move(edits);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  if (packed != nullptr && same_tokenizer(chosen.edits, packed->options.edits)) {
+    tokenizer = packed->tokenizer;
+  } else {
+    ROWMAX_TRY(made, make_tokenizer(file, chosen, read.spec.default_pre));
+    tokenizer = std::move(made);
+  }
+  if (tokenizer->size() != read.spec.shape.n_vocab) {
+    return Error{ErrorCode::kCorrupt, file.name() + ": the tokenizer has " + std::to_string(tokenizer->size()) +
                                           " tokens, tensor 'token_embd.weight' " +
                                           std::to_string(read.spec.shape.n_vocab) + " rows"};
   }
@@ -73,12 +112,14 @@ Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, 
     ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
     chat_template = text;
   }
-  auto loaded = load_weights(std::move(read.sources), file.name(), *kernels, executor,
-                             [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); });
+  auto loaded = load_weights(
+      std::move(read.sources), file.name(), *kernels, executor,
+      [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); },
+      packed != nullptr ? &packed->weights : nullptr);
   ROWMAX_RETURN_IF_ERROR(file.check_intact());  // rather than what is said of zeros in place of weights
   ROWMAX_TRY(weights, std::move(loaded));
-  for (const std::string& text : tokenizer.notices()) read.description.notices.push_back(text);
-  return Model(std::unique_ptr<Impl>(new Impl{std::move(file), options, kernels, std::move(read.spec),
+  for (const std::string& text : tokenizer->notices()) read.description.notices.push_back(text);
+  return Model(std::unique_ptr<Impl>(new Impl{std::move(file), std::move(chosen), kernels, std::move(read.spec),
                                               std::move(read.description), std::move(tokenizer), std::move(weights),
                                               chat_template}));
 }

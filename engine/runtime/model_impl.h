@@ -1,6 +1,6 @@
 #pragma once
 
-#include <optional>
+#include <memory>
 
 #include "engine/arch/architecture.h"
 #include "engine/model/weights.h"
@@ -14,7 +14,7 @@ struct Model::Impl {
   const panel::KernelTable* kernels;
   ModelSpec spec;
   ModelDescription description;
-  Tokenizer tokenizer;
+  std::shared_ptr<const Tokenizer> tokenizer;
   ModelWeights weights;
   std::string_view chat_template;
 };

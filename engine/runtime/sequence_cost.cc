@@ -39,6 +39,9 @@ Result<SequenceCost> sequence_cost(const MemoryShape& memory, std::int64_t n_tok
     if (n_tokens < 0) {
       return Error::invalid_argument("cost: expected 0 tokens or more, found " + std::to_string(n_tokens));
     }
+    if (options.max_batch < 1 || options.max_batch > 65536) {
+      return Error::limit("max_batch: expected 1 to 65536, found " + std::to_string(options.max_batch));
+    }
     // All numbers below 2^62: four bytes for each of these, and pages that are begun.
     std::int64_t width = memory.state_floats + 1, n_numbers = 0;
     for (const MemoryShape::Group& group : memory.groups) width += group.kv_width;

@@ -42,6 +42,7 @@ struct Session::Impl {
   Status forward_batch(std::span<const BatchItem> items);
   Status check_open(SequenceId sequence) const;
   Status check(std::span<const BatchItem> items) const;
+  Status check_tokens(const std::string& where, std::span<const TokenId> ids) const;
   std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
   void save_checkpoints();
   Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
@@ -74,6 +75,15 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     return Error{ErrorCode::kLimit, "max_batch: expected 1 to 65536, found " + std::to_string(chosen.max_batch)};
   }
   chosen.max_batch = std::min(chosen.max_batch, chosen.context * chosen.max_sequences);
+  for (const auto& [name, bytes] :
+       {std::pair{"kv_budget_bytes", chosen.kv_budget_bytes}, std::pair{"checkpoint_bytes", chosen.checkpoint_bytes}}) {
+    if (bytes >= 0) continue;
+    return Error::invalid_argument(std::string(name) + ": expected 0 or more, found " + std::to_string(bytes));
+  }
+  if (chosen.kv_type != KvType::kF16 && chosen.kv_type != KvType::kF32) {
+    return Error::invalid_argument("kv_type: expected kF16 or kF32, found " +
+                                   std::to_string(static_cast<int>(chosen.kv_type)));
+  }
   auto spec = std::make_unique<ModelSpec>(m.spec);
   for (const auto& [name, value] : chosen.edits) ROWMAX_RETURN_IF_ERROR(apply_edit(*spec, name, value));
   KernelChoice choice = chosen.kernels.value_or(m.options.kernels);
@@ -169,6 +179,7 @@ Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId
   return base::guarded([&]() -> Result<std::int64_t> {
     ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
+    ROWMAX_RETURN_IF_ERROR(impl_->check_tokens("reuse", tokens));
     return impl_->cache.reuse(sequence, tokens);
   });
 }
@@ -220,6 +231,16 @@ Status Session::Impl::check_open(SequenceId sequence) const {
   return Error{ErrorCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " is not open"};
 }
 
+Status Session::Impl::check_tokens(const std::string& where, std::span<const TokenId> ids) const {
+  for (const TokenId token : ids) {
+    if (token >= 0 && token < model->shape().n_vocab) continue;
+    return Error{ErrorCode::kInvalidArgument, where + ": expected token ids 0 to " +
+                                                  std::to_string(model->shape().n_vocab - 1) + ", found " +
+                                                  std::to_string(token)};
+  }
+  return {};
+}
+
 Status Session::Impl::check(std::span<const BatchItem> items) const {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const BatchItem& item = items[i];
@@ -239,13 +260,7 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
       return Error{ErrorCode::kLimit, where + " would hold " + std::to_string(total) + " tokens; the context is " +
                                           std::to_string(options.context)};
     }
-    for (TokenId token : item.tokens) {
-      if (token < 0 || token >= model->shape().n_vocab) {
-        return Error{ErrorCode::kInvalidArgument, where + ": expected token ids 0 to " +
-                                                      std::to_string(model->shape().n_vocab - 1) + ", found " +
-                                                      std::to_string(token)};
-      }
-    }
+    ROWMAX_RETURN_IF_ERROR(check_tokens(where, item.tokens));
   }
   return {};
 }

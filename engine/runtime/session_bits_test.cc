@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include <cstring>
 #include <string>
 #include <vector>
@@ -239,6 +241,36 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                            return std::string(info.param.arch) + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");
                          });
+
+TEST(Session, OptionsThatMeanNothingAreRefused) {
+  const std::vector<std::byte> bytes = model_bytes("llama", "Q4_0");
+  Engine engine(bytes, {.isa = Isa::kScalar});
+  const auto refused = [&](const std::function<void(SessionOptions&)>& change, const char* field, const char* found) {
+    SessionOptions options;
+    change(options);
+    const auto session = Session::create(*engine.model, options, *engine.pool);
+    ASSERT_FALSE(session.ok()) << field;
+    EXPECT_NE(session.error().message.find(field), std::string::npos) << session.error().message;
+    EXPECT_NE(session.error().message.find(found), std::string::npos) << session.error().message;
+  };
+  refused([](SessionOptions& o) { o.kv_budget_bytes = -1; }, "kv_budget_bytes", "-1");
+  refused([](SessionOptions& o) { o.checkpoint_bytes = -7; }, "checkpoint_bytes", "-7");
+  refused([](SessionOptions& o) { o.kv_type = static_cast<KvType>(7); }, "kv_type", "7");
+  refused([](SessionOptions& o) { o.max_batch = 0; }, "max_batch", "0");
+  SessionOptions options;
+  options.max_batch = -1;
+  EXPECT_FALSE(sequence_cost(engine.model->description(), 10, options).ok());
+  auto session = Session::create(*engine.model, {}, *engine.pool);
+  ASSERT_TRUE(session.ok());
+  const SequenceId id = *session->open();
+  const std::vector<TokenId> tokens{1, 2, -1};
+  const BatchItem item{id, std::span(tokens).first(2), LogitsFor::kLast};
+  ASSERT_TRUE(session->forward({&item, 1}).ok());
+  const auto reused = session->reuse(id, tokens);
+  ASSERT_FALSE(reused.ok());
+  EXPECT_NE(reused.error().message.find("found -1"), std::string::npos) << reused.error().message;
+  EXPECT_EQ(session->tokens(id).size(), 2u);  // nothing is forgotten for it
+}
 
 // A session's own choice goes before the model's, part by part.
 TEST(Session, ChoosesItsKernels) {

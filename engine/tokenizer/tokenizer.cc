@@ -371,6 +371,12 @@ TokenKind Tokenizer::kind(TokenId id) const noexcept {
 TokenId Tokenizer::find(std::string_view stored_text) const noexcept { return impl_->vocabulary.find(stored_text); }
 TokenId Tokenizer::bos() const noexcept { return impl_->bos; }
 TokenId Tokenizer::eos() const noexcept { return impl_->eos; }
+std::vector<std::string_view> Tokenizer::pre_tokenizer_names() {
+  std::vector<std::string_view> names;
+  for (const PreTokenizer& entry : pre_tokenizers()) names.push_back(entry.name);
+  return names;
+}
+
 bool Tokenizer::add_bos() const noexcept { return impl_->add_bos; }
 std::span<const TokenId> Tokenizer::end_of_generation() const noexcept { return impl_->end_of_generation; }
 bool Tokenizer::is_end_of_generation(TokenId id) const noexcept {

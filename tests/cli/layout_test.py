@@ -64,6 +64,10 @@ class Layout(CommandTest):
         self.assertEqual(self.notes("-m", self.moved, "--format", "I2_S_64"), [])
         self.assertNotEqual(self.out, garbage)
         self.assertEqual(self.out, self.output("run", *PROMPT, "-m", STORIES))
+        self.assertEqual(self.notes("-m", self.moved, "--convention", "tensor_layout=I2_S_64"), [])
+        self.assertEqual(self.out, self.output("run", *PROMPT, "-m", STORIES))
+        self.fails(2, "run", *PROMPT, "-m", self.moved, "--convention", "tensor_layout=I2_S_7", says="I2_S_ROW4")
+        self.fails(2, "run", *PROMPT, "-m", self.moved, "--convention", "tensor_layout=Q8_0", says="I2_S_ROW4")
 
     def test_skipped(self):
         self.assertEqual(self.notes("-m", self.moved, "--no-layout-check"), [])

@@ -28,6 +28,47 @@ class ModelOptions(CommandTest):
         for command in (["run", "-p", "a"], ["inspect"], ["tokenize", "-p", "a"]):
             self.fails(2, *command, "-m", GOLDEN / "bitnet.gguf", "--format", "I2_S_7", says="I2_S_7")
 
+    def test_conventions_of_every_scope(self):
+        model = ("-m", GOLDEN / "llama3rope.gguf")
+        facts = {row["name"]: row for row in self.json("inspect", *model)["conventions"]}
+        for name, scope in (("rope_pairing", "session"), ("qk_permutation", "tensor"), ("pre_tokenizer", "tokens")):
+            self.assertEqual(facts[name]["scope"], scope)
+            other = {"rope_pairing": "halves", "qk_permutation": "none", "pre_tokenizer": "gpt-2"}[name]
+            self.assertNotEqual(facts[name]["value"], other)
+            self.assertIn(other, facts[name]["values"])
+            changed = self.json("inspect", *model, "--convention", f"{name}={other}")["conventions"]
+            self.assertEqual([row["value"] for row in changed if row["name"] == name], [other])
+            self.assertEqual([row for row in changed if row["name"] != name],
+                             [row for row in facts.values() if row["name"] != name])
+            self.assertRegex(self.output("inspect", *model), rf"{name} +{facts[name]['value']} ")
+            for command in (["run", "-p", "a"], ["inspect"], ["tokenize", "-p", "a"]):
+                if command[0] == "run" or name == "pre_tokenizer":
+                    self.fails(2, *command, *model, "--convention", f"{name}=sideways", says=name)
+        self.assertNotIn("tensor_layout", facts)
+        self.assertNotIn("expert_used_count", facts)
+        self.fails(2, "tokenize", *model, "-p", "a", "--convention", "pre=gpt-2", says="pre_tokenizer")
+        for wrong in ("tensor_layout=I2_S_64", "rope_pairing=sideways"):  # the report, and then what is wrong
+            code, out, err = self.run_command("inspect", *model, "--convention", wrong)
+            self.assertEqual(code, 2)
+            self.assertIn("general.architecture", out)
+            self.assertIn(wrong.split("=")[0], err)
+
+    def test_a_convention_is_the_flag(self):
+        text = ("tokenize", "-m", GOLDEN / "llama3rope.gguf", "-q", "-p", "is  12 and   more")
+        outs = {pre: self.output(*text, "--pre", pre) for pre in ("gpt-2", "smollm", "deepseek-coder", "tekken")}
+        for pre, out in outs.items():
+            self.assertEqual(self.output(*text, "--convention", f"pre_tokenizer={pre}"), out)
+        path, found = GOLDEN / "llama3rope.gguf", []
+        for bos in ("true", "false"):
+            flags = (("--convention", f"add_bos={bos}"), ("--set", f"tokenizer.ggml.add_bos_token={bos}"))
+            tokens = [self.json("dump", "-m", path, "-p", "the hand", self.home / f"{bos}{i}.safetensors", *flag)["tokens"]
+                      for i, flag in enumerate(flags)]
+            self.assertEqual(tokens[0], tokens[1])
+            found.append(tokens[0])
+            about = self.json("inspect", "-m", path, *flags[0])["tokenizer"]
+            self.assertEqual(about["add_bos"], bos == "true")
+        self.assertEqual(found[0], [about["bos"], *found[1]])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -112,7 +112,7 @@ class Trace(CommandTest):
         self.fails(2, *dump, *TOKENS, "--layers", "1-9", says='found "1-9"')
         self.fails(2, *dump, *TOKENS, "--convention", "rope_pairing", says="NAME=VALUE")
         self.fails(2, *dump, *TOKENS, "--convention", "pairing=halves", says="rope_pairing")
-        self.fails(2, *dump, *TOKENS, "--convention", "tensor_layout=Q2_0", says="--layout")
+        self.fails(2, *dump, *TOKENS, "--convention", "tensor_layout=Q2_0", says="no tensor of this file")
         self.fails(2, "dump", "-m", GOLDEN / "llama_bias.gguf", file, *TOKENS, "--stages", "state", says="none of")
         self.fails(2, "trace", "-m", HYBRID, *TOKENS, "--token", 4, says="-4 to 3")
         self.fails(2, "trace", "-m", HYBRID, *TOKENS, "--head", 77, says="row 77 of --head")

@@ -539,6 +539,10 @@ def test_backends_are_values():
         scalar.threads = 3
     with pytest.raises(ValueError, match="unknown instruction set 'mmx'; known"):
         rowmax.cpu(isa="mmx")
+    with pytest.raises(TypeError, match="isa: expected the name of an instruction set, found int"):
+        rowmax.cpu(isa=3)
+    with pytest.raises(ValueError, match="kind: expected 'cpu', found 'gpu'"):
+        rowmax.Backend("gpu", 1, "scalar")
     for isa in {"avx2", "avx512", "neon"} - set(rowmax.supported_isas()):
         with pytest.raises(NotImplementedError, match=f"'{isa}' is not supported by this CPU; supported: scalar"):
             rowmax.cpu(isa=isa)

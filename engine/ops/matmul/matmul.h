@@ -59,6 +59,18 @@ class PackedMatrix {
   std::int64_t cols() const noexcept { return cols_; }
   const FormatInfo* format() const noexcept { return format_; }  // nullptr for an empty matrix
   bool empty() const noexcept { return format_ == nullptr; }
+  // The same matrix in the same memory, which must outlive it.
+  PackedMatrix view() const noexcept {
+    PackedMatrix out;
+    out.data_ = data_;
+    out.format_ = format_;
+    out.rows_ = rows_;
+    out.cols_ = cols_;
+    out.panel_bytes_ = panel_bytes_;
+    out.layout_ = layout_;
+    out.codes_below_3_ = codes_below_3_;
+    return out;
+  }
   std::size_t bytes() const noexcept { return static_cast<std::size_t>(n_panels() * panel_bytes_); }
 
   // For the kernels.

@@ -108,6 +108,9 @@ class GgufFile {
   static Result<GgufFile> open_files(std::span<const std::string> paths, const GgufOptions& options = {});
   // Reads from memory that the caller keeps alive; name stands in error messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, std::string name, const GgufOptions& options = {});
+  // The same bytes as a file of its own, which keeps them mapped as long as either lives: what type ids stand for is read
+  // anew, `options` going before what this one was opened with.
+  Result<GgufFile> reopen(const GgufOptions& options = {}) const;
 
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
@@ -115,6 +118,7 @@ class GgufFile {
 
   const std::string& name() const noexcept;             // the path (of the first part), for messages
   std::span<const std::string> paths() const noexcept;  // of all parts; none for a file in memory
+  const GgufOptions& options() const noexcept;          // that it was opened with
   std::uint32_t version() const noexcept;
   std::uint64_t file_bytes() const noexcept;  // of all parts
   std::uint32_t alignment() const noexcept;
@@ -162,8 +166,14 @@ Status guard_mapped_files();
 struct GgufLayoutDoubt {
   std::string_view taken, other;
 };
-// All of them, where `options` (which the file was opened with) did not choose. Empty for nearly every file.
-Result<std::vector<GgufLayoutDoubt>> gguf_layout_doubts(const GgufFile& file, const GgufOptions& options);
+// All of them, where the options that it was opened with did not choose. Empty for nearly every file.
+Result<std::vector<GgufLayoutDoubt>> gguf_layout_doubts(const GgufFile& file);
+// What a type id of the file with several layouts is taken for, and all that it could be named to stand for.
+struct GgufLayoutChoice {
+  std::string_view taken;
+  std::vector<std::string_view> names;
+};
+Result<std::vector<GgufLayoutChoice>> gguf_layout_choices(const GgufFile& file);
 // Tells the contents of files apart without reading them whole: length, tensors, and 8 KiB of each tensor's bytes. No
 // protection against anybody who wants two files to have the same.
 std::uint64_t gguf_content_hash(const GgufFile& file);

@@ -14,6 +14,7 @@
 
 #include "rowmax/cpu.h"
 #include "rowmax/engine/activations.h"
+#include "rowmax/engine/edits.h"
 #include "rowmax/engine/gguf.h"
 #include "rowmax/engine/kernels.h"
 #include "rowmax/engine/tokenizer.h"
@@ -37,6 +38,7 @@ struct ModelOptions {
   KeyOverrides overrides;  // of the tokenizer's keys too
   IgnoredKeys ignored_keys;
   GgufOptions gguf;  // of Model::load(path)
+  Edits edits;       // of every scope; ModelDescription::facts stay the file's
 };
 
 // One thing the engine will do because of the file, and where it learned it.
@@ -72,7 +74,7 @@ Result<Isa> fastest_isa(const KernelChoice& choice = {});
 struct ModelDescription {
   std::string architecture;
   ModelShape shape;
-  MemoryShape memory;  // as the file says; a session's edits may change it
+  MemoryShape memory;  // with the model's edits; a session's may change it
   std::vector<ModelFact> facts;
   std::vector<std::string> notices;
   std::string default_pre;  // TokenizerOptions::default_pre of this architecture
@@ -95,6 +97,10 @@ class Model {
   static Result<Model> load(const std::string& path, const ModelOptions& options, Executor& executor);
   // The same for a file that is already open (or lives in memory).
   static Result<Model> load(GgufFile file, const ModelOptions& options, Executor& executor);
+  // The same model with edits of any scope, after those that it has. Matrices that an edit does not name are shared, and
+  // so is the tokenizer where no edit names it; vectors are read again. Either model may go first: memory, and the map
+  // of the file, stay as long as one that uses them. Gives the bits of a load with all these edits, and its errors.
+  Result<Model> with_edits(const Edits& edits, Executor& executor) const;
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();
@@ -110,15 +116,18 @@ class Model {
   std::int64_t bytes_per_token() const noexcept;
   // What its sessions run where they say nothing else.
   KernelVariant kernels() const;
-  // Resident bytes of the repacked weights.
+  // Bytes of the repacked weights, and how many of them were packed for this model; others share the rest with it.
   std::int64_t weight_bytes() const noexcept;
+  std::int64_t own_weight_bytes() const noexcept;
 
   struct Impl;  // engine/runtime
   const Impl& impl() const noexcept { return *impl_; }
 
  private:
   explicit Model(std::unique_ptr<Impl> impl) noexcept;
-  static Result<Model> load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor);
+  // packed: the same file, loaded before, to share with; nullptr: none.
+  static Result<Model> load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor,
+                                      const Impl* packed);
   std::unique_ptr<Impl> impl_;
 };
 

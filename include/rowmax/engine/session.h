@@ -34,9 +34,7 @@ struct SessionOptions {
   // Most bytes of keys and values, those kept for prompts to come among them; 0: what max_sequences of `context` tokens
   // need. What does not fit is refused (forward()).
   std::int64_t kv_budget_bytes = 0;
-  // Facts of the model that are to be others than its file says, by their names in edits.h: {"rope_pairing", "adjacent"}.
-  // The weights stay as they are loaded.
-  std::vector<std::pair<std::string, std::string>> edits;
+  Edits edits;                             // of EditScope::kSession, after the model's: the weights stay as they are
   std::optional<Isa> isa;                  // instead of the model's
   std::optional<KernelChoice> kernels;     // instead of the model's
   std::optional<Activations> activations;  // instead of the model's
@@ -56,7 +54,8 @@ struct SequenceCost {
   std::int64_t checkpoint_bytes = 0;  // states kept on the way, where it comes in one item
   std::int64_t total_bytes() const noexcept { return kv_peak_bytes + state_bytes + checkpoint_bytes; }
 };
-// Of options: kv_type, max_batch, checkpoint_bytes. kInvalidArgument below 0 tokens, kLimit past the address space.
+// Of options: kv_type, max_batch, checkpoint_bytes. kInvalidArgument below 0 tokens, kLimit past the address space or for
+// a max_batch that no session takes.
 Result<SequenceCost> sequence_cost(const ModelDescription& model, std::int64_t n_tokens,
                                    const SessionOptions& options = {});
 
@@ -131,7 +130,7 @@ class Session {
   // an item that failed are counted and hold nothing of use; none are left when every item failed. Valid until the next
   // forward().
   std::int64_t n_logit_rows() const noexcept;
-  std::span<const float> logits(std::int64_t row) const noexcept;
+  std::span<const float> logits(std::int64_t row) const noexcept;  // row: 0 to n_logit_rows() - 1
 
   // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
   void set_observer(TraceObserver* observer) noexcept;

@@ -57,6 +57,7 @@ class Tokenizer {
   // What becomes of each key that begins with "tokenizer.", in the file's order.
   static Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const std::vector<std::string>& ignored = {});
   static Result<Tokenizer> from_source(const TokenizerSource& source, const TokenizerOptions& options = {});
+  static std::vector<std::string_view> pre_tokenizer_names();  // all that are known
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();

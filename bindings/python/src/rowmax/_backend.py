@@ -18,6 +18,10 @@ class Backend:
     threads: int  # 0: all physical cores
     isa: str  # one of rowmax.supported_isas()
 
+    def __post_init__(self) -> None:
+        if self.kind != "cpu":
+            raise ValueError(f"kind: expected 'cpu', found {self.kind!r}")
+
     def __repr__(self) -> str:
         return f"rowmax.{self.kind}(threads={self.threads}, isa={self.isa!r})"
 
@@ -32,6 +36,8 @@ def cpu(threads: Optional[int] = None, isa: Optional[str] = None) -> Backend:
     >>> rowmax.cpu(threads=2, isa="scalar")
     rowmax.cpu(threads=2, isa='scalar')
     """
+    if isa is not None and not isinstance(isa, str):
+        raise TypeError(f"isa: expected the name of an instruction set, found {type(isa).__name__}")
     n_threads = thread_count(threads)
     if not 0 <= n_threads <= 1024:
         raise ValueError(f"threads: expected 0 (all physical cores) to 1024, found {n_threads}")

@@ -1,0 +1,442 @@
+// Facts of a model's tensors and tokenizer: a variant of a loaded model computes what a load of a file that says so
+// computes, to the bit, and shares everything else.
+
+#include "rowmax/engine/edits.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/runtime/model_impl.h"
+#include "rowmax/engine/session.h"
+#include "tools/make_model/synthetic/synthetic_model.h"
+
+namespace rowmax::engine {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+const std::vector<TokenId> kTokens = {5, 17, 99, 17, 230, 8, 1, 64, 33};
+
+Bytes model_bytes(const std::string& arch, const std::function<void(tools::SyntheticSpec&)>& change = {}) {
+  tools::SyntheticSpec spec = tools::odd_spec(arch);
+  if (change) change(spec);
+  auto bytes = tools::synthetic_model_bytes(spec);
+  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
+  return std::move(bytes).value();
+}
+
+// The file again; `tensor` may change a tensor's bytes or say false to leave it away.
+using ChangeTensor = std::function<bool(const GgufTensor& tensor, Bytes& bytes)>;
+Bytes rewritten(const Bytes& file_bytes, const ChangeTensor& change,
+                const std::function<void(GgufWriter&)>& set_keys = {}) {
+  const GgufFile file = std::move(GgufFile::parse(file_bytes, "before.gguf")).value();
+  GgufWriter writer;
+  for (const auto& [key, value] : file.metadata()) writer.set_value(std::string(key), value);
+  if (set_keys) set_keys(writer);
+  for (const GgufTensor& tensor : file.tensors()) {
+    Bytes bytes(tensor.data.begin(), tensor.data.end());
+    if (change(tensor, bytes)) writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, std::move(bytes));
+  }
+  return std::move(writer.bytes()).value();
+}
+
+Result<Model> load(const Bytes& bytes, const Edits& edits = {}, const GgufOptions& gguf = {}) {
+  static SerialExecutor executor;
+  ModelOptions options;
+  options.isa = supported_isas().back();
+  options.edits = edits;
+  auto file = GgufFile::parse(bytes, "m.gguf", gguf);
+  if (!file.ok()) return file.error();
+  return Model::load(std::move(file).value(), options, executor);
+}
+
+Model loaded(const Bytes& bytes, const Edits& edits = {}, const GgufOptions& gguf = {}) {
+  auto model = load(bytes, edits, gguf);
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  return std::move(model).value();
+}
+
+Result<Model> try_variant(const Model& model, const Edits& edits) {
+  SerialExecutor executor;
+  return model.with_edits(edits, executor);
+}
+Model variant(const Model& model, const Edits& edits) {
+  auto made = try_variant(model, edits);
+  EXPECT_TRUE(made.ok()) << made.error().message;
+  return std::move(made).value();
+}
+
+std::vector<float> logits(const Model& model, const Edits& session_edits = {}) {
+  SerialExecutor executor;
+  SessionOptions options;
+  options.edits = session_edits;
+  auto session = Session::create(model, options, executor);
+  EXPECT_TRUE(session.ok()) << session.error().message;
+  const SequenceId sequence = *session->open();
+  const BatchItem item{sequence, kTokens, LogitsFor::kAll};
+  const Status status = session->forward({&item, 1});
+  EXPECT_TRUE(status.ok()) << status.error().message;
+  std::vector<float> all;
+  for (std::int64_t row = 0; row < session->n_logit_rows(); ++row) {
+    all.insert(all.end(), session->logits(row).begin(), session->logits(row).end());
+  }
+  return all;
+}
+
+bool same(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(a[i] - b[i])));
+  return worst;
+}
+
+// The matrices of a model by their tensors, as addresses of what is packed.
+std::map<std::string, std::pair<const std::byte*, std::size_t>> matrices(const Model& model) {
+  std::map<std::string, std::pair<const std::byte*, std::size_t>> out;
+  const ModelWeights& weights = model.impl().weights;
+  out["output"] = {weights.output.matrix.panel(0), weights.output.matrix.bytes()};
+  for (std::size_t i = 0; i < weights.layers.size(); ++i) {
+    for (const WeightInfo& info : weight_table()) {
+      std::size_t n = 0;
+      for (const Linear& linear : weights.layers[i].experts(info.id)) {
+        out[info.tensor(static_cast<std::int64_t>(i)) + "/" + std::to_string(n++)] = {linear.matrix.panel(0),
+                                                                                      linear.matrix.bytes()};
+      }
+    }
+  }
+  return out;
+}
+
+// Those and only those whose names hold one of `changed` were packed again, and are counted.
+void expect_shared(const Model& model, const Model& other, const std::vector<std::string>& changed) {
+  const auto before = matrices(model), after = matrices(other);
+  ASSERT_EQ(before.size(), after.size());
+  std::size_t own = 0, all = 0;
+  for (const auto& [name, place] : after) {
+    const bool named = std::ranges::any_of(changed, [&](const std::string& part) {
+      return name == part || name.starts_with(part) || name.find("." + part) != std::string::npos;
+    });
+    EXPECT_EQ(before.at(name).first != place.first, named) << name;
+    own += named ? place.second : 0;
+    all += place.second;
+  }
+  EXPECT_EQ(other.own_weight_bytes(), static_cast<std::int64_t>(own));
+  EXPECT_EQ(other.weight_bytes(), static_cast<std::int64_t>(all));
+}
+
+void expect_refused(const Model& model, const std::string& name, const std::string& value,
+                    const std::vector<std::string>& says) {
+  const auto refused = try_variant(model, {{name, value}});
+  ASSERT_FALSE(refused.ok()) << name << "=" << value;
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  for (const std::string& text : says) {
+    EXPECT_NE(refused.error().message.find(text), std::string::npos) << refused.error().message;
+  }
+}
+
+TEST(TensorEdits, AModelOwnsWhatItPacked) {
+  const Bytes bytes = model_bytes("llama");
+  const Model model = loaded(bytes);
+  EXPECT_EQ(model.own_weight_bytes(), model.weight_bytes());
+  const Model other = variant(model, {});
+  expect_shared(model, other, {});
+  EXPECT_TRUE(same(logits(model), logits(other)));
+  EXPECT_EQ(&model.tokenizer(), &other.tokenizer());
+}
+
+TEST(TensorEdits, ATiedHeadIsThatOfAFileWithoutItsOwn) {
+  const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) { spec.untied = true; });
+  const Bytes without =
+      rewritten(bytes, [](const GgufTensor& tensor, Bytes&) { return tensor.name != "output.weight"; });
+  const Model model = loaded(bytes);
+  EXPECT_EQ(*edit_value(model, "tied_head"), "no");
+  const Model tied = variant(model, {{"tied_head", "yes"}});
+  EXPECT_EQ(*edit_value(tied, "tied_head"), "yes");
+  expect_shared(model, tied, {"output"});
+  const std::vector<float> got = logits(tied);
+  EXPECT_TRUE(same(got, logits(loaded(without))));
+  EXPECT_TRUE(same(got, logits(loaded(bytes, {{"tied_head", "yes"}}))));
+  EXPECT_FALSE(same(got, logits(model)));
+  EXPECT_TRUE(same(logits(variant(tied, {{"tied_head", "no"}})), logits(model)));
+  expect_refused(model, "tied_head", "perhaps", {"tied_head", "yes or no", "perhaps"});
+  expect_refused(loaded(without), "tied_head", "no", {"yes", "no output.weight"});
+}
+
+// What llama.cpp's converter does, in its own terms: reshape(heads, 2, dim / 2, cols).swapaxes(1, 2).
+Bytes permuted(const Bytes& bytes, std::int64_t run, std::int64_t dim, std::int64_t row_bytes) {
+  Bytes out = bytes;
+  const auto rows = static_cast<std::int64_t>(bytes.size()) / row_bytes;
+  std::int64_t to = 0;
+  for (std::int64_t head = 0; head < rows; head += run) {
+    to = head;
+    for (std::int64_t i = 0; i < dim / 2; ++i) {
+      for (std::int64_t j = 0; j < 2; ++j) {
+        std::memcpy(out.data() + to++ * row_bytes, bytes.data() + (head + j * (dim / 2) + i) * row_bytes,
+                    static_cast<std::size_t>(row_bytes));
+      }
+    }
+  }
+  return out;
+}
+
+struct QkCase {
+  const char* arch;
+  const char* type;
+  bool biases;
+};
+class QkPermutation : public testing::TestWithParam<QkCase> {};
+
+TEST_P(QkPermutation, IsDoneAndUndone) {
+  const QkCase& c = GetParam();
+  const Bytes straight = model_bytes(c.arch, [&](tools::SyntheticSpec& spec) {
+    spec.type = c.type;
+    spec.biases = c.biases;
+    spec.embd = 256;
+    spec.heads = 4;
+    spec.kv_heads = 2;
+    spec.head_dim = 64;
+  });
+  const Model first = loaded(straight);
+  const bool adjacent = *edit_value(first, "qk_permutation") == "llama";
+  EXPECT_EQ(adjacent, *edit_value(first, "rope_pairing") == "adjacent");
+  const ModelSpec& spec = first.impl().spec;
+  const Bytes turned = rewritten(straight, [&](const GgufTensor& tensor, Bytes& bytes) {
+    for (const char* part : {".attn_q.", ".attn_k."}) {
+      if (tensor.name.find(part) == std::string_view::npos) continue;
+      const AttentionSpec& attention = spec.layers[static_cast<std::size_t>(tensor.name[4] - '0')].attention;
+      const bool gated = attention.output_gate && std::string(part) == ".attn_q.";
+      const std::int64_t rows = tensor.shape.back();
+      bytes = permuted(bytes, attention.head_dim * (gated ? 2 : 1), attention.head_dim,
+                       static_cast<std::int64_t>(bytes.size()) / rows);
+    }
+    return true;
+  });
+  // For adjacent pairs a file is as it should be when it is permuted; for halves, when it is not.
+  const Bytes& plain = straight;
+  const std::string wrong = adjacent ? "none" : "llama";
+  const Model good = loaded(adjacent ? turned : plain), bad = loaded(adjacent ? plain : turned);
+  const Model repaired = variant(bad, {{"qk_permutation", wrong}});
+  const std::vector<float> want = logits(good);
+  EXPECT_TRUE(same(logits(repaired), want));
+  EXPECT_TRUE(same(logits(loaded(adjacent ? plain : turned, {{"qk_permutation", wrong}})), want));
+  EXPECT_FALSE(same(logits(bad), want));
+  expect_shared(bad, repaired, {"attn_q.weight", "attn_k.weight"});
+  EXPECT_EQ(*edit_value(repaired, "qk_permutation"), wrong);
+  EXPECT_TRUE(same(logits(variant(repaired, {{"qk_permutation", adjacent ? "llama" : "none"}})), logits(bad)));
+  expect_refused(bad, "qk_permutation", "yes", {"qk_permutation", "none or llama", "yes"});
+  // Rows for adjacent pairs that turn in adjacent pairs are rows for halves that turn in halves, but for the order in
+  // which a head's products add up; heads that turn whole, for others keep what does not turn in its place.
+  if (spec.ropes[0].n_rot == spec.layers[0].attention.head_dim && spec.layers[0].attention.qk_norm == QkNorm::kNone) {
+    EXPECT_LT(distance(logits(bad, {{"rope_pairing", adjacent ? "halves" : "adjacent"}}), want), 2e-3);
+    EXPECT_GT(distance(logits(bad), want), 1e-2);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, QkPermutation,
+                         testing::Values(QkCase{"llama", "F32", true}, QkCase{"llama", "Q4_0", false},
+                                         QkCase{"llama", "TQ2_0", false}, QkCase{"qwen2", "Q8_0", false},
+                                         QkCase{"qwen3", "F16", false}, QkCase{"qwen35", "Q8_0", false}),
+                         [](const auto& info) { return std::string(info.param.arch) + "_" + info.param.type; });
+
+// H is symmetric and its own inverse up to the normalisation, so what the keys say is all that differs: without them the
+// file holds other weights.
+TEST(TensorEdits, HadamardOffIsAFileWithoutItsKeys) {
+  const auto add_keys = [](GgufWriter& writer) {
+    writer.set_uint32("prism.hadamard.version", 1);
+    writer.set_uint32("prism.hadamard.block_size", 8);
+    writer.set_string("prism.hadamard.transform", "normalized-sylvester-walsh-hadamard");
+    writer.set_string("prism.hadamard.axis", "input-last-dimension");
+    writer.set_string("prism.hadamard.sign_mode", "identity");
+    writer.set_strings("prism.hadamard.weight_names",
+                       {"blk.0.attn_q.weight", "blk.1.ffn_down.weight", "token_embd.weight"});
+    writer.set_strings("prism.hadamard.inverse_weight_names", {"token_embd.weight"});
+  };
+  const Bytes plain = model_bytes("llama");
+  const Bytes turned = rewritten(
+      plain, [](const GgufTensor&, Bytes&) { return true; }, add_keys);
+  const Model model = loaded(turned);
+  EXPECT_EQ(*edit_value(model, "hadamard"), "yes");
+  const Model off = variant(model, {{"hadamard", "no"}});
+  EXPECT_EQ(*edit_value(off, "hadamard"), "no");
+  expect_shared(model, off, {});
+  EXPECT_TRUE(same(logits(off), logits(loaded(plain))));
+  EXPECT_FALSE(same(logits(off), logits(model)));
+  EXPECT_TRUE(same(logits(variant(off, {{"hadamard", "yes"}})), logits(model)));
+  expect_refused(model, "hadamard", "perhaps", {"hadamard", "no", "perhaps"});
+  expect_refused(loaded(plain), "hadamard", "yes", {"hadamard", "no", "yes"});
+}
+
+TEST(TensorEdits, ALayoutIsThatOfTheOption) {
+  const auto ternary = [](tools::SyntheticSpec& spec) {
+    spec.type = "I2_S";
+    spec.head_type = "F16";
+    spec.values = "ternary";
+    spec.embd = 256;
+    spec.ff = 512;
+    spec.head_dim = 64;
+    spec.heads = 4;
+    spec.kv_heads = 2;
+  };
+  const Bytes bytes = model_bytes("bitnet-b1.58", ternary);
+  const Model model = loaded(bytes);
+  EXPECT_EQ(*edit_value(model, "tensor_layout"), "I2_S");
+  const Model other = variant(model, {{"tensor_layout", "I2_S_64"}});
+  EXPECT_EQ(*edit_value(other, "tensor_layout"), "I2_S_64");
+  const std::vector<float> want = logits(loaded(bytes, {}, {{"I2_S_64"}}));
+  EXPECT_TRUE(same(logits(other), want));
+  EXPECT_TRUE(same(logits(loaded(bytes, {{"tensor_layout", "I2_S_64"}})), want));
+  EXPECT_FALSE(same(logits(model), want));
+  expect_shared(model, other, {"blk."});
+  EXPECT_TRUE(same(logits(variant(other, {{"tensor_layout", "I2_S"}})), logits(model)));
+  expect_refused(model, "tensor_layout", "Q4_0", {"tensor_layout", "I2_S_64", "Q4_0"});
+  expect_refused(loaded(model_bytes("llama")), "tensor_layout", "I2_S_64", {"no tensor of this file"});
+}
+
+TEST(TensorEdits, SeveralAtOnceAndOneAfterAnother) {
+  const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) { spec.untied = true; });
+  const Edits edits = {{"tied_head", "yes"}, {"rope_base", "77"}, {"qk_permutation", "none"}, {"add_bos", "false"}};
+  const std::vector<float> want = logits(loaded(bytes, edits));
+  std::optional<Model> model(loaded(bytes));
+  EXPECT_FALSE(same(logits(*model), want));
+  for (const auto& edit : edits) {
+    Model next = variant(*model, {edit});
+    model.emplace(std::move(next));  // what it shares with the one before stays
+  }
+  EXPECT_TRUE(same(logits(*model), want));
+  EXPECT_FALSE(model->tokenizer().add_bos());
+  EXPECT_EQ(model->options().edits, edits);
+  // A session's facts go after the model's.
+  EXPECT_TRUE(same(logits(*model, {{"rope_base", "10000"}}), logits(variant(*model, {{"rope_base", "10000"}}))));
+  SerialExecutor executor;
+  SessionOptions options;
+  options.edits = {{"tied_head", "no"}};
+  const auto refused = Session::create(*model, options, executor);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("Model::with_edits"), std::string::npos);
+  expect_refused(*model, "tied_heads", "yes", {"tied_heads", "tied_head, qk_permutation"});
+}
+
+TEST(TensorEdits, MemoryThatNoModelUsesIsGivenBack) {
+  const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) { spec.untied = true; });
+  std::optional<Model> model(loaded(bytes));
+  const std::weak_ptr<const base::Buffer> block = model->impl().weights.memory[0];
+  Model tied = variant(*model, {{"tied_head", "yes"}});
+  const std::weak_ptr<const base::Buffer> head = tied.impl().weights.memory[0];
+  model.reset();
+  EXPECT_FALSE(block.expired());
+  Model back = variant(tied, {{"tied_head", "no"}});
+  EXPECT_EQ(back.impl().weights.memory.size(), 2u) << "its own head, and the layers";
+  tied = variant(back, {});
+  EXPECT_TRUE(head.expired());
+  EXPECT_FALSE(block.expired());
+}
+
+// A session's facts are the same wherever they are given.
+TEST(SessionEdits, OfAModelAreThoseOfItsSessions) {
+  const Bytes bytes = model_bytes("gemma3");
+  const Model model = loaded(bytes);
+  for (const Edits& edits : {Edits{{"rope_pairing", "adjacent"}}, Edits{{"sliding_window", "2"}}}) {
+    const Model other = variant(model, edits);
+    expect_shared(model, other, {});
+    EXPECT_TRUE(same(logits(other), logits(model, edits)));
+    EXPECT_FALSE(same(logits(other), logits(model)));
+    EXPECT_EQ(*edit_value(other, edits[0].first), edits[0].second);
+  }
+  EXPECT_EQ(variant(model, {{"sliding_window", "2"}}).description().memory.groups.size(), 1u);
+}
+
+TEST(TokenEdits, ActOnTheTokenizerAlone) {
+  const Bytes bytes = model_bytes("llama");
+  const Model model = loaded(bytes);
+  const std::string text = "It's  12 o'clock,\n\n  said\tthe   with";
+  const auto ids = [&](const Model& of) { return *of.tokenizer().encode(text, false); };
+  ASSERT_EQ(*edit_value(model, "pre_tokenizer"), "smollm");
+  SerialExecutor executor;
+  int n_different = 0;
+  for (const std::string_view name : Tokenizer::pre_tokenizer_names()) {
+    const Model other = variant(model, {{"pre_tokenizer", std::string(name)}});
+    EXPECT_EQ(*edit_value(other, "pre_tokenizer"), name);
+    expect_shared(model, other, {});
+    EXPECT_TRUE(same(logits(other), logits(model)));
+    ModelOptions with_flag;
+    with_flag.tokenizer.pre_override = name;
+    const Model flagged =
+        std::move(Model::load(std::move(GgufFile::parse(bytes, "m.gguf")).value(), with_flag, executor)).value();
+    EXPECT_EQ(ids(other), ids(flagged)) << name;
+    if (ids(other) != ids(model)) ++n_different;
+  }
+  EXPECT_GE(n_different, 1);
+  expect_refused(model, "pre_tokenizer", "sideways", {"pre_tokenizer", "llama-bpe", "qwen2", "sideways"});
+
+  const bool bos = model.tokenizer().add_bos();
+  const Model turned = variant(model, {{"add_bos", bos ? "false" : "true"}});
+  EXPECT_EQ(*edit_value(turned, "add_bos"), bos ? "false" : "true");
+  EXPECT_NE(turned.tokenizer().add_bos(), bos);
+  EXPECT_EQ(ids(turned), ids(model));
+  expect_shared(model, turned, {});
+  expect_refused(model, "add_bos", "1", {"add_bos", "true or false", "'1'"});
+}
+
+// editable_facts tells of a file what edit_value tells of the model, and every value that it names can be given.
+TEST(EditableFacts, AreThoseOfTheModel) {
+  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe"}) {
+    const Bytes bytes = model_bytes(arch);
+    const Model model = loaded(bytes, {{"rms_norm_eps", "0.25"}});
+    const auto facts = editable_facts(model.file(), model.options(), &model.tokenizer());
+    ASSERT_TRUE(facts.ok()) << facts.error().message;
+    std::set<std::string_view> names;
+    for (const EditableFact& fact : *facts) {
+      names.insert(fact.name);
+      EXPECT_EQ(fact.value, *edit_value(model, fact.name));
+      EXPECT_FALSE(fact.values.empty());
+      EXPECT_TRUE(fact.name != "rms_norm_eps" || fact.value == "0.25") << fact.value;
+      if (fact.value.find(',') == std::string::npos && fact.value != "yes") {
+        expect_shared(model, variant(model, {{std::string(fact.name), fact.value}}), {});
+      }
+    }
+    for (const EditInfo& info : edit_table()) {
+      EXPECT_EQ(names.contains(info.name), !edit_value(model, info.name)->empty()) << info.name;
+    }
+    const auto without = editable_facts(model.file(), {}, nullptr);
+    ASSERT_TRUE(without.ok());
+    EXPECT_EQ(facts->size(), without->size() + (model.tokenizer().model() == "gpt2" ? 2u : 1u));
+  }
+  EXPECT_FALSE(edit_value(loaded(model_bytes("llama")), "rope").ok());
+}
+
+// A model in a mapped file: the map stays with whoever uses it.
+TEST(TensorEdits, AFileStaysMappedForTheVariant) {
+  const std::string path = testing::TempDir() + "edits_test.gguf";
+  const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) { spec.untied = true; });
+  {
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::fopen(path.c_str(), "wb"), std::fclose);
+    ASSERT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), out.get()), bytes.size());
+  }
+  SerialExecutor executor;
+  ModelOptions options;
+  options.isa = supported_isas().back();
+  std::optional<Model> model(std::move(Model::load(path, options, executor)).value());
+  const Model tied = variant(*model, {{"tied_head", "yes"}});
+  const std::byte* map = model->file().tensors()[0].data.data();
+  model.reset();
+  std::remove(path.c_str());
+  EXPECT_EQ(tied.file().tensors()[0].data.data(), map);
+  EXPECT_EQ(tied.file().paths().size(), 1u);
+  EXPECT_TRUE(same(logits(tied), logits(loaded(bytes, {{"tied_head", "yes"}}))));
+}
+
+}  // namespace
+}  // namespace rowmax::engine

@@ -63,11 +63,16 @@ def peak_of(text):
 # Runs a program and says its peak on standard error.
 WITH_PEAK = ("import resource, subprocess, sys; c = subprocess.run(sys.argv[1:]); "
              "print('rowmax-peak-kb', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); "
-             "sys.exit(c.returncode)")
+             "sys.exit(c.returncode if c.returncode >= 0 else 128 - c.returncode)")
 
 
 def with_peak(command):
     return measured([sys.executable, "-c", WITH_PEAK, *command])
+
+
+def last_words(text, status):
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("rowmax-peak-kb")]
+    return (lines[-1] if lines else "no message") + f" (exit status {status})"
 
 
 def run_rowmax(args, model, n_gen, depths):
@@ -78,7 +83,7 @@ def run_rowmax(args, model, n_gen, depths):
         # The prompt alone at depth 0: behind thousands of tokens its second measurement would take as long again.
         out, err, used, _, status = with_peak([*bench, "-p", "512" if depth == "0" else "0", "-n", str(n_gen), "-d", depth])
         if status != 0:
-            return {"error": err.strip().splitlines()[:1], "rows": rows}
+            return {"error": last_words(err, status), "rows": rows}
         report = json.loads(out)
         limit, peak = max(limit, report["machine"][0]["read_gb_per_s"]), max(peak, used or 0)
         for row in report["results"]:
@@ -95,12 +100,13 @@ def run_peer(args, program, model, n_prompt, n_gen, depths):
         # llama.cpp has -d; ik_llama.cpp measures generation behind a prompt with -gp.
         ways = [["-p", str(n_prompt), "-n", str(n_gen)]] if depth == "0" else \
             [["-p", "0", "-n", str(n_gen), "-d", depth], ["-p", "0", "-n", "0", "-gp", f"{depth},{n_gen}"]]
-        for way in ways:
+        # Without repacking where a peer does not survive it.
+        for way in [*ways, *([*way, "--repack", "0"] for way in ways)]:
             out, err, used, _, status = with_peak([*base, *way])
             if status == 0:
                 break
         if status != 0:
-            return {"error": err.strip().splitlines()[-2:], "rows": rows}
+            return {"error": last_words(err, status), "rows": rows}
         peak = max(peak, used or 0)
         for row in json.loads(out):
             rows.append({"test": "tg" if row["n_gen"] else "pp", "depth": int(depth), "tps": row["avg_ts"]})

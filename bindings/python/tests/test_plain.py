@@ -50,6 +50,21 @@ def test_the_short_way_of_layouts(dtype, options):
         assert np.array_equal(rowmax.sdpa(a[1], b[1], c[1], enable_gqa=True, **options), general[1])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("causal", [False, True, "top_left", "bottom_right"])
+@pytest.mark.parametrize("n_q", [5, 70])
+def test_attention_takes_the_short_way_with_the_same_bits(dtype, causal, n_q):
+    q, k, v = reference.problem(n_q=n_q, n_kv=70)
+    q, k, v = (x.astype(dtype) for x in (q, k, v))
+    for a, b, c in itertools.product((q, q.swapaxes(1, 2).copy().swapaxes(1, 2), q[..., ::-1]), (k, k[:, :, ::-1]), (v,)):
+        for options in ({}, {"scale": 0.25}, {"threads": 2}, {"backend": rowmax.cpu(1, "scalar")}):
+            short = rowmax.attention(a, b, c, causal=causal, **options)
+            general, _ = rowmax.attention(a, b, c, causal=causal, return_lse=True, **options)
+            assert np.array_equal(short, general) and short.dtype == general.dtype
+            one, _ = rowmax.attention(a[1], b[1], c[1], causal=causal, return_lse=True, **options)
+            assert np.array_equal(rowmax.attention(a[1], b[1], c[1], causal=causal, **options), one)
+
+
 # What torch 2.15 gives for each.
 @pytest.mark.parametrize("q, k, v, out", [
     ((0, 2, 3, 4), (0, 2, 5, 4), (0, 2, 5, 6), (0, 2, 3, 6)), ((2, 0, 3, 4), (2, 0, 5, 4), (2, 0, 5, 6), (2, 0, 3, 6)),

@@ -6,7 +6,7 @@
 #include "engine/model/spec.h"
 #include "engine/model/weight_sources.h"
 #include "rowmax/engine/gguf.h"
-#include "rowmax/engine/model.h"
+#include "rowmax/engine/types.h"
 
 namespace rowmax::engine {
 

@@ -12,7 +12,7 @@
 
 #include "engine/io/text.h"
 #include "rowmax/engine/gguf.h"
-#include "rowmax/engine/model.h"
+#include "rowmax/engine/types.h"
 
 namespace rowmax::engine {
 

@@ -7,6 +7,7 @@
 #include "engine/arch/hadamard.h"
 #include "engine/arch/read_spec.h"
 #include "engine/model/memory_shape.h"
+#include "rowmax/engine/model.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "rowmax/engine/session.h"
+#include "rowmax/engine/types.h"
 #include "rowmax/kv.h"
 
 namespace rowmax::engine {

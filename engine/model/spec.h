@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "rowmax/engine/model.h"
+#include "rowmax/engine/types.h"
 
 namespace rowmax::engine {
 

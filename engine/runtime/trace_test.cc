@@ -2,6 +2,7 @@
 // nothing that changes what is computed.
 
 #include "rowmax/engine/trace.h"
+#include "rowmax/engine/session.h"
 
 #include <gtest/gtest.h>
 

@@ -37,7 +37,7 @@
 
 #include "base/buffer.h"
 #include "engine/quant/format.h"
-#include "rowmax/engine/activations.h"
+#include "rowmax/engine/types.h"
 #include "rowmax/executor.h"
 #include "rowmax/result.h"
 

@@ -59,8 +59,6 @@ struct SequenceCost {
 Result<SequenceCost> sequence_cost(const ModelDescription& model, std::int64_t n_tokens,
                                    const SessionOptions& options = {});
 
-using SequenceId = int;
-
 enum class LogitsFor : std::uint8_t { kNone, kLast, kAll };
 
 struct BatchItem {

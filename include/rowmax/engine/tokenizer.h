@@ -13,11 +13,10 @@
 #include <vector>
 
 #include "rowmax/engine/gguf.h"
+#include "rowmax/engine/types.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
-
-using TokenId = std::int32_t;
 
 enum class TokenKind : std::uint8_t {
   kNormal = 1,

@@ -7,7 +7,7 @@
 #include <span>
 #include <string_view>
 
-#include "rowmax/engine/session.h"
+#include "rowmax/engine/types.h"
 
 namespace rowmax::engine {
 

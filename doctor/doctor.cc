@@ -18,9 +18,26 @@ namespace {
 // F: seconds, from the file alone. Numbers are those of the list in docs/doctor.md.
 constexpr Check kChecks[] = {
     // more rows come with their checks
-    {{"conventions", 1, Depth::kEngine,
-      "Is there a single convention under which the model finds plain text likelier?"},
-     check_conventions},
+    {{"masks", 7, Depth::kEngine,
+      "Does a token see the tokens before it, within its window, and nothing else: no later ones, no other sequences?"},
+     check_masks},
+    {{"prefill_decode", 8, Depth::kEngine,
+      "Are the logits of a text the same bits however it comes: at once, in pieces, token by token, from the cache?"},
+     check_prefill_decode},
+    {{"attention_rows", 11, Depth::kEngine,
+      "Does every row of attention scale once, mask once and after it, add up to 1 and give what fp64 gives?"},
+     check_attention_rows},
+    {{"rope", 10, Depth::kEngine, "Do queries and keys turn as the file says: which dimensions pair, and how fast?"},
+     check_rope},
+    {{"head_map", 12, Depth::kEngine, "Does every query head read its own K/V head, and what was stored there?"},
+     check_head_map},
+    {{"norms", 13, Depth::kEngine, "Is every norm the RMS norm of what goes in, with the file's weights and eps?"},
+     check_norms},
+    {{"sampler", 15, Depth::kEngine,
+      "Are tokens drawn from the logits with the right probabilities, and the same ones again?"},
+     check_sampler},
+    {{"non_finite", 6, Depth::kEngine, "Is every number of every stage finite, and which is the first that is not?"},
+     check_non_finite},
 };
 
 Status check_options(const DoctorOptions& options) {

@@ -17,10 +17,17 @@ namespace {
 
 // F: seconds, from the file alone. Numbers are those of the list in docs/doctor.md.
 constexpr Check kChecks[] = {
-    // more rows come with their checks
-    {{"conventions", 1, Depth::kEngine,
-      "Is there a single convention under which the model finds plain text likelier?"},
-     check_conventions},
+    {{"bytes", 3, Depth::kFile, "Does every byte of the file belong to a tensor, and is every number in it possible?"},
+     check_bytes},
+    {{"closure", 2, Depth::kFile, "Do tensors and keys fit the architecture, each used once and none missing?"},
+     check_closure},
+    {{"tokenizer", 9, Depth::kFile,
+      "Do vocabulary, pre-tokenizer, special tokens, template and stop ids fit one another?"},
+     check_tokenizer},
+    {{"kernels", 4, Depth::kEngine, "Are products of the file's rows right, by every kernel of this machine?"},
+     check_kernels},
+    {{"head", 14, Depth::kEngine, "Are embeddings the file's rows, and logits products with the output matrix?"},
+     check_head},
 };
 
 Status check_options(const DoctorOptions& options) {

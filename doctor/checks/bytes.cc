@@ -19,7 +19,7 @@ using engine::GgufTensor;
 constexpr std::string_view kId = "bytes";
 // Numbers that are decoded, at most: some seconds on two threads. Larger models are looked at by every so many rows;
 // illegal codes and NaN are looked for in all of them.
-constexpr std::int64_t kMostNumbers = 400'000'000;
+constexpr std::int64_t kMostNumbers = 200'000'000;
 
 // The reader's own sentence, and what it means.
 CheckResult refused(const Error& error) {

@@ -15,7 +15,7 @@ using namespace testing_util;
 TEST(Bytes, SoundModelsPass) {
   for (const std::string& arch : tools::synthetic_architectures()) {
     for (const std::uint64_t seed : {1, 2, 3, 4, 5, 6}) {
-      tools::SyntheticSpec spec = seed == 6 ? tools::odd_spec(arch) : tools::SyntheticSpec{.arch = arch, .seed = seed};
+      tools::SyntheticSpec spec = seed == 6 ? tools::odd_spec(arch) : spec_of(arch, seed);
       if (seed == 4) spec.layers = 12;
       const CheckResult result = examine(&check_bytes, model_bytes(spec));
       EXPECT_EQ(result.verdict, Verdict::kPass) << arch << " " << seed << ": " << result.reason;

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "doctor/checks/patient_test_util.h"
+#include "engine/quant/format.h"
 
 namespace rowmax::doctor {
 namespace {

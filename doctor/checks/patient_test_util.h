@@ -17,6 +17,13 @@ namespace rowmax::doctor::testing_util {
 
 using Bytes = std::vector<std::byte>;
 
+inline tools::SyntheticSpec spec_of(const std::string& arch, std::uint64_t seed = 1) {
+  tools::SyntheticSpec spec;
+  spec.arch = arch;
+  spec.seed = seed;
+  return spec;
+}
+
 inline Bytes model_bytes(const tools::SyntheticSpec& spec) {
   auto bytes = tools::synthetic_model_bytes(spec);
   EXPECT_TRUE(bytes.ok()) << bytes.error().message;

@@ -355,7 +355,8 @@ CheckResult refused(const Error& error) {
   cause.place = result.place;
   cause.text = "The tokenizer cannot be made from the file: " + error.message + ".";
   cause.command = "rowmax inspect MODEL";
-  cause.confidence = 0.8;
+  // A tokenizer of another kind is no fault of the file.
+  cause.confidence = pre || error.code != ErrorCode::kUnsupported ? 0.8 : 0.3;
   result.causes.push_back(std::move(cause));
   result.measured = 1;
   result.threshold = 0;

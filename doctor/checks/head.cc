@@ -348,6 +348,10 @@ Result<CheckResult> check_head(Patient& patient) {
   if (turned(*seen.embeddings)) seen.embedding.clear();
   if (seen.other != nullptr && turned(*seen.other)) seen.other = nullptr;
   if (turned(*seen.head)) seen.head = nullptr;
+  if (seen.head == nullptr && seen.embedding.empty()) {
+    return CheckResult::skipped(
+        kId, "embedding and output matrix are stored turned (Hadamard): their rows are not what is multiplied");
+  }
   return judge_head(seen);
 }
 

@@ -84,7 +84,11 @@ Status check_round_trips(const Tokenizer& tokenizer, Findings& findings) {
     ROWMAX_TRY(ids, tokenizer.encode(text, false));
     ROWMAX_TRY(back, tokenizer.decode(ids, false));
     ++findings.n_compared;
-    if (back == text) continue;
+    // SentencePiece vocabularies with a space prefix do not keep the spaces that a text begins with.
+    const auto behind_spaces = [](std::string_view x) {
+      return x.substr(std::min(x.find_first_not_of(' '), x.size()));
+    };
+    if (back == text || (tokenizer.model() == "llama" && behind_spaces(back) == behind_spaces(text))) continue;
     // A vocabulary without bytes has no token for some characters, and says so with the unknown token.
     const bool unknown =
         std::ranges::any_of(ids, [&](TokenId id) { return tokenizer.kind(id) == TokenKind::kUnknown; });

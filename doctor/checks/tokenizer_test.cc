@@ -71,7 +71,7 @@ TEST(TokenizerCheck, SpecialTokensThatAreCutIntoPieces) {
   };
   const CheckResult result = examine(&check_tokenizer, rewritten(sound, rewrite));
   EXPECT_EQ(result.verdict, Verdict::kFail);
-  EXPECT_EQ(first_cause(result), "special_tokens") << result.reason;
+  ASSERT_EQ(first_cause(result), "special_tokens") << result.reason;
   EXPECT_EQ(result.causes[0].evidence[0].second, "<|turn|>");
 }
 

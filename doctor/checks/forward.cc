@@ -39,7 +39,7 @@ Result<std::vector<engine::TokenId>> text_tokens(Patient& patient, std::int64_t 
   ROWMAX_TRY(parts, patient.text());
   n = std::min(n, model->shape().context_length);
   std::vector<engine::TokenId> tokens;
-  for (const TextPart& part : *parts) {
+  for (const TextPiece& part : *parts) {
     const std::size_t room = static_cast<std::size_t>(n) - tokens.size();
     tokens.insert(tokens.end(), part.tokens.begin(),
                   part.tokens.begin() + static_cast<std::ptrdiff_t>(std::min(room, part.tokens.size())));

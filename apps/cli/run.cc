@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/debug.h"
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
@@ -45,6 +46,7 @@ struct RunFlags {
   SessionFlags session;
   GenerationFlags generation;
   TemplateFlags chat;
+  DebugFlags debug;
   std::string prompt, file, tokens;
   std::vector<std::string> words;
   bool raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false;
@@ -163,6 +165,8 @@ Result<ExitCode> run(const RunFlags& flags) {
   const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
   ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(flags.session), *engine.executor));
+  ROWMAX_TRY(debug, debug_observer(flags.debug, session));
+  session.set_observer(debug.get());
   ROWMAX_TRY(sequence, session.open());
 
   engine::GenerateOptions options;
@@ -200,6 +204,7 @@ CommandBody declare_run(Flags& table) {
   table.add_switch("--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
+  add_debug_flags(table, flags->debug);
   table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
   table.add_switch("--json", flags->json, "print one JSON object when done");
   table.set_examples(kExamples);

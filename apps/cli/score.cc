@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/debug.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
@@ -34,6 +35,7 @@ struct ScoreFlags {
   std::string file, token_ids, logprobs;
   bool force = false;
   std::int64_t window = 512;
+  DebugFlags debug;
   std::string kv_type = "f16";
   bool json = false, keep_newline = false;
 };
@@ -68,6 +70,8 @@ Result<ExitCode> score(ScoreFlags flags) {
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
   ROWMAX_TRY(session,
              engine::Session::create(*engine.model, session_options({flags.window, flags.kv_type}), *engine.executor));
+  ROWMAX_TRY(debug, debug_observer(flags.debug, session));
+  session.set_observer(debug.get());
 
   engine::ScoreOptions options;
   options.window = flags.window;
@@ -103,6 +107,7 @@ CommandBody declare_score(Flags& table) {
   table.add_switch("--force", flags->force, "replace an existing --logprobs file");
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
+  add_debug_flags(table, flags->debug);
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : score(*flags); };

@@ -34,5 +34,7 @@ CommandBody declare_dump(Flags& table);
 CommandBody declare_trace(Flags& table);
 CommandBody declare_quantize(Flags& table);
 CommandBody declare_convert(Flags& table);
+CommandBody declare_receipt(Flags& table);
+CommandBody declare_verify_receipt(Flags& table);
 
 }  // namespace rowmax::cli

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/cli/debug.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/options.h"
 #include "rowmax/engine/trace.h"
@@ -16,6 +17,7 @@ namespace rowmax::cli {
 struct TraceFlags {
   EngineFlags engine;
   SessionFlags session;
+  DebugFlags debug;
   std::string prompt, tokens, stages = "residual", layers;
 };
 void add_trace_flags(Flags& table, TraceFlags& flags);

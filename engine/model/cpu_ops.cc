@@ -93,19 +93,23 @@ void CpuOps::embed(float scale, Rows stream) {
 
 void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
   const auto n = static_cast<std::int64_t>(weight.size());
+  keep_norm_input(x);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, weight.data(), spec_->rms_norm_eps, n, data(y, row) + i);
     }
   });
+  show_norm(weight, y);
 }
 
-void CpuOps::norm_plain(Rows x, std::int64_t n) {
+void CpuOps::norm_plain(std::size_t layer, Rows x, std::int64_t n) {
+  keep_norm_input(x);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
     }
   });
+  show_norm("v_norm", static_cast<std::int64_t>(layer), trace_rows_, data(x), x.width, x.width / n, n);
 }
 
 void CpuOps::copy(Rows from, Rows to) {
@@ -114,11 +118,13 @@ void CpuOps::copy(Rows from, Rows to) {
 
 void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
   const std::int64_t n = stream.width;
+  if (!post_norm.empty()) keep_norm_input(y);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* from = data(y, row);
     if (!post_norm.empty()) kernels_->rms_norm(from, post_norm.data(), spec_->rms_norm_eps, n, from);
     kernels_->add(data(stream, row), from, n);
   });
+  if (!post_norm.empty()) show_norm(post_norm, y);
 }
 
 void CpuOps::add_bias(Rows y, const std::vector<float>& bias) {
@@ -198,10 +204,19 @@ Status CpuOps::head(float softcap, float* logits) {
   });
   const Product product{&weights_->output, logits};
   multiply({&product, 1}, data(normed), n);
+  std::vector<TraceRow> of_logits;
+  if (observer_ != nullptr) {
+    for (const std::int32_t row : batch_->logit_rows) of_logits.push_back(trace_rows_[static_cast<std::size_t>(row)]);
+    if (observer_->wants_norms()) {
+      norm_input_.clear();
+      for (const std::int32_t row : batch_->logit_rows) {
+        norm_input_.insert(norm_input_.end(), data(stream, row), data(stream, row) + n_embd);
+      }
+    }
+    show_norm("output_norm", -1, of_logits, data(normed), n_embd, 1, n_embd);
+  }
   const auto show_head = [&](Stage stage, const float* rows, std::int64_t width) {
     if (observer_ == nullptr || !observer_->wants(stage, -1)) return;
-    std::vector<TraceRow> of_logits;
-    for (const std::int32_t row : batch_->logit_rows) of_logits.push_back(trace_rows_[static_cast<std::size_t>(row)]);
     observer_->see({stage, -1, of_logits, rows, width, 1, width});
   };
   show_head(Stage::kOutputNorm, data(normed), n_embd);

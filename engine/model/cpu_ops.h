@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/buffer.h"
@@ -26,7 +27,7 @@ class CpuOps final : public Ops {
   Status begin(const ForwardBatch& batch, const KvLayers& cache) override;
   void embed(float scale, Rows stream) override;
   void norm(Rows x, const std::vector<float>& weight, Rows y) override;
-  void norm_plain(Rows x, std::int64_t n) override;
+  void norm_plain(std::size_t layer, Rows x, std::int64_t n) override;
   void copy(Rows from, Rows to) override;
   void add(Rows stream, Rows y, const std::vector<float>& post_norm) override;
   void add_bias(Rows y, const std::vector<float>& bias) override;
@@ -85,6 +86,12 @@ class CpuOps final : public Ops {
   void show_states(std::size_t layer, const DeltaNetSpec& spec);
   void show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage);
   void show_chosen(std::size_t layer, const FfnSpec& spec);
+  // Of a norm that is observed: its input, before it is overwritten, and afterwards both. Nothing without an observer.
+  std::vector<float> norm_input_;
+  void keep_norm_input(Rows x);
+  void show_norm(const std::vector<float>& weight, Rows y);
+  void show_norm(std::string_view name, std::int64_t layer, std::span<const TraceRow> rows, const float* y,
+                 std::int64_t y_stride, std::int64_t n_group, std::int64_t width);
 
   // Pairs of a row and one of its experts, [n_row][n_used].
   struct Routing {

@@ -89,8 +89,8 @@ class Ops {
   virtual void embed(float scale, Rows stream) = 0;
   // y = RMSNorm(x) on runs of weight.size() numbers; y may be x.
   virtual void norm(Rows x, const std::vector<float>& weight, Rows y) = 0;
-  // RMSNorm on runs of n numbers, without weights.
-  virtual void norm_plain(Rows x, std::int64_t n) = 0;
+  // RMSNorm of the layer's v on runs of n numbers, without weights.
+  virtual void norm_plain(std::size_t layer, Rows x, std::int64_t n) = 0;
   virtual void copy(Rows from, Rows to) = 0;
   // stream += RMSNorm(y), or y without a weight; y is used up.
   virtual void add(Rows stream, Rows y, const std::vector<float>& post_norm) = 0;

@@ -34,7 +34,7 @@ void make_kv(Ops& ops, const AttentionSpec& a, std::size_t layer, const LayerWei
     ops.scale(b.v, weights.vector(W::kAttnVScale));
     ops.add_bias(b.v, weights.vector(W::kAttnVBias));
   }
-  if (a.v_norm) ops.norm_plain(b.v, a.head_dim);
+  if (a.v_norm) ops.norm_plain(layer, b.v, a.head_dim);
   ops.finish_heads(a, b.k, weights.vector(W::kAttnKNorm));
   ops.tap(Stage::kK, layer, b.k, 0, a.n_kv_head, a.head_dim);
   ops.tap(Stage::kV, layer, b.v, 0, a.n_kv_head, a.head_dim);

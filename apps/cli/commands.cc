@@ -15,6 +15,7 @@ constexpr Command kCommands[] = {
     {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
     {"trace", "Show what each stage of the forward pass computes", declare_trace},
     {"dump", "Write what each stage computes to a file", declare_dump},
+    {"compare", "Find where another engine's numbers part from ours, and why", declare_compare},
     {"bench", "Measure prompt and generation speed", declare_bench},
 };
 

@@ -16,6 +16,8 @@ enum class ExitCode : int {
   kIo = 7,            // reading, writing or downloading failed
   kNotFound = 8,      // no such file or model
   kOutOfMemory = 9,
+  kFaulty = 10,        // what was examined is wrong, or does not agree
+  kInconclusive = 11,  // nothing could be compared, or not enough
   kInterrupted = 130,  // Ctrl-C
 };
 

@@ -77,16 +77,17 @@ class Collector final : public engine::TraceObserver {
   std::size_t bytes_ = 0;
 };
 
-Result<std::vector<engine::TokenId>> encode(const engine::Model& model, const TraceFlags& flags) {
-  if (flags.prompt.empty() == flags.tokens.empty()) {
+}  // namespace
+
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const std::string& prompt,
+                                                   const std::string& tokens) {
+  if (prompt.empty() == tokens.empty()) {
     return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
   }
-  if (flags.tokens.empty()) return engine::encode_prompt(model, flags.prompt, false);
-  ROWMAX_TRY(ids, parse_integers(flags.tokens, "--tokens", 0, model.shape().n_vocab - 1));
+  if (tokens.empty()) return engine::encode_prompt(model, prompt, false);
+  ROWMAX_TRY(ids, parse_integers(tokens, "--tokens", 0, model.shape().n_vocab - 1));
   return std::vector<engine::TokenId>(ids.begin(), ids.end());
 }
-
-}  // namespace
 
 void add_trace_flags(Flags& table, TraceFlags& flags) {
   table.add_grouped("-p,--prompt", flags.prompt, "the prompt, taken as it is").type("TEXT");
@@ -155,7 +156,7 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std:
   ROWMAX_TRY(stages, parse_stages(flags.stages));
   ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
   TracedRun run;
-  ROWMAX_TRY(tokens, encode(model, flags));
+  ROWMAX_TRY(tokens, prompt_tokens(model, flags.prompt, flags.tokens));
   if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
   run.tokens = std::move(tokens);
   const auto n = static_cast<std::int64_t>(run.tokens.size());

@@ -18,6 +18,9 @@ struct TraceFlags {
   SessionFlags session;
   std::string prompt, tokens, stages = "residual", layers;
 };
+// The tokens of -p or --tokens; kInvalidArgument unless exactly one of them is given.
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const std::string& prompt,
+                                                   const std::string& tokens);
 void add_trace_flags(Flags& table, TraceFlags& flags);
 
 // What one stage of one layer gave: [n_row][n_group * width].

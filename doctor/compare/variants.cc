@@ -104,6 +104,12 @@ const Place kPlaces[] = {
     {"layout", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp}},
 };
 
+// As a person would write it.
+std::string text_of(double value) {
+  const bool whole = value == std::floor(value) && std::abs(value) < 1e9;
+  return whole ? std::to_string(static_cast<std::int64_t>(value)) : engine::number_text(value);
+}
+
 std::optional<double> number_of(std::string_view text) {
   double value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -157,7 +163,7 @@ void add_facts(std::vector<Ranked>& out, const EditableFact& fact, const ModelSh
     std::vector<double> numbers = menu->values(shape, own.value_or(1));
     if (pattern_scale != 0 && near) numbers.push_back(own.value_or(1) * pattern_scale);
     for (const double number : numbers) {
-      if (std::isfinite(number)) values.push_back(engine::number_text(number));
+      if (std::isfinite(number)) values.push_back(text_of(number));
     }
   } else {
     for (const Place& place : kPlaces) {
@@ -165,8 +171,8 @@ void add_facts(std::vector<Ranked>& out, const EditableFact& fact, const ModelSh
     }
     values = words_of(fact.values);
     if (values.empty() && own) {
-      for (const double factor : {0.0, 0.5, 2.0}) values.push_back(engine::number_text(*own * factor));
-      values.push_back(engine::number_text(1));
+      for (const double factor : {0.0, 0.5, 2.0}) values.push_back(text_of(*own * factor));
+      values.push_back(text_of(1));
     }
   }
   const bool repacks = fact.scope != engine::EditScope::kSession;

@@ -16,7 +16,7 @@ namespace rowmax::doctor {
 namespace {
 
 constexpr double kTolerance = 0.25, kMostLeft = 0.25;
-constexpr double kLeastLogprob = -6.907755;  // of 1/1000
+constexpr double kLeastLogprob = -20;  // servers write -9999 and the like for what they cut off
 
 std::string number(double value) {
   char text[32];

@@ -136,7 +136,8 @@ struct ServedLogprobs {
   std::vector<ServedLogprob> values;
 };
 // The same for these: one stage, logits, whose max_abs is the largest difference of a log-probability in nat; tolerance 0
-// stands for 0.25 nat, what quantised activations may cost. Only probabilities above 1/1000, theirs or ours, count.
+// stands for 0.25 nat, what quantised activations may cost. Log-probabilities below -20, theirs and ours, do not
+// count.
 Result<Comparison> compare_logprobs(const engine::Model& model, const ServedLogprobs& served,
                                     const CompareOptions& options, Executor& executor);
 

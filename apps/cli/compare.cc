@@ -79,6 +79,7 @@ Json json_of(const doctor::Comparison& c) {
   for (const doctor::Explanation& each : c.explanations) explanations.push_back(json_of(each));
   json.append("explanations", std::move(explanations));
   json.append("n_compared", c.n_compared);
+  json.append("n_rounded_input", c.n_rounded_input);
   json.append("logits", Json{{"kl", c.logits.kl}, {"rows", c.logits.n_row}, {"same_first", c.logits.n_same_first}});
   json.append("noise", Json{{"products", c.noise_products}, {"attention", c.noise_attention}, {"rest", c.noise_rest}});
   json.append("whole_relative_l2", c.whole_relative_l2);

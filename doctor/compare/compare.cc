@@ -12,6 +12,7 @@
 #include "doctor/compare/forced_run.h"
 #include "doctor/compare/patterns.h"
 #include "doctor/compare/replay.h"
+#include "doctor/compare/variants.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -24,7 +25,9 @@ using engine::Stage;
 constexpr double kExact = 1e-4, kCoarse = 1e-2, kTimesNoise = 20;
 // Keys and values in f16, which a reference need not tell.
 constexpr double kHalves = 2e-3;
-constexpr double kMostKl = 1e-3;
+constexpr double kMostKl = 1e-3, kMostRoundedKl = 5e-2;
+// A product is theirs with a rounded input where no more than this part of the difference is left.
+constexpr double kRoundedLeft = 0.25;
 
 std::string number(double value) {
   char text[32];
@@ -178,12 +181,17 @@ std::string place_of(const StageDifference& d) {
   return stage_text(d.stage, d.layer) + ", token " + std::to_string(d.token);
 }
 
+std::string rounded_text(const Comparison& c) {
+  if (c.n_rounded_input == 0) return "";
+  return " In " + std::to_string(c.n_rounded_input) + " products their input is rounded to 8 bits.";
+}
+
 std::string summary_of(const Comparison& c) {
   const StageDifference* first = c.first();
   if (c.verdict == Verdict::kInconclusive) return "Nothing was compared: the reference has no stage of this model.";
   if (c.verdict == Verdict::kPass) {
     return "They agree: " + std::to_string(c.n_compared) + " numbers of " + std::to_string(c.stages.size()) +
-           " stages, each from the reference's own inputs.";
+           " stages, each from the reference's own inputs." + rounded_text(c);
   }
   if (first == nullptr) {
     return "Each stage by itself agrees, and the whole does not (KL " + number(c.logits.kl) +
@@ -195,6 +203,7 @@ std::string summary_of(const Comparison& c) {
                     std::to_string(c.stages.size()) + " stages diverge by themselves). " + c.pattern + ".";
   for (const Explanation& each : c.explanations) out += " " + each.text + ".";
   if (c.explanations.empty()) out += " No known variant gives their numbers.";
+  out += rounded_text(c);
   return out;
 }
 
@@ -228,10 +237,20 @@ Result<Comparison> compare_unguarded(const engine::Model& model, const Reference
                     : ": has " + std::to_string(stage.width) + " numbers a token, ours " + std::to_string(width)));
   }
   set_tolerances(out, reference, options);
-  for (std::size_t i = 0; i < out.stages.size(); ++i) find_token(out.stages[i], by_stage.stages[i]);
+  for (std::size_t i = 0; i < out.stages.size(); ++i) {
+    StageDifference& d = out.stages[i];
+    find_token(d, by_stage.stages[i]);
+    if (!d.diverges() || is_exact(reference)) continue;
+    const OpVariant rounded = with_rounded_input(model, reference, reference.stages[i]);
+    d.rounded_input = rounded.residual <= std::min(d.tolerance, kRoundedLeft * d.relative_l2);
+    if (!d.rounded_input) continue;
+    d.token = -1;
+    ++out.n_rounded_input;
+  }
 
   const StageDifference* first = out.first();
-  const bool whole_agrees = out.logits.n_row == 0 || out.logits.kl <= kMostKl;
+  const bool whole_agrees =
+      out.logits.n_row == 0 || out.logits.kl <= (out.n_rounded_input > 0 ? kMostRoundedKl : kMostKl);
   out.verdict = out.n_compared == 0                ? Verdict::kInconclusive
                 : first == nullptr && whole_agrees ? Verdict::kPass
                                                    : Verdict::kFail;

@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(
                                "blk.1.ffn_down.weight, format Q4_1: without the block minimum"},
                     OtherBytes{"q5_1_minimum_sign", "qwen3", "Q5_1", "attn_output.weight",
                                each_block(24, [](std::byte* block) { block[3] ^= std::byte{0x80}; }),
-                               "attn_output.weight, format Q5_1: the block minimum with the other sign"},
+                               "attn_output.weight, format Q5_1: the sign of the block minimum turned"},
                     OtherBytes{"q4_0_halves", "llama", "Q4_0", "ffn_up.weight",
                                each_block(18,
                                           [](std::byte* block) {

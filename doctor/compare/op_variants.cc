@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
 
+#include "base/half.h"
 #include "doctor/compare/variants.h"
 #include "engine/quant/format.h"
 
@@ -172,7 +174,7 @@ constexpr std::byte kOneLow{0x00}, kOneHigh{0x3C};  // 1.0 as a half
 constexpr BlockVariant kBlockVariants[] = {
     {"without the block minimum", [](const BlockFields& f) { return f.min >= 0; },
      [](std::byte* block, const BlockFields& f) { std::fill_n(block + f.min, 2, std::byte{0}); }},
-    {"the block minimum with the other sign", [](const BlockFields& f) { return f.min >= 0; },
+    {"the sign of the block minimum turned", [](const BlockFields& f) { return f.min >= 0; },
      [](std::byte* block, const BlockFields& f) { block[f.min + 1] ^= std::byte{0x80}; }},
     {"without the block scale", [](const BlockFields& f) { return f.scale >= 0; },
      [](std::byte* block, const BlockFields& f) {
@@ -218,10 +220,34 @@ std::vector<float> interleaved(std::vector<float> row) {
   return out;
 }
 
+// Each block of n numbers as whole multiples of its largest / 127, the step being a half where that is said: Q8_0 and Q8_1
+// (32, a half) and Q8_K (256) of ggml.
+struct Rounding {
+  const char* name;
+  std::size_t n;
+  bool half_step;
+};
+constexpr Rounding kRoundings[] = {{"its input rounded to 8 bits in blocks of 32", 32, true},
+                                   {"its input rounded to 8 bits in blocks of 256", 256, false}};
+
+Matrix rounded(Matrix x, const Rounding& rounding) {
+  for (std::vector<float>& row : x) {
+    for (std::size_t at = 0; at < row.size(); at += rounding.n) {
+      const auto block = std::span(row).subspan(at, std::min(rounding.n, row.size() - at));
+      float most = 0;
+      for (const float value : block) most = std::max(most, std::abs(value));
+      if (most == 0) continue;
+      const float exact = most / 127, step = rounding.half_step ? base::f16_to_f32(base::f32_to_f16(exact)) : exact;
+      for (float& value : block) value = std::round(value / exact) * step;
+    }
+  }
+  return x;
+}
+
 class Product {
  public:
-  Product(const Matrix& x, const GgufTensor& tensor, std::vector<float> bias, double scale)
-      : x_(x), tensor_(tensor), bias_(std::move(bias)), scale_(scale) {
+  Product(Matrix x, const GgufTensor& tensor, std::vector<float> bias, double scale)
+      : x_(std::move(x)), tensor_(tensor), bias_(std::move(bias)), scale_(scale) {
     const std::int64_t n = tensor.shape[1], step = std::max<std::int64_t>(1, n / kMostColumns);
     for (std::int64_t i = 0; i < n && std::ssize(columns_) < kMostColumns; i += step) columns_.push_back(i);
   }
@@ -236,12 +262,24 @@ class Product {
     return out;
   }
 
+  std::vector<std::pair<std::string, Matrix>> with_rounded_input() const {
+    std::vector<std::pair<std::string, Matrix>> out;
+    for (const Rounding& rounding : kRoundings) {
+      Product other = *this;
+      other.x_ = rounded(x_, rounding);
+      const auto plain = [&](std::int64_t row) { return read_row(tensor_, row, nullptr, nullptr); };
+      out.emplace_back(place() + rounding.name, other.product(plain, 1));
+    }
+    return out;
+  }
+
   std::vector<std::pair<std::string, Matrix>> all() const {
     std::vector<std::pair<std::string, Matrix>> out;
     const auto plain = [&](std::int64_t row) { return read_row(tensor_, row, nullptr, nullptr); };
     out.emplace_back("", product(plain, 1));
     const std::string_view format = tensor_.format->name;
-    const std::string where = "product with " + std::string(tensor_.name) + ", format " + std::string(format) + ": ";
+    const std::string where = place();
+    for (auto& each : with_rounded_input()) out.push_back(std::move(each));
     const auto* fields = std::ranges::find(kBlocks, format, &BlockFields::format);
     if (fields != std::end(kBlocks)) {
       for (const BlockVariant& variant : kBlockVariants) {
@@ -267,6 +305,9 @@ class Product {
   }
 
  private:
+  std::string place() const {
+    return "product with " + std::string(tensor_.name) + ", format " + tensor_.format->name + ": ";
+  }
   template <class Row>
   Matrix product(Row&& row_of, float bias_factor) const {
     Matrix out(x_.size(), std::vector<float>(columns_.size()));
@@ -300,22 +341,22 @@ class Product {
     return out;
   }
 
-  const Matrix& x_;
+  Matrix x_;
   const GgufTensor& tensor_;
   std::vector<float> bias_;
   double scale_;
   std::vector<std::int64_t> columns_;
 };
 
-std::vector<OpVariant> product_variants(const engine::Model& model, const Reference& reference,
-                                        const StageValues& theirs, const StageValues* ours) {
+// The product that makes the stage; nothing where it is another kind of operation or its input is not there.
+std::optional<Product> product_of(const engine::Model& model, const Reference& reference, const StageValues& theirs) {
   const engine::GgufFile& file = model.file();
   Stage in = Stage::kOutputNorm;
   std::string weight = file.find_tensor("output.weight") != nullptr ? "output.weight" : "token_embd.weight";
   std::vector<float> bias, scale;
   if (theirs.stage != Stage::kLogits) {
     const auto* op = std::ranges::find(kProducts, theirs.stage, &ProductOp::out);
-    if (op == std::end(kProducts)) return {};
+    if (op == std::end(kProducts)) return std::nullopt;
     const std::string block = "blk." + std::to_string(theirs.layer) + ".";
     in = op->in;
     weight = block + op->weight;
@@ -324,16 +365,24 @@ std::vector<OpVariant> product_variants(const engine::Model& model, const Refere
   }
   const GgufTensor* tensor = file.find_tensor(weight);
   // A matrix that is stored turned multiplies turned rows.
-  if (tensor == nullptr || tensor->format == nullptr || file.find("prism.hadamard.version") != nullptr) return {};
-  const auto x = rows_at(reference.find(in, theirs.layer), theirs.positions);
+  if (tensor == nullptr || tensor->format == nullptr || file.find("prism.hadamard.version") != nullptr) {
+    return std::nullopt;
+  }
+  auto x = rows_at(reference.find(in, theirs.layer), theirs.positions);
   if (!x || tensor->shape.size() != 2 || tensor->shape[1] != theirs.width || std::ssize((*x)[0]) != tensor->shape[0] ||
       (!bias.empty() && std::ssize(bias) != theirs.width)) {
-    return {};
+    return std::nullopt;
   }
-  const Product product(*x, *tensor, std::move(bias), scale.empty() ? 1 : scale[0]);
+  return Product(std::move(*x), *tensor, std::move(bias), scale.empty() ? 1 : scale[0]);
+}
+
+std::vector<OpVariant> product_variants(const engine::Model& model, const Reference& reference,
+                                        const StageValues& theirs, const StageValues* ours) {
+  const auto product = product_of(model, reference, theirs);
+  if (!product) return {};
   std::optional<Matrix> our_columns;
-  if (ours != nullptr) our_columns = product.columns_of(*ours, theirs.positions);
-  return judged(product.all(), product.columns_of(theirs, theirs.positions), our_columns ? &*our_columns : nullptr);
+  if (ours != nullptr) our_columns = product->columns_of(*ours, theirs.positions);
+  return judged(product->all(), product->columns_of(theirs, theirs.positions), our_columns ? &*our_columns : nullptr);
 }
 
 }  // namespace
@@ -345,6 +394,18 @@ std::vector<OpVariant> op_variants(const engine::Model& model, const Reference& 
     return norm_variants(model, reference, theirs, ours);
   }
   return product_variants(model, reference, theirs, ours);
+}
+
+OpVariant with_rounded_input(const engine::Model& model, const Reference& reference, const StageValues& theirs) {
+  OpVariant best{"", std::numeric_limits<double>::infinity()};
+  const auto product = product_of(model, reference, theirs);
+  if (!product) return best;
+  const Matrix columns = product->columns_of(theirs, theirs.positions);
+  for (const auto& [name, made] : product->with_rounded_input()) {
+    const double left = distance(made, columns);
+    if (left < best.residual) best = {name, left};
+  }
+  return best;
 }
 
 }  // namespace rowmax::doctor

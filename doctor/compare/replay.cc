@@ -27,6 +27,14 @@ std::string number(double value) {
   return text;
 }
 
+// "attn_norm: weight + 1" -> "attn_norm: theirs = ours with weight + 1"
+std::string text_of(const std::string& edit) {
+  const std::size_t colon = edit.rfind(": ");
+  const std::string place = colon == std::string::npos ? "" : edit.substr(0, colon + 2);
+  const std::string what = edit.substr(place.size());
+  return place + "theirs = ours " + (what.starts_with("without") ? "" : "with ") + what;
+}
+
 // What a variant makes of the stages that diverged.
 struct Judgement {
   std::vector<std::size_t> fixed;  // indices of stages
@@ -77,7 +85,7 @@ class Replay {
       if (layer >= 0 && std::ranges::find(out.layers, layer) == out.layers.end()) out.layers.push_back(layer);
     }
     std::ranges::sort(out.layers);
-    out.text = "theirs = ours with " + edit +
+    out.text = text_of(edit) +
                (out.layers.empty()
                     ? " at " + stage_text(at.stage, at.layer)
                     : std::string(out.layers.size() > 1 ? " in layers " : " in layer ") + ranges_of(out.layers)) +

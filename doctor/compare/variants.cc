@@ -107,7 +107,7 @@ const Place kPlaces[] = {
 // As a person would write it.
 std::string text_of(double value) {
   const bool whole = value == std::floor(value) && std::abs(value) < 1e9;
-  return whole ? std::to_string(static_cast<std::int64_t>(value)) : engine::number_text(value);
+  return whole ? std::to_string(static_cast<std::int64_t>(value)) : engine::number_text(static_cast<float>(value));
 }
 
 std::optional<double> number_of(std::string_view text) {

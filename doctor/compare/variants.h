@@ -24,4 +24,8 @@ struct OpVariant {
 std::vector<OpVariant> op_variants(const engine::Model& model, const Reference& reference, const StageValues& theirs,
                                    const StageValues* ours);
 
+// How far a product is from the reference's when its input is first rounded to 8 bits in blocks, as other engines multiply
+// quantised weights: the closest of their kinds of blocks. Infinite for other stages and where the input is not there.
+OpVariant with_rounded_input(const engine::Model& model, const Reference& reference, const StageValues& theirs);
+
 }  // namespace rowmax::doctor

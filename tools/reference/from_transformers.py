@@ -132,7 +132,7 @@ def main():
         tokens = transformers.AutoTokenizer.from_pretrained(flags.folder).encode(flags.prompt, add_special_tokens=False)
     digest = {f"source_sha256:{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
               for file in sorted(flags.folder.glob("*.safetensors"))}
-    run(model, tokens, flags.output, model=str(flags.folder.name), **digest)
+    run(model, tokens, flags.output, source=str(flags.folder.name), **digest)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ int main(int argc, char** argv) {
   llama_backend_init();
   llama_model_params model_params = llama_model_default_params();
   model_params.n_gpu_layers = 0;
+  model_params.use_extra_bufts = false;  // weights as they are in the file
   llama_model* model = llama_model_load_from_file(argv[1], model_params);
   if (model == nullptr) {
     std::fprintf(stderr, "%s: llama.cpp cannot load it\n", argv[1]);

@@ -73,6 +73,7 @@ struct StageDifference {
   double tolerance = 0;     // of relative_l2; a cosine below 0.9999 is a divergence, too
   std::int64_t token = -1;  // the first that is beyond it; -1: none
   std::int64_t n_compared = 0;
+  bool rounded_input = false;  // a product that is theirs once its input is rounded to 8 bits: no divergence
 
   bool diverges() const { return token >= 0; }
 };
@@ -111,9 +112,9 @@ struct Comparison {
   double whole_relative_l2 = 0;           // of whole passes: the worst row of the last stage that both have
   double noise_products = 0, noise_attention = 0, noise_rest = 0;  // median relative L2 of stages, by kind
   std::int64_t n_compared = 0;                                     // numbers
-  std::vector<std::string>
-      not_compared;     // stages of the reference that this model does not have or that differ in width
-  std::string summary;  // in plain words
+  std::int64_t n_rounded_input = 0;       // products whose input they round, as engines do for quantised weights
+  std::vector<std::string> not_compared;  // stages that this model does not have, or that have another width
+  std::string summary;                    // in plain words
 };
 
 // Ours against theirs. The model computes with f32 activations and f32 keys and values, whatever its options say. Errors:

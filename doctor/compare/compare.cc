@@ -27,7 +27,7 @@ constexpr double kExact = 1e-4, kCoarse = 1e-2, kTimesNoise = 20;
 constexpr double kHalves = 2e-3;
 constexpr double kMostKl = 1e-3, kMostRoundedKl = 5e-2;
 // A product is theirs with a rounded input where no more than this part of the difference is left.
-constexpr double kRoundedLeft = 0.25;
+constexpr double kRoundedLeft = 0.5;
 
 std::string number(double value) {
   char text[32];

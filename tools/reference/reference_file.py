@@ -45,7 +45,8 @@ class Reference:
 
 def read_safetensors(path):
     """{name: (shape, array of floats or ints)} of a file with F32, F16, BF16, F64, I32 or I64 tensors."""
-    data = open(path, "rb").read()
+    with open(path, "rb") as file:
+        data = file.read()
     (length,) = struct.unpack_from("<Q", data)
     out = {}
     for name, entry in json.loads(data[8:8 + length]).items():

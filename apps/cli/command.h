@@ -30,6 +30,7 @@ CommandBody declare_tokenize(Flags& table);
 CommandBody declare_score(Flags& table);
 CommandBody declare_bench(Flags& table);
 CommandBody declare_pull(Flags& table);
+CommandBody declare_compare(Flags& table);
 CommandBody declare_dump(Flags& table);
 CommandBody declare_trace(Flags& table);
 CommandBody declare_doctor(Flags& table);

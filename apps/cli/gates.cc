@@ -149,7 +149,7 @@ void print_text(const Gates& gates, std::span<const SeenRow> rows) {
 Result<ExitCode> print_gates(const Engine& engine, const TraceFlags& flags, const GatesOptions& options) {
   const engine::Model& model = *engine.model;
   ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
-  ROWMAX_TRY(tokens, prompt_tokens(model, flags));
+  ROWMAX_TRY(tokens, prompt_tokens(model, flags.prompt, flags.tokens));
   const auto n = static_cast<std::int64_t>(tokens.size());
   ROWMAX_TRY(shown, token_position(options.token, n));
   ROWMAX_TRY(session, traced_session(engine, flags, n));

@@ -78,6 +78,23 @@ class Collector final : public engine::TraceObserver {
 
 }  // namespace
 
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const std::string& prompt,
+                                                   const std::string& tokens) {
+  if (prompt.empty() == tokens.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
+  }
+  std::vector<engine::TokenId> made;
+  if (tokens.empty()) {
+    ROWMAX_TRY(encoded, engine::encode_prompt(model, prompt, false));
+    made = std::move(encoded);
+  } else {
+    ROWMAX_TRY(ids, parse_integers(tokens, "--tokens", 0, model.shape().n_vocab - 1));
+    made.assign(ids.begin(), ids.end());
+  }
+  if (made.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
+  return made;
+}
+
 void add_trace_flags(Flags& table, TraceFlags& flags) {
   table.add_grouped("-p,--prompt", flags.prompt, "the prompt, taken as it is").type("TEXT");
   table.add_grouped("--tokens", flags.tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
@@ -122,22 +139,6 @@ Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int
   return parse_ranges(text, "--layers", n_layer);
 }
 
-Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const TraceFlags& flags) {
-  if (flags.prompt.empty() == flags.tokens.empty()) {
-    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
-  }
-  std::vector<engine::TokenId> tokens;
-  if (flags.tokens.empty()) {
-    ROWMAX_TRY(encoded, engine::encode_prompt(model, flags.prompt, false));
-    tokens = std::move(encoded);
-  } else {
-    ROWMAX_TRY(ids, parse_integers(flags.tokens, "--tokens", 0, model.shape().n_vocab - 1));
-    tokens.assign(ids.begin(), ids.end());
-  }
-  if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
-  return tokens;
-}
-
 Result<std::int64_t> token_position(std::int64_t token, std::int64_t n) {
   if (token < -n || token >= n) {
     return Error{ErrorCode::kInvalidArgument, "--token: expected " + std::to_string(-n) + " to " +
@@ -163,7 +164,7 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std:
   ROWMAX_TRY(stages, parse_stages(flags.stages));
   ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
   TracedRun run;
-  ROWMAX_TRY(tokens, prompt_tokens(model, flags));
+  ROWMAX_TRY(tokens, prompt_tokens(model, flags.prompt, flags.tokens));
   run.tokens = std::move(tokens);
   const auto n = static_cast<std::int64_t>(run.tokens.size());
   if (token) {

@@ -202,8 +202,6 @@ Status CpuOps::head(float softcap, float* logits) {
     kernels_->rms_norm(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm.data(),
                        spec_->rms_norm_eps, n_embd, data(normed, i));
   });
-  const Product product{&weights_->output, logits};
-  multiply({&product, 1}, data(normed), n);
   std::vector<TraceRow> of_logits;
   if (observer_ != nullptr) {
     for (const std::int32_t row : batch_->logit_rows) of_logits.push_back(trace_rows_[static_cast<std::size_t>(row)]);
@@ -215,11 +213,12 @@ Status CpuOps::head(float softcap, float* logits) {
     }
     show_norm("output_norm", -1, of_logits, data(normed), n_embd, 1, n_embd);
   }
-  const auto show_head = [&](Stage stage, const float* rows, std::int64_t width) {
-    if (observer_ == nullptr || !observer_->wants(stage, -1)) return;
-    observer_->see({stage, -1, of_logits, rows, width, 1, width});
+  const auto show_head = [&](Stage stage, float* rows, std::int64_t width) {
+    if (observer_ != nullptr) show_rows(stage, -1, of_logits, rows, width, 1, width);
   };
   show_head(Stage::kOutputNorm, data(normed), n_embd);
+  const Product product{&weights_->output, logits};
+  multiply({&product, 1}, data(normed), n);
   if (softcap > 0) {
     for_rows(backend_.executor(), n,
              [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });

@@ -82,6 +82,8 @@ class CpuOps final : public Ops {
 
   void show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
             std::int64_t width) override;
+  void show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow> rows, float* first, std::int64_t stride,
+                 std::int64_t n_group, std::int64_t width);
   void show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args);
   void show_states(std::size_t layer, const DeltaNetSpec& spec);
   void show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage);

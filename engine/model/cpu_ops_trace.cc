@@ -10,8 +10,14 @@ namespace rowmax::engine {
 
 void CpuOps::show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
                   std::int64_t width) {
-  if (!observer_->wants(stage, layer)) return;
-  observer_->see({stage, layer, trace_rows_, data(rows) + first, rows.width, n_group, width});
+  show_rows(stage, layer, trace_rows_, data(rows) + first, rows.width, n_group, width);
+}
+
+void CpuOps::show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow> rows, float* first,
+                       std::int64_t stride, std::int64_t n_group, std::int64_t width) {
+  if (observer_->wants(stage, layer)) observer_->see({stage, layer, rows, first, stride, n_group, width});
+  if (!can_be_replaced(stage) || !observer_->replaces(stage, layer)) return;
+  observer_->replace({stage, layer, rows, first, stride, n_group, width});
 }
 
 void CpuOps::keep_norm_input(Rows x) {

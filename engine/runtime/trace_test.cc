@@ -407,6 +407,56 @@ TEST_P(Trace, AFactOfALayer) {
   }
 }
 
+// Puts what another pass was seen to compute in the place of what this one does.
+class Replacer final : public TraceObserver {
+ public:
+  Replacer(const Recorder& from, Stage only) : from_(from), only_(only) {}
+  bool wants(Stage, std::int64_t) override { return false; }
+  void see(const TraceView&) override { ADD_FAILURE() << "was shown what it does not want"; }
+  bool replaces(Stage stage, std::int64_t) override { return only_ == Stage::kCount || stage == only_; }
+  void replace(const TraceEdit& edit) override {
+    ++n_replaced;
+    const Seen& seen = from_.found.at({edit.stage, edit.layer});
+    ASSERT_EQ(seen.rows.size(), edit.rows.size());
+    for (std::size_t i = 0; i < edit.rows.size(); ++i) {
+      ASSERT_EQ(seen.rows[i].position, edit.rows[i].position);
+      const auto row = seen.row(i);
+      std::copy(row.begin(), row.end(), edit.data + static_cast<std::int64_t>(i) * edit.row_stride);
+    }
+  }
+  int n_replaced = 0;
+
+ private:
+  const Recorder& from_;
+  Stage only_;
+};
+
+TEST_P(Trace, GoesOnWithWhatStagesAreReplacedBy) {
+  Engine engine(GetParam());
+  const std::vector<float> own = engine.logits(kTokens);
+  Recorder recorder;
+  ASSERT_TRUE(engine.edited("rms_norm_eps", "0.5").ok());
+  engine.session->set_observer(&recorder);
+  const std::vector<float> other = engine.logits(kTokens);
+  ASSERT_FALSE(same(own, other));
+  for (int i = 0; i <= static_cast<int>(Stage::kCount); ++i) {
+    const auto stage = static_cast<Stage>(i);
+    ASSERT_TRUE(engine.edited("rms_norm_eps", edit_value(*engine.model, "rms_norm_eps").value()).ok());
+    Replacer replacer(recorder, stage);
+    engine.session->set_observer(&replacer);
+    const std::vector<float> got = engine.logits(kTokens);
+    // What comes last before the head is the other pass's: so are the logits.
+    if (stage == Stage::kOutputNorm || stage == Stage::kCount) {
+      EXPECT_TRUE(same(got, other)) << stage_name(stage);
+    } else if (replacer.n_replaced == 0 || stage == Stage::kEmbedding) {
+      EXPECT_TRUE(same(got, own)) << stage_name(stage);  // embeddings are the same in both
+    } else {
+      EXPECT_FALSE(same(got, own)) << stage_name(stage) << " was replaced without effect";
+    }
+    if (stage < Stage::kCount && !can_be_replaced(stage)) EXPECT_EQ(replacer.n_replaced, 0) << stage_name(stage);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Trace,
                          testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe"),
                          [](const auto& info) {

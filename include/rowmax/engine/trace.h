@@ -1,5 +1,6 @@
 // A look into the forward pass: an observer is shown what every stage of every layer computed, for each token of a
-// batch. What is computed does not change; without an observer nothing is paid.
+// batch, and may put other numbers in its place. What is only looked at does not change; without an observer nothing is
+// paid.
 #pragma once
 
 #include <cstdint>
@@ -71,11 +72,27 @@ struct NormView {
   float eps = 0;
 };
 
+// The same rows to be written: the forward pass goes on with what stands there.
+struct TraceEdit {
+  Stage stage = Stage::kCount;
+  std::int64_t layer = -1;
+  std::span<const TraceRow> rows;
+  float* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t n_group = 1, width = 0;
+};
+// What an observer may replace: every stage but scores, router, experts, state and logits. (Of a layer of experts gate,
+// up and act are only shown.) Replaced keys and values are what later tokens see.
+bool can_be_replaced(Stage stage) noexcept;
+
 class TraceObserver {
  public:
   virtual ~TraceObserver() = default;
   // Whether see() is to be called for the stage: some cost a copy (scores, state), so only what is looked at is made.
   virtual bool wants(Stage stage, std::int64_t layer) = 0;
+  // Whether replace() is to be called for the stage, behind its see(), which has shown what was computed.
+  virtual bool replaces(Stage /*stage*/, std::int64_t /*layer*/) { return false; }
+  virtual void replace(const TraceEdit& /*edit*/) {}
   // Called from the thread that called Session::forward. Batches are shown one after the other, as they are cut.
   virtual void see(const TraceView& view) = 0;
 

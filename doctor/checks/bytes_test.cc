@@ -28,8 +28,8 @@ TEST(Bytes, SoundModelsOfEveryFormatPass) {
   for (const engine::FormatInfo& format : engine::formats()) {
     tools::SyntheticSpec spec;
     spec.embd = 256;
-    spec.ff = 512;
-    spec.layers = 5;
+    spec.ff = 256;
+    spec.layers = 2;
     spec.type = format.name;
     spec.values =
         format.block_bytes * 4 <= format.block_elements + 8 && format.block_elements >= 32 ? "ternary" : "normal";

@@ -156,29 +156,23 @@ bool is_plain_word(std::string_view text) {
 }
 
 void check_ids(const GgufFile& file, const Tokenizer& tokenizer, Findings& findings) {
-  for (const char* name : {"bos", "eos", "eot", "eom", "unknown", "padding"}) {
-    const std::string key = std::string("tokenizer.ggml.") + name + "_token_id";
-    const auto value = file.get_uint(key);
-    if (!value.ok()) continue;
+  const auto see = [&](std::string_view cause, const std::string& key, TokenId token) {
+    if (token < 0 || token >= tokenizer.size()) return;
     ++findings.n_compared;
-    const std::string_view id = name;
-    const std::string_view cause = id == "bos" ? "bos" : id.starts_with("eo") ? "stop_ids" : "special_tokens";
-    if (*value >= static_cast<std::uint64_t>(tokenizer.size())) {
-      // Files without padding or an unknown token say 2^32 - 1.
-      if (*value >= 0xFFFFFFFFu || cause == "special_tokens") continue;
-      findings.add(cause,
-                   key + " is " + std::to_string(*value) + ", and the vocabulary has " +
-                       std::to_string(tokenizer.size()) + " tokens.",
-                   0.8, key);
-      continue;
-    }
-    const auto token = static_cast<TokenId>(*value);
     const TokenKind kind = tokenizer.kind(token);
-    if (cause == "special_tokens" || (kind != TokenKind::kNormal && kind != TokenKind::kByte)) continue;
-    if (!is_plain_word(tokenizer.text(token)) && kind != TokenKind::kByte) continue;
+    const bool word = kind == TokenKind::kByte || (kind == TokenKind::kNormal && is_plain_word(tokenizer.text(token)));
+    if (!word) return;
     findings.add(cause,
                  key + " is " + label(tokenizer, token) + ", a plain word: ids and vocabulary are not of one model.",
                  0.8, key);
+  };
+  // The tokenizer refuses ids beyond its vocabulary.
+  see("bos", "tokenizer.ggml.bos_token_id", tokenizer.bos());
+  see("stop_ids", "tokenizer.ggml.eos_token_id", tokenizer.eos());
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    const auto value = file.get_uint(key);
+    if (value.ok() && *value < static_cast<std::uint64_t>(tokenizer.size()))
+      see("stop_ids", key, static_cast<TokenId>(*value));
   }
 }
 

@@ -97,7 +97,7 @@ void judge_zeros(const TensorStats& stats, WeightFindings& findings) {
 // Damage: numbers far outside those of the tensor's other rows. Sound models have rows of twenty times the median and
 // single weights of a hundred times ("super weights").
 void judge_rows(const TensorStats& stats, WeightFindings& findings) {
-  if (!stats.is_matrix() || stats.n_rows() < 8 || stats.invalid_col >= 0) return;
+  if (!stats.is_matrix() || stats.n_rows() < 8) return;
   std::vector<double> sizes;
   for (const float rms : stats.row_rms) {
     if (rms > 0) sizes.push_back(static_cast<double>(rms));
@@ -213,7 +213,10 @@ void judge_sizes(std::span<const TensorStats> all, WeightFindings& findings) {
   std::map<std::string, std::vector<SizeAt>> kinds;
   for (const TensorStats& stats : all) {
     // Biases have no size of their own, and constants of recurrent layers no common one.
-    const bool plain = stats.layer >= 0 && stats.rms > 0 && std::isfinite(stats.rms) && stats.kind.ends_with(".weight");
+    const bool told =
+        std::ranges::any_of(findings.causes, [&](const Cause& cause) { return cause.place.tensor == stats.name; });
+    const bool plain =
+        !told && stats.layer >= 0 && stats.rms > 0 && std::isfinite(stats.rms) && stats.kind.ends_with(".weight");
     if (plain) kinds[stats.kind].push_back({&stats, base::log_f64(stats.rms)});
   }
   std::map<std::int64_t, std::vector<double>> by_layer;

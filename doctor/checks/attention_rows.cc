@@ -156,7 +156,8 @@ Cause cause_of_gate(Patient& patient, std::size_t gate, const Failure& failure) 
   static constexpr const char* kCauses[] = {"attention_scale", "mask", "format_kernel", "format_kernel",
                                             "format_kernel"};
   Cause cause;
-  cause.id = gate == 1 && window_of_layer(patient, failure.layer) > 0 ? "window" : kCauses[gate];
+  const bool other_keys = failure.row.n_hidden_weighted > 0 || failure.row.n_visible_lost > 0;
+  cause.id = gate == 1 && other_keys && window_of_layer(patient, failure.layer) > 0 ? "window" : kCauses[gate];
   cause.place = place_of(failure.layer, failure.row);
   cause.text = std::string("Gate ") + gate_table()[gate].name + " of attention fails (" + gate_table()[gate].asks +
                "). " + gate_table()[gate].failing + ".";

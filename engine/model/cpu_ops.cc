@@ -91,11 +91,24 @@ void CpuOps::embed(float scale, Rows stream) {
   });
 }
 
+// On one run of weight.size() numbers; y may be x.
+void CpuOps::norm_row(const float* x, const std::vector<float>& weight, float* y) {
+  const auto n = static_cast<std::int64_t>(weight.size());
+  if (spec_->norm_kind == NormKind::kLayer) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]);
+    const double mean = sum / static_cast<double>(n);
+    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(static_cast<double>(x[i]) - mean);
+    x = y;
+  }
+  kernels_->rms_norm(x, weight.data(), spec_->rms_norm_eps, n, y);
+}
+
 void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
   const auto n = static_cast<std::int64_t>(weight.size());
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
-      kernels_->rms_norm(data(x, row) + i, weight.data(), spec_->rms_norm_eps, n, data(y, row) + i);
+      norm_row(data(x, row) + i, weight, data(y, row) + i);
     }
   });
 }
@@ -112,11 +125,12 @@ void CpuOps::copy(Rows from, Rows to) {
   std::memcpy(data(to), data(from), static_cast<std::size_t>(n_row_ * from.width) * sizeof(float));
 }
 
-void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
+void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) {
   const std::int64_t n = stream.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* from = data(y, row);
-    if (!post_norm.empty()) kernels_->rms_norm(from, post_norm.data(), spec_->rms_norm_eps, n, from);
+    if (!post_norm.empty()) norm_row(from, post_norm, from);
+    if (factor != 1.0f) kernels_->scale(from, factor, n);
     kernels_->add(data(stream, row), from, n);
   });
 }
@@ -176,8 +190,17 @@ void CpuOps::gate(FfnActivation activation, Rows gate, Rows up) {
 }
 
 void (*CpuOps::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {
-  if (activation == FfnActivation::kSilu) return kernels_->gate_silu;
-  return activation == FfnActivation::kGeluTanh ? kernels_->gate_gelu_tanh : kernels_->gate_relu_squared;
+  switch (activation) {
+    case FfnActivation::kSilu: return kernels_->gate_silu;
+    case FfnActivation::kGeluTanh: return kernels_->gate_gelu_tanh;
+    case FfnActivation::kReluSquared: return kernels_->gate_relu_squared;
+    case FfnActivation::kSigmoid: return kernels_->gate_sigmoid;
+    case FfnActivation::kGeluErf: return kernels_->gate_gelu_erf;
+    case FfnActivation::kGeluQuick: return kernels_->gate_gelu_quick;
+    case FfnActivation::kRelu: return kernels_->gate_relu;
+    case FfnActivation::kIdentity: return kernels_->gate_identity;
+  }
+  return kernels_->gate_silu;
 }
 
 void CpuOps::gate_sigmoid(Rows gate, Rows x) {
@@ -193,8 +216,7 @@ Status CpuOps::head(float softcap, float* logits) {
   if (n == 0) return {};
   const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd};
   for_rows(backend_.executor(), n, [&](std::int64_t i) {
-    kernels_->rms_norm(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm.data(),
-                       spec_->rms_norm_eps, n_embd, data(normed, i));
+    norm_row(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm, data(normed, i));
   });
   const Product product{&weights_->output, logits};
   multiply({&product, 1}, data(normed), n);

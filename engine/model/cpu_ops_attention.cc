@@ -11,6 +11,13 @@
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
+namespace {
+
+// The attention library reads K/V head h / (n_head / n_kv_head). Where heads are interleaved, each run of n_kv_head of
+// them has one on every K/V head, and is a call.
+std::int64_t heads_of_call(const AttentionSpec& spec) { return spec.heads_interleaved ? spec.n_kv_head : spec.n_head; }
+
+}  // namespace
 
 Status CpuOps::plan_attention(const OpsOptions& options) {
   std::size_t n_bytes = 0;
@@ -21,14 +28,15 @@ Status CpuOps::plan_attention(const OpsOptions& options) {
       continue;
     }
     if (a.v_norm) ones_.resize(std::max(ones_.size(), static_cast<std::size_t>(a.head_dim)), 1.0f);
+    const std::int64_t n_head = heads_of_call(a);
     const auto same = std::ranges::find_if(plans_, [&](const Plan& plan) {
-      return plan.n_head == a.n_head && plan.n_kv_head == a.n_kv_head && plan.window == a.window;
+      return plan.n_head == n_head && plan.n_kv_head == a.n_kv_head && plan.window == a.window;
     });
     plan_of_layer_.push_back(static_cast<std::size_t>(same - plans_.begin()));
-    if (same == plans_.end()) plans_.push_back({a.n_head, a.n_kv_head, a.window, {}});
+    if (same == plans_.end()) plans_.push_back({n_head, a.n_kv_head, a.window, {}});
     n_bytes = std::max(n_bytes, attend_workspace_bound({.max_sequences = options.max_sequences,
                                                         .max_n_kv = options.max_context,
-                                                        .n_head = a.n_head,
+                                                        .n_head = n_head,
                                                         .n_kv_head = a.n_kv_head,
                                                         .k_dim = a.head_dim,
                                                         .v_dim = a.head_dim},
@@ -59,25 +67,24 @@ Status CpuOps::find_pages() {
   return {};
 }
 
-void CpuOps::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
-  const auto n_bytes = static_cast<std::size_t>(head_dim) * sizeof(float);
+void CpuOps::split_gate(Rows both, std::int64_t run, Rows q, Rows gate) {
+  const auto n_bytes = static_cast<std::size_t>(run) * sizeof(float);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
-    for (std::int64_t at = 0; at < q.width; at += head_dim) {
+    for (std::int64_t at = 0; at < q.width; at += run) {
       std::memcpy(data(q, row) + at, data(both, row) + 2 * at, n_bytes);
-      std::memcpy(data(gate, row) + at, data(both, row) + 2 * at + head_dim, n_bytes);
+      std::memcpy(data(gate, row) + at, data(both, row) + 2 * at + run, n_bytes);
     }
   });
 }
 
 void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) {
-  const RopeTable* table = spec.rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(spec.rope)];
+  const int rope = spec_->rope_of(spec);
+  const RopeTable* table = rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(rope)];
   const bool normed = spec.qk_norm != QkNorm::kNone;
   if (table == nullptr && !normed) return;
   const auto n = static_cast<std::int64_t>(norm.size());
   const auto norm_runs = [&](float* row) {
-    for (std::int64_t i = 0; i < heads.width; i += n) {
-      kernels_->rms_norm(row + i, norm.data(), spec_->rms_norm_eps, n, row + i);
-    }
+    for (std::int64_t i = 0; i < heads.width; i += n) norm_row(row + i, norm, row + i);
   };
   const auto turn =
       table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
@@ -126,7 +133,9 @@ void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) 
   });
 }
 
-Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
+// weights: nothing, or where the softmax weights of all heads go.
+Status CpuOps::attend_heads(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
+                            Rows out, const WeightsView& weights) {
   const std::size_t owner = spec.has_kv() ? layer : static_cast<std::size_t>(spec.kv_layer);
   kv_sequences_.clear();
   for (const ForwardSequence& sequence : batch_->sequences) {
@@ -134,19 +143,32 @@ Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::v
         {cache_->keys[owner], cache_->values[owner], sequence.pages[cache_->group_of_layer[owner]], nullptr});
   }
   AttendArgs args;
-  args.q = packed_heads(static_cast<const float*>(data(q)), n_row_, spec.n_head, spec.head_dim);
   args.kv = cache_->views[owner];
   args.sequences = kv_sequences_;
   args.scale = spec.scale;
-  if (!sinks.empty()) args.sinks = sinks.data();
   args.softcap = spec_->attention_softcap;
-  args.out = packed_heads(data(out), n_row_, spec.n_head, spec.head_dim);
   args.check_weights = WeightCheck::kOff;
+  args.weights = weights;
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
+  const std::int64_t n_head = heads_of_call(spec);
+  for (std::int64_t first = 0; first < spec.n_head; first += n_head) {
+    HeadsView heads = packed_heads(data(q) + first * spec.head_dim, n_row_, n_head, spec.head_dim);
+    heads.row_stride = q.width;
+    args.q = heads;
+    heads.data = data(out) + first * spec.head_dim;
+    args.out = heads;
+    if (!sinks.empty()) args.sinks = sinks.data() + first;
+    if (weights.data != nullptr) args.weights.data = weights.data + first * weights.head_stride;
+    auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
+    if (!report.ok()) return std::move(report).error();
+  }
+  return {};
+}
+
+Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
   // Non-finite rows are not an error here: they reach the logits, where the session names the position.
-  auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
-  if (!report.ok()) return std::move(report).error();
-  if (wanted(Stage::kScores, layer)) show_scores(layer, spec, args);
+  ROWMAX_RETURN_IF_ERROR(attend_heads(layer, spec, sinks, q, out, {}));
+  if (wanted(Stage::kScores, layer)) show_scores(layer, spec, sinks, q, out);
   return {};
 }
 

@@ -87,6 +87,7 @@ void CpuOps::embed(float scale, Rows stream) {
       kernels_->hadamard(x, n, hadamard->block);
       if (!hadamard->signs.empty()) kernels_->multiply(x, hadamard->signs.data(), n, x);
     }
+    if (table.factor != 1.0f) kernels_->scale(x, table.factor, n);
     if (scale != 1.0f) kernels_->scale(x, scale, n);
   });
 }
@@ -157,6 +158,12 @@ void CpuOps::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std:
   });
 }
 
+void CpuOps::scale_product(const Linear& linear, float* y, std::int64_t n_row) {
+  if (linear.factor == 1.0f) return;
+  const std::int64_t n = linear.matrix.rows();
+  for_rows(backend_.executor(), n_row, [&](std::int64_t row) { kernels_->scale(y + row * n, linear.factor, n); });
+}
+
 // Those that want their input turned the same way share the turned rows and one call.
 void CpuOps::multiply(std::span<const Product> products, const float* x, std::int64_t n_row) {
   const std::int64_t cols = products[0].linear->matrix.cols();
@@ -176,6 +183,7 @@ void CpuOps::multiply(std::span<const Product> products, const float* x, std::in
     matmul(std::span(group).first(n), hadamard != nullptr ? turned_.as<float>() : x, cols, n_row, activations_,
            {matmul_workspace_.data(), matmul_workspace_.size()}, *products_, backend_.executor());
   }
+  for (const Product& product : products) scale_product(*product.linear, product.y, n_row);
 }
 
 void CpuOps::project(std::span<const LinearTerm> terms, Rows x) {

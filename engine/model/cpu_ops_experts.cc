@@ -154,6 +154,7 @@ void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, const F
   }
   matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, *products_,
                 backend_.executor());
+  for (const ExpertTerm& term : terms) scale_product(term.experts[0], data(term.y), n_pair);
 }
 
 void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,

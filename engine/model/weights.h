@@ -20,6 +20,7 @@ namespace rowmax::engine {
 struct Linear {
   PackedMatrix matrix;
   const Hadamard* hadamard = nullptr;  // in ModelWeights::sources
+  float factor = 1;                    // what its product is multiplied with
 };
 
 class LayerWeights {

@@ -56,16 +56,13 @@ void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
 }
 
 // The attention library's own weights, from a second call that computes nothing else anew.
-void CpuOps::show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args) {
+void CpuOps::show_scores(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
+                         Rows out) {
   std::int64_t n_kv = 0;
   for (const ForwardSequence& sequence : batch_->sequences) n_kv = std::max(n_kv, sequence.position + sequence.n_row);
   trace_scratch_.assign(static_cast<std::size_t>(n_row_ * spec.n_head * n_kv), 0.0f);
-  AttendArgs again = args;
-  again.probe = nullptr;
-  again.weights = {trace_scratch_.data(), spec.n_head * n_kv, n_kv};
-  const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
-  const auto report = rowmax::attend(again, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
-  if (!report.ok()) return;  // the call before has said it
+  const WeightsView weights{trace_scratch_.data(), spec.n_head * n_kv, n_kv};
+  if (!attend_heads(layer, spec, sinks, q, out, weights).ok()) return;  // the call before has said it
   for (const ForwardSequence& sequence : batch_->sequences) {
     const auto begin = static_cast<std::size_t>(sequence.begin), n = static_cast<std::size_t>(sequence.n_row);
     // Rows of a shorter sequence have zeros behind their last key.

@@ -15,12 +15,42 @@
 namespace rowmax::doctor {
 namespace {
 
-// F: seconds, from the file alone. Numbers are those of the list in docs/doctor.md.
+// In the order in which they run: the file, then what computes.
 constexpr Check kChecks[] = {
-    // more rows come with their checks
+    {{"bytes", 3, Depth::kFile, "Does every byte of the file belong to a tensor, and is every number in it possible?"},
+     check_bytes},
+    {{"closure", 2, Depth::kFile, "Do tensors and keys fit the architecture, each used once and none missing?"},
+     check_closure},
+    {{"tokenizer", 9, Depth::kFile,
+      "Do vocabulary, pre-tokenizer, special tokens, template and stop ids fit one another?"},
+     check_tokenizer},
     {{"conventions", 1, Depth::kEngine,
       "Is there a single convention under which the model finds plain text likelier?"},
      check_conventions},
+    {{"masks", 7, Depth::kEngine,
+      "Does a token see the tokens before it, within its window, and nothing else: no later ones, no other sequences?"},
+     check_masks},
+    {{"prefill_decode", 8, Depth::kEngine,
+      "Are the logits of a text the same bits however it comes: at once, in pieces, token by token, from the cache?"},
+     check_prefill_decode},
+    {{"attention_rows", 11, Depth::kEngine,
+      "Does every row of attention scale once, mask once and after it, add up to 1 and give what fp64 gives?"},
+     check_attention_rows},
+    {{"kernels", 4, Depth::kEngine, "Are products of the file's rows right, by every kernel of this machine?"},
+     check_kernels},
+    {{"rope", 10, Depth::kEngine, "Do queries and keys turn as the file says: which dimensions pair, and how fast?"},
+     check_rope},
+    {{"head_map", 12, Depth::kEngine, "Does every query head read its own K/V head, and what was stored there?"},
+     check_head_map},
+    {{"norms", 13, Depth::kEngine, "Is every norm the RMS norm of what goes in, with the file's weights and eps?"},
+     check_norms},
+    {{"head", 14, Depth::kEngine, "Are embeddings the file's rows, and logits products with the output matrix?"},
+     check_head},
+    {{"sampler", 15, Depth::kEngine,
+      "Are tokens drawn from the logits with the right probabilities, and the same ones again?"},
+     check_sampler},
+    {{"non_finite", 6, Depth::kEngine, "Is every number of every stage finite, and which is the first that is not?"},
+     check_non_finite},
 };
 
 Status check_options(const DoctorOptions& options) {

@@ -62,16 +62,16 @@ Result<const engine::Model*> Patient::model() {
   return made(model_);
 }
 
-Result<const std::vector<TextPart>*> Patient::text() {
+Result<const std::vector<TextPiece>*> Patient::text() {
   if (!text_) {
-    text_ = [&]() -> Result<std::vector<TextPart>> {
+    text_ = [&]() -> Result<std::vector<TextPiece>> {
       ROWMAX_TRY(loaded, model());
-      std::vector<TextPart> parts;
-      for (const TextPart& part : fixed_text()) {
-        ROWMAX_TRY(tokens, engine::encode_prompt(*loaded, part.text, false));
-        parts.push_back({part.name, part.text, std::move(tokens)});
+      std::vector<TextPiece> pieces;
+      for (const TextPiece& piece : fixed_text()) {
+        ROWMAX_TRY(tokens, engine::encode_prompt(*loaded, piece.text, false));
+        pieces.push_back({piece.kind, piece.text, std::move(tokens)});
       }
-      return parts;
+      return pieces;
     }();
   }
   return made(text_);

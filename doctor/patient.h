@@ -13,13 +13,13 @@
 
 namespace rowmax::doctor {
 
-// A piece of the fixed text: prose, a story, code.
-struct TextPart {
-  std::string_view name, text;
+// A piece of the fixed text: a few hundred bytes that stand alone. Pieces of one kind (prose, story, code) follow one another.
+struct TextPiece {
+  std::string_view kind, text;
   std::vector<engine::TokenId> tokens;  // with BOS where the model adds one
 };
 // Pieces without tokens.
-std::span<const TextPart> fixed_text() noexcept;
+std::span<const TextPiece> fixed_text() noexcept;
 
 class Patient {
  public:
@@ -37,7 +37,7 @@ class Patient {
   // Loaded with the options' edits; its error where the engine refuses it.
   Result<const engine::Model*> model();
   // The fixed text that losses are measured on, as this model's tokens.
-  Result<const std::vector<TextPart>*> text();
+  Result<const std::vector<TextPiece>*> text();
 
   // progress of the check that runs; kCancelled where the caller wants no more.
   Status step(double fraction);
@@ -52,7 +52,7 @@ class Patient {
   std::optional<Result<engine::ModelDescription>> description_;
   std::optional<Result<engine::Tokenizer>> tokenizer_;
   std::optional<Result<engine::Model>> model_;
-  std::optional<Result<std::vector<TextPart>>> text_;
+  std::optional<Result<std::vector<TextPiece>>> text_;
 };
 
 }  // namespace rowmax::doctor

@@ -21,9 +21,9 @@ const char* verdict_name(Verdict verdict) noexcept;  // "pass", "fail", "inconcl
 // Where something was seen; -1 and "" where that has no meaning.
 struct Place {
   std::int64_t layer = -1, head = -1, position = -1;
-  std::string tensor;  // "blk.3.attn_q.weight"
-  std::string key;     // of the file's metadata
-  std::string stage;   // of the forward pass (rowmax/engine/trace.h)
+  std::string tensor = {};  // "blk.3.attn_q.weight"
+  std::string key = {};     // of the file's metadata
+  std::string stage = {};   // of the forward pass (rowmax/engine/trace.h)
 
   bool empty() const noexcept {
     return layer < 0 && head < 0 && position < 0 && tensor.empty() && key.empty() && stage.empty();
@@ -32,13 +32,13 @@ struct Place {
 
 // A root cause. Ids are fixed words (cause_ids()): "rope_pairing", "norm_eps", ...
 struct Cause {
-  std::string id;
-  Place place;
-  std::string text;  // a sentence for people: what is wrong, and what to do
+  std::string id = {};
+  Place place = {};
+  std::string text = {};  // a sentence for people: what is wrong, and what to do
   // Names and values of what was measured: {"configured_nll", "6.93"}, {"nll", "2.31"}, {"edit", "rope_pairing=adjacent"}.
-  std::vector<std::pair<std::string, std::string>> evidence;
-  std::string command;    // that shows it; "" where none does
-  double confidence = 0;  // 0 to 1; causes are sorted by it
+  std::vector<std::pair<std::string, std::string>> evidence = {};
+  std::string command = {};  // that shows it; "" where none does
+  double confidence = 0;     // 0 to 1; causes are sorted by it
 };
 
 struct CheckResult {
@@ -53,6 +53,9 @@ struct CheckResult {
   Place place;                  // of the worst
   std::vector<Cause> causes;    // that this check alone suggests
   double seconds = 0;
+  // All that was tried or seen, for who wants to look: columns' names, then rows.
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;
 
   // A pass with nothing compared is no pass.
   static CheckResult pass(std::string_view id, std::int64_t n_compared, std::string reason = {});

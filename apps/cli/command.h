@@ -36,5 +36,7 @@ CommandBody declare_trace(Flags& table);
 CommandBody declare_doctor(Flags& table);
 CommandBody declare_quantize(Flags& table);
 CommandBody declare_convert(Flags& table);
+CommandBody declare_receipt(Flags& table);
+CommandBody declare_verify_receipt(Flags& table);
 
 }  // namespace rowmax::cli

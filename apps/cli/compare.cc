@@ -279,7 +279,7 @@ Result<ExitCode> compare(CompareFlags flags) {
   for (const std::string& notice : engine.notices) note(notice);
   std::vector<engine::TokenId> tokens;
   if (flags.references.empty() || !flags.trace.prompt.empty() || !flags.trace.tokens.empty()) {
-    ROWMAX_TRY(encoded, prompt_tokens(*engine.model, flags.trace));
+    ROWMAX_TRY(encoded, prompt_tokens(*engine.model, flags.trace.prompt, flags.trace.tokens));
     tokens = std::move(encoded);
   }
   if (!flags.references.empty()) return with_references(flags, engine, tokens);

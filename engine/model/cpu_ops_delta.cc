@@ -80,7 +80,7 @@ void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const Layer
 void CpuOps::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
   const std::int64_t d = spec.value_dim, n_key = spec.n_key_head, n_each = spec.n_value_head / n_key;
   const auto n_bytes = static_cast<std::size_t>(d) * sizeof(float);
-  keep_norm_input(out);
+  if (observer_ != nullptr) keep_norm_input(out);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
       float* normed = data(out, row) + h * d;
@@ -92,7 +92,7 @@ void CpuOps::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weigh
       std::memcpy(data(out, row) + to * d, data(gate, row) + h * d, n_bytes);
     }
   });
-  show_norm(weight, out);
+  if (observer_ != nullptr) show_norm(weight, out);
 }
 
 }  // namespace rowmax::engine

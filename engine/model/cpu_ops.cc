@@ -109,8 +109,9 @@ void CpuOps::norm_plain(std::size_t layer, Rows x, std::int64_t n) {
       kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
     }
   });
-  if (observer_ != nullptr)
+  if (observer_ != nullptr) {
     show_norm("v_norm", static_cast<std::int64_t>(layer), trace_rows_, data(x), x.width, x.width / n, n);
+  }
 }
 
 void CpuOps::copy(Rows from, Rows to) {

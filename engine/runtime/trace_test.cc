@@ -430,6 +430,8 @@ TEST_P(Trace, AFactOfALayer) {
       EXPECT_EQ(value->find(','), std::string::npos) << info.name << " of one layer: " << *value;
       if (!value->empty()) values.insert(*value);
     }
+    // How layers differ from one another: of one alone there is nothing to say.
+    if (info.name == "rope_layers") continue;
     std::string all;
     for (const std::string& value : values) all += (all.empty() ? "" : ",") + value;
     EXPECT_EQ(all, *edit_value(*engine.model, info.name)) << info.name;

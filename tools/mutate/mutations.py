@@ -159,7 +159,7 @@ MUTATIONS = [
     engine("norm_behind_rope", r"Forward/EveryFact|Forward", "q and k are normed behind RoPE where it is before",
            OPS + "_attention.cc", "if (normed && !spec.norm_after_rope) norm_runs(first);", "if (normed && !spec.norm_after_rope && table == nullptr) norm_runs(first);"),
     engine("v_norm_left_out", r"Forward/EveryFact.*v_norm|Forward", "V is used as it is", "engine/model/blocks/attention.cc",
-           "if (a.v_norm) ops.norm_plain(b.v, a.head_dim);", ""),
+           "if (a.v_norm) ops.norm_plain(layer, b.v, a.head_dim);", ""),
     engine("sinks_left_out", r"Forward/EveryFact.*sinks", "the heads' sinks take no share",
            OPS + "_attention.cc", "if (!sinks.empty()) args.sinks = sinks.data() + first;", "(void)sinks;"),
     engine("temperature_from_zero", r"Forward/EveryFact.*temperature", "the first step of the temperature is ln 2",

@@ -88,6 +88,18 @@ TEST(Doctor, EveryCheckAndCauseIsThereOnce) {
   for (const CauseInfo& info : cause_table()) EXPECT_TRUE(causes.insert(info.id).second) << info.id;
 }
 
+TEST(Doctor, ItsPageNamesEveryCheckAndCause) {
+  std::ifstream file(std::string(ROWMAX_SOURCE_DIR) + "/docs/doctor.md");
+  const std::string page{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  for (const CheckInfo& info : check_table()) {
+    EXPECT_NE(page.find("| `" + std::string(info.id) + "` | " + std::to_string(info.number)), std::string::npos)
+        << info.id;
+  }
+  for (const CauseInfo& info : cause_table()) {
+    EXPECT_NE(page.find("| `" + std::string(info.id) + "` | " + std::string(info.words)), std::string::npos) << info.id;
+  }
+}
+
 TEST(Report, APassThatComparedNothingIsNone) {
   EXPECT_EQ(CheckResult::pass("x", 0).verdict, Verdict::kInconclusive);
   EXPECT_EQ(CheckResult::pass("x", 1).verdict, Verdict::kPass);

@@ -67,8 +67,8 @@ TEST(Closure, UnknownTensorsAreNamed) {
 
 TEST(Closure, ImpossibleValues) {
   const std::tuple<const char*, float, const char*> faults[] = {
-      {"llama.attention.layer_norm_rms_epsilon", 0.1f, "norm_eps"},
-      {"llama.rope.freq_base", 10.0f, "rope_base"},
+      {"llama.attention.layer_norm_rms_epsilon", 0.5f, "norm_eps"},
+      {"llama.rope.freq_base", 5.0f, "rope_base"},
       {"llama.attention.scale", 8.0f, "attention_scale"},
   };
   for (const auto& [key, value, cause] : faults) {

@@ -398,6 +398,42 @@ Status compute(const engine::Model& model, Executor& executor, HeadSeen& seen) {
 
 }  // namespace
 
+namespace {
+
+// Words of plain English without an embedding: rows that were not written. Tokens that no text has may have none.
+Result<std::vector<TokenId>> words_without_embedding(Patient& patient, const GgufTensor& embeddings) {
+  ROWMAX_TRY(text, patient.text());
+  ROWMAX_TRY(tokenizer, patient.tokenizer());
+  std::set<TokenId> tokens;
+  for (const TextPiece& piece : *text) tokens.insert(piece.tokens.begin(), piece.tokens.end());
+  std::vector<TokenId> empty;
+  for (const TokenId token : tokens) {
+    if (token >= embeddings.shape[1] || tokenizer->kind(token) != engine::TokenKind::kNormal) continue;
+    if (std::ranges::all_of(row_of(embeddings, token), [](float value) { return value == 0; })) empty.push_back(token);
+  }
+  return empty;
+}
+
+CheckResult without_embedding(const std::vector<TokenId>& empty) {
+  CheckResult result =
+      CheckResult::fail(kId, std::ssize(empty),
+                        std::to_string(empty.size()) + " tokens of plain text, id " + std::to_string(empty.front()) +
+                            " among them, have embeddings of zeros in token_embd.weight");
+  result.place.tensor = "token_embd.weight";
+  Cause cause;
+  cause.id = "weight_zero";
+  cause.place = result.place;
+  cause.text = "Rows of token_embd.weight are zero for tokens of plain text (id " + std::to_string(empty.front()) +
+               " is the first of " + std::to_string(empty.size()) + "): they were not written, or lost.";
+  cause.evidence = {{"tokens", std::to_string(empty.size())}, {"first", std::to_string(empty.front())}};
+  cause.command = "rowmax trace -m MODEL --stages embedding --tokens " + std::to_string(empty.front());
+  cause.confidence = 0.9;
+  result.causes.push_back(std::move(cause));
+  return result;
+}
+
+}  // namespace
+
 Result<CheckResult> check_head(Patient& patient) {
   const auto model = patient.model();
   if (!model.ok()) {
@@ -421,6 +457,8 @@ Result<CheckResult> check_head(Patient& patient) {
     if (computed.error().code == ErrorCode::kOutOfMemory) return Error(computed.error());
     return CheckResult::inconclusive(kId, "the model computes no logits: " + computed.error().message);
   }
+  ROWMAX_TRY(empty, words_without_embedding(patient, *seen.embeddings));
+  if (!empty.empty()) return without_embedding(empty);
   seen.turned_embeddings = turn_of(file, (*model)->options(), "inverse_weight_names", *seen.embeddings);
   seen.turned_head = turn_of(file, (*model)->options(), "weight_names", *seen.head);
   if (seen.turned_head.block > 0) seen.other = nullptr;  // it may be turned in another way

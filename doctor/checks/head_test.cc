@@ -174,5 +174,16 @@ TEST(Head, ConstantLogitsAreAFault) {
   EXPECT_EQ(first_cause(result), "norm_weight");
 }
 
+TEST(Head, WordsWithoutEmbeddingAreAFault) {
+  tools::SyntheticSpec spec;
+  Bytes bytes = model_bytes(spec);
+  const auto rows = tensor_bytes(bytes, "token_embd.weight");
+  std::ranges::fill(rows.first(rows.size() / 2), std::byte{0});
+  const CheckResult result = examine(&check_head, bytes);
+  EXPECT_EQ(result.verdict, Verdict::kFail);
+  EXPECT_EQ(first_cause(result), "weight_zero") << result.reason;
+  EXPECT_EQ(result.place.tensor, "token_embd.weight");
+}
+
 }  // namespace
 }  // namespace rowmax::doctor

@@ -406,8 +406,10 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
     }
   }
   for (const Tensor& tensor : all) {
-    const bool square = tensor.shape.size() == 2 && tensor.shape[0] == tensor.shape[1];
-    if (square && find_fact(facts, "transpose") != nullptr) {
+    // As f32; a large one takes more memory than a search may.
+    constexpr std::int64_t kMostNumbers = std::int64_t{1} << 25;
+    if (tensor.shape.size() == 2 && tensor.shape[0] <= kMostNumbers / tensor.shape[1] &&
+        find_fact(facts, "transpose") != nullptr) {
       add(out, "transpose", tensor.name, "weight_transposed", at(tensor.name));
     }
     if (find_fact(facts, "tensor_factor") == nullptr) continue;
@@ -436,6 +438,9 @@ std::vector<Variant> stem_variants(std::span<const EditableFact> facts, const en
       }
       if (!pairs.empty()) add(out, "exchange", pairs, "weight_swapped");
     }
+  }
+  if (file.find_tensor("output.weight") != nullptr && find_fact(facts, "transpose") != nullptr) {
+    add(out, "transpose", "output.weight", "weight_transposed", {.tensor = "output.weight"});
   }
   if (find_fact(facts, "tensor_factor") == nullptr) return out;
   for (const char* name : {"output_norm.weight", "output.weight", "token_embd.weight"}) {

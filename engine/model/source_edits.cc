@@ -215,8 +215,9 @@ std::string transpose(ModelSpec&, WeightSources& sources, const std::string& val
     const std::vector<Use> uses = uses_of(sources, name);
     if (uses.empty()) return no_tensor(name);
     for (const Use& use : uses) {
-      if (use.kind != WeightKind::kMatrix || use.source->rows != use.source->cols || use.source->transposed) {
-        return "square matrices, each once ('" + name + "' is none)";
+      // The rows of the embedding are looked up where they lie.
+      if (use.kind != WeightKind::kMatrix || use.source == &sources.token_embedding || use.source->transposed) {
+        return "matrices of layers or output.weight, each once ('" + name + "' is none)";
       }
       use.source->transposed = true;
     }
@@ -298,7 +299,7 @@ constexpr Fact kFacts[] = {
       kTensor},
      get_ternary_values,
      set_ternary_values},
-    {{"transpose", "none, or square matrices by name, with commas", kTensor},
+    {{"transpose", "none, or matrices by name, with commas, whose columns are stored one behind the other", kTensor},
      [](const WeightSources& sources) { return or_else(sources.transposed, "none"); },
      transpose},
     {{"exchange", "none, or pairs A:B of tensors of one shape, with commas", kTensor},

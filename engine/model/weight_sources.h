@@ -49,7 +49,7 @@ struct WeightSource {
   RowOrder order = {};
   float factor = 1;  // of all values; a matrix's product is multiplied with it
   float shift = 0;   // vectors: is added to all values, before the factor
-  // Matrices [n, n]: row i is column i of what is stored. Vectors of WeightKind::kTransposed: each row backwards.
+  // Matrices: what is stored is their columns, one behind the other. Vectors of WeightKind::kTransposed: each row backwards.
   bool transposed = false, reversed = false;
   // Matrices of has_codes(): what the codes 0, 1 and 2 stand for, times the scale; a permutation.
   std::array<std::int8_t, 3> code_values = {-1, 0, 1};

@@ -116,15 +116,16 @@ struct WeightLoader {
     return {};
   }
 
+  // The numbers as they follow one another are those of the matrix column by column.
   Status transpose(const WeightSource& source, Stored& stored) const {
-    const auto n = static_cast<std::size_t>(source.rows);
-    ROWMAX_TRY(copy, base::Buffer::allocate(n * n * sizeof(float)));
-    std::vector<float> values(n * n);
+    const auto n_row = static_cast<std::size_t>(source.rows), n_col = static_cast<std::size_t>(source.cols);
+    ROWMAX_TRY(copy, base::Buffer::allocate(n_row * n_col * sizeof(float)));
+    std::vector<float> values(n_row * n_col);
     parallel_for(executor, source.rows, [&](std::int64_t row, int) {
       decode_row(*stored.format, stored.bytes, row, source.cols, values.data() + row * source.cols);
     });
-    for (std::size_t row = 0; row < n; ++row) {
-      for (std::size_t col = 0; col < n; ++col) copy.as<float>()[col * n + row] = values[row * n + col];
+    for (std::size_t row = 0; row < n_row; ++row) {
+      for (std::size_t col = 0; col < n_col; ++col) copy.as<float>()[row * n_col + col] = values[col * n_row + row];
     }
     stored.take(std::move(copy));
     stored.format = &source.packed_format();

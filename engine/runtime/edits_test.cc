@@ -437,19 +437,20 @@ TEST(TensorEdits, ATransposedMatrixIsThatOfAFileWithItsColumnsAsRows) {
     spec.head_dim = 32;
   });
   const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
-    if (tensor.name != "blk.1.attn_q.weight" && tensor.name != "blk.0.attn_output.weight") return true;
+    if (tensor.name != "blk.1.attn_q.weight" && tensor.name != "blk.0.ffn_down.weight") return true;
     const std::span<float> values = floats(of_tensor);
-    for (std::size_t i = 0; i < 96; ++i) {
-      for (std::size_t j = 0; j < i; ++j) std::swap(values[i * 96 + j], values[j * 96 + i]);
+    const std::vector<float> before(values.begin(), values.end());
+    const auto n_col = static_cast<std::size_t>(tensor.shape[0]), n_row = static_cast<std::size_t>(tensor.shape[1]);
+    for (std::size_t i = 0; i < n_row; ++i) {
+      for (std::size_t j = 0; j < n_col; ++j) values[i * n_col + j] = before[j * n_row + i];
     }
     return true;
   });
-  expect_is(bytes, {{"transpose", "blk.1.attn_q.weight,blk.0.attn_output.weight"}}, other,
-            {"blk.1.attn_q.weight", "blk.0.attn_output.weight"});
+  expect_is(bytes, {{"transpose", "blk.1.attn_q.weight,blk.0.ffn_down.weight"}}, other,
+            {"blk.1.attn_q.weight", "blk.0.ffn_down.weight"});
   const Model model = loaded(bytes);
-  for (const char* name :
-       {"blk.0.ffn_gate.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight,blk.0.attn_q.weight"}) {
-    expect_refused(model, "transpose", name, {"transpose", "square matrices"});
+  for (const char* name : {"token_embd.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight,blk.0.attn_q.weight"}) {
+    expect_refused(model, "transpose", name, {"transpose", "matrices of layers"});
   }
   expect_refused(model, "transpose", "blk.7.attn_q.weight", {"transpose", "'blk.7.attn_q.weight'"});
 }

@@ -301,7 +301,7 @@ fault("eos_out_of_range.qwen3moe", "qwen3moe", "stop_ids special_tokens", set_ke
 LLAMA3 = ("{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] + "
           "'<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
 fault("template_of_another.qwen2", "qwen2", "template", template(LLAMA3), source="BitNet-rs: template llama3-chat")
-fault("template_broken.llama", "llama", "template", template("{% for m in messages %}{{ m['content'] "))
+fault("template_broken.qwen2", "qwen2", "template", template("{% for m in messages %}{{ m['content'] "))
 fault("template_bos_twice.gemma3", "gemma3", "template bos", template(
     "{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"), source="double BOS")

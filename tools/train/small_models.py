@@ -44,7 +44,7 @@ SPLITS = {"gpt-2": GPT2_SPLIT,
           "qwen2": SHORT + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + REST,
           "qwen35": SHORT + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"}
 
-COMMON = dict(vocab_size=VOCABULARY, max_position_embeddings=512, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=EOS,
+COMMON = dict(vocab_size=VOCABULARY, max_position_embeddings=512, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=None,
               hidden_size=128, intermediate_size=256, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
               rms_norm_eps=1e-5)
 DEFAULT_ROPE = {"rope_type": "default"}

@@ -324,6 +324,13 @@ fault("tail_not_fetched.qwen3moe", "qwen3moe", "truncation weight_zero", raw=lam
 fault("hole.llama", "llama", "weight_zero weight_corrupt truncation", raw=lambda data: data[:300000] + bytes(65536) + data[365536:])
 fault("text_mode.qwen2", "qwen2", "truncation weight_corrupt", raw=lambda data: data.replace(b"\n", b"\r\n"), source="a copy in text mode")
 
+# A model of real texts, where MODELS has it as smollm2.gguf (rowmax pull smollm2).
+graph("rope_pairing.smollm2", "smollm2", "rope_pairing", "rope_pairing=halves")
+graph("activation_gelu.smollm2", "smollm2", "activation", "ffn_activation=relu_squared")
+fault("rope_base_low.smollm2", "smollm2", "rope_base", set_key(".rope.freq_base", 300.0))
+fault("specials_normal.smollm2", "smollm2", "special_tokens", all_of(token_type("<|im_start|>", 1), token_type("<|im_end|>", 1)))
+fault("layers_swapped.smollm2", "smollm2", "layer_order", swap_layers(3, 20))
+
 # What is no fault and must not be called one: the same function, or the same one quantised.
 HEALTHY = {
     "heads_in_other_order.qwen2": ("qwen2", all_of(

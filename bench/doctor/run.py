@@ -22,7 +22,7 @@ from suite import FAULTS, HEALTHY, ROOT, Suite, changes, judge
 from table import write_misses, write_table
 
 VISIBLE = 0.02  # nats a token; what a fault changes less is invisible to loss
-TRAINED = ["stories", "qwen2", "qwen35", "qwen3moe", "gemma3", "llama", "gemma2", "qwen2_turned", "stories_q2_0"]
+TRAINED = ["stories", "qwen2", "qwen35", "qwen3moe", "gemma3", "llama", "gemma2", "qwen2_turned", "stories_q2_0", "smollm2"]
 ARCHITECTURES = ["llama", "qwen2", "qwen3", "qwen3moe", "qwen35", "qwen35moe", "gemma2", "gemma3", "bitnet", "bitnet-b1.58"]
 
 
@@ -35,30 +35,34 @@ def append(path, line):
         file.write(json.dumps(line) + "\n")
 
 
-def held_out_text(work):
-    """Stories of plots and characters that no training saw together."""
-    path = work / "stories.txt"
-    if not path.exists():
-        sys.path.insert(0, str(ROOT / "tools" / "train"))
-        from grammar import make_story
+def held_out_stories(work):
+    """Files with stories of plots and characters that no training saw together, each long enough for a window."""
+    sys.path.insert(0, str(ROOT / "tools" / "train"))
+    from grammar import make_story
 
-        path.write_text("\n\n".join(make_story(910_000_000 + i, heldout=True)[0] for i in range(12)))
-    return path
+    paths, seed = [], 910_000_000
+    while len(paths) < 6:
+        seed += 1
+        text = make_story(seed, heldout=True)[0]
+        if len(text.split()) >= 200:
+            paths.append(work / f"story_{len(paths)}.txt")
+            paths[-1].write_text(text)
+    return paths
 
 
 def measure_losses(suite, faults, path, until):
     known = {line["id"] for line in read_lines(path)}
-    text, bases = held_out_text(suite.work), {}
+    stories, bases = held_out_stories(suite.work), {}
     for fault in faults:
         if fault.id in known or suite.base(fault.base) is None:
             continue
         if time.time() > until:
             return
         if fault.base not in bases:
-            bases[fault.base] = suite.loss(suite.base(fault.base), text)
+            bases[fault.base] = suite.loss(suite.base(fault.base), stories)
         base, n_tokens = bases[fault.base]
         file = suite.file_of(fault)
-        found = suite.loss(file, text, *suite.flags(fault))
+        found = suite.loss(file, stories, *suite.flags(fault))
         # In tokens of the base, so that another way of cutting text does not hide what it costs.
         loss = None if found is None else found[0] * found[1] / n_tokens
         append(path, dict(id=fault.id, base=round(base, 4), loss=None if loss is None else round(loss, 4)))

@@ -73,13 +73,19 @@ class Suite:
         self.plant(fault, path)
         return path
 
-    def loss(self, path, text, *flags):
-        """(mean nats a token, tokens of the text), or None where the file is refused or a number is not finite."""
-        said = self.run("score", "-m", path, "-f", text, "--ctx", 256, "--no-layout-check", "--json", "-q", "-t", 1, *flags)
-        if said.returncode != 0:
-            return None
-        answer = json.loads(said.stdout)
-        return answer["nll"], answer["n_tokens"]
+    def loss(self, path, stories, *flags):
+        """(mean nats a token, tokens) of the second halves of windows at the beginning of each story; None where the file
+        is refused or a number is not finite."""
+        total, count, n_tokens = 0.0, 0, 0
+        for story in stories:
+            said = self.run("score", "-m", path, "-f", story, "--ctx", 192, "--no-layout-check", "--json", "-q", "-t", 1, *flags)
+            if said.returncode != 0:
+                return None
+            answer = json.loads(said.stdout)
+            total += answer["nll"] * answer["n_scored"]
+            count += answer["n_scored"]
+            n_tokens += answer["n_tokens"]
+        return total / count, n_tokens
 
     def ask(self, path, *flags):
         """The doctor's answer as {verdict, causes, seconds, exit, failed: [check ids]}."""

@@ -80,8 +80,8 @@ graph("rope_scale.stories", "stories", "rope_scaling", "rope_scale=0.25")
 fault("rope_dimension_full.qwen35", "qwen35", "rope_dimension",
       all_of(set_key(".rope.dimension_count", 32), set_key(".rope.dimension_sections", (I32, [6, 5, 5, 0]))),
       source="kekzl/imp#1273: partial RoPE")
-fault("rope_dimension_half.llama", "llama", "rope_dimension", all_of(
-    set_key(".rope.dimension_count", 16), drop("rope_freqs.weight")))
+fault("rope_dimension_half.qwen35", "qwen35", "rope_dimension", all_of(
+    set_key(".rope.dimension_count", 8), set_key(".rope.dimension_sections", (I32, [2, 1, 1, 0]))))
 graph("rope_dimension.stories", "stories", "rope_dimension", "rope_dimensions=32")
 graph("rope_dimension.gemma3", "gemma3", "rope_dimension", "rope_dimensions=16")
 

@@ -146,7 +146,7 @@ def ask_healthy(suite, args, until):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rowmax", type=Path, required=True, help="the command")
-    p.add_argument("--models", type=Path, default=Path(__file__).parent / "models", help="folder of small_models.py's files")
+    p.add_argument("--models", type=Path, default=ROOT / "tests" / "golden" / "doctor", help="folder of small_models.py's files")
     p.add_argument("--work", type=Path, default=Path("/tmp/rowmax_doctor_suite"), help="folder for planted files")
     p.add_argument("--results", type=Path, default=Path("results.jsonl"))
     p.add_argument("--losses", type=Path, default=Path(__file__).parent / "losses.jsonl")

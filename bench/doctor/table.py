@@ -98,6 +98,13 @@ does not load the file, and the doctor must say why. "place": of faults in one t
 
 {chr(10).join(by_cause(faulty))}
 
+## What is not planted
+
+Faults of code that no file and no `--convention` can express: masks and padding, the bookkeeping of keys, values and recurrent
+states (rollback, reuse, chunks), the kernels of a format or an instruction set, the sampler, LayerNorm in place of RMSNorm, a
+missing SiLU behind the convolution, guessing tokens ahead; sinks, which no architecture here has. The checks for those are
+broken in code by the tests beside them.
+
 ## Every fault
 
 {chr(10).join(rows)}

@@ -1,5 +1,6 @@
 #include "attention/probe.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -70,6 +71,11 @@ Gate judge_sum(const ProbeRow& row) noexcept {
                            : base::exp_f64(static_cast<double>(row.sink) - static_cast<double>(row.row_max)) / row.sum;
   const double tolerance = (static_cast<double>(row.n_kv) / 16 + 64) * 0x1p-23;
   return gate(row.n_non_finite_weights == 0 && std::fabs(row.weights_sum - (1.0 - share)) <= tolerance);
+}
+
+Gate judge_parity(const ProbeRow& row) noexcept {
+  if (row.n_compared == 0 || row.status == RowStatus::kOverflow) return Gate::kInconclusive;
+  return gate(row.out_error <= row.out_bound && row.lse_error <= row.lse_bound);
 }
 
 const char* word(Gate gate) noexcept {
@@ -165,10 +171,49 @@ ProbeVerdict judge(const ProbeRow& row) noexcept {
   ProbeVerdict verdict;
   if (row.n_kv == 0) return verdict;
   verdict.scale_once = judge_scale(row);
-  verdict.mask_applied = gate(row.n_hidden_weighted == 0 && row.n_visible_lost == 0);
+  verdict.mask_applied =
+      gate(row.n_hidden_weighted == 0 && row.n_visible_lost == 0 && std::isinf(row.hidden_max) && row.hidden_max < 0);
   if (row.n_visible > 0) verdict.exp_in_range = gate(row.largest_exp <= 1.0f && row.smallest_weight >= 0.0f);
   verdict.weights_sum_to_one = judge_sum(row);
+  verdict.parity = judge_parity(row);
   return verdict;
+}
+
+std::span<const GateInfo> gate_table() noexcept {
+  static constexpr GateInfo kGates[] = {
+      {.name = "scale",
+       .gate = &ProbeVerdict::scale_once,
+       .asks = "scores are q k times the scale, once",
+       .failing = "one scaling: look for a second factor in q, K or the kernel, none at all, or a scale of another "
+                  "head_dim"},
+      {.name = "mask",
+       .gate = &ProbeVerdict::mask_applied,
+       .asks = "hidden keys' scores are -inf after the scale, visible ones are untouched",
+       .failing = "mask after the scale, one sentinel (-inf), once: look for the offset of the query's position, for "
+                  "the window's edge, for a mask that is added or multiplied"},
+      {.name = "row_max",
+       .gate = &ProbeVerdict::exp_in_range,
+       .asks = "the maximum is subtracted before the exponential: none exceeds 1",
+       .failing = "the row's maximum before exp: of all visible keys, from -inf on, in f32 or wider"},
+      {.name = "sum",
+       .gate = &ProbeVerdict::weights_sum_to_one,
+       .asks = "weights are finite and add up to 1",
+       .failing = "exp, sum, division in this order and in f32 or wider; the query's own key belongs to the sum"},
+      {.name = "parity",
+       .gate = &ProbeVerdict::parity,
+       .asks = "the result is that of fp64 from q, K and V as they lie in memory",
+       .failing = "scores and weights hold, so the fault is behind them: values, their addresses and heads, the sum "
+                  "over them; where this passes, too, go on to the output product"},
+  };
+  return kGates;
+}
+
+bool ProbeVerdict::ok() const noexcept {
+  return std::ranges::all_of(gate_table(), [this](const GateInfo& info) { return this->*info.gate == Gate::kPass; });
+}
+
+bool ProbeVerdict::failed() const noexcept {
+  return std::ranges::any_of(gate_table(), [this](const GateInfo& info) { return this->*info.gate == Gate::kFail; });
 }
 
 std::string probe_text(const ProbeRow& row) {
@@ -186,29 +231,34 @@ std::string probe_text(const ProbeRow& row) {
   line("scale        ", shown(row.scale) + ", measured " + shown(row.measured_scale) + " +- " + shown(row.scale_error),
        word(verdict.scale_once));
   line("mask         ",
-       std::to_string(row.n_hidden_weighted) + " hidden keys with weight, " + std::to_string(row.n_visible_lost) +
-           " visible ones lost",
+       "hidden keys " + shown(static_cast<double>(row.hidden_max)) + ", " + std::to_string(row.n_hidden_weighted) +
+           " with weight; " + std::to_string(row.n_visible_lost) + " visible ones lost",
        word(verdict.mask_applied));
-  line("exponentials ",
-       "largest " + shown(static_cast<double>(row.largest_exp)) + ", smallest weight " +
-           shown(static_cast<double>(row.smallest_weight)),
+  line("row max      ",
+       shown(static_cast<double>(row.row_max)) + ", largest exp " + shown(static_cast<double>(row.largest_exp)) +
+           ", smallest weight " + shown(static_cast<double>(row.smallest_weight)),
        word(verdict.exp_in_range));
-  line("weights      ",
-       "sum " + number(row.weights_sum) + ", " + std::to_string(row.n_non_finite_weights) + " not finite" +
+  line("sum          ",
+       "of weights " + number(row.weights_sum) + ", " + std::to_string(row.n_non_finite_weights) + " not finite" +
            (row.first_non_finite_key < 0 ? "" : ", first at key " + std::to_string(row.first_non_finite_key)),
        word(verdict.weights_sum_to_one));
+  line("parity       ",
+       row.n_compared == 0 ? "nothing to compare"
+                           : "off by " + shown(row.out_error) + " of " + shown(row.out_bound) + " (lse " +
+                                 shown(row.lse_error) + " of " + shown(row.lse_bound) + ")",
+       word(verdict.parity));
   line("dot products ", range(row.raw_min, row.raw_max), nullptr);
   line("before mask  ", range(row.before_mask_min, row.before_mask_max), nullptr);
   line("after mask   ", range(row.after_mask_min, row.after_mask_max), nullptr);
   line("softmax      ",
-       "max " + shown(static_cast<double>(row.row_max)) + ", sum " + shown(row.sum) + ", lse " +
-           shown(static_cast<double>(row.lse)) + ", soft cap " + shown(static_cast<double>(row.softcap)) + ", sink " +
-           shown(static_cast<double>(row.sink)),
+       "sum of exps " + shown(row.sum) + ", lse " + shown(static_cast<double>(row.lse)) + ", soft cap " +
+           shown(static_cast<double>(row.softcap)) + ", sink " + shown(static_cast<double>(row.sink)),
        nullptr);
-  text += edge("  first keys   ", row.first_keys, row.n_edge) + edge("    scores     ", row.first_scores, row.n_edge) +
+  text += edge("  first keys   ", row.first_keys, row.n_edge) + edge("    dots       ", row.first_dots, row.n_edge) +
+          edge("    scores     ", row.first_scores, row.n_edge) +
           edge("    weights    ", row.first_weights, row.n_edge);
-  text += edge("  last keys    ", row.last_keys, row.n_edge) + edge("    scores     ", row.last_scores, row.n_edge) +
-          edge("    weights    ", row.last_weights, row.n_edge);
+  text += edge("  last keys    ", row.last_keys, row.n_edge) + edge("    dots       ", row.last_dots, row.n_edge) +
+          edge("    scores     ", row.last_scores, row.n_edge) + edge("    weights    ", row.last_weights, row.n_edge);
   return text;
 }
 
@@ -228,6 +278,7 @@ std::string probe_json(const ProbeRow& row) {
   json.text("mask_applied", word(verdict.mask_applied));
   json.text("exp_in_range", word(verdict.exp_in_range));
   json.text("weights_sum_to_one", word(verdict.weights_sum_to_one));
+  json.text("parity", word(verdict.parity));
   json.real("scale", row.scale);
   json.real("measured_scale", row.measured_scale);
   json.real("scale_error", row.scale_error);
@@ -239,6 +290,7 @@ std::string probe_json(const ProbeRow& row) {
   json.real("before_mask_max", row.before_mask_max);
   json.real("after_mask_min", row.after_mask_min);
   json.real("after_mask_max", row.after_mask_max);
+  json.real("hidden_max", row.hidden_max);
   json.integer("n_hidden_weighted", row.n_hidden_weighted);
   json.integer("n_visible_lost", row.n_visible_lost);
   json.real("row_max", row.row_max);
@@ -249,10 +301,18 @@ std::string probe_json(const ProbeRow& row) {
   json.integer("n_non_finite_weights", row.n_non_finite_weights);
   json.integer("first_non_finite_key", row.first_non_finite_key);
   json.real("lse", row.lse);
+  json.integer("n_compared", row.n_compared);
+  json.integer("out_dim", row.out_dim);
+  json.real("out_error", row.out_error);
+  json.real("out_bound", row.out_bound);
+  json.real("lse_error", row.lse_error);
+  json.real("lse_bound", row.lse_bound);
   json.integers("first_keys", row.first_keys, row.n_edge);
+  json.reals("first_dots", row.first_dots, row.n_edge);
   json.reals("first_scores", row.first_scores, row.n_edge);
   json.reals("first_weights", row.first_weights, row.n_edge);
   json.integers("last_keys", row.last_keys, row.n_edge);
+  json.reals("last_dots", row.last_dots, row.n_edge);
   json.reals("last_scores", row.last_scores, row.n_edge);
   json.reals("last_weights", row.last_weights, row.n_edge);
   return json.close();

@@ -162,8 +162,11 @@ void expect_row(const Built& b, const Output& output, const ProbeRow& row) {
   EXPECT_EQ(row.n_non_finite_weights, 0);
   EXPECT_EQ(row.first_non_finite_key, -1);
   EXPECT_FALSE(verdict.failed()) << probe_text(row);
+  EXPECT_EQ(row.hidden_max, -INFINITY);
+  EXPECT_EQ(row.n_compared, b.shape.v_dim);
   if (want.n_visible == 0) {
     EXPECT_EQ(row.weights_sum, 0.0);
+    EXPECT_EQ(row.out_error, 0.0);
     EXPECT_FALSE(verdict.ok());
     return;
   }
@@ -171,6 +174,18 @@ void expect_row(const Built& b, const Output& output, const ProbeRow& row) {
   EXPECT_TRUE(verdict.ok()) << probe_text(row);
   EXPECT_NEAR(row.measured_scale, row.scale, row.scale_error);
   EXPECT_LT(row.scale_error, 1e-3 * row.scale);
+  // The bounds are about those that the library's own results are held to (terms are taken apart, so a little wider);
+  // what was found is the error of that dimension.
+  EXPECT_GE(row.out_bound, 0.999 * reference::error_bound(want, n));
+  EXPECT_LE(row.out_bound, 2 * reference::error_bound(want, n));
+  EXPECT_GE(row.lse_bound, 0.999 * reference::lse_bound(want, n));
+  EXPECT_LE(row.lse_bound, 2 * reference::lse_bound(want, n));
+  const auto dim = static_cast<std::size_t>(row.out_dim);
+  EXPECT_NEAR(row.out_error, std::fabs(output.out[at * 20 + dim] - want.out[dim]), 1e-12);
+  EXPECT_NEAR(row.lse_error, std::fabs(row.lse - want.lse), 1e-12);
+  for (std::size_t d = 0; d < 20; ++d) {
+    EXPECT_LE(std::fabs(output.out[at * 20 + d] - want.out[d]), row.out_error + 1e-12);
+  }
   EXPECT_NEAR(row.row_max, std::max(largest, sink), 1e-4);
   EXPECT_NEAR(row.largest_exp, std::exp(largest - std::max(largest, sink)), 1e-4);
   EXPECT_NEAR(row.sum, std::exp(want.lse - std::max(largest, sink)), 1e-3 * row.sum);
@@ -189,11 +204,14 @@ void expect_row(const Built& b, const Output& output, const ProbeRow& row) {
       EXPECT_EQ((first ? row.first_keys : row.last_keys)[e], j);
       const float score = (first ? row.first_scores : row.last_scores)[e];
       const float weight = (first ? row.first_weights : row.last_weights)[e];
+      const float dot = (first ? row.first_dots : row.last_dots)[e];
       if (!b.visible(h, i, j)) {
+        EXPECT_TRUE(std::isnan(dot));
         EXPECT_EQ(score, -INFINITY);
         EXPECT_EQ(weight, 0.0f);
         continue;
       }
+      EXPECT_NEAR(dot, b.dot(h, i, j), 1e-6);
       EXPECT_NEAR(score, b.score(h, i, j), 2e-4);
       EXPECT_NEAR(weight, want.weights[static_cast<std::size_t>(j)], 1e-4);
     }
@@ -287,6 +305,169 @@ TEST(Probe, AFaultyRowFailsItsGatesAndNamesTheKey) {
   EXPECT_EQ(verdict.mask_applied, Gate::kPass);
 }
 
+// Values wider than what the probe holds at a time, results of all types, partial results.
+TEST(Probe, ParityOfWideValuesAndOfEveryKindOfResult) {
+  Random random(104);
+  const Shape shape{2, 1, 24, 600};
+  const Numbers x = random_numbers(random, shape, 2, 70);
+  const Collect probe([](std::int64_t, std::int64_t, std::int64_t) { return true; });
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF64}) {
+    std::vector<std::byte> out(2 * 2 * 600 * 8);
+    RunOptions options;
+    options.isa = best_isa();
+    options.adjust = [&](AttendArgs* args) {
+      args->probe = &probe;
+      args->out.data = out.data();
+      args->out.dtype = dtype;
+    };
+    run(shape, {x}, {{0, 2, 68, 70}}, MaskSpec().causal(), options);
+    ASSERT_EQ(probe.rows.size(), 4u);
+    for (const ProbeRow& row : probe.rows) {
+      EXPECT_EQ(row.n_compared, 600);
+      EXPECT_EQ(judge(row).parity, Gate::kPass) << probe_text(row);
+      EXPECT_LT(row.out_bound, dtype == DType::kBF16 ? 1e-2 : dtype == DType::kF16 ? 2e-3 : 1e-4);
+    }
+    probe.rows.clear();
+  }
+  std::vector<float> o(2 * 2 * 600), m(4), l(4);
+  std::vector<RowStatus> status(4);
+  RunOptions options;
+  options.isa = best_isa();
+  options.adjust = [&](AttendArgs* args) {
+    args->probe = &probe;
+    args->partial = {o.data(), 1200, 600, m.data(), l.data(), status.data(), 2, 1};
+    args->out.data = nullptr;
+    args->lse = nullptr;
+    args->row_status = nullptr;
+  };
+  run(shape, {x}, {{0, 2, 68, 70}}, MaskSpec().causal(), options);
+  ASSERT_EQ(probe.rows.size(), 4u);
+  for (const ProbeRow& row : probe.rows) EXPECT_EQ(judge(row).parity, Gate::kPass) << probe_text(row);
+}
+
+// A row of attention as it is done wrong: q, keys, values and a bias that hides by being low.
+enum class Fault {
+  kNone,
+  kScaleTwice,
+  kNoScale,
+  kBiasBeforeScale,  // a mask that is added, before the scale
+  kBiasTwice,
+  kNoBias,
+  kNoRescale,  // the maximum of the first half stays for its exponentials
+  kNotNormalised,
+  kOwnKeyLeftOut,
+  kFutureSeen,
+  kOtherKvHead,
+  kValuesByOne,
+};
+constexpr const char* kFaultNames[] = {
+    "none",       "scale twice",    "no scale",         "bias before scale", "bias twice",    "no bias",
+    "no rescale", "not normalised", "own key left out", "future seen",       "other kv head", "values by one"};
+
+// Writes a faulty result over what attend() has written, before the row is looked at.
+class Planted final : public Probe {
+ public:
+  Planted(const Numbers& x, Fault fault) : x_(x), fault_(fault) {}
+  bool wants(std::int64_t, std::int64_t head, std::int64_t query) const noexcept override {
+    plant(head, query);
+    return true;
+  }
+  void row(const ProbeRow& row) const noexcept override { rows.push_back(row); }
+
+  float* out = nullptr;
+  mutable std::vector<ProbeRow> rows;
+  static constexpr Shape kShape{4, 2, 16, 16};
+  static constexpr double kScale = 0.25;
+  static constexpr std::int64_t kQueries = 3, kKeys = 40;  // query i is at position 37 + i
+
+ private:
+  void plant(std::int64_t head, std::int64_t query) const noexcept {
+    const std::int64_t position = kKeys - kQueries + query;
+    const std::int64_t kv_head = fault_ == Fault::kOtherKvHead ? 1 - head / 2 : head / 2;
+    const auto score = [&](std::int64_t j) {
+      double dot = 0;
+      for (std::int64_t d = 0; d < 16; ++d) {
+        dot += static_cast<double>(x_.q[static_cast<std::size_t>((query * 4 + head) * 16 + d)]) *
+               static_cast<double>(x_.k[static_cast<std::size_t>((j * 2 + kv_head) * 16 + d)]);
+      }
+      const auto bias = static_cast<double>(x_.bias[static_cast<std::size_t>((query * 4 + head) * kKeys + j)]);
+      switch (fault_) {
+        case Fault::kScaleTwice: return dot * kScale * kScale + bias;
+        case Fault::kNoScale: return dot + bias;
+        case Fault::kBiasBeforeScale: return (dot + bias) * kScale;
+        case Fault::kBiasTwice: return dot * kScale + 2 * bias;
+        case Fault::kNoBias: return dot * kScale;
+        default: return dot * kScale + bias;
+      }
+    };
+    const std::int64_t last = std::min(kKeys - 1, position + (fault_ == Fault::kOwnKeyLeftOut ? -1
+                                                              : fault_ == Fault::kFutureSeen  ? 1
+                                                                                              : 0));
+    double first_max = -INFINITY, max = -INFINITY, sum = 0, o[16] = {};
+    for (std::int64_t j = 0; j <= last; ++j) {
+      if (j <= last / 2) first_max = std::max(first_max, score(j));
+      max = std::max(max, score(j));
+    }
+    if (fault_ == Fault::kNoRescale && first_max == max) first_max = max - 1;
+    for (std::int64_t j = 0; j <= last; ++j) {
+      const double weight = std::exp(score(j) - (fault_ == Fault::kNoRescale && j <= last / 2 ? first_max : max));
+      sum += weight;
+      const std::int64_t from = fault_ == Fault::kValuesByOne ? (j + 1) % kKeys : j;
+      for (std::int64_t d = 0; d < 16; ++d)
+        o[d] += weight * static_cast<double>(x_.v[static_cast<std::size_t>((from * 2 + kv_head) * 16 + d)]);
+    }
+    for (std::int64_t d = 0; d < 16; ++d) {
+      out[(query * 4 + head) * 16 + d] = static_cast<float>(fault_ == Fault::kNotNormalised ? o[d] : o[d] / sum);
+    }
+  }
+
+  const Numbers& x_;
+  Fault fault_;
+};
+
+TEST(Probe, EachPlantedFaultFailsParityAndTheRightRowPasses) {
+  Random random(105);
+  Numbers x = random_numbers(random, Planted::kShape, Planted::kQueries, Planted::kKeys);
+  x.bias.resize(static_cast<std::size_t>(Planted::kQueries * 4 * Planted::kKeys));
+  for (float& value : x.bias) value = -2.0f * std::fabs(random.uniform());
+  for (std::size_t f = 0; f < std::size(kFaultNames); ++f) {
+    Planted planted(x, static_cast<Fault>(f));
+    RunOptions options;
+    options.isa = best_isa();
+    options.scale = static_cast<float>(Planted::kScale);
+    options.adjust = [&](AttendArgs* args) {
+      args->probe = &planted;
+      planted.out = static_cast<float*>(args->out.data);
+    };
+    run(Planted::kShape, {x}, {{0, Planted::kQueries, Planted::kKeys - Planted::kQueries, Planted::kKeys}},
+        MaskSpec().causal(), options);
+    ASSERT_EQ(planted.rows.size(), 12u);
+    for (const ProbeRow& row : planted.rows) {
+      const bool same = static_cast<Fault>(f) == Fault::kFutureSeen && row.query == Planted::kQueries - 1;
+      const ProbeVerdict verdict = judge(row);
+      EXPECT_EQ(verdict.parity, f == 0 || same ? Gate::kPass : Gate::kFail) << kFaultNames[f] << "\n"
+                                                                            << probe_text(row);
+      // The kernel's own row is right: nothing else fails.
+      EXPECT_EQ(verdict.scale_once, Gate::kPass);
+      EXPECT_EQ(verdict.mask_applied, Gate::kPass);
+      EXPECT_EQ(verdict.weights_sum_to_one, Gate::kPass);
+    }
+  }
+}
+
+TEST(Probe, TheTableHasEveryGateOnce) {
+  ASSERT_EQ(gate_table().size(), 5u);
+  for (const GateInfo& info : gate_table()) {
+    ProbeVerdict verdict;
+    verdict.*info.gate = Gate::kFail;
+    EXPECT_TRUE(verdict.failed()) << info.name;
+    ProbeVerdict others{Gate::kPass, Gate::kPass, Gate::kPass, Gate::kPass, Gate::kPass};
+    EXPECT_TRUE(others.ok());
+    others.*info.gate = Gate::kInconclusive;
+    EXPECT_FALSE(others.ok()) << info.name;
+  }
+}
+
 // What a row looks like that went right: 3 of 4 keys visible.
 ProbeRow good_row() {
   ProbeRow row;
@@ -312,10 +493,17 @@ ProbeRow good_row() {
   row.weights_sum = 1.0000001;
   row.smallest_weight = 0.25f;
   row.lse = 1.2912908f;
+  row.n_compared = 16;
+  row.out_dim = 5;
+  row.out_error = 1e-8;
+  row.out_bound = 4e-6;
+  row.lse_error = 2e-8;
+  row.lse_bound = 3e-6;
   row.n_edge = 4;
   for (int e = 0; e < 4; ++e) {
     row.first_keys[e] = row.last_keys[e] = e;
     row.first_scores[e] = row.last_scores[e] = e == 3 ? -INFINITY : 0.125f * static_cast<float>(e + 1);
+    row.first_dots[e] = row.last_dots[e] = e == 3 ? NAN : static_cast<float>(e + 1);
     row.first_weights[e] = row.last_weights[e] = e == 3 ? 0.0f : 0.33f;
   }
   return row;
@@ -336,6 +524,16 @@ TEST(Probe, JudgeFindsEachFault) {
   // The mask left out, or too much of it.
   EXPECT_EQ(verdict_of([](ProbeRow* r) { r->n_hidden_weighted = 1; }).mask_applied, Gate::kFail);
   EXPECT_EQ(verdict_of([](ProbeRow* r) { r->n_visible_lost = 1; }).mask_applied, Gate::kFail);
+  // A finite sentinel, also one that was put in before the scale.
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->hidden_max = -1e9f; }).mask_applied, Gate::kFail);
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->hidden_max = -1e9f * 0.125f; }).mask_applied, Gate::kFail);
+  // Another result than that of fp64.
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->out_error = 5e-6; }).parity, Gate::kFail);
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->lse_error = 5e-6; }).parity, Gate::kFail);
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->out_error = NAN; }).parity, Gate::kFail);
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->n_compared = 0; }).parity, Gate::kInconclusive);
+  EXPECT_EQ(verdict_of([](ProbeRow* r) { r->out_error = INFINITY, r->status = RowStatus::kOverflow; }).parity,
+            Gate::kInconclusive);
   // The wrong maximum.
   EXPECT_EQ(verdict_of([](ProbeRow* r) { r->largest_exp = 1.0000001f; }).exp_in_range, Gate::kFail);
   EXPECT_EQ(verdict_of([](ProbeRow* r) { r->largest_exp = NAN; }).exp_in_range, Gate::kFail);
@@ -368,32 +566,39 @@ TEST(Probe, TextAndJson) {
   EXPECT_EQ(probe_text(row),
             "sequence 0, head 2, query 1 (row 5, position 2): ok, 3 of 4 keys visible\n"
             "  scale        0.125, measured 0.125 +- 1e-06                               PASS\n"
-            "  mask         1 hidden keys with weight, 0 visible ones lost               FAIL\n"
-            "  exponentials largest 1, smallest weight 0.25                              PASS\n"
-            "  weights      sum 1.0000001, 0 not finite                                  PASS\n"
+            "  mask         hidden keys -inf, 1 with weight; 0 visible ones lost         FAIL\n"
+            "  row max      0.375, largest exp 1, smallest weight 0.25                   PASS\n"
+            "  sum          of weights 1.0000001, 0 not finite                           PASS\n"
+            "  parity       off by 1e-08 of 4e-06 (lse 2e-08 of 3e-06)                   PASS\n"
             "  dot products 1 .. 3\n"
             "  before mask  0.125 .. 0.5\n"
             "  after mask   0.125 .. 0.375\n"
-            "  softmax      max 0.375, sum 2.5, lse 1.29129, soft cap 0, sink -inf\n"
+            "  softmax      sum of exps 2.5, lse 1.29129, soft cap 0, sink -inf\n"
             "  first keys               0            1            2            3\n"
+            "    dots                   1            2            3          nan\n"
             "    scores             0.125         0.25        0.375         -inf\n"
             "    weights             0.33         0.33         0.33            0\n"
             "  last keys                0            1            2            3\n"
+            "    dots                   1            2            3          nan\n"
             "    scores             0.125         0.25        0.375         -inf\n"
             "    weights             0.33         0.33         0.33            0\n");
   row.lse = NAN;
   row.raw_min = INFINITY;
-  EXPECT_EQ(probe_json(row),
-            "{\"sequence\":0,\"query\":1,\"head\":2,\"row\":5,\"position\":2,\"n_kv\":4,\"n_visible\":3,"
-            "\"status\":\"ok\",\"scale_once\":\"PASS\",\"mask_applied\":\"FAIL\",\"exp_in_range\":\"PASS\","
-            "\"weights_sum_to_one\":\"PASS\",\"scale\":0.125,\"measured_scale\":0.12500001,\"scale_error\":1e-06,"
-            "\"softcap\":0,\"sink\":\"-inf\",\"raw_min\":\"inf\",\"raw_max\":3,\"before_mask_min\":0.125,"
-            "\"before_mask_max\":0.5,\"after_mask_min\":0.125,\"after_mask_max\":0.375,\"n_hidden_weighted\":1,"
-            "\"n_visible_lost\":0,\"row_max\":0.375,\"largest_exp\":1,\"sum\":2.5,\"weights_sum\":1.0000001,"
-            "\"smallest_weight\":0.25,\"n_non_finite_weights\":0,\"first_non_finite_key\":-1,\"lse\":\"nan\","
-            "\"first_keys\":[0,1,2,3],\"first_scores\":[0.125,0.25,0.375,\"-inf\"],"
-            "\"first_weights\":[0.33,0.33,0.33,0],\"last_keys\":[0,1,2,3],"
-            "\"last_scores\":[0.125,0.25,0.375,\"-inf\"],\"last_weights\":[0.33,0.33,0.33,0]}");
+  EXPECT_EQ(
+      probe_json(row),
+      "{\"sequence\":0,\"query\":1,\"head\":2,\"row\":5,\"position\":2,\"n_kv\":4,\"n_visible\":3,"
+      "\"status\":\"ok\",\"scale_once\":\"PASS\",\"mask_applied\":\"FAIL\",\"exp_in_range\":\"PASS\","
+      "\"weights_sum_to_one\":\"PASS\",\"parity\":\"PASS\",\"scale\":0.125,\"measured_scale\":0.12500001,\"scale_"
+      "error\":1e-06,"
+      "\"softcap\":0,\"sink\":\"-inf\",\"raw_min\":\"inf\",\"raw_max\":3,\"before_mask_min\":0.125,"
+      "\"before_mask_max\":0.5,\"after_mask_min\":0.125,\"after_mask_max\":0.375,\"hidden_max\":\"-inf\",\"n_hidden_"
+      "weighted\":1,"
+      "\"n_visible_lost\":0,\"row_max\":0.375,\"largest_exp\":1,\"sum\":2.5,\"weights_sum\":1.0000001,"
+      "\"smallest_weight\":0.25,\"n_non_finite_weights\":0,\"first_non_finite_key\":-1,\"lse\":\"nan\","
+      "\"n_compared\":16,\"out_dim\":5,\"out_error\":1e-08,\"out_bound\":4e-06,\"lse_error\":2e-08,\"lse_bound\":3e-06,"
+      "\"first_keys\":[0,1,2,3],\"first_dots\":[1,2,3,\"nan\"],\"first_scores\":[0.125,0.25,0.375,\"-inf\"],"
+      "\"first_weights\":[0.33,0.33,0.33,0],\"last_keys\":[0,1,2,3],\"last_dots\":[1,2,3,\"nan\"],"
+      "\"last_scores\":[0.125,0.25,0.375,\"-inf\"],\"last_weights\":[0.33,0.33,0.33,0]}");
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ CommandBody declare_bench(Flags& table);
 CommandBody declare_pull(Flags& table);
 CommandBody declare_dump(Flags& table);
 CommandBody declare_trace(Flags& table);
+CommandBody declare_doctor(Flags& table);
 CommandBody declare_quantize(Flags& table);
 CommandBody declare_convert(Flags& table);
 

@@ -9,6 +9,7 @@ constexpr Command kCommands[] = {
     {"chat", "Talk with a model", declare_chat},
     {"pull", "Fetch a model and check it", declare_pull},
     {"inspect", "Show what is in a model file and what rowmax makes of it", declare_inspect},
+    {"doctor", "Find out what is wrong with a model that writes garbage", declare_doctor},
     {"tokenize", "Turn text into token ids", declare_tokenize},
     {"score", "Perplexity of a text", declare_score},
     {"convert", "Make a GGUF file from a Hugging Face folder", declare_convert},

@@ -16,6 +16,8 @@ enum class ExitCode : int {
   kIo = 7,            // reading, writing or downloading failed
   kNotFound = 8,      // no such file or model
   kOutOfMemory = 9,
+  kFaulty = 10,        // of doctor and compare: something is wrong with the model, or two results differ
+  kInconclusive = 11,  // of the same: what could be compared says nothing
   kInterrupted = 130,  // Ctrl-C
 };
 

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "apps/cli/command.h"
+#include "apps/cli/gates.h"
 #include "apps/cli/json_output.h"
 #include "apps/cli/kernel_list.h"
 #include "apps/cli/terminal.h"
@@ -21,6 +22,8 @@ Examples:
   rowmax trace -m model.gguf -p "Once upon a time"                         the stream behind every layer, last token
   rowmax trace -m model.gguf -p "Once upon a time" --stages q,k,scores --layers 3 --head 0
   rowmax trace -m model.gguf --tokens 1,2,3 --stages all --layers 0 --token 0 --json
+  rowmax trace -m model.gguf -p "Once upon a time" --gates                 scale, mask, row max, sum, parity of every row
+  rowmax trace -m model.gguf -p "Once upon a time" --gates --layers 3 --head 0
   rowmax trace -m model.gguf -p Hi --convention rope_pairing=adjacent      as if the file said so
 )";
 
@@ -29,7 +32,7 @@ constexpr std::size_t kEdge = 8;
 struct TraceCommandFlags {
   TraceFlags trace;
   std::int64_t token = -1, head = -1;
-  bool json = false;
+  bool json = false, gates = false;
 };
 
 // What is said of a run of numbers.
@@ -146,6 +149,7 @@ Result<ExitCode> trace(TraceCommandFlags flags) {
   use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
   ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
+  if (flags.gates) return print_gates(engine, flags.trace, {flags.token, flags.head, flags.json});
   auto run = run_traced(engine, flags.trace, flags.token);
   if (!run.ok()) return with_file(std::move(run).error(), *engine.model);
   ROWMAX_RETURN_IF_ERROR(Table(flags, *run).print());
@@ -160,6 +164,9 @@ CommandBody declare_trace(Flags& table) {
   add_trace_flags(table, flags->trace);
   table.add("--token", flags->token, "which token's row: 0 is the first, -1 the last");
   table.add("--head", flags->head, "one head alone; of experts, the n-th that the token chose; -1: all");
+  table.add_switch("--gates", flags->gates,
+                   "what became of every row of attention, against fp64, in place of stages: the prompt at once, its "
+                   "last tokens one by one");
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : trace(*flags); };

@@ -77,15 +77,6 @@ class Collector final : public engine::TraceObserver {
   std::size_t bytes_ = 0;
 };
 
-Result<std::vector<engine::TokenId>> encode(const engine::Model& model, const TraceFlags& flags) {
-  if (flags.prompt.empty() == flags.tokens.empty()) {
-    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
-  }
-  if (flags.tokens.empty()) return engine::encode_prompt(model, flags.prompt, false);
-  ROWMAX_TRY(ids, parse_integers(flags.tokens, "--tokens", 0, model.shape().n_vocab - 1));
-  return std::vector<engine::TokenId>(ids.begin(), ids.end());
-}
-
 }  // namespace
 
 void add_trace_flags(Flags& table, TraceFlags& flags) {
@@ -150,29 +141,55 @@ Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int
   return layers;
 }
 
-Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std::optional<std::int64_t> token) {
-  const engine::Model& model = *engine.model;
-  ROWMAX_TRY(stages, parse_stages(flags.stages));
-  ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
-  TracedRun run;
-  ROWMAX_TRY(tokens, encode(model, flags));
-  if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
-  run.tokens = std::move(tokens);
-  const auto n = static_cast<std::int64_t>(run.tokens.size());
-  if (token && (*token < -n || *token >= n)) {
-    return Error{ErrorCode::kInvalidArgument, "--token: expected " + std::to_string(-n) + " to " +
-                                                  std::to_string(n - 1) + ", found " + std::to_string(*token)};
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const TraceFlags& flags) {
+  if (flags.prompt.empty() == flags.tokens.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
   }
-  if (token && *token < 0) *token += n;
+  std::vector<engine::TokenId> tokens;
+  if (flags.tokens.empty()) {
+    ROWMAX_TRY(encoded, engine::encode_prompt(model, flags.prompt, false));
+    tokens = std::move(encoded);
+  } else {
+    ROWMAX_TRY(ids, parse_integers(flags.tokens, "--tokens", 0, model.shape().n_vocab - 1));
+    tokens.assign(ids.begin(), ids.end());
+  }
+  if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
+  return tokens;
+}
+
+Result<std::int64_t> token_position(std::int64_t token, std::int64_t n) {
+  if (token < -n || token >= n) {
+    return Error{ErrorCode::kInvalidArgument, "--token: expected " + std::to_string(-n) + " to " +
+                                                  std::to_string(n - 1) + ", found " + std::to_string(token)};
+  }
+  return token < 0 ? n + token : token;
+}
+
+Result<engine::Session> traced_session(const Engine& engine, const TraceFlags& flags, std::int64_t n) {
   engine::SessionOptions options = session_options(flags.session);
-  const std::int64_t most = options.context != 0 ? options.context : model.shape().context_length;
+  const std::int64_t most = options.context != 0 ? options.context : engine.model->shape().context_length;
   if (n > most) {
     return Error{ErrorCode::kLimit, "prompt of " + std::to_string(n) + " tokens does not fit the " +
                                         std::to_string(most) + (options.context != 0 ? " of --ctx" : " of the model")};
   }
   options.context = most;
   options.checkpoint_bytes = 0;
-  ROWMAX_TRY(session, engine::Session::create(model, options, *engine.executor));
+  return engine::Session::create(*engine.model, options, *engine.executor);
+}
+
+Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std::optional<std::int64_t> token) {
+  const engine::Model& model = *engine.model;
+  ROWMAX_TRY(stages, parse_stages(flags.stages));
+  ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
+  TracedRun run;
+  ROWMAX_TRY(tokens, prompt_tokens(model, flags));
+  run.tokens = std::move(tokens);
+  const auto n = static_cast<std::int64_t>(run.tokens.size());
+  if (token) {
+    ROWMAX_TRY(position, token_position(*token, n));
+    token = position;
+  }
+  ROWMAX_TRY(session, traced_session(engine, flags, n));
   Collector collector(std::move(stages), std::move(layers), n, token);
   session.set_observer(&collector);
   ROWMAX_TRY(sequence, session.open());

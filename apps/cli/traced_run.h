@@ -43,7 +43,14 @@ struct TracedRun {
 Result<std::vector<engine::Stage>> parse_stages(const std::string& text);
 Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int64_t n_layer);
 
-// The prompt of -p or --tokens. token: keep the rows of one alone (negative: from the end); states are those of the last
+// The prompt of -p or --tokens; at least one token.
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const TraceFlags& flags);
+// Of --token, which counts from the end where it is negative, among n tokens.
+Result<std::int64_t> token_position(std::int64_t token, std::int64_t n);
+// For a prompt of n tokens; kLimit where it does not fit.
+Result<engine::Session> traced_session(const Engine& engine, const TraceFlags& flags, std::int64_t n);
+
+// A forward pass over that prompt. token: keep the rows of one alone (negative: from the end); states are those of the last
 // token in any case. kLimit where the prompt does not fit, or where the stages take more than 4 GiB; kCancelled.
 Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std::optional<std::int64_t> token = {});
 

@@ -204,7 +204,7 @@ CHECK_OFFSET(rowmax_partial, status, 48);
 CHECK_OFFSET(rowmax_partial, row_stride, 56);
 CHECK_OFFSET(rowmax_partial, head_stride, 64);
 
-CHECK_SIZE(rowmax_probe_row, 448);
+CHECK_SIZE(rowmax_probe_row, 568);
 CHECK_OFFSET(rowmax_probe_row, struct_size, 0);
 CHECK_OFFSET(rowmax_probe_row, status, 4);
 CHECK_OFFSET(rowmax_probe_row, sequence, 8);
@@ -242,6 +242,16 @@ CHECK_OFFSET(rowmax_probe_row, first_scores, 320);
 CHECK_OFFSET(rowmax_probe_row, last_scores, 352);
 CHECK_OFFSET(rowmax_probe_row, first_weights, 384);
 CHECK_OFFSET(rowmax_probe_row, last_weights, 416);
+CHECK_OFFSET(rowmax_probe_row, first_dots, 448);
+CHECK_OFFSET(rowmax_probe_row, last_dots, 480);
+CHECK_OFFSET(rowmax_probe_row, n_compared, 512);
+CHECK_OFFSET(rowmax_probe_row, out_dim, 520);
+CHECK_OFFSET(rowmax_probe_row, out_error, 528);
+CHECK_OFFSET(rowmax_probe_row, out_bound, 536);
+CHECK_OFFSET(rowmax_probe_row, lse_error, 544);
+CHECK_OFFSET(rowmax_probe_row, lse_bound, 552);
+CHECK_OFFSET(rowmax_probe_row, hidden_max, 560);
+CHECK_OFFSET(rowmax_probe_row, reserved, 564);
 
 CHECK_SIZE(rowmax_probe, 32);
 CHECK_OFFSET(rowmax_probe, struct_size, 0);
@@ -330,7 +340,7 @@ CHECK_OFFSET(rowmax_probe_verdict, mask_applied, 12);
 CHECK_OFFSET(rowmax_probe_verdict, exp_in_range, 16);
 CHECK_OFFSET(rowmax_probe_verdict, weights_sum_to_one, 20);
 CHECK_OFFSET(rowmax_probe_verdict, failed, 24);
-CHECK_OFFSET(rowmax_probe_verdict, reserved, 28);
+CHECK_OFFSET(rowmax_probe_verdict, parity, 28);
 
 CHECK_SIZE(rowmax_softmax_args, 128);
 CHECK_OFFSET(rowmax_softmax_args, struct_size, 0);

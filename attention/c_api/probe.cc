@@ -43,10 +43,19 @@ void copy_row(const From& from, To* to) noexcept {
   ROWMAX_COPY(n_visible_lost);
   ROWMAX_COPY(n_non_finite_weights);
   ROWMAX_COPY(first_non_finite_key);
+  ROWMAX_COPY(n_compared);
+  ROWMAX_COPY(out_dim);
+  ROWMAX_COPY(out_error);
+  ROWMAX_COPY(out_bound);
+  ROWMAX_COPY(lse_error);
+  ROWMAX_COPY(lse_bound);
+  ROWMAX_COPY(hidden_max);
 #undef ROWMAX_COPY
   static_assert(kProbeEdge == 8);
   std::memcpy(to->first_keys, from.first_keys, sizeof to->first_keys);
   std::memcpy(to->last_keys, from.last_keys, sizeof to->last_keys);
+  std::memcpy(to->first_dots, from.first_dots, sizeof to->first_dots);
+  std::memcpy(to->last_dots, from.last_dots, sizeof to->last_dots);
   std::memcpy(to->first_scores, from.first_scores, sizeof to->first_scores);
   std::memcpy(to->last_scores, from.last_scores, sizeof to->last_scores);
   std::memcpy(to->first_weights, from.first_weights, sizeof to->first_weights);
@@ -112,6 +121,7 @@ rowmax_status rowmax_probe_judge(const rowmax_probe_row* row, rowmax_probe_verdi
     value.mask_applied = static_cast<int32_t>(judged.mask_applied);
     value.exp_in_range = static_cast<int32_t>(judged.exp_in_range);
     value.weights_sum_to_one = static_cast<int32_t>(judged.weights_sum_to_one);
+    value.parity = static_cast<int32_t>(judged.parity);
     value.ok = judged.ok() ? 1 : 0;
     value.failed = judged.failed() ? 1 : 0;
     return give(value, verdict);

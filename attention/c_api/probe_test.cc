@@ -92,6 +92,13 @@ TEST(CApiProbe, ChosenRowsAreShownAndJudged) {
   EXPECT_EQ(verdict.ok, 1);
   EXPECT_EQ(verdict.failed, 0);
   EXPECT_EQ(verdict.mask_applied, ROWMAX_GATE_PASS);
+  EXPECT_EQ(verdict.parity, ROWMAX_GATE_PASS);
+  EXPECT_EQ(seen.rows[1].n_compared, 2);
+  EXPECT_EQ(seen.rows[1].first_dots[0], 1.0f);
+  EXPECT_EQ(seen.rows[1].hidden_max, -INFINITY);
+  seen.rows[1].out_error = 1;
+  ASSERT_EQ(rowmax_probe_judge(&seen.rows[1], &verdict, &error), ROWMAX_OK) << text;
+  EXPECT_EQ(verdict.parity, ROWMAX_GATE_FAIL);
   seen.rows[1].largest_exp = 1.5f;
   ASSERT_EQ(rowmax_probe_judge(&seen.rows[1], &verdict, &error), ROWMAX_OK);
   EXPECT_EQ(verdict.exp_in_range, ROWMAX_GATE_FAIL);

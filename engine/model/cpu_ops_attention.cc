@@ -8,9 +8,35 @@
 #include "base/math/f64.h"
 #include "engine/model/cpu_ops.h"
 #include "engine/model/for_rows.h"
+#include "rowmax/probe.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
+namespace {
+
+// The attention library's rows, as the observer names them.
+class RowLook final : public Probe {
+ public:
+  RowLook(TraceObserver* observer, std::int64_t layer, const ForwardBatch& batch)
+      : observer_(observer), layer_(layer), batch_(batch) {}
+
+  bool wants(std::int64_t sequence, std::int64_t head, std::int64_t query) const noexcept override {
+    const ForwardSequence& rows = batch_.sequences[static_cast<std::size_t>(sequence)];
+    return observer_->probes_row(layer_, {rows.id, rows.position + query}, head);
+  }
+  void row(const ProbeRow& row) const noexcept override {
+    ProbeRow named = row;
+    named.sequence = batch_.sequences[static_cast<std::size_t>(row.sequence)].id;
+    observer_->see_row(layer_, named);
+  }
+
+ private:
+  TraceObserver* observer_;
+  std::int64_t layer_;
+  const ForwardBatch& batch_;
+};
+
+}  // namespace
 
 Status CpuOps::plan_attention(const OpsOptions& options) {
   std::size_t n_bytes = 0;
@@ -142,6 +168,8 @@ Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::v
   args.softcap = spec_->attention_softcap;
   args.out = packed_heads(data(out), n_row_, spec.n_head, spec.head_dim);
   args.check_weights = WeightCheck::kOff;
+  const RowLook look(observer_, static_cast<std::int64_t>(layer), *batch_);
+  if (observer_ != nullptr && observer_->probes(static_cast<std::int64_t>(layer))) args.probe = &look;
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
   // Non-finite rows are not an error here: they reach the logits, where the session names the position.
   auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, backend_);

@@ -19,6 +19,7 @@ void CpuOps::show_scores(std::size_t layer, const AttentionSpec& spec, const Att
   for (const ForwardSequence& sequence : batch_->sequences) n_kv = std::max(n_kv, sequence.position + sequence.n_row);
   trace_scratch_.assign(static_cast<std::size_t>(n_row_ * spec.n_head * n_kv), 0.0f);
   AttendArgs again = args;
+  again.probe = nullptr;
   again.weights = {trace_scratch_.data(), spec.n_head * n_kv, n_kv};
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
   const auto report = rowmax::attend(again, plans_[plan_of_layer_[layer]].mask, workspace, backend_);

@@ -4,39 +4,18 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "engine/runtime/test_models.h"
 #include "rowmax/engine/generate.h"
-#include "tools/make_model/synthetic/synthetic_model.h"
 
 namespace rowmax::engine {
 namespace {
 
-SerialExecutor executor;
-
-// gemma3 with a window of 37 tokens; qwen35 with recurrent layers. Models stay loaded for all tests.
-const Model& model_of(const std::string& arch) {
-  static std::map<std::string, std::pair<std::vector<std::byte>, std::unique_ptr<Model>>> all;
-  auto& [bytes, model] = all[arch];
-  if (model == nullptr) {
-    bytes = std::move(tools::synthetic_model_bytes(tools::odd_spec(arch))).value();
-    ModelOptions options;
-    options.isa = supported_isas().back();
-    model = std::make_unique<Model>(
-        std::move(Model::load(std::move(GgufFile::parse(bytes, "synthetic")).value(), options, executor)).value());
-  }
-  return *model;
-}
-
 Session session_of(const std::string& arch, int max_sequences, std::int64_t budget = 0) {
-  SessionOptions options;
-  options.context = 256;
-  options.max_sequences = max_sequences;
-  options.kv_budget_bytes = budget;
-  return std::move(Session::create(model_of(arch), options, executor)).value();
+  return test_session(arch, 256, max_sequences, budget);
 }
 
 std::vector<TokenId> prompt_of(int n) {
@@ -280,7 +259,7 @@ TEST_P(DraftTree, ManyShareABatchAndABudget) {
   const std::vector<TokenId> prompts[] = {prompt_of(61), prompt_of(125)};
   const GenerateOptions options = sampled(1, 20);
   const GenerateResult want[] = {plain(arch_, prompts[0], options), plain(arch_, prompts[1], options)};
-  const std::int64_t page = sequence_cost(model_of(arch_).description(), 64)->kv_bytes;
+  const std::int64_t page = sequence_cost(test_model(arch_).description(), 64)->kv_bytes;
   const std::int64_t budgets[] = {0, 5 * page, 6 * page, 8 * page};
   for (const std::int64_t budget : budgets) {
     Session session = session_of(arch_, 7, budget);

@@ -4,39 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "rowmax/engine/session.h"
-#include "tools/make_model/synthetic/synthetic_model.h"
+#include "engine/runtime/test_models.h"
 
 namespace rowmax::engine {
 namespace {
 
 constexpr std::int64_t kPage = 64, kContext = 512;
-SerialExecutor executor;
-
-// gemma3 with a window of 37 tokens; qwen35 with recurrent layers. Models stay loaded for all tests.
-const Model& model_of(const std::string& arch) {
-  static std::map<std::string, std::pair<std::vector<std::byte>, std::unique_ptr<Model>>> all;
-  auto& [bytes, model] = all[arch];
-  if (model == nullptr) {
-    bytes = std::move(tools::synthetic_model_bytes(tools::odd_spec(arch))).value();
-    ModelOptions options;
-    options.isa = supported_isas().back();
-    model = std::make_unique<Model>(
-        std::move(Model::load(std::move(GgufFile::parse(bytes, "synthetic")).value(), options, executor)).value());
-  }
-  return *model;
-}
 
 Session session_of(const std::string& arch, int max_sequences = 4, std::int64_t budget = 0) {
-  SessionOptions options;
-  options.context = kContext;
-  options.max_sequences = max_sequences;
-  options.kv_budget_bytes = budget;
-  return std::move(Session::create(model_of(arch), options, executor)).value();
+  return test_session(arch, kContext, max_sequences, budget);
 }
 
 std::vector<TokenId> tokens_of(std::int64_t n, int seed = 0) {
@@ -209,7 +188,7 @@ TEST_P(Fork, ASharedPageGivesWayToOneThatIsKnown) {
   compute(session, c, joined(head, drafts), LogitsFor::kNone);
   ASSERT_TRUE(session.confirm(a, 130).ok());
   // Two full pages, of which a and c no longer hold those that slid out of a window, and the last one three times.
-  EXPECT_EQ(session.memory().kv_held_bytes, 5 * sequence_cost(model_of(arch_).description(), kPage)->kv_bytes);
+  EXPECT_EQ(session.memory().kv_held_bytes, 5 * sequence_cost(test_model(arch_).description(), kPage)->kv_bytes);
   const std::vector<TokenId> all = joined(joined(head, drafts), tail);
   const std::vector<float> want = from_scratch(arch_, all, 140);
   EXPECT_TRUE(same(compute(session, b, tail), want));
@@ -220,7 +199,7 @@ TEST_P(Fork, ASharedPageGivesWayToOneThatIsKnown) {
 }
 
 TEST_P(Fork, TakesTheLastPagesAndNothingElse) {
-  const auto full = sequence_cost(model_of(arch_).description(), kPage);
+  const auto full = sequence_cost(test_model(arch_).description(), kPage);
   ASSERT_TRUE(full.ok());
   const std::int64_t one_each = full->kv_bytes;  // one page of each group
   for (const std::int64_t n : {0, 1, 63, 64, 100, 128, 129, 300, 320}) {
@@ -236,7 +215,7 @@ TEST_P(Fork, TakesTheLastPagesAndNothingElse) {
 }
 
 TEST_P(Fork, IsRefusedWithoutRoomAndChangesNothing) {
-  const std::int64_t page = sequence_cost(model_of(arch_).description(), kPage)->kv_bytes;
+  const std::int64_t page = sequence_cost(test_model(arch_).description(), kPage)->kv_bytes;
   Session session = session_of(arch_, 3, 3 * page);
   const auto unopened = session.fork(0);
   ASSERT_FALSE(unopened.ok());

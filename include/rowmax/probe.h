@@ -3,12 +3,15 @@
 // Set AttendArgs::probe. attend() then visits the rows that the probe wants a second time, with the kernel's own code,
 // after the results are written; results do not change. Without a probe nothing is paid. f32 arithmetic alone.
 //
-// The numbers answer these gates: the scale is applied exactly once; the mask exactly once, after it; no exponential
-// exceeds 1; weights are >= 0, finite and add up to 1 (a row without visible keys: to 0). What the kernel has is held
-// against what it did not compute: dot products in fp64 from q and K as they lie in memory, and MaskPlan::visible().
+// The numbers answer these gates: the scale is applied exactly once; the mask exactly once, after it, by taking hidden
+// scores for -inf; no exponential exceeds 1; weights are >= 0, finite and add up to 1 (a row without visible keys: to
+// 0); the row's result is that of fp64. What the kernel has is held against what it did not compute: dot products and
+// the whole row in fp64 from q, K, V and bias as they lie in memory, and MaskPlan::visible().
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <span>
 #include <string>
 
 #include "rowmax/attention.h"
@@ -42,6 +45,8 @@ struct ProbeRow {
   float raw_min = 0, raw_max = 0;                  // dot products of visible keys, fp64 rounded
   float before_mask_min = 0, before_mask_max = 0;  // after scale, soft cap and bias
   float after_mask_min = 0, after_mask_max = 0;
+  // The largest score after the mask of a key that it hides: -inf, or the mask is a finite number or none.
+  float hidden_max = -std::numeric_limits<float>::infinity();
   std::int64_t n_hidden_weighted = 0;  // hidden keys whose exponential is not 0
   std::int64_t n_visible_lost = 0;     // visible keys whose score is -inf
   float row_max = 0;                   // the maximum the kernel ended with (with the sink, where there is one)
@@ -53,8 +58,16 @@ struct ProbeRow {
   std::int64_t n_non_finite_weights = 0;
   std::int64_t first_non_finite_key = -1;
   float lse = 0;
+  // What was written against the row in fp64, computed from the definition: of the dimension that is worst in relation
+  // to its bound, and of lse. The bounds are those of docs/numerics.md. 0 compared: no finite numbers, or nothing that
+  // has one right answer (EmptyRows).
+  std::int64_t n_compared = 0;
+  std::int64_t out_dim = -1;
+  double out_error = 0, out_bound = 0;
+  double lse_error = 0, lse_bound = 0;
   int n_edge = 0;  // numbers that follow: min(n_kv, kProbeEdge)
   std::int64_t first_keys[kProbeEdge] = {}, last_keys[kProbeEdge] = {};
+  float first_dots[kProbeEdge] = {}, last_dots[kProbeEdge] = {};      // fp64 rounded; NaN: hidden, not read
   float first_scores[kProbeEdge] = {}, last_scores[kProbeEdge] = {};  // after mask; -inf: hidden
   float first_weights[kProbeEdge] = {}, last_weights[kProbeEdge] = {};
 };
@@ -67,22 +80,29 @@ enum class Gate : std::uint8_t {
 
 // The gates above.
 struct ProbeVerdict {
-  Gate scale_once = Gate::kInconclusive;    // measured_scale within scale_error of scale
-  Gate mask_applied = Gate::kInconclusive;  // no hidden key has weight, no visible key is lost
+  Gate scale_once = Gate::kInconclusive;  // measured_scale within scale_error of scale
+  // Hidden keys' scores are -inf and have no weight, no visible key is lost.
+  Gate mask_applied = Gate::kInconclusive;
   Gate exp_in_range = Gate::kInconclusive;  // largest_exp <= 1, no weight below 0
   // All finite, and within (n_kv / 16 + 64) * 2^-23 of 1 (of 1 - the sink's share; 0 for an empty row).
   Gate weights_sum_to_one = Gate::kInconclusive;
+  // The result and lse lie within their bounds of fp64. What the gates before cannot see fails here: the scale or a bias
+  // applied twice where both agree with each other, a bias before the scale, wrong values, heads or addresses.
+  Gate parity = Gate::kInconclusive;
 
-  bool ok() const noexcept {
-    return scale_once == Gate::kPass && mask_applied == Gate::kPass && exp_in_range == Gate::kPass &&
-           weights_sum_to_one == Gate::kPass;
-  }
-  bool failed() const noexcept {
-    return scale_once == Gate::kFail || mask_applied == Gate::kFail || exp_in_range == Gate::kFail ||
-           weights_sum_to_one == Gate::kFail;
-  }
+  bool ok() const noexcept;      // all passed
+  bool failed() const noexcept;  // one has
 };
 ProbeVerdict judge(const ProbeRow& row) noexcept;
+
+// The gates in their order.
+struct GateInfo {
+  const char* name;  // "scale", "mask", "row_max", "sum", "parity"
+  Gate ProbeVerdict::*gate;
+  const char* asks;     // what must hold
+  const char* failing;  // where to look when it does not, given that those before it hold
+};
+std::span<const GateInfo> gate_table() noexcept;
 
 class Probe {
  public:

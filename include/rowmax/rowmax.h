@@ -20,6 +20,7 @@
  * ends are exclusive. Angles of no kind occur; lse is a natural logarithm. */
 #pragma once
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -437,6 +438,13 @@ typedef struct rowmax_probe_row {
   int64_t first_keys[8], last_keys[8];
   float first_scores[8], last_scores[8];
   float first_weights[8], last_weights[8];
+  float first_dots[8], last_dots[8];
+  int64_t n_compared;
+  int64_t out_dim;
+  double out_error, out_bound;
+  double lse_error, lse_bound;
+  float hidden_max; /* default -infinity */
+  int32_t reserved;
 } rowmax_probe_row;
 
 /* Both are called on the thread that called rowmax_attend(), after the results were written. */
@@ -557,7 +565,7 @@ typedef struct rowmax_probe_verdict {
   int32_t weights_sum_to_one;
   int32_t failed; /* 1: a gate has failed. What a scan should look for: gates of an empty row can be inconclusive, and
                      then neither ok nor failed is 1 */
-  int32_t reserved;
+  int32_t parity;
 } rowmax_probe_verdict;
 /* The row as lines of text, and as one line of JSON, cut to `capacity` bytes, NUL included (4096 bytes suffice). */
 ROWMAX_API rowmax_status rowmax_probe_text(const rowmax_probe_row* row, char* text, size_t capacity,
@@ -638,7 +646,9 @@ ROWMAX_DEFAULT_(rowmax_report) value.fault_row = -1; value.fault_head = -1; ROWM
 ROWMAX_DEFAULT_(rowmax_attend_bounds)
     value.max_sequences = 1; value.n_head = 1; value.n_kv_head = 1;
 ROWMAX_DEFAULT_END_
-ROWMAX_DEFAULT_(rowmax_probe_row) value.first_non_finite_key = -1; ROWMAX_DEFAULT_END_
+ROWMAX_DEFAULT_(rowmax_probe_row)
+    value.first_non_finite_key = -1; value.out_dim = -1; value.hidden_max = -INFINITY;
+ROWMAX_DEFAULT_END_
 ROWMAX_DEFAULT_(rowmax_probe) ROWMAX_DEFAULT_END_
 /* clang-format on */
 #undef ROWMAX_DEFAULT_

@@ -86,6 +86,33 @@ class Trace(CommandTest):
         self.assertEqual(code, 6, err)
         self.assertTrue(any(v != v for v in read_safetensors(file)[1]["logits"][1]))
 
+    def test_gates_of_every_row(self):
+        """Every model that attends: as many rows as layers that attend, tokens and heads, none of which fails."""
+        shape = {"llama_bias": (2, 4), "gemma2": (3, 4), "qwen35": (2, 3), "bitnet": (3, 4)}  # layers that attend, heads
+        tokens = ("--tokens", ",".join(str(3 + i % 50) for i in range(80)))
+        for name, (layers, heads) in shape.items():
+            said = self.json("trace", "-m", GOLDEN / f"{name}.gguf", *tokens, "--gates")
+            rows = {r["name"]: r for r in said["gates"]}
+            self.assertEqual(list(rows), ["scale", "mask", "row_max", "sum", "parity"])
+            self.assertEqual((said["n_prefill"], said["n_decode"]), (72 * layers * heads, 8 * layers * heads), name)
+            for gate in rows.values():
+                self.assertEqual(gate["failed"], 0, (name, gate))
+                self.assertGreater(gate["passed"], 0.9 * said["n_rows"], (name, gate))
+            self.assertEqual(said["rows"], [])
+        one = ("trace", "-m", GOLDEN / "llama_bias.gguf", *tokens, "--gates", "--layers", 1, "--head", 2)
+        said = self.json(*one, "--token", 20)
+        (row,) = said["rows"]
+        self.assertEqual((row["layer"], row["head"], row["token"], row["n_visible"], row["decode"]), (1, 2, 20, 21, False))
+        self.assertEqual(row["largest_exp"], 1)
+        self.assertEqual(said["n_rows"], 80)
+        # The weights are those of the stage.
+        (scores,) = self.json(*one[:5], "--stages", "scores", "--layers", 1, "--head", 2, "--token", 20)["rows"]
+        self.assertEqual(scores["first"], row["first_weights"])
+        text = self.output(*one)
+        for word in ("scale ", "mask ", "row max ", "sum ", "parity ", "first keys", "last keys", "80 rows"):
+            self.assertIn(word, text)
+        self.fails(2, *one[:5], "--gates", "--head", 9, says="--head")
+
     def test_a_prompt_must_fit(self):
         self.fails(5, "trace", "-m", HYBRID, *TOKENS, "--ctx", 3, says="4 tokens does not fit the 3 of --ctx")
 

@@ -2,9 +2,8 @@
 // held against dot products in fp64 and the mask's definition. Not part of any result.
 #pragma once
 
+#include "attention/kernels/attend/parity_pass.h"
 #include "attention/kernels/attend/second_pass.h"
-#include "attention/kernels/stored_number.h"
-#include "rowmax/probe.h"
 
 namespace rowmax::attention {
 namespace {
@@ -107,10 +106,12 @@ inline double exact_dot(const CallArgs& call, const BlockArgs& block, const Stre
 }
 
 // A visible key: its dot product, and what the kernel made of it.
-inline void probe_visible_key(const CallArgs& call, double dot, double size, float scaled, ProbeSums* sums,
-                              ProbeRow* out) noexcept {
-  const double length = dot < 0 ? -dot : dot;
+inline void probe_visible_key(const CallArgs& call, std::int64_t j, double dot, double size, float scaled,
+                              ProbeSums* sums, ProbeRow* out) noexcept {
+  const double length = magnitude(dot);
   sums->raw.add(static_cast<float>(dot));
+  if (j < out->n_edge) out->first_dots[j] = static_cast<float>(dot);
+  if (j >= out->n_kv - out->n_edge) out->last_dots[j - (out->n_kv - out->n_edge)] = static_cast<float>(dot);
   if (!(length > sums->largest_dot)) return;
   sums->largest_dot = length;
   if (length == 0) return;
@@ -139,6 +140,7 @@ inline void probe_edges(std::int64_t j, float score, float weight, ProbeRow* out
 // One key of a tile; visible by the definition.
 inline void probe_weight(std::int64_t j, bool visible, float score, float exponential, float l,
                          ProbeRow* out) noexcept {
+  if (!visible && score > out->hidden_max) out->hidden_max = score;
   if (!visible && score == -kInfinity) return;
   const float weight = exponential / l;
   const bool larger = exponential != exponential || exponential > out->largest_exp;
@@ -174,34 +176,62 @@ inline void probe_exponentials(const float* scores, float m, float* to) noexcept
   for (int c = 0; c < kKeyTile; c += 16) simd::store(to + c, exp_weight(simd::sub(simd::load(scores + c), base)));
 }
 
+// Dimensions of the result behind the first ones, each piece with a pass of its own over the keys.
+inline void probe_more_dims(const CallArgs& call, const BlockArgs& block, const MaskPlan& plan,
+                            ProbeRow* out) noexcept {
+  const PlanSequence& s = *block.sequence;
+  const Row row = row_of(call, block, 0);
+  const Stream keys = key_stream(call, block), values = value_stream(call, block);
+  ExactRow exact;
+  for (std::int64_t d = kExactDims; d < call.args->kv.v_dim; d += kExactDims) {
+    exact = ExactRow();
+    exact.d_begin = d;
+    exact.n_dim = min_i64(kExactDims, call.args->kv.v_dim - d);
+    for (std::int64_t j = s.kv_begin; j < s.kv_end; ++j) {
+      if (!defined_visible(call, block, row, plan, j)) continue;
+      double size = 0;
+      const double dot = exact_dot(call, block, keys, j, &size);
+      add_exact_key(call, block, row, values, j, dot, size, &exact);
+    }
+    finish_parity(call, block, exact, out);
+  }
+}
+
 // The row's second pass, sum.m and sum.l being what the first one ended with.
 inline void probe_keys(const CallArgs& call, const BlockArgs& block, const MaskPlan& plan, const RowSum& sum,
                        int n_rows, const Scratch& scratch, ProbeRow* out) noexcept {
   const PlanSequence& s = *block.sequence;
   const Row row = row_of(call, block, 0);
-  const Stream keys = key_stream(call, block);
+  const Stream keys = key_stream(call, block), values = value_stream(call, block);
   ProbeSums sums;
   ProbeTile tile;
+  ExactRow exact;
+  exact.n_dim = min_i64(kExactDims, call.args->kv.v_dim);
   for (std::int64_t begin = s.anchor; begin < s.kv_end; begin += kKeyTile) {
     float exponentials[kKeyTile];
     if (probe_tile(call, block, begin, n_rows, scratch, &tile)) probe_exponentials(tile.masked, sum.m, exponentials);
     for (int k = 0; k < kKeyTile && begin + k < s.kv_end; ++k) {
       const std::int64_t j = begin + k;
       const bool visible = defined_visible(call, block, row, plan, j);
+      double size = 0, dot = 0;
+      if (visible) {
+        dot = exact_dot(call, block, keys, j, &size);
+        add_exact_key(call, block, row, values, j, dot, size, &exact);
+      }
       if (((tile.readable >> k) & 1u) == 0) {
         out->n_visible_lost += visible;
         continue;
       }
       sums.before.add(tile.before_mask[k]);
       if (visible) {
-        double size = 0;
-        const double dot = exact_dot(call, block, keys, j, &size);
-        probe_visible_key(call, dot, size, tile.scaled[k], &sums, out);
+        probe_visible_key(call, j, dot, size, tile.scaled[k], &sums, out);
         sums.after.add(tile.masked[k]);
       }
       probe_weight(j, visible, tile.masked[k], exponentials[k], sum.l, out);
     }
   }
+  finish_parity(call, block, exact, out);
+  probe_more_dims(call, block, plan, out);
   out->raw_min = sums.raw.low;
   out->raw_max = sums.raw.high;
   out->before_mask_min = sums.before.low;
@@ -232,6 +262,7 @@ inline void probe_row(const CallArgs& call, const BlockArgs& block, const MaskPl
   for (int e = 0; e < out->n_edge; ++e) {
     out->first_keys[e] = e;
     out->last_keys[e] = out->n_kv - out->n_edge + e;
+    out->first_dots[e] = out->last_dots[e] = kNaN;
     out->first_scores[e] = out->last_scores[e] = -kInfinity;
   }
   probe_keys(call, block, plan, sum, n_rows, scratch, out);

@@ -52,13 +52,22 @@ nb::dict dict_of(const ProbeRow& row) {
   ROWMAX_FIELD(n_non_finite_weights)
   ROWMAX_FIELD(first_non_finite_key)
   ROWMAX_FIELD(lse)
+  ROWMAX_FIELD(hidden_max)
+  ROWMAX_FIELD(n_compared)
+  ROWMAX_FIELD(out_dim)
+  ROWMAX_FIELD(out_error)
+  ROWMAX_FIELD(out_bound)
+  ROWMAX_FIELD(lse_error)
+  ROWMAX_FIELD(lse_bound)
 #undef ROWMAX_FIELD
   result["batch"] = row.sequence;
   result["status"] = static_cast<int>(row.status);
   result["first_keys"] = edge(row.first_keys, row.n_edge);
+  result["first_dots"] = edge(row.first_dots, row.n_edge);
   result["first_scores"] = edge(row.first_scores, row.n_edge);
   result["first_weights"] = edge(row.first_weights, row.n_edge);
   result["last_keys"] = edge(row.last_keys, row.n_edge);
+  result["last_dots"] = edge(row.last_dots, row.n_edge);
   result["last_scores"] = edge(row.last_scores, row.n_edge);
   result["last_weights"] = edge(row.last_weights, row.n_edge);
   const ProbeVerdict verdict = judge(row);
@@ -67,6 +76,7 @@ nb::dict dict_of(const ProbeRow& row) {
   gates["mask_applied"] = gate_name(verdict.mask_applied);
   gates["exp_in_range"] = gate_name(verdict.exp_in_range);
   gates["weights_sum_to_one"] = gate_name(verdict.weights_sum_to_one);
+  gates["parity"] = gate_name(verdict.parity);
   result["gates"] = gates;
   result["ok"] = verdict.ok();
   result["failed"] = verdict.failed();

@@ -101,6 +101,7 @@ def test_probe():
         else:
             assert row["status"] == rowmax.RowStatus.EMPTY and not row["ok"] and not row["failed"]
         assert "fail" not in row["gates"].values() and row["text"]
+        assert row["gates"]["parity"] == "pass" and row["out_error"] <= row["out_bound"] < 1e-4
     # Layouts that need a call for each batch entry number their rows alike.
     again = rowmax.probe(np.ascontiguousarray(q.transpose(2, 1, 0, 3)).transpose(2, 1, 0, 3), k, v, mask,
                          rows=[(1, 3, 0)], scale=0.5)

@@ -9,6 +9,10 @@
 
 #include "rowmax/engine/types.h"
 
+namespace rowmax {
+struct ProbeRow;  // probe.h
+}
+
 namespace rowmax::engine {
 
 // The stages, about in the order in which they come up. Their names are those of stage_name().
@@ -61,6 +65,16 @@ class TraceObserver {
   virtual bool wants(Stage stage, std::int64_t layer) = 0;
   // Called from the thread that called Session::forward. Batches are shown one after the other, as they are cut.
   virtual void see(const TraceView& view) = 0;
+
+  // A closer look at attention (rowmax/probe.h): whether any row of the layer is to be visited a second time, and of
+  // which token and head. Every visit costs what the row cost; where no layer is probed nothing is paid.
+  virtual bool probes(std::int64_t /*layer*/) { return false; }
+  virtual bool probes_row(std::int64_t /*layer*/, const TraceRow& /*token*/, std::int64_t /*head*/) noexcept {
+    return true;
+  }
+  // Called before see() of the layer's kScores, rows ascending by sequence of the batch, token, head. row.sequence is
+  // the session's id, row.position the token's; row.query and row.row count within the batch.
+  virtual void see_row(std::int64_t /*layer*/, const ProbeRow& /*row*/) noexcept {}
 };
 
 }  // namespace rowmax::engine

@@ -283,9 +283,10 @@ def probe(q: Any, k: Any, v: Any, mask: Any = None, *, rows: Sequence[Tuple[int,
     in f32 arithmetic.
 
     Of a row: the scale applied and the scale measured, the range of scores before and after the mask, n_visible,
-    row_max, largest_exp, sum, weights_sum, lse, status, the first and last eight scores and weights; "gates"
-    (scale_once, mask_applied, exp_in_range, weights_sum_to_one: "pass", "fail" or "inconclusive"), "ok" (all passed),
-    "failed" (one did not: what to look for in a scan, as an empty row has gates that are inconclusive) and "text".
+    row_max, largest_exp, sum, weights_sum, lse, status, the largest difference from the row in fp64 and its bound, the
+    first and last eight dot products, scores and weights; "gates" (scale_once, mask_applied, exp_in_range,
+    weights_sum_to_one, parity: "pass", "fail" or "inconclusive"), "ok" (all passed), "failed" (one did not: what to
+    look for in a scan, as an empty row has gates that are inconclusive) and "text".
 
     >>> x = np.ones((1, 1, 3, 8), np.float32)
     >>> row = rowmax.probe(x, x, x, rows=[(0, 0, 1)], causal=True)[0]

@@ -1,0 +1,17 @@
+// The doctor's report as one page of HTML with everything in it: no file beside it, no network, no script.
+#pragma once
+
+#include <string>
+
+#include "rowmax/doctor/doctor.h"
+#include "rowmax/engine/output_file.h"
+#include "rowmax/result.h"
+
+namespace rowmax::cli {
+
+// Pictures need the model once more: it is loaded again, with options.model; without them where that fails.
+Status write_doctor_page(const doctor::Report& report, const std::string& model_name, const doctor::OpenFile& open,
+                         const doctor::DoctorOptions& options, Executor& executor, const std::string& path,
+                         const engine::OutputOptions& output);
+
+}  // namespace rowmax::cli

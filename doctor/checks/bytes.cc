@@ -1,0 +1,112 @@
+// Whether every byte of the file belongs to a tensor, and whether every number in it is possible. Where tensors lie the
+// reader of files has checked; here their numbers are decoded and compared with one another.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "doctor/check.h"
+#include "doctor/checks/sentences.h"
+#include "doctor/checks/weight_findings.h"
+#include "rowmax/try.h"
+
+namespace rowmax::doctor {
+namespace {
+
+using engine::GgufFile;
+using engine::GgufTensor;
+
+constexpr std::string_view kId = "bytes";
+// Numbers that are decoded, at most: some seconds on two threads. Larger models are looked at by every so many rows;
+// illegal codes and NaN are looked for in all of them.
+constexpr std::int64_t kMostNumbers = 200'000'000;
+
+// The reader's own sentence, and what it means.
+CheckResult refused(const Error& error) {
+  CheckResult result = CheckResult::fail(kId, 1, error.message);
+  result.place = place_in(error.message);
+  result.measured = 1;
+  result.threshold = 0;
+  result.unit = "refusals";
+  const std::string_view message = error.message;
+  const auto says = [&](std::string_view words) { return message.find(words) != std::string_view::npos; };
+  Cause cause;
+  cause.id = "truncation";
+  cause.place = result.place;
+  cause.command = "rowmax inspect MODEL";
+  cause.text = "The file's sizes do not fit: " + error.message + ".";
+  cause.confidence = 0.7;
+  if (says("bytes short")) {
+    cause.text =
+        "The file ends too early: " + error.message + " Get it again, and compare its size with the publisher's.";
+    cause.confidence = 0.98;
+  } else if (says("stands for several layouts") || says("no layout of type")) {
+    cause.id = "ternary_layout";
+    cause.text = "It is not known which layout the type of its tensors stands for: " + error.message + ".";
+  } else if (error.code == ErrorCode::kUnsupported) {
+    cause.text = "The file is of a kind that cannot be read: " + error.message + ".";
+    cause.confidence = 0.5;
+  } else if (says("expected 'GGUF'") || says("magic")) {
+    cause.text = "This is no GGUF file, or its beginning is damaged: " + error.message + ".";
+    cause.confidence = 0.9;
+  }
+  result.causes.push_back(std::move(cause));
+  return result;
+}
+
+std::int64_t stride_of(const GgufFile& file) {
+  std::int64_t n = 0;
+  for (const GgufTensor& tensor : file.tensors()) n += tensor.n_elements();
+  return std::max<std::int64_t>(1, (n + kMostNumbers - 1) / kMostNumbers);
+}
+
+void sort_causes(std::vector<Cause>& causes) {
+  std::ranges::stable_sort(causes, [](const Cause& a, const Cause& b) { return a.confidence > b.confidence; });
+}
+
+}  // namespace
+
+Result<CheckResult> check_bytes(Patient& patient) {
+  const auto opened = patient.file();
+  if (!opened.ok()) {
+    if (opened.error().code == ErrorCode::kOutOfMemory) return Error(opened.error());
+    return refused(opened.error());
+  }
+  const GgufFile& file = **opened;
+  ROWMAX_RETURN_IF_ERROR(file.check_intact());
+  const std::int64_t stride = stride_of(file);
+  WeightFindings findings;
+  std::vector<TensorStats> all;
+  std::int64_t n_numbers = 0;
+  std::uint64_t n_bytes = 0;
+  for (const GgufTensor& tensor : file.tensors()) {
+    // Small tensors whole.
+    all.push_back(look_at(tensor, tensor.n_elements() > (1 << 20) ? stride : 1, patient.executor()));
+    file.drop_pages(tensor.data);
+    n_numbers += all.back().n();
+    n_bytes += tensor.data.size();
+    judge_alone(all.back(), findings);
+    ROWMAX_RETURN_IF_ERROR(patient.step(0.95 * static_cast<double>(n_bytes) / static_cast<double>(file.file_bytes())));
+  }
+  // Damage explains what is odd in a comparison; without any the comparisons speak.
+  const bool damaged = !findings.causes.empty();
+  judge_ternary(all, findings);
+  judge_sizes(all, findings);
+  if (!damaged) judge_profiles(all, findings);
+  const std::string looked_at = std::to_string(n_numbers) + " numbers of " + std::to_string(all.size()) + " tensors" +
+                                (stride > 1 ? " (every " + std::to_string(stride) + "th row of large ones)" : "");
+  CheckResult result =
+      CheckResult::pass(kId, n_numbers, "sizes and offsets fit, and " + looked_at + " are finite and of usual sizes");
+  if (!findings.causes.empty()) {
+    sort_causes(findings.causes);
+    result = CheckResult::fail(kId, n_numbers, findings.causes.front().text + " (" + looked_at + " were looked at.)");
+    result.place = findings.causes.front().place;
+  }
+  result.measured = static_cast<double>(findings.causes.size());
+  result.threshold = 0;
+  result.unit = "findings";
+  result.causes = std::move(findings.causes);
+  return result;
+}
+
+}  // namespace rowmax::doctor

@@ -1,0 +1,111 @@
+// Check 1: the convention search. Loss on a fixed text as configured, and under each single change.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "doctor/check.h"
+#include "doctor/search/search.h"
+#include "rowmax/try.h"
+
+namespace rowmax::doctor {
+namespace {
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+// How much better than the others a win must be to be the only one.
+constexpr double kDistinct = 0.15;
+
+Cause cause_of(const Tried& win, const SearchResult& search, double best_gain) {
+  const std::string edits = edits_text(win.variant.edits);
+  Cause cause;
+  cause.id = win.variant.cause;
+  cause.place = win.variant.place;
+  cause.text = "With " + edits + " the model loses " + number(win.nll) + " nat a token on plain text, and " +
+               number(search.nll) + " as it is configured (chance is " + number(search.chance) + ").";
+  cause.evidence = {{"edit", edits},
+                    {"nll", number(win.nll)},
+                    {"configured_nll", number(search.nll)},
+                    {"chance", number(search.chance)},
+                    {"standard_errors", number(win.gain.sigmas)}};
+  for (const auto& [name, value] : win.variant.edits) cause.command += " --convention " + name + "=" + value;
+  cause.command = "rowmax run -m MODEL --greedy -p 'Once upon a time' -n 40" + cause.command;
+  // Surer the more it wins, and the more the model then knows: one that is well keeps below 0.6 of chance.
+  const double knows = std::clamp((0.95 - win.nll / search.chance) / 0.35, 0.2, 1.0);
+  const double sure = (0.8 + 0.15 * std::min(1.0, win.gain.nats)) * knows;
+  const double lag = std::isfinite(best_gain) && best_gain > 0 ? (best_gain - win.gain.nats) / best_gain : 0;
+  cause.confidence = sure * std::max(0.0, 1 - lag / (2 * kDistinct));
+  return cause;
+}
+
+void list_tried(const SearchResult& search, CheckResult& result) {
+  result.columns = {"edit", "nat a token", "gain", "standard errors"};
+  std::vector<Tried> tried = search.tried;
+  std::ranges::stable_sort(tried, [](const Tried& a, const Tried& b) { return a.nll < b.nll; });
+  result.rows.push_back({"(as configured)", number(search.nll), "0", ""});
+  for (const Tried& one : tried) {
+    result.rows.push_back(
+        {edits_text(one.variant.edits), number(one.nll), number(one.gain.nats), number(one.gain.sigmas)});
+  }
+}
+
+}  // namespace
+
+Result<CheckResult> check_conventions(Patient& patient) {
+  constexpr std::string_view kId = "conventions";
+  const auto model = patient.model();
+  if (!model.ok()) return CheckResult::inconclusive(kId, "the model cannot be loaded");
+  SearchOptions options;
+  options.budget_seconds = patient.options().budget_seconds;
+  options.step = [&](double fraction) { return patient.step(fraction); };
+  ROWMAX_TRY(search, search_conventions(patient, options));
+  CheckResult result;
+  result.id = kId;
+  result.n_compared = static_cast<std::int64_t>(search.tried.size());
+  result.threshold = options.least_gain;
+  result.unit = "nat a token";
+  list_tried(search, result);
+  const std::string scope =
+      std::to_string(search.tried.size()) + " variants on " + std::to_string(search.n_tokens) + " tokens" +
+      (search.n_left_out == 0 ? ""
+                              : ", " + std::to_string(search.n_left_out) + " left out for want of time (--budget)");
+  const auto best =
+      std::ranges::max_element(search.tried, [](const Tried& a, const Tried& b) { return a.gain.nats < b.gain.nats; });
+  if (best != search.tried.end()) result.measured = best->gain.nats;
+  if (search.tried.empty()) {
+    result.reason = "no variant could be tried";
+    return result;
+  }
+  if (!search.wins.empty()) {
+    const Tried& win = search.wins.front();
+    result.verdict = Verdict::kFail;
+    result.measured = win.gain.nats;
+    result.place = win.variant.place;
+    result.reason = edits_text(win.variant.edits) + " loses " + number(win.nll) +
+                    " nat a token, the configured model " + number(search.nll) + "; " + scope;
+    for (const Tried& one : search.wins) {
+      Cause cause = cause_of(one, search, win.gain.nats);
+      const bool known = std::ranges::any_of(result.causes, [&](const Cause& other) {
+        return other.id == cause.id && other.place.layer == cause.place.layer &&
+               other.place.tensor == cause.place.tensor;
+      });
+      if (!known && cause.confidence > 0.02 && result.causes.size() < 8) result.causes.push_back(std::move(cause));
+    }
+    return result;
+  }
+  const std::string losses = "the text costs " + number(search.nll) + " nat a token (" + search.part + "; chance is " +
+                             number(search.chance) + ")";
+  if (!(search.nll < 0.9 * search.chance)) {
+    result.reason =
+        losses + ", and no variant knows it better: the model is untrained, or wrong in a way not tried; " + scope;
+    return result;
+  }
+  result.verdict = Verdict::kPass;
+  result.reason = losses + ", and no variant is better by " + number(options.least_gain) + "; " + scope;
+  return result;
+}
+
+}  // namespace rowmax::doctor

@@ -1,0 +1,357 @@
+// Check 10: how queries and keys turn with their position: which dimensions pair, how fast each pair turns, and that
+// nothing else becomes of them. Angles are computed here from the file's keys; nothing of the engine's table is used.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+
+#include "base/math/f64.h"
+#include "doctor/check.h"
+#include "doctor/checks/forward.h"
+#include "rowmax/try.h"
+
+namespace rowmax::doctor {
+namespace {
+
+using engine::Stage;
+
+constexpr std::string_view kId = "rope";
+constexpr std::int64_t kTokens = 96;
+constexpr double kAllowed = 1e-5;  // of a head's largest number
+constexpr double kPi = 3.14159265358979323846;
+
+struct Turns {
+  bool adjacent = false;
+  std::vector<double> frequencies;  // radians a position, of each pair
+  double magnitude = 1;
+  std::string words;
+};
+
+double number_of_edit(Patient& patient, std::string_view name, double otherwise) {
+  const auto edit = edit_of(patient, name);
+  return edit ? std::strtod(edit->c_str(), nullptr) : otherwise;
+}
+
+// Gemma 3's layers with a window turn with a base of their own.
+bool is_local(Patient& patient, std::int64_t layer) {
+  return architecture(patient) == "gemma3" && window_of_layer(patient, layer) > 0;
+}
+
+double base_of(Patient& patient, std::int64_t layer) {
+  double base =
+      key_number(patient, "rope.global.freq_base").value_or(key_number(patient, "rope.freq_base").value_or(10000.0));
+  if (is_local(patient, layer)) {
+    base = key_number(patient, "rope.freq_base_swa")
+               .value_or(key_number(patient, "rope.local.freq_base").value_or(10000.0));
+  }
+  return number_of_edit(patient, "rope_base", base);
+}
+
+// YaRN (arXiv 2309.00071): pairs that turn less than beta_slow times in the original context are slowed down by the
+// factor, those that turn more than beta_fast times are not, a ramp between them.
+void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
+  const double factor = key_number(patient, "rope.scaling.factor").value_or(1);
+  const double context = key_number(patient, "rope.scaling.original_context_length").value_or(1);
+  const auto pair_that_turns = [&](double n) {
+    return n_rot / 2 * base::log_f64(context / (2 * kPi * n)) / base::log_f64(base);
+  };
+  const double fast = key_number(patient, "rope.scaling.yarn_beta_fast").value_or(32);
+  const double slow = key_number(patient, "rope.scaling.yarn_beta_slow").value_or(1);
+  const double low = std::max(0.0, std::floor(pair_that_turns(fast)));
+  const double high = std::max(std::min(n_rot - 1, std::ceil(pair_that_turns(slow))), low + 0.001);
+  for (std::size_t i = 0; i < turns.frequencies.size(); ++i) {
+    const double slowed = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    turns.frequencies[i] *= slowed / factor + (1 - slowed);
+  }
+  const double attention = key_number(patient, "rope.scaling.attn_factor")
+                               .value_or(key_number(patient, "rope.scaling.yarn_attn_factor").value_or(1));
+  turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
+}
+
+Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
+  Turns turns;
+  const std::string pairing =
+      edit_of(patient, "rope_pairing").value_or(architecture(patient) == "llama" ? "adjacent" : "halves");
+  turns.adjacent = pairing == "adjacent";
+  const double n_rot = number_of_edit(
+      patient, "rope_dimensions", key_number(patient, "rope.dimension_count").value_or(static_cast<double>(head_dim)));
+  const double base = base_of(patient, layer);
+  std::string type = key_text(patient, "rope.scaling.type");
+  const auto old_factor = key_number(patient, "rope.scale_linear"), factor = key_number(patient, "rope.scaling.factor");
+  if (type.empty() && (old_factor || factor)) type = "linear";
+  double scale = 1;
+  if (type == "linear" && !is_local(patient, layer)) scale = 1 / (old_factor ? *old_factor : factor.value_or(1));
+  scale = number_of_edit(patient, "rope_scale", scale);
+  const std::vector<float> divisors = vector_of(patient, "rope_freqs.weight");
+  const auto n_pair = static_cast<std::size_t>(n_rot / 2);
+  for (std::size_t i = 0; i < n_pair; ++i) {
+    double frequency = scale * base::pow_f64(base, -2 * static_cast<double>(i) / n_rot);
+    if (i < divisors.size()) frequency /= static_cast<double>(divisors[i]);
+    turns.frequencies.push_back(frequency);
+  }
+  if (type == "yarn") apply_yarn(patient, base, n_rot, turns);
+  turns.words = pairing + " pairs, " + std::to_string(2 * n_pair) + " of " + std::to_string(head_dim) +
+                " dimensions, base " + std::to_string(base) + (type.empty() || type == "none" ? "" : ", " + type);
+  return turns;
+}
+
+std::pair<std::size_t, std::size_t> pair_at(const Turns& turns, std::size_t i) {
+  if (turns.adjacent) return {2 * i, 2 * i + 1};
+  return {i, i + turns.frequencies.size()};
+}
+
+// A head before it turns (from the raw product, bias and norm) and as it is used.
+struct Head {
+  std::int64_t position = 0;
+  std::vector<double> before;
+  std::vector<float> after;
+  double largest = 0;
+};
+
+// Queries or keys of a layer.
+struct Kind {
+  Stage raw, used;
+  const char *bias, *norm, *name;
+};
+constexpr std::array<Kind, 2> kKinds{{{Stage::kQRaw, Stage::kQ, "attn_q.bias", "attn_q_norm.weight", "queries"},
+                                      {Stage::kKRaw, Stage::kK, "attn_k.bias", "attn_k_norm.weight", "keys"}}};
+
+std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind) {
+  const auto raw_rows = keeper.rows(kind.raw, layer), used_rows = keeper.rows(kind.used, layer);
+  const std::vector<float> bias = vector_of(patient, layer_tensor(layer, kind.bias));
+  std::vector<float> norm = vector_of(patient, layer_tensor(layer, kind.norm));
+  if (edit_of(patient, "qk_norm").value_or("yes") == "no") norm.clear();
+  const double eps =
+      number_of_edit(patient, "rms_norm_eps", key_number(patient, "attention.layer_norm_rms_epsilon").value_or(0));
+  std::vector<Head> heads;
+  for (std::size_t r = 0; r < used_rows.size() && r < raw_rows.size(); ++r) {
+    const KeptRow &raw = raw_rows[r], &used = used_rows[r];
+    // Behind each query head may lie its gate.
+    std::vector<double> row;
+    for (std::int64_t h = 0; h < used.n_group; ++h) {
+      for (std::int64_t d = 0; d < used.width; ++d) {
+        const auto at = static_cast<std::size_t>(h * raw.width + d);
+        row.push_back(static_cast<double>(raw.values[at]) + (at < bias.size() ? static_cast<double>(bias[at]) : 0.0));
+      }
+    }
+    for (std::size_t at = 0; !norm.empty() && at + norm.size() <= row.size(); at += norm.size()) {
+      double sum = 0;
+      for (std::size_t i = 0; i < norm.size(); ++i) sum += row[at + i] * row[at + i];
+      const double factor = 1 / std::sqrt(sum / static_cast<double>(norm.size()) + eps);
+      for (std::size_t i = 0; i < norm.size(); ++i) row[at + i] *= factor * static_cast<double>(norm[i]);
+    }
+    for (std::int64_t h = 0; h < used.n_group; ++h) {
+      const auto begin = row.begin() + h * used.width;
+      const auto after = used.group(h);
+      Head head{used.position, {begin, begin + used.width}, {after.begin(), after.end()}, 0};
+      for (const double value : head.before) head.largest = std::max(head.largest, std::fabs(value));
+      heads.push_back(std::move(head));
+    }
+  }
+  return heads;
+}
+
+// Largest difference of a head from what it should be, of its largest number.
+double error_of(const Head& head, const Turns& turns) {
+  std::vector<double> want = head.before;
+  for (std::size_t i = 0; i < turns.frequencies.size(); ++i) {
+    double s = 0, c = 0;
+    base::sincos_f64(static_cast<double>(head.position) * turns.frequencies[i], &s, &c);
+    const auto [a, b] = pair_at(turns, i);
+    want[a] = turns.magnitude * (head.before[a] * c - head.before[b] * s);
+    want[b] = turns.magnitude * (head.before[a] * s + head.before[b] * c);
+  }
+  double largest = 0;
+  for (std::size_t d = 0; d < want.size(); ++d) {
+    largest = std::max(largest, std::fabs(want[d] - static_cast<double>(head.after[d])));
+  }
+  return head.largest > 0 ? largest / head.largest : largest;
+}
+
+double worst_of(const std::vector<Head>& heads, const Turns& turns, std::int64_t last_position = INT64_MAX) {
+  double worst = 0;
+  for (const Head& head : heads) {
+    if (head.position <= last_position) worst = std::max(worst, error_of(head, turns));
+  }
+  return worst;
+}
+
+// Whether every pair keeps its length.
+bool lengths_kept(const std::vector<Head>& heads, const Turns& turns) {
+  for (const Head& head : heads) {
+    for (std::size_t i = 0; i < turns.frequencies.size(); ++i) {
+      const auto [a, b] = pair_at(turns, i);
+      const double before = turns.magnitude * std::hypot(head.before[a], head.before[b]);
+      const double after = std::hypot(static_cast<double>(head.after[a]), static_cast<double>(head.after[b]));
+      if (std::fabs(before - after) > 4 * kAllowed * head.largest) return false;
+    }
+  }
+  return true;
+}
+
+// The angle in (-pi, pi] with this cosine and the sine's sign.
+double angle_of(double c, double s) {
+  double low = 0, high = kPi;
+  for (int i = 0; i < 50; ++i) {
+    const double middle = (low + high) / 2;
+    double sine = 0, cosine = 0;
+    base::sincos_f64(middle, &sine, &cosine);
+    (cosine > c ? low : high) = middle;
+  }
+  return s < 0 ? -low : low;
+}
+
+// Radians that each pair turns from the row before to the row at `position`, from what heads show (of that pair the one
+// that is longest).
+std::vector<double> measured(const std::vector<Head>& heads, const Turns& turns, std::int64_t position) {
+  std::vector<double> angles;
+  for (std::size_t i = 0; i < turns.frequencies.size(); ++i) {
+    const auto [a, b] = pair_at(turns, i);
+    double longest = -1, angle = 0;
+    for (const Head& head : heads) {
+      const double length = std::hypot(head.before[a], head.before[b]);
+      if (head.position != position || !(length > longest)) continue;
+      longest = length;
+      const double x = static_cast<double>(head.after[a]), y = static_cast<double>(head.after[b]);
+      const double square = length * length * turns.magnitude;
+      angle = angle_of((head.before[a] * x + head.before[b] * y) / square,
+                       (head.before[a] * y - head.before[b] * x) / square);
+    }
+    angles.push_back(angle);
+  }
+  return angles;
+}
+
+// Why heads do not turn as they should: id and words; none where the numbers before cannot be reproduced.
+std::optional<std::pair<const char*, std::string>> explain(const std::vector<Head>& heads, const Turns& turns) {
+  Turns other = turns;
+  other.adjacent = !turns.adjacent;
+  if (worst_of(heads, other) <= kAllowed) {
+    return {{"rope_pairing", std::string("dimensions pair as ") + (other.adjacent ? "2i, 2i + 1" : "i, i + n/2") +
+                                 ", and should as " + (turns.adjacent ? "2i, 2i + 1" : "i, i + n/2")}};
+  }
+  if (!lengths_kept(heads, turns)) {
+    if (worst_of(heads, turns, 0) <= kAllowed && lengths_kept(heads, other)) {
+      return {{"rope_pairing", "dimensions pair in another way than the architecture's"}};
+    }
+    if (worst_of(heads, turns, 0) > kAllowed) return {};
+    return {{"rope_scaling", "pairs of dimensions do not keep their length as they turn"}};
+  }
+  const std::vector<double> at_zero = measured(heads, turns, 0), angles = measured(heads, turns, 1);
+  if (worst_of(heads, turns, 0) > kAllowed) {
+    return {{"rope_scaling", "the first token's heads are turned by " + std::to_string(at_zero[0]) +
+                                 " radians: positions do not begin at 0"}};
+  }
+  std::size_t n_still = 0;
+  double low = INFINITY, high = 0;
+  for (std::size_t i = 0; i < angles.size(); ++i) {
+    const bool visible = turns.frequencies[i] > 0.01 && turns.frequencies[i] < 3;
+    if (!visible) continue;
+    n_still += std::fabs(angles[i]) < 1e-5;
+    low = std::min(low, angles[i] / turns.frequencies[i]);
+    high = std::max(high, angles[i] / turns.frequencies[i]);
+  }
+  if (n_still > 0) return {{"rope_dimension", std::to_string(n_still) + " pairs that should turn stand still"}};
+  const std::string found = "pair 0 turns " + std::to_string(angles[0]) + " radians a position, not " +
+                            std::to_string(turns.frequencies[0]) + "; the others " + std::to_string(low) + " to " +
+                            std::to_string(high) + " times as fast as they should";
+  if (high - low < 0.01 * high) return {{"rope_scaling", found}};
+  return {{std::fabs(angles[0] / turns.frequencies[0] - 1) < 0.01 ? "rope_base" : "rope_scaling", found}};
+}
+
+// The first layer that attends, the last, and the first whose window is of the other kind.
+std::vector<std::int64_t> chosen_layers(Patient& patient, const engine::GgufFile& file, std::int64_t n_layer) {
+  std::vector<std::int64_t> attending, chosen;
+  for (std::int64_t i = 0; i < n_layer; ++i) {
+    if (file.find_tensor(layer_tensor(i, "attn_q.weight")) != nullptr) attending.push_back(i);
+  }
+  if (attending.empty()) return {};
+  chosen = {attending.front()};
+  const bool windowed = window_of_layer(patient, attending.front()) > 0;
+  const auto other =
+      std::ranges::find_if(attending, [&](std::int64_t i) { return (window_of_layer(patient, i) > 0) != windowed; });
+  if (other != attending.end()) chosen.push_back(*other);
+  if (std::ranges::find(chosen, attending.back()) == chosen.end()) chosen.push_back(attending.back());
+  return chosen;
+}
+
+CheckResult failed(Patient& patient, const std::pair<const char*, std::string>& why, std::int64_t layer,
+                   const Kind& kind, const Turns& turns, std::int64_t n_compared, double worst) {
+  CheckResult result = CheckResult::fail(kId, n_compared,
+                                         std::string(kind.name) + " of layer " + std::to_string(layer) +
+                                             " do not turn as the file says (" + turns.words + "): " + why.second);
+  result.measured = worst;
+  result.place.layer = layer;
+  result.place.stage = engine::stage_name(kind.used);
+  Cause cause;
+  cause.id = why.first;
+  cause.place.layer = layer;
+  cause.text = "RoPE: " + why.second + ".";
+  cause.evidence = {{"expected", turns.words}, {"largest_difference", std::to_string(worst)}};
+  cause.command = trace_command(patient, "--stages q_raw,q,k_raw,k --layers " + std::to_string(layer));
+  cause.confidence = 0.9;
+  result.causes.push_back(std::move(cause));
+  return result;
+}
+
+Result<CheckResult> run(Patient& patient) {
+  ROWMAX_TRY(file, patient.file());
+  ROWMAX_TRY(model, patient.model());
+  ROWMAX_TRY(tokens, text_tokens(patient, kTokens));
+  const std::vector<std::int64_t> layers = chosen_layers(patient, *file, model->shape().n_layer);
+  StageKeeper keeper([&](Stage stage, std::int64_t layer) {
+    const bool kind = std::ranges::any_of(kKinds, [&](const Kind& k) { return stage == k.raw || stage == k.used; });
+    return kind && std::ranges::find(layers, layer) != layers.end();
+  });
+  ROWMAX_TRY(session, open_session(patient, std::ssize(tokens)));
+  session.set_observer(&keeper);
+  ROWMAX_TRY(sequence, session.open());
+  const engine::BatchItem item{sequence, tokens, engine::LogitsFor::kNone};
+  ROWMAX_RETURN_IF_ERROR(session.forward({&item, 1}));
+  std::int64_t n_compared = 0;
+  double worst = 0;
+  std::string words, unknown;
+  for (const std::int64_t layer : layers) {
+    for (const Kind& kind : kKinds) {
+      const std::vector<Head> heads = heads_of(patient, keeper, layer, kind);
+      if (heads.empty()) continue;
+      const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before));
+      if (2 * turns.frequencies.size() > heads[0].before.size() || turns.frequencies.empty()) continue;
+      const double error = worst_of(heads, turns);
+      n_compared += std::ssize(heads) * std::ssize(turns.frequencies);
+      if (!(error <= kAllowed)) {
+        if (const auto why = explain(heads, turns)) {
+          return failed(patient, *why, layer, kind, turns, n_compared, error);
+        }
+        unknown = std::string(kind.name) + " of layer " + std::to_string(layer) +
+                  " cannot be reproduced before they turn (bias and norm of q and k)";
+        continue;
+      }
+      worst = std::max(worst, error);
+      words = turns.words;
+    }
+  }
+  if (!unknown.empty()) return CheckResult::inconclusive(kId, unknown);
+  CheckResult result = CheckResult::pass(kId, n_compared,
+                                         "queries and keys of " + std::to_string(layers.size()) +
+                                             " layers turn as the file says (" + words + ") at " +
+                                             std::to_string(tokens.size()) + " positions, and not at all at the first");
+  result.measured = worst;
+  result.threshold = kAllowed;
+  result.unit = "of a head's largest number";
+  return result;
+}
+
+}  // namespace
+
+Result<CheckResult> check_rope(Patient& patient) {
+  Result<CheckResult> result = concluded(kId, run(patient));
+  if (result.ok() && result->verdict == Verdict::kFail) {
+    result->threshold = kAllowed;
+    result->unit = "of a head's largest number";
+  }
+  return result;
+}
+
+}  // namespace rowmax::doctor

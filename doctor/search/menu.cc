@@ -1,0 +1,424 @@
+#include "doctor/search/menu.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+namespace rowmax::doctor {
+namespace {
+
+using engine::EditableFact;
+using engine::Edits;
+
+std::string text_of(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, static_cast<float>(value)).ptr};
+}
+
+std::optional<double> number_of(std::string_view text) {
+  double value = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (result.ec != std::errc() || result.ptr != text.data() + text.size()) return {};
+  return value;
+}
+
+struct Context {
+  const engine::ModelShape& shape;
+  std::optional<double> now;  // the value in effect, where it is one number
+};
+
+using Values = std::vector<std::string>;
+
+Values numbers(std::initializer_list<double> values) {
+  Values out;
+  for (const double value : values) out.push_back(text_of(value));
+  return out;
+}
+// The value in effect times each factor.
+Values around(const Context& context, std::initializer_list<double> factors) {
+  Values out;
+  for (const double factor : factors) {
+    if (context.now) out.push_back(text_of(*context.now * factor));
+  }
+  return out;
+}
+Values joined(Values a, const Values& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// In the order of how often such a thing was the cause, in reports of other engines.
+struct MenuRow {
+  std::string_view fact, cause;
+  Values (*values)(const Context& context);
+};
+const MenuRow kMenu[] = {
+    {"rope_pairing", "rope_pairing",
+     [](const Context&) {
+       return Values{"halves", "adjacent"};
+     }},
+    {"qk_permutation", "rope_pairing",
+     [](const Context&) {
+       return Values{"none", "llama"};
+     }},
+    {"tensor_layout", "ternary_layout", nullptr},  // all that the type may stand for
+    {"biases", "missing_bias", [](const Context&) { return Values{"no"}; }},
+    {"hadamard", "rotation", [](const Context&) { return Values{"no", "1024", "512", "256", "128", "64"}; }},
+    {"norm_weights", "norm_weight",
+     [](const Context&) {
+       return Values{"plain", "plus_one", "minus_one"};
+     }},
+    {"ffn_activation", "activation",
+     [](const Context&) {
+       return Values{"silu", "gelu_tanh", "gelu_erf", "relu_squared", "relu"};
+     }},
+    {"sub_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
+    {"qk_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
+    {"qk_norm_place", "qk_norm",
+     [](const Context&) {
+       return Values{"before_rope", "after_rope"};
+     }},
+    {"attention_scale", "attention_scale",
+     [](const Context& c) {
+       const auto d = static_cast<double>(c.shape.head_dim);
+       const auto per_head =
+           static_cast<double>(c.shape.n_embd) / static_cast<double>(std::max<std::int64_t>(c.shape.n_head, 1));
+       return joined(numbers({1 / std::sqrt(d), 1 / d, 1, 1 / std::sqrt(per_head), 1 / std::sqrt(256.0)}),
+                     around(c, {0.0625, 0.125, 0.25, 0.5, 0.70710678, 1.41421356, 2, 4, 8, 16}));
+     }},
+    {"rope_base", "rope_base",
+     [](const Context&) {
+       return numbers({1e4, 1e6, 5e5, 1e5, 1e7, 5e6, 1e3, 3e3, 3e4, 1e2, 1e8});
+     }},
+    {"rope_layers", "rope_base",
+     [](const Context&) {
+       return Values{"exchanged", "as_configured"};
+     }},
+    {"rope_scaling", "rope_scaling", [](const Context&) { return Values{"none"}; }},
+    {"rope_scale", "rope_scaling",
+     [](const Context&) {
+       return numbers({1, 0.5, 0.25, 0.125, 2, 4, 8});
+     }},
+    {"rope_denominator", "rope_dimension",
+     [](const Context&) {
+       return Values{"rotary", "head"};
+     }},
+    {"rope_dimensions", "rope_dimension",
+     [](const Context& c) {
+       const auto d = static_cast<double>(c.shape.head_dim);
+       return numbers({d, d / 2, d / 4, d * 3 / 4});
+     }},
+    {"delta_head_order", "value_head_order",
+     [](const Context&) {
+       return Values{"tiled", "grouped"};
+     }},
+    {"delta_conv_activation", "conv",
+     [](const Context&) {
+       return Values{"silu", "none"};
+     }},
+    {"conv_taps", "conv",
+     [](const Context&) {
+       return Values{"forward", "reversed"};
+     }},
+    {"delta_gate_activation", "activation",
+     [](const Context&) {
+       return Values{"silu", "sigmoid"};
+     }},
+    {"state_type", "state",
+     [](const Context&) {
+       return Values{"f32", "bf16", "f16"};
+     }},
+    {"gate_order", "gate_order",
+     [](const Context&) {
+       return Values{"gate_up", "up_gate"};
+     }},
+    {"attention_output_gate", "gate_order", [](const Context&) { return Values{"no"}; }},
+    {"attention_gate_layout", "gate_order",
+     [](const Context&) {
+       return Values{"per_head", "flat"};
+     }},
+    {"head_mapping", "head_mapping",
+     [](const Context&) {
+       return Values{"grouped", "interleaved"};
+     }},
+    {"kv_order", "weight_swapped",
+     [](const Context&) {
+       return Values{"kv", "vk"};
+     }},
+    {"embedding_scale", "embedding_scale",
+     [](const Context& c) {
+       const auto width = static_cast<double>(c.shape.n_embd);
+       return joined(numbers({1, std::sqrt(width), 1 / std::sqrt(width), 12}),
+                     around(c, {0.0625, 0.25, 0.5, 2, 4, 16}));
+     }},
+    {"residual_scale", "residual_scale",
+     [](const Context&) {
+       return numbers({1, 0.5, 0.25, 0.125, 2, 4});
+     }},
+    {"tied_head", "tied_head",
+     [](const Context&) {
+       return Values{"yes", "no"};
+     }},
+    {"rms_norm_eps", "norm_eps",
+     [](const Context&) {
+       return numbers({1e-6, 1e-5, 1e-12, 1e-8, 1e-4, 1e-3, 1e-2});
+     }},
+    {"norm_kind", "norm_kind",
+     [](const Context&) {
+       return Values{"rms", "layer"};
+     }},
+    {"norm_place", "norm_place",
+     [](const Context&) {
+       return Values{"input", "output"};
+     }},
+    {"post_norms", "norm_place", [](const Context&) { return Values{"no"}; }},
+    {"attention_softcap", "softcap",
+     [](const Context&) {
+       return numbers({0, 50, 30, 15});
+     }},
+    {"final_softcap", "softcap",
+     [](const Context&) {
+       return numbers({0, 30, 15, 50});
+     }},
+    {"sliding_window", "window",
+     [](const Context&) {
+       return numbers({0, 512, 1024, 128, 64, 32, 16});
+     }},
+    {"sinks", "sinks", [](const Context&) { return Values{"no"}; }},
+    {"expert_renormalise", "router",
+     [](const Context&) {
+       return Values{"yes", "no"};
+     }},
+    {"expert_gate", "router",
+     [](const Context&) {
+       return Values{"softmax", "sigmoid"};
+     }},
+    {"expert_used_count", "router",
+     [](const Context&) {
+       return numbers({1, 2, 4, 6, 8, 10});
+     }},
+    {"expert_scale", "router",
+     [](const Context&) {
+       return numbers({1, 2.5, 0.5, 2});
+     }},
+    {"shared_expert", "router", [](const Context&) { return Values{"no"}; }},
+    {"shared_expert_gate", "router",
+     [](const Context&) {
+       return Values{"no", "yes"};
+     }},
+    {"expert_shift", "expert_order",
+     [](const Context&) {
+       return numbers({0, 1, -1});
+     }},
+    {"ternary_scale", "ternary_scale",
+     [](const Context&) {
+       return Values{"file", "none", "reciprocal"};
+     }},
+    {"ternary_values", "ternary_layout", nullptr},
+    {"add_bos", "bos",
+     [](const Context&) {
+       return Values{"true", "false"};
+     }},
+    {"pre_tokenizer", "pre_tokenizer", nullptr},
+};
+
+// "a, b or c" -> {a, b, c}
+Values words_of(std::string_view text) {
+  Values out;
+  std::string word;
+  const auto end_word = [&] {
+    if (!word.empty() && word != "or") out.push_back(word);
+    word.clear();
+  };
+  for (const char c : text) {
+    if (c == ' ' || c == ',') {
+      end_word();
+    } else {
+      word += c;
+    }
+  }
+  end_word();
+  return out;
+}
+
+const EditableFact* find_fact(std::span<const EditableFact> facts, std::string_view name) {
+  const auto found = std::ranges::find(facts, name, &EditableFact::name);
+  return found == facts.end() ? nullptr : &*found;
+}
+
+bool same_value(const std::string& a, const std::string& b) {
+  if (a == b) return true;
+  const auto x = number_of(a), y = number_of(b);
+  return x && y && std::abs(*x - *y) <= 1e-6 * std::abs(*x);
+}
+
+void add(std::vector<Variant>& out, std::string_view name, const std::string& value, std::string_view cause,
+         Place place = {}) {
+  const Edits edits{{std::string(name), value}};
+  const bool there = std::ranges::any_of(out, [&](const Variant& other) {
+    return other.edits.size() == 1 && other.edits[0].first == name && same_value(other.edits[0].second, value);
+  });
+  if (!there) out.push_back({edits, cause, std::move(place)});
+}
+
+std::string_view cause_of(std::string_view fact) {
+  for (const MenuRow& row : kMenu) {
+    if (row.fact == fact) return row.cause;
+  }
+  return "weight_corrupt";
+}
+
+struct Tensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+std::vector<Tensor> tensors_of(const engine::GgufFile& file, const std::string& prefix) {
+  std::vector<Tensor> out;
+  for (const engine::GgufTensor& tensor : file.tensors()) {
+    if (tensor.name.starts_with(prefix)) out.push_back({std::string(tensor.name), tensor.shape});
+  }
+  return out;
+}
+
+bool of_mixer(std::string_view name) {
+  return name.find(".attn_") != std::string_view::npos || name.find(".ssm_") != std::string_view::npos;
+}
+bool is_norm(std::string_view name) { return name.find("norm") != std::string_view::npos; }
+
+}  // namespace
+
+std::string edits_text(const Edits& edits) {
+  std::string text;
+  for (const auto& [name, value] : edits) text += (text.empty() ? "" : " ") + name + "=" + value;
+  return text;
+}
+
+std::vector<Variant> convention_variants(std::span<const EditableFact> facts, std::span<const EditableFact> file_facts,
+                                         const Edits& asked, const engine::ModelShape& shape) {
+  std::vector<Variant> out;
+  for (const auto& [name, value] : asked) {
+    const EditableFact* fact = find_fact(file_facts, name);
+    // Several values in the file: an edit gives all layers one, and cannot give them back.
+    if (fact != nullptr && fact->value != value && fact->value.find(',') == std::string::npos) {
+      add(out, name, fact->value, cause_of(name));
+    }
+  }
+  for (const MenuRow& row : kMenu) {
+    const EditableFact* fact = find_fact(facts, row.fact);
+    if (fact == nullptr) continue;
+    const Context context{shape, number_of(fact->value)};
+    for (const std::string& value : row.values == nullptr ? words_of(fact->values) : row.values(context)) {
+      if (!same_value(value, fact->value)) add(out, row.fact, value, row.cause);
+    }
+  }
+  return out;
+}
+
+std::vector<Variant> finer_variants(const Variant& variant, double step) {
+  std::vector<Variant> out;
+  if (variant.edits.size() != 1) return out;
+  const auto& [name, value] = variant.edits[0];
+  constexpr std::string_view kContinuous[] = {"rope_base",  "attention_scale", "embedding_scale",   "residual_scale",
+                                              "rope_scale", "final_softcap",   "attention_softcap", "expert_scale"};
+  const auto number = number_of(value);
+  if (!number || *number <= 0 || std::ranges::find(kContinuous, name) == std::end(kContinuous)) return out;
+  for (const double factor : {1 / step, step}) {
+    out.push_back({{{name, text_of(*number * factor)}}, variant.cause, variant.place});
+  }
+  return out;
+}
+
+std::vector<Variant> layer_variants(std::span<const EditableFact> facts, std::int64_t n_layer) {
+  std::vector<Variant> out;
+  for (std::int64_t i = 0; i < n_layer; ++i) {
+    const std::string layer = std::to_string(i);
+    if (find_fact(facts, "skip_ffn") != nullptr) add(out, "skip_ffn", layer, "weight_corrupt", {.layer = i});
+    if (find_fact(facts, "skip_mixer") != nullptr) add(out, "skip_mixer", layer, "weight_corrupt", {.layer = i});
+  }
+  if (find_fact(facts, "layer_order") == nullptr) return out;
+  // Neighbours; of a model with few layers any two.
+  for (std::int64_t distance = 1; distance < (n_layer <= 8 ? n_layer : 2); ++distance) {
+    for (std::int64_t i = 0; i + distance < n_layer; ++i) {
+      std::string order;
+      for (std::int64_t j = 0; j < n_layer; ++j) {
+        const std::int64_t other = j == i ? i + distance : j == i + distance ? i : j;
+        order += (j == 0 ? "" : ",") + std::to_string(other);
+      }
+      add(out, "layer_order", order, "layer_order", {.layer = i});
+    }
+  }
+  return out;
+}
+
+std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const engine::GgufFile& file,
+                                     std::int64_t layer, bool mixer) {
+  std::vector<Variant> out;
+  const std::vector<Tensor> all = tensors_of(file, "blk." + std::to_string(layer) + ".");
+  const auto mine = [&](const Tensor& tensor) { return of_mixer(tensor.name) == mixer; };
+  const auto at = [&](const std::string& tensor) { return Place{.layer = layer, .tensor = tensor}; };
+  if (find_fact(facts, "exchange") != nullptr) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      for (std::size_t j = i + 1; j < all.size(); ++j) {
+        if (all[i].shape == all[j].shape && (mine(all[i]) || mine(all[j]))) {
+          add(out, "exchange", all[i].name + ":" + all[j].name, "weight_swapped", at(all[i].name));
+        }
+      }
+    }
+    for (const Tensor& tensor : all) {
+      if (!mine(tensor)) continue;
+      for (const std::int64_t other : {layer - 1, layer + 1}) {
+        const std::string name = "blk." + std::to_string(other) + tensor.name.substr(tensor.name.find('.', 4));
+        const engine::GgufTensor* found = file.find_tensor(name);
+        if (found != nullptr && found->shape == tensor.shape) {
+          add(out, "exchange", tensor.name + ":" + name, "weight_swapped", at(tensor.name));
+        }
+      }
+    }
+  }
+  for (const Tensor& tensor : all) {
+    if (!mine(tensor)) continue;
+    const bool square = tensor.shape.size() == 2 && tensor.shape[0] == tensor.shape[1];
+    if (square && find_fact(facts, "transpose") != nullptr) {
+      add(out, "transpose", tensor.name, "weight_transposed", at(tensor.name));
+    }
+    if (find_fact(facts, "tensor_factor") == nullptr) continue;
+    for (const char* factor : {"-1", "0.5", "2", "0.25", "4", "0.1", "10"}) {
+      add(out, "tensor_factor", tensor.name + ":" + factor, is_norm(tensor.name) ? "norm_weight" : "weight_scaled",
+          at(tensor.name));
+    }
+  }
+  return out;
+}
+
+std::vector<Variant> stem_variants(std::span<const EditableFact> facts, const engine::GgufFile& file,
+                                   std::int64_t n_layer) {
+  std::vector<Variant> out;
+  if (find_fact(facts, "exchange") != nullptr) {
+    constexpr std::pair<std::string_view, std::string_view> kTwins[] = {{"attn_norm.weight", "ffn_norm.weight"},
+                                                                        {"attn_q_norm.weight", "attn_k_norm.weight"}};
+    for (const auto& [one, other] : kTwins) {
+      std::string pairs;
+      for (std::int64_t i = 0; i < n_layer; ++i) {
+        const std::string prefix = "blk." + std::to_string(i) + ".";
+        const auto* a = file.find_tensor(prefix + std::string(one));
+        const auto* b = file.find_tensor(prefix + std::string(other));
+        if (a == nullptr || b == nullptr || a->shape != b->shape) continue;
+        pairs += (pairs.empty() ? "" : ",") + std::string(a->name) + ":" + std::string(b->name);
+      }
+      if (!pairs.empty()) add(out, "exchange", pairs, "weight_swapped");
+    }
+  }
+  if (find_fact(facts, "tensor_factor") == nullptr) return out;
+  for (const char* name : {"output_norm.weight", "output.weight", "token_embd.weight"}) {
+    if (file.find_tensor(name) == nullptr) continue;
+    for (const char* factor : {"-1", "0.5", "2", "0.25", "4", "0.1", "10"}) {
+      add(out, "tensor_factor", std::string(name) + ":" + factor, is_norm(name) ? "norm_weight" : "weight_scaled",
+          {.tensor = name});
+    }
+  }
+  return out;
+}
+
+}  // namespace rowmax::doctor

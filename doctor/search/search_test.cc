@@ -1,0 +1,133 @@
+// The convention search on the trained model that ships with rowmax: what was made wrong, in the file or in the graph, is
+// the change that the search finds; and on random weights, which know nothing, it finds nothing.
+#include "doctor/search/search.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "doctor/test_patient.h"
+#include "rowmax/engine/chat.h"
+#include "rowmax/engine/sampler.h"
+#include "rowmax/engine/session.h"
+
+namespace rowmax::doctor {
+namespace {
+
+SearchResult search(TestPatient& test) {
+  SearchOptions options;
+  options.budget_seconds = 1e9;
+  auto result = search_conventions(test.patient, options);
+  EXPECT_TRUE(result.ok()) << result.error().message;
+  return std::move(result).value();
+}
+
+TEST(Search, LeavesAHealthyModelAlone) {
+  TestPatient test(stories_bytes());
+  const SearchResult result = search(test);
+  EXPECT_TRUE(result.wins.empty()) << edits_text(result.wins.front().variant.edits);
+  EXPECT_LT(result.nll, 0.4 * result.chance);
+  EXPECT_GT(result.tried.size(), 40U);
+  EXPECT_EQ(result.n_left_out, 0);
+}
+
+struct Fault {
+  const char* name;
+  engine::Edits edits;             // as an engine would have it wrong
+  engine::KeyOverrides overrides;  // as a file would say it wrong
+  const char* cause;
+};
+
+class SearchFinds : public testing::TestWithParam<Fault> {};
+
+TEST_P(SearchFinds, TheCauseFirst) {
+  const Fault& fault = GetParam();
+  DoctorOptions options;
+  options.model.edits = fault.edits;
+  options.model.overrides = fault.overrides;
+  TestPatient test(stories_bytes(), options);
+  const SearchResult result = search(test);
+  ASSERT_FALSE(result.wins.empty()) << "nat a token: " << result.nll;
+  EXPECT_EQ(result.wins.front().variant.cause, fault.cause) << edits_text(result.wins.front().variant.edits);
+  // Back where the healthy model is.
+  EXPECT_LT(result.wins.front().nll, 1.5);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Stories, SearchFinds,
+    testing::Values(Fault{"pairing", {{"rope_pairing", "adjacent"}}, {}, "rope_pairing"},
+                    Fault{"rows", {{"qk_permutation", "llama"}}, {}, "rope_pairing"},
+                    Fault{"activation", {{"ffn_activation", "silu"}}, {}, "activation"},
+                    Fault{"scale", {{"attention_scale", "1"}}, {}, "attention_scale"},
+                    Fault{"layout", {{"tensor_layout", "I2_S_64"}}, {}, "ternary_layout"},
+                    Fault{"base", {}, {{"bitnet-b1.58.rope.freq_base", "17"}}, "rope_base"},
+                    Fault{"bos", {{"add_bos", "false"}, {"rope_pairing", "adjacent"}}, {}, "rope_pairing"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Search, SaysNothingOfModelsThatKnowNothing) {
+  for (const char* arch : {"llama", "qwen3", "gemma3", "bitnet-b1.58", "qwen35", "qwen3moe"}) {
+    for (const std::uint64_t seed : {1, 2}) {
+      TestPatient test(random_bytes(arch, seed));
+      SearchOptions options;
+      options.budget_seconds = 1;
+      const SearchResult result = std::move(search_conventions(test.patient, options)).value();
+      EXPECT_TRUE(result.wins.empty()) << arch << " " << seed << ": " << edits_text(result.wins.front().variant.edits);
+      EXPECT_GT(result.nll, 0.9 * result.chance);
+    }
+  }
+}
+
+TEST(Search, KeepsToItsBudget) {
+  TestPatient test(stories_bytes());
+  SearchOptions options;
+  options.budget_seconds = 1e-9;
+  const auto result = search_conventions(test.patient, options);
+  ASSERT_TRUE(result.ok());
+  EXPECT_TRUE(result->tried.empty());
+  EXPECT_GT(result->n_left_out, 40);
+}
+
+TEST(TextLoss, IsTheMeanOverTheTokensBehindTheFirstOnes) {
+  TestPatient test(stories_bytes());
+  const auto model = test.patient.model();
+  const auto text = test.patient.text();
+  ASSERT_TRUE(model.ok() && text.ok());
+  const std::vector<TextPiece> pieces = {(*text)->at(0), (*text)->at(6), (*text)->at(7)};
+  ASSERT_EQ(pieces[1].kind, "story");
+  const LossMeter meter(**model, pieces, 50, test.executor);
+  const auto loss = meter.of({});
+  ASSERT_TRUE(loss.ok());
+  ASSERT_EQ(loss->parts.size(), 2U);  // prose and stories
+  // The definition: the whole part at once, tokens from the ninth on.
+  engine::SessionOptions options;
+  auto session = engine::Session::create(**model, options, test.executor);
+  double sum = 0;
+  for (const std::size_t p : {1U, 2U}) {
+    const std::vector<engine::TokenId> tokens(pieces[p].tokens.begin(), pieces[p].tokens.begin() + 50);
+    const engine::SequenceId sequence = *session->open();
+    const engine::BatchItem item{sequence, tokens, engine::LogitsFor::kAll};
+    ASSERT_TRUE(session->forward({&item, 1}).ok());
+    for (std::size_t i = 8; i < 50; ++i) {
+      sum -= engine::log_probability(session->logits(static_cast<std::int64_t>(i - 1)), tokens[i]);
+    }
+    session->close(sequence);
+  }
+  EXPECT_EQ(loss->tokens[1].size(), 84U);
+  EXPECT_NEAR(loss->parts[1], sum / 84, 1e-12);
+  EXPECT_EQ(loss->best_part(), 1U);  // a story
+}
+
+TEST(TextLoss, GainAndItsError) {
+  const TextLoss base{{3, 5}, {}, {{2, 3, 4}, {5, 5, 5}}};
+  const TextLoss other{{2, 6}, {}, {{1, 1, 4}, {6, 6, 6}}};
+  const Gain gain = gain_of(base, other);
+  EXPECT_DOUBLE_EQ(gain.nats, 1);
+  // Differences 1, 2, 0: mean 1, standard deviation 1, of the mean 1/sqrt(3).
+  EXPECT_NEAR(gain.sigmas, std::sqrt(3.0), 1e-12);
+  EXPECT_LT(gain_of(base, {{4, 6}, {}, {{4, 4, 4}, {6, 6, 6}}}).nats, 0);
+  EXPECT_TRUE(std::isinf(gain_of({{INFINITY}, {}, {{}}}, {{2}, {}, {{2}}}).nats));
+}
+
+}  // namespace
+}  // namespace rowmax::doctor

@@ -65,7 +65,7 @@ fault("rope_base_key.qwen2", "qwen2", "rope_base", set_key(".rope.freq_base", 1e
 fault("rope_base_low.qwen2", "qwen2", "rope_base", set_key(".rope.freq_base", 20.0), place="qwen2.rope.freq_base")
 fault("rope_base_lost.qwen3moe", "qwen3moe", "rope_base", drop_key(".rope.freq_base"))
 fault("rope_base_key.qwen35", "qwen35", "rope_base", set_key(".rope.freq_base", 1e7))
-fault("rope_base_local.gemma3", "gemma3", "rope_base", set_key(".rope.freq_base_swa", 1e6, F32),
+fault("rope_base_local.gemma3", "gemma3", "rope_base", set_key(".rope.local.freq_base", 1e6),
       source="one base for all layers")
 graph("rope_base.stories", "stories", "rope_base", "rope_base=500000")
 graph("rope_base_of_another.llama", "llama", "rope_base", "rope_base=500")
@@ -172,7 +172,7 @@ fault("zero_half.llama", "llama", "weight_zero weight_corrupt", zero("blk.1.ffn_
 fault("zero_embedding_rows.qwen2", "qwen2", "weight_zero weight_corrupt", zero("token_embd.weight", 0.45, 0.75), place="token_embd.weight")
 fault("missing_down.llama", "llama", "weight_zero truncation", drop("blk.1.ffn_down.weight"), place="blk.1.ffn_down.weight",
       source="worker-orcd: ffn_down never loaded")
-fault("noise_up.qwen2", "qwen2", "weight_corrupt", noise("blk.1.ffn_up.weight"), place="blk.1.ffn_up.weight")
+fault("noise_up.qwen2", "qwen2", "weight_corrupt weight_nonfinite", noise("blk.1.ffn_up.weight"), place="blk.1.ffn_up.weight")
 fault("noise_page.llama", "llama", "weight_corrupt weight_nonfinite", noise("blk.2.attn_output.weight", 0.25, 0.5), place="blk.2.attn_output.weight")
 fault("gaussian_q.qwen3moe", "qwen3moe", "weight_corrupt", gaussian("blk.1.attn_q.weight"), place="blk.1.attn_q.weight",
       source="a matrix that was initialised, not loaded")

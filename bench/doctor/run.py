@@ -174,6 +174,9 @@ def main():
         return None
     done = args.table_only or (ask_all(suite, faults, args.results, until) and ask_healthy(suite, args, until))
     lines = [line for line in read_lines(args.results) if line["program"] == suite.program()]
+    by_id = {f.id: f for f in FAULTS}
+    lines = [line if line.get("healthy") else line | judge(by_id[line["id"]], line) for line in lines
+             if line.get("healthy") or line["id"] in by_id]
     losses = {line["id"]: line for line in read_lines(args.losses)}
     if args.table:
         write_table(args.table, lines, losses, VISIBLE)

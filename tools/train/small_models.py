@@ -97,9 +97,9 @@ def gemma2():
 MODELS = {
     "qwen2": dict(config=qwen2, pre="qwen2", bos=False, attention="sdpa", steps=500),
     "qwen35": dict(config=qwen35, pre="qwen35", bos=False, attention="sdpa", steps=200),
-    "qwen3moe": dict(config=qwen3moe, pre="qwen2", bos=False, attention="sdpa", steps=240),
+    "qwen3moe": dict(config=qwen3moe, pre="qwen2", bos=False, attention="sdpa", steps=450),
     "gemma3": dict(config=gemma3, pre="gpt-2", bos=True, attention="sdpa", steps=260),
-    "llama": dict(config=llama, pre="llama-bpe", bos=True, attention="sdpa", steps=260),
+    "llama": dict(config=llama, pre="llama-bpe", bos=True, attention="sdpa", steps=450),
     "gemma2": dict(config=gemma2, pre="gpt-2", bos=True, attention="eager", steps=240),
 }
 

@@ -129,7 +129,7 @@ void expect_row(const Built& b, const Output& output, const ProbeRow& row) {
   EXPECT_EQ(row.scale, static_cast<double>(b.options.scale));
   EXPECT_EQ(std::bit_cast<std::uint32_t>(row.lse), std::bit_cast<std::uint32_t>(output.lse[at]));
   double low[3] = {INFINITY, INFINITY, INFINITY}, high[3] = {-INFINITY, -INFINITY, -INFINITY};
-  double largest = -INFINITY, largest_dot = 0;
+  double largest = -INFINITY, largest_dot = 0, squares = 0;
   const auto add = [&](int which, double value) {
     low[which] = std::min(low[which], value);
     high[which] = std::max(high[which], value);
@@ -143,6 +143,7 @@ void expect_row(const Built& b, const Output& output, const ProbeRow& row) {
     add(0, b.dot(h, i, j));
     add(2, b.score(h, i, j));
     largest = std::max(largest, b.score(h, i, j));
+    squares += b.score(h, i, j) * b.score(h, i, j);
     largest_dot = std::max(largest_dot, std::fabs(b.dot(h, i, j)));
   }
   const float got[3][2] = {
@@ -156,6 +157,8 @@ void expect_row(const Built& b, const Output& output, const ProbeRow& row) {
     EXPECT_NEAR(got[which][0], low[which], 2e-4) << which;
     EXPECT_NEAR(got[which][1], high[which], 2e-4) << which;
   }
+  const double mean_square = want.n_visible == 0 ? 0 : squares / static_cast<double>(want.n_visible);
+  EXPECT_NEAR(row.after_mask_mean_square, mean_square, 1e-4 * (1 + mean_square));
   const ProbeVerdict verdict = judge(row);
   EXPECT_EQ(row.n_hidden_weighted, 0);
   EXPECT_EQ(row.n_visible_lost, 0);

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/cli/command.h"
+#include "apps/cli/debug.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
@@ -40,6 +41,7 @@ struct ChatFlags {
   SessionFlags session;
   GenerationFlags generation;
   TemplateFlags chat;
+  DebugFlags debug;
   bool no_history = false;
 };
 
@@ -174,6 +176,8 @@ Result<ExitCode> chat(const ChatFlags& flags) {
   }
   engine::SessionOptions options = session_options(flags.session);
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  ROWMAX_TRY(debug, debug_observer(flags.debug, session));
+  session.set_observer(debug.get());
   ROWMAX_TRY(sequence, session.open());
   Conversation conversation(flags, std::move(sampling), *chat_template, session, sequence);
   return converse(flags, conversation);
@@ -188,6 +192,7 @@ CommandBody declare_chat(Flags& table) {
   add_generation_flags(table, flags->generation);
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
+  add_debug_flags(table, flags->debug);
   table.add_switch("--no-history", flags->no_history, "neither read nor keep the history of inputs");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(false) : chat(*flags); };

@@ -30,10 +30,13 @@ CommandBody declare_tokenize(Flags& table);
 CommandBody declare_score(Flags& table);
 CommandBody declare_bench(Flags& table);
 CommandBody declare_pull(Flags& table);
+CommandBody declare_compare(Flags& table);
 CommandBody declare_dump(Flags& table);
 CommandBody declare_trace(Flags& table);
 CommandBody declare_doctor(Flags& table);
 CommandBody declare_quantize(Flags& table);
 CommandBody declare_convert(Flags& table);
+CommandBody declare_receipt(Flags& table);
+CommandBody declare_verify_receipt(Flags& table);
 
 }  // namespace rowmax::cli

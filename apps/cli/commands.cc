@@ -16,6 +16,9 @@ constexpr Command kCommands[] = {
     {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
     {"trace", "Show what each stage of the forward pass computes", declare_trace},
     {"dump", "Write what each stage computes to a file", declare_dump},
+    {"receipt", "Write what greedy decoding and attention do, against references", declare_receipt},
+    {"verify-receipt", "Compute again what a receipt says", declare_verify_receipt},
+    {"compare", "Find where another engine's numbers part from ours, and why", declare_compare},
     {"bench", "Measure prompt and generation speed", declare_bench},
 };
 

@@ -92,22 +92,20 @@ Result<Engine> load_engine(const EngineFlags& flags) {
   return engine;
 }
 
+Result<std::string> chat_template_source(const engine::Model& model, const TemplateFlags& flags) {
+  if (flags.chat_template.empty()) return std::string(model.chat_template());
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(flags.chat_template, ignored)) return read_text(flags.chat_template);
+  if (flags.chat_template.find("{{") != std::string::npos || flags.chat_template.find("{%") != std::string::npos) {
+    return flags.chat_template;
+  }
+  return Error{ErrorCode::kNotFound,
+               "--chat-template: " + flags.chat_template + " is neither a file nor Jinja text (no {{ or {% in it)"};
+}
+
 Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::Model& model,
                                                                  const TemplateFlags& flags) {
-  std::string source(model.chat_template());
-  if (!flags.chat_template.empty()) {
-    std::error_code ignored;
-    if (std::filesystem::is_regular_file(flags.chat_template, ignored)) {
-      ROWMAX_TRY(text, read_text(flags.chat_template));
-      source = std::move(text);
-    } else if (flags.chat_template.find("{{") != std::string::npos ||
-               flags.chat_template.find("{%") != std::string::npos) {
-      source = flags.chat_template;
-    } else {
-      return Error{ErrorCode::kNotFound,
-                   "--chat-template: " + flags.chat_template + " is neither a file nor Jinja text (no {{ or {% in it)"};
-    }
-  }
+  ROWMAX_TRY(source, chat_template_source(model, flags));
   if (source.empty()) return std::unique_ptr<engine::ChatTemplate>();
   auto parsed = engine::ChatTemplate::parse(source);
   if (!parsed.ok()) {

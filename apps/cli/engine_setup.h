@@ -29,6 +29,8 @@ struct TokenizerSetup {
 };
 Result<TokenizerSetup> open_tokenizer(const EngineFlags& flags);
 
+// The text of the template that find_chat_template() parses; empty where there is none.
+Result<std::string> chat_template_source(const engine::Model& model, const TemplateFlags& flags);
 // The template that --chat-template names (a file, or Jinja text), else the model's own; null when there is neither.
 Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::Model& model,
                                                                  const TemplateFlags& flags);

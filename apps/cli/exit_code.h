@@ -16,8 +16,8 @@ enum class ExitCode : int {
   kIo = 7,            // reading, writing or downloading failed
   kNotFound = 8,      // no such file or model
   kOutOfMemory = 9,
-  kFaulty = 10,        // of doctor and compare: something is wrong with the model, or two results differ
-  kInconclusive = 11,  // of the same: what could be compared says nothing
+  kFaulty = 10,        // what was examined is wrong, or does not agree
+  kInconclusive = 11,  // nothing could be compared, or not enough
   kInterrupted = 130,  // Ctrl-C
 };
 

@@ -27,8 +27,10 @@ struct Count {
 
 class Gates final : public engine::TraceObserver {
  public:
-  Gates(std::vector<std::int64_t> layers, std::int64_t head, std::int64_t shown_token)
-      : layers_(std::move(layers)), head_(head), shown_token_(shown_token) {}
+  Gates(std::vector<std::int64_t> layers, std::int64_t n_head, std::int64_t head, std::int64_t shown_token)
+      : layers_(std::move(layers)), head_(head), shown_token_(shown_token) {
+    shown.reserve(layers_.size() * static_cast<std::size_t>(n_head));  // rows are seen where nothing may be allocated
+  }
 
   bool wants(engine::Stage, std::int64_t) override { return false; }
   void see(const engine::TraceView&) override {}
@@ -45,7 +47,7 @@ class Gates final : public engine::TraceObserver {
     }
     if (verdict.failed()) {
       if (n_failures < failures_.size()) failures_[n_failures++] = {layer, decode, row};
-    } else if (row.position == shown_token_) {
+    } else if (row.position == shown_token_ && shown.size() < shown.capacity()) {
       shown.push_back({layer, decode, row});
     }
   }
@@ -149,11 +151,11 @@ void print_text(const Gates& gates, std::span<const SeenRow> rows) {
 Result<ExitCode> print_gates(const Engine& engine, const TraceFlags& flags, const GatesOptions& options) {
   const engine::Model& model = *engine.model;
   ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
-  ROWMAX_TRY(tokens, prompt_tokens(model, flags));
+  ROWMAX_TRY(tokens, prompt_tokens(model, flags.prompt, flags.tokens));
   const auto n = static_cast<std::int64_t>(tokens.size());
   ROWMAX_TRY(shown, token_position(options.token, n));
   ROWMAX_TRY(session, traced_session(engine, flags, n));
-  Gates gates(std::move(layers), options.head, shown);
+  Gates gates(std::move(layers), model.shape().n_head, options.head, shown);
   session.set_observer(&gates);
   ROWMAX_TRY(sequence, session.open());
   constexpr std::int64_t kPiece = 480;  // a long prompt can be interrupted

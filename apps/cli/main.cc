@@ -25,8 +25,8 @@ given several times has one value a line.
 Colour only on a terminal and without NO_COLOR. Results go to standard output, everything else to standard error.
 
 Exit codes: 0 done, 1 a bug in rowmax, 2 wrong usage, 3 broken file, 4 unsupported, 5 limit exceeded,
-6 not-a-number in the model's output, 7 input/output or network, 8 not found, 9 out of memory, 130 interrupted;
-of doctor: 10 faulty, 11 inconclusive.
+6 not-a-number in the model's output, 7 input/output or network, 8 not found, 9 out of memory,
+10 found to be faulty or to differ, 11 inconclusive, 130 interrupted.
 
 Start here:
   rowmax run                       tells a story, offline

@@ -225,6 +225,23 @@ void add_template_flags(Flags& table, TemplateFlags& flags) {
       .type("FILE|TEXT");
 }
 
+Result<std::vector<std::int64_t>> parse_ranges(std::string_view text, std::string_view flag, std::int64_t end) {
+  std::vector<std::int64_t> numbers;
+  for (const std::string_view part : text.empty() ? std::vector<std::string_view>() : split(text, ',')) {
+    const std::size_t dash = part.find('-');
+    std::int64_t first = 0, last = 0;
+    const bool fine = parse_number(part.substr(0, dash), first) &&
+                      parse_number(dash == std::string_view::npos ? part : part.substr(dash + 1), last);
+    if (!fine || first < 0 || last < first || last >= end) {
+      return Error{ErrorCode::kInvalidArgument, std::string(flag) + ": expected numbers or ranges (0,3-5) up to " +
+                                                    std::to_string(end - 1) + ", found \"" + std::string(part) + "\""};
+    }
+    for (std::int64_t i = first; i <= last; ++i) numbers.push_back(i);
+  }
+  for (std::int64_t i = 0; text.empty() && i < end; ++i) numbers.push_back(i);
+  return numbers;
+}
+
 Result<std::vector<std::int64_t>> parse_integers(std::string_view text, std::string_view flag, std::int64_t low,
                                                  std::int64_t high) {
   std::vector<std::int64_t> numbers;

@@ -80,6 +80,8 @@ struct TemplateFlags {
 };
 void add_template_flags(Flags& table, TemplateFlags& flags);
 
+// "0,3-5" -> {0, 3, 4, 5}; empty: all below `end`. kInvalidArgument naming `flag` and the part that is none of them.
+Result<std::vector<std::int64_t>> parse_ranges(std::string_view text, std::string_view flag, std::int64_t end);
 // "1,2,3" -> {1, 2, 3}; kInvalidArgument naming `flag` and the part that is not a whole number in [low, high].
 Result<std::vector<std::int64_t>> parse_integers(std::string_view text, std::string_view flag, std::int64_t low,
                                                  std::int64_t high);

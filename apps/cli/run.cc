@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/debug.h"
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
@@ -15,6 +16,7 @@
 #include "apps/cli/kernel_list.h"
 #include "apps/cli/options.h"
 #include "apps/cli/pull.h"
+#include "apps/cli/receipt.h"
 #include "apps/cli/terminal.h"
 #include "apps/cli/timings.h"
 #include "rowmax/try.h"
@@ -45,9 +47,10 @@ struct RunFlags {
   SessionFlags session;
   GenerationFlags generation;
   TemplateFlags chat;
-  std::string prompt, file, tokens;
+  DebugFlags debug;
+  std::string prompt, file, tokens, receipt;
   std::vector<std::string> words;
-  bool raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false;
+  bool raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false, force = false;
 };
 
 // What the model is to go on from: token ids, or text.
@@ -130,6 +133,12 @@ Result<std::vector<engine::TokenId>> encode(const engine::Model& model, const Ru
   return engine::encode_prompt(model, source.text, false);
 }
 
+engine::OutputOptions receipt_output(const RunFlags& flags, const engine::Model& model) {
+  engine::OutputOptions output{.overwrite = flags.force, .inputs = {flags.file, flags.chat.chat_template}};
+  output.inputs.insert(output.inputs.end(), model.file().paths().begin(), model.file().paths().end());
+  return output;
+}
+
 Status print_result(const RunFlags& flags, std::span<const engine::TokenId> prompt,
                     const engine::GenerateResult& generation) {
   if (flags.json) {
@@ -145,6 +154,29 @@ Status print_result(const RunFlags& flags, std::span<const engine::TokenId> prom
     std::fprintf(stderr, "%s\n", dim(timings_line(generation, flags.session.kv_budget), STDERR_FILENO).c_str());
   }
   return {};
+}
+
+// What made tokens of the prompt's text.
+Result<Json> template_of(const engine::Model& model, const RunFlags& flags, const PromptSource& source) {
+  if (flags.raw || !source.tokens.empty()) return template_json("none", "");
+  ROWMAX_TRY(text, chat_template_source(model, flags.chat));
+  return template_json(text.empty() ? "none" : flags.chat.chat_template.empty() ? "model" : "--chat-template", text);
+}
+
+Status write_receipt(const RunFlags& flags, const Engine& engine, const engine::Session& session,
+                     const PromptSource& source, std::span<const engine::TokenId> prompt,
+                     const engine::GenerateOptions& options, const engine::GenerateResult& generation) {
+  ROWMAX_TRY(receipt, receipt_head("generation", engine, flags.engine, flags.session, session));
+  ROWMAX_TRY(chat_template, template_of(*engine.model, flags, source));
+  receipt.append("template", std::move(chat_template));
+  ROWMAX_TRY(rest, generation_json(prompt, options, generation, stop_name(generation)));
+  receipt.update(rest);
+  const Comparison none{.name = "generation", .detail = "rowmax verify-receipt computes it again"};
+  Json comparisons = Json::array();
+  comparisons.push_back(none.json());
+  receipt.append("comparisons", std::move(comparisons));
+  receipt.append("verdict", none.verdict());
+  return write_json(flags.receipt, receipt_output(flags, *engine.model), receipt);
 }
 
 Result<ExitCode> run(const RunFlags& flags) {
@@ -163,6 +195,8 @@ Result<ExitCode> run(const RunFlags& flags) {
   const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
   ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(flags.session), *engine.executor));
+  ROWMAX_TRY(debug, debug_observer(flags.debug, session));
+  session.set_observer(debug.get());
   ROWMAX_TRY(sequence, session.open());
 
   engine::GenerateOptions options;
@@ -171,6 +205,10 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.stop = flags.generation.stop;
   options.ignore_eos = flags.ignore_eos;
   options.cancelled = interrupted;
+  if (!flags.receipt.empty()) {
+    ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.receipt, receipt_output(flags, *engine.model)));
+    ask_for_margins(options);
+  }
   const engine::TextSink sink = [&](std::string_view text) {
     if (!flags.json) {
       const std::string visible = shown(text, STDOUT_FILENO);
@@ -182,6 +220,9 @@ Result<ExitCode> run(const RunFlags& flags) {
   if (source.shown) sink(source.text);
   ROWMAX_TRY(generation, cli::generate(session, sequence, prompt, options, sink));
   ROWMAX_RETURN_IF_ERROR(print_result(flags, prompt, generation));
+  if (!flags.receipt.empty()) {
+    ROWMAX_RETURN_IF_ERROR(write_receipt(flags, engine, session, source, prompt, options, generation));
+  }
   return generation.reason == engine::StopReason::kCancelled ? ExitCode::kInterrupted : ExitCode::kOk;
 }
 
@@ -200,7 +241,12 @@ CommandBody declare_run(Flags& table) {
   table.add_switch("--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
+  add_debug_flags(table, flags->debug);
   table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
+  table.add("--receipt", flags->receipt, "write what was computed, from what and by what (docs/receipts.md)")
+      .type("FILE")
+      .not_empty();
+  table.add_switch("--force", flags->force, "replace an existing --receipt file");
   table.add_switch("--json", flags->json, "print one JSON object when done");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : run(*flags); };

@@ -1,7 +1,6 @@
 #include "apps/cli/traced_run.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "apps/cli/interrupt.h"
 #include "rowmax/try.h"
@@ -79,6 +78,23 @@ class Collector final : public engine::TraceObserver {
 
 }  // namespace
 
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const std::string& prompt,
+                                                   const std::string& tokens) {
+  if (prompt.empty() == tokens.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
+  }
+  std::vector<engine::TokenId> made;
+  if (tokens.empty()) {
+    ROWMAX_TRY(encoded, engine::encode_prompt(model, prompt, false));
+    made = std::move(encoded);
+  } else {
+    ROWMAX_TRY(ids, parse_integers(tokens, "--tokens", 0, model.shape().n_vocab - 1));
+    made.assign(ids.begin(), ids.end());
+  }
+  if (made.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
+  return made;
+}
+
 void add_trace_flags(Flags& table, TraceFlags& flags) {
   table.add_grouped("-p,--prompt", flags.prompt, "the prompt, taken as it is").type("TEXT");
   table.add_grouped("--tokens", flags.tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
@@ -90,6 +106,7 @@ void add_trace_flags(Flags& table, TraceFlags& flags) {
   table.add("--layers", flags.layers, "which ones: 0,3-5").shows("all");
   add_engine_flags(table, flags.engine);
   add_session_flags(table, flags.session);
+  add_debug_flags(table, flags.debug);
 }
 
 std::string StageRows::name() const {
@@ -119,42 +136,7 @@ Result<std::vector<engine::Stage>> parse_stages(const std::string& text) {
 }
 
 Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int64_t n_layer) {
-  std::vector<std::int64_t> layers;
-  if (text.empty()) {
-    for (std::int64_t i = 0; i < n_layer; ++i) layers.push_back(i);
-    return layers;
-  }
-  for (const std::string& part : split(text)) {
-    const std::size_t dash = part.find('-');
-    const std::string first = part.substr(0, dash), last = dash == std::string::npos ? first : part.substr(dash + 1);
-    std::int64_t begin = 0, end = 0;
-    const auto number = [](const std::string& digits, std::int64_t& value) {
-      const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-      return result.ec == std::errc() && result.ptr == digits.data() + digits.size();
-    };
-    if (!number(first, begin) || !number(last, end) || begin < 0 || end < begin || end >= n_layer) {
-      return Error{ErrorCode::kInvalidArgument, "--layers: expected numbers or ranges (0,3-5) up to " +
-                                                    std::to_string(n_layer - 1) + ", found \"" + part + "\""};
-    }
-    for (std::int64_t i = begin; i <= end; ++i) layers.push_back(i);
-  }
-  return layers;
-}
-
-Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const TraceFlags& flags) {
-  if (flags.prompt.empty() == flags.tokens.empty()) {
-    return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
-  }
-  std::vector<engine::TokenId> tokens;
-  if (flags.tokens.empty()) {
-    ROWMAX_TRY(encoded, engine::encode_prompt(model, flags.prompt, false));
-    tokens = std::move(encoded);
-  } else {
-    ROWMAX_TRY(ids, parse_integers(flags.tokens, "--tokens", 0, model.shape().n_vocab - 1));
-    tokens.assign(ids.begin(), ids.end());
-  }
-  if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
-  return tokens;
+  return parse_ranges(text, "--layers", n_layer);
 }
 
 Result<std::int64_t> token_position(std::int64_t token, std::int64_t n) {
@@ -182,7 +164,7 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std:
   ROWMAX_TRY(stages, parse_stages(flags.stages));
   ROWMAX_TRY(layers, parse_layers(flags.layers, model.shape().n_layer));
   TracedRun run;
-  ROWMAX_TRY(tokens, prompt_tokens(model, flags));
+  ROWMAX_TRY(tokens, prompt_tokens(model, flags.prompt, flags.tokens));
   run.tokens = std::move(tokens);
   const auto n = static_cast<std::int64_t>(run.tokens.size());
   if (token) {
@@ -191,7 +173,9 @@ Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std:
   }
   ROWMAX_TRY(session, traced_session(engine, flags, n));
   Collector collector(std::move(stages), std::move(layers), n, token);
-  session.set_observer(&collector);
+  ROWMAX_TRY(debug, debug_observer(flags.debug, session));
+  TwoObservers observers(collector, debug.get());
+  session.set_observer(&observers);
   ROWMAX_TRY(sequence, session.open());
   constexpr std::int64_t kPiece = 480;  // a long prompt can be interrupted
   for (std::int64_t at = 0; at < n; at += kPiece) {

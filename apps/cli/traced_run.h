@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/cli/debug.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/options.h"
 #include "rowmax/engine/trace.h"
@@ -16,8 +17,12 @@ namespace rowmax::cli {
 struct TraceFlags {
   EngineFlags engine;
   SessionFlags session;
+  DebugFlags debug;
   std::string prompt, tokens, stages = "residual", layers;
 };
+// The tokens of -p or --tokens; kInvalidArgument unless exactly one of them is given.
+Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const std::string& prompt,
+                                                   const std::string& tokens);
 void add_trace_flags(Flags& table, TraceFlags& flags);
 
 // What one stage of one layer gave: [n_row][n_group * width].
@@ -43,8 +48,6 @@ struct TracedRun {
 Result<std::vector<engine::Stage>> parse_stages(const std::string& text);
 Result<std::vector<std::int64_t>> parse_layers(const std::string& text, std::int64_t n_layer);
 
-// The prompt of -p or --tokens; at least one token.
-Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, const TraceFlags& flags);
 // Of --token, which counts from the end where it is negative, among n tokens.
 Result<std::int64_t> token_position(std::int64_t token, std::int64_t n);
 // For a prompt of n tokens; kLimit where it does not fit.

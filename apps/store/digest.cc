@@ -100,9 +100,22 @@ Result<std::string> file_digest(const std::string& path, DigestKind kind,
   return base::guarded([&] { return digest_of(path, kind, tick); });
 }
 
+Result<std::string> bytes_digest(std::span<const std::byte> bytes) {
+  return base::guarded([&]() -> Result<std::string> {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
+      return Error{ErrorCode::kUnsupported, "OpenSSL on this machine does not compute SHA-256"};
+    }
+    return hex(digest, size);
+  });
+}
+
 #else
 
 bool can_download() noexcept { return false; }
+
+Result<std::string> bytes_digest(std::span<const std::byte>) { return cannot_download(); }
 
 Result<std::string> file_digest(const std::string&, DigestKind, const std::function<bool(std::int64_t)>&) {
   return cannot_download();

@@ -1,8 +1,10 @@
 // Checksums of files, by OpenSSL's libcrypto.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,5 +30,8 @@ Result<DigestKind> digest_kind(std::string_view digest);
 // `tick` says false.
 Result<std::string> file_digest(const std::string& path, DigestKind kind,
                                 const std::function<bool(std::int64_t)>& tick = {});
+
+// SHA-256 of bytes in memory, as above.
+Result<std::string> bytes_digest(std::span<const std::byte> bytes);
 
 }  // namespace rowmax::store

@@ -296,7 +296,8 @@ void set_options(CURL* handle, const HttpRequest& request, Transfer& transfer, c
 }
 
 // One request without redirects; `transfer` has what came of it.
-HttpOutcome get_once(const HttpRequest& request, CURLU* url, bool with_token, Transfer& transfer) {
+HttpOutcome ask_once(const HttpRequest& request, const std::string* body, CURLU* url, bool with_token,
+                     Transfer& transfer) {
   const std::unique_ptr<CURL, FreeEasy> handle(curl_easy_init());
   if (handle == nullptr) return HttpOutcome::failed(Error::out_of_memory());
   transfer.handle = handle.get();
@@ -311,6 +312,11 @@ HttpOutcome get_once(const HttpRequest& request, CURLU* url, bool with_token, Tr
     }
   };
   for (const std::string& line : request.headers) add(line);
+  if (body != nullptr) {
+    add("Content-Type: application/json");
+    curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body->size()));
+    curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDS, body->c_str());
+  }
   if (with_token) add("Authorization: Bearer " + request.token);
   curl_easy_setopt(handle.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle.get(), CURLOPT_CURLU, url);
@@ -356,9 +362,7 @@ bool is_redirect(long status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-}  // namespace
-
-HttpOutcome http_get(const HttpRequest& request, const HttpHandlers& handlers) {
+HttpOutcome ask(const HttpRequest& request, const std::string* body, const HttpHandlers& handlers) {
   static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
   const Url url(curl_url());
   if (ready != CURLE_OK || url == nullptr) return HttpOutcome::failed(Error::out_of_memory());
@@ -370,9 +374,10 @@ HttpOutcome http_get(const HttpRequest& request, const HttpHandlers& handlers) {
   for (int redirects = 0; redirects <= kMaxRedirects; ++redirects) {
     Transfer transfer{&handlers, nullptr, {}, {}, {}, false, {}};
     transfer.head.linked_etag = linked_etag;
-    HttpOutcome outcome = get_once(request, url.get(), !request.token.empty() && origin(url.get()) == home, transfer);
+    HttpOutcome outcome =
+        ask_once(request, body, url.get(), !request.token.empty() && origin(url.get()) == home, transfer);
     if (!outcome.status.ok() || transfer.success()) return outcome;
-    if (!is_redirect(outcome.head.status)) {
+    if (!is_redirect(outcome.head.status) || body != nullptr) {
       outcome.status = status_error(transfer);
       outcome.transient = is_transient(outcome.head.status);
       return outcome;
@@ -385,9 +390,21 @@ HttpOutcome http_get(const HttpRequest& request, const HttpHandlers& handlers) {
       Error{ErrorCode::kIo, request.url + " redirects more than " + std::to_string(kMaxRedirects) + " times"});
 }
 
+}  // namespace
+
+HttpOutcome http_get(const HttpRequest& request, const HttpHandlers& handlers) {
+  return ask(request, nullptr, handlers);
+}
+HttpOutcome http_post(const HttpRequest& request, const std::string& body, const HttpHandlers& handlers) {
+  return ask(request, &body, handlers);
+}
+
 #else
 
 HttpOutcome http_get(const HttpRequest&, const HttpHandlers&) { return HttpOutcome::failed(cannot_download()); }
+HttpOutcome http_post(const HttpRequest&, const std::string&, const HttpHandlers&) {
+  return HttpOutcome::failed(cannot_download());
+}
 
 #endif
 

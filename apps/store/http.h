@@ -1,4 +1,4 @@
-// One GET over HTTP or HTTPS, by libcurl: redirects followed by hand so that a token never leaves its host, everything
+// One GET or POST over HTTP or HTTPS, by libcurl: redirects followed by hand so that a token never leaves its host, everything
 // bounded, and the caller told whether to try again.
 #pragma once
 
@@ -47,6 +47,8 @@ struct HttpOutcome {
 };
 
 HttpOutcome http_get(const HttpRequest& request, const HttpHandlers& handlers);
+// Sends a body of JSON. No redirect is followed: what is sent is for one server alone.
+HttpOutcome http_post(const HttpRequest& request, const std::string& body, const HttpHandlers& handlers);
 
 // Calls `attempt` until it succeeds, fails for good, or failed `retries` times after the first one with no progress in
 // between; waits 1, 2, 4 ... seconds, or what the server asked for, up to kMaxWaitSeconds. kCancelled where the

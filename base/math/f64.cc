@@ -149,6 +149,19 @@ void sincos_f64(double x, double* sin, double* cos) noexcept {
   }
 }
 
+// e^(-x^2) times a series whose terms all have the sign of x (Kummer): 2 / sqrt(pi) sum of 2^n x^(2n+1) / (2n+1)!!.
+double erf_f64(double x) noexcept {
+  if (x >= 6.0) return 1.0;  // less than 2^-54 is left
+  if (x <= -6.0) return -1.0;
+  const double z = x * x;
+  double term = x, sum = x;
+  for (double k = 3.0; term * term > 0x1p-112 * (sum * sum); k += 2.0) {
+    term *= 2.0 * z / k;
+    sum += term;
+  }
+  return 0x1.20dd750429b6dp0 * exp_f64(-z) * sum;
+}
+
 double pow_f64(double base, double exponent) noexcept { return exp_f64(exponent * log_f64(base)); }
 
 }  // namespace rowmax::base

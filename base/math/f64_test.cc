@@ -74,6 +74,20 @@ TEST(F64, SinCosNearPositionsTimesFrequencies) {
   EXPECT_TRUE(std::isnan(s) && std::isnan(c));
 }
 
+TEST(F64, ErfWithinItsBound) {
+  std::uint64_t state = 4;
+  double worst = 0;
+  for (int i = 0; i < 100000; ++i) {
+    const double x = i % 2 ? uniform(state, -7, 7) : uniform(state, -1, 1);
+    worst = std::max(worst, std::fabs(erf_f64(x) - std::erf(x)));
+  }
+  EXPECT_LE(worst, 4e-15);
+  EXPECT_EQ(erf_f64(0), 0.0);
+  EXPECT_EQ(erf_f64(std::numeric_limits<double>::infinity()), 1.0);
+  EXPECT_EQ(erf_f64(-std::numeric_limits<double>::infinity()), -1.0);
+  EXPECT_TRUE(std::isnan(erf_f64(std::nan(""))));
+}
+
 TEST(F64, PowForRopeBases) {
   for (double base : {10000.0, 100000.0, 500000.0, 1000000.0}) {
     for (int i = 0; i < 128; ++i) {

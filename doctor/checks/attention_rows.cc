@@ -9,6 +9,7 @@
 #include "base/math/f64.h"
 #include "doctor/check.h"
 #include "doctor/checks/forward.h"
+#include "engine/io/text.h"
 #include "rowmax/probe.h"
 #include "rowmax/try.h"
 
@@ -155,17 +156,18 @@ Cause cause_of_gate(Patient& patient, std::size_t gate, const Failure& failure) 
   static constexpr const char* kCauses[] = {"attention_scale", "mask", "format_kernel", "format_kernel",
                                             "format_kernel"};
   Cause cause;
-  cause.id = gate == 1 && window_of_layer(patient, failure.layer) > 0 ? "window" : kCauses[gate];
+  const bool other_keys = failure.row.n_hidden_weighted > 0 || failure.row.n_visible_lost > 0;
+  cause.id = gate == 1 && other_keys && window_of_layer(patient, failure.layer) > 0 ? "window" : kCauses[gate];
   cause.place = place_of(failure.layer, failure.row);
   cause.text = std::string("Gate ") + gate_table()[gate].name + " of attention fails (" + gate_table()[gate].asks +
                "). " + gate_table()[gate].failing + ".";
   cause.evidence = {{"gate", gate_table()[gate].name},
-                    {"measured_scale", std::to_string(failure.row.measured_scale)},
-                    {"scale", std::to_string(failure.row.scale)},
-                    {"largest_exp", std::to_string(failure.row.largest_exp)},
-                    {"weights_sum", std::to_string(failure.row.weights_sum)},
-                    {"out_error", std::to_string(failure.row.out_error)},
-                    {"out_bound", std::to_string(failure.row.out_bound)}};
+                    {"measured_scale", engine::number_text(failure.row.measured_scale)},
+                    {"scale", engine::number_text(failure.row.scale)},
+                    {"largest_exp", engine::number_text(failure.row.largest_exp)},
+                    {"weights_sum", engine::number_text(failure.row.weights_sum)},
+                    {"out_error", engine::number_text(failure.row.out_error)},
+                    {"out_bound", engine::number_text(failure.row.out_bound)}};
   cause.command = trace_command(
       patient, "--gates --layers " + std::to_string(failure.layer) + " --head " + std::to_string(failure.row.head));
   cause.confidence = 0.8;
@@ -204,8 +206,8 @@ std::optional<CheckResult> wrong_scale(Patient& patient, const Judge& judge) {
   result.threshold = allowed.front();
   Cause cause;
   cause.id = "attention_scale";
-  cause.text = "Scores are multiplied by " + std::to_string(result.measured) + "; the file asks for " +
-               std::to_string(allowed.front()) + ".";
+  cause.text = "Scores are multiplied by " + engine::number_text(result.measured) + "; the file asks for " +
+               engine::number_text(allowed.front()) + ".";
   cause.command = trace_command(patient, "--gates --layers 0 --head 0");
   cause.confidence = 0.8;
   result.causes.push_back(std::move(cause));

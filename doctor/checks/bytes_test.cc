@@ -28,8 +28,8 @@ TEST(Bytes, SoundModelsOfEveryFormatPass) {
   for (const engine::FormatInfo& format : engine::formats()) {
     tools::SyntheticSpec spec;
     spec.embd = 256;
-    spec.ff = 512;
-    spec.layers = 5;
+    spec.ff = 256;
+    spec.layers = 2;
     spec.type = format.name;
     spec.values =
         format.block_bytes * 4 <= format.block_elements + 8 && format.block_elements >= 32 ? "ternary" : "normal";
@@ -45,8 +45,9 @@ TEST(Bytes, AFileThatEndsTooEarly) {
   bytes.resize(bytes.size() - 1000);
   const CheckResult result = examine(&check_bytes, bytes);
   EXPECT_EQ(result.verdict, Verdict::kFail);
-  EXPECT_EQ(first_cause(result), "truncation");
+  ASSERT_EQ(first_cause(result), "truncation");
   EXPECT_NE(result.reason.find("bytes short"), std::string::npos) << result.reason;
+  EXPECT_GT(result.causes[0].confidence, 0.9);
   bytes.resize(200);
   EXPECT_EQ(first_cause(examine(&check_bytes, bytes)), "truncation");
   EXPECT_EQ(first_cause(examine(&check_bytes, Bytes(64, std::byte{7}))), "truncation");
@@ -130,6 +131,15 @@ void scale_f16(std::span<std::byte> data, float factor) {
     bits = base::f32_to_f16(factor * base::f16_to_f32(bits));
     std::memcpy(data.data() + at, &bits, 2);
   }
+}
+
+TEST(Bytes, AFewRowsOfAnotherSize) {
+  Bytes bytes = model_bytes(wide());
+  scale_f16(tensor_bytes(bytes, "blk.4.ffn_up.weight").subspan(100 * 512, 3 * 512), 200.0f);
+  expect_fault(bytes, "weight_corrupt", "blk.4.ffn_up.weight");
+  const CheckResult result = examine(&check_bytes, bytes);
+  EXPECT_EQ(result.causes.size(), 1);  // it does not count as scaled, too
+  EXPECT_EQ(result.causes[0].evidence[1].second, "100");
 }
 
 TEST(Bytes, OneTensorOfAnotherSize) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "base/math/f64.h"
 #include "doctor/checks/products.h"
@@ -41,6 +42,32 @@ std::vector<float> row_of(const GgufTensor& tensor, std::int64_t row) {
   return out;
 }
 
+// H x in blocks: the normalised Walsh-Hadamard transform in natural order.
+void turn(std::vector<double>& x, std::int64_t block) {
+  const auto size = static_cast<std::size_t>(block);
+  const double factor = 1 / std::sqrt(static_cast<double>(block));
+  for (std::size_t from = 0; from + size <= x.size(); from += size) {
+    for (std::size_t half = 1; half < size; half *= 2) {
+      for (std::size_t i = 0; i < size; ++i) {
+        if ((i & half) != 0) continue;
+        double &a = x[from + i], &b = x[from + i + half];
+        const double sum = a + b, difference = a - b;
+        a = sum;
+        b = difference;
+      }
+    }
+    for (std::size_t i = 0; i < size; ++i) x[from + i] *= factor;
+  }
+}
+// Roundings to f32 of a transform in the engine, at most: of the numbers' common size (a block has up to 2^20 of them).
+constexpr double kTurnRounding = 32 * 0x1p-24;
+
+double norm(std::span<const double> x) {
+  double squares = 0;
+  for (const double value : x) squares += value * value;
+  return std::sqrt(squares);
+}
+
 struct Worst {
   double part = 0;  // of the bound
   std::string where;
@@ -55,15 +82,29 @@ struct Worst {
   }
 };
 
+// The row that a token stands for: s * (H z) where z is stored turned.
+std::vector<double> embedding_of(const HeadSeen& seen, TokenId token) {
+  const std::vector<float> stored = row_of(*seen.embeddings, token);
+  std::vector<double> row(stored.begin(), stored.end());
+  const Turn& turned = seen.turned_embeddings;
+  if (turned.block > 0) {
+    turn(row, turned.block);
+    for (std::size_t k = 0; k < row.size(); ++k) row[k] *= turned.signs[k];
+  }
+  return row;
+}
+
 // Rounded products of the row with the scale: two roundings at most, and a third where the scale was rounded.
 Worst compare_embeddings(const HeadSeen& seen) {
   Worst worst;
-  for (std::size_t t = 0; t < seen.tokens.size() && !seen.embedding.empty(); ++t) {
-    const std::vector<float> row = row_of(*seen.embeddings, seen.tokens[t]);
+  for (std::size_t t = 0; t < seen.tokens.size(); ++t) {
+    const std::vector<double> row = embedding_of(seen, seen.tokens[t]);
+    const double turned = seen.turned_embeddings.block > 0 ? kTurnRounding * norm(row) * seen.embedding_scale : 0;
     for (std::size_t k = 0; k < row.size(); ++k) {
-      const double expected = static_cast<double>(row[k]) * seen.embedding_scale;
+      const double expected = row[k] * seen.embedding_scale;
       const double found = static_cast<double>(seen.embedding[t * row.size() + k]);
-      worst.see(std::fabs(found - expected), 4 * 0x1p-24 * std::fabs(expected) + 1e-40, static_cast<std::int64_t>(t),
+      worst.see(std::fabs(found - expected), 4 * 0x1p-24 * std::fabs(expected) + turned + 1e-40,
+                static_cast<std::int64_t>(t),
                 "token " + std::to_string(seen.tokens[t]) + ", dimension " + std::to_string(k) + ": expected " +
                     std::to_string(expected) + ", found " + std::to_string(found));
     }
@@ -82,18 +123,42 @@ std::vector<std::int64_t> sampled_rows(std::int64_t n_vocab, std::int64_t token)
   return rows;
 }
 
-Worst compare_logits(const HeadSeen& seen, const GgufTensor& head, double cap) {
+// What a matrix is multiplied with: H (s * x) where it is stored turned, and how far the engine's own may be from it in
+// each number: the transform's roundings, and a code that falls to the other side of a half.
+struct HeadInput {
+  std::vector<float> x;
+  double slack = 0;
+};
+HeadInput input_of(std::span<const float> normed, const Turn& turned, const engine::FormatInfo& format,
+                   engine::Activations activations) {
+  if (turned.block == 0) return {{normed.begin(), normed.end()}, 0};
+  std::vector<double> x(normed.begin(), normed.end());
+  for (std::size_t k = 0; k < x.size(); ++k) x[k] *= turned.signs[k];
+  turn(x, turned.block);
+  double largest = 0;
+  for (const double value : x) largest = std::max(largest, std::fabs(value));
+  const bool rounded = activations == engine::Activations::kInt8 && !always_f32(format);
+  const bool by_token = format.row_head_bytes > 0 || format.tail_bytes > 0;
+  const double step = !rounded ? 0 : 1.01 * largest / (by_token ? 127 : 16256);
+  return {{x.begin(), x.end()}, step + kTurnRounding * norm(x)};
+}
+
+Worst compare_logits(const HeadSeen& seen, const GgufTensor& head, const Turn& turned, double cap) {
   Worst worst;
   const auto n_embd = static_cast<std::size_t>(seen.n_embd);
   for (std::size_t t = 0; t < seen.tokens.size(); ++t) {
-    const auto x = std::span(seen.output_norm).subspan(t * n_embd, n_embd);
+    const HeadInput input =
+        input_of(std::span(seen.output_norm).subspan(t * n_embd, n_embd), turned, *head.format, seen.activations);
     for (const std::int64_t v : sampled_rows(seen.n_vocab, static_cast<std::int64_t>(t))) {
-      const ExpectedProduct product = expected_product(*head.format, row_of(head, v), x, seen.activations);
+      const std::vector<float> row = row_of(head, v);
+      const ExpectedProduct product = expected_product(*head.format, row, input.x, seen.activations);
+      double sizes = 0;
+      for (const float w : row) sizes += std::fabs(static_cast<double>(w));
       const double expected = capped(product.value, cap);
       const auto found =
           static_cast<double>(seen.logits[t * static_cast<std::size_t>(seen.n_vocab) + static_cast<std::size_t>(v)]);
       // A cap never stretches; its own arithmetic in f32 is good to some roundings of the cap.
-      const double bound = product.bound + 64 * 0x1p-24 * (cap > 0 ? cap : 0);
+      const double bound = product.bound + input.slack * sizes + 64 * 0x1p-24 * (cap > 0 ? cap : 0);
       worst.see(std::fabs(found - expected), bound, static_cast<std::int64_t>(t),
                 "logit of token " + std::to_string(v) + " at position " + std::to_string(t) + ": expected " +
                     std::to_string(expected) + " within " + std::to_string(bound) + ", found " + std::to_string(found));
@@ -106,12 +171,12 @@ Worst compare_logits(const HeadSeen& seen, const GgufTensor& head, double cap) {
 double embedding_factor(const HeadSeen& seen) {
   double factor = 0;
   for (std::size_t t = 0; t < seen.tokens.size(); ++t) {
-    const std::vector<float> row = row_of(*seen.embeddings, seen.tokens[t]);
+    const std::vector<double> row = embedding_of(seen, seen.tokens[t]);
     double with = 0, own = 0, size = 0;
     for (std::size_t k = 0; k < row.size(); ++k) {
       const double found = static_cast<double>(seen.embedding[t * row.size() + k]);
-      with += found * static_cast<double>(row[k]);
-      own += static_cast<double>(row[k]) * static_cast<double>(row[k]);
+      with += found * row[k];
+      own += row[k] * row[k];
       size += found * found;
     }
     if (own == 0) continue;
@@ -157,11 +222,11 @@ CheckResult wrong_logits(const HeadSeen& seen, const Worst& worst) {
   CheckResult result = CheckResult::fail(kId, worst.n, "a logit is not the product it should be: " + worst.where);
   result.place.stage = "logits";
   const std::string tensor(seen.head->name), command = "rowmax trace MODEL --stage logits";
-  if (seen.softcap > 0 && compare_logits(seen, *seen.head, 0).part <= 1) {
+  if (seen.softcap > 0 && compare_logits(seen, *seen.head, seen.turned_head, 0).part <= 1) {
     result.causes.push_back(cause_of(
         "softcap", "Logits are not capped, and the model says they are at " + std::to_string(seen.softcap) + ".", 0.95,
         tensor, command));
-  } else if (seen.other != nullptr && compare_logits(seen, *seen.other, seen.softcap).part <= 1) {
+  } else if (seen.other != nullptr && compare_logits(seen, *seen.other, Turn{}, seen.softcap).part <= 1) {
     result.causes.push_back(
         cause_of("tied_head",
                  "Logits are products with " + std::string(seen.other->name) + ", and should be with " + tensor + ".",
@@ -217,7 +282,7 @@ std::string hints(const HeadSeen& seen) {
 
 CheckResult judge_head(const HeadSeen& seen) {
   const Worst embeddings = compare_embeddings(seen);
-  const Worst logits = seen.head != nullptr ? compare_logits(seen, *seen.head, seen.softcap) : Worst{};
+  const Worst logits = compare_logits(seen, *seen.head, seen.turned_head, seen.softcap);
   CheckResult result;
   if (embeddings.part > 1) {
     result = wrong_embeddings(seen, embeddings);
@@ -232,11 +297,8 @@ CheckResult judge_head(const HeadSeen& seen) {
                                      "way is constant or zero.",
                                      0.3, "output_norm.weight", "rowmax trace MODEL --stage residual"));
   } else {
-    const std::string head = seen.head != nullptr ? std::string(seen.head->name) : "";
-    const std::string which = embeddings.n == 0 ? "logits are products with rows of " + head
-                              : logits.n == 0
-                                  ? std::string("embeddings are the file's rows")
-                                  : "embeddings are the file's rows and logits products with rows of " + head;
+    const std::string which =
+        "embeddings are the file's rows and logits products with rows of " + std::string(seen.head->name);
     result = CheckResult::pass(kId, embeddings.n + logits.n, which + hints(seen));
   }
   // Both bounds are proved from the definitions of decoding and products, so the threshold is the bound itself.
@@ -283,16 +345,31 @@ std::vector<TokenId> some_tokens(const engine::Model& model, std::int64_t most) 
   return out;
 }
 
-// Whether a matrix is stored turned, so that its rows are not what is multiplied.
-bool stored_turned(const engine::GgufFile& file, const engine::ModelOptions& options, std::string_view tensor) {
+// How a matrix is stored, where one of the two lists of names has it. The loader has checked the keys.
+Turn turn_of(const engine::GgufFile& file, const engine::ModelOptions& options, std::string_view list,
+             const GgufTensor& tensor) {
+  const auto key = [](std::string_view name) { return std::string(engine::kHadamardPrefix) + std::string(name); };
   for (const auto& [name, value] : options.edits) {
-    if (name == "hadamard" && value == "no") return false;
+    if (name == "hadamard" && value == "no") return {};
   }
-  for (const char* key : {"weight_names", "inverse_weight_names"}) {
-    const auto names = file.get_array(std::string(engine::kHadamardPrefix) + key, engine::GgufType::kString);
-    if (names.ok() && std::ranges::find((*names)->strings, tensor) != (*names)->strings.end()) return true;
+  const auto names = file.get_array(key(list), engine::GgufType::kString);
+  const auto block = file.get_uint(key("block_size"));
+  if (!names.ok() || !block.ok()) return {};
+  if (std::ranges::find((*names)->strings, tensor.name) == (*names)->strings.end()) return {};
+  Turn out{static_cast<std::int64_t>(*block), std::vector<double>(static_cast<std::size_t>(tensor.shape[0]), 1.0)};
+  const auto widths = file.get_int_array(key("sign_widths"));
+  const engine::GgufValue* found = file.find(key("sign_values"));
+  const auto* values = found != nullptr ? std::get_if<engine::GgufArray>(&found->value) : nullptr;
+  if (!widths.ok() || values == nullptr) return out;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < (*widths)->size; ++i) {
+    const auto width = static_cast<std::size_t>((*widths)->as_int(i));
+    if (width == out.signs.size()) {
+      for (std::size_t k = 0; k < width; ++k) out.signs[k] = values->as_double(at + k);
+    }
+    at += width;
   }
-  return false;
+  return out;
 }
 
 double number_of(const engine::Model& model, std::string_view name, double fallback) {
@@ -344,14 +421,9 @@ Result<CheckResult> check_head(Patient& patient) {
     if (computed.error().code == ErrorCode::kOutOfMemory) return Error(computed.error());
     return CheckResult::inconclusive(kId, "the model computes no logits: " + computed.error().message);
   }
-  const auto turned = [&](const GgufTensor& tensor) { return stored_turned(file, (*model)->options(), tensor.name); };
-  if (turned(*seen.embeddings)) seen.embedding.clear();
-  if (seen.other != nullptr && turned(*seen.other)) seen.other = nullptr;
-  if (turned(*seen.head)) seen.head = nullptr;
-  if (seen.head == nullptr && seen.embedding.empty()) {
-    return CheckResult::skipped(
-        kId, "embedding and output matrix are stored turned (Hadamard): their rows are not what is multiplied");
-  }
+  seen.turned_embeddings = turn_of(file, (*model)->options(), "inverse_weight_names", *seen.embeddings);
+  seen.turned_head = turn_of(file, (*model)->options(), "weight_names", *seen.head);
+  if (seen.turned_head.block > 0) seen.other = nullptr;  // it may be turned in another way
   return judge_head(seen);
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "doctor/checks/patient_test_util.h"
@@ -36,6 +37,54 @@ TEST(Head, RoundedActivationsStayWithinTheBound) {
     const CheckResult result = examine(&check_head, model_bytes(spec));
     EXPECT_EQ(result.verdict, Verdict::kPass) << type << ": " << result.reason;
   }
+}
+
+// Every matrix as W diag(s) H, with H written out by its definition.
+TEST(Head, MatricesThatAreStoredTurned) {
+  constexpr std::int64_t kBlock = 16;
+  tools::SyntheticSpec spec = spec_of("qwen3");
+  spec.untied = true;
+  const Bytes plain = model_bytes(spec);
+  const auto file = engine::GgufFile::parse(plain, "m.gguf");
+  ASSERT_TRUE(file.ok());
+  const auto sign = [](std::int64_t column) { return column * 7 % 5 < 2 ? -1 : 1; };
+  const auto turned = [](std::string_view name) { return name == "token_embd.weight" || name == "output.weight"; };
+  Rewrite rewrite;
+  rewrite.drop_tensor = turned;
+  rewrite.add = [&](engine::GgufWriter& writer) {
+    for (const engine::GgufTensor& tensor : file->tensors()) {
+      if (!turned(tensor.name)) continue;
+      const std::int64_t cols = tensor.shape[0];
+      std::vector<float> in(tensor.data.size() / 4), out(in.size());
+      std::memcpy(in.data(), tensor.data.data(), tensor.data.size());
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        const auto column = static_cast<std::int64_t>(i) % cols, from = column / kBlock * kBlock;
+        double sum = 0;
+        for (std::int64_t j = 0; j < kBlock; ++j) {
+          const int h = __builtin_popcountll(static_cast<unsigned long long>(j & (column % kBlock))) % 2 == 0 ? 1 : -1;
+          sum += static_cast<double>(in[i - static_cast<std::size_t>(column - from - j)]) * sign(from + j) * h;
+        }
+        out[i] = static_cast<float>(sum / 4);
+      }
+      std::vector<std::byte> bytes(tensor.data.size());
+      std::memcpy(bytes.data(), out.data(), bytes.size());
+      writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, std::move(bytes));
+    }
+    writer.set_uint32("prism.hadamard.version", 1);
+    writer.set_uint32("prism.hadamard.block_size", kBlock);
+    writer.set_string("prism.hadamard.transform", "normalized-sylvester-walsh-hadamard");
+    writer.set_string("prism.hadamard.axis", "input-last-dimension");
+    writer.set_string("prism.hadamard.sign_mode", "explicit");
+    writer.set_strings("prism.hadamard.weight_names", {"output.weight"});
+    writer.set_strings("prism.hadamard.inverse_weight_names", {"token_embd.weight"});
+    std::vector<std::int32_t> signs;
+    for (std::int64_t i = 0; i < spec.embd; ++i) signs.push_back(sign(i));
+    writer.set_int32s("prism.hadamard.sign_widths", {static_cast<std::int32_t>(spec.embd)});
+    writer.set_int32s("prism.hadamard.sign_values", signs);
+  };
+  const CheckResult result = examine(&check_head, rewritten(plain, rewrite));
+  EXPECT_EQ(result.verdict, Verdict::kPass) << result.reason;
+  EXPECT_GE(result.n_compared, 32 * 64);
 }
 
 // What a sound session shows, to be spoilt: logits of two tokens, computed here.

@@ -6,6 +6,7 @@
 #include "base/fp_env.h"
 #include "doctor/check.h"
 #include "doctor/checks/forward.h"
+#include "engine/io/text.h"
 #include "engine/quant/format.h"
 #include "rowmax/try.h"
 
@@ -100,10 +101,10 @@ CheckResult failed(Patient& patient, const engine::GgufFile& file, const Scanner
   const std::string tensor = spoilt_tensor(file, origin.layer);
   const std::string where = origin.stage + ", token " + std::to_string(origin.position) + ", row " +
                             std::to_string(origin.group) + ", column " + std::to_string(origin.column);
-  const std::string before =
-      origin.stage_before.empty()
-          ? std::string("nothing comes before it")
-          : "before it, " + origin.stage_before + " is finite (largest " + std::to_string(origin.largest_before) + ")";
+  const std::string before = origin.stage_before.empty()
+                                 ? std::string("nothing comes before it")
+                                 : "before it, " + origin.stage_before + " is finite (largest " +
+                                       engine::number_text(origin.largest_before) + ")";
   CheckResult result =
       CheckResult::fail(kId, scanner.n_seen, "the first number that is not finite: " + where + "; " + before);
   result.measured = static_cast<double>(origin.value);
@@ -125,7 +126,7 @@ CheckResult failed(Patient& patient, const engine::GgufFile& file, const Scanner
   cause.evidence = {{"stage", origin.stage},
                     {"token", std::to_string(origin.position)},
                     {"stage_before", origin.stage_before},
-                    {"largest_before", std::to_string(origin.largest_before)}};
+                    {"largest_before", engine::number_text(origin.largest_before)}};
   cause.command = trace_command(
       patient,
       "--stages all" + (origin.layer < 0 ? std::string() : " --layers " + std::to_string(origin.layer)) + " --token 0");
@@ -145,7 +146,7 @@ Result<CheckResult> run(Patient& patient) {
   if (const Status status = session.forward({&item, 1}); !status.ok() && !scanner.origin) return status.error();
   if (scanner.origin) return failed(patient, *file, scanner);
   std::string reason = std::to_string(scanner.n_seen) + " numbers of all stages are finite; the largest is " +
-                       std::to_string(scanner.largest) + " (" + scanner.largest_at + ", token " +
+                       engine::number_text(scanner.largest) + " (" + scanner.largest_at + ", token " +
                        std::to_string(scanner.largest_position) + ")";
   if (scanner.largest > kMostF16) reason += ": engines that compute in f16 end at 65504";
   CheckResult result = CheckResult::pass(kId, scanner.n_seen, std::move(reason));

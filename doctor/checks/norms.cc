@@ -28,6 +28,12 @@ struct Case {
   Vector in, out, weights;
 };
 
+std::string number_of(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
 Vector in_f64(std::span<const float> values) { return {values.begin(), values.end()}; }
 
 double mean_square(const Vector& x) {
@@ -85,7 +91,7 @@ std::pair<const char*, std::string> explain(const Case& c, double eps) {
   }
   const double found = eps_in_effect(c);
   if (difference(rms_norm(c.in, c.weights, found), c.out) <= 10 * kAllowed) {
-    return {"norm_eps", "eps is " + std::to_string(found) + " in effect and should be " + std::to_string(eps)};
+    return {"norm_eps", "eps is " + number_of(found) + " in effect and should be " + number_of(eps)};
   }
   return {"norm_weight", "not the RMS norm of what goes in with these weights"};
 }
@@ -182,7 +188,7 @@ CheckResult failed(Patient& patient, const Norms& norms, double eps) {
   cause.place.layer = c.layer;
   cause.place.tensor = c.tensor;
   cause.text = "The norm " + c.tensor + ": " + words + ".";
-  cause.evidence = {{"difference", std::to_string(norms.wrong_by)}, {"eps", std::to_string(eps)}};
+  cause.evidence = {{"difference", number_of(norms.wrong_by)}, {"eps", number_of(eps)}};
   cause.command = trace_command(patient, "--stages " + std::string(engine::stage_name(c.stage)) +
                                              (c.layer < 0 ? "" : " --layers " + std::to_string(c.layer)));
   cause.confidence = 0.85;

@@ -7,6 +7,7 @@
 
 #include "doctor/check.h"
 #include "doctor/checks/forward.h"
+#include "engine/io/text.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -152,7 +153,7 @@ Result<CheckResult> run(Patient& patient) {
     cause.place.position = at.position;
     cause.text = "The same text gives other logits when it is computed in another way (" + at.way +
                  "): what is remembered of earlier tokens, or where, depends on how they came.";
-    cause.evidence = {{"way", at.way}, {"largest_difference", std::to_string(at.largest)}};
+    cause.evidence = {{"way", at.way}, {"largest_difference", engine::number_text(at.largest)}};
     cause.command = trace_command(patient, "--gates");
     cause.confidence = 0.85;
     result.causes.push_back(std::move(cause));

@@ -9,6 +9,7 @@
 #include "base/math/f64.h"
 #include "doctor/check.h"
 #include "doctor/checks/forward.h"
+#include "engine/io/text.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -92,7 +93,7 @@ Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   }
   if (type == "yarn") apply_yarn(patient, base, n_rot, turns);
   turns.words = pairing + " pairs, " + std::to_string(2 * n_pair) + " of " + std::to_string(head_dim) +
-                " dimensions, base " + std::to_string(base) + (type.empty() || type == "none" ? "" : ", " + type);
+                " dimensions, base " + engine::number_text(base) + (type.empty() || type == "none" ? "" : ", " + type);
   return turns;
 }
 
@@ -240,7 +241,7 @@ std::optional<std::pair<const char*, std::string>> explain(const std::vector<Hea
   }
   const std::vector<double> at_zero = measured(heads, turns, 0), angles = measured(heads, turns, 1);
   if (worst_of(heads, turns, 0) > kAllowed) {
-    return {{"rope_scaling", "the first token's heads are turned by " + std::to_string(at_zero[0]) +
+    return {{"rope_scaling", "the first token's heads are turned by " + engine::number_text(at_zero[0]) +
                                  " radians: positions do not begin at 0"}};
   }
   std::size_t n_still = 0;
@@ -253,9 +254,9 @@ std::optional<std::pair<const char*, std::string>> explain(const std::vector<Hea
     high = std::max(high, angles[i] / turns.frequencies[i]);
   }
   if (n_still > 0) return {{"rope_dimension", std::to_string(n_still) + " pairs that should turn stand still"}};
-  const std::string found = "pair 0 turns " + std::to_string(angles[0]) + " radians a position, not " +
-                            std::to_string(turns.frequencies[0]) + "; the others " + std::to_string(low) + " to " +
-                            std::to_string(high) + " times as fast as they should";
+  const std::string found = "pair 0 turns " + engine::number_text(angles[0]) + " radians a position, not " +
+                            engine::number_text(turns.frequencies[0]) + "; the others " + engine::number_text(low) +
+                            " to " + engine::number_text(high) + " times as fast as they should";
   if (high - low < 0.01 * high) return {{"rope_scaling", found}};
   return {{std::fabs(angles[0] / turns.frequencies[0] - 1) < 0.01 ? "rope_base" : "rope_scaling", found}};
 }
@@ -288,7 +289,7 @@ CheckResult failed(Patient& patient, const std::pair<const char*, std::string>& 
   cause.id = why.first;
   cause.place.layer = layer;
   cause.text = "RoPE: " + why.second + ".";
-  cause.evidence = {{"expected", turns.words}, {"largest_difference", std::to_string(worst)}};
+  cause.evidence = {{"expected", turns.words}, {"largest_difference", engine::number_text(worst)}};
   cause.command = trace_command(patient, "--stages q_raw,q,k_raw,k --layers " + std::to_string(layer));
   cause.confidence = 0.9;
   result.causes.push_back(std::move(cause));

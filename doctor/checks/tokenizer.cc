@@ -156,29 +156,23 @@ bool is_plain_word(std::string_view text) {
 }
 
 void check_ids(const GgufFile& file, const Tokenizer& tokenizer, Findings& findings) {
-  for (const char* name : {"bos", "eos", "eot", "eom", "unknown", "padding"}) {
-    const std::string key = std::string("tokenizer.ggml.") + name + "_token_id";
-    const auto value = file.get_uint(key);
-    if (!value.ok()) continue;
+  const auto see = [&](std::string_view cause, const std::string& key, TokenId token) {
+    if (token < 0 || token >= tokenizer.size()) return;
     ++findings.n_compared;
-    const std::string_view id = name;
-    const std::string_view cause = id == "bos" ? "bos" : id.starts_with("eo") ? "stop_ids" : "special_tokens";
-    if (*value >= static_cast<std::uint64_t>(tokenizer.size())) {
-      // Files without padding or an unknown token say 2^32 - 1.
-      if (*value >= 0xFFFFFFFFu || cause == "special_tokens") continue;
-      findings.add(cause,
-                   key + " is " + std::to_string(*value) + ", and the vocabulary has " +
-                       std::to_string(tokenizer.size()) + " tokens.",
-                   0.8, key);
-      continue;
-    }
-    const auto token = static_cast<TokenId>(*value);
     const TokenKind kind = tokenizer.kind(token);
-    if (cause == "special_tokens" || (kind != TokenKind::kNormal && kind != TokenKind::kByte)) continue;
-    if (!is_plain_word(tokenizer.text(token)) && kind != TokenKind::kByte) continue;
+    const bool word = kind == TokenKind::kByte || (kind == TokenKind::kNormal && is_plain_word(tokenizer.text(token)));
+    if (!word) return;
     findings.add(cause,
                  key + " is " + label(tokenizer, token) + ", a plain word: ids and vocabulary are not of one model.",
                  0.8, key);
+  };
+  // The tokenizer refuses ids beyond its vocabulary.
+  see("bos", "tokenizer.ggml.bos_token_id", tokenizer.bos());
+  see("stop_ids", "tokenizer.ggml.eos_token_id", tokenizer.eos());
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    const auto value = file.get_uint(key);
+    if (value.ok() && *value < static_cast<std::uint64_t>(tokenizer.size()))
+      see("stop_ids", key, static_cast<TokenId>(*value));
   }
 }
 
@@ -221,22 +215,24 @@ std::vector<std::string> marks_in(std::string_view text) {
   return out;
 }
 
-constexpr const char* kTurnMarks[] = {"<|im_start|>",    "<|im_end|>",    "<|eot_id|>", "<|start_header_id|>",
-                                      "<start_of_turn>", "<end_of_turn>", "[INST]",     "<|assistant|>",
-                                      "<|user|>"};
+constexpr const char* kTurnMarks[] = {"<|im_start|>",    "<|im_end|>",    "<|eot_id|>",    "<|start_header_id|>",
+                                      "<start_of_turn>", "<end_of_turn>", "<|assistant|>", "<|user|>"};
 
 // A template whose marks are none of the vocabulary's, where the vocabulary has marks of its own, is another model's.
 void check_marks(const Tokenizer& tokenizer, const std::string& rendered, Findings& findings) {
   const std::vector<std::string> marks = marks_in(rendered);
   std::string own;
+  int n_own = 0;
   for (const char* mark : kTurnMarks) {
     const TokenId id = tokenizer.find(mark);
-    if (id >= 0 && tokenizer.kind(id) != TokenKind::kNormal) own += (own.empty() ? "" : ", ") + std::string(mark);
+    if (id < 0 || tokenizer.kind(id) == TokenKind::kNormal) continue;
+    own += (own.empty() ? "" : ", ") + std::string(mark);
+    ++n_own;
   }
   findings.n_compared += std::ssize(marks);
   const bool none =
       !marks.empty() && std::ranges::none_of(marks, [&](const std::string& mark) { return tokenizer.find(mark) >= 0; });
-  if (none && !own.empty()) {
+  if (none && marks.size() > 1 && n_own > 1) {
     findings.add("template",
                  "The chat template writes " + marks.front() + ", which is no token here; the vocabulary has " + own +
                      ": the template is another model's.",
@@ -246,24 +242,30 @@ void check_marks(const Tokenizer& tokenizer, const std::string& rendered, Findin
 
 // What closes the assistant's turn in the template must end the generation.
 Status check_end_of_turn(const ChatTemplate& chat_template, const Tokenizer& tokenizer, Findings& findings) {
-  constexpr const char* kAnswer = "Forty-two it is";
-  const auto rendered =
-      render(chat_template, tokenizer,
-             conversation({{"user", "What is it?"}, {"assistant", kAnswer}, {"user", "Why?"}}), false);
+  constexpr const char *kQuestion = "What is it?", *kAnswer = "Forty-two it is";
+  const auto rendered = render(chat_template, tokenizer,
+                               conversation({{"user", kQuestion}, {"assistant", kAnswer}, {"user", "Why?"}}), false);
   if (!rendered.ok()) return {};
   const std::size_t at = rendered->find(kAnswer);
   if (at == std::string::npos) return {};
   ROWMAX_TRY(ids, tokenizer.encode(std::string_view(*rendered).substr(at + std::string_view(kAnswer).size()), true));
   ids.resize(std::min<std::size_t>(ids.size(), 3));
+  // What opens a user's turn: the last special token before its words.
+  TokenId opening = -1;
+  ROWMAX_TRY(before, tokenizer.encode(std::string_view(*rendered).substr(0, rendered->find(kQuestion)), true));
+  for (const TokenId id : before) {
+    if (tokenizer.kind(id) == TokenKind::kControl || tokenizer.kind(id) == TokenKind::kUserDefined) opening = id;
+  }
   for (const TokenId id : ids) {
     if (tokenizer.kind(id) != TokenKind::kControl && tokenizer.kind(id) != TokenKind::kUserDefined) continue;
     ++findings.n_compared;
     const std::string_view text = tokenizer.text(id);
     // Where the next turn's opening mark follows at once, the template has no mark for the end; and in the layout with
     // channels a message ends where the turn goes on.
-    for (const std::string_view opening :
+    if (id == opening) return {};
+    for (const std::string_view part :
          {"start", "user", "User", "USER", "system", "role", "header", "assistant", "sep", "INST"}) {
-      if (text.find(opening) != std::string_view::npos) return {};
+      if (text.find(part) != std::string_view::npos) return {};
     }
     if (id == tokenizer.bos() || tokenizer.find("<|return|>") >= 0) return {};
     if (tokenizer.is_end_of_generation(id)) return {};

@@ -116,6 +116,12 @@ TEST(TokenizerCheck, Templates) {
                       "{{ bos_token }}{% for m in messages %}{{ m.role }}\n{{ m.content }}<pad>\n{% endfor %}");
   });
   EXPECT_EQ(first_cause(open_end), "stop_ids") << open_end.reason;
+  // What opens every turn ends none, and is no fault.
+  const CheckResult openings = with(gemma, "tokenizer.chat_template", [&](engine::GgufWriter& writer) {
+    writer.set_string("tokenizer.chat_template",
+                      "{{ bos_token }}{% for m in messages %}<pad>{{ m.role }}\n{{ m.content }}\n{% endfor %}");
+  });
+  EXPECT_EQ(openings.verdict, Verdict::kPass) << openings.reason;
   // Gemma without BOS.
   Rewrite rewrite;
   rewrite.drop_key = [](std::string_view name) {

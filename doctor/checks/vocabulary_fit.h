@@ -13,7 +13,7 @@ namespace rowmax::doctor {
 struct VocabularyFit {
   std::int64_t n_tokens = 0;  // normal ASCII tokens of two bytes or more
   std::int64_t n_impossible = 0, n_impossible_best = 0;
-  std::string best;     // the first pre-tokenizer of the table that makes most of them
+  std::string best;     // a pre-tokenizer that makes them, the strictest of those
   std::string example;  // one that is cut
 
   bool wrong() const noexcept;

@@ -54,6 +54,7 @@ TEST(VocabularyFit, DigitsUnderAPreTokenizerThatTakesThemOneByOne) {
     EXPECT_EQ(found.n_impossible, 900) << pre;
     EXPECT_EQ(found.n_impossible_best, 0) << pre;
     EXPECT_EQ(found.example, "100");
+    EXPECT_FALSE(fit(tokens, found.best).wrong()) << found.best;
   }
   const VocabularyFit own = fit(tokens, "llama-bpe");
   EXPECT_FALSE(own.wrong());
@@ -67,6 +68,7 @@ TEST(VocabularyFit, PunctuationBeforeLetters) {
   for (const std::string& word : words(4000)) tokens.push_back(word.starts_with("\xC4") ? word : "(" + word);
   EXPECT_TRUE(fit(tokens, "gpt-2").wrong());
   EXPECT_TRUE(fit(tokens, "smollm").wrong());
+  EXPECT_EQ(fit(tokens, "gpt-2").best, "qwen2");  // digits one by one, as the vocabulary has none together
   EXPECT_FALSE(fit(tokens, "qwen2").wrong());
   EXPECT_FALSE(fit(tokens, "llama-bpe").wrong());
 }

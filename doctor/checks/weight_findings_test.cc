@@ -46,8 +46,8 @@ TEST(Sizes, SoundModelsAreSilent) {
 }
 
 TEST(Sizes, AScaledTensorIsNamedWithItsFactor) {
-  for (const double factor : {4.0, 0.2}) {
-    auto all = sizes(5, 24, 0.05, 0.3);
+  for (const double factor : {2.0, 4.0, 0.2}) {
+    auto all = sizes(5, 24, 0.02, 0.3);
     all[24 + 11].rms *= factor;
     WeightFindings findings;
     judge_sizes(all, findings);

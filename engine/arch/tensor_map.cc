@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -150,7 +152,11 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
                    sources.tied ? "no tensor output.weight" : "tensor output.weight"});
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));
   for (std::int64_t i = 0; i < s.n_layer; ++i) {
-    ROWMAX_RETURN_IF_ERROR(map_layer(claims, spec, i, sources.layers[static_cast<std::size_t>(i)]));
+    LayerSources& layer = sources.layers[static_cast<std::size_t>(i)];
+    ROWMAX_RETURN_IF_ERROR(map_layer(claims, spec, i, layer));
+    spec.layers[static_cast<std::size_t>(i)].attention.biases =
+        std::ranges::any_of(std::initializer_list<W>{W::kAttnQBias, W::kAttnKBias, W::kAttnVBias, W::kAttnOutputBias},
+                            [&](W id) { return layer[id].present(); });
   }
   for (std::int64_t i = s.n_layer; i < s.n_layer + spec.n_draft_layer; ++i) {
     const std::string needed = "blk." + std::to_string(i) + ".nextn.eh_proj.weight";

@@ -102,7 +102,12 @@ Status SafetensorsFile::read(std::span<const std::byte> bytes) {
   entries.reserve(header.size());
   for (const auto& [key, value] : header.members()) {
     const std::string name(key);
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__") {
+      for (const auto& [word, text] : value.members()) {
+        if (text.is_string()) metadata_.emplace(word, text.as_string());
+      }
+      continue;
+    }
     ROWMAX_TRY(entry, read_entry(name_, name, value));
     entries.push_back(std::move(entry));
   }

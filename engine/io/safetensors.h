@@ -38,6 +38,8 @@ class SafetensorsFile {
   const std::string& name() const noexcept { return name_; }
   std::span<const SafetensorsTensor> tensors() const noexcept { return tensors_; }  // by place
   const SafetensorsTensor* find(std::string_view name) const noexcept;              // nullptr when absent
+  // The texts under __metadata__; members of it that are no text are left out.
+  const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
   // As MappedFile's; nothing happens for a file in memory.
   void drop_pages(std::span<const std::byte> range) const noexcept;
 
@@ -48,6 +50,7 @@ class SafetensorsFile {
   std::optional<MappedFile> map_;
   std::string name_;
   std::vector<SafetensorsTensor> tensors_;
+  std::map<std::string, std::string> metadata_;
   std::map<std::string_view, std::size_t> index_;
 };
 

@@ -87,38 +87,59 @@ void CpuOps::embed(float scale, Rows stream) {
       kernels_->hadamard(x, n, hadamard->block);
       if (!hadamard->signs.empty()) kernels_->multiply(x, hadamard->signs.data(), n, x);
     }
+    if (table.factor != 1.0f) kernels_->scale(x, table.factor, n);
     if (scale != 1.0f) kernels_->scale(x, scale, n);
   });
 }
 
-void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
+// On one run of weight.size() numbers; y may be x.
+void CpuOps::norm_row(const float* x, const std::vector<float>& weight, float* y) {
   const auto n = static_cast<std::int64_t>(weight.size());
-  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
-    for (std::int64_t i = 0; i < x.width; i += n) {
-      kernels_->rms_norm(data(x, row) + i, weight.data(), spec_->rms_norm_eps, n, data(y, row) + i);
-    }
-  });
+  if (spec_->norm_kind == NormKind::kLayer) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]);
+    const double mean = sum / static_cast<double>(n);
+    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(static_cast<double>(x[i]) - mean);
+    x = y;
+  }
+  kernels_->rms_norm(x, weight.data(), spec_->rms_norm_eps, n, y);
 }
 
-void CpuOps::norm_plain(Rows x, std::int64_t n) {
+void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
+  const auto n = static_cast<std::int64_t>(weight.size());
+  keep_norm_input(x);
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+    for (std::int64_t i = 0; i < x.width; i += n) {
+      norm_row(data(x, row) + i, weight, data(y, row) + i);
+    }
+  });
+  show_norm(weight, y);
+}
+
+void CpuOps::norm_plain(std::size_t layer, Rows x, std::int64_t n) {
+  keep_norm_input(x);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
     }
   });
+  show_norm("v_norm", static_cast<std::int64_t>(layer), trace_rows_, data(x), x.width, x.width / n, n);
 }
 
 void CpuOps::copy(Rows from, Rows to) {
   std::memcpy(data(to), data(from), static_cast<std::size_t>(n_row_ * from.width) * sizeof(float));
 }
 
-void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm) {
+void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) {
   const std::int64_t n = stream.width;
+  if (!post_norm.empty()) keep_norm_input(y);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* from = data(y, row);
-    if (!post_norm.empty()) kernels_->rms_norm(from, post_norm.data(), spec_->rms_norm_eps, n, from);
+    if (!post_norm.empty()) norm_row(from, post_norm, from);
+    if (factor != 1.0f) kernels_->scale(from, factor, n);
     kernels_->add(data(stream, row), from, n);
   });
+  if (!post_norm.empty()) show_norm(post_norm, y);
 }
 
 void CpuOps::add_bias(Rows y, const std::vector<float>& bias) {
@@ -143,6 +164,12 @@ void CpuOps::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std:
   });
 }
 
+void CpuOps::scale_product(const Linear& linear, float* y, std::int64_t n_row) {
+  if (linear.factor == 1.0f) return;
+  const std::int64_t n = linear.matrix.rows();
+  for_rows(backend_.executor(), n_row, [&](std::int64_t row) { kernels_->scale(y + row * n, linear.factor, n); });
+}
+
 // Those that want their input turned the same way share the turned rows and one call.
 void CpuOps::multiply(std::span<const Product> products, const float* x, std::int64_t n_row) {
   const std::int64_t cols = products[0].linear->matrix.cols();
@@ -162,6 +189,7 @@ void CpuOps::multiply(std::span<const Product> products, const float* x, std::in
     matmul(std::span(group).first(n), hadamard != nullptr ? turned_.as<float>() : x, cols, n_row, activations_,
            {matmul_workspace_.data(), matmul_workspace_.size()}, *products_, backend_.executor());
   }
+  for (const Product& product : products) scale_product(*product.linear, product.y, n_row);
 }
 
 void CpuOps::project(std::span<const LinearTerm> terms, Rows x) {
@@ -176,8 +204,17 @@ void CpuOps::gate(FfnActivation activation, Rows gate, Rows up) {
 }
 
 void (*CpuOps::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {
-  if (activation == FfnActivation::kSilu) return kernels_->gate_silu;
-  return activation == FfnActivation::kGeluTanh ? kernels_->gate_gelu_tanh : kernels_->gate_relu_squared;
+  switch (activation) {
+    case FfnActivation::kSilu: return kernels_->gate_silu;
+    case FfnActivation::kGeluTanh: return kernels_->gate_gelu_tanh;
+    case FfnActivation::kReluSquared: return kernels_->gate_relu_squared;
+    case FfnActivation::kSigmoid: return kernels_->gate_sigmoid;
+    case FfnActivation::kGeluErf: return kernels_->gate_gelu_erf;
+    case FfnActivation::kGeluQuick: return kernels_->gate_gelu_quick;
+    case FfnActivation::kRelu: return kernels_->gate_relu;
+    case FfnActivation::kIdentity: return kernels_->gate_identity;
+  }
+  return kernels_->gate_silu;
 }
 
 void CpuOps::gate_sigmoid(Rows gate, Rows x) {
@@ -193,18 +230,25 @@ Status CpuOps::head(float softcap, float* logits) {
   if (n == 0) return {};
   const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd};
   for_rows(backend_.executor(), n, [&](std::int64_t i) {
-    kernels_->rms_norm(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm.data(),
-                       spec_->rms_norm_eps, n_embd, data(normed, i));
+    norm_row(data(stream, batch_->logit_rows[static_cast<std::size_t>(i)]), weights_->output_norm, data(normed, i));
   });
-  const Product product{&weights_->output, logits};
-  multiply({&product, 1}, data(normed), n);
-  const auto show_head = [&](Stage stage, const float* rows, std::int64_t width) {
-    if (observer_ == nullptr || !observer_->wants(stage, -1)) return;
-    std::vector<TraceRow> of_logits;
+  std::vector<TraceRow> of_logits;
+  if (observer_ != nullptr) {
     for (const std::int32_t row : batch_->logit_rows) of_logits.push_back(trace_rows_[static_cast<std::size_t>(row)]);
-    observer_->see({stage, -1, of_logits, rows, width, 1, width});
+    if (observer_->wants_norms()) {
+      norm_input_.clear();
+      for (const std::int32_t row : batch_->logit_rows) {
+        norm_input_.insert(norm_input_.end(), data(stream, row), data(stream, row) + n_embd);
+      }
+    }
+    show_norm("output_norm", -1, of_logits, data(normed), n_embd, 1, n_embd);
+  }
+  const auto show_head = [&](Stage stage, float* rows, std::int64_t width) {
+    if (observer_ != nullptr) show_rows(stage, -1, of_logits, rows, width, 1, width);
   };
   show_head(Stage::kOutputNorm, data(normed), n_embd);
+  const Product product{&weights_->output, logits};
+  multiply({&product, 1}, data(normed), n);
   if (softcap > 0) {
     for_rows(backend_.executor(), n,
              [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/buffer.h"
@@ -26,14 +27,14 @@ class CpuOps final : public Ops {
   Status begin(const ForwardBatch& batch, const KvLayers& cache) override;
   void embed(float scale, Rows stream) override;
   void norm(Rows x, const std::vector<float>& weight, Rows y) override;
-  void norm_plain(Rows x, std::int64_t n) override;
+  void norm_plain(std::size_t layer, Rows x, std::int64_t n) override;
   void copy(Rows from, Rows to) override;
-  void add(Rows stream, Rows y, const std::vector<float>& post_norm) override;
+  void add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) override;
   void add_bias(Rows y, const std::vector<float>& bias) override;
   void scale(Rows y, const std::vector<float>& factor) override;
   void project(std::span<const LinearTerm> terms, Rows x) override;
   void gate(FfnActivation activation, Rows gate, Rows up) override;
-  void split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) override;
+  void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) override;
   void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) override;
   void temper(const TemperatureSpec& spec, Rows q) override;
   void store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) override;
@@ -81,10 +82,18 @@ class CpuOps final : public Ops {
 
   void show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
             std::int64_t width) override;
-  void show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args);
+  void show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow> rows, float* first, std::int64_t stride,
+                 std::int64_t n_group, std::int64_t width);
+  void show_scores(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out);
   void show_states(std::size_t layer, const DeltaNetSpec& spec);
   void show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage);
   void show_chosen(std::size_t layer, const FfnSpec& spec);
+  // Of a norm that is observed: its input, before it is overwritten, and afterwards both. Nothing without an observer.
+  std::vector<float> norm_input_;
+  void keep_norm_input(Rows x);
+  void show_norm(const std::vector<float>& weight, Rows y);
+  void show_norm(std::string_view name, std::int64_t layer, std::span<const TraceRow> rows, const float* y,
+                 std::int64_t y_stride, std::int64_t n_group, std::int64_t width);
 
   // Pairs of a row and one of its experts, [n_row][n_used].
   struct Routing {
@@ -106,7 +115,10 @@ class CpuOps final : public Ops {
   }
   Status plan_attention(const OpsOptions& options);
   Status find_pages();
+  Status attend_heads(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out,
+                      const WeightsView& weights);
   Status plan_experts(const OpsOptions& options);
+  void norm_row(const float* x, const std::vector<float>& weight, float* y);
   std::size_t matmul_bytes(std::int64_t widest) const noexcept;
   void (*gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t);
   void turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row);
@@ -114,6 +126,7 @@ class CpuOps final : public Ops {
     const Linear* linear;
     float* y;
   };
+  void scale_product(const Linear& linear, float* y, std::int64_t n_row);
   void multiply(std::span<const Product> products, const float* x, std::int64_t n_row);
   void route(const FfnSpec& spec, const std::vector<float>& bias, Rows router);
   const float* choice_scores(const FfnSpec& spec, const float* bias, std::int64_t row, const float* p);
@@ -121,7 +134,7 @@ class CpuOps final : public Ops {
     std::span<const Linear> experts;
     Rows y;
   };
-  void multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert);
+  void multiply_experts(std::span<const ExpertTerm> terms, Rows x, const FfnSpec& spec);
 };
 
 }  // namespace rowmax::engine

@@ -19,14 +19,17 @@ class RowLook final : public Probe {
  public:
   RowLook(TraceObserver* observer, std::int64_t layer, const ForwardBatch& batch)
       : observer_(observer), layer_(layer), batch_(batch) {}
+  // The model's number of the call's first head.
+  std::int64_t first_head = 0;
 
   bool wants(std::int64_t sequence, std::int64_t head, std::int64_t query) const noexcept override {
     const ForwardSequence& rows = batch_.sequences[static_cast<std::size_t>(sequence)];
-    return observer_->probes_row(layer_, {rows.id, rows.position + query}, head);
+    return observer_->probes_row(layer_, {rows.id, rows.position + query}, first_head + head);
   }
   void row(const ProbeRow& row) const noexcept override {
     ProbeRow named = row;
     named.sequence = batch_.sequences[static_cast<std::size_t>(row.sequence)].id;
+    named.head = first_head + row.head;
     observer_->see_row(layer_, named);
   }
 
@@ -35,6 +38,10 @@ class RowLook final : public Probe {
   std::int64_t layer_;
   const ForwardBatch& batch_;
 };
+
+// The attention library reads K/V head h / (n_head / n_kv_head). Where heads are interleaved, each run of n_kv_head of
+// them has one on every K/V head, and is a call.
+std::int64_t heads_of_call(const AttentionSpec& spec) { return spec.heads_interleaved ? spec.n_kv_head : spec.n_head; }
 
 }  // namespace
 
@@ -47,14 +54,15 @@ Status CpuOps::plan_attention(const OpsOptions& options) {
       continue;
     }
     if (a.v_norm) ones_.resize(std::max(ones_.size(), static_cast<std::size_t>(a.head_dim)), 1.0f);
+    const std::int64_t n_head = heads_of_call(a);
     const auto same = std::ranges::find_if(plans_, [&](const Plan& plan) {
-      return plan.n_head == a.n_head && plan.n_kv_head == a.n_kv_head && plan.window == a.window;
+      return plan.n_head == n_head && plan.n_kv_head == a.n_kv_head && plan.window == a.window;
     });
     plan_of_layer_.push_back(static_cast<std::size_t>(same - plans_.begin()));
-    if (same == plans_.end()) plans_.push_back({a.n_head, a.n_kv_head, a.window, {}});
+    if (same == plans_.end()) plans_.push_back({n_head, a.n_kv_head, a.window, {}});
     n_bytes = std::max(n_bytes, attend_workspace_bound({.max_sequences = options.max_sequences,
                                                         .max_n_kv = options.max_context,
-                                                        .n_head = a.n_head,
+                                                        .n_head = n_head,
                                                         .n_kv_head = a.n_kv_head,
                                                         .k_dim = a.head_dim,
                                                         .v_dim = a.head_dim},
@@ -85,28 +93,28 @@ Status CpuOps::find_pages() {
   return {};
 }
 
-void CpuOps::split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) {
-  const auto n_bytes = static_cast<std::size_t>(head_dim) * sizeof(float);
+void CpuOps::split_gate(Rows both, std::int64_t run, Rows q, Rows gate) {
+  const auto n_bytes = static_cast<std::size_t>(run) * sizeof(float);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
-    for (std::int64_t at = 0; at < q.width; at += head_dim) {
+    for (std::int64_t at = 0; at < q.width; at += run) {
       std::memcpy(data(q, row) + at, data(both, row) + 2 * at, n_bytes);
-      std::memcpy(data(gate, row) + at, data(both, row) + 2 * at + head_dim, n_bytes);
+      std::memcpy(data(gate, row) + at, data(both, row) + 2 * at + run, n_bytes);
     }
   });
 }
 
 void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) {
-  const RopeTable* table = spec.rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(spec.rope)];
+  const int rope = spec_->rope_of(spec);
+  const RopeTable* table = rope < 0 ? nullptr : &ropes_[static_cast<std::size_t>(rope)];
   const bool normed = spec.qk_norm != QkNorm::kNone;
   if (table == nullptr && !normed) return;
   const auto n = static_cast<std::int64_t>(norm.size());
   const auto norm_runs = [&](float* row) {
-    for (std::int64_t i = 0; i < heads.width; i += n) {
-      kernels_->rms_norm(row + i, norm.data(), spec_->rms_norm_eps, n, row + i);
-    }
+    for (std::int64_t i = 0; i < heads.width; i += n) norm_row(row + i, norm, row + i);
   };
   const auto turn =
       table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
+  if (normed) keep_norm_input(heads);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* first = data(heads, row);
     if (normed && !spec.norm_after_rope) norm_runs(first);
@@ -115,6 +123,7 @@ void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vect
     }
     if (normed && spec.norm_after_rope) norm_runs(first);
   });
+  if (normed) show_norm(norm, heads);
 }
 
 void CpuOps::temper(const TemperatureSpec& spec, Rows q) {
@@ -152,7 +161,9 @@ void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) 
   });
 }
 
-Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
+// weights: nothing, or where the softmax weights of all heads go.
+Status CpuOps::attend_heads(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
+                            Rows out, const WeightsView& weights) {
   const std::size_t owner = spec.has_kv() ? layer : static_cast<std::size_t>(spec.kv_layer);
   kv_sequences_.clear();
   for (const ForwardSequence& sequence : batch_->sequences) {
@@ -160,21 +171,37 @@ Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::v
         {cache_->keys[owner], cache_->values[owner], sequence.pages[cache_->group_of_layer[owner]], nullptr});
   }
   AttendArgs args;
-  args.q = packed_heads(static_cast<const float*>(data(q)), n_row_, spec.n_head, spec.head_dim);
   args.kv = cache_->views[owner];
   args.sequences = kv_sequences_;
   args.scale = spec.scale;
-  if (!sinks.empty()) args.sinks = sinks.data();
   args.softcap = spec_->attention_softcap;
-  args.out = packed_heads(data(out), n_row_, spec.n_head, spec.head_dim);
   args.check_weights = WeightCheck::kOff;
-  const RowLook look(observer_, static_cast<std::int64_t>(layer), *batch_);
-  if (observer_ != nullptr && observer_->probes(static_cast<std::int64_t>(layer))) args.probe = &look;
+  args.weights = weights;
+  RowLook look(observer_, static_cast<std::int64_t>(layer), *batch_);
+  // Not again where only the weights are asked for.
+  const bool first_pass = weights.data == nullptr;
+  if (first_pass && observer_ != nullptr && observer_->probes(static_cast<std::int64_t>(layer))) args.probe = &look;
   const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
+  const std::int64_t n_head = heads_of_call(spec);
+  for (std::int64_t first = 0; first < spec.n_head; first += n_head) {
+    HeadsView heads = packed_heads(data(q) + first * spec.head_dim, n_row_, n_head, spec.head_dim);
+    heads.row_stride = q.width;
+    args.q = heads;
+    heads.data = data(out) + first * spec.head_dim;
+    args.out = heads;
+    if (!sinks.empty()) args.sinks = sinks.data() + first;
+    look.first_head = first;
+    if (weights.data != nullptr) args.weights.data = weights.data + first * weights.head_stride;
+    auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
+    if (!report.ok()) return std::move(report).error();
+  }
+  return {};
+}
+
+Status CpuOps::attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out) {
   // Non-finite rows are not an error here: they reach the logits, where the session names the position.
-  auto report = rowmax::attend(args, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
-  if (!report.ok()) return std::move(report).error();
-  if (wanted(Stage::kScores, layer)) show_scores(layer, spec, args);
+  ROWMAX_RETURN_IF_ERROR(attend_heads(layer, spec, sinks, q, out, {}));
+  if (wanted(Stage::kScores, layer)) show_scores(layer, spec, sinks, q, out);
   return {};
 }
 

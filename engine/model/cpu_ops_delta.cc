@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 
+#include "base/half.h"
 #include "engine/model/cpu_ops.h"
 #include "engine/model/for_rows.h"
 #include "engine/ops/delta/delta_gates.h"
@@ -15,6 +17,13 @@ namespace {
 constexpr std::int64_t kConvChannels = 512;
 // As transformers has it, whatever the model's own eps (modeling_qwen3_5.py, l2norm).
 constexpr float kUnitEps = 1e-6f;
+
+void round_state(StateType type, std::span<float> state) {
+  if (type == StateType::kF32) return;
+  for (float& x : state) {
+    x = type == StateType::kF16 ? base::f16_to_f32(base::f32_to_f16(x)) : base::bf16_to_f32(base::f32_to_bf16(x));
+  }
+}
 
 }  // namespace
 
@@ -33,8 +42,8 @@ void CpuOps::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::ve
                         .end = std::min(begin + kConvChannels, n_channel),
                         .x = data(qkv, sequence.begin),
                         .x_stride = n_channel};
-    kernels.conv_silu(sequence.state + layout_.conv_offset(layer), in, sequence.n_row, data(qkv, sequence.begin),
-                      n_channel);
+    (spec.conv_silu ? kernels.conv_silu : kernels.conv)(sequence.state + layout_.conv_offset(layer), in, sequence.n_row,
+                                                        data(qkv, sequence.begin), n_channel);
   });
   // IEEE square roots are correctly rounded everywhere.
   const auto q_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.key_dim)));
@@ -61,6 +70,7 @@ void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const Layer
     const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / spec.n_value_head)];
     const std::int64_t h = task % spec.n_value_head, key_head = spec.key_head(h);
     const float* x = data(qkv, sequence.begin);
+    float* state = sequence.state + layout_.matrix_offset(layer) + h * head_floats;
     const DeltaInputs in{.q = x + key_head * spec.key_dim,
                          .q_stride = qkv.width,
                          .k = x + spec.key_width() + key_head * spec.key_dim,
@@ -70,9 +80,14 @@ void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const Layer
                          .decay = data(alpha, sequence.begin) + h,
                          .beta = data(beta, sequence.begin) + h,
                          .gate_stride = spec.n_value_head};
-    kernels.delta_rule(sequence.state + layout_.matrix_offset(layer) + h * head_floats, in, sequence.n_row,
-                       spec.key_dim, spec.value_dim, 0, n_panel, data(out, sequence.begin) + h * spec.value_dim,
-                       out.width);
+    float* y = data(out, sequence.begin) + h * spec.value_dim;
+    // A state that is rounded is so behind every token.
+    const std::int64_t n_tok = spec.state == StateType::kF32 ? sequence.n_row : 1;
+    for (std::int64_t t = 0; t < sequence.n_row; t += n_tok) {
+      kernels.delta_rule(state, in.from(t), n_tok, spec.key_dim, spec.value_dim, 0, n_panel, y + t * out.width,
+                         out.width);
+      round_state(spec.state, {state, static_cast<std::size_t>(head_floats)});
+    }
   });
   if (wanted(Stage::kState, layer)) show_states(layer, spec);
 }
@@ -80,17 +95,20 @@ void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const Layer
 void CpuOps::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
   const std::int64_t d = spec.value_dim, n_key = spec.n_key_head, n_each = spec.n_value_head / n_key;
   const auto n_bytes = static_cast<std::size_t>(d) * sizeof(float);
+  keep_norm_input(out);
+  const auto gate_heads = spec.gate_sigmoid ? kernels_->gate_sigmoid : kernels_->gate_silu;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
       float* normed = data(out, row) + h * d;
       kernels_->rms_norm(normed, weight.data(), spec_->rms_norm_eps, d, normed);
-      kernels_->gate_silu(data(gate, row) + h * d, normed, d);
+      gate_heads(data(gate, row) + h * d, normed, d);
     }
     for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
       const std::int64_t to = spec.output_grouped ? h % n_key * n_each + h / n_key : h;
       std::memcpy(data(out, row) + to * d, data(gate, row) + h * d, n_bytes);
     }
   });
+  show_norm(weight, out);
 }
 
 }  // namespace rowmax::engine

@@ -126,12 +126,12 @@ void CpuOps::route(const FfnSpec& spec, const std::vector<float>& bias, Rows rou
 }
 
 // Rows of x, sorted by expert, times those experts' matrices. x is turned first where they want it.
-void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::int64_t n_expert) {
+void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, const FfnSpec& spec) {
   std::vector<MatmulGroup>& groups = routing_.groups;
   std::vector<MatmulTerm>& all = routing_.terms;
   groups.clear();
   all.clear();
-  const std::int64_t n_pair = n_expert == 0 ? 0 : routing_.ends[static_cast<std::size_t>(n_expert) - 1];
+  const std::int64_t n_pair = routing_.ends[static_cast<std::size_t>(spec.n_expert) - 1];
   if (const Hadamard* hadamard = terms[0].experts[0].hadamard) {
     for_rows(backend_.executor(), n_pair, [&](std::int64_t i) {
       float* row = data(x, i);
@@ -140,12 +140,13 @@ void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::in
     });
   }
   std::int64_t begin = 0;
-  for (std::int64_t e = 0; e < n_expert; ++e) {
+  for (std::int64_t e = 0; e < spec.n_expert; ++e) {
     const std::int64_t end = routing_.ends[static_cast<std::size_t>(e)];
     if (end == begin) continue;
     const std::size_t first = all.size();
     for (const ExpertTerm& term : terms) {
-      const PackedMatrix& matrix = term.experts[static_cast<std::size_t>(e)].matrix;
+      const std::int64_t tensor = (e + spec.expert_shift) % spec.n_expert;
+      const PackedMatrix& matrix = term.experts[static_cast<std::size_t>(tensor)].matrix;
       all.push_back({&matrix, data(term.y, begin), matrix.rows()});
     }
     groups.push_back({std::span(all).subspan(first), data(x, begin), x.width, end - begin});
@@ -153,6 +154,7 @@ void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, std::in
   }
   matmul_groups(groups, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, *products_,
                 backend_.executor());
+  for (const ExpertTerm& term : terms) scale_product(term.experts[0], data(term.y), n_pair);
 }
 
 void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
@@ -163,7 +165,8 @@ void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeig
   const std::int64_t k = spec.n_used, n_pair = n_row_ * k;
   const auto n_bytes = static_cast<std::size_t>(x.width) * sizeof(float);
   const Rows pairs{Slot::kExperts, x.width}, gate{Slot::kGate, spec.n_ff}, up{Slot::kUp, spec.n_ff};
-  const ExpertTerm in[] = {{weights.experts(W::kExpertGate), gate}, {weights.experts(W::kExpertUp), up}};
+  const ExpertTerm in[] = {{weights.experts(W::kExpertGate), spec.up_gates ? up : gate},
+                           {weights.experts(W::kExpertUp), spec.up_gates ? gate : up}};
   const ExpertTerm down{weights.experts(W::kExpertDown), pairs};
   const auto gather = [&] {
     for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
@@ -174,18 +177,18 @@ void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeig
   };
   gather();
   if (in[0].experts[0].hadamard == in[1].experts[0].hadamard) {
-    multiply_experts(in, pairs, spec.n_expert);
+    multiply_experts(in, pairs, spec);
   } else {
-    multiply_experts({&in[0], 1}, pairs, spec.n_expert);
+    multiply_experts({&in[0], 1}, pairs, spec);
     gather();
-    multiply_experts({&in[1], 1}, pairs, spec.n_expert);
+    multiply_experts({&in[1], 1}, pairs, spec);
   }
   show_experts(layer, spec, gate, Stage::kGate);
   show_experts(layer, spec, up, Stage::kUp);
   const auto activation = gate_kernel(spec.activation);
   for_rows(backend_.executor(), n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
   show_experts(layer, spec, gate, Stage::kAct);
-  multiply_experts({&down, 1}, gate, spec.n_expert);
+  multiply_experts({&down, 1}, gate, spec);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* y = data(out, row);
     std::memset(y, 0, n_bytes);

@@ -3,27 +3,66 @@
 #include <utility>
 
 #include "engine/model/cpu_ops.h"
+#include "engine/model/weight_table.h"
 #include "engine/ops/delta/delta_kernels.h"
 
 namespace rowmax::engine {
 
 void CpuOps::show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
                   std::int64_t width) {
-  if (!observer_->wants(stage, layer)) return;
-  observer_->see({stage, layer, trace_rows_, data(rows) + first, rows.width, n_group, width});
+  show_rows(stage, layer, trace_rows_, data(rows) + first, rows.width, n_group, width);
+}
+
+void CpuOps::show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow> rows, float* first,
+                       std::int64_t stride, std::int64_t n_group, std::int64_t width) {
+  if (observer_->wants(stage, layer)) observer_->see({stage, layer, rows, first, stride, n_group, width});
+  if (!can_be_replaced(stage) || !observer_->replaces(stage, layer)) return;
+  observer_->replace({stage, layer, rows, first, stride, n_group, width});
+}
+
+void CpuOps::keep_norm_input(Rows x) {
+  if (observer_ == nullptr || !observer_->wants_norms()) return;
+  norm_input_.assign(data(x), data(x) + n_row_ * x.width);
+}
+
+void CpuOps::show_norm(std::string_view name, std::int64_t layer, std::span<const TraceRow> rows, const float* y,
+                       std::int64_t y_stride, std::int64_t n_group, std::int64_t width) {
+  if (observer_ == nullptr || !observer_->wants_norms()) return;
+  observer_->see_norm({.name = name,
+                       .layer = layer,
+                       .rows = rows,
+                       .x = norm_input_.data(),
+                       .y = y,
+                       .x_stride = n_group * width,
+                       .y_stride = y_stride,
+                       .n_group = n_group,
+                       .width = width,
+                       .eps = spec_->rms_norm_eps});
+}
+
+// Whose norm it is follows from its weights, so that blocks need not say it.
+void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
+  if (observer_ == nullptr || !observer_->wants_norms()) return;
+  const auto n = static_cast<std::int64_t>(weight.size());
+  for (std::size_t layer = 0; layer < weights_->layers.size(); ++layer) {
+    for (const WeightInfo& info : weight_table()) {
+      if (&weights_->layers[layer].vector(info.id) != &weight) continue;
+      constexpr std::string_view kEnd = ".weight";
+      show_norm(info.name.substr(0, info.name.size() - kEnd.size()), static_cast<std::int64_t>(layer), trace_rows_,
+                data(y), y.width, y.width / n, n);
+      return;
+    }
+  }
 }
 
 // The attention library's own weights, from a second call that computes nothing else anew.
-void CpuOps::show_scores(std::size_t layer, const AttentionSpec& spec, const AttendArgs& args) {
+void CpuOps::show_scores(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
+                         Rows out) {
   std::int64_t n_kv = 0;
   for (const ForwardSequence& sequence : batch_->sequences) n_kv = std::max(n_kv, sequence.position + sequence.n_row);
   trace_scratch_.assign(static_cast<std::size_t>(n_row_ * spec.n_head * n_kv), 0.0f);
-  AttendArgs again = args;
-  again.probe = nullptr;
-  again.weights = {trace_scratch_.data(), spec.n_head * n_kv, n_kv};
-  const Workspace workspace{attend_workspace_.data(), attend_workspace_.size()};
-  const auto report = rowmax::attend(again, plans_[plan_of_layer_[layer]].mask, workspace, backend_);
-  if (!report.ok()) return;  // the call before has said it
+  const WeightsView weights{trace_scratch_.data(), spec.n_head * n_kv, n_kv};
+  if (!attend_heads(layer, spec, sinks, q, out, weights).ok()) return;  // the call before has said it
   for (const ForwardSequence& sequence : batch_->sequences) {
     const auto begin = static_cast<std::size_t>(sequence.begin), n = static_cast<std::size_t>(sequence.n_row);
     // Rows of a shorter sequence have zeros behind their last key.

@@ -27,6 +27,31 @@ constexpr Block ffn_of(const LayerSpec& layer) {
                                            : Block{moe_ffn::plan, moe_ffn::run};
 }
 
+// The two blocks of a layer: the weights of their norms, and what an observer is shown of them.
+struct Place {
+  W norm, post_norm;
+  Stage input, output;
+};
+constexpr Place kMixer{W::kAttnNorm, W::kPostAttnNorm, Stage::kAttnNorm, Stage::kMixerOut};
+constexpr Place kFfn{W::kFfnNorm, W::kPostFfnNorm, Stage::kFfnNorm, Stage::kBlockOut};
+
+// stream += block(norm(stream)), or norm(block(stream))
+Status run_block(const Block& block, const Place& place, bool skip, Ops& ops, const ModelSpec& spec, std::size_t i,
+                 const LayerWeights& weights) {
+  const std::int64_t n_embd = spec.shape.n_embd;
+  const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd}, output{Slot::kOutput, n_embd};
+  const std::vector<float>& norm = weights.vector(place.norm);
+  const bool norm_first = spec.norm_place == NormPlace::kInput;
+  norm_first ? ops.norm(stream, norm, normed) : ops.copy(stream, normed);
+  ops.tap(place.input, i, normed);
+  ROWMAX_RETURN_IF_ERROR(block.run(ops, spec, i, weights));
+  ops.tap(place.output, i, output);
+  if (skip) return {};
+  if (!norm_first) ops.norm(output, norm, output);
+  ops.add(stream, output, weights.vector_if(spec.layers[i].post_norms, place.post_norm), spec.residual_scale);
+  return {};
+}
+
 }  // namespace
 
 Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
@@ -43,24 +68,16 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
 }
 
 Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* logits) {
-  const std::int64_t n_embd = spec_->shape.n_embd;
-  const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd}, output{Slot::kOutput, n_embd};
+  const Rows stream{Slot::kStream, spec_->shape.n_embd};
   ROWMAX_RETURN_IF_ERROR(ops_->begin(batch, cache));
   ops_->embed(spec_->embedding_scale, stream);
   ops_->tap(Stage::kEmbedding, kNoLayer, stream);
-  for (std::size_t i = 0; i < spec_->layers.size(); ++i) {
+  for (std::size_t n = 0; n < spec_->layers.size(); ++n) {
+    const std::size_t i = spec_->layer_order.empty() ? n : spec_->layer_order[n];
     const LayerSpec& layer = spec_->layers[i];
     const LayerWeights& weights = weights_->layers[i];
-    ops_->norm(stream, weights.vector(W::kAttnNorm), normed);
-    ops_->tap(Stage::kAttnNorm, i, normed);
-    ROWMAX_RETURN_IF_ERROR(mixer_of(layer).run(*ops_, *spec_, i, weights));
-    ops_->tap(Stage::kMixerOut, i, output);
-    ops_->add(stream, output, weights.vector(W::kPostAttnNorm));
-    ops_->norm(stream, weights.vector(W::kFfnNorm), normed);
-    ops_->tap(Stage::kFfnNorm, i, normed);
-    ROWMAX_RETURN_IF_ERROR(ffn_of(layer).run(*ops_, *spec_, i, weights));
-    ops_->tap(Stage::kBlockOut, i, output);
-    ops_->add(stream, output, weights.vector(W::kPostFfnNorm));
+    ROWMAX_RETURN_IF_ERROR(run_block(mixer_of(layer), kMixer, layer.skip_mixer, *ops_, *spec_, i, weights));
+    ROWMAX_RETURN_IF_ERROR(run_block(ffn_of(layer), kFfn, layer.skip_ffn, *ops_, *spec_, i, weights));
     ops_->tap(Stage::kResidual, i, stream);
   }
   return ops_->head(spec_->final_softcap, logits);

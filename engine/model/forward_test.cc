@@ -1,237 +1,20 @@
-// The forward pass beside the definitions in f64, on random models: every fact of a LayerSpec in turn and in company.
+// The forward pass beside the definitions in f64, on random models: facts of a LayerSpec in turn, and all of them in
+// company. Those that an edit can change are met by name in spec_edits_test.cc.
 #include "engine/model/forward.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
-#include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "engine/model/recurrent_layout.h"
-#include "engine/model/test_reference.h"
-#include "engine/quant/format.h"
+#include "engine/model/test_random_model.h"
 
 namespace rowmax::engine {
 namespace {
-
-class Dice {
- public:
-  explicit Dice(std::uint64_t seed) : generator_(seed) {}
-  std::int64_t between(std::int64_t low, std::int64_t high) {
-    return low + static_cast<std::int64_t>(generator_() % static_cast<std::uint64_t>(high - low + 1));
-  }
-  bool one_in(std::int64_t n) { return between(1, n) == 1; }
-  float uniform(float low, float high) {
-    return low + (high - low) * static_cast<float>(generator_() >> 40) * 0x1p-24f;
-  }
-
- private:
-  std::mt19937_64 generator_;
-};
-
-// Every fact that is false here is set by one test each, and by all of them together at random.
-ModelSpec plain_spec(std::int64_t n_layer) {
-  ModelSpec spec;
-  spec.architecture = "random";
-  spec.rms_norm_eps = 1e-5f;
-  spec.shape.n_embd = 40;
-  spec.shape.n_vocab = 64;
-  spec.shape.n_layer = n_layer;
-  RopeSpec halves, adjacent;
-  halves.n_rot = 16;
-  halves.base = 100;
-  adjacent.pairing = RopePairing::kAdjacent;
-  adjacent.n_rot = 8;
-  adjacent.base = 1000;
-  adjacent.scale = 0.25;
-  adjacent.divisors = {1, 2, 1.5f, 4};
-  spec.ropes = {halves, adjacent};
-  LayerSpec layer;
-  layer.attention.n_head = 4;
-  layer.attention.n_kv_head = 2;
-  layer.attention.head_dim = 16;
-  layer.attention.scale = 0.5f;
-  layer.ffn.n_ff = 48;
-  spec.layers.assign(static_cast<std::size_t>(n_layer), layer);
-  return spec;
-}
-
-void make_delta_net(LayerSpec& layer) {
-  layer.mixer = MixerKind::kDeltaNet;
-  layer.delta = {.n_key_head = 2, .n_value_head = 4, .key_dim = 16, .value_dim = 24, .conv_width = 4};
-}
-
-void make_experts(LayerSpec& layer) {
-  layer.ffn.kind = FfnKind::kExperts;
-  layer.ffn.n_ff = 20;
-  layer.ffn.n_expert = 12;
-  layer.ffn.n_used = 3;
-}
-
-// A model in memory: the spec, weights as files have them, and the same weights as the engine loads them.
-class RandomModel {
- public:
-  RandomModel(ModelSpec spec, Dice& dice) : spec(std::move(spec)) {
-    const auto n_table = static_cast<std::size_t>(this->spec.shape.n_embd * this->spec.shape.n_vocab);
-    sources_.token_embedding = matrix("token_embd.weight", raw.embedding, dice, this->spec.shape.n_vocab, n_table);
-    sources_.output = matrix("output.weight", raw.output, dice, this->spec.shape.n_vocab, n_table);
-    raw.output_norm = numbers(dice, static_cast<std::size_t>(this->spec.shape.n_embd), 0.5f, 1.5f);
-    sources_.output_norm = {"output_norm.weight", f32(), 1, this->spec.shape.n_embd, 1, bytes_of(raw.output_norm)};
-    raw.layers.resize(this->spec.layers.size());
-    sources_.layers.resize(this->spec.layers.size());
-    for (std::size_t i = 0; i < this->spec.layers.size(); ++i) add_layer(i, dice);
-    auto loaded = load_weights(std::move(sources_), "random", **panel::choose_table({}, default_isa().value()),
-                               executor_, [](auto) {});
-    EXPECT_TRUE(loaded.ok()) << loaded.error().message;
-    weights = std::move(loaded).value();
-  }
-
-  ModelSpec spec;
-  reference::Weights raw;
-  ModelWeights weights;
-
- private:
-  SerialExecutor executor_;
-  WeightSources sources_;
-  std::vector<std::unique_ptr<std::vector<float>>> storage_;
-
-  static const FormatInfo* f32() { return find_format("F32"); }
-  std::span<const std::byte> bytes_of(const reference::Vector& values) {
-    storage_.push_back(std::make_unique<std::vector<float>>(values.begin(), values.end()));
-    return std::as_bytes(std::span(*storage_.back()));
-  }
-  static reference::Vector numbers(Dice& dice, std::size_t n, float low, float high) {
-    reference::Vector out;
-    for (std::size_t i = 0; i < n; ++i) out.push_back(static_cast<double>(dice.uniform(low, high)));
-    return out;
-  }
-  WeightSource matrix(const char* name, reference::Vector& raw_values, Dice& dice, std::int64_t rows, std::size_t n) {
-    const auto cols = static_cast<std::int64_t>(n) / rows;
-    const float most = 2.0f / std::sqrt(static_cast<float>(cols));
-    raw_values = numbers(dice, n, -most, most);
-    return {name, f32(), rows, cols, 1, bytes_of(raw_values)};
-  }
-  // What keeps a random model lively: norms about 1, decays below 0, the rest of the size that a product keeps.
-  static std::pair<float, float> range_of(const WeightInfo& info, std::int64_t cols) {
-    if (info.id == W::kDeltaDecay) return {-1.5f, -0.05f};
-    if (info.id == W::kAttnSinks || info.id == W::kRouter) return {-1.0f, 1.0f};
-    if (info.id == W::kRouterBias) return {-0.3f, 0.3f};
-    const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
-    const float most = 2.0f / std::sqrt(static_cast<float>(cols));
-    return matrix ? std::pair{-most, most} : std::pair{0.5f, 1.5f};
-  }
-  void add_layer(std::size_t i, Dice& dice) {
-    const LayerSpec& layer = spec.layers[i];
-    for (const WeightInfo& info : weight_table()) {
-      const Presence presence = info.presence(layer);
-      if (presence == Presence::kNever || (presence == Presence::kOptional && dice.one_in(2))) continue;
-      const WeightShape shape = info.shape(spec.shape, layer);
-      const auto [low, high] = range_of(info, shape.cols);
-      reference::Vector values = numbers(dice, static_cast<std::size_t>(shape.cols * shape.rows * shape.n), low, high);
-      sources_.layers[i][info.id] = {info.name, f32(), shape.rows, shape.cols, shape.n, bytes_of(values)};
-      raw.layers[i][info.id] = std::move(values);
-    }
-  }
-};
-
-// Keys, values and states of a few sequences, outside of any cache.
-class Memory {
- public:
-  static constexpr std::int64_t kPages = 8;
-  explicit Memory(const ModelSpec& spec) : n_state_(RecurrentLayout(spec).n_floats()) {
-    layers.n_group = 1;
-    for (const LayerSpec& layer : spec.layers) {
-      const AttentionSpec& a = layer.attention;
-      const bool has_kv = layer.mixer == MixerKind::kAttention && a.has_kv();
-      const auto n = static_cast<std::size_t>(has_kv ? kPages * a.kv_width() * kKeyTile : 1);
-      // What no token wrote must not be looked at.
-      pools_.push_back(std::make_unique<std::vector<float>>(2 * n, std::numeric_limits<float>::quiet_NaN()));
-      layers.views.push_back(has_kv ? paged_kv(DType::kF32, a.n_kv_head, a.head_dim, a.head_dim) : KvView{});
-      layers.keys.push_back(pools_.back()->data());
-      layers.values.push_back(pools_.back()->data() + n);
-      layers.group_of_layer.push_back(0);
-    }
-  }
-  KvLayers layers;
-  struct OneSequence {
-    std::vector<std::int32_t> pages;
-    const std::int32_t* table;
-    std::vector<float> state;
-    std::int64_t position = 0;
-  };
-  OneSequence sequence(std::vector<std::int32_t> pages) const {
-    const std::int32_t* table = pages.data();
-    return {std::move(pages), table, std::vector<float>(static_cast<std::size_t>(n_state_)), 0};
-  }
-
- private:
-  std::int64_t n_state_;
-  std::vector<std::unique_ptr<std::vector<float>>> pools_;
-};
-
-// Two sequences of different lengths, in batches of random cuts.
-struct Outcome {
-  double worst = 0;  // of the largest |logit| of its row
-  double margin = 0;
-};
-Outcome compare(const RandomModel& model, Dice& dice) {
-  SerialExecutor executor;
-  constexpr std::int64_t kMaxRows = 40;
-  auto forward = Forward::create(model.spec, model.weights,
-                                 {.max_rows = kMaxRows,
-                                  .max_context = 200,
-                                  .max_sequences = 2,
-                                  .activations = Activations::kF32,
-                                  .kernels = panel::choose_table({}, default_isa().value()).value()},
-                                 *cpu_backend(executor));
-  EXPECT_TRUE(forward.ok()) << forward.error().message;
-  Memory memory(model.spec);
-  Memory::OneSequence sequences[] = {memory.sequence({5, 2, 7}), memory.sequence({0, 6, 1})};
-  const std::int64_t lengths[] = {dice.between(66, 90), dice.between(3, 30)};
-  reference::Model references[] = {{model.spec, model.raw}, {model.spec, model.raw}};
-  Outcome outcome;
-  while (sequences[0].position < lengths[0] || sequences[1].position < lengths[1]) {
-    std::vector<TokenId> tokens;
-    std::vector<ForwardSequence> rows;
-    std::vector<std::int32_t> logit_rows;
-    std::vector<reference::Vector> wanted;
-    for (std::size_t s = 0; s < 2; ++s) {
-      const std::int64_t n = std::min(lengths[s] - sequences[s].position, dice.between(0, kMaxRows / 2));
-      if (n == 0) continue;
-      rows.push_back({static_cast<std::int64_t>(tokens.size()),
-                      n,
-                      sequences[s].position,
-                      {&sequences[s].table, 1},
-                      static_cast<SequenceId>(s),
-                      sequences[s].state.data()});
-      for (std::int64_t i = 0; i < n; ++i) {
-        logit_rows.push_back(static_cast<std::int32_t>(tokens.size()));
-        tokens.push_back(static_cast<TokenId>(dice.between(0, model.spec.shape.n_vocab - 1)));
-        wanted.push_back(references[s].next(tokens.back()));
-      }
-      sequences[s].position += n;
-    }
-    if (tokens.empty()) continue;
-    std::vector<float> logits(wanted.size() * static_cast<std::size_t>(model.spec.shape.n_vocab));
-    const Status status = forward->run({tokens, rows, logit_rows}, memory.layers, logits.data());
-    EXPECT_TRUE(status.ok()) << status.error().message;
-    for (std::size_t row = 0; row < wanted.size(); ++row) {
-      double most = 0, range = 0;
-      for (std::size_t i = 0; i < wanted[row].size(); ++i) {
-        const double got = static_cast<double>(logits[row * wanted[row].size() + i]);
-        most = std::max(most, std::isfinite(got) ? std::abs(got - wanted[row][i]) : 1e30);
-        range = std::max(range, std::abs(wanted[row][i]));
-      }
-      outcome.worst = std::max(outcome.worst, most / range);
-    }
-  }
-  outcome.margin = std::min(references[0].margin(), references[1].margin());
-  return outcome;
-}
 
 // The bound of the exact path; a fact that is computed in another way is off by more than 1e-2 (see below).
 constexpr double kTolerance = 1e-4, kMargin = 2e-6;
@@ -409,7 +192,11 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   a.v_norm = dice.one_in(4);
   a.sinks = dice.one_in(3);
   a.output_gate = dice.one_in(3);
+  a.gate_flat = dice.one_in(3);
   a.sub_norm = dice.one_in(4);
+  a.heads_interleaved = dice.one_in(4);
+  a.kv_exchanged = !a.v_is_k && dice.one_in(4);
+  a.biases = !dice.one_in(4);
   if (dice.one_in(3)) {
     for (std::size_t owner = 0; owner < index; ++owner) {
       const LayerSpec& from = spec.layers[owner];
@@ -422,7 +209,10 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   a.n_head = a.n_kv_head * dice.between(1, 3);
   layer.post_norms = dice.one_in(3);
   layer.matrix_scales = dice.one_in(3);
-  layer.ffn.activation = static_cast<FfnActivation>(dice.between(0, 2));
+  layer.ffn.activation = static_cast<FfnActivation>(dice.between(0, 7));
+  layer.ffn.up_gates = dice.one_in(4);
+  layer.skip_mixer = dice.one_in(12);
+  layer.skip_ffn = dice.one_in(12);
   layer.ffn.sub_norm = dice.one_in(4);
   if (dice.one_in(3)) {
     make_delta_net(layer);
@@ -431,6 +221,8 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
     layer.delta.conv_width = dice.between(2, 5);
     layer.delta.grouped = dice.one_in(3);
     layer.delta.output_grouped = dice.one_in(3);
+    layer.delta.conv_silu = !dice.one_in(4);
+    layer.delta.gate_sigmoid = dice.one_in(4);
   }
   if (dice.one_in(2)) {
     make_experts(layer);
@@ -444,6 +236,7 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
     layer.ffn.expert_scale = dice.one_in(2) ? 1.0f : 1.75f;
     layer.ffn.n_shared = dice.one_in(2) ? 24 : 0;
     layer.ffn.shared_gate = dice.one_in(2);
+    layer.ffn.expert_shift = dice.one_in(4) ? dice.between(0, 11) : 0;
   }
   return layer;
 }
@@ -460,6 +253,16 @@ TEST(Forward, RandomModelsAreAsDefined) {
     spec.embedding_scale = dice.one_in(2) ? 1.0f : 1.5f;
     spec.attention_softcap = dice.one_in(3) ? 5.0f : 0.0f;
     spec.final_softcap = dice.one_in(3) ? 3.0f : 0.0f;
+    spec.residual_scale = dice.one_in(3) ? 0.5f : 1.0f;
+    spec.norm_kind = dice.one_in(4) ? NormKind::kLayer : NormKind::kRms;
+    spec.norm_place = dice.one_in(4) ? NormPlace::kOutput : NormPlace::kInput;
+    spec.ropes_exchanged = dice.one_in(4);
+    if (dice.one_in(3)) spec.ropes[1].denominator = dice.between(8, 20);
+    const bool own_kv =
+        std::ranges::all_of(spec.layers, [](const LayerSpec& layer) { return layer.attention.kv_layer < 0; });
+    if (own_kv && dice.one_in(3)) {  // the last layer first
+      for (std::size_t layer = spec.layers.size(); layer-- > 0;) spec.layer_order.push_back(layer);
+    }
     const RandomModel model(spec, dice);
     const Outcome outcome = compare(model, dice);
     if (outcome.margin <= kMargin) {

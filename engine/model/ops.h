@@ -87,13 +87,13 @@ class Ops {
 
   // stream = scale * the tokens' rows of the embedding.
   virtual void embed(float scale, Rows stream) = 0;
-  // y = RMSNorm(x) on runs of weight.size() numbers; y may be x.
+  // y = the model's norm of x (NormKind) on runs of weight.size() numbers; y may be x.
   virtual void norm(Rows x, const std::vector<float>& weight, Rows y) = 0;
-  // RMSNorm on runs of n numbers, without weights.
-  virtual void norm_plain(Rows x, std::int64_t n) = 0;
+  // RMSNorm of the layer's v on runs of n numbers, without weights.
+  virtual void norm_plain(std::size_t layer, Rows x, std::int64_t n) = 0;
   virtual void copy(Rows from, Rows to) = 0;
-  // stream += RMSNorm(y), or y without a weight; y is used up.
-  virtual void add(Rows stream, Rows y, const std::vector<float>& post_norm) = 0;
+  // stream += factor * norm(y), or y without a weight; y is used up.
+  virtual void add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) = 0;
   // y += bias, y *= factor[0]; nothing where they are empty.
   virtual void add_bias(Rows y, const std::vector<float>& bias) = 0;
   virtual void scale(Rows y, const std::vector<float>& factor) = 0;
@@ -102,8 +102,8 @@ class Ops {
   // gate = activation(gate) * up
   virtual void gate(FfnActivation activation, Rows gate, Rows up) = 0;
 
-  // attention: `both` holds n_head pairs of a head and its gate, which go to q and gate.
-  virtual void split_gate(Rows both, std::int64_t head_dim, Rows q, Rows gate) = 0;
+  // attention: `both` holds pairs of a run of `run` numbers of q and one of its gate, which go to q and gate.
+  virtual void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) = 0;
   // Norm and RoPE of q or k as the spec has them; norm: of a head or of all of them, unused without qk_norm.
   virtual void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) = 0;
   virtual void temper(const TemperatureSpec& spec, Rows q) = 0;
@@ -115,13 +115,13 @@ class Ops {
   // x = sigmoid(gate) * x; gate is used up.
   virtual void gate_sigmoid(Rows gate, Rows x) = 0;
 
-  // delta net: the causal convolution of the layer's inputs and SiLU, in place; then q, k and v apart, q and k of
-  // length one (q by 1 / sqrt(key_dim) more).
+  // delta net: the causal convolution of the layer's inputs and SiLU (or none), in place; then q, k and v apart, q and k
+  // of length one (q by 1 / sqrt(key_dim) more).
   virtual void convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) = 0;
   // out = the delta rule; alpha and beta are used up.
   virtual void delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv,
                           Rows alpha, Rows beta, Rows out) = 0;
-  // out = RMSNorm(out) * silu(gate), head by head, in the order of the output product; gate is used up.
+  // out = RMSNorm(out) * silu(gate), or sigmoid(gate), head by head, in the order of the output product; gate is used up.
   virtual void norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) = 0;
 
   // experts: out = the sum over the row's experts, ascending, of probability * FFN(x). router: their logits, used up.

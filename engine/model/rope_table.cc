@@ -20,7 +20,8 @@ Ramp yarn_ramp(const RopeSpec& spec) noexcept {
   constexpr double kTwoPi = 6.283185307179586476925;
   const double n_rot = static_cast<double>(spec.n_rot);
   const auto index = [&](double turns) {
-    return n_rot * base::log_f64(spec.yarn->original_context / (turns * kTwoPi)) / (2 * base::log_f64(spec.base));
+    return spec.exponent_denominator() * base::log_f64(spec.yarn->original_context / (turns * kTwoPi)) /
+           (2 * base::log_f64(spec.base));
   };
   return {std::max(std::floor(index(spec.yarn->beta_fast)), 0.0),
           std::min(std::ceil(index(spec.yarn->beta_slow)), n_rot - 1)};
@@ -33,7 +34,7 @@ RopeTable::RopeTable(const RopeSpec& spec) : pairing_(spec.pairing) {
   if (spec.yarn) magnitude_ = spec.yarn->magnitude;
   const std::int64_t n_pair = spec.n_rot / 2;
   for (std::int64_t i = 0; i < n_pair; ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(spec.n_rot);
+    const double exponent = -2.0 * static_cast<double>(i) / spec.exponent_denominator();
     double frequency = spec.scale * base::pow_f64(spec.base, exponent);
     if (!spec.divisors.empty()) frequency /= static_cast<double>(spec.divisors[static_cast<std::size_t>(i)]);
     if (spec.yarn) {

@@ -1,32 +1,80 @@
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
 #include <iterator>
+#include <optional>
+#include <utility>
 
 #include "engine/model/spec_edits.h"
 
 namespace rowmax::engine {
 namespace {
 
-// get: the value. set: what is expected instead of a value that cannot be; nullptr where it was set.
+// get: the value; empty where no tensor has it. set: what is expected instead of a value that cannot be; empty where it
+// was set.
 struct Fact {
   EditInfo info;
-  const char* (*get)(const WeightSources& sources);
-  const char* (*set)(ModelSpec& spec, WeightSources& sources, const std::string& value);
+  std::string (*get)(const WeightSources& sources);
+  std::string (*set)(ModelSpec& spec, WeightSources& sources, const std::string& value);
 };
 
+// ---- tensors of the file
+
+struct Use {
+  WeightSource* source;
+  WeightKind kind;
+};
+
+// What each tensor is used for; that of a tied head twice.
+std::vector<Use> all_uses(WeightSources& sources) {
+  std::vector<Use> out{{&sources.token_embedding, WeightKind::kMatrix},
+                       {&sources.output_norm, WeightKind::kVector},
+                       {&sources.output, WeightKind::kMatrix}};
+  for (LayerSources& layer : sources.layers) {
+    for (const WeightInfo& info : weight_table()) {
+      if (layer[info.id].present()) out.push_back({&layer[info.id], info.kind});
+    }
+  }
+  return out;
+}
+std::vector<Use> uses_of(WeightSources& sources, std::string_view name) {
+  std::vector<Use> out = all_uses(sources);
+  std::erase_if(out, [&](const Use& use) { return use.source->name != name; });
+  return out;
+}
+
+std::string no_tensor(std::string_view name) {
+  return "tensors that the model uses ('" + std::string(name) + "' is none)";
+}
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(at, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::string or_else(const std::string& changed, const char* as_stored) { return changed.empty() ? as_stored : changed; }
 const char* yes_no(bool value) { return value ? "yes" : "no"; }
 
-const char* tie_head(ModelSpec&, WeightSources& sources, const std::string& value) {
+// ---- the head, rows of q and k, norms
+
+std::string tie_head(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value == "no") return "yes (the file has no output.weight)";
   if (value != "yes") return "yes or no";
   sources.output = sources.token_embedding;
   sources.tied = true;
-  return nullptr;
+  return {};
 }
 
 const char* rows_of(RopePairing pairing) { return pairing == RopePairing::kAdjacent ? "llama" : "none"; }
 
 // What converters do to q and k for RoPE of adjacent pairs is done or undone, as they do it: over whole heads.
-const char* permute_heads(ModelSpec& spec, WeightSources& sources, const std::string& value) {
+std::string permute_heads(ModelSpec& spec, WeightSources& sources, const std::string& value) {
   if (value != "none" && value != "llama") return "none or llama";
   const bool in_pairs = value == "llama";
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
@@ -39,31 +87,226 @@ const char* permute_heads(ModelSpec& spec, WeightSources& sources, const std::st
     for (const W id : {W::kAttnK, W::kAttnKBias}) sources.layers[i][id].order = keys;
   }
   sources.qk_rows = in_pairs ? RopePairing::kAdjacent : RopePairing::kHalves;
-  return nullptr;
+  return {};
 }
 
-const char* leave_turned(ModelSpec& spec, WeightSources& sources, const std::string& value) {
-  if (value == "yes") return "no (the file has no matrix that is stored turned)";
-  if (value != "no") return "no";
-  sources.token_embedding.hadamard = sources.output.hadamard = nullptr;
+// A delta net's own norm counts as it is even where the others' weights are stored less one (Qwen 3.5).
+constexpr W kNorms[] = {W::kAttnNorm,   W::kAttnQNorm,    W::kAttnKNorm, W::kAttnSubNorm,
+                        W::kFfnSubNorm, W::kPostAttnNorm, W::kFfnNorm,   W::kPostFfnNorm};
+
+std::string shift_norms(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value != "plain" && value != "plus_one" && value != "minus_one") return "plain, plus_one or minus_one";
+  const float shift = value == "plain" ? 0.0f : value == "plus_one" ? 1.0f : -1.0f;
+  sources.output_norm.shift = shift;
   for (LayerSources& layer : sources.layers) {
-    for (const WeightInfo& info : weight_table()) layer[info.id].hadamard = nullptr;
+    for (const W id : kNorms) layer[id].shift = shift;
   }
+  sources.norm_weights = value;
+  return {};
+}
+
+std::string get_taps(const WeightSources& sources) {
+  const bool any =
+      std::ranges::any_of(sources.layers, [](const LayerSources& layer) { return layer[W::kDeltaConv].present(); });
+  return any ? or_else(sources.conv_taps, "forward") : "";
+}
+std::string turn_taps(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value != "forward" && value != "reversed") return "forward or reversed";
+  for (LayerSources& layer : sources.layers) layer[W::kDeltaConv].reversed = value == "reversed";
+  sources.conv_taps = value;
+  return {};
+}
+
+// ---- matrices that are stored turned
+
+std::string get_hadamard(const WeightSources& sources) {
+  return sources.hadamards.empty() ? "no" : or_else(sources.hadamard_block, "yes");
+}
+
+void leave_turned(ModelSpec& spec, WeightSources& sources) {
+  for (const Use& use : all_uses(sources)) use.source->hadamard = nullptr;
   sources.hadamards.clear();
   spec.for_layers([](LayerSpec& layer) { layer.delta.output_grouped = false; });
-  return nullptr;
 }
 
+// Those that `rowmax convert --hadamard` turns, but for signs, which only a file's keys could tell.
+std::string take_for_turned(WeightSources& sources, std::int64_t block) {
+  std::vector<WeightSource*> turned;
+  if (!sources.tied) turned = {&sources.token_embedding, &sources.output};
+  for (LayerSources& layer : sources.layers) {
+    for (const WeightInfo& info : weight_table()) {
+      if (info.hadamard && layer[info.id].present()) turned.push_back(&layer[info.id]);
+    }
+  }
+  for (const WeightSource* source : turned) {
+    if (source->cols % block == 0) continue;
+    return "no or a block that divides the " + std::to_string(source->cols) + " columns of '" +
+           std::string(source->name) + "'";
+  }
+  sources.hadamards.push_back(std::make_unique<const Hadamard>(Hadamard{block, {}}));
+  for (WeightSource* source : turned) source->hadamard = sources.hadamards.back().get();
+  return {};
+}
+
+std::string set_hadamard(ModelSpec& spec, WeightSources& sources, const std::string& value) {
+  if (value == "yes") return "no (the file has no matrix that is stored turned)";
+  std::int64_t block = 0;
+  const auto number = std::from_chars(value.data(), value.data() + value.size(), block);
+  const bool whole = number.ec == std::errc() && number.ptr == value.data() + value.size();
+  if (value != "no" && (!whole || block < 2 || (block & (block - 1)) != 0)) return "no or a block (a power of two)";
+  leave_turned(spec, sources);
+  sources.hadamard_block = value;
+  return value == "no" ? std::string() : take_for_turned(sources, block);
+}
+
+// ---- ternary codes
+
+bool any_codes(const WeightSources& sources) {
+  if (sources.token_embedding.has_codes() || sources.output.has_codes()) return true;
+  return std::ranges::any_of(sources.layers, [](const LayerSources& layer) {
+    return std::ranges::any_of(weight_table(), [&](const WeightInfo& info) { return layer[info.id].has_codes(); });
+  });
+}
+
+std::string get_ternary_scale(const WeightSources& sources) {
+  return any_codes(sources) ? or_else(sources.ternary_scale, "file") : "";
+}
+std::string set_ternary_scale(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value != "file" && value != "none" && value != "reciprocal") return "file, none or reciprocal";
+  for (const Use& use : all_uses(sources)) {
+    WeightSource& source = *use.source;
+    if (!source.has_codes() || value == "file") continue;
+    float scale = 0;
+    std::memcpy(&scale, source.bytes.data() + source.rows * format_row_bytes(*source.format, source.cols),
+                sizeof scale);
+    source.factor *= value == "none" ? 1 / scale : 1 / scale / scale;
+    if (!std::isfinite(source.factor)) return "file (a scale is too small)";
+  }
+  sources.ternary_scale = value;
+  return {};
+}
+
+std::string get_ternary_values(const WeightSources& sources) {
+  return any_codes(sources) ? or_else(sources.ternary_values, "-1,0,1") : "";
+}
+std::string set_ternary_values(ModelSpec&, WeightSources& sources, const std::string& value) {
+  const std::vector<std::string> parts = split(value, ',');
+  std::array<std::int8_t, 3> values{};
+  for (std::size_t code = 0; code < 3; ++code) {
+    const std::string part = code < parts.size() ? parts[code] : "";
+    values[code] = part == "-1" ? -1 : part == "0" ? 0 : part == "1" ? 1 : 2;
+  }
+  if (parts.size() != 3 || !std::ranges::is_permutation(values, WeightSource().code_values)) {
+    return "-1, 0 and 1 in some order, with commas";
+  }
+  for (const Use& use : all_uses(sources)) {
+    const bool looked_up = use.source->name == sources.token_embedding.name;  // rows are read as they are stored
+    if (use.source->has_codes() && !looked_up) use.source->code_values = values;
+  }
+  sources.ternary_values = value;
+  return {};
+}
+
+// ---- single tensors
+
+std::string transpose(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value == "none") return {};
+  for (const std::string& name : split(value, ',')) {
+    const std::vector<Use> uses = uses_of(sources, name);
+    if (uses.empty()) return no_tensor(name);
+    for (const Use& use : uses) {
+      if (use.kind != WeightKind::kMatrix || use.source->rows != use.source->cols || use.source->transposed) {
+        return "square matrices, each once ('" + name + "' is none)";
+      }
+      use.source->transposed = true;
+    }
+  }
+  sources.transposed = value;
+  return {};
+}
+
+// What a tensor stands for stays, what is stored in it goes.
+void take_stored(WeightSource& source, const WeightSource& from) {
+  const auto order = source.order;
+  const float shift = source.shift;
+  const bool reversed = source.reversed;
+  source = from;
+  source.order = order;
+  source.shift = shift;
+  source.reversed = reversed;
+}
+
+std::string exchange(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value == "none") return {};
+  for (const std::string& pair : split(value, ',')) {
+    const std::vector<std::string> names = split(pair, ':');
+    if (names.size() != 2 || names[0] == names[1]) return "pairs of tensors A:B, with commas";
+    const std::vector<Use> first = uses_of(sources, names[0]), second = uses_of(sources, names[1]);
+    if (first.empty() || second.empty()) return no_tensor(first.empty() ? names[0] : names[1]);
+    const WeightSource one = *first[0].source, other = *second[0].source;
+    if (one.rows != other.rows || one.cols != other.cols || one.n != other.n || first[0].kind != second[0].kind) {
+      return "tensors of one shape ('" + names[0] + "' and '" + names[1] + "' are not)";
+    }
+    for (const Use& use : first) take_stored(*use.source, other);
+    for (const Use& use : second) take_stored(*use.source, one);
+  }
+  sources.exchanged = value;
+  return {};
+}
+
+std::string multiply(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value == "none") return {};
+  for (const std::string& part : split(value, ',')) {
+    const std::vector<std::string> words = split(part, ':');
+    float factor = 0;
+    const std::string& text = words.back();
+    const auto number = std::from_chars(text.data(), text.data() + text.size(), factor);
+    if (words.size() != 2 || number.ec != std::errc() || number.ptr != text.data() + text.size() ||
+        !std::isfinite(factor)) {
+      return "tensors with a number each, NAME:NUMBER, with commas";
+    }
+    const std::vector<Use> uses = uses_of(sources, words[0]);
+    if (uses.empty()) return no_tensor(words[0]);
+    for (const Use& use : uses) use.source->factor *= factor;
+  }
+  sources.factors = value;
+  return {};
+}
+
+// ---- the table
+
+constexpr EditScope kTensor = EditScope::kTensor;
+
 constexpr Fact kFacts[] = {
-    {{"tied_head", "yes, or no where the file has an output.weight", EditScope::kTensor},
-     [](const WeightSources& sources) { return yes_no(sources.tied); },
+    {{"tied_head", "yes, or no where the file has an output.weight", kTensor},
+     [](const WeightSources& sources) { return std::string(yes_no(sources.tied)); },
      tie_head},
-    {{"qk_permutation", "none or llama: what a converter did to the rows of q and k", EditScope::kTensor},
-     [](const WeightSources& sources) { return rows_of(sources.qk_rows); },
+    {{"qk_permutation", "none or llama: what a converter did to the rows of q and k", kTensor},
+     [](const WeightSources& sources) { return std::string(rows_of(sources.qk_rows)); },
      permute_heads},
-    {{"hadamard", "no", EditScope::kTensor},
-     [](const WeightSources& sources) { return yes_no(!sources.hadamards.empty()); },
-     leave_turned},
+    {{"norm_weights", "plain, plus_one or minus_one: a weight w counts w, w + 1 or w - 1", kTensor},
+     [](const WeightSources& sources) { return or_else(sources.norm_weights, "plain"); },
+     shift_norms},
+    {{"conv_taps", "forward (the oldest first) or reversed", kTensor}, get_taps, turn_taps},
+    {{"hadamard", "no, or a block (a power of two) of columns that are stored turned", kTensor},
+     get_hadamard,
+     set_hadamard},
+    {{"ternary_scale", "file, none or reciprocal: that of matrices with one scale", kTensor},
+     get_ternary_scale,
+     set_ternary_scale},
+    {{"ternary_values", "-1, 0 and 1 in some order: what the codes 0, 1 and 2 of matrices with one scale stand for",
+      kTensor},
+     get_ternary_values,
+     set_ternary_values},
+    {{"transpose", "none, or square matrices by name, with commas", kTensor},
+     [](const WeightSources& sources) { return or_else(sources.transposed, "none"); },
+     transpose},
+    {{"exchange", "none, or pairs A:B of tensors of one shape, with commas", kTensor},
+     [](const WeightSources& sources) { return or_else(sources.exchanged, "none"); },
+     exchange},
+    {{"tensor_factor", "none, or NAME:NUMBER, with commas: what a tensor's values are multiplied by", kTensor},
+     [](const WeightSources& sources) { return or_else(sources.factors, "none"); },
+     multiply},
 };
 
 const Fact* fact_named(std::string_view name) {
@@ -74,16 +317,21 @@ const Fact* fact_named(std::string_view name) {
 }  // namespace
 
 std::span<const EditInfo> source_edit_table() noexcept {
-  static constexpr EditInfo kTable[] = {kFacts[0].info, kFacts[1].info, kFacts[2].info};
-  static_assert(std::size(kTable) == std::size(kFacts));
+  static constexpr auto kTable = [] {
+    std::array<EditInfo, std::size(kFacts)> table{};
+    for (std::size_t i = 0; i < table.size(); ++i) table[i] = kFacts[i].info;
+    return table;
+  }();
   return kTable;
 }
 
 Status apply_edit(ModelSpec& spec, WeightSources& sources, std::string_view name, const std::string& value) {
   const Fact* fact = fact_named(name);
-  if (fact->get(sources) == value) return {};
-  const char* expected = fact->set(spec, sources, value);
-  return expected == nullptr ? Status() : Status(wrong_edit(name, expected, value));
+  const std::string now = fact->get(sources);
+  if (now == value) return {};
+  if (now.empty()) return no_such_fact(name, "no tensor of this model has it");
+  const std::string expected = fact->set(spec, sources, value);
+  return expected.empty() ? Status() : Status(wrong_edit(name, expected, value));
 }
 
 std::string edit_value(const WeightSources& sources, std::string_view name) { return fact_named(name)->get(sources); }

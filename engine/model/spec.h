@@ -28,14 +28,22 @@ struct YarnSpec {
 
 struct RopeSpec {
   RopePairing pairing = RopePairing::kHalves;
-  std::int64_t n_rot = 0;       // leading dimensions of a head that turn; even
-  double base = 0;              // inverse frequency i: base^(-2i / n_rot)
-  double scale = 1;             // positions are multiplied by this (1 / linear scaling factor)
-  std::vector<float> divisors;  // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
+  std::int64_t n_rot = 0;        // leading dimensions of a head that turn; even
+  double base = 0;               // inverse frequency i: base^(-2i / denominator)
+  std::int64_t denominator = 0;  // 0: n_rot
+  double scale = 1;              // positions are multiplied by this (1 / linear scaling factor)
+  std::vector<float> divisors;   // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
   std::optional<YarnSpec> yarn;
+
+  double exponent_denominator() const noexcept { return static_cast<double>(denominator > 0 ? denominator : n_rot); }
 };
 
-// RMSNorm of q and of k: over each head, or over all heads of a token together.
+// x / sqrt(mean(x^2) + eps), or the same of x less its mean. Both times weights, without a bias.
+enum class NormKind : std::uint8_t { kRms, kLayer };
+// Of the mixer and of the FFN: a norm of what it sees, or (OLMo 2) of what it gives.
+enum class NormPlace : std::uint8_t { kInput, kOutput };
+
+// The norm of q and of k: over each head, or over all heads of a token together.
 enum class QkNorm : std::uint8_t { kNone, kHead, kWidth };
 
 // Later queries weigh sharper: q is multiplied by 1 + scale * ln(1 + floor((position + offset) / length)).
@@ -47,28 +55,35 @@ struct TemperatureSpec {
 // Softmax attention over keys and values that the sequence remembers.
 struct AttentionSpec {
   std::int64_t n_head = 0, n_kv_head = 0, head_dim = 0;
-  std::int64_t window = 0;  // 0: every earlier key; else the query sees itself and window - 1 keys before it
-  float scale = 0;          // of the scores
-  int rope = 0;             // index into ModelSpec::ropes; negative: positions show in the mask alone
+  bool heads_interleaved = false;  // query head h reads K/V head h mod n_kv_head; else h / (n_head / n_kv_head)
+  std::int64_t window = 0;         // 0: every earlier key; else the query sees itself and window - 1 keys before it
+  float scale = 0;                 // of the scores
+  int rope = 0;                    // index into ModelSpec::ropes; negative: positions show in the mask alone
   QkNorm qk_norm = QkNorm::kNone;
   bool norm_after_rope = false;  // the norm of q and k; else it comes first
   TemperatureSpec temperature;
   // No keys and values of its own: those of this earlier layer, which has as many K/V heads of the same size, and its
   // own. -1: its own.
   int kv_layer = -1;
-  bool v_is_k = false;  // no product for v: it is that for k, as it is before norm and RoPE
-  bool v_norm = false;  // RMSNorm without weights over each head of v
-  bool sinks = false;   // one more logit a head, of a key without value
-  // The product for q gives, head by head, q and a gate as wide; the head's output is multiplied by sigmoid(gate).
-  bool output_gate = false;
+  bool kv_exchanged = false;  // k is the product (scale, bias) that is v's elsewhere, and the other way round
+  bool v_is_k = false;        // no product for v: it is that for k, as it is before norm and RoPE
+  bool v_norm = false;        // RMSNorm without weights over each head of v
+  bool sinks = false;         // one more logit a head, of a key without value
+  // The product for q gives, head by head, q and a gate as wide, or all of q and then all gates; the head's output is
+  // multiplied by sigmoid(gate).
+  bool output_gate = false, gate_flat = false;
   bool gate_unused = false;  // an edit: the gate is computed and left out
-  bool sub_norm = false;     // RMSNorm of the heads' outputs, before the product that follows
+  bool sub_norm = false;     // norm of the heads' outputs, before the product that follows
   bool qkv_bias_required = false;
+  bool biases = true;  // those that the file has are added
 
   std::int64_t q_width() const noexcept { return n_head * head_dim; }
   std::int64_t kv_width() const noexcept { return n_kv_head * head_dim; }
   bool has_kv() const noexcept { return kv_layer < 0; }
 };
+
+// What a delta net's state is rounded to behind each token.
+enum class StateType : std::uint8_t { kF32, kF16, kBf16 };
 
 // Gated delta rule (Yang et al. 2024, arXiv 2412.06464) behind a causal convolution of q, k and v; what the sequence
 // remembers is one matrix [key_dim, value_dim] a value head and the convolution's last inputs.
@@ -79,6 +94,9 @@ struct DeltaNetSpec {
   // Value head j goes with key head j mod n_key_head; or, grouped, those of a key head lie together, n_value_head /
   // n_key_head of them. The output product's columns may be grouped where the rest is not.
   bool grouped = false, output_grouped = false;
+  bool conv_silu = true;      // SiLU of the convolution's outputs
+  bool gate_sigmoid = false;  // heads are multiplied by sigmoid(gate), else by silu(gate)
+  StateType state = StateType::kF32;
 
   std::int64_t key_width() const noexcept { return n_key_head * key_dim; }
   std::int64_t value_width() const noexcept { return n_value_head * value_dim; }
@@ -88,7 +106,17 @@ struct DeltaNetSpec {
   std::int64_t conv_channels() const noexcept { return 2 * key_width() + value_width(); }  // q, k, v
 };
 
-enum class FfnActivation : std::uint8_t { kSilu, kGeluTanh, kReluSquared };
+// The last four are for files that are taken for something else than they are (rowmax/engine/edits.h).
+enum class FfnActivation : std::uint8_t {
+  kSilu,
+  kGeluTanh,
+  kReluSquared,
+  kGeluErf,    // x Phi(x)
+  kGeluQuick,  // x sigmoid(1.702 x)
+  kRelu,
+  kSigmoid,
+  kIdentity,
+};
 enum class FfnKind : std::uint8_t { kDense, kExperts };
 // How the router's logits become probabilities: over all experts, or each by itself.
 enum class ExpertGate : std::uint8_t { kSoftmax, kSigmoid };
@@ -97,7 +125,8 @@ struct FfnSpec {
   FfnKind kind = FfnKind::kDense;
   FfnActivation activation = FfnActivation::kSilu;
   std::int64_t n_ff = 0;  // of the dense FFN, of one expert
-  bool sub_norm = false;  // RMSNorm of the gated rows, before the product that follows; dense only
+  bool up_gates = false;  // act(up) * gate, else act(gate) * up
+  bool sub_norm = false;  // norm of the gated rows, before the product that follows; dense only
   // Experts: the n_used of largest probability; ties go to the lower number.
   std::int64_t n_expert = 0, n_used = 0;
   ExpertGate expert_gate = ExpertGate::kSoftmax;
@@ -105,10 +134,11 @@ struct FfnSpec {
   // Experts lie in n_group groups of equal size, and only those of the n_group_used best groups can be chosen. What
   // counts is the sum of a group's two largest (DeepSeek-V3, arXiv 2412.19437).
   std::int64_t n_group = 1, n_group_used = 1;
-  bool renormalise = false;   // the chosen ones' probabilities are divided by their sum
-  float expert_scale = 1;     // what they are multiplied by last
-  std::int64_t n_shared = 0;  // width of an expert that every row passes; 0: none
-  bool shared_gate = true;    // it counts sigmoid(gate), else 1
+  bool renormalise = false;       // the chosen ones' probabilities are divided by their sum
+  float expert_scale = 1;         // what they are multiplied by last
+  std::int64_t expert_shift = 0;  // the router's expert e is the tensors' (e + shift) mod n_expert
+  std::int64_t n_shared = 0;      // width of an expert that every row passes; 0: none
+  bool shared_gate = true;        // it counts sigmoid(gate), else 1
 };
 
 enum class MixerKind : std::uint8_t { kAttention, kDeltaNet };
@@ -119,15 +149,19 @@ struct LayerSpec {
   AttentionSpec attention;
   DeltaNetSpec delta;
   FfnSpec ffn;
-  bool post_norms = false;     // RMSNorm of the mixer's and the FFN's output, before the residual
-  bool matrix_scales = false;  // a product may have one factor of its own (tensor "<name>.scale")
+  bool post_norms = false;                    // norm of the mixer's and the FFN's output, before the residual
+  bool skip_mixer = false, skip_ffn = false;  // computed, and not added to the stream
+  bool matrix_scales = false;                 // a product may have one factor of its own (tensor "<name>.scale")
 };
 
 struct ModelSpec {
   std::string architecture;
   ModelShape shape;
   float rms_norm_eps = 0;
+  NormKind norm_kind = NormKind::kRms;  // of all norms with weights but the delta nets' own
+  NormPlace norm_place = NormPlace::kInput;
   float embedding_scale = 1;
+  float residual_scale = 1;     // what a block gives is multiplied by it before it is added to the stream
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
@@ -135,7 +169,14 @@ struct ModelSpec {
   // Tensors of layers behind the last one, for guessing tokens ahead: known, checked by name alone, not used.
   std::int64_t n_draft_layer = 0;
   std::vector<RopeSpec> ropes;
+  bool ropes_exchanged = false;  // of two: layers turn with the other one than their spec names
   std::vector<LayerSpec> layers;
+  // All layers in the order in which they run, each with its own weights, keys and values; empty: ascending.
+  std::vector<std::size_t> layer_order;
+
+  int rope_of(const AttentionSpec& attention) const noexcept {
+    return ropes_exchanged && attention.rope >= 0 ? 1 - attention.rope : attention.rope;
+  }
 
   // The window of the keys and values that layer i has: the widest of all layers that read them. 0: none.
   std::int64_t kv_window(std::size_t i) const noexcept {

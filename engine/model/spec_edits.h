@@ -14,6 +14,8 @@ namespace rowmax::engine {
 Result<const EditInfo*> find_edit(std::string_view name);
 // kInvalidArgument names the fact, what is expected and what was found.
 Error wrong_edit(std::string_view name, std::string_view expected, std::string_view found);
+// kInvalidArgument: the model has no such thing.
+Error no_such_fact(std::string_view name, std::string_view why);
 
 // Facts of EditScope::kSession; kInvalidArgument for others, too.
 Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& value);

@@ -18,6 +18,11 @@ std::string_view stage_name(Stage stage) noexcept {
   return stage < Stage::kCount ? kNames[static_cast<std::size_t>(stage)] : std::string_view("?");
 }
 
+bool can_be_replaced(Stage stage) noexcept {
+  constexpr Stage kOnlyShown[] = {Stage::kScores, Stage::kRouter, Stage::kExperts, Stage::kState, Stage::kLogits};
+  return std::ranges::find(kOnlyShown, stage) == std::end(kOnlyShown);
+}
+
 std::optional<Stage> find_stage(std::string_view name) noexcept {
   const auto* found = std::ranges::find(kNames, name);
   if (found == std::end(kNames)) return std::nullopt;

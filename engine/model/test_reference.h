@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "engine/model/spec.h"
@@ -28,7 +29,21 @@ inline double silu(double x) { return x * sigmoid(x); }
 inline double activate(FfnActivation kind, double x) {
   if (kind == FfnActivation::kSilu) return silu(x);
   if (kind == FfnActivation::kReluSquared) return x > 0 ? x * x : 0;
+  if (kind == FfnActivation::kRelu) return x > 0 ? x : 0;
+  if (kind == FfnActivation::kGeluErf) return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+  if (kind == FfnActivation::kGeluQuick) return x * sigmoid(1.702 * x);
+  if (kind == FfnActivation::kSigmoid) return sigmoid(x);
+  if (kind == FfnActivation::kIdentity) return x;
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+// To the nearest number with so many bits, of equals the even one; none below 2^least counts.
+inline double rounded(double x, int bits, int least) {
+  if (x == 0) return x;
+  const int step = std::max(std::ilogb(x), least) - bits + 1;
+  return std::ldexp(std::nearbyint(std::ldexp(x, -step)), step);
+}
+inline double rounded(StateType type, double x) {
+  return type == StateType::kF16 ? rounded(x, 11, -14) : type == StateType::kBf16 ? rounded(x, 8, -126) : x;
 }
 
 class Model {
@@ -47,13 +62,22 @@ class Model {
     Vector stream(weights_.embedding.begin() + token * spec_.shape.n_embd,
                   weights_.embedding.begin() + (token + 1) * spec_.shape.n_embd);
     for (double& x : stream) x *= static_cast<double>(spec_.embedding_scale);
-    for (std::size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    std::vector<std::size_t> order = spec_.layer_order;
+    for (std::size_t layer = order.size(); layer < spec_.layers.size(); ++layer) order.push_back(layer);
+    const bool norm_first = spec_.norm_place == NormPlace::kInput;
+    for (const std::size_t layer : order) {
       const LayerSpec& l = spec_.layers[layer];
-      const Vector x = normed(stream, weight(layer, W::kAttnNorm), n);
-      add(stream,
-          after(layer, W::kPostAttnNorm, l.mixer == MixerKind::kAttention ? attend(layer, x) : delta(layer, x)));
-      const Vector y = normed(stream, weight(layer, W::kFfnNorm), n);
-      add(stream, after(layer, W::kPostFfnNorm, l.ffn.kind == FfnKind::kDense ? dense(layer, y) : experts(layer, y)));
+      const auto add_block = [&](W norm, W post_norm, bool skip, const auto& block) {
+        Vector y = block(norm_first ? normed(stream, weight(layer, norm), n) : stream);
+        if (!norm_first) y = normed(y, weight(layer, norm), n);
+        if (l.post_norms) y = normed(y, weight(layer, post_norm), n);
+        for (double& value : y) value *= skip ? 0 : static_cast<double>(spec_.residual_scale);
+        add(stream, y);
+      };
+      add_block(W::kAttnNorm, W::kPostAttnNorm, l.skip_mixer,
+                [&](const Vector& x) { return l.mixer == MixerKind::kAttention ? attend(layer, x) : delta(layer, x); });
+      add_block(W::kFfnNorm, W::kPostFfnNorm, l.skip_ffn,
+                [&](const Vector& x) { return l.ffn.kind == FfnKind::kDense ? dense(layer, x) : experts(layer, x); });
     }
     Vector logits = times(weights_.output, normed(stream, weights_.output_norm, n));
     const double cap = static_cast<double>(spec_.final_softcap);
@@ -100,30 +124,33 @@ class Model {
     if (bias != W::kCount && has(layer, bias)) add(y, weight(layer, bias));
     return y;
   }
-  // RMSNorm of each run of n numbers; the weights of all runs, or of one.
+  // The norm of each run of n numbers; the weights of all runs, or of one.
   Vector normed(const Vector& x, const Vector& weights, std::size_t n) const {
+    return normed(x, weights, n, spec_.norm_kind);
+  }
+  Vector normed(const Vector& x, const Vector& weights, std::size_t n, NormKind kind) const {
     Vector y = x;
     for (std::size_t begin = 0; begin < x.size(); begin += n) {
-      double sum = 0;
-      for (std::size_t i = begin; i < begin + n; ++i) sum += x[i] * x[i];
+      double mean = 0, sum = 0;
+      for (std::size_t i = begin; i < begin + n; ++i) mean += x[i] / static_cast<double>(n);
+      if (kind == NormKind::kRms) mean = 0;
+      for (std::size_t i = begin; i < begin + n; ++i) sum += (x[i] - mean) * (x[i] - mean);
       const double root = std::sqrt(sum / static_cast<double>(n) + static_cast<double>(spec_.rms_norm_eps));
       for (std::size_t i = begin; i < begin + n; ++i) {
-        y[i] = x[i] / root * (weights.empty() ? 1 : weights[i % weights.size()]);
+        y[i] = (x[i] - mean) / root * (weights.empty() ? 1 : weights[i % weights.size()]);
       }
     }
     return y;
   }
-  Vector after(std::size_t layer, W norm, const Vector& x) const {
-    return has(layer, norm) ? normed(x, weight(layer, norm), x.size()) : x;
-  }
 
   void rope(const AttentionSpec& a, Vector& heads) const {
     if (a.rope < 0) return;
-    const RopeSpec& r = spec_.ropes[static_cast<std::size_t>(a.rope)];
+    const RopeSpec& r = spec_.ropes[static_cast<std::size_t>(spec_.ropes_exchanged ? 1 - a.rope : a.rope)];
+    const double denominator = static_cast<double>(r.denominator == 0 ? r.n_rot : r.denominator);
     const auto half = static_cast<std::size_t>(r.n_rot / 2), d = static_cast<std::size_t>(a.head_dim);
     for (std::size_t begin = 0; begin < heads.size(); begin += d) {
       for (std::size_t i = 0; i < half; ++i) {
-        double frequency = r.scale * std::pow(r.base, -2.0 * static_cast<double>(i) / static_cast<double>(r.n_rot));
+        double frequency = r.scale * std::pow(r.base, -2.0 * static_cast<double>(i) / denominator);
         if (!r.divisors.empty()) frequency /= static_cast<double>(r.divisors[i]);
         const double angle = static_cast<double>(position_) * frequency;
         const bool halves = r.pairing == RopePairing::kHalves;
@@ -149,13 +176,14 @@ class Model {
   Vector attend(std::size_t layer, const Vector& x) {
     const AttentionSpec& a = spec_.layers[layer].attention;
     const auto d = static_cast<std::size_t>(a.head_dim), n_head = static_cast<std::size_t>(a.n_head);
-    Vector q = linear(layer, W::kAttnQ, W::kAttnQScale, W::kAttnQBias, x), gate;
+    const auto bias = [&](W id) { return a.biases ? id : W::kCount; };
+    Vector q = linear(layer, W::kAttnQ, W::kAttnQScale, bias(W::kAttnQBias), x), gate;
     if (a.output_gate) {
       Vector heads;
-      for (std::size_t h = 0; h < n_head; ++h) {
-        const auto begin = q.begin() + static_cast<std::ptrdiff_t>(2 * h * d), middle = begin + a.head_dim;
-        heads.insert(heads.end(), begin, middle);
-        gate.insert(gate.end(), middle, middle + a.head_dim);
+      for (std::size_t i = 0; i < n_head * d; ++i) {
+        const std::size_t h = i / d;
+        heads.push_back(q[a.gate_flat ? i : i + h * d]);
+        gate.push_back(q[a.gate_flat ? i + n_head * d : i + (h + 1) * d]);
       }
       q = heads;
     }
@@ -164,15 +192,17 @@ class Model {
     const double steps = std::floor((static_cast<double>(position_) + t.offset) / t.length);
     for (double& value : q) value *= 1 + t.scale * std::log(1 + steps);
     if (a.kv_layer < 0) {
-      const Vector k = linear(layer, W::kAttnK, W::kAttnKScale, W::kAttnKBias, x);
-      const Vector v = a.v_is_k ? k : linear(layer, W::kAttnV, W::kAttnVScale, W::kAttnVBias, x);
+      Vector k = linear(layer, W::kAttnK, W::kAttnKScale, bias(W::kAttnKBias), x);
+      Vector v = a.v_is_k ? k : linear(layer, W::kAttnV, W::kAttnVScale, bias(W::kAttnVBias), x);
+      if (a.kv_exchanged) std::swap(k, v);
       keys_[layer].push_back(finished(a, layer, W::kAttnKNorm, k));
-      values_[layer].push_back(a.v_norm ? normed(v, {}, d) : v);
+      values_[layer].push_back(a.v_norm ? normed(v, {}, d, NormKind::kRms) : v);
     }
     const std::size_t owner = a.kv_layer < 0 ? layer : static_cast<std::size_t>(a.kv_layer);
     Vector out(n_head * d);
     for (std::size_t h = 0; h < n_head; ++h) {
-      const std::size_t kv = h / static_cast<std::size_t>(a.n_head / a.n_kv_head) * d;
+      const auto n_kv = static_cast<std::size_t>(a.n_kv_head);
+      const std::size_t kv = (a.heads_interleaved ? h % n_kv : h / (n_head / n_kv)) * d;
       std::vector<double> scores;
       double sum = a.sinks ? std::exp(weight(layer, W::kAttnSinks)[h]) : 0;
       for (std::int64_t j = 0; j <= position_; ++j) {
@@ -189,9 +219,9 @@ class Model {
         for (std::size_t i = 0; i < d; ++i) out[h * d + i] += scores[j] / sum * values_[owner][j][kv + i];
       }
     }
-    for (std::size_t i = 0; i < gate.size(); ++i) out[i] *= sigmoid(gate[i]);
+    for (std::size_t i = 0; i < gate.size() && !a.gate_unused; ++i) out[i] *= sigmoid(gate[i]);
     if (a.sub_norm) out = normed(out, weight(layer, W::kAttnSubNorm), out.size());
-    return linear(layer, W::kAttnOutput, W::kAttnOutputScale, W::kAttnOutputBias, out);
+    return linear(layer, W::kAttnOutput, W::kAttnOutputScale, bias(W::kAttnOutputBias), out);
   }
 
   // Value head h reads key head h mod n_key_head, or, grouped, h / (value heads of a key head).
@@ -207,7 +237,7 @@ class Model {
       for (std::size_t back = 0; back < taps && back < inputs.size(); ++back) {
         qkv[c] += weight(layer, W::kDeltaConv)[c * taps + taps - 1 - back] * inputs[inputs.size() - 1 - back][c];
       }
-      qkv[c] = silu(qkv[c]);
+      if (s.conv_silu) qkv[c] = silu(qkv[c]);
     }
     const Vector z = times(weight(layer, W::kDeltaGate), x), a = times(weight(layer, W::kDeltaAlpha), x),
                  b = times(weight(layer, W::kDeltaBeta), x);
@@ -237,10 +267,13 @@ class Model {
           head[j] += q[i] / std::sqrt(static_cast<double>(dk)) * m[i * dv + j];
         }
       }
-      head = normed(head, weight(layer, W::kDeltaNorm), dv);
+      for (std::size_t i = 0; i < dk * dv; ++i) m[i] = rounded(s.state, m[i]);
+      head = normed(head, weight(layer, W::kDeltaNorm), dv, NormKind::kRms);
       // Columns of the output product may lie by key head where value heads do not.
       const std::size_t to = s.output_grouped ? h % n_k * (n_v / n_k) + h / n_k : h;
-      for (std::size_t j = 0; j < dv; ++j) out[to * dv + j] = head[j] * silu(z[h * dv + j]);
+      for (std::size_t j = 0; j < dv; ++j) {
+        out[to * dv + j] = head[j] * (s.gate_sigmoid ? sigmoid(z[h * dv + j]) : silu(z[h * dv + j]));
+      }
     }
     return times(weight(layer, W::kDeltaOutput), out);
   }
@@ -248,7 +281,8 @@ class Model {
   Vector dense(std::size_t layer, const Vector& x) const {
     const FfnSpec& f = spec_.layers[layer].ffn;
     Vector gate = linear(layer, W::kFfnGate, W::kFfnGateScale, W::kCount, x);
-    const Vector up = linear(layer, W::kFfnUp, W::kFfnUpScale, W::kCount, x);
+    Vector up = linear(layer, W::kFfnUp, W::kFfnUpScale, W::kCount, x);
+    if (f.up_gates) std::swap(gate, up);
     for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activate(f.activation, gate[i]) * up[i];
     if (f.sub_norm) gate = normed(gate, weight(layer, W::kFfnSubNorm), gate.size());
     return linear(layer, W::kFfnDown, W::kFfnDownScale, W::kCount, gate);
@@ -300,14 +334,16 @@ class Model {
     const auto ffn = [&](const Vector& gate_w, const Vector& up_w, const Vector& down_w, std::size_t e, std::size_t n,
                          double factor) {
       Vector gate = times(gate_w, x, e * n, n);
-      const Vector up = times(up_w, x, e * n, n);
+      Vector up = times(up_w, x, e * n, n);
+      if (f.up_gates) std::swap(gate, up);
       for (std::size_t i = 0; i < n; ++i) gate[i] = activate(f.activation, gate[i]) * up[i];
       Vector y = times(down_w, gate, e * x.size(), x.size());
       for (double& value : y) value *= factor;
       add(out, y);
     };
     for (const std::size_t e : chosen) {
-      ffn(weight(layer, W::kExpertGate), weight(layer, W::kExpertUp), weight(layer, W::kExpertDown), e, n_ff,
+      ffn(weight(layer, W::kExpertGate), weight(layer, W::kExpertUp), weight(layer, W::kExpertDown),
+          (e + static_cast<std::size_t>(f.expert_shift)) % n_expert, n_ff,
           p[e] / (f.renormalise ? sum : 1) * static_cast<double>(f.expert_scale));
     }
     if (f.n_shared > 0) {

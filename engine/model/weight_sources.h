@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,12 +47,23 @@ struct WeightSource {
   std::span<const std::byte> bytes;
   const Hadamard* hadamard = nullptr;  // matrices: how it is stored turned
   RowOrder order = {};
+  float factor = 1;  // of all values; a matrix's product is multiplied with it
+  float shift = 0;   // vectors: is added to all values, before the factor
+  // Matrices [n, n]: row i is column i of what is stored. Vectors of WeightKind::kTransposed: each row backwards.
+  bool transposed = false, reversed = false;
+  // Matrices of has_codes(): what the codes 0, 1 and 2 stand for, times the scale; a permutation.
+  std::array<std::int8_t, 3> code_values = {-1, 0, 1};
 
   bool present() const noexcept { return !bytes.empty(); }
+  // In a format with four codes of two bits in each byte and, behind the last row, one scale (I2_S).
+  bool has_codes() const noexcept { return present() && format->tail_bytes > 0; }
+  // What the matrix is packed from.
+  const FormatInfo& packed_format() const noexcept { return transposed ? *find_format("F32") : *format; }
   // Packing either gives the same bytes.
   bool packs_like(const WeightSource& other) const noexcept {
     return bytes.data() == other.bytes.data() && bytes.size() == other.bytes.size() && format == other.format &&
-           rows == other.rows && cols == other.cols && n == other.n && order == other.order;
+           rows == other.rows && cols == other.cols && n == other.n && order == other.order &&
+           transposed == other.transposed && code_values == other.code_values;
   }
 };
 
@@ -71,6 +83,8 @@ struct WeightSources {
   bool tied = false;
   RopePairing qk_rows = RopePairing::kHalves;  // what the rows of q and k are stored for
   std::vector<LayerSources> layers;
+  // Facts that were changed, as they were given (rowmax/engine/edits.h); empty: as the file has them.
+  std::string norm_weights, conv_taps, hadamard_block, ternary_scale, ternary_values, transposed, exchanged, factors;
   // What the sources point to, one for each number of columns.
   std::vector<std::unique_ptr<const Hadamard>> hadamards;
 };

@@ -37,6 +37,9 @@ struct WeightLoader {
                        {ErrorCode::kCorrupt,
                         "expected finite values, found " + std::to_string(out[i]) + " at " + std::to_string(i)});
     }
+    if (source.shift != 0 || source.factor != 1) {
+      for (float& value : out) value = (value + source.shift) * source.factor;
+    }
     if (source.order.run == 0) return {};
     const std::vector<float> stored = out;
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -83,45 +86,96 @@ struct WeightLoader {
     return {};
   }
 
-  // The tensor with its rows in the order that is wanted; nothing where it is stored so.
-  Result<base::Buffer> in_order(const WeightSource& source) const {
-    if (source.order.run == 0) return base::Buffer();
-    if (source.format->row_group > 1) {
+  // A tensor as it is packed: the file's bytes, or a copy that was changed.
+  struct Stored {
+    const FormatInfo* format;
+    std::span<const std::byte> bytes;
+    base::Buffer copy{};
+
+    void take(base::Buffer changed) {
+      copy = std::move(changed);
+      bytes = {copy.data(), copy.size()};
+    }
+  };
+
+  static Status change_codes(const WeightSource& source, Stored& stored) {
+    ROWMAX_TRY(copy, base::Buffer::allocate(stored.bytes.size()));
+    std::memcpy(copy.data(), stored.bytes.data(), stored.bytes.size());
+    std::array<std::byte, 256> other{};
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      unsigned codes = 0;
+      for (unsigned at = 0; at < 8; at += 2) {
+        const unsigned code = byte >> at & 3;
+        codes |= (code == 3 ? code : static_cast<unsigned>(source.code_values[code] + 1)) << at;
+      }
+      other[byte] = static_cast<std::byte>(codes);
+    }
+    const std::int64_t n = source.rows * format_row_bytes(*source.format, source.cols);
+    for (std::int64_t i = 0; i < n; ++i) copy.data()[i] = other[std::to_integer<std::size_t>(copy.data()[i])];
+    stored.take(std::move(copy));
+    return {};
+  }
+
+  Status transpose(const WeightSource& source, Stored& stored) const {
+    const auto n = static_cast<std::size_t>(source.rows);
+    ROWMAX_TRY(copy, base::Buffer::allocate(n * n * sizeof(float)));
+    std::vector<float> values(n * n);
+    parallel_for(executor, source.rows, [&](std::int64_t row, int) {
+      decode_row(*stored.format, stored.bytes, row, source.cols, values.data() + row * source.cols);
+    });
+    for (std::size_t row = 0; row < n; ++row) {
+      for (std::size_t col = 0; col < n; ++col) copy.as<float>()[col * n + row] = values[row * n + col];
+    }
+    stored.take(std::move(copy));
+    stored.format = &source.packed_format();
+    return {};
+  }
+
+  Status reorder(const WeightSource& source, Stored& stored) const {
+    if (stored.format->row_group > 1) {
       return in_tensor(
           file_name, source,
-          {ErrorCode::kUnsupported, std::string("rows of ") + source.format->name + " cannot be reordered"});
+          {ErrorCode::kUnsupported, std::string("rows of ") + stored.format->name + " cannot be reordered"});
     }
-    ROWMAX_TRY(copy, base::Buffer::allocate(source.bytes.size()));
-    std::memcpy(copy.data(), source.bytes.data(), source.bytes.size());
-    const auto row_bytes = static_cast<std::size_t>(format_row_bytes(*source.format, source.cols));
+    ROWMAX_TRY(copy, base::Buffer::allocate(stored.bytes.size()));
+    std::memcpy(copy.data(), stored.bytes.data(), stored.bytes.size());
+    const auto row_bytes = static_cast<std::size_t>(format_row_bytes(*stored.format, source.cols));
     for (std::int64_t row = 0; row < source.rows; ++row) {
       std::memcpy(copy.data() + static_cast<std::size_t>(row) * row_bytes,
-                  source.bytes.data() + static_cast<std::size_t>(source.order.stored(row)) * row_bytes, row_bytes);
+                  stored.bytes.data() + static_cast<std::size_t>(source.order.stored(row)) * row_bytes, row_bytes);
     }
-    return copy;
+    stored.take(std::move(copy));
+    return {};
+  }
+
+  Result<Stored> as_wanted(const WeightSource& source) const {
+    Stored stored{source.format, source.bytes};
+    if (source.code_values != WeightSource().code_values) ROWMAX_RETURN_IF_ERROR(change_codes(source, stored));
+    if (source.transposed) ROWMAX_RETURN_IF_ERROR(transpose(source, stored));
+    if (source.order.run != 0) ROWMAX_RETURN_IF_ERROR(reorder(source, stored));
+    return stored;
   }
 
   Status matrix(const WeightSource& source, Linear& out) {
-    ROWMAX_TRY(n_bytes, packed_bytes(*source.format, source.rows, source.cols));
-    ROWMAX_TRY(ordered, in_order(source));
-    const auto bytes = ordered.size() != 0 ? std::span<const std::byte>(ordered.data(), ordered.size()) : source.bytes;
-    auto packed = begin_pack(*source.format, bytes, source.rows, source.cols, memory.first(n_bytes));
+    ROWMAX_TRY(n_bytes, packed_bytes(source.packed_format(), source.rows, source.cols));
+    ROWMAX_TRY(stored, as_wanted(source));
+    auto packed = begin_pack(*stored.format, stored.bytes, source.rows, source.cols, memory.first(n_bytes));
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
     ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) -> Status {
       ROWMAX_RETURN_IF_ERROR(check_sound(source, begin, end));
-      pack_rows(*packed, bytes, begin, end, executor);
+      pack_rows(*packed, stored.bytes, begin, end, executor);
       return {};
     }));
     memory = memory.subspan(n_bytes);
     own_bytes += static_cast<std::int64_t>(n_bytes);
-    out = {std::move(packed).value(), source.hadamard};
+    out = {std::move(packed).value(), source.hadamard, source.factor};
     return {};
   }
 
   // A matrix, or one for each expert. packed: those of other weights; empty where they would differ.
   Status matrices(const WeightSource& source, std::span<const Linear> packed, std::vector<Linear>& out) {
     out.resize(static_cast<std::size_t>(source.n));
-    for (std::size_t i = 0; i < packed.size(); ++i) out[i] = {packed[i].matrix.view(), source.hadamard};
+    for (std::size_t i = 0; i < packed.size(); ++i) out[i] = {packed[i].matrix.view(), source.hadamard, source.factor};
     if (!packed.empty()) return {};
     const std::size_t n_bytes = source.bytes.size() / out.size();
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -140,8 +194,9 @@ struct WeightLoader {
     out.resize(stored.size());
     for (std::int64_t row = 0; row < source.rows; ++row) {
       for (std::int64_t col = 0; col < source.cols; ++col) {
+        const std::int64_t from = source.reversed ? source.cols - 1 - col : col;
         out[static_cast<std::size_t>(col * source.rows + row)] =
-            stored[static_cast<std::size_t>(row * source.cols + col)];
+            stored[static_cast<std::size_t>(row * source.cols + from)];
       }
     }
     return {};
@@ -199,8 +254,7 @@ bool uses(const ModelWeights& weights, const base::Buffer& block) {
 // Every format that the model multiplies with, once.
 Status check_formats(std::vector<const FormatInfo*> formats, const panel::KernelTable& table) {
   std::ranges::sort(formats);
-  const auto repeated = std::ranges::unique(formats);
-  formats.erase(repeated.begin(), repeated.end());
+  formats.erase(std::unique(formats.begin(), formats.end()), formats.end());
   for (const FormatInfo* format : formats) {
     ROWMAX_RETURN_IF_ERROR(panel::check_kernels(*format, table.kernels(), table.name));
   }
@@ -210,7 +264,7 @@ Status check_formats(std::vector<const FormatInfo*> formats, const panel::Kernel
 Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices, std::string_view file_name) {
   std::size_t total = 0;
   for (const WeightSource* matrix : matrices) {
-    auto n_bytes = packed_bytes(*matrix->format, matrix->rows, matrix->cols);
+    auto n_bytes = packed_bytes(matrix->packed_format(), matrix->rows, matrix->cols);
     if (!n_bytes.ok()) return in_tensor(file_name, *matrix, std::move(n_bytes).error());
     if (!base::checked_mul(*n_bytes, static_cast<std::size_t>(matrix->n), &*n_bytes) ||
         __builtin_add_overflow(total, *n_bytes, &total)) {
@@ -261,7 +315,7 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
   const WeightSources* packed_from = packed != nullptr ? &packed->sources : nullptr;
   const std::vector<const WeightSource*> matrices = all_matrices(sources, packed_from);
   std::vector<const FormatInfo*> formats;
-  for (const WeightSource* matrix : matrices) formats.push_back(matrix->format);
+  for (const WeightSource* matrix : matrices) formats.push_back(&matrix->packed_format());
   ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), kernels));
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
@@ -273,7 +327,7 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
     }));
   }
   if (packed != nullptr && sources.output.packs_like(packed_from->output)) {
-    weights.output = {packed->output.matrix.view(), sources.output.hadamard};
+    weights.output = {packed->output.matrix.view(), sources.output.hadamard, sources.output.factor};
   } else {
     ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
   }

@@ -20,12 +20,15 @@ namespace rowmax::engine {
 struct Linear {
   PackedMatrix matrix;
   const Hadamard* hadamard = nullptr;  // in ModelWeights::sources
+  float factor = 1;                    // what its product is multiplied with
 };
 
 class LayerWeights {
  public:
   // Empty where the model has none.
   const std::vector<float>& vector(W id) const noexcept { return vectors_[static_cast<std::size_t>(id)]; }
+  // Those of facts that are switched off stay in memory.
+  const std::vector<float>& vector_if(bool used, W id) const noexcept { return used ? vector(id) : none_; }
   // Of a matrix that the layer has.
   const Linear& matrix(W id) const noexcept { return matrices_[static_cast<std::size_t>(id)][0]; }
   std::span<const Linear> experts(W id) const noexcept { return matrices_[static_cast<std::size_t>(id)]; }
@@ -33,6 +36,7 @@ class LayerWeights {
  private:
   friend struct WeightLoader;
   std::array<std::vector<float>, kWeightCount> vectors_;
+  std::vector<float> none_;
   std::array<std::vector<Linear>, kWeightCount> matrices_;  // one, or one for each expert
 };
 

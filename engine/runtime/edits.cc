@@ -157,6 +157,23 @@ Result<std::string> edit_value(const Model& model, std::string_view name) {
   });
 }
 
+Result<std::string> edit_value(const Model& model, std::string_view name, std::int64_t layer) {
+  return base::guarded([&]() -> Result<std::string> {
+    const ModelSpec& whole = model.impl().spec;
+    if (layer < 0 || layer >= std::ssize(whole.layers)) {
+      return Error::invalid_argument("layer: expected 0 to " + std::to_string(std::ssize(whole.layers) - 1) +
+                                     ", found " + std::to_string(layer));
+    }
+    ModelSpec one = whole;
+    one.layers = {whole.layers[static_cast<std::size_t>(layer)]};
+    const LayerSpec& spec = one.layers[0];
+    const bool turns = spec.mixer == MixerKind::kAttention && spec.attention.rope >= 0;
+    one.ropes.clear();
+    if (turns) one.ropes.push_back(whole.ropes[static_cast<std::size_t>(spec.attention.rope)]);
+    return edit_value(one, name);
+  });
+}
+
 Result<std::vector<EditableFact>> editable_facts(const GgufFile& file, const ModelOptions& options,
                                                  const Tokenizer* tokenizer) {
   return base::guarded([&]() -> Result<std::vector<EditableFact>> {

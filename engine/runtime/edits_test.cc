@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -126,7 +127,7 @@ void expect_shared(const Model& model, const Model& other, const std::vector<std
   ASSERT_EQ(before.size(), after.size());
   std::size_t own = 0, all = 0;
   for (const auto& [name, place] : after) {
-    const bool named = std::ranges::any_of(changed, [&](const std::string& part) {
+    const bool named = std::ranges::any_of(changed, [&name = name](const std::string& part) {
       return name == part || name.starts_with(part) || name.find("." + part) != std::string::npos;
     });
     EXPECT_EQ(before.at(name).first != place.first, named) << name;
@@ -279,17 +280,18 @@ TEST(TensorEdits, HadamardOffIsAFileWithoutItsKeys) {
   expect_refused(loaded(plain), "hadamard", "yes", {"hadamard", "no", "yes"});
 }
 
+void ternary(tools::SyntheticSpec& spec) {
+  spec.type = "I2_S";
+  spec.head_type = "F16";
+  spec.values = "ternary";
+  spec.embd = 256;
+  spec.ff = 512;
+  spec.head_dim = 64;
+  spec.heads = 4;
+  spec.kv_heads = 2;
+}
+
 TEST(TensorEdits, ALayoutIsThatOfTheOption) {
-  const auto ternary = [](tools::SyntheticSpec& spec) {
-    spec.type = "I2_S";
-    spec.head_type = "F16";
-    spec.values = "ternary";
-    spec.embd = 256;
-    spec.ff = 512;
-    spec.head_dim = 64;
-    spec.heads = 4;
-    spec.kv_heads = 2;
-  };
   const Bytes bytes = model_bytes("bitnet-b1.58", ternary);
   const Model model = loaded(bytes);
   EXPECT_EQ(*edit_value(model, "tensor_layout"), "I2_S");
@@ -303,6 +305,230 @@ TEST(TensorEdits, ALayoutIsThatOfTheOption) {
   EXPECT_TRUE(same(logits(variant(other, {{"tensor_layout", "I2_S"}})), logits(model)));
   expect_refused(model, "tensor_layout", "Q4_0", {"tensor_layout", "I2_S_64", "Q4_0"});
   expect_refused(loaded(model_bytes("llama")), "tensor_layout", "I2_S_64", {"no tensor of this file"});
+}
+
+// Numbers of a tensor in a copy of its bytes.
+std::span<float> floats(Bytes& bytes) { return {reinterpret_cast<float*>(bytes.data()), bytes.size() / 4}; }
+
+// What an edit makes of a file is what another file holds, to the bit; nothing but `changed` is packed again.
+void expect_is(const Bytes& file, const Edits& edits, const Bytes& other, const std::vector<std::string>& changed) {
+  const Model model = loaded(file);
+  const Model edited = variant(model, edits);
+  for (const auto& [name, value] : edits) EXPECT_EQ(*edit_value(edited, name), value);
+  const std::vector<float> want = logits(loaded(other));
+  EXPECT_TRUE(same(logits(edited), want)) << edits[0].first << "=" << edits[0].second;
+  EXPECT_TRUE(same(logits(loaded(file, edits)), want));
+  EXPECT_FALSE(same(logits(model), want)) << edits[0].first << " changed nothing";
+  expect_shared(model, edited, changed);
+  EXPECT_TRUE(same(logits(variant(edited, {{edits[0].first, *edit_value(model, edits[0].first)}})), logits(model)));
+}
+
+TEST(TensorEdits, NormWeightsAreThoseOfAFileThatHoldsOneMoreOrLess) {
+  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen35"}) {
+    const Bytes bytes = model_bytes(arch);
+    for (const auto& [value, shift] : {std::pair{"plus_one", 1.0f}, std::pair{"minus_one", -1.0f}}) {
+      const Bytes other = rewritten(bytes, [shift = shift](const GgufTensor& tensor, Bytes& of_tensor) {
+        const bool delta = tensor.name.find("ssm_norm") != std::string_view::npos;
+        if (tensor.name.find("norm") == std::string_view::npos || delta) return true;
+        for (float& weight : floats(of_tensor)) weight += shift;
+        return true;
+      });
+      expect_is(bytes, {{"norm_weights", value}}, other, {});
+    }
+  }
+  expect_refused(loaded(model_bytes("llama")), "norm_weights", "two", {"norm_weights", "plus_one", "two"});
+}
+
+TEST(TensorEdits, ConvTapsAreThoseOfAFileThatHoldsThemBackwards) {
+  const Bytes bytes = model_bytes("qwen35");
+  const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
+    if (!tensor.name.ends_with("ssm_conv1d.weight")) return true;
+    const std::span<float> all = floats(of_tensor);
+    const auto taps = static_cast<std::size_t>(tensor.shape[0]);
+    for (std::size_t at = 0; at < all.size(); at += taps) std::ranges::reverse(all.subspan(at, taps));
+    return true;
+  });
+  expect_is(bytes, {{"conv_taps", "reversed"}}, other, {});
+  expect_refused(loaded(bytes), "conv_taps", "no", {"conv_taps", "forward or reversed"});
+  expect_refused(loaded(model_bytes("llama")), "conv_taps", "reversed", {"no tensor of this model has it"});
+}
+
+// The file's matrices as they are, with the keys that say that they are stored turned.
+TEST(TensorEdits, AHadamardBlockIsAFileWithItsKeys) {
+  for (const char* arch : {"llama", "qwen35", "qwen3moe"}) {
+    for (const bool untied : {false, true}) {
+      const Bytes plain = model_bytes(arch, [&](tools::SyntheticSpec& spec) { spec.untied = untied; });
+      std::vector<std::string> names;
+      const GgufFile file = std::move(GgufFile::parse(plain, "m.gguf")).value();
+      for (const GgufTensor& tensor : file.tensors()) {
+        const WeightInfo* info = find_layer_weight(tensor.name);
+        if ((info != nullptr && info->hadamard) || tensor.name == "output.weight") names.emplace_back(tensor.name);
+      }
+      const Bytes turned = rewritten(
+          plain, [](const GgufTensor&, Bytes&) { return true; },
+          [&](GgufWriter& writer) {
+            writer.set_uint32("prism.hadamard.version", 1);
+            writer.set_uint32("prism.hadamard.block_size", 8);
+            writer.set_string("prism.hadamard.transform", "normalized-sylvester-walsh-hadamard");
+            writer.set_string("prism.hadamard.axis", "input-last-dimension");
+            writer.set_string("prism.hadamard.sign_mode", "identity");
+            writer.set_strings("prism.hadamard.weight_names", names);
+            if (untied) writer.set_strings("prism.hadamard.inverse_weight_names", {"token_embd.weight"});
+          });
+      expect_is(plain, {{"hadamard", "8"}}, turned, {});
+    }
+  }
+  const Bytes bytes = model_bytes("llama");
+  const Model model = loaded(bytes);
+  for (const char* block : {"3", "1", "-8", "8x"}) expect_refused(model, "hadamard", block, {"power of two", block});
+  expect_refused(model, "hadamard", "4096", {"divides", "columns of 'blk.0."});
+}
+
+TEST(TensorEdits, TernaryValuesAreThoseOfOtherCodes) {
+  const Bytes bytes = model_bytes("bitnet-b1.58", ternary);
+  const std::pair<const char*, std::array<unsigned, 4>> cases[] = {
+      {"1,0,-1", {2, 1, 0, 3}}, {"0,1,-1", {1, 2, 0, 3}}, {"-1,1,0", {0, 2, 1, 3}}};
+  for (const auto& [value, codes] : cases) {
+    const Bytes other = rewritten(bytes, [&codes = codes](const GgufTensor& tensor, Bytes& of_tensor) {
+      if (tensor.format->tail_bytes == 0) return true;
+      for (std::size_t i = 0; i < of_tensor.size() - 32; ++i) {
+        const auto byte = std::to_integer<unsigned>(of_tensor[i]);
+        of_tensor[i] = static_cast<std::byte>(codes[byte >> 6] << 6 | codes[byte >> 4 & 3] << 4 |
+                                              codes[byte >> 2 & 3] << 2 | codes[byte & 3]);
+      }
+      return true;
+    });
+    expect_is(bytes, {{"ternary_values", value}}, other, {"blk."});
+  }
+  for (const char* value : {"1,0", "1,0,0", "1,0,-1,0", "-1,0,2"}) {
+    expect_refused(loaded(bytes), "ternary_values", value, {"ternary_values", value});
+  }
+  expect_refused(loaded(model_bytes("llama")), "ternary_values", "1,0,-1", {"no tensor of this model has it"});
+}
+
+TEST(TensorEdits, TernaryScalesAreThoseOfAnotherTail) {
+  const Bytes bytes = model_bytes("bitnet-b1.58", ternary);
+  const Model model = loaded(bytes);
+  EXPECT_EQ(*edit_value(model, "ternary_scale"), "file");
+  for (const std::string value : {"none", "reciprocal"}) {
+    const Bytes other = rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
+      if (tensor.format->tail_bytes == 0) return true;
+      float& scale = floats(of_tensor)[of_tensor.size() / 4 - 8];
+      scale = value == "none" ? 1.0f : 1.0f / scale;
+      return true;
+    });
+    const Model edited = variant(model, {{"ternary_scale", value}});
+    expect_shared(model, edited, {});
+    EXPECT_EQ(*edit_value(edited, "ternary_scale"), value);
+    const std::vector<float> got = logits(edited), want = logits(loaded(other));
+    EXPECT_TRUE(same(got, logits(loaded(bytes, {{"ternary_scale", value}}))));
+    std::printf("%s: %.1e from a file that says so, %.1e from this one\n", value.c_str(), distance(got, want),
+                distance(got, logits(model)));
+    EXPECT_LT(distance(got, want), 1e-2 * distance(got, logits(model)));
+  }
+  expect_refused(model, "ternary_scale", "half", {"ternary_scale", "reciprocal"});
+}
+
+TEST(TensorEdits, ATransposedMatrixIsThatOfAFileWithItsColumnsAsRows) {
+  const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) {
+    spec.embd = 96;
+    spec.heads = 3;
+    spec.kv_heads = 1;
+    spec.head_dim = 32;
+  });
+  const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
+    if (tensor.name != "blk.1.attn_q.weight" && tensor.name != "blk.0.attn_output.weight") return true;
+    const std::span<float> values = floats(of_tensor);
+    for (std::size_t i = 0; i < 96; ++i) {
+      for (std::size_t j = 0; j < i; ++j) std::swap(values[i * 96 + j], values[j * 96 + i]);
+    }
+    return true;
+  });
+  expect_is(bytes, {{"transpose", "blk.1.attn_q.weight,blk.0.attn_output.weight"}}, other,
+            {"blk.1.attn_q.weight", "blk.0.attn_output.weight"});
+  const Model model = loaded(bytes);
+  for (const char* name :
+       {"blk.0.ffn_gate.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight,blk.0.attn_q.weight"}) {
+    expect_refused(model, "transpose", name, {"transpose", "square matrices"});
+  }
+  expect_refused(model, "transpose", "blk.7.attn_q.weight", {"transpose", "'blk.7.attn_q.weight'"});
+}
+
+// In a format of blocks its numbers are the same, and so are the logits but for how inputs are rounded.
+TEST(TensorEdits, AMatrixOfBlocksIsTransposedByItsNumbers) {
+  const auto square = [](tools::SyntheticSpec& spec) {
+    spec.embd = 96;
+    spec.heads = 3;
+    spec.kv_heads = 1;
+    spec.head_dim = 32;
+    spec.type = "Q8_0";
+  };
+  const Bytes bytes = model_bytes("llama", square);
+  const Model model = loaded(bytes);
+  const Model edited = variant(model, {{"transpose", "blk.0.attn_q.weight"}});
+  const GgufTensor* tensor = model.file().find_tensor("blk.0.attn_q.weight");
+  const PackedMatrix& matrix = edited.impl().weights.layers[0].matrix(W::kAttnQ).matrix;
+  EXPECT_STREQ(matrix.format()->name, "F32");
+  std::vector<float> before(96), unit(96, 0.0f), column(96);
+  SerialExecutor executor;
+  for (std::int64_t row = 0; row < 96; row += 19) {
+    decode_row(*tensor->format, tensor->data, row, 96, before.data());
+    std::ranges::fill(unit, 0.0f);
+    unit[static_cast<std::size_t>(row)] = 1;
+    const MatmulTerm term{&matrix, column.data(), 96};
+    base::Buffer workspace = std::move(base::Buffer::allocate(matmul_workspace_bytes(1, 96))).value();
+    matmul({&term, 1}, unit.data(), 96, 1, Activations::kF32, {workspace.data(), workspace.size()},
+           panel::choose_table({}, supported_isas().back()).value()->kernels(), executor);
+    EXPECT_EQ(column, before) << row;
+  }
+}
+
+TEST(TensorEdits, ExchangedTensorsAreThoseOfAFileThatHoldsThemSo) {
+  const Bytes bytes = model_bytes("llama");
+  const std::map<std::string_view, std::string_view> with = {{"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"},
+                                                             {"blk.0.ffn_up.weight", "blk.0.ffn_gate.weight"},
+                                                             {"blk.0.attn_norm.weight", "output_norm.weight"},
+                                                             {"output_norm.weight", "blk.0.attn_norm.weight"}};
+  const GgufFile file = std::move(GgufFile::parse(bytes, "m.gguf")).value();
+  const Bytes other = rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
+    if (!with.contains(tensor.name)) return true;
+    const auto from = file.find_tensor(with.at(tensor.name))->data;
+    of_tensor.assign(from.begin(), from.end());
+    return true;
+  });
+  expect_is(bytes,
+            {{"exchange", "blk.0.ffn_gate.weight:blk.0.ffn_up.weight,blk.0.attn_norm.weight:output_norm.weight"}},
+            other, {"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"});
+  const Model model = loaded(bytes);
+  expect_refused(model, "exchange", "blk.0.ffn_gate.weight", {"exchange", "A:B"});
+  expect_refused(model, "exchange", "blk.0.ffn_gate.weight:blk.0.ffn_down.weight", {"exchange", "one shape"});
+  expect_refused(model, "exchange", "blk.0.ffn_gate.weight:x", {"exchange", "'x'"});
+}
+
+TEST(TensorEdits, AFactorIsThatOfAFileWithOtherNumbers) {
+  const auto times = [](const Bytes& bytes, const std::map<std::string_view, float>& factors) {
+    return rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
+      if (!factors.contains(tensor.name)) return true;
+      for (float& value : floats(of_tensor)) value *= factors.at(tensor.name);
+      return true;
+    });
+  };
+  const Bytes llama = model_bytes("llama");
+  expect_is(llama, {{"tensor_factor", "blk.0.ffn_up.weight:0.5,blk.1.attn_norm.weight:2,token_embd.weight:-4"}},
+            times(llama, {{"blk.0.ffn_up.weight", 0.5f}, {"blk.1.attn_norm.weight", 2}, {"token_embd.weight", -4}}),
+            {});
+  const Bytes experts = model_bytes("qwen35moe");
+  expect_is(
+      experts,
+      {{"tensor_factor", "blk.0.ffn_up_exps.weight:8,blk.1.ffn_down_exps.weight:0.125,blk.0.ssm_conv1d.weight:2"}},
+      times(experts,
+            {{"blk.0.ffn_up_exps.weight", 8}, {"blk.1.ffn_down_exps.weight", 0.125f}, {"blk.0.ssm_conv1d.weight", 2}}),
+      {});
+  const Model model = loaded(llama);
+  for (const char* value : {"blk.0.ffn_up.weight", "blk.0.ffn_up.weight:", "blk.0.ffn_up.weight:1e99", ":2:3"}) {
+    expect_refused(model, "tensor_factor", value, {"tensor_factor", "NAME:NUMBER"});
+  }
+  expect_refused(model, "tensor_factor", "rope_freqs.weight:2", {"tensor_factor", "'rope_freqs.weight'"});
 }
 
 TEST(TensorEdits, SeveralAtOnceAndOneAfterAnother) {

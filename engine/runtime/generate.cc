@@ -33,6 +33,7 @@ Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, st
   Clock::time_point first_token = start;
   ROWMAX_TRY(generation, Generation::start(session, sequence, prompt, options));
   bool listening = true;
+  std::int64_t n_sampled = 0;
   const auto give = [&](const std::string& text) {
     if (!listening || text.empty()) return;
     result.text += text;
@@ -55,6 +56,8 @@ Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, st
       first_token = Clock::now();
     }
     keep_log_probabilities(options, step, result);
+    ++n_sampled;
+    if (step.done && std::ssize(generation.tokens()) < n_sampled) result.end_token = step.token;
     give(step.text);
   }
   ROWMAX_TRY(held_back, generation.cancel());  // nothing, and no change, when it is done

@@ -37,6 +37,7 @@ struct ProbeRow {
   // none. scale_error bounds |measured_scale - scale| by the rounding of f32 (larger where products cancel).
   double measured_scale = 0;
   double scale_error = 0;
+  double after_mask_mean_square = 0;  // of the finite scores after the mask, in fp64; of the C++ interface alone
   float softcap = 0;
   float sink = 0;  // -inf: none
   // Ranges of scores, NaN left out; empty (+inf, -inf) where no key counts. Before the mask: the keys that some query

@@ -91,7 +91,7 @@ class Usage(CommandTest):
             self.assertTrue(any(text.replace(".", "").isdigit() and float(text) == value for text in facts), facts)
         self.fails(2, "inspect", MODEL, env={"ROWMAX_SET": values + "nonsense"}, says="nonsense")
 
-    COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize")
+    COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize", "receipt", "verify-receipt")
 
     def test_every_flag_has_a_variable(self):
         """As the footer of `rowmax --help` says. A flag's variable is in its help, and is read: nonsense is refused."""
@@ -132,7 +132,8 @@ class Usage(CommandTest):
         "depth": "x", "repetitions": "x", "greedy": "perhaps", "json": "perhaps", "quiet": "perhaps", "raw": "perhaps",
         "ignore-eos": "perhaps", "ignore-key": "no.such.key", "convention": "x", "no-layout-check": "perhaps", "keep-newline": "perhaps",
         "force": "perhaps", "special": "perhaps", "bos": "perhaps", "all": "perhaps", "pull": "perhaps", "model": "/no/such/file",
-        "chat-template": "/no/such/file", "no-history": "perhaps",
+        "chat-template": "/no/such/file", "no-history": "perhaps", "debug": "x", "debug-layers": "x", "debug-tokens": "x",
+        "jsonl": "/no/such/file", "batch": "x", "padding": "x", "receipt": MODEL,
     }
     # Values that nothing can be wrong with, each with a test of its own.
     FREE = {"prompt", "stop", "system", "logprobs"}
@@ -148,7 +149,7 @@ class Usage(CommandTest):
                     self.assertIn(name, self.NONSENSE, "a flag that this test does not know")
                     value = self.NONSENSE[name]
                     given = {"run": ["--tokens", "1,2"], "tokenize": ["-p", "a"], "score": ["--token-ids", str(self.ids())]}
-                    rest = [] if name in ("file", "tokens", "token-ids") else given.get(command, [])
+                    rest = [] if name in ("file", "tokens", "token-ids", "jsonl") else given.get(command, [])
                     line_here = line
                     if name == "model":
                         line_here = [word for word in line if word not in ("-m", MODEL)]

@@ -27,7 +27,8 @@ CLAIMS = [
     ("A block", "the gated delta net", r"\bdelta_net\b|blocks/delta_net\.h|\bkDeltaNet\b|\bDeltaNetSpec\b",
      "engine/model/blocks/delta_net.h engine/model/blocks/delta_net.cc engine/model/spec.h engine/model/weight_table.cc "
      "engine/model/forward.cc engine/model/ops.h engine/model/cpu_ops.h engine/model/cpu_ops_delta.cc "
-     "engine/model/cpu_ops_trace.cc engine/model/recurrent_layout.cc engine/arch/qwen35.cc engine/convert/hf_tensors.cc"),
+     "engine/model/cpu_ops_trace.cc engine/model/recurrent_layout.cc engine/model/spec_facts.cc engine/arch/qwen35.cc "
+     "engine/convert/hf_tensors.cc"),
     ("A mask", "keep_first", r"keep_first",
      "include/rowmax/mask.h attention/plan/spec.cc attention/plan/compile.cc attention/plan/check.cc attention/plan/cache.cc "
      "include/rowmax/rowmax.h attention/c_api/plan.cc bindings/python/native/core.h bindings/python/native/mask.cc "

@@ -29,6 +29,8 @@ struct ProbeTile {
 // What is gathered over a row's keys.
 struct ProbeSums {
   Range raw, before, after;
+  double after_squares = 0;  // of the finite ones
+  std::int64_t n_after = 0;
   double largest_dot = -1;
 };
 
@@ -226,6 +228,10 @@ inline void probe_keys(const CallArgs& call, const BlockArgs& block, const MaskP
       if (visible) {
         probe_visible_key(call, j, dot, size, tile.scaled[k], &sums, out);
         sums.after.add(tile.masked[k]);
+        if (tile.masked[k] - tile.masked[k] == 0.0f) {
+          sums.after_squares += static_cast<double>(tile.masked[k]) * static_cast<double>(tile.masked[k]);
+          ++sums.n_after;
+        }
       }
       probe_weight(j, visible, tile.masked[k], exponentials[k], sum.l, out);
     }
@@ -238,6 +244,7 @@ inline void probe_keys(const CallArgs& call, const BlockArgs& block, const MaskP
   out->before_mask_max = sums.before.high;
   out->after_mask_min = sums.after.low;
   out->after_mask_max = sums.after.high;
+  if (sums.n_after > 0) out->after_mask_mean_square = sums.after_squares / static_cast<double>(sums.n_after);
 }
 
 // block: one row, all splits. Fills everything but where the row is; n_kv and n_edge are set. n_rows: that scratch

@@ -23,18 +23,25 @@ Buffers buffers_of(const ModelShape& shape, const AttentionSpec& a) {
           .output = {Slot::kOutput, shape.n_embd}};
 }
 
+struct Product {
+  W matrix, scale, bias;
+};
+constexpr Product kKeys{W::kAttnK, W::kAttnKScale, W::kAttnKBias};
+constexpr Product kValues{W::kAttnV, W::kAttnVScale, W::kAttnVBias};
+
 // What the sequence will remember of the rows.
 void make_kv(Ops& ops, const AttentionSpec& a, std::size_t layer, const LayerWeights& weights, const Buffers& b) {
-  ops.scale(b.k, weights.vector(W::kAttnKScale));
+  const Product &k = a.kv_exchanged ? kValues : kKeys, &v = a.kv_exchanged ? kKeys : kValues;
+  ops.scale(b.k, weights.vector(k.scale));
   ops.tap(Stage::kKRaw, layer, b.k, 0, a.n_kv_head, a.head_dim);
-  ops.add_bias(b.k, weights.vector(W::kAttnKBias));
+  ops.add_bias(b.k, weights.vector_if(a.biases, k.bias));
   if (a.v_is_k) {
     ops.copy(b.k, b.v);
   } else {
-    ops.scale(b.v, weights.vector(W::kAttnVScale));
-    ops.add_bias(b.v, weights.vector(W::kAttnVBias));
+    ops.scale(b.v, weights.vector(v.scale));
+    ops.add_bias(b.v, weights.vector_if(a.biases, v.bias));
   }
-  if (a.v_norm) ops.norm_plain(b.v, a.head_dim);
+  if (a.v_norm) ops.norm_plain(layer, b.v, a.head_dim);
   ops.finish_heads(a, b.k, weights.vector(W::kAttnKNorm));
   ops.tap(Stage::kK, layer, b.k, 0, a.n_kv_head, a.head_dim);
   ops.tap(Stage::kV, layer, b.v, 0, a.n_kv_head, a.head_dim);
@@ -59,26 +66,26 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const Rows q_out = a.output_gate ? b.both : b.q;
   std::array<LinearTerm, 3> terms{{{&weights.matrix(W::kAttnQ), q_out}}};
   std::size_t n = 1;
-  if (a.has_kv()) terms[n++] = {&weights.matrix(W::kAttnK), b.k};
-  if (a.has_kv() && !a.v_is_k) terms[n++] = {&weights.matrix(W::kAttnV), b.v};
+  if (a.has_kv()) terms[n++] = {&weights.matrix(W::kAttnK), a.kv_exchanged ? b.v : b.k};
+  if (a.has_kv() && !a.v_is_k) terms[n++] = {&weights.matrix(W::kAttnV), a.kv_exchanged ? b.k : b.v};
   ops.project(std::span(terms).first(n), b.normed);
   ops.scale(q_out, weights.vector(W::kAttnQScale));
   // Where a gate lies behind each head, it is shown with it.
   ops.tap(Stage::kQRaw, layer, q_out, 0, a.n_head, q_out.width / a.n_head);
-  ops.add_bias(q_out, weights.vector(W::kAttnQBias));
-  if (a.output_gate) ops.split_gate(b.both, a.head_dim, b.q, b.gate);
+  ops.add_bias(q_out, weights.vector_if(a.biases, W::kAttnQBias));
+  if (a.output_gate) ops.split_gate(b.both, a.gate_flat ? a.q_width() : a.head_dim, b.q, b.gate);
   ops.finish_heads(a, b.q, weights.vector(W::kAttnQNorm));
   if (a.temperature.scale != 0) ops.temper(a.temperature, b.q);
   ops.tap(Stage::kQ, layer, b.q, 0, a.n_head, a.head_dim);
   if (a.has_kv()) make_kv(ops, a, layer, weights, b);
-  ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, weights.vector(W::kAttnSinks), b.q, b.mixed));
+  ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, weights.vector_if(a.sinks, W::kAttnSinks), b.q, b.mixed));
   if (a.output_gate && !a.gate_unused) ops.gate_sigmoid(b.gate, b.mixed);
   if (a.sub_norm) ops.norm(b.mixed, weights.vector(W::kAttnSubNorm), b.mixed);
   ops.tap(Stage::kAttnOut, layer, b.mixed, 0, a.n_head, a.head_dim);
   const LinearTerm term{&weights.matrix(W::kAttnOutput), b.output};
   ops.project({&term, 1}, b.mixed);
   ops.scale(b.output, weights.vector(W::kAttnOutputScale));
-  ops.add_bias(b.output, weights.vector(W::kAttnOutputBias));
+  ops.add_bias(b.output, weights.vector_if(a.biases, W::kAttnOutputBias));
   return {};
 }
 

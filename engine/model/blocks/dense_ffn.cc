@@ -12,10 +12,11 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const FfnSpec& ffn = spec.layers[layer].ffn;
   const Rows normed{Slot::kNormed, spec.shape.n_embd}, output{Slot::kOutput, spec.shape.n_embd};
   const Rows gate{Slot::kGate, ffn.n_ff}, up{Slot::kUp, ffn.n_ff};
-  const LinearTerm terms[] = {{&weights.matrix(W::kFfnGate), gate}, {&weights.matrix(W::kFfnUp), up}};
+  const Rows gate_product = ffn.up_gates ? up : gate, up_product = ffn.up_gates ? gate : up;
+  const LinearTerm terms[] = {{&weights.matrix(W::kFfnGate), gate_product}, {&weights.matrix(W::kFfnUp), up_product}};
   ops.project(terms, normed);
-  ops.scale(gate, weights.vector(W::kFfnGateScale));
-  ops.scale(up, weights.vector(W::kFfnUpScale));
+  ops.scale(gate_product, weights.vector(W::kFfnGateScale));
+  ops.scale(up_product, weights.vector(W::kFfnUpScale));
   ops.tap(Stage::kGate, layer, gate);
   ops.tap(Stage::kUp, layer, up);
   ops.gate(ffn.activation, gate, up);

@@ -27,7 +27,8 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   if (ffn.n_shared == 0) return {};
   const Rows gate{Slot::kGate, ffn.n_shared}, up{Slot::kUp, ffn.n_shared}, weight{Slot::kBeta, 1};
   const Rows shared{Slot::kMixed, spec.shape.n_embd};
-  std::array<LinearTerm, 3> terms{{{&weights.matrix(W::kSharedGate), gate}, {&weights.matrix(W::kSharedUp), up}}};
+  std::array<LinearTerm, 3> terms{{{&weights.matrix(W::kSharedGate), ffn.up_gates ? up : gate},
+                                   {&weights.matrix(W::kSharedUp), ffn.up_gates ? gate : up}}};
   std::size_t n = 2;
   if (ffn.shared_gate) terms[n++] = {&weights.matrix(W::kSharedRouter), weight};
   ops.project(std::span(terms).first(n), normed);
@@ -37,7 +38,7 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   if (ffn.shared_gate) {
     ops.add_gated(output, shared, weight);
   } else {
-    ops.add(output, shared, {});
+    ops.add(output, shared, {}, 1.0f);
   }
   return {};
 }

@@ -33,6 +33,13 @@ struct DeltaInputs {
   const float* decay;  // what the state is multiplied with, and how much of the correction is written: one a token each
   const float* beta;   // (delta_gates.h)
   std::int64_t gate_stride;
+
+  // From token t on.
+  DeltaInputs from(std::int64_t t) const noexcept {
+    return {q + t * q_stride, q_stride, k + t * k_stride,        k_stride,
+            v + t * v_stride, v_stride, decay + t * gate_stride, beta + t * gate_stride,
+            gate_stride};
+  }
 };
 
 // The most taps of a convolution.
@@ -70,6 +77,8 @@ struct DeltaKernels {
   // state: [n_taps - 1][n_channel], the inputs before the first token, oldest first; becomes the last n_taps - 1 ones,
   // also where n_tok is less. y: [n_tok][y_stride]; it may be x, with the same stride.
   void (*conv_silu)(float* state, const ConvInputs& in, std::int64_t n_tok, float* y, std::int64_t y_stride);
+  // The same with y[t][c] = a.
+  void (*conv)(float* state, const ConvInputs& in, std::int64_t n_tok, float* y, std::int64_t y_stride);
 };
 
 // isa must be supported here.

@@ -99,7 +99,7 @@ void delta_rule(float* state, const DeltaInputs& in, std::int64_t n_tok, std::in
 }
 
 // The number of taps is the compiler's to know, so that weights and inputs lie in registers.
-template <int kTaps>
+template <int kTaps, bool kSilu>
 void conv_channels(float* state, const ConvInputs& in, std::int64_t n_tok, float* y, std::int64_t y_stride) {
   constexpr int kOld = kTaps - 1;
   for (std::int64_t c = in.begin; c < in.end; c += 16) {
@@ -112,21 +112,22 @@ void conv_channels(float* state, const ConvInputs& in, std::int64_t n_tok, float
       F32x16 a = simd::splat(0.0f);
       ROWMAX_UNROLL for (int j = 0; j < kTaps; ++j) a = simd::fma(weights[j], inputs[j], a);
       ROWMAX_UNROLL for (int j = 0; j < kOld; ++j) inputs[j] = inputs[j + 1];
-      store_lanes(y + t * y_stride + c, simd::silu(a), lanes);
+      store_lanes(y + t * y_stride + c, kSilu ? simd::silu(a) : a, lanes);
     }
     ROWMAX_UNROLL for (int j = 0; j < kOld; ++j) store_lanes(state + j * in.n_channel + c, inputs[j], lanes);
   }
 }
 
-void conv_silu(float* state, const ConvInputs& in, std::int64_t n_tok, float* y, std::int64_t y_stride) {
+template <bool kSilu>
+void convolve(float* state, const ConvInputs& in, std::int64_t n_tok, float* y, std::int64_t y_stride) {
   static_assert(kMaxConvTaps == 8);
-  constexpr decltype(&conv_channels<1>) kByTaps[] = {conv_channels<1>, conv_channels<2>, conv_channels<3>,
-                                                     conv_channels<4>, conv_channels<5>, conv_channels<6>,
-                                                     conv_channels<7>, conv_channels<8>};
+  constexpr decltype(&conv_channels<1, kSilu>) kByTaps[] = {
+      conv_channels<1, kSilu>, conv_channels<2, kSilu>, conv_channels<3, kSilu>, conv_channels<4, kSilu>,
+      conv_channels<5, kSilu>, conv_channels<6, kSilu>, conv_channels<7, kSilu>, conv_channels<8, kSilu>};
   kByTaps[in.n_taps - 1](state, in, n_tok, y, y_stride);
 }
 
-constexpr DeltaKernels kDeltaKernels = {.delta_rule = delta_rule, .conv_silu = conv_silu};
+constexpr DeltaKernels kDeltaKernels = {.delta_rule = delta_rule, .conv_silu = convolve<true>, .conv = convolve<false>};
 
 #undef ROWMAX_UNROLL
 

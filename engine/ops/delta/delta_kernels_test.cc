@@ -301,12 +301,14 @@ struct ConvResult {
   Floats state, y;  // y [n_tok][stride], where nothing is written -7
 };
 
-ConvResult run(const DeltaKernels& kernels, const Conv& conv, std::int64_t calls, std::int64_t channels) {
+ConvResult run(const DeltaKernels& kernels, const Conv& conv, std::int64_t calls, std::int64_t channels,
+               bool silu = true) {
   ConvResult r{conv.state, Floats(conv.x.size(), -7.0f)};
   for (std::int64_t t = 0; t < conv.n_tok; t += calls) {
     for (std::int64_t c = 0; c < conv.n_channel; c += channels) {
-      kernels.conv_silu(r.state.data(), conv.inputs(t, c, std::min(c + channels, conv.n_channel)),
-                        std::min(calls, conv.n_tok - t), r.y.data() + t * conv.stride(), conv.stride());
+      (silu ? kernels.conv_silu : kernels.conv)(
+          r.state.data(), conv.inputs(t, c, std::min(c + channels, conv.n_channel)), std::min(calls, conv.n_tok - t),
+          r.y.data() + t * conv.stride(), conv.stride());
     }
   }
   return r;
@@ -318,7 +320,7 @@ TEST(Conv, EqualsItsDefinitionHoweverItIsCut) {
     for (const std::int64_t n_channel : {1, 15, 16, 17, 48, 83}) {
       for (const std::int64_t n_tok : {1, 2, 3, 4, 9}) {
         const Conv conv = make_conv(n_channel, n_tok, n_taps);
-        ConvResult want{conv.state, Floats(conv.x.size(), -7.0f)};
+        ConvResult want{conv.state, Floats(conv.x.size(), -7.0f)}, plain = want;
         for (std::int64_t t = 0; t < n_tok; ++t) {
           float* y = &want.y[at(t * conv.stride())];
           for (std::int64_t c = 0; c < n_channel; ++c) {
@@ -327,6 +329,7 @@ TEST(Conv, EqualsItsDefinitionHoweverItIsCut) {
               y[c] = std::fma(conv.weights[at(j * n_channel + c)], conv.input(t - n_taps + 1 + j, c), y[c]);
             }
           }
+          std::copy_n(y, n_channel, &plain.y[at(t * conv.stride())]);
           row_kernels(Isa::kScalar).silu(y, n_channel);
         }
         for (std::int64_t j = 0; j < n_taps - 1; ++j) {
@@ -342,6 +345,9 @@ TEST(Conv, EqualsItsDefinitionHoweverItIsCut) {
                   << isa_name(isa) << " " << n_channel << " channels, " << n_taps << " taps, " << n_tok << " tokens";
               ASSERT_EQ(bits_of(got.state), bits_of(want.state))
                   << isa_name(isa) << " " << n_channel << " channels, " << n_taps << " taps, " << n_tok << " tokens";
+              const ConvResult without = run(delta_kernels(isa), conv, calls, channels, false);
+              ASSERT_EQ(bits_of(without.y), bits_of(plain.y)) << isa_name(isa) << ", without SiLU";
+              ASSERT_EQ(bits_of(without.state), bits_of(want.state)) << isa_name(isa) << ", without SiLU";
             }
           }
           // In place.

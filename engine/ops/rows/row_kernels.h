@@ -24,6 +24,11 @@ struct RowKernels {
   void (*gate_gelu_tanh)(float* gate, const float* up, std::int64_t n);
   // act(x) = max(x, 0)^2, in the order (act * act) * up; NaN stays NaN. BitNet b1.58 2B4T, arXiv 2504.12285.
   void (*gate_relu_squared)(float* gate, const float* up, std::int64_t n);
+  // act(x) = max(x, 0), x, x Phi(x) (its erf in f64, rounded once) and x / (1 + e^(-1.702 x)).
+  void (*gate_relu)(float* gate, const float* up, std::int64_t n);
+  void (*gate_identity)(float* gate, const float* up, std::int64_t n);
+  void (*gate_gelu_erf)(float* gate, const float* up, std::int64_t n);
+  void (*gate_gelu_quick)(float* gate, const float* up, std::int64_t n);
   // act(x) = 1 / (1 + e^-x): gates on outputs (Qiu et al. 2025, arXiv 2505.06708) and on shared experts.
   void (*gate_sigmoid)(float* gate, const float* up, std::int64_t n);
   // x[i] = x[i] * sigmoid(x[i]), as x / (1 + e^-x)

@@ -1,6 +1,7 @@
 // The algorithms of row_kernels.h over sixteen virtual lanes; included by one file per ISA.
 #pragma once
 
+#include "base/math/f64.h"
 #include "engine/ops/lanes.h"
 #include "engine/ops/rows/hadamard_body.h"
 #include "engine/ops/rows/row_kernels.h"
@@ -69,6 +70,35 @@ void gate_relu_squared(float* gate, const float* up, std::int64_t n) {
     const F32x16 g = load_lanes(gate + i, lanes), zero = simd::splat(0.0f);
     const F32x16 r = simd::select(simd::less(g, zero), zero, g);
     store_lanes(gate + i, simd::mul(simd::mul(r, r), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+void gate_relu(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 g = load_lanes(gate + i, lanes), zero = simd::splat(0.0f);
+    store_lanes(gate + i, simd::mul(simd::select(simd::less(g, zero), zero, g), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+void gate_identity(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    store_lanes(gate + i, simd::mul(load_lanes(gate + i, lanes), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+// No model here is known to want it fast.
+void gate_gelu_erf(float* gate, const float* up, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double x = static_cast<double>(gate[i]);
+    gate[i] = static_cast<float>(0.5 * x * (1.0 + base::erf_f64(x * 0x1.6a09e667f3bcdp-1))) * up[i];
+  }
+}
+
+void gate_gelu_quick(float* gate, const float* up, std::int64_t n) {
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 g = load_lanes(gate + i, lanes);
+    const F32x16 act = simd::mul(g, simd::sigmoid(simd::mul(g, simd::splat(1.702f))));
+    store_lanes(gate + i, simd::mul(act, load_lanes(up + i, lanes)), lanes);
   });
 }
 
@@ -165,6 +195,10 @@ constexpr RowKernels kRowKernels = {.rms_norm = rms_norm,
                                     .gate_silu = gate_silu,
                                     .gate_gelu_tanh = gate_gelu_tanh,
                                     .gate_relu_squared = gate_relu_squared,
+                                    .gate_relu = gate_relu,
+                                    .gate_identity = gate_identity,
+                                    .gate_gelu_erf = gate_gelu_erf,
+                                    .gate_gelu_quick = gate_gelu_quick,
                                     .gate_sigmoid = gate_sigmoid,
                                     .silu = silu,
                                     .softmax = softmax,

@@ -89,7 +89,7 @@ TEST(RowKernels, RopePairingsAreThePairsTheyName) {
 TEST(RowKernels, GatesResidualsAndSoftcap) {
   for (std::int64_t n : kSizes) {
     const std::vector<float> g = random_row(n, 4, 6), u = random_row(n, 5);
-    for (int which = 0; which < 6; ++which) {
+    for (int which = 0; which < 10; ++which) {
       const auto run = [&](const RowKernels& k) {
         std::vector<float> y = g;
         if (which == 0) k.gate_silu(y.data(), u.data(), n);
@@ -98,6 +98,10 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
         if (which == 3) k.scale(y.data(), 25.298221f, n);
         if (which == 4) k.softcap(y.data(), 5.0f, n);
         if (which == 5) k.gate_relu_squared(y.data(), u.data(), n);
+        if (which == 6) k.gate_relu(y.data(), u.data(), n);
+        if (which == 7) k.gate_identity(y.data(), u.data(), n);
+        if (which == 8) k.gate_gelu_erf(y.data(), u.data(), n);
+        if (which == 9) k.gate_gelu_quick(y.data(), u.data(), n);
         return y;
       };
       expect_same_bits(n, run);
@@ -110,7 +114,11 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
                                x + v,
                                x * static_cast<double>(25.298221f),
                                5 * std::tanh(x / 5),
-                               x > 0 ? x * x * v : 0.0};
+                               x > 0 ? x * x * v : 0.0,
+                               x > 0 ? x * v : 0.0,
+                               x * v,
+                               0.5 * x * std::erfc(-x / std::sqrt(2.0)) * v,
+                               x / (1 + std::exp(-1.702 * x)) * v};
         ASSERT_NEAR(y[i], want[which], 4e-6 * std::fabs(want[which]) + 1e-12) << which << " " << x;
       }
     }

@@ -44,6 +44,8 @@ std::span<const EditInfo> edit_table() noexcept;
 // The value that a model has, as an edit would spell it; several, with commas, where layers differ; empty where it has
 // no such thing. kInvalidArgument for a name that is not in the table.
 Result<std::string> edit_value(const Model& model, std::string_view name);
+// Of EditScope::kSession: the value that one layer has; kInvalidArgument for a layer that is not there, too.
+Result<std::string> edit_value(const Model& model, std::string_view name, std::int64_t layer);
 
 // A fact of a model, with the values that it may be given there.
 struct EditableFact {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@ struct GenerateResult {
   std::vector<TokenId> tokens;  // without the token that ended it
   std::string text;             // whole UTF-8 characters; without the stop string
   StopReason reason = StopReason::kEos;
+  std::optional<TokenId> end_token;  // that ended it without being part of it (kEos, a stop token)
   // For kContext: kv_budget_bytes was used up before the context was.
   bool budget_used_up = false;
   std::string stop_string;  // for kStop by a text

@@ -1,5 +1,6 @@
 // A look into the forward pass: an observer is shown what every stage of every layer computed, for each token of a
-// batch. What is computed does not change; without an observer nothing is paid.
+// batch, and may put other numbers in its place. What is only looked at does not change; without an observer nothing is
+// paid.
 #pragma once
 
 #include <cstdint>
@@ -58,13 +59,46 @@ struct TraceView {
   std::int64_t n_group = 1, width = 0;  // a row is [n_group, width]: heads, experts or one
 };
 
+// An RMSNorm of any kind: y = x / sqrt(mean(x^2) + eps) * weight.
+struct NormView {
+  std::string_view name;    // its weight's tensor without "blk.N." and ".weight": "attn_norm"; "v_norm" has none
+  std::int64_t layer = -1;  // -1: output_norm
+  std::span<const TraceRow> rows;
+  // Row i of x starts at x + i * x_stride, and is [n_group, width]: each group is normed by itself. y likewise: what came
+  // out; of q and k behind RoPE, of a delta net's heads (ssm_norm) behind the gate and in the order of the next product.
+  const float *x = nullptr, *y = nullptr;
+  std::int64_t x_stride = 0, y_stride = 0;
+  std::int64_t n_group = 1, width = 0;
+  float eps = 0;
+};
+
+// The same rows to be written: the forward pass goes on with what stands there.
+struct TraceEdit {
+  Stage stage = Stage::kCount;
+  std::int64_t layer = -1;
+  std::span<const TraceRow> rows;
+  float* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t n_group = 1, width = 0;
+};
+// What an observer may replace: every stage but scores, router, experts, state and logits. (Of a layer of experts gate,
+// up and act are only shown.) Replaced keys and values are what later tokens see.
+bool can_be_replaced(Stage stage) noexcept;
+
 class TraceObserver {
  public:
   virtual ~TraceObserver() = default;
   // Whether see() is to be called for the stage: some cost a copy (scores, state), so only what is looked at is made.
   virtual bool wants(Stage stage, std::int64_t layer) = 0;
+  // Whether replace() is to be called for the stage, behind its see(), which has shown what was computed.
+  virtual bool replaces(Stage /*stage*/, std::int64_t /*layer*/) { return false; }
+  virtual void replace(const TraceEdit& /*edit*/) {}
   // Called from the thread that called Session::forward. Batches are shown one after the other, as they are cut.
   virtual void see(const TraceView& view) = 0;
+
+  // Whether see_norm() is to be called, for every norm of a model: it costs a copy of each input.
+  virtual bool wants_norms() { return false; }
+  virtual void see_norm(const NormView& /*view*/) {}
 
   // A closer look at attention (rowmax/probe.h): whether any row of the layer is to be visited a second time, and of
   // which token and head. Every visit costs what the row cost; where no layer is probed nothing is paid.

@@ -1,0 +1,491 @@
+#include "engine/model/spec_facts.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rowmax::engine {
+namespace {
+
+using Values = std::set<std::string>;
+using LayerTest = bool (*)(const LayerSpec& layer);
+
+// ---- numbers
+
+// The shortest text that gives the number again.
+template <class Number>
+std::string text_of(Number value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  return {text, end};
+}
+
+bool parse(const std::string& text, double& value) {
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  return result.ec == std::errc() && result.ptr == text.data() + text.size() && std::isfinite(value);
+}
+
+// As f32, which it is computed with.
+bool parse_single(const std::string& text, float& single) {
+  double value = 0;
+  if (!parse(text, value)) return false;
+  single = static_cast<float>(value);
+  return std::isfinite(single) && (value == 0 || single != 0);
+}
+
+bool parse_count(const std::string& text, double low, double high, std::int64_t& count) {
+  double value = 0;
+  if (!parse(text, value) || value < low || value > high || value != std::floor(value)) return false;
+  count = static_cast<std::int64_t>(value);
+  return true;
+}
+
+enum class Low : std::uint8_t { kZero, kAboveZero, kAny };
+bool parse_from(const std::string& text, Low low, float& value) {
+  return parse_single(text, value) && (low == Low::kAny || value > 0 || (low == Low::kZero && value == 0));
+}
+
+// ---- words
+
+template <class Enum, std::size_t kN>
+struct Words {
+  std::pair<const char*, Enum> words[kN];
+  std::string name(Enum value) const {
+    for (const auto& [word, meaning] : words) {
+      if (meaning == value) return word;
+    }
+    return "?";
+  }
+  const Enum* find(const std::string& text) const {
+    for (const auto& [word, meaning] : words) {
+      if (text == word) return &meaning;
+    }
+    return nullptr;
+  }
+};
+
+constexpr Words<RopePairing, 2> kPairings{{{"halves", RopePairing::kHalves}, {"adjacent", RopePairing::kAdjacent}}};
+constexpr Words<NormKind, 2> kNormKinds{{{"rms", NormKind::kRms}, {"layer", NormKind::kLayer}}};
+constexpr Words<NormPlace, 2> kNormPlaces{{{"input", NormPlace::kInput}, {"output", NormPlace::kOutput}}};
+constexpr Words<FfnActivation, 8> kActivations{{{"silu", FfnActivation::kSilu},
+                                                {"gelu_tanh", FfnActivation::kGeluTanh},
+                                                {"gelu_erf", FfnActivation::kGeluErf},
+                                                {"gelu_quick", FfnActivation::kGeluQuick},
+                                                {"relu", FfnActivation::kRelu},
+                                                {"relu_squared", FfnActivation::kReluSquared},
+                                                {"sigmoid", FfnActivation::kSigmoid},
+                                                {"none", FfnActivation::kIdentity}}};
+constexpr Words<StateType, 3> kStates{{{"f32", StateType::kF32}, {"f16", StateType::kF16}, {"bf16", StateType::kBf16}}};
+constexpr Words<ExpertGate, 2> kExpertGates{{{"softmax", ExpertGate::kSoftmax}, {"sigmoid", ExpertGate::kSigmoid}}};
+constexpr Words<bool, 2> kSwitch{{{"yes", true}, {"no", false}}};
+constexpr Words<bool, 2> kHeadOrders{{{"tiled", false}, {"grouped", true}}};
+constexpr Words<bool, 2> kHeadMappings{{{"grouped", false}, {"interleaved", true}}};
+constexpr Words<bool, 2> kQkNormPlaces{{{"before_rope", false}, {"after_rope", true}}};
+constexpr Words<bool, 2> kRopeLayers{{{"as_configured", false}, {"exchanged", true}}};
+constexpr Words<bool, 2> kGateOrders{{{"gate_up", false}, {"up_gate", true}}};
+constexpr Words<bool, 2> kGateLayouts{{{"per_head", false}, {"flat", true}}};
+constexpr Words<bool, 2> kKvOrders{{{"k_v", false}, {"v_k", true}}};
+constexpr Words<bool, 2> kConvActivations{{{"silu", true}, {"none", false}}};
+constexpr Words<bool, 2> kDeltaGates{{{"silu", false}, {"sigmoid", true}}};
+
+// ---- which layers
+
+bool any(const LayerSpec&) { return true; }
+bool attends(const LayerSpec& layer) { return layer.mixer == MixerKind::kAttention; }
+bool is_delta_net(const LayerSpec& layer) { return !attends(layer); }
+bool has_experts(const LayerSpec& layer) { return layer.ffn.kind == FfnKind::kExperts; }
+bool has_shared_expert(const LayerSpec& layer) { return has_experts(layer) && layer.ffn.n_shared > 0; }
+bool is_gated(const LayerSpec& layer) { return attends(layer) && layer.attention.output_gate; }
+bool shares_kv_heads(const LayerSpec& layer) {
+  return attends(layer) && layer.attention.n_kv_head > 1 && layer.attention.n_head > layer.attention.n_kv_head;
+}
+bool norms_and_turns(const LayerSpec& layer) {
+  return attends(layer) && layer.attention.qk_norm != QkNorm::kNone && layer.attention.rope >= 0;
+}
+bool has_k_and_v(const LayerSpec& layer) {
+  return attends(layer) && layer.attention.has_kv() && !layer.attention.v_is_k;
+}
+
+template <class Get>
+Values of_layers(const ModelSpec& spec, LayerTest has, Get get) {
+  Values out;
+  for (const LayerSpec& layer : spec.layers) {
+    if (has(layer)) out.insert(get(layer));
+  }
+  return out;
+}
+template <class Set>
+bool in_layers(ModelSpec& spec, LayerTest has, Set set) {
+  for (LayerSpec& layer : spec.layers) {
+    if (has(layer)) set(layer);
+  }
+  return true;
+}
+
+// ---- facts of the model
+
+template <auto kField, Low kLow>
+constexpr SpecFact model_number(std::string_view name, std::string_view values) {
+  return {{name, values, EditScope::kSession},
+          [](const ModelSpec& spec) { return Values{text_of(spec.*kField)}; },
+          [](ModelSpec& spec, const std::string& text) {
+            float value = 0;
+            if (!parse_from(text, kLow, value)) return false;
+            spec.*kField = value;
+            return true;
+          }};
+}
+template <const auto& kWords, auto kField>
+constexpr SpecFact model_words(std::string_view name, std::string_view values) {
+  return {{name, values, EditScope::kSession},
+          [](const ModelSpec& spec) { return Values{kWords.name(spec.*kField)}; },
+          [](ModelSpec& spec, const std::string& text) {
+            const auto* value = kWords.find(text);
+            if (value != nullptr) spec.*kField = *value;
+            return value != nullptr;
+          }};
+}
+
+// ---- facts of layers that have them: a field of a part of their spec
+
+template <LayerTest kHas, auto kPart, auto kField>
+constexpr SpecFact layer_number(std::string_view name, std::string_view values) {
+  return {{name, values, EditScope::kSession},
+          [](const ModelSpec& spec) {
+            return of_layers(spec, kHas, [](const LayerSpec& layer) { return text_of(layer.*kPart.*kField); });
+          },
+          [](ModelSpec& spec, const std::string& text) {
+            float value = 0;
+            if (!parse_from(text, Low::kAboveZero, value)) return false;
+            return in_layers(spec, kHas, [&](LayerSpec& layer) { layer.*kPart.*kField = value; });
+          }};
+}
+template <const auto& kWords, LayerTest kHas, auto kPart, auto kField>
+constexpr SpecFact layer_words(std::string_view name, std::string_view values) {
+  return {{name, values, EditScope::kSession},
+          [](const ModelSpec& spec) {
+            return of_layers(spec, kHas, [](const LayerSpec& layer) { return kWords.name(layer.*kPart.*kField); });
+          },
+          [](ModelSpec& spec, const std::string& text) {
+            const auto* value = kWords.find(text);
+            if (value == nullptr) return false;
+            return in_layers(spec, kHas, [&](LayerSpec& layer) { layer.*kPart.*kField = *value; });
+          }};
+}
+// What can be left out, where it is there.
+template <LayerTest kHas, auto kIsOn, auto kLeaveOut>
+constexpr SpecFact switch_off(std::string_view name) {
+  return {{name, "no", EditScope::kSession},
+          [](const ModelSpec& spec) {
+            return of_layers(spec, kHas, [](const LayerSpec& layer) { return kSwitch.name(kIsOn(layer)); });
+          },
+          [](ModelSpec& spec, const std::string& text) { return text == "no" && in_layers(spec, kHas, kLeaveOut); }};
+}
+
+constexpr auto kAttention = &LayerSpec::attention;
+constexpr auto kDelta = &LayerSpec::delta;
+constexpr auto kFfn = &LayerSpec::ffn;
+
+bool gates_output(const LayerSpec& l) { return l.attention.output_gate && !l.attention.gate_unused; }
+void leave_gate(LayerSpec& l) { l.attention.gate_unused = true; }
+bool norms_qk(const LayerSpec& l) { return l.attention.qk_norm != QkNorm::kNone; }
+void leave_qk_norm(LayerSpec& l) { l.attention.qk_norm = QkNorm::kNone; }
+bool norms_sub(const LayerSpec& l) { return l.ffn.sub_norm; }
+void leave_sub_norms(LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = false; }
+bool norms_post(const LayerSpec& l) { return l.post_norms; }
+void leave_post_norms(LayerSpec& l) { l.post_norms = false; }
+bool adds_biases(const LayerSpec& l) { return l.attention.biases; }
+void leave_biases(LayerSpec& l) { l.attention.biases = false; }
+bool has_sinks(const LayerSpec& l) { return l.attention.sinks; }
+void leave_sinks(LayerSpec& l) { l.attention.sinks = false; }
+void leave_shared_expert(LayerSpec& l) { l.ffn.n_shared = 0; }
+bool gates_shared_expert(const LayerSpec& l) { return l.ffn.shared_gate; }
+void leave_shared_gate(LayerSpec& l) { l.ffn.shared_gate = false; }
+
+// ---- RoPE: of every one of the model's
+
+template <class Get>
+Values of_ropes(const ModelSpec& spec, Get get) {
+  Values out;
+  for (const RopeSpec& rope : spec.ropes) out.insert(get(rope));
+  return out;
+}
+
+template <auto kField>
+constexpr SpecFact rope_number(std::string_view name, std::string_view values) {
+  return {
+      {name, values, EditScope::kSession},
+      [](const ModelSpec& spec) { return of_ropes(spec, [](const RopeSpec& rope) { return text_of(rope.*kField); }); },
+      [](ModelSpec& spec, const std::string& text) {
+        double value = 0;
+        if (!parse(text, value) || value <= 0) return false;
+        for (RopeSpec& rope : spec.ropes) rope.*kField = value;
+        return true;
+      }};
+}
+
+Values get_pairing(const ModelSpec& spec) {
+  return of_ropes(spec, [](const RopeSpec& rope) { return kPairings.name(rope.pairing); });
+}
+bool set_pairing(ModelSpec& spec, const std::string& text) {
+  const RopePairing* value = kPairings.find(text);
+  if (value == nullptr) return false;
+  for (RopeSpec& rope : spec.ropes) rope.pairing = *value;
+  return true;
+}
+
+Values get_rope_dimensions(const ModelSpec& spec) {
+  return of_ropes(spec, [](const RopeSpec& rope) { return text_of(rope.n_rot); });
+}
+bool set_rope_dimensions(ModelSpec& spec, const std::string& text) {
+  std::int64_t value = 0;
+  if (!parse_count(text, 2, 1 << 20, value) || value % 2 != 0) return false;
+  for (const LayerSpec& layer : spec.layers) {
+    if (attends(layer) && value > layer.attention.head_dim) return false;
+  }
+  for (RopeSpec& rope : spec.ropes) {
+    if (!rope.divisors.empty() && value != rope.n_rot) return false;
+    rope.n_rot = value;
+  }
+  return true;
+}
+
+Values get_rope_scaling(const ModelSpec& spec) {
+  return of_ropes(spec, [](const RopeSpec& rope) {
+    return std::string(rope.yarn ? "yarn" : !rope.divisors.empty() ? "llama3" : rope.scale != 1 ? "linear" : "none");
+  });
+}
+bool set_rope_scaling(ModelSpec& spec, const std::string& text) {
+  if (text != "none") return false;
+  for (RopeSpec& rope : spec.ropes) {
+    rope.scale = 1;
+    rope.divisors.clear();
+    rope.yarn.reset();
+  }
+  return true;
+}
+
+// The size of the heads that turn by a RoPE; 0: none, or of several sizes.
+std::int64_t head_dim_of(const ModelSpec& spec, std::size_t rope) {
+  std::int64_t size = -1;
+  for (const LayerSpec& layer : spec.layers) {
+    if (!attends(layer) || spec.rope_of(layer.attention) != static_cast<int>(rope)) continue;
+    size = size < 0 || size == layer.attention.head_dim ? layer.attention.head_dim : 0;
+  }
+  return std::max<std::int64_t>(size, 0);
+}
+// Where heads turn in part.
+bool has_denominator(const ModelSpec& spec, std::size_t i) { return head_dim_of(spec, i) > spec.ropes[i].n_rot; }
+Values get_rope_denominator(const ModelSpec& spec) {
+  Values out;
+  for (std::size_t i = 0; i < spec.ropes.size(); ++i) {
+    if (has_denominator(spec, i)) out.insert(spec.ropes[i].denominator == 0 ? "rotary" : "head");
+  }
+  return out;
+}
+bool set_rope_denominator(ModelSpec& spec, const std::string& text) {
+  if (text != "rotary" && text != "head") return false;
+  for (std::size_t i = 0; i < spec.ropes.size(); ++i) {
+    if (has_denominator(spec, i)) spec.ropes[i].denominator = text == "head" ? head_dim_of(spec, i) : 0;
+  }
+  return true;
+}
+
+Values get_rope_layers(const ModelSpec& spec) {
+  const bool two = spec.ropes.size() == 2 && std::ranges::any_of(spec.layers, [](const LayerSpec& layer) {
+                     return attends(layer) && layer.attention.rope >= 0;
+                   });
+  return two ? Values{kRopeLayers.name(spec.ropes_exchanged)} : Values{};
+}
+bool set_rope_layers(ModelSpec& spec, const std::string& text) {
+  const bool* value = kRopeLayers.find(text);
+  if (value == nullptr) return false;
+  for (const LayerSpec& layer : spec.layers) {
+    if (!attends(layer) || layer.attention.rope < 0) continue;
+    const int rope = *value ? 1 - layer.attention.rope : layer.attention.rope;
+    if (spec.ropes[static_cast<std::size_t>(rope)].n_rot > layer.attention.head_dim) return false;
+  }
+  spec.ropes_exchanged = *value;
+  return true;
+}
+
+// ---- layers by their numbers
+
+// Each at most once.
+std::optional<std::vector<std::size_t>> parse_layers(const ModelSpec& spec, const std::string& text) {
+  std::vector<std::size_t> layers;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    std::int64_t layer = 0;
+    const auto most = static_cast<double>(spec.layers.size()) - 1;
+    if (!parse_count(text.substr(at, end - at), 0, most, layer)) return std::nullopt;
+    if (std::ranges::find(layers, static_cast<std::size_t>(layer)) != layers.end()) return std::nullopt;
+    layers.push_back(static_cast<std::size_t>(layer));
+    at = end + 1;
+  }
+  return layers;
+}
+template <class Layers>
+std::string list_of(const Layers& layers) {
+  std::string text;
+  for (const std::size_t layer : layers) text += (text.empty() ? "" : ",") + std::to_string(layer);
+  return text;
+}
+
+template <auto kField>
+constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
+  return {{name, values, EditScope::kSession},
+          [](const ModelSpec& spec) {
+            std::vector<std::size_t> layers;
+            for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+              if (spec.layers[i].*kField) layers.push_back(i);
+            }
+            return Values{layers.empty() ? "none" : list_of(layers)};
+          },
+          [](ModelSpec& spec, const std::string& text) {
+            const auto layers = text == "none" ? std::vector<std::size_t>() : parse_layers(spec, text);
+            if (!layers) return false;
+            for (LayerSpec& layer : spec.layers) layer.*kField = false;
+            for (const std::size_t layer : *layers) spec.layers[layer].*kField = true;
+            return true;
+          }};
+}
+
+Values get_layer_order(const ModelSpec& spec) {
+  return {spec.layer_order.empty() ? "ascending" : list_of(spec.layer_order)};
+}
+bool set_layer_order(ModelSpec& spec, const std::string& text) {
+  if (text == "ascending") {
+    spec.layer_order.clear();
+    return true;
+  }
+  auto order = parse_layers(spec, text);
+  if (!order || order->size() != spec.layers.size()) return false;
+  const auto place = [&](std::size_t layer) { return std::ranges::find(*order, layer); };
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    const AttentionSpec& a = spec.layers[i].attention;
+    if (attends(spec.layers[i]) && !a.has_kv() && place(static_cast<std::size_t>(a.kv_layer)) > place(i)) return false;
+  }
+  spec.layer_order = std::ranges::is_sorted(*order) ? std::vector<std::size_t>() : std::move(*order);
+  return true;
+}
+
+// ---- counts
+
+Values get_window(const ModelSpec& spec) {
+  return of_layers(spec, attends, [](const LayerSpec& layer) { return text_of(layer.attention.window); });
+}
+bool set_window(ModelSpec& spec, const std::string& text) {
+  std::int64_t value = 0;
+  if (!parse_count(text, 0, 2147483648.0, value)) return false;
+  return in_layers(spec, attends, [&](LayerSpec& layer) { layer.attention.window = value; });
+}
+
+Values get_used(const ModelSpec& spec) {
+  return of_layers(spec, has_experts, [](const LayerSpec& layer) { return text_of(layer.ffn.n_used); });
+}
+bool set_used(ModelSpec& spec, const std::string& text) {
+  std::int64_t value = 0;
+  if (!parse_count(text, 1, 1 << 20, value)) return false;
+  for (LayerSpec& layer : spec.layers) {
+    if (!has_experts(layer)) continue;
+    if (value > layer.ffn.n_expert / layer.ffn.n_group * layer.ffn.n_group_used) return false;
+    layer.ffn.n_used = value;
+  }
+  return true;
+}
+
+Values get_expert_shift(const ModelSpec& spec) {
+  return of_layers(spec, has_experts, [](const LayerSpec& layer) { return text_of(layer.ffn.expert_shift); });
+}
+bool set_expert_shift(ModelSpec& spec, const std::string& text) {
+  std::int64_t value = 0;
+  if (!parse_count(text, 0, 1 << 20, value)) return false;
+  for (LayerSpec& layer : spec.layers) {
+    if (!has_experts(layer)) continue;
+    if (value >= layer.ffn.n_expert) return false;
+    layer.ffn.expert_shift = value;
+  }
+  return true;
+}
+
+// ---- the table
+
+constexpr EditScope kSession = EditScope::kSession;
+constexpr std::string_view kPositive = "a number above 0", kOrNone = "a number above 0, or 0 for none";
+
+constexpr SpecFact kFacts[] = {
+    model_words<kNormKinds, &ModelSpec::norm_kind>("norm_kind", "rms or layer (its mean removed, no bias)"),
+    model_words<kNormPlaces, &ModelSpec::norm_place>("norm_place", "input or output (of the mixer and of the FFN)"),
+    model_number<&ModelSpec::rms_norm_eps, Low::kAboveZero>("rms_norm_eps", kPositive),
+    model_number<&ModelSpec::embedding_scale, Low::kAboveZero>("embedding_scale", kPositive),
+    model_number<&ModelSpec::residual_scale, Low::kAboveZero>("residual_scale", kPositive),
+    layer_number<attends, kAttention, &AttentionSpec::scale>("attention_scale", kPositive),
+    model_number<&ModelSpec::attention_softcap, Low::kZero>("attention_softcap", kOrNone),
+    model_number<&ModelSpec::final_softcap, Low::kZero>("final_softcap", kOrNone),
+    {{"rope_pairing", "halves or adjacent", kSession}, get_pairing, set_pairing},
+    rope_number<&RopeSpec::base>("rope_base", kPositive),
+    rope_number<&RopeSpec::scale>("rope_scale", "a number above 0, which positions are multiplied by"),
+    {{"rope_scaling", "none (no linear scale, llama3 factors or YaRN)", kSession}, get_rope_scaling, set_rope_scaling},
+    {{"rope_dimensions", "an even number, at most the size of a head", kSession},
+     get_rope_dimensions,
+     set_rope_dimensions},
+    {{"rope_denominator", "rotary or head: of 2i in the exponent of the base", kSession},
+     get_rope_denominator,
+     set_rope_denominator},
+    {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
+     get_rope_layers,
+     set_rope_layers},
+    {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
+    layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(
+        "head_mapping", "grouped (head h reads K/V head h / (heads / K/V heads)) or interleaved (h mod K/V heads)"),
+    layer_words<kKvOrders, has_k_and_v, kAttention, &AttentionSpec::kv_exchanged>(
+        "kv_order", "k_v or v_k (the products for k and v exchanged)"),
+    switch_off<attends, adds_biases, leave_biases>("biases"),
+    switch_off<attends, has_sinks, leave_sinks>("sinks"),
+    switch_off<attends, gates_output, leave_gate>("attention_output_gate"),
+    layer_words<kGateLayouts, is_gated, kAttention, &AttentionSpec::gate_flat>(
+        "attention_gate_layout", "per_head or flat (all of q, then all gates)"),
+    switch_off<attends, norms_qk, leave_qk_norm>("qk_norm"),
+    layer_words<kQkNormPlaces, norms_and_turns, kAttention, &AttentionSpec::norm_after_rope>(
+        "qk_norm_place", "before_rope or after_rope"),
+    switch_off<any, norms_sub, leave_sub_norms>("sub_norms"),
+    switch_off<any, norms_post, leave_post_norms>("post_norms"),
+    layer_words<kActivations, any, kFfn, &FfnSpec::activation>(
+        "ffn_activation", "silu, gelu_tanh, gelu_erf, gelu_quick, relu, relu_squared, sigmoid or none"),
+    layer_words<kGateOrders, any, kFfn, &FfnSpec::up_gates>("gate_order",
+                                                            "gate_up (act(gate) * up) or up_gate (act(up) * gate)"),
+    layer_words<kHeadOrders, is_delta_net, kDelta, &DeltaNetSpec::grouped>("delta_head_order", "tiled or grouped"),
+    layer_words<kConvActivations, is_delta_net, kDelta, &DeltaNetSpec::conv_silu>("delta_conv_activation",
+                                                                                  "silu or none"),
+    layer_words<kDeltaGates, is_delta_net, kDelta, &DeltaNetSpec::gate_sigmoid>("delta_gate_activation",
+                                                                                "silu or sigmoid"),
+    layer_words<kStates, is_delta_net, kDelta, &DeltaNetSpec::state>(
+        "state_type", "f32, f16 or bf16: what delta nets' states are rounded to behind each token"),
+    {{"expert_used_count", "a number of experts, at most all", kSession}, get_used, set_used},
+    layer_words<kSwitch, has_experts, kFfn, &FfnSpec::renormalise>("expert_renormalise", "yes or no"),
+    layer_words<kExpertGates, has_experts, kFfn, &FfnSpec::expert_gate>("expert_gate", "softmax or sigmoid"),
+    layer_number<has_experts, kFfn, &FfnSpec::expert_scale>("expert_scale", kPositive),
+    {{"expert_shift", "a number n: the router's expert e is the tensors' e + n", kSession},
+     get_expert_shift,
+     set_expert_shift},
+    switch_off<has_experts, has_shared_expert, leave_shared_expert>("shared_expert"),
+    switch_off<has_shared_expert, gates_shared_expert, leave_shared_gate>("shared_expert_gate"),
+    layer_list<&LayerSpec::skip_mixer>("skip_mixer", "none, or layers whose mixer adds nothing: 0,3"),
+    layer_list<&LayerSpec::skip_ffn>("skip_ffn", "none, or layers whose FFN adds nothing: 0,3"),
+    {{"layer_order", "ascending, or all layers in the order in which they run: 0,2,1", kSession},
+     get_layer_order,
+     set_layer_order},
+};
+
+}  // namespace
+
+std::span<const SpecFact> spec_facts() noexcept { return kFacts; }
+
+}  // namespace rowmax::engine

@@ -199,8 +199,8 @@ fault("kv_heads_swapped.qwen2", "qwen2", "head_mapping", reorder("attn_k.weight 
 fault("output_heads.qwen3moe", "qwen3moe", "head_mapping", reorder("attn_output.weight", blocks([0, 2, 1, 3], 32), "cols"))
 fault("head_count.qwen2", "qwen2", "head_mapping", all_of(
     set_key(".attention.head_count", 2), set_key(".attention.head_count_kv", 1)), source="head_dim from other numbers")
-fault("value_heads_grouped.qwen35", "qwen35", "head_mapping", value_heads([0, 2, 1, 3]), source="qwen35 v-head grouped or tiled")
-graph("value_heads_grouped_engine.qwen35", "qwen35", "head_mapping", "delta_head_order=grouped")
+fault("value_heads_grouped.qwen35", "qwen35", "value_head_order head_mapping", value_heads([0, 2, 1, 3]), source="qwen35 v-head grouped or tiled")
+graph("value_heads_grouped_engine.qwen35", "qwen35", "value_head_order head_mapping", "delta_head_order=grouped")
 
 # Scores.
 graph("attention_scale_twice.qwen2", "qwen2", "attention_scale", "attention_scale=0.03125", source="scaled twice")
@@ -257,10 +257,10 @@ fault("i2s_scale_one_tensor.stories", "stories", "ternary_scale weight_scaled", 
 fault("i2s_scale_zero.stories", "stories", "ternary_scale weight_zero", scale("blk.2.ffn_down.weight", 0.0), place="blk.2.ffn_down.weight")
 fault("i2s_scale_nan.stories", "stories", "ternary_scale weight_nonfinite", scale("blk.2.attn_q.weight", float("nan")), place="blk.2.attn_q.weight")
 fault("i2s_signs.stories", "stories", "ternary_layout ternary_scale weight_scaled", all_ternary(codes_table([2, 1, 0])), source="sign of the codes")
-fault("i2s_code_table.stories", "stories", "ternary_layout weight_corrupt", all_ternary(codes_table([0, 2, 3])), source="BitNet-rs: table -2, -1, 1, 2")
+fault("i2s_code_table.stories", "stories", "ternary_layout weight_corrupt ternary_scale", all_ternary(codes_table([0, 2, 3])), source="BitNet-rs: table -2, -1, 1, 2")
 fault("i2s_not_written.stories", "stories", "weight_zero weight_corrupt ternary_layout", zero("blk.1.ffn_up.weight", 0.25), place="blk.1.ffn_up.weight",
       source="several threads quantise, one writes")
-fault("i2s_noise.stories", "stories", "weight_corrupt ternary_layout", noise("blk.3.attn_q.weight"), place="blk.3.attn_q.weight")
+fault("i2s_noise.stories", "stories", "weight_corrupt ternary_layout ternary_scale", noise("blk.3.attn_q.weight"), place="blk.3.attn_q.weight")
 FAULTS.append(Fault("q2_0_group.stories_q2_0", "stories_q2_0", ["ternary_layout"], formats=["Q2_0_128"],
                     source="type 42 read with groups of 128"))
 

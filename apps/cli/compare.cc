@@ -30,9 +30,7 @@ Exit code 0: they agree; 10: they do not; 11: there was nothing to compare.
 )";
 
 struct CompareFlags {
-  EngineFlags engine;
-  SessionFlags session;
-  std::string prompt, tokens;
+  TraceFlags trace;  // without its stages and layers: all are compared
   std::vector<std::string> references;
   ServerFlags server;
   double tolerance = 0, budget = 300;
@@ -194,7 +192,7 @@ Result<ExitCode> with_references(const CompareFlags& flags, const Engine& engine
   for (const std::string& path : flags.references) {
     ROWMAX_TRY(reference, doctor::read_reference(path, tokens));
     for (const std::string& notice : reference.notices) note(notice);
-    if (!flags.engine.quiet) warn_of_model(*engine.model, reference);
+    if (!flags.trace.engine.quiet) warn_of_model(*engine.model, reference);
     auto compared = doctor::compare(*engine.model, reference, options_of(flags), *engine.executor);
     if (!compared.ok()) return with_file(std::move(compared).error(), *engine.model);
     comparisons.push_back(std::move(*compared));
@@ -243,8 +241,9 @@ Result<ExitCode> print_one(const CompareFlags& flags, const doctor::Comparison& 
 
 // Ours beside ours: what the flags say, and the same with what the --other flags say.
 Result<ExitCode> with_ours(const CompareFlags& flags, const Engine& engine, std::span<const engine::TokenId> tokens) {
-  ROWMAX_TRY(ours, doctor::run_reference(*engine.model, session_options(flags.session), tokens, *engine.executor));
-  EngineFlags other = flags.engine;
+  ROWMAX_TRY(ours,
+             doctor::run_reference(*engine.model, session_options(flags.trace.session), tokens, *engine.executor));
+  EngineFlags other = flags.trace.engine;
   if (!flags.other_isa.empty()) {
     other.isa = flags.other_isa;
     other.kernels.clear();
@@ -255,7 +254,8 @@ Result<ExitCode> with_ours(const CompareFlags& flags, const Engine& engine, std:
   other.conventions.insert(other.conventions.end(), flags.other_conventions.begin(), flags.other_conventions.end());
   other.quiet = true;
   ROWMAX_TRY(second, load_engine(other));
-  ROWMAX_TRY(theirs, doctor::run_reference(*second.model, session_options(flags.session), tokens, *second.executor));
+  ROWMAX_TRY(theirs,
+             doctor::run_reference(*second.model, session_options(flags.trace.session), tokens, *second.executor));
   ROWMAX_TRY(comparison, doctor::compare_references(ours, theirs, flags.tolerance));
   return print_one(flags, comparison, "rowmax and rowmax: " + std::to_string(tokens.size()) + " tokens");
 }
@@ -273,15 +273,14 @@ Status check_flags(const CompareFlags& flags) {
 }
 
 Result<ExitCode> compare(CompareFlags flags) {
-  use_variables({{"--tokens", &flags.tokens}, {"--prompt", &flags.prompt}});
+  use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
   ROWMAX_RETURN_IF_ERROR(check_flags(flags));
-  ROWMAX_TRY(engine, load_engine(flags.engine));
+  ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
   std::vector<engine::TokenId> tokens;
-  if (flags.references.empty() || !flags.prompt.empty() || !flags.tokens.empty()) {
-    ROWMAX_TRY(encoded, prompt_tokens(*engine.model, flags.prompt, flags.tokens));
+  if (flags.references.empty() || !flags.trace.prompt.empty() || !flags.trace.tokens.empty()) {
+    ROWMAX_TRY(encoded, prompt_tokens(*engine.model, flags.trace.prompt, flags.trace.tokens));
     tokens = std::move(encoded);
-    if (tokens.empty()) return Error::invalid_argument("the prompt has no tokens");
   }
   if (!flags.references.empty()) return with_references(flags, engine, tokens);
   if (flags.server.url.empty()) return with_ours(flags, engine, tokens);
@@ -298,9 +297,9 @@ CommandBody declare_compare(Flags& table) {
       .add("--reference", flags->references,
            "a dump of another engine, .safetensors or .npz in the form of `rowmax dump`; two may be given")
       .type("FILE");
-  table.add_grouped("-p,--prompt", flags->prompt, "the prompt, where the reference does not say its tokens")
+  table.add_grouped("-p,--prompt", flags->trace.prompt, "the prompt, where the reference does not say its tokens")
       .type("TEXT");
-  table.add_grouped("--tokens", flags->tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
+  table.add_grouped("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
   table.add("--tolerance", flags->tolerance,
             "of relative L2; of a server, nat; 0: 1e-4 for references in f32, else from the measured noise up to 1e-2; "
             "ours with ours: the same bits");
@@ -317,11 +316,11 @@ CommandBody declare_compare(Flags& table) {
   table.add("--other-activations", flags->other_activations, "int8 or f32").one_of({"int8", "f32"});
   table.add("--other-convention", flags->other_conventions, "another fact; may be given several times")
       .type("NAME=VALUE");
-  add_engine_flags(table, flags->engine);
-  add_session_flags(table, flags->session);
+  add_engine_flags(table, flags->trace.engine);
+  add_session_flags(table, flags->trace.session);
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
-  return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : compare(*flags); };
+  return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : compare(*flags); };
 }
 
 }  // namespace rowmax::cli

@@ -126,9 +126,9 @@ struct Range {
   const char* usual;
 };
 constexpr Range kRanges[] = {
-    {"rms_norm_eps", "norm_eps", 1e-12, 1e-3, "1e-5 or 1e-6"},
-    {"rope_base", "rope_base", 500, 1e10, "10000 to 10000000"},
-    {"rope_base_local", "rope_base", 500, 1e10, "10000"},
+    {"rms_norm_eps", "norm_eps", 1e-15, 0.1, "1e-5 or 1e-6"},
+    {"rope_base", "rope_base", 10, 1e12, "10000 to 10000000"},
+    {"rope_base_local", "rope_base", 10, 1e12, "10000"},
     {"attention_scale", "attention_scale", 1e-3, 2, "1/sqrt(head_dim)"},
     {"attention_softcap", "softcap", 2, 1e4, "50"},
     {"final_softcap", "softcap", 2, 1e4, "30"},

@@ -19,11 +19,17 @@ std::string number(double value) {
 // How much better than the others a win must be to be the only one.
 constexpr double kDistinct = 0.15;
 
-Cause cause_of(const Tried& win, const SearchResult& search, double best_gain) {
+Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, const engine::Model& model) {
   const std::string edits = edits_text(win.variant.edits);
   Cause cause;
   cause.id = win.variant.cause;
   cause.place = win.variant.place;
+  if (win.variant.edits.size() == 1 && cause.place.empty()) {
+    const auto& name = win.variant.edits.front().first;
+    const std::string key = key_of_fact(model.description().architecture, name);
+    const bool asked = std::ranges::any_of(model.options().edits, [&](const auto& edit) { return edit.first == name; });
+    if (!asked && !key.empty() && model.file().find(key) != nullptr) cause.place.key = key;
+  }
   cause.text = "With " + edits + " the model loses " + number(win.nll) + " nat a token on plain text, and " +
                number(search.nll) + " as it is configured (chance is " + number(search.chance) + ").";
   cause.evidence = {{"edit", edits},
@@ -33,8 +39,10 @@ Cause cause_of(const Tried& win, const SearchResult& search, double best_gain) {
                     {"standard_errors", number(win.gain.sigmas)}};
   for (const auto& [name, value] : win.variant.edits) cause.command += " --convention " + name + "=" + value;
   cause.command = "rowmax run -m MODEL --greedy -p 'Once upon a time' -n 40" + cause.command;
-  // Surer the more it wins, and the more the model then knows: one that is well keeps below 0.6 of chance.
-  const double knows = std::clamp((0.95 - win.nll / search.chance) / 0.35, 0.2, 1.0);
+  // Surer the more it wins, and the more the model then knows: one that is well keeps below half of chance. What damps helps
+  // every broken model; it is the cause where the model is well with it.
+  const double share = win.nll / search.chance;
+  const double knows = std::clamp((only_damps(win.variant) ? 0.45 - share : 0.7 - share) / 0.25, 0.1, 1.0);
   const double sure = (0.8 + 0.15 * std::min(1.0, win.gain.nats)) * knows;
   const double lag = std::isfinite(best_gain) && best_gain > 0 ? (best_gain - win.gain.nats) / best_gain : 0;
   cause.confidence = sure * std::max(0.0, 1 - lag / (2 * kDistinct));
@@ -87,13 +95,14 @@ Result<CheckResult> check_conventions(Patient& patient) {
     result.reason = edits_text(win.variant.edits) + " loses " + number(win.nll) +
                     " nat a token, the configured model " + number(search.nll) + "; " + scope;
     for (const Tried& one : search.wins) {
-      Cause cause = cause_of(one, search, win.gain.nats);
+      Cause cause = cause_of(one, search, win.gain.nats, **model);
       const bool known = std::ranges::any_of(result.causes, [&](const Cause& other) {
         return other.id == cause.id && other.place.layer == cause.place.layer &&
                other.place.tensor == cause.place.tensor;
       });
       if (!known && cause.confidence > 0.02 && result.causes.size() < 8) result.causes.push_back(std::move(cause));
     }
+    std::ranges::stable_sort(result.causes, [](const Cause& a, const Cause& b) { return a.confidence > b.confidence; });
     return result;
   }
   const std::string losses = "the text costs " + number(search.nll) + " nat a token (" + search.part + "; chance is " +

@@ -166,6 +166,12 @@ void check_ids(const GgufFile& file, const Tokenizer& tokenizer, Findings& findi
                  key + " is " + label(tokenizer, token) + ", a plain word: ids and vocabulary are not of one model.",
                  0.8, key);
   };
+  ++findings.n_compared;
+  if (tokenizer.end_of_generation().empty()) {
+    findings.add("stop_ids",
+                 "No token ends a text: the file names no eos, and its vocabulary has none that engines know.", 0.8,
+                 "tokenizer.ggml.eos_token_id");
+  }
   // The tokenizer refuses ids beyond its vocabulary.
   see("bos", "tokenizer.ggml.bos_token_id", tokenizer.bos());
   see("stop_ids", "tokenizer.ggml.eos_token_id", tokenizer.eos());

@@ -19,8 +19,8 @@ struct StageChange {
   std::function<void(std::int64_t layer, std::span<float> row)> apply;
 };
 
-// A known-wrong variant of the computation.
-struct Variant {
+// A known-wrong variant of the computation, to be tried.
+struct Trial {
   std::string name;      // "rope_pairing=adjacent"
   engine::Edits edits;   // of any scope but the tokens'
   bool repacks = false;  // some of them belong to the model
@@ -28,7 +28,7 @@ struct Variant {
 };
 
 struct ForcedOptions {
-  const Variant* variant = nullptr;
+  const Trial* variant = nullptr;
   bool force = true;  // false: only compared, a pass with its own numbers
   // Stages whose rows are to be kept.
   std::optional<std::pair<engine::Stage, std::int64_t>> keep;

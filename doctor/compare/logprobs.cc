@@ -30,7 +30,7 @@ struct Measured {
   std::int64_t n = 0;
 };
 
-Result<Measured> measure(const engine::Model& model, const ServedLogprobs& served, const Variant* variant,
+Result<Measured> measure(const engine::Model& model, const ServedLogprobs& served, const Trial* variant,
                          double tolerance, Executor& executor) {
   std::optional<engine::Model> repacked;
   engine::SessionOptions options;
@@ -114,10 +114,10 @@ Result<Comparison> compare_unguarded(const engine::Model& model, const ServedLog
   if (out.verdict != Verdict::kFail) return out;
   out.pattern = figures;
   if (!options.replay) return out;
-  ROWMAX_TRY(variants, pass_variants(model, engine::Stage::kLogits, 0));
+  ROWMAX_TRY(variants, pass_trials(model, engine::Stage::kLogits, 0));
   const auto start = std::chrono::steady_clock::now();
   std::optional<Explanation> best;
-  for (const Variant& variant : variants) {
+  for (const Trial& variant : variants) {
     if (std::chrono::steady_clock::now() - start > std::chrono::duration<double>(options.budget_seconds)) break;
     if (!variant.changes.empty()) continue;  // need a look into the pass
     if (options.progress && !options.progress("replay: " + variant.name)) {

@@ -273,13 +273,26 @@ class Product {
     return out;
   }
 
+  // The first one is the plain product. Each variant stands here with the input as it is, and rounded as engines do it.
   std::vector<std::pair<std::string, Matrix>> all() const {
+    auto out = with_this_input();
+    for (auto& each : with_rounded_input()) out.push_back(std::move(each));
+    for (const Rounding& rounding : kRoundings) {
+      Product other = *this;
+      other.x_ = rounded(x_, rounding);
+      auto more = other.with_this_input();
+      std::move(more.begin() + 1, more.end(), std::back_inserter(out));
+    }
+    return out;
+  }
+
+ private:
+  std::vector<std::pair<std::string, Matrix>> with_this_input() const {
     std::vector<std::pair<std::string, Matrix>> out;
     const auto plain = [&](std::int64_t row) { return read_row(tensor_, row, nullptr, nullptr); };
     out.emplace_back("", product(plain, 1));
     const std::string_view format = tensor_.format->name;
     const std::string where = place();
-    for (auto& each : with_rounded_input()) out.push_back(std::move(each));
     const auto* fields = std::ranges::find(kBlocks, format, &BlockFields::format);
     if (fields != std::end(kBlocks)) {
       for (const BlockVariant& variant : kBlockVariants) {
@@ -304,7 +317,6 @@ class Product {
     return out;
   }
 
- private:
   std::string place() const {
     return "product with " + std::string(tensor_.name) + ", format " + tensor_.format->name + ": ";
   }

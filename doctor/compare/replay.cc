@@ -141,16 +141,16 @@ class Replay {
 
   // Whole passes, on top of the variants that were found before.
   Result<bool> explain_pass(std::size_t first, double pattern_scale) {
-    ROWMAX_TRY(variants, pass_variants(model_, differences_[first].stage, pattern_scale));
+    ROWMAX_TRY(variants, pass_trials(model_, differences_[first].stage, pattern_scale));
     std::optional<Judgement> best;
-    const Variant* best_variant = nullptr;
+    const Trial* best_variant = nullptr;
     const auto n_open = std::ranges::count(open_, true);
-    for (const Variant& variant : variants) {
+    for (const Trial& variant : variants) {
       if (std::chrono::steady_clock::now() - start_ > std::chrono::duration<double>(options_.budget_seconds)) break;
       if (options_.progress && !options_.progress("replay: " + variant.name)) {
         return Error{ErrorCode::kCancelled, "cancelled"};
       }
-      Variant both = found_;
+      Trial both = found_;
       both.edits.insert(both.edits.end(), variant.edits.begin(), variant.edits.end());
       both.changes.insert(both.changes.end(), variant.changes.begin(), variant.changes.end());
       both.repacks |= variant.repacks;
@@ -185,7 +185,7 @@ class Replay {
   const CompareOptions& options_;
   Executor& executor_;
   std::vector<bool> open_;  // diverges, and is not explained
-  Variant found_;
+  Trial found_;
   std::vector<Explanation> explanations_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };

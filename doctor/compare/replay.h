@@ -9,7 +9,7 @@
 namespace rowmax::doctor {
 
 // Explains the stages that diverge, the first one first, then what is left, three times at most. base: how the baseline was
-// computed (activations, cache). differences: one for each stage of the reference. pattern_scale: as pass_variants.
+// computed (activations, cache). differences: one for each stage of the reference. pattern_scale: as pass_trials.
 Result<std::vector<Explanation>> replay(const engine::Model& model, const Reference& reference,
                                         const ForcedOptions& base, std::span<const StageDifference> differences,
                                         const StageValues& ours_at_first, double pattern_scale,

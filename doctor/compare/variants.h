@@ -9,7 +9,7 @@ namespace rowmax::doctor {
 
 // Those of whole passes. A stage that diverges comes first: what can change it is tried before what cannot. pattern_scale:
 // the factor between ours and theirs there, where that is what the difference looks like (else 0).
-Result<std::vector<Variant>> pass_variants(const engine::Model& model, engine::Stage stage, double pattern_scale);
+Result<std::vector<Trial>> pass_trials(const engine::Model& model, engine::Stage stage, double pattern_scale);
 
 // A variant of the one operation that makes a stage, computed from the reference's own input.
 struct OpVariant {

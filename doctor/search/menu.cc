@@ -71,7 +71,7 @@ const MenuRow kMenu[] = {
      }},
     {"ffn_activation", "activation",
      [](const Context&) {
-       return Values{"silu", "gelu_tanh", "gelu_erf", "relu_squared", "relu"};
+       return Values{"silu", "gelu_tanh", "gelu_erf", "relu_squared", "relu", "gelu_quick", "sigmoid"};
      }},
     {"sub_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
@@ -144,7 +144,7 @@ const MenuRow kMenu[] = {
      }},
     {"kv_order", "weight_swapped",
      [](const Context&) {
-       return Values{"kv", "vk"};
+       return Values{"k_v", "v_k"};
      }},
     {"embedding_scale", "embedding_scale",
      [](const Context& c) {
@@ -215,7 +215,8 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return Values{"file", "none", "reciprocal"};
      }},
-    {"ternary_values", "ternary_layout", nullptr},
+    {"ternary_values", "ternary_layout",
+     [](const Context&) { return Values{"-1,0,1", "0,1,-1", "1,0,-1", "0,-1,1", "1,-1,0", "-1,1,0"}; }},
     {"add_bos", "bos",
      [](const Context&) {
        return Values{"true", "false"};
@@ -282,12 +283,41 @@ std::vector<Tensor> tensors_of(const engine::GgufFile& file, const std::string& 
   return out;
 }
 
-bool of_mixer(std::string_view name) {
-  return name.find(".attn_") != std::string_view::npos || name.find(".ssm_") != std::string_view::npos;
-}
 bool is_norm(std::string_view name) { return name.find("norm") != std::string_view::npos; }
 
 }  // namespace
+
+bool only_damps(const Variant& variant) {
+  constexpr std::string_view kDamping[] = {"embedding_scale", "final_softcap",   "attention_softcap", "residual_scale",
+                                           "rms_norm_eps",    "attention_scale", "skip_ffn",          "skip_mixer"};
+  return std::ranges::all_of(
+      variant.edits, [&](const auto& edit) { return std::ranges::find(kDamping, edit.first) != std::end(kDamping); });
+}
+
+std::string key_of_fact(std::string_view architecture, std::string_view fact) {
+  constexpr std::pair<std::string_view, std::string_view> kKeys[] = {
+      {"rope_base", ".rope.freq_base"},
+      {"rope_dimensions", ".rope.dimension_count"},
+      {"rope_scale", ".rope.scaling.factor"},
+      {"rms_norm_eps", ".attention.layer_norm_rms_epsilon"},
+      {"attention_scale", ".attention.scale"},
+      {"attention_softcap", ".attn_logit_softcapping"},
+      {"final_softcap", ".final_logit_softcapping"},
+      {"sliding_window", ".attention.sliding_window"},
+      {"expert_used_count", ".expert_used_count"},
+      {"embedding_scale", ".embedding_scale"},
+      {"residual_scale", ".residual_scale"},
+  };
+  constexpr std::pair<std::string_view, std::string_view> kOfTokens[] = {{"add_bos", "tokenizer.ggml.add_bos_token"},
+                                                                         {"pre_tokenizer", "tokenizer.ggml.pre"}};
+  for (const auto& [name, key] : kKeys) {
+    if (name == fact) return std::string(architecture) + std::string(key);
+  }
+  for (const auto& [name, key] : kOfTokens) {
+    if (name == fact) return std::string(key);
+  }
+  return "";
+}
 
 std::string edits_text(const Edits& edits) {
   std::string text;
@@ -353,21 +383,19 @@ std::vector<Variant> layer_variants(std::span<const EditableFact> facts, std::in
 }
 
 std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const engine::GgufFile& file,
-                                     std::int64_t layer, bool mixer) {
+                                     std::int64_t layer) {
   std::vector<Variant> out;
   const std::vector<Tensor> all = tensors_of(file, "blk." + std::to_string(layer) + ".");
-  const auto mine = [&](const Tensor& tensor) { return of_mixer(tensor.name) == mixer; };
   const auto at = [&](const std::string& tensor) { return Place{.layer = layer, .tensor = tensor}; };
   if (find_fact(facts, "exchange") != nullptr) {
     for (std::size_t i = 0; i < all.size(); ++i) {
       for (std::size_t j = i + 1; j < all.size(); ++j) {
-        if (all[i].shape == all[j].shape && (mine(all[i]) || mine(all[j]))) {
+        if (all[i].shape == all[j].shape) {
           add(out, "exchange", all[i].name + ":" + all[j].name, "weight_swapped", at(all[i].name));
         }
       }
     }
     for (const Tensor& tensor : all) {
-      if (!mine(tensor)) continue;
       for (const std::int64_t other : {layer - 1, layer + 1}) {
         const std::string name = "blk." + std::to_string(other) + tensor.name.substr(tensor.name.find('.', 4));
         const engine::GgufTensor* found = file.find_tensor(name);
@@ -378,13 +406,12 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
     }
   }
   for (const Tensor& tensor : all) {
-    if (!mine(tensor)) continue;
     const bool square = tensor.shape.size() == 2 && tensor.shape[0] == tensor.shape[1];
     if (square && find_fact(facts, "transpose") != nullptr) {
       add(out, "transpose", tensor.name, "weight_transposed", at(tensor.name));
     }
     if (find_fact(facts, "tensor_factor") == nullptr) continue;
-    for (const char* factor : {"-1", "0.5", "2", "0.25", "4", "0.1", "10"}) {
+    for (const char* factor : {"-1", "0.5", "2", "0.1", "10"}) {
       add(out, "tensor_factor", tensor.name + ":" + factor, is_norm(tensor.name) ? "norm_weight" : "weight_scaled",
           at(tensor.name));
     }

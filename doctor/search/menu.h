@@ -18,6 +18,10 @@ struct Variant {
   std::string_view cause;  // what is wrong with the model if this variant is right
   Place place = {};
 };
+// Whether a variant makes whatever a model computes weaker or stronger: one that does helps any broken model a little.
+bool only_damps(const Variant& variant);
+// The metadata key that says a fact in files of an architecture; "" where none does.
+std::string key_of_fact(std::string_view architecture, std::string_view fact);
 std::string edits_text(const engine::Edits& edits);  // "rope_pairing=adjacent", several with spaces
 
 // Single changes of what the whole model agrees on, the likeliest first. asked: edits the model was loaded with, each of
@@ -29,9 +33,10 @@ std::vector<Variant> convention_variants(std::span<const engine::EditableFact> f
 std::vector<Variant> finer_variants(const Variant& variant, double step);
 // Where in the layers something is wrong: a mixer or an FFN left out, neighbours exchanged.
 std::vector<Variant> layer_variants(std::span<const engine::EditableFact> facts, std::int64_t n_layer);
-// What may be wrong with the tensors of one block of one layer, and with one tensor.
+// What may be wrong with the tensors of one layer.
 std::vector<Variant> tensor_variants(std::span<const engine::EditableFact> facts, const engine::GgufFile& file,
-                                     std::int64_t layer, bool mixer);
+                                     std::int64_t layer);
+// What may be wrong with tensors of no layer, and with one kind of tensor in all layers.
 std::vector<Variant> stem_variants(std::span<const engine::EditableFact> facts, const engine::GgufFile& file,
                                    std::int64_t n_layer);
 

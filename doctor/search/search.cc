@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "base/math/f64.h"
@@ -155,13 +157,26 @@ class Search {
     return {};
   }
 
-  // Where a layer without its mixer or FFN is better than with it, one of its tensors may say why.
+  // Single tensors: first of layers without whose mixer or FFN the model is better, then, while there is time, of all others.
   Status look_into_layers() {
-    const Tried* leader = best();
-    if (leader == nullptr || leader->gain.nats < kWorthALook) return {};
-    const std::string name = leader->variant.edits.front().first;
-    if (name != "skip_ffn" && name != "skip_mixer") return {};
-    return try_all(tensor_variants(facts_, model_->file(), leader->variant.place.layer, name == "skip_mixer"));
+    std::vector<std::pair<double, std::int64_t>> order;
+    for (std::int64_t layer = 0; layer < model_->shape().n_layer; ++layer) {
+      double gain = -std::numeric_limits<double>::infinity();
+      for (const Tried& tried : result_.tried) {
+        const std::string& name = tried.variant.edits.front().first;
+        if ((name != "skip_ffn" && name != "skip_mixer") || tried.variant.place.layer != layer) continue;
+        gain = std::max(gain, tried.gain.nats);
+      }
+      order.emplace_back(-gain, layer);
+    }
+    std::ranges::sort(order);
+    const double until_now = seconds();
+    for (const auto& [loss, layer] : order) {
+      // A layer that the model needs is looked into only where that is cheap.
+      if (-loss < kWorthALook && seconds() > std::max(2 * until_now, options_.budget_seconds / 4)) break;
+      ROWMAX_RETURN_IF_ERROR(try_all(tensor_variants(facts_, model_->file(), layer)));
+    }
+    return {};
   }
 
   // Two wrong things at once hide each other: the three best of all, each with all others.

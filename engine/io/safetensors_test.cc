@@ -35,11 +35,11 @@ std::string one(std::string_view dtype, std::string_view shape, std::string_view
 }
 
 TEST(Safetensors, ReadsTensorsInTheOrderOfTheirPlaces) {
-  const auto bytes =
-      file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
-              R"("b":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
-              R"("c":{"dtype":"U8","shape":[0,7],"data_offsets":[16,16]}}   )",
-              16);
+  const auto bytes = file_of(
+      R"({"__metadata__":{"format":"pt","tokens":"[1, 2]","n":3},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
+      R"("b":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+      R"("c":{"dtype":"U8","shape":[0,7],"data_offsets":[16,16]}}   )",
+      16);
   const auto file = SafetensorsFile::parse(bytes, "m");
   ASSERT_TRUE(file.ok()) << file.error().message;
   ASSERT_EQ(file->tensors().size(), 3u);
@@ -53,6 +53,7 @@ TEST(Safetensors, ReadsTensorsInTheOrderOfTheirPlaces) {
   EXPECT_EQ(a->data[0], std::byte{4});
   EXPECT_EQ(file->find("c")->data.size(), 0u);
   EXPECT_EQ(file->find("d"), nullptr);
+  EXPECT_EQ(file->metadata(), (std::map<std::string, std::string>{{"format", "pt"}, {"tokens", "[1, 2]"}}));
 }
 
 TEST(Safetensors, HeaderLengthIsBoundedByTheFile) {

@@ -156,7 +156,7 @@ fault("scaled_output.qwen2", "qwen2", "weight_scaled", scale("blk.1.attn_output.
 fault("scaled_down.llama", "llama", "weight_scaled", scale("blk.0.ffn_down.weight", 16.0), place="blk.0.ffn_down.weight",
       source="dequant formula")
 fault("scaled_small.gemma3", "gemma3", "weight_scaled", scale("blk.2.attn_q_norm.weight", 0.1), place="blk.2")
-fault("negated.qwen2", "qwen2", "weight_scaled", scale("blk.1.ffn_down.weight", -1.0), place="blk.1.ffn_down.weight")
+fault("negated.qwen2", "qwen2", "weight_scaled", scale("blk.1.ffn_down.weight", -1.0), place="blk.1")  # or up: the same function
 fault("scaled_gate.qwen35", "qwen35", "weight_scaled", scale("blk.2.attn_gate.weight", 10.0), place="blk.2.attn_gate.weight")
 fault("branches_scaled.llama", "llama", "residual_scale weight_scaled", scale("attn_output.weight ffn_down.weight", 0.25),
       source="quant.cpp#96: layer output scale on the branch")

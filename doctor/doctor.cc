@@ -10,6 +10,7 @@
 #include "doctor/check.h"
 #include "doctor/diagnosis.h"
 #include "doctor/patient.h"
+#include "rowmax/doctor/compare.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -49,6 +50,9 @@ constexpr Check kChecks[] = {
     {{"sampler", 15, Depth::kEngine,
       "Are tokens drawn from the logits with the right probabilities, and the same ones again?"},
      check_sampler},
+    {{"first_divergence", 5, Depth::kEngine,
+      "With what another engine computed: at which stage do the numbers part, and what gives theirs?"},
+     check_first_divergence},
     {{"non_finite", 6, Depth::kEngine, "Is every number of every stage finite, and which is the first that is not?"},
      check_non_finite},
 };
@@ -60,6 +64,10 @@ Status check_options(const DoctorOptions& options) {
     for (const CheckInfo& info : check_table()) known += (known.empty() ? "" : ", ") + std::string(info.id);
     return Error{ErrorCode::kInvalidArgument, "check: expected one of " + known + ", found '" + id + "'"};
   }
+  if (!options.reference.empty()) {
+    const auto reference = read_reference(options.reference);
+    if (!reference.ok()) return Error(reference.error());
+  }
   if (!(options.budget_seconds > 0)) return Error{ErrorCode::kInvalidArgument, "budget: expected seconds above 0"};
   return {};
 }
@@ -67,8 +75,7 @@ Status check_options(const DoctorOptions& options) {
 // Why a check does not run; "" where it does.
 std::string left_out(const CheckInfo& info, const DoctorOptions& options) {
   if (!options.only.empty() && std::ranges::find(options.only, info.id) == options.only.end()) return "not asked for";
-  if (options.depth == Depth::kFile && info.depth == Depth::kEngine)
-    return "needs the model to compute, and only the file was asked about";
+  if (options.depth == Depth::kFile && info.depth == Depth::kEngine) return "needs the model to compute";
   return "";
 }
 

@@ -35,7 +35,7 @@ Exit codes: 0 healthy, 10 faulty, 11 inconclusive; others as of every command.
 
 struct DoctorFlags {
   EngineFlags engine;
-  std::string path, html;
+  std::string path, html, reference;
   std::vector<std::string> only;
   bool quick = false, json = false, force = false;
   double budget = 60;
@@ -136,6 +136,7 @@ Result<ExitCode> examine(DoctorFlags flags) {
   options.budget_seconds = flags.budget;
   options.model = std::move(model);
   options.only = flags.only;
+  options.reference = flags.reference;
   const auto n_checks = static_cast<double>(doctor::check_table().size());
   ProgressBar bar("examining", 1, false);
   options.progress = [&](std::string_view id, double fraction) {
@@ -174,6 +175,9 @@ CommandBody declare_doctor(Flags& table) {
   table.add_switch("--quick", flags->quick, "look at the file alone, compute nothing with it");
   table.add("--budget", flags->budget, "seconds for the search over conventions; fewer shorten text and list");
   table.add("--only", flags->only, "one check alone (may be given several times)").type("CHECK");
+  table.add("--reference", flags.reference, "what another engine computed (rowmax dump's form), to compare with")
+      .type("FILE")
+      .not_empty();
   table.add("--html", flags->html, "write a page with pictures").type("FILE").not_empty();
   table.add_switch("--force", flags->force, "replace an existing --html file");
   table.add_switch("--json", flags->json, "print one JSON object");

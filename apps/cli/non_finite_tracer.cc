@@ -100,6 +100,15 @@ void NonFiniteTracer::begin_layer(std::int64_t layer) {
   keys_.clear();
 }
 
+void NonFiniteTracer::begin_batch(const engine::TraceView& view) {
+  layer_ = kNoLayer;
+  for (const engine::TraceRow& row : view.rows) {
+    if (row.position != 0) continue;  // a sequence that begins anew remembers nothing
+    std::erase_if(told_, [&](const auto& place) { return std::get<0>(place) == row.sequence; });
+    std::erase_if(memory_bad_, [&](const auto& entry) { return entry.first.first == row.sequence; });
+  }
+}
+
 // Only a delta net has the products of q and k both before it makes q of them.
 void NonFiniteTracer::note_order(const engine::TraceView& view) {
   if (view.stage == kQ && previous_ == kKRaw) {
@@ -125,7 +134,7 @@ void NonFiniteTracer::mark(const engine::TraceView& view, const Row& row, bool b
 }
 
 void NonFiniteTracer::see(const engine::TraceView& view, const std::function<void(const Origin&)>& found) {
-  if (view.stage == kEmbedding) layer_ = kNoLayer;  // another batch
+  if (view.stage == kEmbedding) begin_batch(view);
   begin_layer(view.layer);
   note_order(view);
   for (std::size_t i = 0; i < view.rows.size(); ++i) {

@@ -38,7 +38,7 @@ class NonFiniteTracer {
   static std::string_view operation(engine::Stage stage);  // "rms_norm", "product", ...
 
   // Every stage, in the order in which the forward pass shows them. found is called for each origin, once a sequence,
-  // layer and stage.
+  // layer and stage; a sequence begins anew at position 0.
   void see(const engine::TraceView& view, const std::function<void(const Origin&)>& found);
   void see_row(std::int64_t layer, const ProbeRow& row);
 
@@ -51,6 +51,7 @@ class NonFiniteTracer {
   Inputs inputs_of(engine::Stage stage, std::int64_t layer, const Row& row) const;
   bool memory_is_bad(std::int64_t layer, const Row& row) const;
   void mark(const engine::TraceView& view, const Row& row, bool bad);
+  void begin_batch(const engine::TraceView& view);
   void begin_layer(std::int64_t layer);
   void note_order(const engine::TraceView& view);
 

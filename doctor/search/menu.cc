@@ -263,13 +263,6 @@ void add(std::vector<Variant>& out, std::string_view name, const std::string& va
   if (!there) out.push_back({edits, cause, std::move(place)});
 }
 
-std::string_view cause_of(std::string_view fact) {
-  for (const MenuRow& row : kMenu) {
-    if (row.fact == fact) return row.cause;
-  }
-  return "weight_corrupt";
-}
-
 struct Tensor {
   std::string name;
   std::vector<std::int64_t> shape;
@@ -286,6 +279,13 @@ std::vector<Tensor> tensors_of(const engine::GgufFile& file, const std::string& 
 bool is_norm(std::string_view name) { return name.find("norm") != std::string_view::npos; }
 
 }  // namespace
+
+std::string_view cause_of_fact(std::string_view fact) noexcept {
+  for (const MenuRow& row : kMenu) {
+    if (row.fact == fact) return row.cause;
+  }
+  return "";
+}
 
 bool only_damps(const Variant& variant) {
   constexpr std::string_view kDamping[] = {"embedding_scale", "final_softcap",   "attention_softcap", "residual_scale",
@@ -332,7 +332,7 @@ std::vector<Variant> convention_variants(std::span<const EditableFact> facts, st
     const EditableFact* fact = find_fact(file_facts, name);
     // Several values in the file: an edit gives all layers one, and cannot give them back.
     if (fact != nullptr && fact->value != value && fact->value.find(',') == std::string::npos) {
-      add(out, name, fact->value, cause_of(name));
+      add(out, name, fact->value, cause_of_fact(name));
     }
   }
   for (const MenuRow& row : kMenu) {

@@ -22,6 +22,8 @@ struct Variant {
 bool only_damps(const Variant& variant);
 // The metadata key that says a fact in files of an architecture; "" where none does.
 std::string key_of_fact(std::string_view architecture, std::string_view fact);
+// The cause that a fact of the menu stands for; "" for others.
+std::string_view cause_of_fact(std::string_view fact) noexcept;
 std::string edits_text(const engine::Edits& edits);  // "rope_pairing=adjacent", several with spaces
 
 // Single changes of what the whole model agrees on, the likeliest first. asked: edits the model was loaded with, each of

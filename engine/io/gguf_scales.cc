@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "engine/quant/format.h"
 #include "rowmax/engine/gguf.h"
@@ -25,19 +24,20 @@ void count(float scale, float smallest_normal, GgufScales& scales) noexcept {
 
 }  // namespace
 
-std::optional<GgufScales> ternary_scales(const GgufTensor& tensor) {
+std::optional<GgufScales> ternary_scales(const GgufTensor& tensor) noexcept {
   const FormatInfo* format = tensor.format;
-  if (format == nullptr || format->row_scales == nullptr || tensor.shape.empty()) return std::nullopt;
+  if (format == nullptr || format->scale_of == nullptr || tensor.shape.empty()) return std::nullopt;
   const std::int64_t cols = tensor.shape[0];
   const TensorView view{tensor.data.data(), cols == 0 ? 0 : tensor.n_elements() / cols, cols};
-  const bool one_in_all = format->tail_bytes > 0;
+  const std::int64_t n_rows = format->tail_bytes > 0 ? std::min<std::int64_t>(1, view.rows) : view.rows;
+  const bool of_blocks = format->tail_bytes == 0 && format->row_head_bytes == 0;
+  const std::int64_t n_blocks = of_blocks ? cols / format->block_elements : 1;
   const float smallest_normal = format->half_scales ? 0x1p-14f : std::numeric_limits<float>::min();
   GgufScales scales;
-  std::vector<float> of_row;
-  for (std::int64_t row = 0; row < (one_in_all ? std::min<std::int64_t>(1, view.rows) : view.rows); ++row) {
-    of_row.resize(static_cast<std::size_t>(format->row_scales(view, row, nullptr)));
-    format->row_scales(view, row, of_row.data());
-    for (const float scale : of_row) count(scale, smallest_normal, scales);
+  for (std::int64_t row = 0; row < n_rows; ++row) {
+    for (std::int64_t block = 0; block < n_blocks; ++block) {
+      count(format->scale_of(view, row, block), smallest_normal, scales);
+    }
   }
   return scales;
 }

@@ -107,23 +107,25 @@ void CpuOps::norm_row(const float* x, const std::vector<float>& weight, float* y
 
 void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
   const auto n = static_cast<std::int64_t>(weight.size());
-  keep_norm_input(x);
+  if (observer_ != nullptr) keep_norm_input(x);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       norm_row(data(x, row) + i, weight, data(y, row) + i);
     }
   });
-  show_norm(weight, y);
+  if (observer_ != nullptr) show_norm(weight, y);
 }
 
 void CpuOps::norm_plain(std::size_t layer, Rows x, std::int64_t n) {
-  keep_norm_input(x);
+  if (observer_ != nullptr) keep_norm_input(x);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t i = 0; i < x.width; i += n) {
       kernels_->rms_norm(data(x, row) + i, ones_.data(), spec_->rms_norm_eps, n, data(x, row) + i);
     }
   });
-  show_norm("v_norm", static_cast<std::int64_t>(layer), trace_rows_, data(x), x.width, x.width / n, n);
+  if (observer_ != nullptr) {
+    show_norm("v_norm", static_cast<std::int64_t>(layer), trace_rows_, data(x), x.width, x.width / n, n);
+  }
 }
 
 void CpuOps::copy(Rows from, Rows to) {
@@ -132,14 +134,14 @@ void CpuOps::copy(Rows from, Rows to) {
 
 void CpuOps::add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) {
   const std::int64_t n = stream.width;
-  if (!post_norm.empty()) keep_norm_input(y);
+  if (observer_ != nullptr && !post_norm.empty()) keep_norm_input(y);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* from = data(y, row);
     if (!post_norm.empty()) norm_row(from, post_norm, from);
     if (factor != 1.0f) kernels_->scale(from, factor, n);
     kernels_->add(data(stream, row), from, n);
   });
-  if (!post_norm.empty()) show_norm(post_norm, y);
+  if (observer_ != nullptr && !post_norm.empty()) show_norm(post_norm, y);
 }
 
 void CpuOps::add_bias(Rows y, const std::vector<float>& bias) {

@@ -88,7 +88,7 @@ class CpuOps final : public Ops {
   void show_states(std::size_t layer, const DeltaNetSpec& spec);
   void show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage);
   void show_chosen(std::size_t layer, const FfnSpec& spec);
-  // Of a norm that is observed: its input, before it is overwritten, and afterwards both. Nothing without an observer.
+  // With an observer, of a norm: its input, before it is overwritten, and afterwards both.
   std::vector<float> norm_input_;
   void keep_norm_input(Rows x);
   void show_norm(const std::vector<float>& weight, Rows y);

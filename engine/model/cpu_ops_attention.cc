@@ -114,7 +114,7 @@ void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vect
   };
   const auto turn =
       table != nullptr && table->pairing() == RopePairing::kAdjacent ? kernels_->rope_adjacent : kernels_->rope_halves;
-  if (normed) keep_norm_input(heads);
+  if (observer_ != nullptr && normed) keep_norm_input(heads);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* first = data(heads, row);
     if (normed && !spec.norm_after_rope) norm_runs(first);
@@ -123,7 +123,7 @@ void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vect
     }
     if (normed && spec.norm_after_rope) norm_runs(first);
   });
-  if (normed) show_norm(norm, heads);
+  if (observer_ != nullptr && normed) show_norm(norm, heads);
 }
 
 void CpuOps::temper(const TemperatureSpec& spec, Rows q) {

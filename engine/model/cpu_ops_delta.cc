@@ -95,7 +95,7 @@ void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const Layer
 void CpuOps::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) {
   const std::int64_t d = spec.value_dim, n_key = spec.n_key_head, n_each = spec.n_value_head / n_key;
   const auto n_bytes = static_cast<std::size_t>(d) * sizeof(float);
-  keep_norm_input(out);
+  if (observer_ != nullptr) keep_norm_input(out);
   const auto gate_heads = spec.gate_sigmoid ? kernels_->gate_sigmoid : kernels_->gate_silu;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     for (std::int64_t h = 0; h < spec.n_value_head; ++h) {
@@ -108,7 +108,7 @@ void CpuOps::norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weigh
       std::memcpy(data(out, row) + to * d, data(gate, row) + h * d, n_bytes);
     }
   });
-  show_norm(weight, out);
+  if (observer_ != nullptr) show_norm(weight, out);
 }
 
 }  // namespace rowmax::engine

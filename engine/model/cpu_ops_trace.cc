@@ -21,13 +21,13 @@ void CpuOps::show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow
 }
 
 void CpuOps::keep_norm_input(Rows x) {
-  if (observer_ == nullptr || !observer_->wants_norms()) return;
+  if (!observer_->wants_norms()) return;
   norm_input_.assign(data(x), data(x) + n_row_ * x.width);
 }
 
 void CpuOps::show_norm(std::string_view name, std::int64_t layer, std::span<const TraceRow> rows, const float* y,
                        std::int64_t y_stride, std::int64_t n_group, std::int64_t width) {
-  if (observer_ == nullptr || !observer_->wants_norms()) return;
+  if (!observer_->wants_norms()) return;
   observer_->see_norm({.name = name,
                        .layer = layer,
                        .rows = rows,
@@ -42,7 +42,7 @@ void CpuOps::show_norm(std::string_view name, std::int64_t layer, std::span<cons
 
 // Whose norm it is follows from its weights, so that blocks need not say it.
 void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
-  if (observer_ == nullptr || !observer_->wants_norms()) return;
+  if (!observer_->wants_norms()) return;
   const auto n = static_cast<std::int64_t>(weight.size());
   for (std::size_t layer = 0; layer < weights_->layers.size(); ++layer) {
     for (const WeightInfo& info : weight_table()) {

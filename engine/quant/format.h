@@ -56,9 +56,9 @@ struct FormatInfo {
   // The first weight of the rows that no sound file holds: a scale, minimum (or, in float formats, value) that is NaN
   // or infinite, a code without a meaning.
   InvalidWeight (*find_invalid)(const TensorView& tensor, std::int64_t row, std::int64_t n_rows) noexcept;
-  // Formats whose weights are a scale times a code around 0: the scales of a row, of each of its blocks or its only one,
-  // to out; their number. With out == nullptr the number alone. nullptr for other formats.
-  std::int64_t (*row_scales)(const TensorView& tensor, std::int64_t row, float* out) noexcept;
+  // Formats whose weights are a scale times -1, 0 or 1 (or 2): that of a block; all of a row's blocks share it where the
+  // format has row heads, all of the tensor's where it has a tail. nullptr for other formats.
+  float (*scale_of)(const TensorView& tensor, std::int64_t row, std::int64_t block) noexcept;
   bool half_scales;  // stored as halves, else as f32
   // Formats with one scale a tensor: the scale for these values, right for weights that are -m, 0 or m (as ternary
   // formats take them); nullptr for the others.

@@ -113,15 +113,12 @@ constexpr FormatInfo integer_format_row() noexcept {
   FormatInfo row = block_format_row<IntegerBlocks<Format>>();
   if constexpr (Format::kOffset == 1 && !Format::kHasMin && !Format::kSubScales) {
     row.half_scales = true;
-    row.row_scales = [](const TensorView& tensor, std::int64_t at, float* out) noexcept -> std::int64_t {
+    row.scale_of = [](const TensorView& tensor, std::int64_t at, std::int64_t block) noexcept {
       using Blocks = IntegerBlocks<Format>;
-      const std::int64_t n = tensor.cols / Blocks::kElements;
-      for (std::int64_t i = 0; out != nullptr && i < n; ++i) {
-        typename Format::Block block;
-        std::memcpy(&block, tensor.bytes + (at * n + i) * Blocks::kBytes, sizeof block);
-        out[i] = base::f16_to_f32(Format::scale_bits(block));
-      }
-      return n;
+      typename Format::Block bytes;
+      const std::int64_t index = at * (tensor.cols / Blocks::kElements) + block;
+      std::memcpy(&bytes, tensor.bytes + index * Blocks::kBytes, sizeof bytes);
+      return base::f16_to_f32(Format::scale_bits(bytes));
     };
   }
   return row;

@@ -118,9 +118,8 @@ constexpr FormatInfo ternary_rows_row() noexcept {
   row.decode = &Rows::decode;
   row.encode = &Rows::encode;
   row.find_invalid = &Rows::find_invalid;
-  row.row_scales = [](const TensorView& tensor, std::int64_t at, float* out) noexcept -> std::int64_t {
-    if (out != nullptr) *out = Format::scale(tensor, at);
-    return 1;
+  row.scale_of = [](const TensorView& tensor, std::int64_t at, std::int64_t /*block*/) noexcept {
+    return Format::scale(tensor, at);
   };
   row.half_scales = Format::kHeadBytes == 2;
   if constexpr (Format::kTailBytes > 0) row.tensor_scale = &Rows::fitting_scale;

@@ -185,13 +185,13 @@ TEST_P(Trace, RowsOfAttentionAreProbedWhereAskedFor) {
   const std::vector<float> want = engine.logits(kTokens);
   RowRecorder recorder;
   engine.session->set_observer(&recorder);
-  // Behind another sequence in the batch, and in two pieces: sequence and position are the session's all the same.
+  // Beside another sequence that was opened earlier, and in two pieces: sequence and position are the session's.
   const SequenceId other = *engine.session->open(), id = *engine.session->open();
   const TokenId single[] = {7};
   std::vector<float> got;
   for (const std::size_t begin : {std::size_t{0}, std::size_t{4}}) {
-    const BatchItem items[] = {{other, single, LogitsFor::kNone},
-                               {id, std::span(kTokens).subspan(begin, begin == 0 ? 4 : 5), LogitsFor::kAll}};
+    const BatchItem items[] = {{id, std::span(kTokens).subspan(begin, begin == 0 ? 4 : 5), LogitsFor::kAll},
+                               {other, single, LogitsFor::kNone}};
     ASSERT_TRUE(engine.session->forward(items).ok());
     for (std::int64_t row = 0; row < engine.session->n_logit_rows(); ++row) {
       got.insert(got.end(), engine.session->logits(row).begin(), engine.session->logits(row).end());

@@ -28,10 +28,10 @@ class Doctor(CommandTest):
         return report
 
     def test_a_healthy_model(self):
-        for path in ((), (STORIES,), ("-m", STORIES)):
+        for path in ((), (STORIES, "--quick"), ("-m", STORIES, "--quick")):
             report = self.report(0, *path)
             self.assertEqual((report["verdict"], report["causes"]), ("healthy", []))
-        text = self.output("doctor")
+        text = self.output("doctor", "--quick")
         self.assertIn("Verdict: healthy", text)
 
     def test_a_wrong_convention_is_named_with_both_losses(self):
@@ -74,6 +74,20 @@ class Doctor(CommandTest):
         self.assertNotIn("http", text.replace("http-equiv", ""))
         self.fails(2, "doctor", "--html", page, says="page.html")
         self.output("doctor", "--quick", "--html", page, "--force")
+
+    def test_a_reference(self):
+        """What an engine with another RoPE computed is told from what this one does."""
+        file = self.home / "theirs.safetensors"
+        prompt = ("-p", "Once upon a time, there was a fox", "--stages", "all", "--activations", "f32", "--kv-type", "f32")
+        self.output("dump", *prompt, file)
+        report = self.report(0, "--only", "first_divergence", "--reference", file)
+        (check,) = [c for c in report["checks"] if c["id"] == "first_divergence"]
+        self.assertEqual(check["verdict"], "pass", check)
+        wrong = self.home / "wrong.safetensors"
+        self.output("dump", *prompt, "--convention", "rope_pairing=adjacent", wrong)
+        report = self.report(10, "--only", "first_divergence", "--reference", wrong)
+        self.assertEqual(report["causes"][0]["id"], "rope_pairing")
+        self.assertEqual(report["causes"][0]["place"]["stage"], "q")
 
     def test_wrong_usage(self):
         self.fails(2, "doctor", "--only", "everything", says="conventions")

@@ -169,6 +169,13 @@ class Receipt(CommandTest):
         self.assertEqual(set(found), {"model_sha256"})
         self.assertIn(sha256((GOLDEN / "qwen2.gguf").read_bytes()), found["model_sha256"]["detail"])
 
+    def test_a_text_that_was_cut_short_is_compared_as_far_as_it_goes(self):
+        self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 8, "--greedy")
+
+        def cut(receipt):
+            receipt.update(stop="cancelled", max_tokens=-1)
+        self.assertEqual(self.verify(0, file=self.changed(cut))["generation"]["n_compared"], 8)
+
     def test_nothing_compared_is_no_pass(self):
         self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 0)
         self.assertEqual(self.verify(11)["generation"]["verdict"], "inconclusive")

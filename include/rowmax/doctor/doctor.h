@@ -37,6 +37,7 @@ struct DoctorOptions {
   Depth depth = Depth::kEngine;
   double budget_seconds = 60;     // of the convention search
   engine::ModelOptions model;     // overrides and edits are part of what is examined
+  std::string reference;          // a file of what another engine computed (rowmax/doctor/compare.h); "": none
   std::vector<std::string> only;  // ids of checks; empty: all
   // Called before each check and on the way; fraction of the check from 0 to 1. Return false to cancel (kCancelled).
   std::function<bool(std::string_view check, double fraction)> progress;

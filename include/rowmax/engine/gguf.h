@@ -88,14 +88,14 @@ struct GgufTensor {
 };
 std::string_view gguf_tensor_format_name(const GgufTensor& tensor) noexcept;
 
-// The scales of a tensor whose weights are a scale times -1, 0 or 1 (in Q1_0 -1 or 1, in Q2_0 also 2), as the file holds them: one a block, a
-// row or the whole tensor. Nothing is clamped on the way into a product.
+// The scales of a tensor whose weights are a scale times -1, 0 or 1 (in Q1_0 -1 or 1, in Q2_0 also 2), as the file holds
+// them: one a block, a row or the whole tensor. Nothing is clamped on the way into a product.
 struct GgufScales {
   std::int64_t n = 0, n_zero = 0, n_subnormal = 0, n_negative = 0, n_non_finite = 0;  // subnormal in their own type
   float min = 0, max = 0;                                                             // of the finite ones
 };
 // Nothing for tensors of other formats.
-std::optional<GgufScales> ternary_scales(const GgufTensor& tensor);
+std::optional<GgufScales> ternary_scales(const GgufTensor& tensor) noexcept;
 
 // Some type ids stand for several layouts and nothing in a file says which it holds. Where the sizes of the tensors
 // tell them apart (Q2_0), they decide; where they do not, the id stands for its usual layout (I2_S) or the file is

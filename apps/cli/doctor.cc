@@ -175,7 +175,7 @@ CommandBody declare_doctor(Flags& table) {
   table.add_switch("--quick", flags->quick, "look at the file alone, compute nothing with it");
   table.add("--budget", flags->budget, "seconds for the search over conventions; fewer shorten text and list");
   table.add("--only", flags->only, "one check alone (may be given several times)").type("CHECK");
-  table.add("--reference", flags.reference, "what another engine computed (rowmax dump's form), to compare with")
+  table.add("--reference", flags->reference, "what another engine computed (rowmax dump's form), to compare with")
       .type("FILE")
       .not_empty();
   table.add("--html", flags->html, "write a page with pictures").type("FILE").not_empty();

@@ -99,7 +99,7 @@ class Suite:
             said = self.run(*arguments, timeout=600)
         except subprocess.TimeoutExpired:
             return dict(verdict="timeout", causes=[], failed=[], exit=None, seconds=600)
-        out = dict(exit=said.returncode, seconds=round(time.time() - began, 2))
+        out = dict(exit=said.returncode, budget=self.budget, seconds=round(time.time() - began, 2))
         try:
             answer = json.loads(said.stdout)
         except ValueError:
@@ -109,7 +109,8 @@ class Suite:
             out["error"] = f"verdict {answer['verdict']} with exit code {said.returncode}"
         causes = [{k: c.get(k) for k in ("id", "place", "text", "confidence")} for c in answer["causes"]]
         failed = [c["id"] for c in answer["checks"] if c.get("verdict") == "fail"]
-        return out | dict(verdict=answer["verdict"], causes=causes, failed=failed)
+        cut = any("left out for want of time" in (c.get("reason") or "") for c in answer["checks"])
+        return out | dict(verdict=answer["verdict"], causes=causes, failed=failed, cut=cut)
 
 
 def place_named(wanted, cause):

@@ -80,13 +80,16 @@ def write_table(path, lines, losses, visible):
         rows.append(f"| {fault.id}{' (held out)' if fault.held_out else ''} | {', '.join(fault.causes)} | "
                     f"{visibility(losses.get(fault.id), visible)} | {mark(line['detected'])} | {mark(line['first'])} | "
                     f"{mark(line['top3'])} | {mark(line['place'])} | {answer} | {line['seconds']:.1f} |")
+    budgets = sorted({x.get("budget") or 0 for x in faulty})
+    said = " and ".join(f"{b:g}" if b else "the default of" for b in budgets) + " seconds"
+    cut = sum(bool(x.get("cut")) for x in faulty)
     text = f"""# What the doctor finds
 
 Written by `bench/doctor/run.py`; do not edit. {len(faulty)} faults of the {len(FAULTS)} in `bench/doctor/faults.py`, each planted alone
 into a small trained model (`tools/train/small_models.py`) or into the engine that reads it (`--convention`, `--format`). A third
 of them is held out: chosen by a checksum of their names, not looked at while the doctor was built. "loss": what the fault
 does to the mean loss of held-out stories, in nats a token; below {visible} no search by loss can see it; "refused": the engine
-does not load the file, and the doctor must say why. "place": of faults in one tensor, layer or key, whether it was named.
+does not load the file, and the doctor must say why. --budget: {said}; {cut} searches ended before their list did. "place": of faults in one tensor, layer or key, whether it was named.
 
 ## Totals
 

@@ -37,8 +37,10 @@ Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, c
                     {"configured_nll", number(search.nll)},
                     {"chance", number(search.chance)},
                     {"standard_errors", number(win.gain.sigmas)}};
-  for (const auto& [name, value] : win.variant.edits) cause.command += " --convention " + name + "=" + value;
-  cause.command = "rowmax run -m MODEL --greedy -p 'Once upon a time' -n 40" + cause.command;
+  cause.command = "rowmax run -m MODEL --greedy -p 'Once upon a time' -n 40";
+  for (const auto& [name, value] : win.variant.edits) {
+    if (value != "as_in_file") cause.command += " --convention " + name + "=" + value;
+  }
   // Surer the more it wins, and the more the model then knows: one that is well keeps below half of chance. What damps helps
   // every broken model; it is the cause where the model is well with it.
   const double share = win.nll / search.chance;

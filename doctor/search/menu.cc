@@ -330,10 +330,10 @@ std::vector<Variant> convention_variants(std::span<const EditableFact> facts, st
   std::vector<Variant> out;
   for (const auto& [name, value] : asked) {
     const EditableFact* fact = find_fact(file_facts, name);
-    // Several values in the file: an edit gives all layers one, and cannot give them back.
-    if (fact != nullptr && fact->value != value && fact->value.find(',') == std::string::npos) {
-      add(out, name, fact->value, cause_of_fact(name));
-    }
+    if (fact != nullptr && fact->value == value) continue;
+    const std::string_view cause = cause_of_fact(name);
+    out.push_back(
+        {{{name, fact == nullptr ? "as_in_file" : fact->value}}, cause.empty() ? "weight_corrupt" : cause, {}, true});
   }
   for (const MenuRow& row : kMenu) {
     const EditableFact* fact = find_fact(facts, row.fact);

@@ -17,6 +17,8 @@ struct Variant {
   engine::Edits edits;
   std::string_view cause;  // what is wrong with the model if this variant is right
   Place place = {};
+  // Takes back an edit that the model was loaded with: where no edit can do that, by a load without it.
+  bool takes_back = false;
 };
 // Whether a variant makes whatever a model computes weaker or stronger: one that does helps any broken model a little.
 bool only_damps(const Variant& variant);

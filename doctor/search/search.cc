@@ -76,6 +76,7 @@ class Search {
     std::int64_t n = kMostTokens;
     for (int round = 0; round < 2; ++round) {
       meter_.emplace(*model_, text, n, patient_.executor());
+      first_pieces_ = text;
       const double before = seconds();
       ROWMAX_TRY(loss, meter_->of({}));
       base_ = std::move(loss);
@@ -96,6 +97,24 @@ class Search {
     return {};
   }
 
+  // meter: of the model and these pieces.
+  Result<TextLoss> measure(const LossMeter& meter, const Variant& variant, const std::vector<TextPiece>& pieces,
+                           std::int64_t max_tokens) {
+    auto loss = meter.of(variant.edits);
+    if (loss.ok() || !variant.takes_back || loss.error().code == ErrorCode::kCancelled) return loss;
+    const std::string& name = variant.edits.front().first;
+    if (name_of_other_ != name) {
+      other_.reset();
+      engine::ModelOptions options = model_->options();
+      std::erase_if(options.edits, [&](const auto& edit) { return edit.first == name; });
+      ROWMAX_TRY(file, model_->file().reopen());
+      ROWMAX_TRY(other, engine::Model::load(std::move(file), options, patient_.executor()));
+      other_.emplace(std::move(other));
+      name_of_other_ = name;
+    }
+    return LossMeter(*other_, pieces, max_tokens, patient_.executor()).of({});
+  }
+
   Result<bool> try_one(const Variant& variant) {
     if (seconds() > options_.budget_seconds) {
       ++result_.n_left_out;
@@ -106,7 +125,7 @@ class Search {
           std::min(1.0, std::max(seconds() / options_.budget_seconds,
                                  static_cast<double>(result_.tried.size()) / static_cast<double>(n_planned_)))));
     }
-    auto loss = meter_->of(variant.edits);
+    auto loss = measure(*meter_, variant, first_pieces_, length_);
     if (!loss.ok()) {
       if (loss.error().code == ErrorCode::kOutOfMemory || loss.error().code == ErrorCode::kCancelled) {
         return std::move(loss).error();
@@ -137,7 +156,8 @@ class Search {
   }
   bool wins(const Tried& tried) const {
     if (!possible(tried) || tried.gain.sigmas < options_.least_sigmas) return false;
-    return tried.gain.nats >= (tried.confirmed ? options_.least_gain : kBeyondLuck);
+    const double least = only_damps(tried.variant) ? 2 * options_.least_gain : options_.least_gain;
+    return tried.gain.nats >= (tried.confirmed ? least : kBeyondLuck);
   }
   const Tried* best() const {
     const Tried* found = nullptr;
@@ -205,7 +225,7 @@ class Search {
     std::ranges::stable_sort(candidates, [](const Tried* a, const Tried* b) { return a->gain.nats > b->gain.nats; });
     if (candidates.size() > kConfirmed) candidates.resize(kConfirmed);
     if (candidates.empty()) return {};
-    ROWMAX_TRY(first, meter_->of(candidates.front()->variant.edits));
+    ROWMAX_TRY(first, measure(*meter_, candidates.front()->variant, first_pieces_, length_));
     const std::string_view kind = kinds_[std::min(first.best_part(), kinds_.size() - 1)];
     const double per_token = seconds_of_base_ / static_cast<double>(std::max<std::int64_t>(1, meter_->n_tokens()));
     const double left = std::max(0.25 * options_.budget_seconds, options_.budget_seconds - seconds());
@@ -221,7 +241,7 @@ class Search {
     if (again.empty()) return {};
     ROWMAX_TRY(base, again.of({}));
     for (Tried* tried : candidates) {
-      ROWMAX_TRY(loss, again.of(tried->variant.edits));
+      ROWMAX_TRY(loss, measure(again, tried->variant, fresh, 2 * kMostTokens));
       tried->gain = gain_of(base, loss);
       tried->nll = loss.best();
       tried->confirmed = true;
@@ -247,6 +267,9 @@ class Search {
   std::optional<LossMeter> meter_;
   TextLoss base_;
   std::int64_t n_planned_ = 1, length_ = kMostTokens;
+  std::vector<TextPiece> first_pieces_;  // the meter's
+  std::string name_of_other_;            // the edit that it is loaded without
+  std::optional<engine::Model> other_;
   std::vector<std::string_view> kinds_;  // of the meter's parts
   double seconds_of_base_ = 0, base_hits_ = 0;
   SearchResult result_;

@@ -20,7 +20,7 @@ struct Tried {
 struct SearchOptions {
   double budget_seconds = 60;
   // What counts as a win, on text that did not choose it: nats a token, and standard errors.
-  double least_gain = 0.05, least_sigmas = 4;
+  double least_gain = 0.03, least_sigmas = 5;
   std::function<Status(double fraction)> step;
 };
 

@@ -59,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Fault{"pairing", {{"rope_pairing", "adjacent"}}, {}, "rope_pairing"},
                     Fault{"rows", {{"qk_permutation", "llama"}}, {}, "rope_pairing"},
                     Fault{"activation", {{"ffn_activation", "silu"}}, {}, "activation"},
+                    Fault{"sub_norms", {{"sub_norms", "no"}}, {}, "sub_norm"},
                     Fault{"scale", {{"attention_scale", "1"}}, {}, "attention_scale"},
                     Fault{"layout", {{"tensor_layout", "I2_S_64"}}, {}, "ternary_layout"},
                     Fault{"base", {}, {{"bitnet-b1.58.rope.freq_base", "17"}}, "rope_base"},

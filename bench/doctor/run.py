@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Plants faults, one at a time, asks `rowmax doctor` what is wrong, and writes the table of its answers.
 
-    tools/train/small_models.py --work W --rowmax R --out MODELS        once: the trained models (needs torch)
-    bench/doctor/run.py --rowmax build/release/rowmax --models MODELS --results results.jsonl --table docs/doctor_faults.md
+    bench/doctor/run.py --rowmax build/dev/apps/cli/rowmax --results results.jsonl --table docs/doctor_faults.md
 
 Resumable: a line a fault in --results; what this build has answered already is not asked again. --seconds ends a run
 early. --loss measures with `rowmax score` what each fault does to the loss of held-out stories, and keeps that in

@@ -64,7 +64,7 @@ const MenuRow kMenu[] = {
      }},
     {"tensor_layout", "ternary_layout", nullptr},  // all that the type may stand for
     {"biases", "missing_bias", [](const Context&) { return Values{"no"}; }},
-    {"hadamard", "rotation", [](const Context&) { return Values{"no", "1024", "512", "256", "128", "64"}; }},
+    {"hadamard", "rotation", [](const Context&) { return Values{"no", "1024", "512", "256", "128", "64", "32"}; }},
     {"norm_weights", "norm_weight",
      [](const Context&) {
        return Values{"plain", "plus_one", "minus_one"};

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include "apps/cli/command.h"
 #include "apps/cli/doctor_page.h"
@@ -125,12 +127,26 @@ void print_report(const doctor::Report& report) {
   }
 }
 
+// The checks know no name of the model; a command to paste does.
+void name_model(std::string& command, const std::string& model) {
+  const std::string quoted = model.find_first_of(" '\"$") == std::string::npos ? model : "'" + model + "'";
+  const std::string_view word = "MODEL";
+  for (std::size_t at = command.find(word); at != std::string::npos; at = command.find(word, at + quoted.size())) {
+    command.replace(at, word.size(), quoted);
+  }
+}
+
 Result<ExitCode> examine(DoctorFlags flags) {
   if (!flags.path.empty()) flags.engine.model = flags.path;
   ROWMAX_TRY(model, model_options(flags.engine));
   ROWMAX_TRY(executor, make_thread_pool(flags.engine.threads));
   const engine::OutputOptions output{.overwrite = flags.force, .inputs = {flags.engine.model}};
-  if (!flags.html.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.html, output));
+  // Before the work, so that a page that cannot be written costs none.
+  std::optional<engine::OutputFile> page;
+  if (!flags.html.empty()) {
+    ROWMAX_TRY(file, engine::OutputFile::create(flags.html, output));
+    page.emplace(std::move(file));
+  }
   doctor::DoctorOptions options;
   options.depth = flags.quick ? doctor::Depth::kFile : doctor::Depth::kEngine;
   options.budget_seconds = flags.budget;
@@ -152,10 +168,8 @@ Result<ExitCode> examine(DoctorFlags flags) {
   auto report = doctor::diagnose(open, options, *executor);
   bar.finish();
   if (!report.ok()) return std::move(report).error();
-  if (!flags.html.empty()) {
-    ROWMAX_RETURN_IF_ERROR(
-        write_doctor_page(*report, flags.engine.model, open, options, *executor, flags.html, output));
-  }
+  for (doctor::Cause& cause : report->causes) name_model(cause.command, flags.engine.model);
+  if (page) ROWMAX_RETURN_IF_ERROR(write_doctor_page(*report, flags.engine.model, open, options, *executor, *page));
   if (flags.json) {
     ROWMAX_RETURN_IF_ERROR(print_json(report_json(*report, flags.engine.model)));
   } else {

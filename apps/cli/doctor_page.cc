@@ -245,8 +245,7 @@ std::optional<Portrait> portrait_of(const doctor::OpenFile& open, const doctor::
 }  // namespace
 
 Status write_doctor_page(const doctor::Report& report, const std::string& model_name, const doctor::OpenFile& open,
-                         const doctor::DoctorOptions& options, Executor& executor, const std::string& path,
-                         const engine::OutputOptions& output) {
+                         const doctor::DoctorOptions& options, Executor& executor, engine::OutputFile& file) {
   const char* word = report.verdict == Verdict::kPass   ? "healthy"
                      : report.verdict == Verdict::kFail ? "faulty"
                                                         : "inconclusive";
@@ -262,7 +261,6 @@ Status write_doctor_page(const doctor::Report& report, const std::string& model_
                      : "<h2>Inside</h2><p>No pictures: the model cannot be loaded, or a logit is not finite.</p>\n";
   }
   page += "</body></html>\n";
-  ROWMAX_TRY(file, engine::OutputFile::create(path, output));
   ROWMAX_RETURN_IF_ERROR(file.append(std::as_bytes(std::span(page))));
   return file.commit();
 }

@@ -9,9 +9,8 @@
 
 namespace rowmax::cli {
 
-// Pictures need the model once more: it is loaded again, with options.model; without them where that fails.
+// Into a file that is open, and commits it. Pictures need the model once more: it is loaded again, with options.model; without them where that fails.
 Status write_doctor_page(const doctor::Report& report, const std::string& model_name, const doctor::OpenFile& open,
-                         const doctor::DoctorOptions& options, Executor& executor, const std::string& path,
-                         const engine::OutputOptions& output);
+                         const doctor::DoctorOptions& options, Executor& executor, engine::OutputFile& file);
 
 }  // namespace rowmax::cli

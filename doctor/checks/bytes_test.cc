@@ -80,6 +80,13 @@ TEST(Bytes, NotANumber) {
   EXPECT_NE(result.reason.find("row 17, column 9"), std::string::npos) << result.reason;
 }
 
+TEST(Bytes, ANumberThatNoModelHas) {
+  Bytes bytes = model_bytes(wide());
+  const float number = 1e30F;
+  std::memcpy(tensor_bytes(bytes, "blk.1.attn_norm.weight").data() + 12, &number, 4);
+  expect_fault(bytes, "weight_corrupt", "blk.1.attn_norm.weight");
+}
+
 TEST(Bytes, ZerosAndConstants) {
   Bytes whole = model_bytes(wide());
   std::ranges::fill(tensor_bytes(whole, "blk.2.attn_v.weight"), std::byte{0});

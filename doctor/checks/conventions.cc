@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include "doctor/check.h"
 #include "doctor/search/search.h"
@@ -16,13 +17,29 @@ std::string number(double value) {
   return text;
 }
 
+// A factor below 1 on a tensor of a layer without whose mixer or FFN the model is nearly as well: the tensor is not too large,
+// the block is of no use.
+bool only_weakens_a_block(const Tried& win, const SearchResult& search) {
+  if (win.variant.edits.size() != 1 || win.variant.edits.front().first != "tensor_factor") return false;
+  const std::string& value = win.variant.edits.front().second;
+  const std::size_t colon = value.rfind(':');
+  const double factor = colon == std::string::npos ? 1 : std::atof(value.c_str() + colon + 1);
+  if (std::fabs(factor) >= 1) return false;
+  return std::ranges::any_of(search.tried, [&](const Tried& other) {
+    const std::string& name = other.variant.edits.front().first;
+    return (name == "skip_ffn" || name == "skip_mixer") && other.variant.place.layer == win.variant.place.layer &&
+           other.gain.nats > 0.85 * win.gain.nats;
+  });
+}
+
 // How much better than the others a win must be to be the only one.
 constexpr double kDistinct = 0.15;
 
 Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, const engine::Model& model) {
   const std::string edits = edits_text(win.variant.edits);
   Cause cause;
-  cause.id = win.variant.cause;
+  const bool useless = only_weakens_a_block(win, search);
+  cause.id = useless ? std::string_view("weight_corrupt") : win.variant.cause;
   cause.place = win.variant.place;
   if (win.variant.edits.size() == 1 && cause.place.empty()) {
     const auto& name = win.variant.edits.front().first;
@@ -32,6 +49,11 @@ Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, c
   }
   cause.text = "With " + edits + " the model loses " + number(win.nll) + " nat a token on plain text, and " +
                number(search.nll) + " as it is configured (chance is " + number(search.chance) + ").";
+  if (useless) {
+    cause.text += " It is nearly as well without that part of layer " + std::to_string(win.variant.place.layer) +
+                  ": what its tensors hold is of no use.";
+    cause.place.tensor.clear();
+  }
   cause.evidence = {{"edit", edits},
                     {"nll", number(win.nll)},
                     {"configured_nll", number(search.nll)},
@@ -44,7 +66,7 @@ Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, c
   // Surer the more it wins, and the more the model then knows: one that is well keeps below half of chance. What damps helps
   // every broken model; it is the cause where the model is well with it.
   const double share = win.nll / search.chance;
-  const double knows = std::clamp((only_damps(win.variant) ? 0.45 - share : 0.7 - share) / 0.25, 0.1, 1.0);
+  const double knows = std::clamp((only_damps(win.variant) && !useless ? 0.45 - share : 0.7 - share) / 0.25, 0.1, 1.0);
   const double sure = (0.8 + 0.15 * std::min(1.0, win.gain.nats)) * knows;
   const double lag = std::isfinite(best_gain) && best_gain > 0 ? (best_gain - win.gain.nats) / best_gain : 0;
   cause.confidence = sure * std::max(0.0, 1 - lag / (2 * kDistinct));

@@ -160,7 +160,10 @@ void check_ids(const GgufFile& file, const Tokenizer& tokenizer, Findings& findi
     if (token < 0 || token >= tokenizer.size()) return;
     ++findings.n_compared;
     const TokenKind kind = tokenizer.kind(token);
-    const bool word = kind == TokenKind::kByte || (kind == TokenKind::kNormal && is_plain_word(tokenizer.text(token)));
+    const std::string_view text = tokenizer.text(token);
+    // Marks have brackets; letters, digits and single signs are what texts are made of.
+    const bool plain = is_plain_word(text) || text.size() < 3;
+    const bool word = kind == TokenKind::kByte || (kind == TokenKind::kNormal && plain);
     if (!word) return;
     findings.add(cause,
                  key + " is " + label(tokenizer, token) + ", a plain word: ids and vocabulary are not of one model.",

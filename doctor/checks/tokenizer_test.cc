@@ -78,14 +78,21 @@ TEST(TokenizerCheck, SpecialTokensThatAreCutIntoPieces) {
 TEST(TokenizerCheck, IdsOfPlainWordsAndBeyondTheVocabulary) {
   const Bytes sound = model_bytes({});
   const auto tokens = strings_of(sound, "tokenizer.ggml.tokens");
-  const auto word = static_cast<std::uint32_t>(std::ranges::find(tokens, std::string("ing")) - tokens.begin());
+  const auto id_of = [&](const char* text) {
+    return static_cast<std::uint32_t>(std::ranges::find(tokens, std::string(text)) - tokens.begin());
+  };
+  const std::uint32_t word = id_of("ing"), sign = id_of("\"");
   ASSERT_LT(word, tokens.size());
+  ASSERT_LT(sign, tokens.size());
   for (const auto& [key, cause] :
        {std::pair{"tokenizer.ggml.bos_token_id", "bos"}, std::pair{"tokenizer.ggml.eos_token_id", "stop_ids"}}) {
     const CheckResult plain =
         with(sound, key, [&, key = key](engine::GgufWriter& writer) { writer.set_uint32(key, word); });
     EXPECT_EQ(plain.verdict, Verdict::kFail) << key;
     EXPECT_TRUE(names(plain, cause)) << plain.reason;
+    const CheckResult mark =
+        with(sound, key, [&, key = key](engine::GgufWriter& writer) { writer.set_uint32(key, sign); });
+    EXPECT_TRUE(names(mark, cause)) << mark.reason;
     const CheckResult beyond =
         with(sound, key, [&, key = key](engine::GgufWriter& writer) { writer.set_uint32(key, 100000); });
     EXPECT_EQ(beyond.verdict, Verdict::kFail) << key;

@@ -53,6 +53,18 @@ void judge_invalid(const TensorStats& stats, WeightFindings& findings) {
   cause.evidence = {{"row", row}, {"expected", stats.invalid.expected}, {"found", stats.invalid.found}};
 }
 
+// No weight of a published model comes near: the largest are norm weights of a thousand.
+constexpr float kMostOfAnyWeight = 1e6F;
+void judge_magnitude(const TensorStats& stats, WeightFindings& findings) {
+  const float most = std::max(-stats.low, stats.high);
+  if (!(most > kMostOfAnyWeight)) return;
+  Cause& cause = add(findings, "weight_corrupt", stats,
+                     stats.name + " has a number of " + short_number(most) + ", and no model has one above " +
+                         short_number(kMostOfAnyWeight) + ": the tensor is damaged, or of another type.",
+                     0.9);
+  cause.evidence = {{"largest", short_number(most)}, {"bound", short_number(kMostOfAnyWeight)}};
+}
+
 struct ZeroRows {
   std::int64_t n = 0, longest = 0, longest_at = 0, at_end = 0;
 };
@@ -144,8 +156,9 @@ void judge_runs(const TensorStats& stats, WeightFindings& findings) {
 }  // namespace
 
 void judge_alone(const TensorStats& stats, WeightFindings& findings) {
-  findings.n_compared += 4;
+  findings.n_compared += 5;
   if (stats.invalid.row >= 0) judge_invalid(stats, findings);
+  judge_magnitude(stats, findings);
   judge_zeros(stats, findings);
   judge_rows(stats, findings);
   const bool zeros_told = !findings.causes.empty() && findings.causes.back().place.tensor == stats.name &&

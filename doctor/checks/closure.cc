@@ -65,6 +65,20 @@ bool is_transposed(std::string_view message) {
 }
 
 // The loader refuses: its sentence, and what it points to.
+// Where the number of layers that the file says is not that of the layers it has tensors of: what is wrong, else "".
+std::string wrong_layer_count(const GgufFile& file, std::string& key) {
+  const auto arch = file.get_string("general.architecture");
+  if (!arch.ok()) return "";
+  key = std::string(*arch) + ".block_count";
+  const auto said = file.get_uint(key);
+  if (!said.ok()) return "";
+  std::int64_t n = 0;
+  for (const engine::GgufTensor& tensor : file.tensors()) n = std::max(n, split_tensor_name(tensor.name).layer + 1);
+  if (n == 0 || static_cast<std::uint64_t>(n) == *said) return "";
+  return key + " is " + std::to_string(*said) + ", and the file has tensors of " + std::to_string(n) +
+         " layers: one of them is wrong, or layers are missing.";
+}
+
 CheckResult refused(const GgufFile& file, const Error& error) {
   CheckResult result = CheckResult::fail(kId, static_cast<std::int64_t>(file.tensors().size()),
                                          "the engine refuses the file: " + error.message);
@@ -78,6 +92,13 @@ CheckResult refused(const GgufFile& file, const Error& error) {
   const auto add = [&](std::string_view id, const std::string& text, double confidence) {
     if (!id.empty()) result.causes.push_back(cause_of(id, result.place, text + " " + error.message + ".", confidence));
   };
+  std::string key;
+  if (const std::string layers = wrong_layer_count(file, key); !layers.empty()) {
+    result.place = {};
+    result.place.key = key;
+    add("truncation", layers, 0.9);
+    return result;
+  }
   if (says("tokenizer.ggml.tokens' lists")) {
     add("special_tokens", "The vocabulary and the embedding have different sizes: one was changed without the other.",
         0.7);

@@ -65,6 +65,18 @@ TEST(Closure, UnknownTensorsAreNamed) {
   EXPECT_NE(result.reason.find("is not used by this architecture"), std::string::npos);
 }
 
+TEST(Closure, ANumberOfLayersThatTheFileDoesNotHave) {
+  for (const std::uint32_t n : {1U, 3U, 4000000000U}) {
+    Rewrite rewrite;
+    rewrite.drop_key = [](std::string_view name) { return name == "llama.block_count"; };
+    rewrite.add = [&](engine::GgufWriter& writer) { writer.set_uint32("llama.block_count", n); };
+    const CheckResult result = examine(&check_closure, rewritten(model_bytes({}), rewrite));
+    EXPECT_EQ(result.verdict, Verdict::kFail);
+    EXPECT_EQ(first_cause(result), "truncation") << result.reason;
+    EXPECT_EQ(result.place.key, "llama.block_count");
+  }
+}
+
 TEST(Closure, ImpossibleValues) {
   const std::tuple<const char*, float, const char*> faults[] = {
       {"llama.attention.layer_norm_rms_epsilon", 0.5f, "norm_eps"},

@@ -153,6 +153,7 @@ TEST(Portrait, ShowsEveryLayerAndWeightsThatAddUpToOne) {
   for (const LayerPortrait& layer : portrait->layers) {
     EXPECT_GT(layer.residual_max, layer.residual_rms);
     EXPECT_GE(layer.entropy_max, layer.entropy_mean);
+    EXPECT_LT(layer.score_min, layer.score_max);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/guarded.h"
 #include "base/math/f64.h"
@@ -9,6 +10,7 @@
 #include "rowmax/engine/sampler.h"
 #include "rowmax/engine/session.h"
 #include "rowmax/engine/trace.h"
+#include "rowmax/probe.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -51,6 +53,15 @@ class Painter final : public engine::TraceObserver {
   bool wants(Stage stage, std::int64_t) override {
     return stage == Stage::kScores || stage == Stage::kResidual || stage == Stage::kMixerOut ||
            stage == Stage::kBlockOut || stage == Stage::kAttnNorm;
+  }
+  bool probes(std::int64_t) override { return true; }
+  void see_row(std::int64_t layer, const ProbeRow& row) noexcept override {
+    if (row.n_visible == 0) return;
+    LayerPortrait& portrait = portrait_.layers[static_cast<std::size_t>(layer)];
+    const bool first = !std::exchange(portrait.attends, true);
+    const double low = row.after_mask_min, high = row.after_mask_max;
+    portrait.score_min = first ? low : std::min(portrait.score_min, low);
+    portrait.score_max = first ? high : std::max(portrait.score_max, high);
   }
   void see(const TraceView& view) override {
     LayerPortrait& layer = portrait_.layers[static_cast<std::size_t>(view.layer)];

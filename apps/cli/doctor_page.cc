@@ -154,6 +154,20 @@ std::string plot(const std::string& title, const std::vector<Line>& lines, bool 
   return out + "</svg><figcaption>" + title + "</figcaption></figure>\n";
 }
 
+// With a reference: how far each stage is from it, in the order of the computation.
+std::string divergence_html(const doctor::Report& report) {
+  const auto check = std::ranges::find(report.checks, "first_divergence", &CheckResult::id);
+  if (check == report.checks.end() || check->rows.empty()) return {};
+  std::vector<double> distance, bound;
+  for (const std::vector<std::string>& row : check->rows) {
+    distance.push_back(std::atof(row[1].c_str()));
+    bound.push_back(std::atof(row[2].c_str()));
+  }
+  return "<h2>Beside the reference</h2><p>" + escaped(check->rows.front()[0]) + " to " +
+         escaped(check->rows.back()[0]) + ": " + escaped(check->reason) + "</p>\n" +
+         plot("relative L2 of each stage", {{"distance", "#b3261e", distance}, {"bound", "#8a96a5", bound}}, true);
+}
+
 std::string base64(std::string_view bytes) {
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
@@ -201,7 +215,7 @@ std::string map_html(const doctor::AttentionMap& map) {
 }
 
 std::string portrait_html(const Portrait& portrait) {
-  std::vector<double> rms, largest, mixer, ffn, norm, low, mean, high;
+  std::vector<double> rms, largest, mixer, ffn, norm, low, mean, high, least_score, most_score;
   for (const doctor::LayerPortrait& layer : portrait.layers) {
     rms.push_back(layer.residual_rms);
     largest.push_back(layer.residual_max);
@@ -212,12 +226,15 @@ std::string portrait_html(const Portrait& portrait) {
     low.push_back(layer.attends ? layer.entropy_min : none);
     mean.push_back(layer.attends ? layer.entropy_mean : none);
     high.push_back(layer.attends ? layer.entropy_max : none);
+    least_score.push_back(layer.attends ? layer.score_min : none);
+    most_score.push_back(layer.attends ? layer.score_max : none);
   }
   std::string out = "<h2>Inside</h2><p>While it reads " + std::to_string(portrait.tokens.size()) + " tokens: \"" +
                     escaped(kText) + "\"</p>\n";
   out += plot("the stream behind each layer", {{"rms", "#2f6fb2", rms}, {"largest", "#b3261e", largest}}, true);
   out += plot("what each layer adds (rms)",
               {{"mixer", "#2f6fb2", mixer}, {"ffn", "#c77700", ffn}, {"norm", "#5a8f3c", norm}}, true);
+  out += plot("scores behind the mask", {{"least", "#2f6fb2", least_score}, {"most", "#b3261e", most_score}}, false);
   out += plot("entropy of the heads' rows, nat",
               {{"least", "#5a8f3c", low}, {"mean", "#2f6fb2", mean}, {"most", "#c77700", high}}, false);
   out += plot("each token: loss and entropy, nat",
@@ -254,7 +271,7 @@ Status write_doctor_page(const doctor::Report& report, const std::string& model_
   page += "<h1>" + escaped(model_name) + ": <span class=\"" + colour + "\">" + word + "</span></h1>\n<p>" +
           escaped(report.diagnosis) + "</p>\n";
   if (!report.load_error.empty()) page += "<p>The engine refuses it: " + escaped(report.load_error) + "</p>\n";
-  page += causes_html(report) + checks_html(report) + search_html(report);
+  page += causes_html(report) + checks_html(report) + search_html(report) + divergence_html(report);
   if (options.depth == doctor::Depth::kEngine) {
     const auto portrait = portrait_of(open, options, executor);
     page += portrait ? portrait_html(*portrait)

@@ -22,9 +22,10 @@ struct AttentionMap {
 struct LayerPortrait {
   std::int64_t layer = 0;
   bool attends = false;
-  double residual_rms = 0, residual_max = 0;                  // of the stream behind the layer
-  double mixer_rms = 0, ffn_rms = 0;                          // of what the mixer and the FFN added
-  double norm_rms = 0;                                        // of what the mixer sees
+  double residual_rms = 0, residual_max = 0;  // of the stream behind the layer
+  double mixer_rms = 0, ffn_rms = 0;          // of what the mixer and the FFN added
+  double norm_rms = 0;                        // of what the mixer sees
+  double score_min = 0, score_max = 0;  // of the scores behind the mask, all heads and rows; 0 where it does not attend
   double entropy_min = 0, entropy_mean = 0, entropy_max = 0;  // of its heads' rows, in nats; 0 where it does not attend
 };
 

@@ -11,7 +11,6 @@ export TSAN_OPTIONS=allocator_may_return_null=1
 case $preset in
   aarch64) exec qemu-aarch64 -L /usr/aarch64-linux-gnu "$path" "$@" ;;
   fuzz)
-    [[ $program == *_fuzz ]] || exec "$path" "$@"
     # What earlier runs found is kept; the test data of the source's folder are the first inputs.
     corpus=$source/build/$preset/corpus/$program
     mkdir -p "$corpus"

@@ -79,16 +79,16 @@ Result<Decoded> decode(engine::Session& session, std::vector<engine::TokenId> pr
 // Steps of another engine; empty where there is none.
 struct Reference {
   std::string name = "none";
-  std::map<std::int64_t, engine::TokenId> steps;
-  std::vector<engine::TokenId> prompt;  // empty: the file does not say
+  std::map<std::int64_t, std::int64_t> steps;  // ids as they stand there, of any size
+  std::vector<std::int64_t> prompt;            // empty: the file does not say
 };
 
-Result<std::vector<engine::TokenId>> ids_of(engine::Json list, const std::string& file) {
-  std::vector<engine::TokenId> ids;
+Result<std::vector<std::int64_t>> ids_of(engine::Json list, const std::string& file) {
+  std::vector<std::int64_t> ids;
   for (const engine::Json item : list.elements()) {
     const auto id = item.as_int();
     if (!id) return Error{ErrorCode::kCorrupt, file + ": expected token ids, found " + item.text()};
-    ids.push_back(static_cast<engine::TokenId>(*id));
+    ids.push_back(*id);
   }
   return ids;
 }
@@ -105,7 +105,9 @@ Result<Reference> read_reference(const ReceiptFlags& flags) {
   for (const engine::Json row : list.elements()) {
     const auto step = row.find("step").as_int(), token = row.find("token").as_int();
     if (!step || !token) return Error{ErrorCode::kCorrupt, form + ", found " + row.text()};
-    reference.steps[*step] = static_cast<engine::TokenId>(*token);
+    if (!reference.steps.emplace(*step, *token).second) {
+      return Error{ErrorCode::kCorrupt, flags.reference + ": step " + std::to_string(*step) + " is there twice"};
+    }
   }
   ROWMAX_TRY(prompt, ids_of(root.find("prompt_tokens"), flags.reference));
   reference.prompt = std::move(prompt);
@@ -122,11 +124,12 @@ Comparison decode_parity(const Decoded& decoded, const Reference& reference) {
     result.detail = decoded.fault;
     return result;
   }
-  if (!reference.prompt.empty() && reference.prompt != decoded.prompt) {
+  if (!reference.prompt.empty() && !std::ranges::equal(reference.prompt, decoded.prompt)) {
     result.detail = "the reference is of another prompt";
     return result;
   }
-  for (std::int64_t step = 0; step < std::min(kParitySteps, std::ssize(decoded.tokens)); ++step) {
+  result.n_for_a_pass = std::min(kParitySteps, std::ssize(decoded.tokens));
+  for (std::int64_t step = 0; step < result.n_for_a_pass; ++step) {
     const auto theirs = reference.steps.find(step);
     if (theirs == reference.steps.end()) continue;
     ++result.n_compared;
@@ -137,7 +140,14 @@ Comparison decode_parity(const Decoded& decoded, const Reference& reference) {
                     " in the reference, " + std::to_string(ours) + " here";
     return result;
   }
-  if (result.n_compared == 0) result.detail = "no reference: nothing was compared";
+  if (reference.name == "none") {
+    result.detail = "no reference: nothing was compared";
+  } else if (reference.steps.empty()) {
+    result.detail = "the reference is empty: nothing was compared";
+  } else if (result.n_compared < result.n_for_a_pass) {
+    result.detail = std::to_string(result.n_compared) + " of " + std::to_string(result.n_for_a_pass) +
+                    " steps compared: the reference has no others";
+  }
   return result;
 }
 

@@ -21,16 +21,17 @@ namespace rowmax::cli {
 inline constexpr std::string_view kReceiptSchema = "rowmax-receipt";
 inline constexpr std::string_view kReceiptVersion = "1.0.0";  // readers take every 1.x.y
 
-// What was held against what. A pass has compared something.
+// What was held against what. A pass has compared something, and no less than it should.
 struct Comparison {
   std::string name;
   std::string reference = "none";  // transformers, llama.cpp, "definition", "rowmax ...", none
   std::int64_t n_compared = 0;
   bool agrees = true;
-  std::string detail = {};  // the first difference, or why nothing was compared
+  std::string detail = {};        // the first difference, or why nothing, or not all, was compared
+  std::int64_t n_for_a_pass = 1;  // with fewer compared it is inconclusive
 
   // "pass", "fail" or "inconclusive".
-  std::string_view verdict() const { return !agrees ? "fail" : n_compared > 0 ? "pass" : "inconclusive"; }
+  std::string_view verdict() const { return !agrees ? "fail" : n_compared >= n_for_a_pass ? "pass" : "inconclusive"; }
   Json json() const;
 };
 // Of several: "fail" where one fails, "inconclusive" where one could not be decided or there is none.

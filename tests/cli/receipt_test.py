@@ -248,12 +248,26 @@ class ReceiptSet(CommandTest):
         prompt = self.read("receipt.json", "other")["prompt"]["tokens"]
         self.assertEqual(against(0, {"engine": "transformers", "prompt_tokens": prompt, "steps": rows})["reference"], "transformers")
         self.assertEqual(against(11, {"prompt_tokens": prompt + [1], "steps": rows})["verdict"], "inconclusive")
-        self.assertEqual(against(11, [])["verdict"], "inconclusive")
+        for nothing in ([], {"steps": []}):
+            one = against(11, nothing)
+            self.assertEqual((one["verdict"], one["n_compared"]), ("inconclusive", 0))
+            self.assertIn("the reference is empty", one["detail"])
+        # Less than what was decoded is no pass, whichever steps they are.
+        for some in (rows[:5], rows[20:25], rows[:31]):
+            one = against(11, some)
+            self.assertEqual((one["verdict"], one["n_compared"]), ("inconclusive", len(some)))
+            self.assertIn(f"{len(some)} of 32 steps compared", one["detail"])
+        self.assertIn("0 of 32 steps compared", against(11, [{"step": 32, "token": 1}])["detail"])
         wrong = [dict(row) for row in rows]
         wrong[9]["token"] ^= 1
         one = against(10, wrong)
         self.assertIn("step 9: token", one["detail"])
         self.assertEqual((one["verdict"], one["n_compared"]), ("fail", 10))
+        wrong[9]["token"] = rows[9]["token"] + 2**32
+        self.assertIn(f"step 9: token {wrong[9]['token']} in the reference", against(10, wrong)["detail"])
+        self.assertEqual(against(11, {"prompt_tokens": [id + 2**32 for id in prompt], "steps": rows})["n_compared"], 0)
+        reference.write_text(json.dumps(rows + [{"step": 9, "token": 1}]))
+        self.fails(3, "receipt", "-m", LLAMA, "-o", self.home / "x", "--reference", reference, says="reference.json: step 9 is there twice")
         reference.write_text('[{"step": 1}]')
         self.fails(3, "receipt", "-m", LLAMA, "-o", self.home / "x", "--reference", reference, says="expected [{")
         self.assertFalse((self.home / "x").exists())

@@ -279,6 +279,7 @@ Result<Comparison> fully_masked_row(const Engine& engine, const engine::Session&
 }
 
 struct Files {
+  std::vector<Comparison> comparisons;
   Json receipt, stability, parity;
 };
 
@@ -305,17 +306,17 @@ Result<std::string_view> make_files(const ReceiptFlags& flags, const Engine& eng
   ROWMAX_TRY(masked, fully_masked_row(engine, session));
   ROWMAX_TRY(single, one_token_prompt(session, decoded.prompt[0]));
   ROWMAX_TRY(longer, long_sequence(session, decoded));
-  const std::vector<Comparison> comparisons = {masked, single, longer, decode_parity(decoded, reference)};
+  files.comparisons = {masked, single, longer, decode_parity(decoded, reference)};
   files.stability = Json::array();
   files.parity = Json::array();
-  for (const Comparison& one : comparisons) files.stability.push_back(one.json());
+  for (const Comparison& one : files.comparisons) files.stability.push_back(one.json());
   for (std::int64_t step = 0; step < std::min(kParitySteps, std::ssize(decoded.tokens)); ++step) {
     files.parity.push_back({{"step", step}, {"token", decoded.tokens[static_cast<std::size_t>(step)]}});
   }
   ROWMAX_TRY(receipt, receipt_head("parity", engine, flags.engine, flags.session, session));
   ROWMAX_TRY(prompt_digest, hash_tokens(decoded.prompt));
   ROWMAX_TRY(tokens_digest, hash_tokens(decoded.tokens));
-  const std::string_view verdict = verdict_of(comparisons);
+  const std::string_view verdict = verdict_of(files.comparisons);
   receipt.append("prompt", {{"tokens", decoded.prompt}, {"sha256", prompt_digest}});
   receipt.append("tokens", {{"tokens", decoded.tokens}, {"sha256", tokens_digest}});
   receipt.append("comparisons", files.stability);
@@ -365,6 +366,7 @@ Result<ExitCode> receipt(ReceiptFlags flags) {
     ROWMAX_RETURN_IF_ERROR(
         print_json({{"output", flags.folder}, {"verdict", *verdict}, {"comparisons", files.stability}}));
   } else {
+    print_comparisons(files.comparisons);
     std::printf("%s: %s\n", shown(flags.folder, STDOUT_FILENO).c_str(), std::string(*verdict).c_str());
   }
   return exit_code_of(*verdict);

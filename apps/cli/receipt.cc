@@ -1,12 +1,16 @@
 #include "apps/cli/receipt.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <system_error>
 
 #include "apps/cli/embedded_model.h"
+#include "apps/cli/terminal.h"
 #include "apps/store/digest.h"
 #include "rowmax/cpu.h"
 #include "rowmax/try.h"
@@ -116,6 +120,14 @@ std::string_view verdict_of(std::span<const Comparison> comparisons) {
 
 ExitCode exit_code_of(std::string_view verdict) {
   return verdict == "pass" ? ExitCode::kOk : verdict == "fail" ? ExitCode::kFaulty : ExitCode::kInconclusive;
+}
+
+void print_comparisons(std::span<const Comparison> comparisons) {
+  for (const Comparison& one : comparisons) {
+    std::printf("%s: %s, %lld compared%s%s\n", one.name.c_str(), std::string(one.verdict()).c_str(),
+                static_cast<long long>(one.n_compared), one.detail.empty() ? "" : "; ",
+                shown(one.detail, STDOUT_FILENO).c_str());
+  }
 }
 
 Result<std::vector<HashedFile>> hash_model(const engine::GgufFile& file) {

@@ -37,6 +37,8 @@ struct Comparison {
 // Of several: "fail" where one fails, "inconclusive" where one could not be decided or there is none.
 std::string_view verdict_of(std::span<const Comparison> comparisons);
 ExitCode exit_code_of(std::string_view verdict);
+// One a line, for a reader.
+void print_comparisons(std::span<const Comparison> comparisons);
 
 // A file of a model as a receipt names it; the model in the program is one, too.
 struct HashedFile {

@@ -286,11 +286,7 @@ Result<ExitCode> verify(VerifyFlags flags) {
     ROWMAX_RETURN_IF_ERROR(print_json({{"verdict", verdict}, {"comparisons", list}}));
     return exit_code_of(verdict);
   }
-  for (const Comparison& one : comparisons) {
-    std::printf("%s: %s, %lld compared%s%s\n", one.name.c_str(), std::string(one.verdict()).c_str(),
-                static_cast<long long>(one.n_compared), one.detail.empty() ? "" : "; ",
-                shown(one.detail, STDOUT_FILENO).c_str());
-  }
+  print_comparisons(comparisons);
   return exit_code_of(verdict);
 }
 

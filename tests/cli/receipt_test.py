@@ -263,6 +263,11 @@ class ReceiptSet(CommandTest):
         one = against(10, wrong)
         self.assertIn("step 9: token", one["detail"])
         self.assertEqual((one["verdict"], one["n_compared"]), ("fail", 10))
+        # A reader who did not ask for JSON hears it, too.
+        code, out, _ = self.run_command("receipt", "-q", "-m", LLAMA, "-o", self.home / "set", "--force", "--reference", reference)
+        self.assertEqual(code, 10)
+        self.assertIn(f"decode_parity: fail, 10 compared; step 9: token {wrong[9]['token']} in the reference, {rows[9]['token']} here", out)
+        self.assertTrue(out.endswith(f"{self.home / 'set'}: fail\n"))
         wrong[9]["token"] = rows[9]["token"] + 2**32
         self.assertIn(f"step 9: token {wrong[9]['token']} in the reference", against(10, wrong)["detail"])
         self.assertEqual(against(11, {"prompt_tokens": [id + 2**32 for id in prompt], "steps": rows})["n_compared"], 0)

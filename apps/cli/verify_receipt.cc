@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "apps/cli/command.h"
 #include "apps/cli/interrupt.h"
@@ -41,7 +42,8 @@ class Reader {
  public:
   Reader(std::string file, Value root) : file_(std::move(file)), root_(root) {}
 
-  Error bad(const std::string& what) const { return {ErrorCode::kCorrupt, file_ + ": " + what}; }
+  Error error(ErrorCode code, const std::string& what) const { return {code, file_ + ": " + what}; }
+  Error bad(const std::string& what) const { return error(ErrorCode::kCorrupt, what); }
   Value at(std::string_view object, std::string_view key) const { return root_.find(object).find(key); }
   Value at(std::string_view key) const { return root_.find(key); }
 
@@ -57,6 +59,16 @@ class Reader {
     if (const auto found = value.as_int()) return *found;
     return bad("expected a whole number as " + std::string(name) + ", found " + value.text());
   }
+  Result<std::int32_t> small_integer(Value value, std::string_view name) const {
+    ROWMAX_TRY(found, integer(value, name));
+    if (std::in_range<std::int32_t>(found)) return static_cast<std::int32_t>(found);
+    return bad("expected a number of 32 bits as " + std::string(name) + ", found " + value.text());
+  }
+  Result<std::string> one_of(Value value, std::string_view name, std::string_view a, std::string_view b) const {
+    if (value.is(a) || value.is(b)) return std::string(value.as_string());
+    return bad("expected " + std::string(a) + " or " + std::string(b) + " as " + std::string(name) + ", found " +
+               value.text());
+  }
   Result<std::vector<std::string>> texts(Value value, std::string_view name) const {
     std::vector<std::string> list;
     if (!value.is_array()) return bad("expected a list as " + std::string(name) + ", found " + value.text());
@@ -69,8 +81,8 @@ class Reader {
   Result<std::vector<engine::TokenId>> tokens(std::string_view object) const {
     std::vector<engine::TokenId> ids;
     for (const Value item : at(object, "tokens").elements()) {
-      ROWMAX_TRY(id, integer(item, object));
-      ids.push_back(static_cast<engine::TokenId>(id));
+      ROWMAX_TRY(id, small_integer(item, "id of \"" + std::string(object) + "\""));
+      ids.push_back(id);
     }
     ROWMAX_TRY(digest, hash_tokens(ids));
     if (at(object, "sha256").is(digest)) return ids;
@@ -90,7 +102,7 @@ struct Step {
 
 struct Claim {
   std::vector<std::string> sha256;  // of the model's files
-  std::vector<engine::TokenId> prompt;
+  std::vector<engine::TokenId> prompt, tokens;
   engine::GenerateOptions options;
   SessionFlags session;
   std::vector<Step> steps;
@@ -99,14 +111,16 @@ struct Claim {
 
 Status check_schema(const Reader& receipt) {
   if (!receipt.at("schema").is(kReceiptSchema)) return receipt.bad("no receipt of rowmax (\"schema\")");
-  const std::string version(receipt.at("schema_version").as_string());
+  ROWMAX_TRY(version, receipt.text(receipt.at("schema_version"), "schema_version"));
   if (!version.starts_with("1.")) {
-    return Error{ErrorCode::kUnsupported, "receipt of schema version " + version + "; this rowmax reads 1.x.y (" +
-                                              std::string(kReceiptVersion) + ")"};
+    return receipt.error(ErrorCode::kUnsupported, "receipt of schema version " + receipt.at("schema_version").text() +
+                                                      "; this rowmax reads 1.x.y (" + std::string(kReceiptVersion) +
+                                                      ")");
   }
-  if (!receipt.at("kind").is("generation")) {
-    return Error{ErrorCode::kUnsupported, "a receipt of kind " + receipt.at("kind").text() +
-                                              "; only those of `rowmax run --receipt` can be computed again"};
+  ROWMAX_TRY(kind, receipt.text(receipt.at("kind"), "kind"));
+  if (kind != "generation") {
+    return receipt.error(ErrorCode::kUnsupported, "a receipt of kind " + receipt.at("kind").text() +
+                                                      "; only those of `rowmax run --receipt` can be computed again");
   }
   return {};
 }
@@ -124,18 +138,19 @@ Result<engine::SamplingParams> read_sampling(const Reader& receipt) {
   ROWMAX_RETURN_IF_ERROR(real("repetition_penalty", p.repetition_penalty));
   ROWMAX_RETURN_IF_ERROR(real("frequency_penalty", p.frequency_penalty));
   ROWMAX_RETURN_IF_ERROR(real("presence_penalty", p.presence_penalty));
-  ROWMAX_TRY(top_k, receipt.integer(receipt.at("sampling", "top_k"), "top_k"));
-  ROWMAX_TRY(window, receipt.integer(receipt.at("sampling", "penalty_window"), "penalty_window"));
+  ROWMAX_TRY(top_k, receipt.small_integer(receipt.at("sampling", "top_k"), "top_k"));
+  ROWMAX_TRY(window, receipt.small_integer(receipt.at("sampling", "penalty_window"), "penalty_window"));
   ROWMAX_TRY(seed, receipt.text(receipt.at("sampling", "seed"), "seed"));
-  p.top_k = static_cast<int>(top_k);
-  p.penalty_window = static_cast<int>(window);
-  if (std::from_chars(seed.data(), seed.data() + seed.size(), p.seed).ec != std::errc()) {
+  p.top_k = top_k;
+  p.penalty_window = window;
+  const auto [end, code] = std::from_chars(seed.data(), seed.data() + seed.size(), p.seed);
+  if (code != std::errc() || end != seed.data() + seed.size()) {
     return receipt.bad("expected a seed in digits, found \"" + seed + "\"");
   }
   for (const Value bias : receipt.at("sampling", "logit_bias").elements()) {
-    ROWMAX_TRY(token, receipt.integer(bias.find("token"), "logit_bias"));
+    ROWMAX_TRY(token, receipt.small_integer(bias.find("token"), "logit_bias"));
     ROWMAX_TRY(value, receipt.number(bias.find("value"), "logit_bias"));
-    p.logit_bias.emplace_back(static_cast<engine::TokenId>(token), static_cast<float>(value));
+    p.logit_bias.emplace_back(token, static_cast<float>(value));
   }
   return p;
 }
@@ -148,31 +163,36 @@ Result<Claim> read_claim(const Reader& receipt) {
   }
   ROWMAX_TRY(prompt, receipt.tokens("prompt"));
   claim.prompt = std::move(prompt);
-  if (const auto tokens = receipt.tokens("tokens"); !tokens.ok()) return tokens.error();
+  ROWMAX_TRY(tokens, receipt.tokens("tokens"));
+  claim.tokens = std::move(tokens);
   ROWMAX_TRY(sampling, read_sampling(receipt));
   claim.options.sampling = std::move(sampling);
   ROWMAX_TRY(max_tokens, receipt.integer(receipt.at("max_tokens"), "max_tokens"));
   claim.options.max_tokens = max_tokens;
   ROWMAX_TRY(stop_texts, receipt.texts(receipt.at("stop_texts"), "stop_texts"));
   claim.options.stop = std::move(stop_texts);
+  if (!receipt.at("ignore_eos").is_bool()) {
+    return receipt.bad("expected true or false as ignore_eos, found " + receipt.at("ignore_eos").text());
+  }
   claim.options.ignore_eos = receipt.at("ignore_eos").as_bool();
   ROWMAX_TRY(context, receipt.integer(receipt.at("computation", "context"), "context"));
+  if (context < 1) return receipt.bad("expected 1 or more as context, found " + std::to_string(context));
   claim.session.context = context;
-  ROWMAX_TRY(kv_type, receipt.text(receipt.at("computation", "kv_type"), "kv_type"));
+  ROWMAX_TRY(kv_type, receipt.one_of(receipt.at("computation", "kv_type"), "kv_type", "f16", "f32"));
   claim.session.kv_type = std::move(kv_type);
   ROWMAX_TRY(stop, receipt.text(receipt.at("stop"), "stop"));
   claim.stop = std::move(stop);
   for (const Value row : receipt.at("steps").elements()) {
-    ROWMAX_TRY(token, receipt.integer(row.find("token"), "token"));
+    ROWMAX_TRY(token, receipt.small_integer(row.find("token"), "token of \"steps\""));
     ROWMAX_TRY(log_prob, receipt.number(row.find("log_prob"), "log_prob"));
-    claim.steps.push_back({static_cast<engine::TokenId>(token), log_prob});
+    claim.steps.push_back({token, log_prob});
   }
   return claim;
 }
 
 // How the receipt's model was computed; -m, threads and kernels are those of here.
 Status take_computation(const Reader& receipt, EngineFlags& flags) {
-  ROWMAX_TRY(activations, receipt.text(receipt.at("computation", "activations"), "activations"));
+  ROWMAX_TRY(activations, receipt.one_of(receipt.at("computation", "activations"), "activations", "int8", "f32"));
   ROWMAX_TRY(pre, receipt.text(receipt.at("computation", "pre"), "pre"));
   flags.activations = std::move(activations);
   flags.pre = std::move(pre);
@@ -229,11 +249,26 @@ Comparison compare(const Claim& claim, const engine::GenerateResult& generation,
   return result;
 }
 
+// Ids and parameters that this model cannot have: the receipt is not one of it.
+Status check_values(const Reader& receipt, const Claim& claim, std::int64_t n_vocab) {
+  const auto check = [&](engine::TokenId token, const char* where) -> Status {
+    if (token >= 0 && token < n_vocab) return {};
+    return receipt.bad("token " + std::to_string(token) + " in \"" + where + "\"; the model's ids are 0 to " +
+                       std::to_string(n_vocab - 1));
+  };
+  for (const engine::TokenId token : claim.prompt) ROWMAX_RETURN_IF_ERROR(check(token, "prompt"));
+  for (const engine::TokenId token : claim.tokens) ROWMAX_RETURN_IF_ERROR(check(token, "tokens"));
+  for (const Step& step : claim.steps) ROWMAX_RETURN_IF_ERROR(check(step.token, "steps"));
+  if (const Status valid = engine::validate(claim.options.sampling, n_vocab); !valid.ok()) {
+    return receipt.bad(valid.error().message);
+  }
+  return {};
+}
+
 Result<Comparison> compute_again(const Engine& engine, Claim& claim) {
   // A text that somebody or its memory cut short is compared as far as it goes.
   const bool cut = claim.stop == "cancelled" || claim.stop == "memory";
   if (cut) claim.options.max_tokens = std::ssize(claim.steps);
-  ROWMAX_RETURN_IF_ERROR(engine::validate(claim.options.sampling, engine.model->shape().n_vocab));
   ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(claim.session), *engine.executor));
   ROWMAX_TRY(sequence, session.open());
   ask_for_margins(claim.options);
@@ -270,14 +305,18 @@ Result<ExitCode> verify(VerifyFlags flags) {
   ROWMAX_RETURN_IF_ERROR(check_schema(receipt));
   ROWMAX_TRY(claim, read_claim(receipt));
   ROWMAX_RETURN_IF_ERROR(take_computation(receipt, flags.engine));
-  ROWMAX_TRY(engine, load_engine(flags.engine));
+  auto loaded = load_engine(flags.engine);
+  if (!loaded.ok()) return receipt.error(loaded.error().code, loaded.error().message);
+  const Engine engine = std::move(loaded).value();
   for (const std::string& notice : engine.notices) note(notice);
   std::vector<Comparison> comparisons;
   ROWMAX_TRY(model, compare_model(engine.model->file(), claim));
   comparisons.push_back(std::move(model));
   if (comparisons[0].agrees) {
-    ROWMAX_TRY(generation, compute_again(engine, claim));
-    comparisons.push_back(std::move(generation));
+    ROWMAX_RETURN_IF_ERROR(check_values(receipt, claim, engine.model->shape().n_vocab));
+    auto generation = compute_again(engine, claim);
+    if (!generation.ok()) return receipt.error(generation.error().code, generation.error().message);
+    comparisons.push_back(std::move(generation).value());
   }
   const std::string_view verdict = verdict_of(comparisons);
   if (flags.json) {

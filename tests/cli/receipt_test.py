@@ -191,13 +191,37 @@ class Receipt(CommandTest):
         self.assertEqual(copy.read_bytes(), LLAMA.read_bytes())
 
         def verify(code, change, says):
-            self.fails(code, "verify-receipt", self.changed(change), says=says)
+            self.assertIn("changed.json: ", self.fails(code, "verify-receipt", self.changed(change), says=says))
+
+        def ids(name, wrong):
+            def change(receipt):
+                receipt[name]["tokens"][0] = wrong
+                receipt[name]["sha256"] = sha256_of_ids([(id + 2**31) % 2**32 - 2**31 for id in receipt[name]["tokens"]])
+            return change
         verify(3, lambda r: r["tokens"]["tokens"].reverse(), "the receipt was changed")
         verify(3, lambda r: r["prompt"]["tokens"].append(1), "the receipt was changed")
         verify(3, lambda r: r["sampling"].pop("top_k"), "top_k")
         verify(3, lambda r: r.pop("schema"), "no receipt")
         verify(4, lambda r: r.update(schema_version="2.0.0"), "2.0.0")
+        verify(3, lambda r: r.pop("schema_version"), "expected a text as schema_version, found null")
         verify(4, lambda r: r.update(kind="other"), "other")
+        verify(3, lambda r: r.pop("kind"), "expected a text as kind, found null")
+        for name in ("prompt", "tokens"):
+            verify(3, ids(name, 99999), f'token 99999 in "{name}"; the model\'s ids are 0 to ')
+            verify(3, ids(name, -1), f'token -1 in "{name}"')
+            verify(3, ids(name, 2**32 + 1), "4294967297")  # not token 1
+        verify(3, lambda r: r["steps"][1].update(token=99999), 'token 99999 in "steps"')
+        verify(3, lambda r: r["sampling"].update(temperature=200), "temperature: expected 0")
+        verify(3, lambda r: r["sampling"].update(top_k=2**32 + 40), "top_k")
+        verify(3, lambda r: r["sampling"].update(seed="7x"), "seed")
+        verify(3, lambda r: r.pop("ignore_eos"), "ignore_eos")
+        verify(3, lambda r: r["computation"].update(context=0), "context")
+        verify(5, lambda r: r["computation"].update(context=10**6), "context")
+        verify(5, lambda r: r["computation"].update(context=1), "context")
+        verify(2, lambda r: r["computation"].update(convention=["none=1"]), "none")
+        verify(8, lambda r: r["model"].update(name="/no/such.gguf"), "/no/such.gguf")
+        verify(3, lambda r: r["computation"].update(kv_type="f99"), "kv_type")
+        verify(3, lambda r: r["computation"].update(activations="f99"), "activations")
         self.fails(8, "verify-receipt", self.home / "none.json")
         self.assertEqual([p.name for p in self.home.iterdir() if p.name.endswith(".tmp")], [])
 

@@ -50,7 +50,9 @@ Result<std::vector<HashedFile>> hash_model(const engine::GgufFile& file);
 // Of ids as little-endian int32.
 Result<std::string> hash_tokens(std::span<const engine::TokenId> tokens);
 
-// What every receipt begins with: schema, build, machine, model, how it was computed, norms, scales.
+// What rowmax makes of a model: facts, norms, ternary_scales.
+Result<Json> model_json(const engine::Model& model);
+// What every receipt begins with: schema, build, machine, model, how it was computed, and model_json().
 Result<Json> receipt_head(std::string_view kind, const Engine& engine, const EngineFlags& flags,
                           const SessionFlags& session_flags, const engine::Session& session);
 // The template that turned texts into tokens; source "none" where there was none.

@@ -23,8 +23,9 @@ Examples:
   rowmax run -m model.gguf -p "Once upon a time" -n 32 --seed 7 --receipt out.json
   rowmax verify-receipt out.json
   rowmax verify-receipt out.json -m copy_of_it.gguf --isa scalar -t 1 --json
-Exit code 0: the model is the one that the receipt names, and every token and log probability comes out the same, bit for
-bit. 10: something differs; the first difference is named. 11: nothing could be compared.
+Exit code 0: the model is the one that the receipt names, and all that the receipt says and can be computed again (tokens,
+log probabilities, margins, facts, norms, scales) comes out the same, bit for bit. 10: something differs; the first
+difference is named. 11: nothing could be compared, or a part of it not.
 )";
 
 constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
@@ -94,18 +95,12 @@ class Reader {
   Value root_;
 };
 
-// What was sampled in one step.
-struct Step {
-  engine::TokenId token = 0;
-  double log_prob = 0;
-};
-
 struct Claim {
-  std::vector<std::string> sha256;  // of the model's files
+  std::vector<HashedFile> files;  // of the model
   std::vector<engine::TokenId> prompt, tokens;
   engine::GenerateOptions options;
   SessionFlags session;
-  std::vector<Step> steps;
+  std::vector<engine::TokenId> steps;  // what was sampled in each
   std::string stop;
 };
 
@@ -159,7 +154,8 @@ Result<Claim> read_claim(const Reader& receipt) {
   Claim claim;
   for (const Value file : receipt.at("model", "files").elements()) {
     ROWMAX_TRY(digest, receipt.text(file.find("sha256"), "sha256"));
-    claim.sha256.push_back(std::move(digest));
+    ROWMAX_TRY(bytes, receipt.integer(file.find("bytes"), "bytes"));
+    claim.files.push_back({"", static_cast<std::uint64_t>(bytes), std::move(digest)});
   }
   ROWMAX_TRY(prompt, receipt.tokens("prompt"));
   claim.prompt = std::move(prompt);
@@ -182,10 +178,13 @@ Result<Claim> read_claim(const Reader& receipt) {
   claim.session.kv_type = std::move(kv_type);
   ROWMAX_TRY(stop, receipt.text(receipt.at("stop"), "stop"));
   claim.stop = std::move(stop);
+  if (const Value steps = receipt.at("steps"); steps && !steps.is_array()) {
+    return receipt.bad("expected a list as steps, found " + steps.text());
+  }
   for (const Value row : receipt.at("steps").elements()) {
     ROWMAX_TRY(token, receipt.small_integer(row.find("token"), "token of \"steps\""));
-    ROWMAX_TRY(log_prob, receipt.number(row.find("log_prob"), "log_prob"));
-    claim.steps.push_back({token, log_prob});
+    if (const auto log_prob = receipt.number(row.find("log_prob"), "log_prob"); !log_prob.ok()) return log_prob.error();
+    claim.steps.push_back(token);
   }
   return claim;
 }
@@ -208,45 +207,180 @@ Status take_computation(const Reader& receipt, EngineFlags& flags) {
   return {};
 }
 
-std::string number_text(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.17g", value);
-  return text;
+// Comparisons so far, and the fields that no comparison can judge.
+struct Findings {
+  std::vector<Comparison> comparisons;
+  std::vector<std::string> not_checked;
+};
+
+bool same(Value a, Value b) {
+  if (a.is_integer() && b.is_integer() && a.as_int() != b.as_int()) return false;
+  if (a.is_number() && b.is_number()) return a.as_double() == b.as_double();
+  if (a.is_string() && b.is_string()) return a.as_string() == b.as_string();
+  return a.is_null() && b.is_null();
 }
 
-// A step by itself: the token, and what the model thought of it.
-std::string difference(const Step& theirs, const Step& ours) {
-  if (theirs.token != ours.token) {
-    return "token " + std::to_string(theirs.token) + " in the receipt, " + std::to_string(ours.token) + " here";
-  }
-  if (theirs.log_prob != ours.log_prob) {
-    return "token " + std::to_string(ours.token) + " with log probability " + number_text(theirs.log_prob) +
-           " in the receipt, " + number_text(ours.log_prob) + " here";
-  }
-  return "";
-}
-
-Comparison compare(const Claim& claim, const engine::GenerateResult& generation, const std::string& stop) {
-  Comparison result{.name = "generation", .reference = "the receipt"};
-  std::vector<engine::TokenId> sampled = generation.tokens;
-  if (generation.end_token) sampled.push_back(*generation.end_token);
-  for (std::size_t i = 0; i < std::min(sampled.size(), claim.steps.size()); ++i) {
+// The rows that both lists have, and of each every field that this rowmax writes, until one differs. label: the field
+// that names a row.
+Comparison compare_rows(const std::string& name, Value theirs, Value ours, std::string_view label) {
+  Comparison result{.name = name, .reference = "the receipt"};
+  auto claimed = theirs.elements().begin();
+  for (const Value row : ours.elements()) {
+    if (claimed == theirs.elements().end()) return result;
+    const Value claim = *claimed++;
+    const std::string where =
+        label.empty() ? "step " + std::to_string(result.n_compared) : std::string(row.find(label).as_string());
     ++result.n_compared;
-    const std::string what = difference(claim.steps[i], {sampled[i], generation.log_probabilities[i]});
-    if (what.empty()) continue;
-    result.agrees = false;
-    result.detail = "step " + std::to_string(i) + ": " + what;
-    return result;
-  }
-  if (sampled.size() != claim.steps.size() || stop != claim.stop) {
-    result.agrees = false;
-    result.detail = "step " + std::to_string(std::min(sampled.size(), claim.steps.size())) + ": the receipt has " +
-                    std::to_string(claim.steps.size()) + " steps and ends with " + claim.stop + ", here are " +
-                    std::to_string(sampled.size()) + " and " + stop;
-  } else if (result.n_compared == 0) {
-    result.detail = "the receipt has no tokens";
+    for (const auto& [key, value] : row.members()) {
+      if (same(claim.find(key), value)) continue;
+      result.agrees = false;
+      result.detail =
+          where + ": " + std::string(key) + " " + claim.find(key).text() + " in the receipt, " + value.text() + " here";
+      return result;
+    }
   }
   return result;
+}
+
+// Of lists whose common part agrees.
+void compare_sizes(Comparison& result, std::size_t n_theirs, std::size_t n_ours) {
+  if (n_theirs == 0) {
+    result.detail = "the receipt has no " + result.name;
+  } else if (n_theirs != n_ours) {
+    result.agrees = false;
+    result.detail = std::to_string(n_theirs) + " in the receipt, " + std::to_string(n_ours) + " here";
+  }
+}
+
+// This run's side of a comparison, in the form in which the other side was read: printed as a receipt is.
+Result<engine::JsonDocument> as_read(const Json& ours) { return engine::parse_json(ours.dump(), "this run"); }
+
+Result<Comparison> compare_steps(const Reader& receipt, const Claim& claim, const engine::GenerateResult& generation,
+                                 const std::string& stop) {
+  ROWMAX_TRY(ours, as_read(tokens_json(generation)));
+  const std::size_t n_theirs = claim.steps.size(), n_ours = ours.root().size();
+  Comparison result = compare_rows("generation", receipt.at("steps"), ours.root(), "");
+  if (!result.agrees) return result;
+  if ((n_theirs != 0 && n_theirs != n_ours) || stop != claim.stop) {
+    result.agrees = false;
+    result.detail = "step " + std::to_string(result.n_compared) + ": the receipt has " + std::to_string(n_theirs) +
+                    " steps and ends with " + claim.stop + ", here are " + std::to_string(n_ours) + " and " + stop;
+  } else if (n_theirs == 0) {
+    result.detail = "the receipt has no steps";
+  }
+  return result;
+}
+
+// The text's ids, which stand beside the steps and are those of the steps but for one that ended it.
+Comparison compare_tokens(const Claim& claim, const engine::GenerateResult& generation) {
+  Comparison result{.name = "tokens", .reference = "the receipt"};
+  const std::vector<engine::TokenId>&theirs = claim.tokens, &ours = generation.tokens;
+  for (std::size_t i = 0; i < std::min(theirs.size(), ours.size()); ++i) {
+    ++result.n_compared;
+    const bool in_steps = claim.steps.empty() || (i < claim.steps.size() && claim.steps[i] == theirs[i]);
+    if (in_steps && theirs[i] == ours[i]) continue;
+    result.agrees = false;
+    result.detail = "token " + std::to_string(i) + ": " + std::to_string(theirs[i]) + " in the receipt, " +
+                    (i < claim.steps.size() ? std::to_string(claim.steps[i]) : "none") + " in its steps, " +
+                    std::to_string(ours[i]) + " here";
+    return result;
+  }
+  compare_sizes(result, theirs.size(), ours.size());
+  return result;
+}
+
+Status compare_model_json(const Reader& receipt, const engine::Model& model, Findings& findings) {
+  ROWMAX_TRY(json, model_json(model));
+  ROWMAX_TRY(ours, as_read(json));
+  for (const auto& [name, label] :
+       {std::pair{"facts", "name"}, std::pair{"norms", "tensor"}, std::pair{"ternary_scales", "tensor"}}) {
+    const Value theirs = receipt.at(name), here = ours.root().find(name);
+    if (!theirs.is_array()) return receipt.bad("expected a list as " + std::string(name) + ", found " + theirs.text());
+    if (theirs.size() + here.size() == 0) continue;  // a model without ternary tensors claims nothing of them
+    Comparison result = compare_rows(name, theirs, here, label);
+    if (result.agrees) compare_sizes(result, theirs.size(), here.size());
+    findings.comparisons.push_back(std::move(result));
+  }
+  return {};
+}
+
+Status compare_template(const Reader& receipt, const engine::Model& model, Findings& findings) {
+  ROWMAX_TRY(source, receipt.text(receipt.at("template", "source"), "source of \"template\""));
+  const Value theirs = receipt.at("template", "sha256");
+  findings.not_checked.emplace_back("template.source");  // the text that it made tokens of is not there
+  if (source == "--chat-template") {
+    ROWMAX_TRY(digest, receipt.text(theirs, "sha256 of \"template\""));
+    findings.not_checked.emplace_back("template.sha256");  // nor is the template
+    return {};
+  }
+  if (source != "model" && source != "none") {
+    return receipt.bad("expected model, --chat-template or none as source of \"template\", found " +
+                       receipt.at("template", "source").text());
+  }
+  if (source == "none" && theirs.is_null()) return {};
+  const std::string text(source == "none" ? "" : model.chat_template());
+  ROWMAX_TRY(json, template_json(text.empty() ? "none" : source, text));
+  ROWMAX_TRY(ours, as_read(json));
+  Comparison result{.name = "template", .reference = "the receipt", .n_compared = 1};
+  result.agrees = same(theirs, ours.root().find("sha256"));
+  if (!result.agrees) {
+    result.detail = "sha256 " + theirs.text() + " in the receipt, " + ours.root().find("sha256").text() + " here";
+  }
+  findings.comparisons.push_back(std::move(result));
+  return {};
+}
+
+// The verdicts by their definition. What the receipt was held against before is not here.
+Status compare_verdicts(const Reader& receipt, Findings& findings) {
+  Comparison result{.name = "verdict", .reference = "definition: a pass has compared something"};
+  const auto expect = [&](const std::string& where, std::string_view verdict, std::string_view expected) {
+    ++result.n_compared;
+    if (!result.agrees || verdict == expected) return;
+    result.agrees = false;
+    result.detail = where + std::string(verdict) + " in the receipt, " + std::string(expected) + " by definition";
+  };
+  std::vector<Comparison> claimed;
+  if (!receipt.at("comparisons").is_array()) {
+    return receipt.bad("expected a list as comparisons, found " + receipt.at("comparisons").text());
+  }
+  for (const Value row : receipt.at("comparisons").elements()) {
+    ROWMAX_TRY(name, receipt.text(row.find("name"), "name of \"comparisons\""));
+    ROWMAX_TRY(reference, receipt.text(row.find("reference"), "reference of \"comparisons\""));
+    ROWMAX_TRY(verdict, receipt.text(row.find("verdict"), "verdict of \"comparisons\""));
+    ROWMAX_TRY(n_compared, receipt.integer(row.find("n_compared"), "n_compared of \"comparisons\""));
+    Comparison one{.name = name, .reference = reference, .n_compared = n_compared, .agrees = verdict != "fail"};
+    // Without a reference nothing can have been compared; with one, fewer than wanted is no pass.
+    if (reference == "none") one.n_compared = 0;
+    if (verdict == "inconclusive") one.n_for_a_pass = std::max<std::int64_t>(one.n_compared, 0) + 1;
+    const std::string where = "comparison " + std::to_string(claimed.size()) + " (" + name + "): ";
+    expect(where, verdict, one.verdict());
+    if (n_compared != one.n_compared) {
+      expect(where + "n_compared ", std::to_string(n_compared), std::to_string(one.n_compared));
+    }
+    findings.not_checked.push_back("comparisons[" + std::to_string(claimed.size()) + "]" +
+                                   (reference == "none" ? ".detail" : " (against " + reference + ")"));
+    claimed.push_back(std::move(one));
+  }
+  ROWMAX_TRY(verdict, receipt.text(receipt.at("verdict"), "verdict"));
+  expect("", verdict, verdict_of(claimed));
+  findings.comparisons.push_back(std::move(result));
+  return {};
+}
+
+// The fields that are read as what to compute, or compared. The others (created, build, machine, and what a later version
+// may have added) are beyond this run.
+constexpr std::string_view kTaken[] = {"schema",   "schema_version", "kind",       "model",      "computation",
+                                       "sampling", "max_tokens",     "stop_texts", "ignore_eos", "prompt"};
+constexpr std::string_view kCompared[] = {"facts",  "norms", "ternary_scales", "template", "steps",
+                                          "tokens", "stop",  "comparisons",    "verdict"};
+
+void list_not_checked(Value root, bool model_agrees, std::vector<std::string>& list) {
+  for (const auto& [key, value] : root.members()) {
+    if (key == "model") list.insert(list.end(), {"model.name", "model.files[].path"});
+    if (std::ranges::find(kTaken, key) != std::end(kTaken)) continue;
+    if (model_agrees && std::ranges::find(kCompared, key) != std::end(kCompared)) continue;
+    list.emplace_back(key);
+  }
 }
 
 // Ids and parameters that this model cannot have: the receipt is not one of it.
@@ -258,17 +392,17 @@ Status check_values(const Reader& receipt, const Claim& claim, std::int64_t n_vo
   };
   for (const engine::TokenId token : claim.prompt) ROWMAX_RETURN_IF_ERROR(check(token, "prompt"));
   for (const engine::TokenId token : claim.tokens) ROWMAX_RETURN_IF_ERROR(check(token, "tokens"));
-  for (const Step& step : claim.steps) ROWMAX_RETURN_IF_ERROR(check(step.token, "steps"));
+  for (const engine::TokenId token : claim.steps) ROWMAX_RETURN_IF_ERROR(check(token, "steps"));
   if (const Status valid = engine::validate(claim.options.sampling, n_vocab); !valid.ok()) {
     return receipt.bad(valid.error().message);
   }
   return {};
 }
 
-Result<Comparison> compute_again(const Engine& engine, Claim& claim) {
+Status compute_again(const Reader& receipt, const Engine& engine, Claim& claim, Findings& findings) {
   // A text that somebody or its memory cut short is compared as far as it goes.
   const bool cut = claim.stop == "cancelled" || claim.stop == "memory";
-  if (cut) claim.options.max_tokens = std::ssize(claim.steps);
+  if (cut) claim.options.max_tokens = std::max(std::ssize(claim.steps), std::ssize(claim.tokens));
   ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(claim.session), *engine.executor));
   ROWMAX_TRY(sequence, session.open());
   ask_for_margins(claim.options);
@@ -278,22 +412,31 @@ Result<Comparison> compute_again(const Engine& engine, Claim& claim) {
   const std::string stop = cut && generation.reason == engine::StopReason::kLength
                                ? claim.stop
                                : engine::stop_reason_name(generation.reason);
-  return compare(claim, generation, stop);
+  ROWMAX_TRY(steps, compare_steps(receipt, claim, generation, stop));
+  findings.comparisons.push_back(std::move(steps));
+  // A text of one step that ended it has no tokens, nor has one of no steps at all.
+  if (claim.tokens.empty() && generation.tokens.empty()) return {};
+  findings.comparisons.push_back(compare_tokens(claim, generation));
+  return {};
 }
 
 Result<Comparison> compare_model(const engine::GgufFile& file, const Claim& claim) {
   ROWMAX_TRY(hashed, hash_model(file));
   Comparison result{.name = "model_sha256", .reference = "the receipt"};
-  result.agrees = hashed.size() == claim.sha256.size();
+  result.agrees = hashed.size() == claim.files.size();
   if (!result.agrees) {
     result.detail =
-        std::to_string(claim.sha256.size()) + " files in the receipt, " + std::to_string(hashed.size()) + " here";
+        std::to_string(claim.files.size()) + " files in the receipt, " + std::to_string(hashed.size()) + " here";
   }
   for (std::size_t i = 0; result.agrees && i < hashed.size(); ++i) {
     ++result.n_compared;
-    result.agrees = hashed[i].sha256 == claim.sha256[i];
-    if (!result.agrees) {
-      result.detail = hashed[i].path + " has sha256 " + hashed[i].sha256 + ", the receipt names " + claim.sha256[i];
+    const HashedFile& theirs = claim.files[i];
+    result.agrees = hashed[i].sha256 == theirs.sha256 && hashed[i].bytes == theirs.bytes;
+    if (hashed[i].sha256 != theirs.sha256) {
+      result.detail = hashed[i].path + " has sha256 " + hashed[i].sha256 + ", the receipt names " + theirs.sha256;
+    } else if (!result.agrees) {
+      result.detail = hashed[i].path + " has " + std::to_string(hashed[i].bytes) + " bytes, the receipt says " +
+                      std::to_string(theirs.bytes);
     }
   }
   return result;
@@ -309,23 +452,32 @@ Result<ExitCode> verify(VerifyFlags flags) {
   if (!loaded.ok()) return receipt.error(loaded.error().code, loaded.error().message);
   const Engine engine = std::move(loaded).value();
   for (const std::string& notice : engine.notices) note(notice);
-  std::vector<Comparison> comparisons;
+  Findings findings;
   ROWMAX_TRY(model, compare_model(engine.model->file(), claim));
-  comparisons.push_back(std::move(model));
-  if (comparisons[0].agrees) {
+  const bool model_agrees = model.agrees;
+  findings.comparisons.push_back(std::move(model));
+  list_not_checked(document.root(), model_agrees, findings.not_checked);
+  if (model_agrees) {
     ROWMAX_RETURN_IF_ERROR(check_values(receipt, claim, engine.model->shape().n_vocab));
-    auto generation = compute_again(engine, claim);
-    if (!generation.ok()) return receipt.error(generation.error().code, generation.error().message);
-    comparisons.push_back(std::move(generation).value());
+    ROWMAX_RETURN_IF_ERROR(compare_model_json(receipt, *engine.model, findings));
+    ROWMAX_RETURN_IF_ERROR(compare_template(receipt, *engine.model, findings));
+    ROWMAX_RETURN_IF_ERROR(compare_verdicts(receipt, findings));
+    if (const Status computed = compute_again(receipt, engine, claim, findings); !computed.ok()) {
+      return receipt.error(computed.error().code, computed.error().message);
+    }
   }
-  const std::string_view verdict = verdict_of(comparisons);
+  const std::string_view verdict = verdict_of(findings.comparisons);
   if (flags.json) {
     Json list = Json::array();
-    for (const Comparison& one : comparisons) list.push_back(one.json());
-    ROWMAX_RETURN_IF_ERROR(print_json({{"verdict", verdict}, {"comparisons", list}}));
+    for (const Comparison& one : findings.comparisons) list.push_back(one.json());
+    ROWMAX_RETURN_IF_ERROR(
+        print_json({{"verdict", verdict}, {"comparisons", list}, {"not_checked", findings.not_checked}}));
     return exit_code_of(verdict);
   }
-  print_comparisons(comparisons);
+  print_comparisons(findings.comparisons);
+  std::string not_checked;
+  for (const std::string& field : findings.not_checked) not_checked += (not_checked.empty() ? "" : ", ") + field;
+  std::printf("not checked: %s\n", shown(not_checked, STDOUT_FILENO).c_str());
   return exit_code_of(verdict);
 }
 

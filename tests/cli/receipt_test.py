@@ -155,6 +155,11 @@ class Receipt(CommandTest):
         found = self.verify(10, file=self.changed(other_token))
         self.assertIn("step 3: token", found["generation"]["detail"])
 
+        # The ids beside the steps are the steps'.
+        found = self.verify(10, file=self.changed(lambda r: r["steps"][3].update(token=r["steps"][3]["token"] ^ 1)))
+        self.assertIn("step 3: token", found["generation"]["detail"])
+        self.assertIn("token 3: ", found["tokens"]["detail"])
+
         def other_probability(receipt):
             receipt["steps"][5]["log_prob"] = math.nextafter(receipt["steps"][5]["log_prob"], 0)
         self.assertIn("step 5: ", self.verify(10, file=self.changed(other_probability))["generation"]["detail"])

@@ -79,16 +79,16 @@ Result<Decoded> decode(engine::Session& session, std::vector<engine::TokenId> pr
 // Steps of another engine; empty where there is none.
 struct Reference {
   std::string name = "none";
-  std::map<std::int64_t, engine::TokenId> steps;
-  std::vector<engine::TokenId> prompt;  // empty: the file does not say
+  std::map<std::int64_t, std::int64_t> steps;  // ids as they stand there, of any size
+  std::vector<std::int64_t> prompt;            // empty: the file does not say
 };
 
-Result<std::vector<engine::TokenId>> ids_of(engine::Json list, const std::string& file) {
-  std::vector<engine::TokenId> ids;
+Result<std::vector<std::int64_t>> ids_of(engine::Json list, const std::string& file) {
+  std::vector<std::int64_t> ids;
   for (const engine::Json item : list.elements()) {
     const auto id = item.as_int();
     if (!id) return Error{ErrorCode::kCorrupt, file + ": expected token ids, found " + item.text()};
-    ids.push_back(static_cast<engine::TokenId>(*id));
+    ids.push_back(*id);
   }
   return ids;
 }
@@ -105,7 +105,9 @@ Result<Reference> read_reference(const ReceiptFlags& flags) {
   for (const engine::Json row : list.elements()) {
     const auto step = row.find("step").as_int(), token = row.find("token").as_int();
     if (!step || !token) return Error{ErrorCode::kCorrupt, form + ", found " + row.text()};
-    reference.steps[*step] = static_cast<engine::TokenId>(*token);
+    if (!reference.steps.emplace(*step, *token).second) {
+      return Error{ErrorCode::kCorrupt, flags.reference + ": step " + std::to_string(*step) + " is there twice"};
+    }
   }
   ROWMAX_TRY(prompt, ids_of(root.find("prompt_tokens"), flags.reference));
   reference.prompt = std::move(prompt);
@@ -122,11 +124,12 @@ Comparison decode_parity(const Decoded& decoded, const Reference& reference) {
     result.detail = decoded.fault;
     return result;
   }
-  if (!reference.prompt.empty() && reference.prompt != decoded.prompt) {
+  if (!reference.prompt.empty() && !std::ranges::equal(reference.prompt, decoded.prompt)) {
     result.detail = "the reference is of another prompt";
     return result;
   }
-  for (std::int64_t step = 0; step < std::min(kParitySteps, std::ssize(decoded.tokens)); ++step) {
+  result.n_for_a_pass = std::min(kParitySteps, std::ssize(decoded.tokens));
+  for (std::int64_t step = 0; step < result.n_for_a_pass; ++step) {
     const auto theirs = reference.steps.find(step);
     if (theirs == reference.steps.end()) continue;
     ++result.n_compared;
@@ -137,7 +140,14 @@ Comparison decode_parity(const Decoded& decoded, const Reference& reference) {
                     " in the reference, " + std::to_string(ours) + " here";
     return result;
   }
-  if (result.n_compared == 0) result.detail = "no reference: nothing was compared";
+  if (reference.name == "none") {
+    result.detail = "no reference: nothing was compared";
+  } else if (reference.steps.empty()) {
+    result.detail = "the reference is empty: nothing was compared";
+  } else if (result.n_compared < result.n_for_a_pass) {
+    result.detail = std::to_string(result.n_compared) + " of " + std::to_string(result.n_for_a_pass) +
+                    " steps compared: the reference has no others";
+  }
   return result;
 }
 
@@ -269,6 +279,7 @@ Result<Comparison> fully_masked_row(const Engine& engine, const engine::Session&
 }
 
 struct Files {
+  std::vector<Comparison> comparisons;
   Json receipt, stability, parity;
 };
 
@@ -295,17 +306,17 @@ Result<std::string_view> make_files(const ReceiptFlags& flags, const Engine& eng
   ROWMAX_TRY(masked, fully_masked_row(engine, session));
   ROWMAX_TRY(single, one_token_prompt(session, decoded.prompt[0]));
   ROWMAX_TRY(longer, long_sequence(session, decoded));
-  const std::vector<Comparison> comparisons = {masked, single, longer, decode_parity(decoded, reference)};
+  files.comparisons = {masked, single, longer, decode_parity(decoded, reference)};
   files.stability = Json::array();
   files.parity = Json::array();
-  for (const Comparison& one : comparisons) files.stability.push_back(one.json());
+  for (const Comparison& one : files.comparisons) files.stability.push_back(one.json());
   for (std::int64_t step = 0; step < std::min(kParitySteps, std::ssize(decoded.tokens)); ++step) {
     files.parity.push_back({{"step", step}, {"token", decoded.tokens[static_cast<std::size_t>(step)]}});
   }
   ROWMAX_TRY(receipt, receipt_head("parity", engine, flags.engine, flags.session, session));
   ROWMAX_TRY(prompt_digest, hash_tokens(decoded.prompt));
   ROWMAX_TRY(tokens_digest, hash_tokens(decoded.tokens));
-  const std::string_view verdict = verdict_of(comparisons);
+  const std::string_view verdict = verdict_of(files.comparisons);
   receipt.append("prompt", {{"tokens", decoded.prompt}, {"sha256", prompt_digest}});
   receipt.append("tokens", {{"tokens", decoded.tokens}, {"sha256", tokens_digest}});
   receipt.append("comparisons", files.stability);
@@ -355,6 +366,7 @@ Result<ExitCode> receipt(ReceiptFlags flags) {
     ROWMAX_RETURN_IF_ERROR(
         print_json({{"output", flags.folder}, {"verdict", *verdict}, {"comparisons", files.stability}}));
   } else {
+    print_comparisons(files.comparisons);
     std::printf("%s: %s\n", shown(flags.folder, STDOUT_FILENO).c_str(), std::string(*verdict).c_str());
   }
   return exit_code_of(*verdict);

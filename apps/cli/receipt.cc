@@ -1,12 +1,16 @@
 #include "apps/cli/receipt.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <system_error>
 
 #include "apps/cli/embedded_model.h"
+#include "apps/cli/terminal.h"
 #include "apps/store/digest.h"
 #include "rowmax/cpu.h"
 #include "rowmax/try.h"
@@ -118,6 +122,14 @@ ExitCode exit_code_of(std::string_view verdict) {
   return verdict == "pass" ? ExitCode::kOk : verdict == "fail" ? ExitCode::kFaulty : ExitCode::kInconclusive;
 }
 
+void print_comparisons(std::span<const Comparison> comparisons) {
+  for (const Comparison& one : comparisons) {
+    std::printf("%s: %s, %lld compared%s%s\n", one.name.c_str(), std::string(one.verdict()).c_str(),
+                static_cast<long long>(one.n_compared), one.detail.empty() ? "" : "; ",
+                shown(one.detail, STDOUT_FILENO).c_str());
+  }
+}
+
 Result<std::vector<HashedFile>> hash_model(const engine::GgufFile& file) {
   std::vector<HashedFile> files;
   if (file.paths().empty()) {
@@ -144,42 +156,47 @@ Result<std::string> hash_tokens(std::span<const engine::TokenId> tokens) {
   return store::bytes_digest(bytes);
 }
 
-Result<Json> receipt_head(std::string_view kind, const Engine& engine, const EngineFlags& flags,
-                          const SessionFlags& session_flags, const engine::Session& session) {
-  const engine::Model& model = *engine.model;
-  ROWMAX_TRY(hashed, hash_model(model.file()));
-  Json files = Json::array(), facts = Json::array();
-  for (const HashedFile& file : hashed) {
-    files.push_back({{"path", file.path}, {"bytes", file.bytes}, {"sha256", file.sha256}});
-  }
+Result<Json> model_json(const engine::Model& model) {
+  Json facts = Json::array();
   for (const engine::ModelFact& fact : model.description().facts) {
     facts.push_back({{"name", fact.name}, {"value", fact.value}, {"source", fact.source}});
   }
   ROWMAX_TRY(norms, norms_json(model));
+  return Json{{"facts", facts}, {"norms", norms}, {"ternary_scales", scales_json(model)}};
+}
+
+Result<Json> receipt_head(std::string_view kind, const Engine& engine, const EngineFlags& flags,
+                          const SessionFlags& session_flags, const engine::Session& session) {
+  const engine::Model& model = *engine.model;
+  ROWMAX_TRY(hashed, hash_model(model.file()));
+  Json files = Json::array();
+  for (const HashedFile& file : hashed) {
+    files.push_back({{"path", file.path}, {"bytes", file.bytes}, {"sha256", file.sha256}});
+  }
   const engine::KernelVariant kernels = session.kernels();
-  return Json{{"schema", kReceiptSchema},
-              {"schema_version", kReceiptVersion},
-              {"kind", kind},
-              {"created", utc_time()},
-              {"build", {{"version", ROWMAX_VERSION}, {"compiler", kCompiler}, {"architecture", kArchitecture}}},
-              {"machine",
-               {{"cpu", cpu_name()},
-                {"isa", isa_name(kernels.isa)},
-                {"kernels", kernels.name},
-                {"threads", engine.executor->concurrency()}}},
-              {"model", {{"name", flags.model}, {"files", files}}},
-              {"computation",
-               {{"activations", flags.activations},
-                {"kv_type", session_flags.kv_type},
-                {"context", session.context()},
-                {"pre", flags.pre},
-                {"format", flags.formats},
-                {"set", flags.overrides},
-                {"ignore_key", flags.ignored_keys},
-                {"convention", pairs_json(model.options().edits)}}},
-              {"facts", facts},
-              {"norms", norms},
-              {"ternary_scales", scales_json(model)}};
+  Json head{{"schema", kReceiptSchema},
+            {"schema_version", kReceiptVersion},
+            {"kind", kind},
+            {"created", utc_time()},
+            {"build", {{"version", ROWMAX_VERSION}, {"compiler", kCompiler}, {"architecture", kArchitecture}}},
+            {"machine",
+             {{"cpu", cpu_name()},
+              {"isa", isa_name(kernels.isa)},
+              {"kernels", kernels.name},
+              {"threads", engine.executor->concurrency()}}},
+            {"model", {{"name", flags.model}, {"files", files}}},
+            {"computation",
+             {{"activations", flags.activations},
+              {"kv_type", session_flags.kv_type},
+              {"context", session.context()},
+              {"pre", flags.pre},
+              {"format", flags.formats},
+              {"set", flags.overrides},
+              {"ignore_key", flags.ignored_keys},
+              {"convention", pairs_json(model.options().edits)}}}};
+  ROWMAX_TRY(rest, model_json(model));
+  head.update(rest);
+  return head;
 }
 
 Result<Json> template_json(std::string_view source, const std::string& text) {

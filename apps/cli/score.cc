@@ -141,7 +141,7 @@ CommandBody declare_score(Flags& table) {
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
   add_debug_flags(table, flags->debug);
-  table.add_switch("--json", flags->json, "print one JSON object");
+  table.add_switch("--json", flags->json, "print one JSON object; of --jsonl one a text, as without it");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : score(*flags); };
 }

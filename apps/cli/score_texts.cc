@@ -26,9 +26,11 @@ Result<std::vector<engine::TokenId>> read_line(const engine::Model& model, std::
                                                const std::string& name) {
   ROWMAX_TRY(document, engine::parse_json(line, name));
   const engine::Json root = document.root();
-  if (const engine::Json text = root.find("text"); text.is_string()) {
-    return engine::encode_prompt(model, text.as_string(), false);
+  const engine::Json text = root.find("text");
+  if (text && root.find("tokens")) {
+    return Error{ErrorCode::kCorrupt, name + R"(: both "text" and "tokens"; give one of them)"};
   }
+  if (text.is_string()) return engine::encode_prompt(model, text.as_string(), false);
   if (root.find("tokens").is_array()) return parse_token_ids(line, name, model.shape().n_vocab);
   return Error{ErrorCode::kCorrupt, name + R"(: expected {"text": "..."} or {"tokens": [1, 2]}, found )" + root.text()};
 }

@@ -37,6 +37,7 @@ class Receipt(CommandTest):
         self.assertEqual(got, code, out + err)
         said = json.loads(out)
         self.assertEqual(said["verdict"], {0: "pass", 10: "fail", 11: "inconclusive"}[code])
+        self.not_checked = said["not_checked"]
         return {one["name"]: one for one in said["comparisons"]}
 
     def changed(self, change):
@@ -154,6 +155,11 @@ class Receipt(CommandTest):
         found = self.verify(10, file=self.changed(other_token))
         self.assertIn("step 3: token", found["generation"]["detail"])
 
+        # The ids beside the steps are the steps'.
+        found = self.verify(10, file=self.changed(lambda r: r["steps"][3].update(token=r["steps"][3]["token"] ^ 1)))
+        self.assertIn("step 3: token", found["generation"]["detail"])
+        self.assertIn("token 3: ", found["tokens"]["detail"])
+
         def other_probability(receipt):
             receipt["steps"][5]["log_prob"] = math.nextafter(receipt["steps"][5]["log_prob"], 0)
         self.assertIn("step 5: ", self.verify(10, file=self.changed(other_probability))["generation"]["detail"])
@@ -169,12 +175,103 @@ class Receipt(CommandTest):
         self.assertEqual(set(found), {"model_sha256"})
         self.assertIn(sha256((GOLDEN / "qwen2.gguf").read_bytes()), found["model_sha256"]["detail"])
 
+    def test_every_claim_is_held_against_this_run(self):
+        """Each field that can be computed again, changed by itself: the comparison that has it fails, and no other."""
+        self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 8, "--greedy")
+        found = self.verify(0)
+        receipt = json.loads(self.file.read_text())
+        self.assertEqual({name: one["n_compared"] for name, one in found.items()},
+                         {"model_sha256": 1, "facts": len(receipt["facts"]), "norms": len(receipt["norms"]), "verdict": 2,
+                          "generation": 8, "tokens": 8})
+
+        def forge_token(r):
+            r["tokens"]["tokens"][3] ^= 1
+            r["tokens"]["sha256"] = sha256_of_ids(r["tokens"]["tokens"])
+
+        def fewer_tokens(r):
+            r["tokens"]["tokens"].pop()
+            r["tokens"]["sha256"] = sha256_of_ids(r["tokens"]["tokens"])
+        token, eps = receipt["tokens"]["tokens"][3], 'eps 0.125 in the receipt, 1e-05 here'
+        for name, change, says in (
+                ("tokens", forge_token, f"token 3: {token ^ 1} in the receipt, {token} in its steps, {token} here"),
+                ("tokens", fewer_tokens, "7 in the receipt, 8 here"),
+                ("generation", lambda r: r["steps"][2].update(margin=math.nextafter(r["steps"][2]["margin"], 0)), "step 2: margin "),
+                ("generation", lambda r: r["steps"][4].update(margin=None), "step 4: margin null in the receipt"),
+                ("generation", lambda r: r["steps"][4].update(runner_up=r["steps"][4]["runner_up"] ^ 1), "step 4: runner_up "),
+                ("generation", lambda r: r["steps"][7].pop("runner_up"), "step 7: runner_up null in the receipt"),
+                ("generation", lambda r: r.update(stop="eos"), "ends with eos"),
+                ("facts", lambda r: r["facts"][0].update(value="x"), receipt["facts"][0]["name"] + ': value "x" in the receipt'),
+                ("facts", lambda r: r["facts"][1].update(source="x"), receipt["facts"][1]["name"] + ': source "x" in the receipt'),
+                ("facts", lambda r: r["facts"].pop(), "in the receipt, "),
+                ("norms", lambda r: r["norms"][0].update(eps=0.125), receipt["norms"][0]["tensor"] + ": " + eps),
+                ("norms", lambda r: r["norms"][-1].update(source="x"), receipt["norms"][-1]["tensor"] + ': source "x"'),
+                ("template", lambda r: r["template"].update(sha256=sha256(b"")), "here"),
+                ("model_sha256", lambda r: r["model"]["files"][0].update(bytes=1), "the receipt says 1"),
+                ("verdict", lambda r: r.update(verdict="pass"), "pass in the receipt, inconclusive by definition"),
+                ("verdict", lambda r: r["comparisons"][0].update(verdict="pass"), "comparison 0 (generation): pass"),
+                ("verdict", lambda r: r["comparisons"][0].update(n_compared=32), "n_compared 32 in the receipt, 0 by definition"),
+                ("verdict", lambda r: r["comparisons"][0].update(verdict="pass", n_compared=32), "comparison 0 (generation)"),
+                ("verdict", lambda r: r.update(comparisons=[], verdict="pass"), "inconclusive by definition")):
+            found = self.verify(10, file=self.changed(change))
+            self.assertEqual([one for one in found if found[one]["verdict"] == "fail"], [name], says)
+            self.assertIn(says, found[name]["detail"])
+
+    def test_scales_and_templates_are_held_against_this_run(self):
+        self.output("quantize", "-q", STORIES, self.home / "ternary.gguf", "TQ2_0")
+        _, receipt = self.run_with_receipt("-m", self.home / "ternary.gguf", "--raw", "-p", "a", "-n", 2)
+        self.assertEqual(self.verify(0)["ternary_scales"]["n_compared"], len(receipt["ternary_scales"]))
+        for key in ("n", "zero", "min", "max", "clamped"):
+            found = self.verify(10, file=self.changed(lambda r: r["ternary_scales"][1].update({key: 0.75})))
+            self.assertIn(f"{receipt['ternary_scales'][1]['tensor']}: {key} 0.75", found["ternary_scales"]["detail"])
+        # A model with a template of its own, and one that was given.
+        _, receipt = self.run_with_receipt("-m", STORIES, "-p", "a", "-n", 2)
+        self.assertEqual(receipt["template"]["source"], "model")
+        self.assertEqual(self.verify(0)["template"]["n_compared"], 1)
+        self.assertNotIn("template.sha256", self.not_checked)
+        found = self.verify(10, file=self.changed(lambda r: r["template"].update(sha256=sha256(b""))))
+        self.assertIn(sha256(b"")[:16], found["template"]["detail"])
+        self.run_with_receipt("-m", LLAMA, "-p", "a", "-n", 2, "--chat-template", "{{ messages[0].content }}!")
+        self.assertNotIn("template", self.verify(0))
+        self.assertIn("template.sha256", self.not_checked)
+
+    def test_what_is_not_checked_is_listed(self):
+        self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 2)
+        self.verify(0)
+        beyond = ["created", "build", "machine", "model.name", "model.files[].path", "template.source", "comparisons[0].detail"]
+        self.assertEqual(sorted(self.not_checked), sorted(beyond))
+        # Another engine's comparison, and a field that a later version added.
+        foreign = {"name": "parity", "reference": "transformers", "verdict": "pass", "n_compared": 32, "detail": ""}
+        file = self.changed(lambda r: r.update(comparisons=[foreign], verdict="pass", later=1))
+        self.verify(0, file=file)
+        self.assertEqual(sorted(self.not_checked), sorted(beyond[:-1] + ["comparisons[0] (against transformers)", "later"]))
+        code, out, _ = self.run_command("verify-receipt", "-q", file)
+        self.assertEqual(code, 0)
+        (line,) = [line for line in out.splitlines() if line.startswith("not checked: ")]
+        self.assertEqual(line.removeprefix("not checked: ").split(", "), self.not_checked)
+        # Of another model nothing else is looked at.
+        self.verify(10, "-m", GOLDEN / "qwen2.gguf")
+        self.assertLessEqual({"facts", "norms", "steps", "tokens", "verdict"}, set(self.not_checked))
+
     def test_a_text_that_was_cut_short_is_compared_as_far_as_it_goes(self):
         self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 8, "--greedy")
 
         def cut(receipt):
             receipt.update(stop="cancelled", max_tokens=-1)
         self.assertEqual(self.verify(0, file=self.changed(cut))["generation"]["n_compared"], 8)
+
+    def test_a_receipt_that_says_nothing_is_inconclusive(self):
+        self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 4, "--greedy")
+
+        def no_tokens(r):
+            r["tokens"] = {"tokens": [], "sha256": sha256(b"")}
+        found = self.verify(11, file=self.changed(lambda r: (no_tokens(r), r.update(steps=[]))))
+        for name in ("generation", "tokens"):
+            self.assertEqual((found[name]["verdict"], found[name]["n_compared"]), ("inconclusive", 0))
+        for name, change in (("tokens", no_tokens), ("generation", lambda r: r.update(steps=[])), ("generation", lambda r: r.pop("steps")),
+                             ("facts", lambda r: r.update(facts=[])), ("norms", lambda r: r.update(norms=[]))):
+            found = self.verify(11, file=self.changed(change))
+            self.assertEqual([one for one in found if found[one]["verdict"] != "pass"], [name])
+            self.assertIn("the receipt has no ", found[name]["detail"])
 
     def test_nothing_compared_is_no_pass(self):
         self.run_with_receipt("-m", LLAMA, "--raw", "-p", "the quick", "-n", 0)
@@ -191,13 +288,40 @@ class Receipt(CommandTest):
         self.assertEqual(copy.read_bytes(), LLAMA.read_bytes())
 
         def verify(code, change, says):
-            self.fails(code, "verify-receipt", self.changed(change), says=says)
+            self.assertIn("changed.json: ", self.fails(code, "verify-receipt", self.changed(change), says=says))
+
+        def ids(name, wrong):
+            def change(receipt):
+                receipt[name]["tokens"][0] = wrong
+                receipt[name]["sha256"] = sha256_of_ids([(id + 2**31) % 2**32 - 2**31 for id in receipt[name]["tokens"]])
+            return change
         verify(3, lambda r: r["tokens"]["tokens"].reverse(), "the receipt was changed")
         verify(3, lambda r: r["prompt"]["tokens"].append(1), "the receipt was changed")
         verify(3, lambda r: r["sampling"].pop("top_k"), "top_k")
         verify(3, lambda r: r.pop("schema"), "no receipt")
         verify(4, lambda r: r.update(schema_version="2.0.0"), "2.0.0")
+        verify(3, lambda r: r.pop("schema_version"), "expected a text as schema_version, found null")
         verify(4, lambda r: r.update(kind="other"), "other")
+        verify(3, lambda r: r.pop("kind"), "expected a text as kind, found null")
+        for name in ("prompt", "tokens"):
+            verify(3, ids(name, 99999), f'token 99999 in "{name}"; the model\'s ids are 0 to ')
+            verify(3, ids(name, -1), f'token -1 in "{name}"')
+            verify(3, ids(name, 2**32 + 1), "4294967297")  # not token 1
+        verify(3, lambda r: r["steps"][1].update(token=99999), 'token 99999 in "steps"')
+        for name in ("facts", "norms", "ternary_scales", "comparisons", "verdict", "template"):
+            verify(3, lambda r: r.pop(name), name)
+        verify(3, lambda r: r.update(steps=5), "expected a list as steps")
+        verify(3, lambda r: r["sampling"].update(temperature=200), "temperature: expected 0")
+        verify(3, lambda r: r["sampling"].update(top_k=2**32 + 40), "top_k")
+        verify(3, lambda r: r["sampling"].update(seed="7x"), "seed")
+        verify(3, lambda r: r.pop("ignore_eos"), "ignore_eos")
+        verify(3, lambda r: r["computation"].update(context=0), "context")
+        verify(5, lambda r: r["computation"].update(context=10**6), "context")
+        verify(5, lambda r: r["computation"].update(context=1), "context")
+        verify(2, lambda r: r["computation"].update(convention=["none=1"]), "none")
+        verify(8, lambda r: r["model"].update(name="/no/such.gguf"), "/no/such.gguf")
+        verify(3, lambda r: r["computation"].update(kv_type="f99"), "kv_type")
+        verify(3, lambda r: r["computation"].update(activations="f99"), "activations")
         self.fails(8, "verify-receipt", self.home / "none.json")
         self.assertEqual([p.name for p in self.home.iterdir() if p.name.endswith(".tmp")], [])
 
@@ -248,12 +372,31 @@ class ReceiptSet(CommandTest):
         prompt = self.read("receipt.json", "other")["prompt"]["tokens"]
         self.assertEqual(against(0, {"engine": "transformers", "prompt_tokens": prompt, "steps": rows})["reference"], "transformers")
         self.assertEqual(against(11, {"prompt_tokens": prompt + [1], "steps": rows})["verdict"], "inconclusive")
-        self.assertEqual(against(11, [])["verdict"], "inconclusive")
+        for nothing in ([], {"steps": []}):
+            one = against(11, nothing)
+            self.assertEqual((one["verdict"], one["n_compared"]), ("inconclusive", 0))
+            self.assertIn("the reference is empty", one["detail"])
+        # Less than what was decoded is no pass, whichever steps they are.
+        for some in (rows[:5], rows[20:25], rows[:31]):
+            one = against(11, some)
+            self.assertEqual((one["verdict"], one["n_compared"]), ("inconclusive", len(some)))
+            self.assertIn(f"{len(some)} of 32 steps compared", one["detail"])
+        self.assertIn("0 of 32 steps compared", against(11, [{"step": 32, "token": 1}])["detail"])
         wrong = [dict(row) for row in rows]
         wrong[9]["token"] ^= 1
         one = against(10, wrong)
         self.assertIn("step 9: token", one["detail"])
         self.assertEqual((one["verdict"], one["n_compared"]), ("fail", 10))
+        # A reader who did not ask for JSON hears it, too.
+        code, out, _ = self.run_command("receipt", "-q", "-m", LLAMA, "-o", self.home / "set", "--force", "--reference", reference)
+        self.assertEqual(code, 10)
+        self.assertIn(f"decode_parity: fail, 10 compared; step 9: token {wrong[9]['token']} in the reference, {rows[9]['token']} here", out)
+        self.assertTrue(out.endswith(f"{self.home / 'set'}: fail\n"))
+        wrong[9]["token"] = rows[9]["token"] + 2**32
+        self.assertIn(f"step 9: token {wrong[9]['token']} in the reference", against(10, wrong)["detail"])
+        self.assertEqual(against(11, {"prompt_tokens": [id + 2**32 for id in prompt], "steps": rows})["n_compared"], 0)
+        reference.write_text(json.dumps(rows + [{"step": 9, "token": 1}]))
+        self.fails(3, "receipt", "-m", LLAMA, "-o", self.home / "x", "--reference", reference, says="reference.json: step 9 is there twice")
         reference.write_text('[{"step": 1}]')
         self.fails(3, "receipt", "-m", LLAMA, "-o", self.home / "x", "--reference", reference, says="expected [{")
         self.assertFalse((self.home / "x").exists())

@@ -90,6 +90,11 @@ class ScoreTexts(CommandTest):
         for line in ('["a"]', '{"text": 1}', '{"text": "a"', '{"tokens": [1, 99999]}'):
             good.write_text('{"text": "a"}\n\n' + line + "\n")
             self.fails(3, *score, "--jsonl", good, says="texts.jsonl:3")
+        for both in ('{"text": "a", "tokens": [1]}', '{"tokens": [1], "text": 1}'):
+            good.write_text('{"text": "a"}\n' + both + "\n")
+            self.fails(3, *score, "--jsonl", good, says='texts.jsonl:2: both "text" and "tokens"')
+        good.write_text('{"text": "a"}\n')
+        self.assertEqual(self.output(*score, "--jsonl", good, "--json"), self.output(*score, "--jsonl", good))
         good.write_text("")
         self.assertEqual(self.output(*score, "--jsonl", good), "")
 

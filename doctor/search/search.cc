@@ -43,15 +43,18 @@ class Search {
     const engine::Edits asked = std::exchange(plain.edits, {});
     ROWMAX_TRY(file_facts, facts_of(plain));
     std::vector<Variant> conventions = convention_variants(facts_, file_facts, asked, model->shape());
-    std::vector<Variant> layers = layer_variants(facts_, model->shape().n_layer);
-    const std::vector<Variant> stems = stem_variants(facts_, model->file(), model->shape().n_layer);
-    layers.insert(layers.end(), stems.begin(), stems.end());
+    std::vector<Variant> layers;
+    if (options_.layers) {
+      layers = layer_variants(facts_, model->shape().n_layer);
+      const std::vector<Variant> stems = stem_variants(facts_, model->file(), model->shape().n_layer);
+      layers.insert(layers.end(), stems.begin(), stems.end());
+    }
     n_planned_ = static_cast<std::int64_t>(conventions.size() + layers.size());
     ROWMAX_RETURN_IF_ERROR(choose_length(*text));
     ROWMAX_RETURN_IF_ERROR(try_all(conventions));
     ROWMAX_RETURN_IF_ERROR(refine());
     ROWMAX_RETURN_IF_ERROR(try_all(layers));
-    ROWMAX_RETURN_IF_ERROR(look_into_layers());
+    if (options_.layers) ROWMAX_RETURN_IF_ERROR(look_into_layers());
     if (const Tried* leader = best(); leader == nullptr || leader->nll > 0.6 * result_.chance) {
       ROWMAX_RETURN_IF_ERROR(try_pairs(conventions));
     }

@@ -19,6 +19,7 @@ struct Tried {
 
 struct SearchOptions {
   double budget_seconds = 60;
+  bool layers = true;  // layers and single tensors, too; else what the whole model agrees on
   // What counts as a win, on text that did not choose it: nats a token, and standard errors.
   double least_gain = 0.03, least_sigmas = 5;
   std::function<Status(double fraction)> step;

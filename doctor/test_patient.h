@@ -15,12 +15,14 @@ namespace rowmax::doctor {
 
 using Bytes = std::vector<std::byte>;
 
-inline Bytes stories_bytes() {
-  std::ifstream file(std::string(ROWMAX_SOURCE_DIR) + "/models/stories.gguf", std::ios::binary);
+inline Bytes file_bytes(const std::string& path_in_source) {
+  std::ifstream file(std::string(ROWMAX_SOURCE_DIR) + "/" + path_in_source, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   const auto* first = reinterpret_cast<const std::byte*>(text.data());
   return {first, first + text.size()};
 }
+
+inline Bytes stories_bytes() { return file_bytes("models/stories.gguf"); }
 
 inline Bytes random_bytes(const std::string& architecture, std::uint64_t seed) {
   tools::SyntheticSpec spec = tools::odd_spec(architecture);

@@ -104,9 +104,7 @@ Result<CheckResult> check_conventions(Patient& patient) {
       std::to_string(search.tried.size()) + " variants on " + std::to_string(search.n_tokens) + " tokens" +
       (search.n_left_out == 0 ? ""
                               : ", " + std::to_string(search.n_left_out) + " left out for want of time (--budget)");
-  const auto best =
-      std::ranges::max_element(search.tried, [](const Tried& a, const Tried& b) { return a.gain.nats < b.gain.nats; });
-  if (best != search.tried.end()) result.measured = best->gain.nats;
+  result.measured = search.nearest * options.least_gain;
   if (search.tried.empty()) {
     result.reason = "no variant could be tried";
     return result;

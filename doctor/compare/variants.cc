@@ -122,7 +122,7 @@ Result<std::vector<Trial>> pass_trials(const engine::Model& model, Stage stage, 
     const auto fact = std::ranges::find(facts, name, &EditableFact::name);
     if (fact->scope != engine::EditScope::kTokens) all.push_back(ranked_trial(name, value, fact->scope, stage));
   };
-  for (const Variant& variant : convention_variants(facts, facts, {}, model.shape())) {
+  for (const Variant& variant : convention_variants(facts, facts, {}, model)) {
     add(variant.edits[0].first, variant.edits[0].second);
   }
   // Of a stage that is ours by a factor: its scale by that factor.

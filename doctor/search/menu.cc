@@ -25,6 +25,7 @@ std::optional<double> number_of(std::string_view text) {
 
 struct Context {
   const engine::ModelShape& shape;
+  std::int64_t n_expert = 0;
   std::optional<double> now;  // the value in effect, where it is one number
 };
 
@@ -208,8 +209,13 @@ const MenuRow kMenu[] = {
        return Values{"no", "yes"};
      }},
     {"expert_shift", "expert_order",
-     [](const Context&) {
-       return numbers({0, 1, -1});
+     [](const Context& c) {
+       // All of a few; of many those nearby, in both directions.
+       Values out;
+       for (std::int64_t shift = 1; shift < c.n_expert; ++shift) {
+         if (shift <= 8 || c.n_expert - shift <= 8) out.push_back(std::to_string(shift));
+       }
+       return out;
      }},
     {"ternary_scale", "ternary_scale",
      [](const Context&) {
@@ -326,7 +332,9 @@ std::string edits_text(const Edits& edits) {
 }
 
 std::vector<Variant> convention_variants(std::span<const EditableFact> facts, std::span<const EditableFact> file_facts,
-                                         const Edits& asked, const engine::ModelShape& shape) {
+                                         const Edits& asked, const engine::Model& model) {
+  const auto said = model.file().get_uint(model.description().architecture + ".expert_count");
+  const std::int64_t n_expert = said.ok() && *said < 65536 ? static_cast<std::int64_t>(*said) : 0;
   std::vector<Variant> out;
   for (const auto& [name, value] : asked) {
     const EditableFact* fact = find_fact(file_facts, name);
@@ -338,7 +346,7 @@ std::vector<Variant> convention_variants(std::span<const EditableFact> facts, st
   for (const MenuRow& row : kMenu) {
     const EditableFact* fact = find_fact(facts, row.fact);
     if (fact == nullptr) continue;
-    const Context context{shape, number_of(fact->value)};
+    const Context context{model.shape(), n_expert, number_of(fact->value)};
     for (const std::string& value : row.values == nullptr ? words_of(fact->values) : row.values(context)) {
       if (!same_value(value, fact->value)) add(out, row.fact, value, row.cause);
     }

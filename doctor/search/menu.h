@@ -32,7 +32,7 @@ std::string edits_text(const engine::Edits& edits);  // "rope_pairing=adjacent",
 // which is taken back as well, to what the file says. facts: as they are in effect; file_facts: without `asked`.
 std::vector<Variant> convention_variants(std::span<const engine::EditableFact> facts,
                                          std::span<const engine::EditableFact> file_facts, const engine::Edits& asked,
-                                         const engine::ModelShape& shape);
+                                         const engine::Model& model);
 // Nearer and nearer values around that of a variant of one number; empty for others.
 std::vector<Variant> finer_variants(const Variant& variant, double step);
 // Where in the layers something is wrong: a mixer or an FFN left out, neighbours exchanged.

@@ -42,7 +42,7 @@ class Search {
     engine::ModelOptions plain = model->options();
     const engine::Edits asked = std::exchange(plain.edits, {});
     ROWMAX_TRY(file_facts, facts_of(plain));
-    std::vector<Variant> conventions = convention_variants(facts_, file_facts, asked, model->shape());
+    std::vector<Variant> conventions = convention_variants(facts_, file_facts, asked, *model);
     std::vector<Variant> layers;
     if (options_.layers) {
       layers = layer_variants(facts_, model->shape().n_layer);
@@ -115,7 +115,8 @@ class Search {
       other_.emplace(std::move(other));
       name_of_other_ = name;
     }
-    return LossMeter(*other_, pieces, max_tokens, patient_.executor()).of({});
+    const engine::Edits rest(variant.edits.begin() + 1, variant.edits.end());
+    return LossMeter(*other_, pieces, max_tokens, patient_.executor()).of(rest);
   }
 
   Result<bool> try_one(const Variant& variant) {
@@ -157,10 +158,13 @@ class Search {
     if (!(tried.nll < kKnowing * result_.chance)) return false;
     return !scales_logits(tried.variant) || base_hits_ > kKnowsNext;
   }
+  double least_gain(const Tried& tried) const {
+    if (!tried.confirmed) return kBeyondLuck;
+    return only_damps(tried.variant) ? 2 * options_.least_gain : options_.least_gain;
+  }
   bool wins(const Tried& tried) const {
     if (!possible(tried) || tried.gain.sigmas < options_.least_sigmas) return false;
-    const double least = only_damps(tried.variant) ? 2 * options_.least_gain : options_.least_gain;
-    return tried.gain.nats >= (tried.confirmed ? least : kBeyondLuck);
+    return tried.gain.nats >= least_gain(tried);
   }
   const Tried* best() const {
     const Tried* found = nullptr;
@@ -258,6 +262,9 @@ class Search {
   void collect_wins() {
     for (const Tried& tried : result_.tried) {
       if (wins(tried)) result_.wins.push_back(tried);
+      if (possible(tried) && tried.gain.sigmas >= options_.least_sigmas) {
+        result_.nearest = std::max(result_.nearest, tried.gain.nats / least_gain(tried));
+      }
     }
     std::ranges::stable_sort(result_.wins, [](const Tried& a, const Tried& b) { return a.gain.nats > b.gain.nats; });
   }

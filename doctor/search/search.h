@@ -32,6 +32,7 @@ struct SearchResult {
   std::int64_t n_tokens = 0;
   std::vector<Tried> tried;       // in the order in which they were
   std::vector<Tried> wins;        // best first
+  double nearest = 0;             // the largest gain that could be a win, in shares of what it would need
   std::int64_t n_left_out = 0;    // variants for which there was no time
   std::int64_t n_impossible = 0;  // that this model cannot have
   double seconds = 0;

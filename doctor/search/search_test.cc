@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -77,6 +78,29 @@ TEST(Search, SaysNothingOfModelsThatKnowNothing) {
       EXPECT_TRUE(result.wins.empty()) << arch << " " << seed << ": " << edits_text(result.wins.front().variant.edits);
       EXPECT_GT(result.nll, 0.9 * result.chance);
     }
+  }
+}
+
+// Router rows moved by one, forwards and back: expert e of the router is another one of the tensors.
+TEST(Search, FindsRoutersThatAreShiftedEitherWay) {
+  for (const bool back : {false, true}) {
+    Bytes bytes = file_bytes("tests/golden/doctor/qwen3moe.gguf");
+    const auto file = engine::GgufFile::parse(bytes, "moe.gguf");
+    ASSERT_TRUE(file.ok());
+    int n = 0;
+    for (const engine::GgufTensor& tensor : file->tensors()) {
+      if (!tensor.name.ends_with("ffn_gate_inp.weight")) continue;
+      std::byte* begin = bytes.data() + (tensor.data.data() - bytes.data());
+      const auto row = static_cast<std::ptrdiff_t>(tensor.data.size()) / tensor.shape[1];
+      const auto size = static_cast<std::ptrdiff_t>(tensor.data.size());
+      std::rotate(begin, begin + (back ? size - row : row), begin + size);
+      ++n;
+    }
+    ASSERT_GT(n, 1);
+    TestPatient test(std::move(bytes));
+    const SearchResult result = search(test);
+    ASSERT_FALSE(result.wins.empty()) << back;
+    EXPECT_EQ(result.wins.front().variant.cause, "expert_order") << edits_text(result.wins.front().variant.edits);
   }
 }
 

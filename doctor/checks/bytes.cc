@@ -23,11 +23,7 @@ constexpr std::int64_t kMostNumbers = 200'000'000;
 
 // The reader's own sentence, and what it means.
 CheckResult refused(const Error& error) {
-  CheckResult result = CheckResult::fail(kId, 1, error.message);
-  result.place = place_in(error.message);
-  result.measured = 1;
-  result.threshold = 0;
-  result.unit = "refusals";
+  CheckResult result = refusal(kId, 1, error.message, error.message);
   const std::string_view message = error.message;
   const auto says = [&](std::string_view words) { return message.find(words) != std::string_view::npos; };
   Cause cause;

@@ -80,12 +80,8 @@ std::string wrong_layer_count(const GgufFile& file, std::string& key) {
 }
 
 CheckResult refused(const GgufFile& file, const Error& error) {
-  CheckResult result = CheckResult::fail(kId, static_cast<std::int64_t>(file.tensors().size()),
-                                         "the engine refuses the file: " + error.message);
-  result.place = place_in(error.message);
-  result.measured = 1;
-  result.threshold = 0;
-  result.unit = "refusals";
+  CheckResult result = refusal(kId, static_cast<std::int64_t>(file.tensors().size()),
+                               "the engine refuses the file: " + error.message, error.message);
   const std::string_view message = error.message;
   const auto says = [&](std::string_view words) { return message.find(words) != std::string_view::npos; };
   const std::string_view kind = split_tensor_name(result.place.tensor).kind;

@@ -1,21 +1,15 @@
 // Check 1: the convention search. Loss on a fixed text as configured, and under each single change.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 
 #include "doctor/check.h"
+#include "doctor/numbers.h"
 #include "doctor/search/search.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
 namespace {
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
 
 // A factor below 1 on a tensor of a layer without whose mixer or FFN the model is nearly as well: the tensor is not too large,
 // the block is of no use.
@@ -47,18 +41,18 @@ Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, c
     const bool asked = std::ranges::any_of(model.options().edits, [&](const auto& edit) { return edit.first == name; });
     if (!asked && !key.empty() && model.file().find(key) != nullptr) cause.place.key = key;
   }
-  cause.text = "With " + edits + " the model loses " + number(win.nll) + " nat a token on plain text, and " +
-               number(search.nll) + " as it is configured (chance is " + number(search.chance) + ").";
+  cause.text = "With " + edits + " the model loses " + four_digits(win.nll) + " nat a token on plain text, and " +
+               four_digits(search.nll) + " as it is configured (chance is " + four_digits(search.chance) + ").";
   if (useless) {
     cause.text += " It is nearly as well without that part of layer " + std::to_string(win.variant.place.layer) +
                   ": what its tensors hold is of no use.";
     cause.place.tensor.clear();
   }
   cause.evidence = {{"edit", edits},
-                    {"nll", number(win.nll)},
-                    {"configured_nll", number(search.nll)},
-                    {"chance", number(search.chance)},
-                    {"standard_errors", number(win.gain.sigmas)}};
+                    {"nll", four_digits(win.nll)},
+                    {"configured_nll", four_digits(search.nll)},
+                    {"chance", four_digits(search.chance)},
+                    {"standard_errors", four_digits(win.gain.sigmas)}};
   cause.command = "rowmax run -m MODEL --greedy -p 'Once upon a time' -n 40";
   for (const auto& [name, value] : win.variant.edits) {
     if (value != "as_in_file") cause.command += " --convention " + name + "=" + value;
@@ -77,10 +71,10 @@ void list_tried(const SearchResult& search, CheckResult& result) {
   result.columns = {"edit", "nat a token", "gain", "standard errors"};
   std::vector<Tried> tried = search.tried;
   std::ranges::stable_sort(tried, [](const Tried& a, const Tried& b) { return a.nll < b.nll; });
-  result.rows.push_back({"(as configured)", number(search.nll), "0", ""});
+  result.rows.push_back({"(as configured)", four_digits(search.nll), "0", ""});
   for (const Tried& one : tried) {
-    result.rows.push_back(
-        {edits_text(one.variant.edits), number(one.nll), number(one.gain.nats), number(one.gain.sigmas)});
+    result.rows.push_back({edits_text(one.variant.edits), four_digits(one.nll), four_digits(one.gain.nats),
+                           four_digits(one.gain.sigmas)});
   }
 }
 
@@ -114,8 +108,8 @@ Result<CheckResult> check_conventions(Patient& patient) {
     result.verdict = Verdict::kFail;
     result.measured = win.gain.nats;
     result.place = win.variant.place;
-    result.reason = edits_text(win.variant.edits) + " loses " + number(win.nll) +
-                    " nat a token, the configured model " + number(search.nll) + "; " + scope;
+    result.reason = edits_text(win.variant.edits) + " loses " + four_digits(win.nll) +
+                    " nat a token, the configured model " + four_digits(search.nll) + "; " + scope;
     for (const Tried& one : search.wins) {
       Cause cause = cause_of(one, search, win.gain.nats, **model);
       const bool known = std::ranges::any_of(result.causes, [&](const Cause& other) {
@@ -127,15 +121,15 @@ Result<CheckResult> check_conventions(Patient& patient) {
     std::ranges::stable_sort(result.causes, [](const Cause& a, const Cause& b) { return a.confidence > b.confidence; });
     return result;
   }
-  const std::string losses = "the text costs " + number(search.nll) + " nat a token (" + search.part + "; chance is " +
-                             number(search.chance) + ")";
+  const std::string losses = "the text costs " + four_digits(search.nll) + " nat a token (" + search.part +
+                             "; chance is " + four_digits(search.chance) + ")";
   if (!(search.nll < 0.9 * search.chance)) {
     result.reason =
         losses + ", and no variant knows it better: the model is untrained, or wrong in a way not tried; " + scope;
     return result;
   }
   result.verdict = Verdict::kPass;
-  result.reason = losses + ", and no variant is better by " + number(options.least_gain) + "; " + scope;
+  result.reason = losses + ", and no variant is better by " + four_digits(options.least_gain) + "; " + scope;
   return result;
 }
 

@@ -1,20 +1,14 @@
 // Check 5: with a reference, the first stage that differs from it, and the known-wrong variant that gives its numbers.
 #include <algorithm>
-#include <charconv>
 
 #include "doctor/check.h"
+#include "doctor/numbers.h"
 #include "doctor/search/menu.h"
 #include "rowmax/doctor/compare.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
 namespace {
-
-// std::to_string has six decimals, too few for distances.
-std::string number_of(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, static_cast<float>(value)).ptr};
-}
 
 // The cause that an explanation stands for: that of the fact it changes.
 std::string cause_of_edit(const std::string& edit) {
@@ -49,8 +43,8 @@ Result<CheckResult> check_first_divergence(Patient& patient) {
   result.unit = "relative L2";
   result.columns = {"stage", "relative L2", "bound", "cosine"};
   for (const StageDifference& stage : compared->stages) {
-    result.rows.push_back({stage_text(stage.stage, stage.layer), number_of(stage.relative_l2),
-                           number_of(stage.tolerance), number_of(stage.cosine)});
+    result.rows.push_back({stage_text(stage.stage, stage.layer), single_text(stage.relative_l2),
+                           single_text(stage.tolerance), single_text(stage.cosine)});
   }
   const StageDifference* first = compared->first();
   if (first == nullptr) {
@@ -70,7 +64,7 @@ Result<CheckResult> check_first_divergence(Patient& patient) {
     cause.id = cause_of_edit(explanation.edit);
     cause.place = result.place;
     cause.text = "The reference is not what this model computes: " + explanation.text + ".";
-    cause.evidence = {{"edit", explanation.edit}, {"residual", number_of(explanation.residual)}};
+    cause.evidence = {{"edit", explanation.edit}, {"residual", single_text(explanation.residual)}};
     cause.command = "rowmax compare -m MODEL --reference " + patient.options().reference;
     cause.confidence = confidence;
     confidence *= 0.8;

@@ -8,6 +8,7 @@
 
 #include "doctor/check.h"
 #include "doctor/checks/forward.h"
+#include "doctor/numbers.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -27,12 +28,6 @@ struct Case {
   Stage stage = Stage::kCount;
   Vector in, out, weights;
 };
-
-std::string number_of(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
 
 Vector in_f64(std::span<const float> values) { return {values.begin(), values.end()}; }
 
@@ -91,7 +86,7 @@ std::pair<const char*, std::string> explain(const Case& c, double eps) {
   }
   const double found = eps_in_effect(c);
   if (difference(rms_norm(c.in, c.weights, found), c.out) <= 10 * kAllowed) {
-    return {"norm_eps", "eps is " + number_of(found) + " in effect and should be " + number_of(eps)};
+    return {"norm_eps", "eps is " + four_digits(found) + " in effect and should be " + four_digits(eps)};
   }
   return {"norm_weight", "not the RMS norm of what goes in with these weights"};
 }
@@ -188,7 +183,7 @@ CheckResult failed(Patient& patient, const Norms& norms, double eps) {
   cause.place.layer = c.layer;
   cause.place.tensor = c.tensor;
   cause.text = "The norm " + c.tensor + ": " + words + ".";
-  cause.evidence = {{"difference", number_of(norms.wrong_by)}, {"eps", number_of(eps)}};
+  cause.evidence = {{"difference", four_digits(norms.wrong_by)}, {"eps", four_digits(eps)}};
   cause.command = trace_command(patient, "--stages " + std::string(engine::stage_name(c.stage)) +
                                              (c.layer < 0 ? "" : " --layers " + std::to_string(c.layer)));
   cause.confidence = 0.85;

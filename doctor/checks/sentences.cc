@@ -1,6 +1,7 @@
 #include "doctor/checks/sentences.h"
 
 #include <charconv>
+#include <utility>
 
 namespace rowmax::doctor {
 namespace {
@@ -102,5 +103,14 @@ Place place_in(std::string_view message) {
 
 std::string_view cause_of_tensor(std::string_view kind) { return first_match(kTensors, kind); }
 std::string_view cause_of_key(std::string_view key) { return first_match(kKeys, key); }
+
+CheckResult refusal(std::string_view id, std::int64_t n_compared, std::string reason, std::string_view message) {
+  CheckResult result = CheckResult::fail(id, n_compared, std::move(reason));
+  result.place = place_in(message);
+  result.measured = 1;
+  result.threshold = 0;
+  result.unit = "refusals";
+  return result;
+}
 
 }  // namespace rowmax::doctor

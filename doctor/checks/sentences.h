@@ -2,12 +2,17 @@
 // is concerned.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "rowmax/doctor/report.h"
 
 namespace rowmax::doctor {
+
+// A check that fails because the reader or the engine refuses the file; reason: what is said of it, message: its own words,
+// which name the place.
+CheckResult refusal(std::string_view id, std::int64_t n_compared, std::string reason, std::string_view message);
 
 // The tensor and key that a message of the engine names ("" where it names none), and the tensor's layer.
 Place place_in(std::string_view message);

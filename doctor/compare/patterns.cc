@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <optional>
@@ -10,15 +9,10 @@
 #include <vector>
 
 #include "base/half.h"
+#include "doctor/numbers.h"
 
 namespace rowmax::doctor {
 namespace {
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
 
 // |a - b| / |b| over all numbers.
 double distance(std::span<const float> a, std::span<const float> b) {
@@ -63,7 +57,8 @@ std::optional<Pattern> scaled(const Case& c, double most) {
   const double left = distance(made, c.theirs.values);
   if (left > most) return std::nullopt;
   const bool sign = std::abs(factor + 1) < 1e-3;
-  return Pattern{sign ? "the sign: theirs = -ours" : "scaled: theirs = ours * " + number(factor), true, factor, left};
+  return Pattern{sign ? "the sign: theirs = -ours" : "scaled: theirs = ours * " + four_digits(factor), true, factor,
+                 left};
 }
 
 std::optional<Pattern> scaled_by_row(const Case& c, double most) {
@@ -82,7 +77,8 @@ std::optional<Pattern> scaled_by_row(const Case& c, double most) {
   }
   const double left = distance(made, c.theirs.values);
   if (left > most) return std::nullopt;
-  return Pattern{"scaled, each token by its own factor (" + number(low) + " to " + number(high) + ")", true, 0, left};
+  return Pattern{"scaled, each token by its own factor (" + four_digits(low) + " to " + four_digits(high) + ")", true,
+                 0, left};
 }
 
 std::optional<Pattern> signs(const Case& c, double most) {
@@ -113,8 +109,9 @@ std::optional<Pattern> bias(const Case& c, double most) {
   if (left > most) return std::nullopt;
   double length = 0;
   for (const double value : mean) length += value * value;
-  return Pattern{"a bias: theirs = ours + the same vector for every token (length " + number(std::sqrt(length)) + ")",
-                 true, 0, left};
+  return Pattern{
+      "a bias: theirs = ours + the same vector for every token (length " + four_digits(std::sqrt(length)) + ")", true,
+      0, left};
 }
 
 std::optional<Pattern> rounded(const Case& c) {
@@ -289,7 +286,7 @@ Pattern find_pattern(const StageValues& ours, const StageValues& theirs, std::in
   if (auto found = scaled_by_row(c, most)) return *found;
   if (auto found = reordered(c, most)) return *found;
   if (auto found = part_only(c, tolerance)) return *found;
-  return {"no simple pattern (cosine " + number(cosine(ours.values, theirs.values)) + ")", false, 0, c.before};
+  return {"no simple pattern (cosine " + four_digits(cosine(ours.values, theirs.values)) + ")", false, 0, c.before};
 }
 
 }  // namespace rowmax::doctor

@@ -5,16 +5,13 @@
 #include <cmath>
 #include <optional>
 
+#include "doctor/numbers.h"
+
 namespace rowmax::doctor {
 namespace {
 
 using engine::EditableFact;
 using engine::Edits;
-
-std::string text_of(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, static_cast<float>(value)).ptr};
-}
 
 std::optional<double> number_of(std::string_view text) {
   double value = 0;
@@ -33,14 +30,14 @@ using Values = std::vector<std::string>;
 
 Values numbers(std::initializer_list<double> values) {
   Values out;
-  for (const double value : values) out.push_back(text_of(value));
+  for (const double value : values) out.push_back(single_text(value));
   return out;
 }
 // The value in effect times each factor.
 Values around(const Context& context, std::initializer_list<double> factors) {
   Values out;
   for (const double factor : factors) {
-    if (context.now) out.push_back(text_of(*context.now * factor));
+    if (context.now) out.push_back(single_text(*context.now * factor));
   }
   return out;
 }
@@ -363,7 +360,7 @@ std::vector<Variant> finer_variants(const Variant& variant, double step) {
   const auto number = number_of(value);
   if (!number || *number <= 0 || std::ranges::find(kContinuous, name) == std::end(kContinuous)) return out;
   for (const double factor : {1 / step, step}) {
-    out.push_back({{{name, text_of(*number * factor)}}, variant.cause, variant.place});
+    out.push_back({{{name, single_text(*number * factor)}}, variant.cause, variant.place});
   }
   return out;
 }

@@ -1,4 +1,5 @@
-# rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...])
+# rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...]
+#                  [FLAGS <flag>...])
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
@@ -142,7 +143,7 @@ function(rowmax_host_headers)
 endfunction()
 
 function(rowmax_component name)
-  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc)
   file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_fuzz.cc)
@@ -173,7 +174,8 @@ function(rowmax_component name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(rowmax_${name} PUBLIC cxx_std_20)
   target_link_libraries(rowmax_${name} PUBLIC ${libs} Threads::Threads PRIVATE $<BUILD_INTERFACE:rowmax_flags> ${ARG_PRIVATE_LIBS})
-  rowmax_precompiled(rowmax_${name})
+  target_compile_options(rowmax_${name} PRIVATE ${ARG_FLAGS})
+  rowmax_precompiled(rowmax_${name} ${ARG_FLAGS})
 
   if(ROWMAX_TESTS AND tests)
     add_executable(rowmax_${name}_test ${tests})

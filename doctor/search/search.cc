@@ -45,16 +45,19 @@ class Search {
     std::vector<Variant> conventions = convention_variants(facts_, file_facts, asked, *model);
     std::vector<Variant> layers;
     if (options_.layers) {
-      layers = layer_variants(facts_, model->shape().n_layer);
-      const std::vector<Variant> stems = stem_variants(facts_, model->file(), model->shape().n_layer);
-      layers.insert(layers.end(), stems.begin(), stems.end());
+      layers = stem_variants(facts_, model->file(), model->shape().n_layer);
+      const std::vector<Variant> single = layer_variants(facts_, model->shape().n_layer);
+      layers.insert(layers.end(), single.begin(), single.end());
     }
     n_planned_ = static_cast<std::int64_t>(conventions.size() + layers.size());
     ROWMAX_RETURN_IF_ERROR(choose_length(*text));
     ROWMAX_RETURN_IF_ERROR(try_all(conventions));
     ROWMAX_RETURN_IF_ERROR(refine());
     ROWMAX_RETURN_IF_ERROR(try_all(layers));
-    if (options_.layers) ROWMAX_RETURN_IF_ERROR(look_into_layers());
+    if (options_.layers) {
+      ROWMAX_RETURN_IF_ERROR(look_into_layers());
+      ROWMAX_RETURN_IF_ERROR(repair());
+    }
     if (const Tried* leader = best(); leader == nullptr || leader->nll > 0.6 * result_.chance) {
       ROWMAX_RETURN_IF_ERROR(try_pairs(conventions));
     }
@@ -204,6 +207,13 @@ class Search {
       ROWMAX_RETURN_IF_ERROR(try_all(tensor_variants(facts_, model_->file(), layer)));
     }
     return {};
+  }
+
+  // What helps with a tensor of one layer points at that layer: a broken tensor helps less.
+  Status repair() {
+    const Tried* leader = best();
+    if (leader == nullptr || leader->gain.nats < kWorthALook || leader->variant.place.layer < 0) return {};
+    return try_all(repair_variants(facts_, model_->file(), leader->variant.place.layer, model_->shape().n_layer));
   }
 
   // Two wrong things at once hide each other: the three best of all, each with all others.

@@ -238,8 +238,7 @@ std::string get_expert_order(const WeightSources& sources) {
 std::vector<std::int64_t> expert_order(const std::string& text, std::int64_t n) {
   std::int64_t shift = 0;
   const auto number = std::from_chars(text.data(), text.data() + text.size(), shift);
-  const bool shifted =
-      number.ec == std::errc() && number.ptr == text.data() + text.size() && shift >= 0 && shift < n;
+  const bool shifted = number.ec == std::errc() && number.ptr == text.data() + text.size() && shift >= 0 && shift < n;
   if (!shifted && text != "reversed" && text != "pairs") return {};
   std::vector<std::int64_t> order;
   for (std::int64_t e = 0; e < n; ++e) {
@@ -374,7 +373,8 @@ constexpr Fact kFacts[] = {
     {{"hadamard", "no, or a block (a power of two) of columns that are stored turned", kTensor},
      get_hadamard,
      set_hadamard},
-    {{"ternary_scale", "file, none, reciprocal or a number, which is that of all: that of matrices with one scale", kTensor},
+    {{"ternary_scale", "file, none, reciprocal or a number, which is that of all: that of matrices with one scale",
+      kTensor},
      get_ternary_scale,
      set_ternary_scale},
     {{"ternary_values", "-1, 0 and 1 in some order: what the codes 0, 1 and 2 of matrices with one scale stand for",
@@ -385,7 +385,8 @@ constexpr Fact kFacts[] = {
      get_ternary_bits,
      set_ternary_bits},
     {{"expert_order",
-      "stored, or NAME:ORDER, with commas, of tensors or of one kind in all layers (ffn_down_exps.weight): reversed, pairs "
+      "stored, or NAME:ORDER, with commas, of tensors or of one kind in all layers (ffn_down_exps.weight): reversed, "
+      "pairs "
       "(exchanged in twos), or a number n: the expert e is the tensor's e + n",
       kTensor},
      get_expert_order,

@@ -5,6 +5,7 @@
 
 #include "doctor/check.h"
 #include "doctor/numbers.h"
+#include "doctor/search/last_states.h"
 #include "doctor/search/search.h"
 #include "rowmax/try.h"
 
@@ -84,6 +85,7 @@ Result<CheckResult> check_conventions(Patient& patient) {
   constexpr std::string_view kId = "conventions";
   const auto model = patient.model();
   if (!model.ok()) return CheckResult::inconclusive(kId, "the model cannot be loaded");
+  if (getenv("WIA")) { auto s = look_at_last_states(patient); if (s.ok()) printf("WIA next %.3f (%ld) token %.3f (%ld)\n", s->same_next, (long)s->n_same_next, s->same_token, (long)s->n_same_token); return CheckResult::inconclusive(kId, "x"); }
   SearchOptions options;
   options.budget_seconds = patient.options().budget_seconds;
   options.step = [&](double fraction) { return patient.step(fraction); };

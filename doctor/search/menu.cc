@@ -306,6 +306,9 @@ std::string in_layer(std::int64_t layer, std::string_view kind) {
   return "blk." + std::to_string(layer) + "." + std::string(kind);
 }
 
+// The same text for either order.
+std::string pair_of(const std::string& a, const std::string& b) { return a < b ? a + ":" + b : b + ":" + a; }
+
 // As f32; a large one takes more memory than a search may.
 constexpr std::int64_t kMostNumbers = std::int64_t{1} << 25;
 std::int64_t numbers_of_matrix(std::span<const std::int64_t> shape) {
@@ -430,7 +433,7 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
     for (std::size_t i = 0; i < all.size(); ++i) {
       for (std::size_t j = i + 1; j < all.size(); ++j) {
         if (all[i].shape == all[j].shape) {
-          add(out, "exchange", all[i].name + ":" + all[j].name, "weight_swapped", at(all[i].name));
+          add(out, "exchange", pair_of(all[i].name, all[j].name), "weight_swapped", at(all[i].name));
         }
       }
     }
@@ -439,7 +442,7 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
         const std::string name = "blk." + std::to_string(other) + tensor.name.substr(tensor.name.find('.', 4));
         const engine::GgufTensor* found = file.find_tensor(name);
         if (found != nullptr && found->shape == tensor.shape) {
-          add(out, "exchange", tensor.name + ":" + name, "weight_swapped", at(tensor.name));
+          add(out, "exchange", pair_of(tensor.name, name), "weight_swapped", at(tensor.name));
         }
       }
     }
@@ -473,7 +476,7 @@ std::vector<Variant> repair_variants(std::span<const EditableFact> facts, const 
       const std::string name = in_layer(other, kind_of(tensor.name));
       const engine::GgufTensor* found = file.find_tensor(name);
       if (std::abs(other - layer) < 2 || found == nullptr || found->shape != tensor.shape) continue;
-      add(out, "exchange", tensor.name + ":" + name, "weight_swapped", {.layer = layer, .tensor = tensor.name});
+      add(out, "exchange", pair_of(tensor.name, name), "weight_swapped", {.layer = layer, .tensor = tensor.name});
     }
   }
   return out;

@@ -20,6 +20,7 @@ using engine::EditableFact;
 constexpr double kKnowing = 0.9;
 constexpr std::int64_t kMostTokens = 160, kFewestTokens = 40;  // of a part
 constexpr std::size_t kPairedSingles = 3;
+constexpr std::size_t kRepaired = 2;  // layers
 // The best of so many variants is lucky, too: some of them are measured again, on text that is new to them.
 constexpr std::size_t kConfirmed = 10;
 constexpr double kWorthALook = 0.02;  // nats a token
@@ -145,6 +146,9 @@ class Search {
   }
   Status try_all(const std::vector<Variant>& variants) {
     for (const Variant& variant : variants) {
+      const bool known =
+          std::ranges::any_of(result_.tried, [&](const Tried& tried) { return tried.variant.edits == variant.edits; });
+      if (known) continue;
       ROWMAX_TRY(done, try_one(variant));
       static_cast<void>(done);
     }
@@ -209,11 +213,21 @@ class Search {
     return {};
   }
 
-  // What helps with a tensor of one layer points at that layer: a broken tensor helps less.
+  // What helps with a part of one layer points at that layer, if less than its repair does.
   Status repair() {
-    const Tried* leader = best();
-    if (leader == nullptr || leader->gain.nats < kWorthALook || leader->variant.place.layer < 0) return {};
-    return try_all(repair_variants(facts_, model_->file(), leader->variant.place.layer, model_->shape().n_layer));
+    std::vector<Tried> pointing = result_.tried;
+    std::erase_if(pointing, [&](const Tried& tried) {
+      return tried.variant.place.layer < 0 || tried.gain.nats < kWorthALook || !possible(tried);
+    });
+    std::ranges::stable_sort(pointing, [](const Tried& a, const Tried& b) { return a.gain.nats > b.gain.nats; });
+    std::vector<std::int64_t> layers;
+    for (const Tried& tried : pointing) {
+      const std::int64_t layer = tried.variant.place.layer;
+      if (layers.size() == kRepaired || std::ranges::find(layers, layer) != layers.end()) continue;
+      layers.push_back(layer);
+      ROWMAX_RETURN_IF_ERROR(try_all(repair_variants(facts_, model_->file(), layer, model_->shape().n_layer)));
+    }
+    return {};
   }
 
   // Two wrong things at once hide each other: the three best of all, each with all others.

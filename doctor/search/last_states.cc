@@ -1,5 +1,6 @@
 #include "doctor/search/last_states.h"
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <utility>
@@ -63,24 +64,18 @@ void centre(std::vector<State>& states) {
 
 }  // namespace
 
-bool LastStates::tell_the_next() const noexcept {
-  return n_same_next >= 200 && n_same_token >= 200 && same_next > 0.1 && same_next > 1.5 * same_token;
-}
-
 Result<LastStates> look_at_last_states(Patient& patient) {
   ROWMAX_TRY(states, states_of(patient));
   centre(states);
   LastStates out;
   for (std::size_t i = 0; i < states.size(); ++i) {
     for (std::size_t j = i + 1; j < states.size(); ++j) {
-      const bool next = states[i].next == states[j].next, token = states[i].token == states[j].token;
-      if (next == token) continue;
-      ++(next ? out.n_same_next : out.n_same_token);
-      (next ? out.same_next : out.same_token) += dot_of(states[i].values, states[j].values);
+      if (states[i].next != states[j].next || states[i].token == states[j].token) continue;
+      ++out.n_pairs;
+      out.alike += dot_of(states[i].values, states[j].values);
     }
   }
-  if (out.n_same_next > 0) out.same_next /= static_cast<double>(out.n_same_next);
-  if (out.n_same_token > 0) out.same_token /= static_cast<double>(out.n_same_token);
+  if (out.n_pairs > 0) out.alike /= static_cast<double>(out.n_pairs);
   return out;
 }
 

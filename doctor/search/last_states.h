@@ -1,4 +1,4 @@
-// What a model's last states, those that the head reads, tell apart: the token that comes next, or the one that is there.
+// Whether a model's last states, those that the head reads, know which token comes next, whatever the head makes of them.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,13 @@
 
 namespace rowmax::doctor {
 
-// Mean cosines of pairs of states of the fixed text, less the mean state: of those with one next token behind different
-// ones, and of those behind one token with different next ones. A model that has learned a text turns the second into the
-// first, layer by layer; of one that has not, or whose layers are broken, states tell what went in.
 struct LastStates {
-  std::int64_t n_same_next = 0, n_same_token = 0;  // pairs
-  double same_next = 0, same_token = 0;
+  std::int64_t n_pairs = 0;  // of states of the fixed text with one next token behind two different ones
+  double alike = 0;          // their mean cosine, less the mean state; of any two states it is 0
 
-  bool tell_the_next() const noexcept;
+  // Measured: trained models 0.08 (three layers) to 0.15 (SmolLM2 135M); 30 random ones of every architecture -0.01 to 0;
+  // those whose layers or tokens were so broken that the text cost more than chance below 0.02.
+  bool know_the_next() const noexcept { return n_pairs >= 500 && alike > 0.05; }
 };
 // Errors: as the forward pass.
 Result<LastStates> look_at_last_states(Patient& patient);

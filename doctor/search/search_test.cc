@@ -6,9 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <numeric>
 
+#include "doctor/checks/patient_test_util.h"
 #include "doctor/test_patient.h"
+#include "engine/quant/format.h"
 #include "rowmax/engine/chat.h"
 #include "rowmax/engine/sampler.h"
 #include "rowmax/engine/session.h"
@@ -64,6 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"sub_norms", {{"sub_norms", "no"}}, {}, "sub_norm"},
                     Fault{"scale", {{"attention_scale", "1"}}, {}, "attention_scale"},
                     Fault{"layout", {{"tensor_layout", "I2_S_64"}}, {}, "ternary_layout"},
+                    Fault{"bits", {{"ternary_bits", "low_first"}}, {}, "ternary_layout"},
                     Fault{"base", {}, {{"bitnet-b1.58.rope.freq_base", "17"}}, "rope_base"},
                     Fault{"bos", {{"add_bos", "false"}, {"rope_pairing", "adjacent"}}, {}, "rope_pairing"}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -102,6 +107,97 @@ TEST(Search, FindsRoutersThatAreShiftedEitherWay) {
     ASSERT_FALSE(result.wins.empty()) << back;
     EXPECT_EQ(result.wins.front().variant.cause, "expert_order") << edits_text(result.wins.front().variant.edits);
   }
+}
+
+// Parts of a tensor's bytes in another order.
+void move_parts(Bytes& bytes, const std::string& suffix,
+                const std::function<std::size_t(std::size_t, std::size_t)>& from) {
+  const auto file = engine::GgufFile::parse(bytes, "moe.gguf");
+  ASSERT_TRUE(file.ok());
+  const Bytes before = bytes;
+  for (const engine::GgufTensor& tensor : file->tensors()) {
+    if (!tensor.name.ends_with(suffix)) continue;
+    const auto begin = static_cast<std::size_t>(tensor.data.data() - bytes.data());
+    const auto n = static_cast<std::size_t>(tensor.shape.back());
+    const std::size_t size = tensor.data.size() / n;
+    for (std::size_t i = 0; i < n; ++i) {
+      std::memcpy(bytes.data() + begin + i * size, before.data() + begin + from(i, n) * size, size);
+    }
+  }
+}
+
+TEST(Search, FindsExpertsInAnotherOrder) {
+  const auto reversed = [](std::size_t e, std::size_t n) { return n - 1 - e; };
+  const auto shifted = [](std::size_t e, std::size_t n) { return (e + n - 2) % n; };
+  Bytes all = file_bytes("tests/golden/doctor/qwen3moe.gguf"), up = all;
+  for (const char* kind : {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}) {
+    move_parts(all, kind, reversed);
+  }
+  move_parts(up, "ffn_up_exps.weight", shifted);
+  for (Bytes* bytes : {&all, &up}) {
+    TestPatient test(std::move(*bytes));
+    const SearchResult result = search(test);
+    ASSERT_FALSE(result.wins.empty());
+    EXPECT_EQ(result.wins.front().variant.cause, "expert_order") << edits_text(result.wins.front().variant.edits);
+    EXPECT_LT(result.wins.front().nll, 1.5);
+  }
+}
+
+// What one layer's tensors show, and what they do not: a tensor of a layer further away, a stem that is transposed.
+TEST(Search, FindsTensorsOfDistantLayersAndOfNone) {
+  const auto swapped = [](Bytes& bytes, const char* one, const char* other) {
+    std::ranges::swap_ranges(testing_util::tensor_bytes(bytes, one), testing_util::tensor_bytes(bytes, other));
+  };
+  Bytes bias = file_bytes("tests/golden/doctor/qwen2.gguf"), state = file_bytes("tests/golden/doctor/qwen35.gguf");
+  swapped(bias, "blk.0.attn_q.bias", "blk.2.attn_q.bias");
+  for (const char* layer : {"blk.0.", "blk.1.", "blk.2."}) {
+    swapped(state, (std::string(layer) + "ssm_alpha.weight").c_str(), (std::string(layer) + "ssm_beta.weight").c_str());
+  }
+  for (Bytes* bytes : {&bias, &state}) {
+    TestPatient test(std::move(*bytes));
+    const SearchResult result = search(test, true);
+    ASSERT_FALSE(result.wins.empty());
+    EXPECT_EQ(result.wins.front().variant.cause, "weight_swapped") << edits_text(result.wins.front().variant.edits);
+  }
+}
+
+TEST(Search, FindsATransposedEmbedding) {
+  const Bytes sound = file_bytes("tests/golden/doctor/qwen2.gguf");
+  testing_util::Rewrite rewrite;
+  rewrite.drop_tensor = [](std::string_view name) { return name == "token_embd.weight"; };
+  rewrite.add = [&](engine::GgufWriter& writer) {
+    const auto file = engine::GgufFile::parse(sound, "m.gguf");
+    const engine::GgufTensor* tensor = file->find_tensor("token_embd.weight");
+    const auto n_col = static_cast<std::size_t>(tensor->shape[0]), n_row = static_cast<std::size_t>(tensor->shape[1]);
+    std::vector<float> row(n_col), turned(n_row * n_col);
+    for (std::size_t i = 0; i < n_row; ++i) {
+      engine::decode_row(*tensor->format, tensor->data, static_cast<std::int64_t>(i), tensor->shape[0], row.data());
+      for (std::size_t j = 0; j < n_col; ++j) turned[j * n_row + i] = row[j];
+    }
+    const auto bytes = std::as_bytes(std::span(turned));
+    writer.add_tensor("token_embd.weight", 0 /* F32 */, tensor->shape,
+                      {bytes.begin(), bytes.end()});
+  };
+  TestPatient test(testing_util::rewritten(sound, rewrite));
+  const SearchResult result = search(test, true);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(result.wins.front().variant.cause, "weight_transposed") << edits_text(result.wins.front().variant.edits);
+  EXPECT_EQ(result.wins.front().variant.place.tensor, "token_embd.weight");
+}
+
+TEST(Search, FindsOneScaleForTernaryMatricesThatLostTheirs) {
+  Bytes bytes = stories_bytes();
+  const auto file = engine::GgufFile::parse(bytes, "stories.gguf");
+  ASSERT_TRUE(file.ok());
+  for (const engine::GgufTensor& tensor : file->tensors()) {
+    if (tensor.format->tail_bytes == 0) continue;
+    const float one = 1;
+    std::memcpy(bytes.data() + (tensor.data.data() - bytes.data()) + tensor.data.size() - 32, &one, sizeof one);
+  }
+  TestPatient test(std::move(bytes));
+  const SearchResult result = search(test);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(result.wins.front().variant.cause, "ternary_scale") << edits_text(result.wins.front().variant.edits);
 }
 
 TEST(Search, KeepsToItsBudget) {

@@ -175,8 +175,7 @@ TEST(Search, FindsATransposedEmbedding) {
       for (std::size_t j = 0; j < n_col; ++j) turned[j * n_row + i] = row[j];
     }
     const auto bytes = std::as_bytes(std::span(turned));
-    writer.add_tensor("token_embd.weight", 0 /* F32 */, tensor->shape,
-                      {bytes.begin(), bytes.end()});
+    writer.add_tensor("token_embd.weight", 0 /* F32 */, tensor->shape, {bytes.begin(), bytes.end()});
   };
   TestPatient test(testing_util::rewritten(sound, rewrite));
   const SearchResult result = search(test, true);

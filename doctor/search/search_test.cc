@@ -143,22 +143,36 @@ TEST(Search, FindsExpertsInAnotherOrder) {
   }
 }
 
-// What one layer's tensors show, and what they do not: a tensor of a layer further away, a stem that is transposed.
-TEST(Search, FindsTensorsOfDistantLayersAndOfNone) {
-  const auto swapped = [](Bytes& bytes, const char* one, const char* other) {
-    std::ranges::swap_ranges(testing_util::tensor_bytes(bytes, one), testing_util::tensor_bytes(bytes, other));
-  };
-  Bytes bias = file_bytes("tests/golden/doctor/qwen2.gguf"), state = file_bytes("tests/golden/doctor/qwen35.gguf");
-  swapped(bias, "blk.0.attn_q.bias", "blk.2.attn_q.bias");
+TEST(Search, FindsATensorOfADistantLayer) {
+  Bytes bytes = file_bytes("tests/golden/doctor/qwen2.gguf");
+  std::ranges::swap_ranges(testing_util::tensor_bytes(bytes, "blk.0.attn_q.bias"),
+                           testing_util::tensor_bytes(bytes, "blk.2.attn_q.bias"));
+  TestPatient test(std::move(bytes));
+  const SearchResult result = search(test, true);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(edits_text(result.wins.front().variant.edits), "exchange=blk.0.attn_q.bias:blk.2.attn_q.bias");
+  EXPECT_EQ(result.wins.front().variant.cause, "weight_swapped");
+}
+
+// Two kinds of one shape, in all layers that have them; what is a convention of its own is not tried twice.
+TEST(Search, ExchangesKindsInAllLayers) {
+  TestPatient test(file_bytes("tests/golden/doctor/qwen35.gguf"));
+  const auto model = test.patient.model();
+  ASSERT_TRUE(model.ok());
+  const auto facts = engine::editable_facts((*model)->file(), {}, nullptr);
+  ASSERT_TRUE(facts.ok());
+  std::vector<std::string> tried;
+  for (const Variant& variant : stem_variants(*facts, (*model)->file(), (*model)->shape().n_layer)) {
+    tried.push_back(edits_text(variant.edits));
+  }
+  std::string pairs;
   for (const char* layer : {"blk.0.", "blk.1.", "blk.2."}) {
-    swapped(state, (std::string(layer) + "ssm_alpha.weight").c_str(), (std::string(layer) + "ssm_beta.weight").c_str());
+    pairs += (pairs.empty() ? "" : ",") + std::string(layer) + "ssm_alpha.weight:" + layer + "ssm_beta.weight";
   }
-  for (Bytes* bytes : {&bias, &state}) {
-    TestPatient test(std::move(*bytes));
-    const SearchResult result = search(test, true);
-    ASSERT_FALSE(result.wins.empty());
-    EXPECT_EQ(result.wins.front().variant.cause, "weight_swapped") << edits_text(result.wins.front().variant.edits);
-  }
+  EXPECT_EQ(std::ranges::count(tried, "exchange=" + pairs), 1);
+  EXPECT_EQ(std::ranges::count_if(
+                tried, [](const std::string& text) { return text.find("ffn_gate.weight:blk.0.ffn_up.") != text.npos; }),
+            0);
 }
 
 TEST(Search, FindsATransposedEmbedding) {

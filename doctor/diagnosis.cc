@@ -10,14 +10,26 @@ bool same_place(const Place& a, const Place& b) {
   return a.layer == b.layer && a.head == b.head && a.tensor == b.tensor && a.key == b.key;
 }
 
+bool layer_alone(const Place& place) {
+  Place without = place;
+  without.layer = -1;
+  return place.layer >= 0 && without.empty();
+}
+// A layer, and a tensor of it.
+bool is_inside(const Place& inner, const Place& outer) {
+  return layer_alone(outer) && inner.layer == outer.layer && !inner.tensor.empty();
+}
+
 // One cause a kind and place: what several checks suggest is surer than each of them alone.
 std::vector<Cause> merged(const std::vector<CheckResult>& checks) {
   std::vector<Cause> causes;
   for (const CheckResult& check : checks) {
     if (check.verdict != Verdict::kFail) continue;
     for (const Cause& cause : check.causes) {
-      const auto known = std::ranges::find_if(
-          causes, [&](const Cause& other) { return other.id == cause.id && same_place(other.place, cause.place); });
+      const auto known = std::ranges::find_if(causes, [&](const Cause& other) {
+        return other.id == cause.id && (same_place(other.place, cause.place) || is_inside(other.place, cause.place) ||
+                                        is_inside(cause.place, other.place));
+      });
       if (known == causes.end()) {
         causes.push_back(cause);
         continue;
@@ -25,6 +37,7 @@ std::vector<Cause> merged(const std::vector<CheckResult>& checks) {
       Cause both = known->confidence >= cause.confidence ? *known : cause;
       both.confidence = 1 - (1 - known->confidence) * (1 - cause.confidence);
       const Cause& other = known->confidence >= cause.confidence ? cause : *known;
+      if (is_inside(other.place, both.place)) both.place = other.place;
       for (const auto& evidence : other.evidence) both.evidence.push_back(evidence);
       *known = std::move(both);
     }

@@ -121,6 +121,23 @@ TEST(Diagnosis, TwoChecksAreSurerThanOne) {
   EXPECT_DOUBLE_EQ(report.causes[0].confidence, 0.8);
 }
 
+TEST(Diagnosis, ALayerAndATensorOfItAreOneFinding) {
+  const Place layer{.layer = 3}, tensor{.layer = 3, .tensor = "blk.3.ffn_up.weight"}, other{.layer = 2};
+  for (const bool layer_first : {false, true}) {
+    Report report;
+    for (const Place& place : {layer_first ? layer : tensor, layer_first ? tensor : layer, other}) {
+      CheckResult check = CheckResult::fail("bytes", 1, "why");
+      check.causes.push_back({.id = "weight_corrupt", .place = place, .text = "text", .confidence = 0.5});
+      report.checks.push_back(std::move(check));
+    }
+    conclude(report);
+    ASSERT_EQ(report.causes.size(), 2U);
+    EXPECT_EQ(report.causes[0].place.tensor, tensor.tensor);
+    EXPECT_DOUBLE_EQ(report.causes[0].confidence, 0.75);
+    EXPECT_EQ(report.causes[1].place.layer, 2);
+  }
+}
+
 TEST(Diagnosis, WhatSaysNothingIsNotHealthy) {
   Report report;
   report.checks = {CheckResult::pass("bytes", 3), CheckResult::inconclusive("head", "no")};

@@ -5,6 +5,7 @@
 
 #include "doctor/check.h"
 #include "doctor/numbers.h"
+#include "doctor/search/last_states.h"
 #include "doctor/search/search.h"
 #include "rowmax/try.h"
 
@@ -67,6 +68,22 @@ Cause cause_of(const Tried& win, const SearchResult& search, double best_gain, c
   return cause;
 }
 
+// The layers are well, and no matrix that the file holds makes their tokens of what they know.
+Cause broken_head(const LastStates& states, const engine::Model& model) {
+  const bool tied = model.file().find_tensor("output.weight") == nullptr;
+  Cause cause;
+  cause.id = tied ? "tied_head" : "weight_corrupt";
+  cause.place.tensor = "output.weight";
+  cause.text = "States behind the last layer are alike where one token comes next (mean cosine " +
+               four_digits(states.alike) + ", where any two have 0), and the logits are worse than chance: " +
+               (tied ? "the embedding is taken for the head, and is none; the file has lost its output.weight."
+                     : "output.weight is not this model's head.");
+  cause.evidence = {{"mean_cosine", four_digits(states.alike)}, {"pairs", std::to_string(states.n_pairs)}};
+  cause.command = "rowmax inspect MODEL --all";
+  cause.confidence = 0.85;
+  return cause;
+}
+
 void list_tried(const SearchResult& search, CheckResult& result) {
   result.columns = {"edit", "nat a token", "gain", "standard errors"};
   std::vector<Tried> tried = search.tried;
@@ -124,6 +141,18 @@ Result<CheckResult> check_conventions(Patient& patient) {
   const std::string losses = "the text costs " + four_digits(search.nll) + " nat a token (" + search.part +
                              "; chance is " + four_digits(search.chance) + ")";
   if (!(search.nll < 0.9 * search.chance)) {
+    const auto states = look_at_last_states(patient);
+    if (!states.ok() &&
+        (states.error().code == ErrorCode::kOutOfMemory || states.error().code == ErrorCode::kCancelled)) {
+      return Error(states.error());
+    }
+    if (states.ok() && states->know_the_next()) {
+      result.verdict = Verdict::kFail;
+      result.causes.push_back(broken_head(*states, **model));
+      result.place = result.causes.front().place;
+      result.reason = losses + ", and the last states know the next token: the head is not theirs; " + scope;
+      return result;
+    }
     result.reason =
         losses + ", and no variant knows it better: the model is untrained, or wrong in a way not tried; " + scope;
     return result;

@@ -355,6 +355,19 @@ Status check_pre(const Tokenizer& tokenizer, Findings& findings) {
   return {};
 }
 
+void check_order(const GgufFile& file, const Tokenizer& tokenizer, Findings& findings) {
+  const VocabularyOrder order = vocabulary_order(file, tokenizer);
+  findings.n_compared += order.n_steps;
+  if (!order.wrong()) return;
+  Cause& cause = findings.add("special_tokens",
+                              "Only " + std::to_string(order.n_ascending) + " of " + std::to_string(order.n_steps) +
+                                  " steps from one merge (or score) to the next go to a higher id, and in vocabularies "
+                                  "that were learned all do: "
+                                  "the list of tokens, or that of merges, is in another order.",
+                              0.8, "tokenizer.ggml.tokens");
+  cause.evidence = {{"ascending", std::to_string(order.n_ascending)}, {"steps", std::to_string(order.n_steps)}};
+}
+
 CheckResult refused(const Error& error) {
   CheckResult result = CheckResult::fail(kId, 1, "there is no tokenizer: " + error.message);
   result.place = place_in(error.message);
@@ -396,6 +409,7 @@ Result<CheckResult> check_tokenizer(Patient& patient) {
   ROWMAX_RETURN_IF_ERROR(patient.step(0.3));
   ROWMAX_RETURN_IF_ERROR(check_template(**file, **tokenizer, findings));
   ROWMAX_RETURN_IF_ERROR(check_pre(**tokenizer, findings));
+  check_order(**file, **tokenizer, findings);
   std::string notes;
   for (const std::string& note : findings.notes) notes += "; worth knowing: " + note;
   CheckResult result = CheckResult::pass(

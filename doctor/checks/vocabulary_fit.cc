@@ -1,6 +1,8 @@
 #include "doctor/checks/vocabulary_fit.h"
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/tokenizer/pre_tokenizer.h"
@@ -72,6 +74,36 @@ Result<VocabularyFit> fit_vocabulary(const engine::Tokenizer& tokenizer) {
     fit.n_impossible_best = n_impossible[i];
   }
   return fit;
+}
+
+VocabularyOrder vocabulary_order(const engine::GgufFile& file, const engine::Tokenizer& tokenizer) {
+  VocabularyOrder out;
+  const auto step = [&](bool ascends) {
+    ++out.n_steps;
+    out.n_ascending += ascends ? 1 : 0;
+  };
+  if (const auto merges = file.get_array("tokenizer.ggml.merges", engine::GgufType::kString); merges.ok()) {
+    engine::TokenId before = -1;
+    for (const std::string_view merge : (*merges)->strings) {
+      const std::size_t at = merge.find(' ', 1);
+      if (at == std::string_view::npos) continue;
+      const engine::TokenId id = tokenizer.find(std::string(merge.substr(0, at)).append(merge.substr(at + 1)));
+      if (id < 0 || id == before) continue;
+      if (before >= 0) step(id > before);
+      before = id;
+    }
+    return out;
+  }
+  const auto scores = file.get_array("tokenizer.ggml.scores", engine::GgufType::kF32);
+  if (!scores.ok() || static_cast<std::int64_t>((*scores)->size) != tokenizer.size()) return out;
+  std::optional<double> before;
+  for (engine::TokenId id = 0; id < tokenizer.size(); ++id) {
+    if (tokenizer.kind(id) != engine::TokenKind::kNormal) continue;
+    const double score = (*scores)->as_double(static_cast<std::size_t>(id));
+    if (before && score != *before) step(score < *before);
+    before = score;
+  }
+  return out;
 }
 
 }  // namespace rowmax::doctor

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -77,6 +80,44 @@ TEST(VocabularyFit, PlainWordsFitEveryPreTokenizer) {
   for (const engine::PreTokenizer& pre : engine::pre_tokenizers()) {
     EXPECT_FALSE(fit(words(3000), std::string(pre.name)).wrong()) << pre.name;
   }
+}
+
+engine::GgufFile file_with(const std::function<void(engine::GgufWriter&)>& set) {
+  static std::vector<std::byte> bytes;
+  engine::GgufWriter writer;
+  writer.set_string("general.architecture", "llama");
+  set(writer);
+  bytes = std::move(writer.bytes()).value();
+  return std::move(engine::GgufFile::parse(bytes, "m.gguf")).value();
+}
+
+// Merge i makes the token number i behind the bytes, as learning numbers them.
+TEST(VocabularyOrder, IdsAscendWithTheMergesThatMakeThem) {
+  std::vector<std::string> tokens, merges;
+  for (int i = 0; i < 20 * 20; ++i) {
+    const char a = static_cast<char>('a' + i / 20), b = static_cast<char>('a' + i % 20);
+    tokens.push_back({a, b});
+    merges.push_back({a, ' ', b});
+  }
+  const engine::GgufFile file =
+      file_with([&](engine::GgufWriter& writer) { writer.set_strings("tokenizer.ggml.merges", merges); });
+  const auto order = [&](std::vector<std::string> changed) {
+    return vocabulary_order(file, tokenizer_of(changed, "gpt-2"));
+  };
+  const VocabularyOrder sound = order(tokens);
+  EXPECT_EQ(sound.n_steps, 399);
+  EXPECT_EQ(sound.n_ascending, 399);
+  EXPECT_FALSE(sound.wrong());
+  std::vector<std::string> changed = tokens;
+  std::ranges::rotate(changed, changed.begin() + 1);  // one id off
+  EXPECT_FALSE(order(changed).wrong());
+  changed = tokens;
+  std::ranges::reverse(changed);
+  EXPECT_EQ(order(changed).n_ascending, 0);
+  EXPECT_TRUE(order(changed).wrong());
+  std::ranges::shuffle(changed, std::mt19937(1));
+  EXPECT_TRUE(order(changed).wrong());
+  EXPECT_FALSE(vocabulary_order(file_with([](engine::GgufWriter&) {}), tokenizer_of(tokens, "gpt-2")).wrong());
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Columns of all matrices that read one normed stream belong to the same channels, and so do rows of all that write
 // it: their sizes rise and fall together. A square matrix whose rows do that in place of its columns is transposed.
-// Profiles do not tell one layer's matrix from another's: in SmolLM2 many fit other layers better than their own.
+// Profiles along the stream do not tell one layer's matrix from another's: in SmolLM2 many fit other layers better than
+// their own. Those along an FFN's neurons do.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -185,6 +186,78 @@ void judge_exchanged_kinds(const Model& model, std::string_view one, std::string
   }
 }
 
+// Sizes of a layer's neurons: rows of what makes them, columns of what reads them. They are that layer's own, in an order
+// that nothing gives but training: matrices of two layers never agree. SmolLM2 135M (n 1536): up and down of one layer 0.43
+// to 0.95, gate with either -0.36 to 0.32, any two layers within 0.11; small trained models 0.6 to 0.98 and within 0.2.
+struct Neurons {
+  const TensorStats* stats = nullptr;
+  Profile sizes;
+};
+std::map<std::int64_t, Neurons> neurons_of(const Model& model, std::string_view kind, std::int64_t stride) {
+  std::map<std::int64_t, Neurons> out;
+  const auto layers = model.kinds.find(kind);
+  if (layers == model.kinds.end()) return out;
+  for (const auto& [layer, one] : layers->second) {
+    const bool reads = kind == "ffn_down.weight";
+    if (!reads && one.stats->stride != stride) continue;
+    std::vector<float> sizes = one.stats->row_rms;
+    if (reads) {
+      sizes.clear();
+      for (std::int64_t k = 0; k < one.stats->cols; k += stride) {
+        sizes.push_back(one.stats->col_rms[static_cast<std::size_t>(k)]);
+      }
+    }
+    Profile found = profile(sizes);
+    if (!found.empty()) out[layer] = {one.stats, std::move(found)};
+  }
+  return out;
+}
+
+void judge_neurons(const Model& model, WeightFindings& findings) {
+  constexpr std::string_view kKinds[] = {"ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"};
+  const auto first = model.kinds.find("ffn_up.weight");
+  if (first == model.kinds.end()) return;
+  const std::int64_t stride = first->second.begin()->second.stats->stride;
+  std::vector<std::map<std::int64_t, Neurons>> kinds;
+  for (const std::string_view kind : kKinds) kinds.push_back(neurons_of(model, kind, stride));
+  // How well a matrix goes with the two others of a layer.
+  const auto fit = [&](std::size_t kind, const Profile& sizes, std::int64_t layer) {
+    double most = 0;
+    for (std::size_t other = 0; other < kinds.size(); ++other) {
+      const auto at = kinds[other].find(layer);
+      if (other == kind || at == kinds[other].end() || at->second.sizes.size() != sizes.size()) continue;
+      most = std::max(most, correlation(sizes, at->second.sizes));
+    }
+    return most;
+  };
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+    for (const auto& [layer, one] : kinds[kind]) {
+      const double own = fit(kind, one.sizes, layer);
+      double best = 0;
+      std::int64_t best_layer = layer;
+      for (const auto& [other, unused] : kinds[kind]) {
+        const double found = other == layer ? 0 : fit(kind, one.sizes, other);
+        if (found > best) best = found, best_layer = other;
+      }
+      ++findings.n_compared;
+      const double least = std::max(0.35, 8 / std::sqrt(static_cast<double>(one.sizes.size())));
+      if (best < least || own > best / 2) continue;
+      Cause cause;
+      cause.id = "weight_swapped";
+      cause.place.tensor = one.stats->name;
+      cause.place.layer = layer;
+      cause.text = "The neurons of " + one.stats->name + " have the sizes of those of layer " +
+                   std::to_string(best_layer) + ", and not those of their own: it is that layer's tensor.";
+      cause.evidence = {{"correlation", engine::number_text(static_cast<float>(own))},
+                        {"of_layer", std::to_string(best_layer)},
+                        {"correlation_there", engine::number_text(static_cast<float>(best))}};
+      cause.command = "rowmax inspect MODEL --all";
+      cause.confidence = 0.8;
+      findings.causes.push_back(std::move(cause));
+    }
+  }
+}
+
 }  // namespace
 
 void judge_profiles(std::span<const TensorStats> all, WeightFindings& findings) {
@@ -193,6 +266,7 @@ void judge_profiles(std::span<const TensorStats> all, WeightFindings& findings) 
   judge_transposed(model, findings);
   judge_exchanged_kinds(model, "attn_k.weight", "attn_v.weight", findings);
   judge_exchanged_kinds(model, "ffn_gate.weight", "ffn_up.weight", findings);
+  judge_neurons(model, findings);
 }
 
 }  // namespace rowmax::doctor

@@ -110,5 +110,45 @@ TEST(Profiles, TwoKindsOfOneLayerExchanged) {
   }
 }
 
+// Sizes of neurons, which one layer's up, gate and down share.
+void give_neurons(std::vector<TensorStats>& all, int seed, bool gates_too) {
+  std::mt19937 random(static_cast<unsigned>(seed));
+  for (std::int64_t layer = 0; layer < kLayers; ++layer) {
+    const std::vector<float> neurons = channels(random, 0.3);
+    const std::string prefix = "blk." + std::to_string(layer) + ".";
+    find(all, prefix + "ffn_up.weight").row_rms = times(neurons, channels(random, 0.1));
+    find(all, prefix + "ffn_down.weight").col_rms = times(neurons, channels(random, 0.1));
+    if (gates_too) find(all, prefix + "ffn_gate.weight").row_rms = times(neurons, channels(random, 0.1));
+  }
+}
+
+TEST(Profiles, NeuronsOfAnotherLayer) {
+  auto all = model(5, 0.3, 0.2, 0.1);
+  give_neurons(all, 6, true);
+  EXPECT_TRUE(judge(all).causes.empty());
+  std::swap(find(all, "blk.2.ffn_up.weight").row_rms, find(all, "blk.7.ffn_up.weight").row_rms);
+  const WeightFindings findings = judge(all);
+  ASSERT_EQ(findings.causes.size(), 2);
+  EXPECT_EQ(findings.causes[0].id, "weight_swapped");
+  EXPECT_EQ(findings.causes[0].place.tensor, "blk.2.ffn_up.weight");
+  EXPECT_EQ(findings.causes[0].evidence[1].second, "7");
+  EXPECT_EQ(findings.causes[1].place.tensor, "blk.7.ffn_up.weight");
+}
+
+// Whole layers in another order keep their neurons together; where gates have sizes of their own, those of up and down say it.
+TEST(Profiles, NeuronsStayWithTheirLayer) {
+  for (int seed = 1; seed <= 20; ++seed) {
+    auto all = model(seed, 0.3, 0.2, 0.1);
+    give_neurons(all, 1000 + seed, false);
+    for (const char* kind : {"ffn_up.weight", "ffn_gate.weight", "ffn_down.weight"}) {
+      TensorStats &one = find(all, std::string("blk.1.") + kind), &other = find(all, std::string("blk.4.") + kind);
+      std::swap(one.row_rms, other.row_rms);
+      std::swap(one.col_rms, other.col_rms);
+    }
+    const WeightFindings findings = judge(all);
+    EXPECT_TRUE(findings.causes.empty()) << seed << ": " << (findings.causes.empty() ? "" : findings.causes[0].text);
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::doctor

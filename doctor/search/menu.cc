@@ -46,6 +46,28 @@ Values joined(Values a, const Values& b) {
   return a;
 }
 
+// Of n experts: all shifts of a few; of many those nearby, in both directions.
+Values shifts(std::int64_t n) {
+  Values out;
+  for (std::int64_t shift = 1; shift < n; ++shift) {
+    if (shift <= 8 || n - shift <= 8) out.push_back(std::to_string(shift));
+  }
+  return out;
+}
+constexpr std::string_view kExpertTensors[] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"};
+// All tensors against the router, and each against the two others (all three moved alike: expert_shift).
+Values expert_orders(const Context& context) {
+  std::string all;
+  for (const std::string_view kind : kExpertTensors) all += (all.empty() ? "" : ",") + std::string(kind) + ":reversed";
+  Values out = {all};
+  for (const std::string_view kind : kExpertTensors) {
+    for (const std::string& order : joined({"reversed", "pairs"}, shifts(context.n_expert))) {
+      out.push_back(std::string(kind) + ":" + order);
+    }
+  }
+  return out;
+}
+
 // In the order of how often such a thing was the cause, in reports of other engines.
 struct MenuRow {
   std::string_view fact, cause;
@@ -61,6 +83,10 @@ const MenuRow kMenu[] = {
        return Values{"none", "llama"};
      }},
     {"tensor_layout", "ternary_layout", nullptr},  // all that the type may stand for
+    {"ternary_bits", "ternary_layout",
+     [](const Context&) {
+       return Values{"high_first", "low_first"};
+     }},
     {"biases", "missing_bias", [](const Context&) { return Values{"no"}; }},
     {"hadamard", "rotation", [](const Context&) { return Values{"no", "1024", "512", "256", "128", "64", "32"}; }},
     {"norm_weights", "norm_weight",
@@ -205,18 +231,11 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return Values{"no", "yes"};
      }},
-    {"expert_shift", "expert_order",
-     [](const Context& c) {
-       // All of a few; of many those nearby, in both directions.
-       Values out;
-       for (std::int64_t shift = 1; shift < c.n_expert; ++shift) {
-         if (shift <= 8 || c.n_expert - shift <= 8) out.push_back(std::to_string(shift));
-       }
-       return out;
-     }},
+    {"expert_shift", "expert_order", [](const Context& c) { return shifts(c.n_expert); }},
+    {"expert_order", "expert_order", expert_orders},
     {"ternary_scale", "ternary_scale",
      [](const Context&) {
-       return Values{"file", "none", "reciprocal"};
+       return joined({"file", "none", "reciprocal"}, numbers({0.01, 0.03, 0.1, 0.3, 3}));
      }},
     {"ternary_values", "ternary_layout",
      [](const Context&) { return Values{"-1,0,1", "0,1,-1", "1,0,-1", "0,-1,1", "1,-1,0", "-1,1,0"}; }},
@@ -277,6 +296,23 @@ std::vector<Tensor> tensors_of(const engine::GgufFile& file, const std::string& 
     if (tensor.name.starts_with(prefix)) out.push_back({std::string(tensor.name), tensor.shape});
   }
   return out;
+}
+
+// Of one layer: what a tensor is; "" for others.
+std::string_view kind_of(std::string_view name) {
+  return name.starts_with("blk.") ? name.substr(name.find('.', 4) + 1) : std::string_view();
+}
+std::string in_layer(std::int64_t layer, std::string_view kind) {
+  return "blk." + std::to_string(layer) + "." + std::string(kind);
+}
+
+// The same text for either order.
+std::string pair_of(const std::string& a, const std::string& b) { return a < b ? a + ":" + b : b + ":" + a; }
+
+// As f32; a large one takes more memory than a search may.
+constexpr std::int64_t kMostNumbers = std::int64_t{1} << 25;
+std::int64_t numbers_of_matrix(std::span<const std::int64_t> shape) {
+  return shape.size() == 2 && shape[0] <= kMostNumbers / shape[1] ? shape[0] * shape[1] : kMostNumbers + 1;
 }
 
 bool is_norm(std::string_view name) { return name.find("norm") != std::string_view::npos; }
@@ -355,8 +391,9 @@ std::vector<Variant> finer_variants(const Variant& variant, double step) {
   std::vector<Variant> out;
   if (variant.edits.size() != 1) return out;
   const auto& [name, value] = variant.edits[0];
-  constexpr std::string_view kContinuous[] = {"rope_base",  "attention_scale", "embedding_scale",   "residual_scale",
-                                              "rope_scale", "final_softcap",   "attention_softcap", "expert_scale"};
+  constexpr std::string_view kContinuous[] = {"rope_base",         "attention_scale", "embedding_scale",
+                                              "residual_scale",    "rope_scale",      "final_softcap",
+                                              "attention_softcap", "expert_scale",    "ternary_scale"};
   const auto number = number_of(value);
   if (!number || *number <= 0 || std::ranges::find(kContinuous, name) == std::end(kContinuous)) return out;
   for (const double factor : {1 / step, step}) {
@@ -396,7 +433,7 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
     for (std::size_t i = 0; i < all.size(); ++i) {
       for (std::size_t j = i + 1; j < all.size(); ++j) {
         if (all[i].shape == all[j].shape) {
-          add(out, "exchange", all[i].name + ":" + all[j].name, "weight_swapped", at(all[i].name));
+          add(out, "exchange", pair_of(all[i].name, all[j].name), "weight_swapped", at(all[i].name));
         }
       }
     }
@@ -405,17 +442,21 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
         const std::string name = "blk." + std::to_string(other) + tensor.name.substr(tensor.name.find('.', 4));
         const engine::GgufTensor* found = file.find_tensor(name);
         if (found != nullptr && found->shape == tensor.shape) {
-          add(out, "exchange", tensor.name + ":" + name, "weight_swapped", at(tensor.name));
+          add(out, "exchange", pair_of(tensor.name, name), "weight_swapped", at(tensor.name));
         }
       }
     }
   }
   for (const Tensor& tensor : all) {
-    // As f32; a large one takes more memory than a search may.
-    constexpr std::int64_t kMostNumbers = std::int64_t{1} << 25;
-    if (tensor.shape.size() == 2 && tensor.shape[0] <= kMostNumbers / tensor.shape[1] &&
-        find_fact(facts, "transpose") != nullptr) {
+    if (numbers_of_matrix(tensor.shape) <= kMostNumbers && find_fact(facts, "transpose") != nullptr) {
       add(out, "transpose", tensor.name, "weight_transposed", at(tensor.name));
+    }
+    const bool of_experts = std::ranges::find(kExpertTensors, kind_of(tensor.name)) != std::end(kExpertTensors);
+    if (of_experts && find_fact(facts, "expert_order") != nullptr) {
+      for (const std::string& order :
+           joined({"reversed", "pairs"}, shifts(std::min<std::int64_t>(tensor.shape[2], 8)))) {
+        add(out, "expert_order", tensor.name + ":" + order, "expert_order", at(tensor.name));
+      }
     }
     if (find_fact(facts, "tensor_factor") == nullptr) continue;
     for (const char* factor : {"-1", "0.5", "2", "0.1", "10"}) {
@@ -426,26 +467,88 @@ std::vector<Variant> tensor_variants(std::span<const EditableFact> facts, const 
   return out;
 }
 
+std::vector<Variant> repair_variants(std::span<const EditableFact> facts, const engine::GgufFile& file,
+                                     std::int64_t layer, std::int64_t n_layer) {
+  std::vector<Variant> out;
+  if (find_fact(facts, "exchange") == nullptr) return out;
+  for (const Tensor& tensor : tensors_of(file, in_layer(layer, ""))) {
+    for (std::int64_t other = 0; other < n_layer; ++other) {
+      const std::string name = in_layer(other, kind_of(tensor.name));
+      const engine::GgufTensor* found = file.find_tensor(name);
+      if (std::abs(other - layer) < 2 || found == nullptr || found->shape != tensor.shape) continue;
+      add(out, "exchange", pair_of(tensor.name, name), "weight_swapped", {.layer = layer, .tensor = tensor.name});
+    }
+  }
+  return out;
+}
+
+namespace {
+
+// Tensors of one name and shape in several layers.
+struct Kind {
+  std::string_view name;
+  std::vector<std::int64_t> shape, layers;
+};
+std::vector<Kind> kinds_of(const engine::GgufFile& file, std::int64_t n_layer) {
+  std::vector<Kind> out;
+  for (std::int64_t layer = 0; layer < n_layer; ++layer) {
+    for (const engine::GgufTensor& tensor : file.tensors()) {
+      if (!tensor.name.starts_with(in_layer(layer, ""))) continue;
+      const std::string_view name = kind_of(tensor.name);
+      const auto known =
+          std::ranges::find_if(out, [&](const Kind& kind) { return kind.name == name && kind.shape == tensor.shape; });
+      if (known == out.end()) {
+        out.push_back({name, tensor.shape, {layer}});
+      } else {
+        known->layers.push_back(layer);
+      }
+    }
+  }
+  return out;
+}
+// Exchanged everywhere they are a convention of the menu.
+bool is_a_convention(std::string_view a, std::string_view b) {
+  constexpr std::pair<std::string_view, std::string_view> kPairs[] = {{"ffn_gate.weight", "ffn_up.weight"},
+                                                                      {"ffn_gate_exps.weight", "ffn_up_exps.weight"},
+                                                                      {"attn_k.weight", "attn_v.weight"}};
+  return std::ranges::any_of(kPairs, [&](const auto& pair) {
+    return (pair.first == a && pair.second == b) || (pair.first == b && pair.second == a);
+  });
+}
+
+}  // namespace
+
 std::vector<Variant> stem_variants(std::span<const EditableFact> facts, const engine::GgufFile& file,
                                    std::int64_t n_layer) {
   std::vector<Variant> out;
-  if (find_fact(facts, "exchange") != nullptr) {
-    constexpr std::pair<std::string_view, std::string_view> kTwins[] = {{"attn_norm.weight", "ffn_norm.weight"},
-                                                                        {"attn_q_norm.weight", "attn_k_norm.weight"}};
-    for (const auto& [one, other] : kTwins) {
+  const bool transposes = find_fact(facts, "transpose") != nullptr, exchanges = find_fact(facts, "exchange") != nullptr;
+  const auto* embedding = file.find_tensor("token_embd.weight");
+  const auto* head = file.find_tensor("output.weight");
+  for (const auto* tensor : {embedding, head}) {
+    if (tensor == nullptr || !transposes) continue;
+    if (tensor == embedding && numbers_of_matrix(tensor->shape) > kMostNumbers) continue;
+    add(out, "transpose", std::string(tensor->name), "weight_transposed", {.tensor = std::string(tensor->name)});
+  }
+  if (embedding != nullptr && head != nullptr && exchanges && embedding->shape == head->shape) {
+    add(out, "exchange", "token_embd.weight:output.weight", "weight_swapped", {.tensor = "token_embd.weight"});
+  }
+  const std::vector<Kind> kinds = kinds_of(file, n_layer);
+  for (std::size_t i = 0; i < kinds.size() && exchanges; ++i) {
+    for (std::size_t j = i + 1; j < kinds.size(); ++j) {
+      if (kinds[i].shape != kinds[j].shape || is_a_convention(kinds[i].name, kinds[j].name)) continue;
       std::string pairs;
-      for (std::int64_t i = 0; i < n_layer; ++i) {
-        const std::string prefix = "blk." + std::to_string(i) + ".";
-        const auto* a = file.find_tensor(prefix + std::string(one));
-        const auto* b = file.find_tensor(prefix + std::string(other));
-        if (a == nullptr || b == nullptr || a->shape != b->shape) continue;
-        pairs += (pairs.empty() ? "" : ",") + std::string(a->name) + ":" + std::string(b->name);
+      for (const std::int64_t layer : kinds[i].layers) {
+        if (std::ranges::find(kinds[j].layers, layer) == kinds[j].layers.end()) continue;
+        pairs += (pairs.empty() ? "" : ",") + in_layer(layer, kinds[i].name) + ":" + in_layer(layer, kinds[j].name);
       }
       if (!pairs.empty()) add(out, "exchange", pairs, "weight_swapped");
     }
   }
-  if (file.find_tensor("output.weight") != nullptr && find_fact(facts, "transpose") != nullptr) {
-    add(out, "transpose", "output.weight", "weight_transposed", {.tensor = "output.weight"});
+  for (const Kind& kind : kinds) {
+    if (!transposes || numbers_of_matrix(kind.shape) > kMostNumbers / std::ssize(kind.layers)) continue;
+    std::string names;
+    for (const std::int64_t layer : kind.layers) names += (names.empty() ? "" : ",") + in_layer(layer, kind.name);
+    add(out, "transpose", names, "weight_transposed");
   }
   if (find_fact(facts, "tensor_factor") == nullptr) return out;
   for (const char* name : {"output_norm.weight", "output.weight", "token_embd.weight"}) {

@@ -40,6 +40,9 @@ std::vector<Variant> layer_variants(std::span<const engine::EditableFact> facts,
 // What may be wrong with the tensors of one layer.
 std::vector<Variant> tensor_variants(std::span<const engine::EditableFact> facts, const engine::GgufFile& file,
                                      std::int64_t layer);
+// What else may be wrong with one of that layer's tensors: it is that of any other layer.
+std::vector<Variant> repair_variants(std::span<const engine::EditableFact> facts, const engine::GgufFile& file,
+                                     std::int64_t layer, std::int64_t n_layer);
 // What may be wrong with tensors of no layer, and with one kind of tensor in all layers.
 std::vector<Variant> stem_variants(std::span<const engine::EditableFact> facts, const engine::GgufFile& file,
                                    std::int64_t n_layer);

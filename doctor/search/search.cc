@@ -20,6 +20,7 @@ using engine::EditableFact;
 constexpr double kKnowing = 0.9;
 constexpr std::int64_t kMostTokens = 160, kFewestTokens = 40;  // of a part
 constexpr std::size_t kPairedSingles = 3;
+constexpr std::size_t kRepaired = 2;  // layers
 // The best of so many variants is lucky, too: some of them are measured again, on text that is new to them.
 constexpr std::size_t kConfirmed = 10;
 constexpr double kWorthALook = 0.02;  // nats a token
@@ -45,16 +46,19 @@ class Search {
     std::vector<Variant> conventions = convention_variants(facts_, file_facts, asked, *model);
     std::vector<Variant> layers;
     if (options_.layers) {
-      layers = layer_variants(facts_, model->shape().n_layer);
-      const std::vector<Variant> stems = stem_variants(facts_, model->file(), model->shape().n_layer);
-      layers.insert(layers.end(), stems.begin(), stems.end());
+      layers = stem_variants(facts_, model->file(), model->shape().n_layer);
+      const std::vector<Variant> single = layer_variants(facts_, model->shape().n_layer);
+      layers.insert(layers.end(), single.begin(), single.end());
     }
     n_planned_ = static_cast<std::int64_t>(conventions.size() + layers.size());
     ROWMAX_RETURN_IF_ERROR(choose_length(*text));
     ROWMAX_RETURN_IF_ERROR(try_all(conventions));
     ROWMAX_RETURN_IF_ERROR(refine());
     ROWMAX_RETURN_IF_ERROR(try_all(layers));
-    if (options_.layers) ROWMAX_RETURN_IF_ERROR(look_into_layers());
+    if (options_.layers) {
+      ROWMAX_RETURN_IF_ERROR(look_into_layers());
+      ROWMAX_RETURN_IF_ERROR(repair());
+    }
     if (const Tried* leader = best(); leader == nullptr || leader->nll > 0.6 * result_.chance) {
       ROWMAX_RETURN_IF_ERROR(try_pairs(conventions));
     }
@@ -142,6 +146,9 @@ class Search {
   }
   Status try_all(const std::vector<Variant>& variants) {
     for (const Variant& variant : variants) {
+      const bool known =
+          std::ranges::any_of(result_.tried, [&](const Tried& tried) { return tried.variant.edits == variant.edits; });
+      if (known) continue;
       ROWMAX_TRY(done, try_one(variant));
       static_cast<void>(done);
     }
@@ -202,6 +209,23 @@ class Search {
       // A layer that the model needs is looked into only where that is cheap.
       if (-loss < kWorthALook && seconds() > std::max(2 * until_now, options_.budget_seconds / 4)) break;
       ROWMAX_RETURN_IF_ERROR(try_all(tensor_variants(facts_, model_->file(), layer)));
+    }
+    return {};
+  }
+
+  // What helps with a part of one layer points at that layer, if less than its repair does.
+  Status repair() {
+    std::vector<Tried> pointing = result_.tried;
+    std::erase_if(pointing, [&](const Tried& tried) {
+      return tried.variant.place.layer < 0 || tried.gain.nats < kWorthALook || !possible(tried);
+    });
+    std::ranges::stable_sort(pointing, [](const Tried& a, const Tried& b) { return a.gain.nats > b.gain.nats; });
+    std::vector<std::int64_t> layers;
+    for (const Tried& tried : pointing) {
+      const std::int64_t layer = tried.variant.place.layer;
+      if (layers.size() == kRepaired || std::ranges::find(layers, layer) != layers.end()) continue;
+      layers.push_back(layer);
+      ROWMAX_RETURN_IF_ERROR(try_all(repair_variants(facts_, model_->file(), layer, model_->shape().n_layer)));
     }
     return {};
   }

@@ -6,9 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <numeric>
 
+#include "doctor/checks/patient_test_util.h"
 #include "doctor/test_patient.h"
+#include "engine/quant/format.h"
 #include "rowmax/engine/chat.h"
 #include "rowmax/engine/sampler.h"
 #include "rowmax/engine/session.h"
@@ -102,6 +106,129 @@ TEST(Search, FindsRoutersThatAreShiftedEitherWay) {
     ASSERT_FALSE(result.wins.empty()) << back;
     EXPECT_EQ(result.wins.front().variant.cause, "expert_order") << edits_text(result.wins.front().variant.edits);
   }
+}
+
+// Parts of a tensor's bytes in another order.
+void move_parts(Bytes& bytes, const std::string& suffix,
+                const std::function<std::size_t(std::size_t, std::size_t)>& from) {
+  const auto file = engine::GgufFile::parse(bytes, "moe.gguf");
+  ASSERT_TRUE(file.ok());
+  const Bytes before = bytes;
+  for (const engine::GgufTensor& tensor : file->tensors()) {
+    if (!tensor.name.ends_with(suffix)) continue;
+    const auto begin = static_cast<std::size_t>(tensor.data.data() - bytes.data());
+    const auto n = static_cast<std::size_t>(tensor.shape.back());
+    const std::size_t size = tensor.data.size() / n;
+    for (std::size_t i = 0; i < n; ++i) {
+      std::memcpy(bytes.data() + begin + i * size, before.data() + begin + from(i, n) * size, size);
+    }
+  }
+}
+
+TEST(Search, FindsExpertsInAnotherOrder) {
+  const auto reversed = [](std::size_t e, std::size_t n) { return n - 1 - e; };
+  const auto shifted = [](std::size_t e, std::size_t n) { return (e + n - 2) % n; };
+  Bytes all = file_bytes("tests/golden/doctor/qwen3moe.gguf"), up = all;
+  for (const char* kind : {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}) {
+    move_parts(all, kind, reversed);
+  }
+  move_parts(up, "ffn_up_exps.weight", shifted);
+  for (Bytes* bytes : {&all, &up}) {
+    TestPatient test(std::move(*bytes));
+    const SearchResult result = search(test);
+    ASSERT_FALSE(result.wins.empty());
+    EXPECT_EQ(result.wins.front().variant.cause, "expert_order") << edits_text(result.wins.front().variant.edits);
+    EXPECT_LT(result.wins.front().nll, 1.5);
+  }
+}
+
+TEST(Search, FindsATensorOfADistantLayer) {
+  Bytes bytes = file_bytes("tests/golden/doctor/qwen2.gguf");
+  std::ranges::swap_ranges(testing_util::tensor_bytes(bytes, "blk.0.attn_q.bias"),
+                           testing_util::tensor_bytes(bytes, "blk.2.attn_q.bias"));
+  TestPatient test(std::move(bytes));
+  const SearchResult result = search(test, true);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(edits_text(result.wins.front().variant.edits), "exchange=blk.0.attn_q.bias:blk.2.attn_q.bias");
+  EXPECT_EQ(result.wins.front().variant.cause, "weight_swapped");
+}
+
+// Two kinds of one shape, in all layers that have them; what is a convention of its own is not tried twice.
+TEST(Search, ExchangesKindsInAllLayers) {
+  TestPatient test(file_bytes("tests/golden/doctor/qwen35.gguf"));
+  const auto model = test.patient.model();
+  ASSERT_TRUE(model.ok());
+  const auto facts = engine::editable_facts((*model)->file(), {}, nullptr);
+  ASSERT_TRUE(facts.ok());
+  std::vector<std::string> tried;
+  for (const Variant& variant : stem_variants(*facts, (*model)->file(), (*model)->shape().n_layer)) {
+    tried.push_back(edits_text(variant.edits));
+  }
+  std::string pairs;
+  for (const char* layer : {"blk.0.", "blk.1.", "blk.2."}) {
+    pairs += (pairs.empty() ? "" : ",") + std::string(layer) + "ssm_alpha.weight:" + layer + "ssm_beta.weight";
+  }
+  EXPECT_EQ(std::ranges::count(tried, "exchange=" + pairs), 1);
+  EXPECT_EQ(std::ranges::count_if(
+                tried, [](const std::string& text) { return text.find("ffn_gate.weight:blk.0.ffn_up.") != text.npos; }),
+            0);
+}
+
+TEST(Search, FindsATransposedEmbedding) {
+  const Bytes sound = file_bytes("tests/golden/doctor/qwen2.gguf");
+  testing_util::Rewrite rewrite;
+  rewrite.drop_tensor = [](std::string_view name) { return name == "token_embd.weight"; };
+  rewrite.add = [&](engine::GgufWriter& writer) {
+    const auto file = engine::GgufFile::parse(sound, "m.gguf");
+    const engine::GgufTensor* tensor = file->find_tensor("token_embd.weight");
+    const auto n_col = static_cast<std::size_t>(tensor->shape[0]), n_row = static_cast<std::size_t>(tensor->shape[1]);
+    std::vector<float> row(n_col), turned(n_row * n_col);
+    for (std::size_t i = 0; i < n_row; ++i) {
+      engine::decode_row(*tensor->format, tensor->data, static_cast<std::int64_t>(i), tensor->shape[0], row.data());
+      for (std::size_t j = 0; j < n_col; ++j) turned[j * n_row + i] = row[j];
+    }
+    const auto bytes = std::as_bytes(std::span(turned));
+    writer.add_tensor("token_embd.weight", 0 /* F32 */, tensor->shape, {bytes.begin(), bytes.end()});
+  };
+  TestPatient test(testing_util::rewritten(sound, rewrite));
+  const SearchResult result = search(test, true);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(result.wins.front().variant.cause, "weight_transposed") << edits_text(result.wins.front().variant.edits);
+  EXPECT_EQ(result.wins.front().variant.place.tensor, "token_embd.weight");
+}
+
+// Every ternary matrix of the story model, bytes and scale.
+Bytes stories_with(const std::function<void(std::span<std::byte> codes, std::byte* scale)>& change) {
+  Bytes bytes = stories_bytes();
+  const auto file = engine::GgufFile::parse(bytes, "stories.gguf");
+  EXPECT_TRUE(file.ok());
+  for (const engine::GgufTensor& tensor : file->tensors()) {
+    if (tensor.format->tail_bytes == 0) continue;
+    std::byte* begin = bytes.data() + (tensor.data.data() - bytes.data());
+    const std::size_t n = tensor.data.size() - 32;
+    change({begin, n}, begin + n);
+  }
+  return bytes;
+}
+
+TEST(Search, FindsOneScaleForTernaryMatricesThatLostTheirs) {
+  const float one = 1;
+  TestPatient test(stories_with([&](std::span<std::byte>, std::byte* scale) { std::memcpy(scale, &one, sizeof one); }));
+  const SearchResult result = search(test);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(result.wins.front().variant.cause, "ternary_scale") << edits_text(result.wins.front().variant.edits);
+}
+
+TEST(Search, FindsCodesFromTheLowBitsOn) {
+  TestPatient test(stories_with([](std::span<std::byte> codes, std::byte*) {
+    for (std::byte& byte : codes) {
+      const auto b = std::to_integer<unsigned>(byte);
+      byte = static_cast<std::byte>((b & 3) << 6 | (b >> 2 & 3) << 4 | (b >> 4 & 3) << 2 | b >> 6);
+    }
+  }));
+  const SearchResult result = search(test);
+  ASSERT_FALSE(result.wins.empty());
+  EXPECT_EQ(edits_text(result.wins.front().variant.edits), "ternary_bits=low_first");
 }
 
 TEST(Search, KeepsToItsBudget) {

@@ -172,14 +172,20 @@ std::string get_ternary_scale(const WeightSources& sources) {
   return any_codes(sources) ? or_else(sources.ternary_scale, "file") : "";
 }
 std::string set_ternary_scale(ModelSpec&, WeightSources& sources, const std::string& value) {
-  if (value != "file" && value != "none" && value != "reciprocal") return "file, none or reciprocal";
+  float all = 0;  // of every matrix
+  const auto number = std::from_chars(value.data(), value.data() + value.size(), all);
+  const bool is_number =
+      number.ec == std::errc() && number.ptr == value.data() + value.size() && std::isfinite(all) && all > 0;
+  if (value != "file" && value != "none" && value != "reciprocal" && !is_number) {
+    return "file, none, reciprocal or a number above 0";
+  }
   for (const Use& use : all_uses(sources)) {
     WeightSource& source = *use.source;
     if (!source.has_codes() || value == "file") continue;
     float scale = 0;
     std::memcpy(&scale, source.bytes.data() + source.rows * format_row_bytes(*source.format, source.cols),
                 sizeof scale);
-    source.factor *= value == "none" ? 1 / scale : 1 / scale / scale;
+    source.factor *= is_number ? all / scale : value == "none" ? 1 / scale : 1 / scale / scale;
     if (!std::isfinite(source.factor)) return "file (a scale is too small)";
   }
   sources.ternary_scale = value;
@@ -207,19 +213,94 @@ std::string set_ternary_values(ModelSpec&, WeightSources& sources, const std::st
   return {};
 }
 
+std::string get_ternary_bits(const WeightSources& sources) {
+  return any_codes(sources) ? or_else(sources.ternary_bits, "high_first") : "";
+}
+std::string set_ternary_bits(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value != "high_first" && value != "low_first") return "high_first or low_first";
+  for (const Use& use : all_uses(sources)) {
+    const bool looked_up = use.source->name == sources.token_embedding.name;
+    if (use.source->has_codes() && !looked_up) use.source->low_bits_first = value == "low_first";
+  }
+  sources.ternary_bits = value;
+  return {};
+}
+
+// ---- experts
+
+std::string get_expert_order(const WeightSources& sources) {
+  const bool any =
+      std::ranges::any_of(sources.layers, [](const LayerSources& layer) { return layer[W::kExpertDown].present(); });
+  return any ? or_else(sources.expert_order, "stored") : "";
+}
+
+// Which of n stored matrices each expert is; empty for what is no order.
+std::vector<std::int64_t> expert_order(const std::string& text, std::int64_t n) {
+  std::int64_t shift = 0;
+  const auto number = std::from_chars(text.data(), text.data() + text.size(), shift);
+  const bool shifted = number.ec == std::errc() && number.ptr == text.data() + text.size() && shift >= 0 && shift < n;
+  if (!shifted && text != "reversed" && text != "pairs") return {};
+  std::vector<std::int64_t> order;
+  for (std::int64_t e = 0; e < n; ++e) {
+    const std::int64_t other = e % 2 != 0 ? e - 1 : std::min(e + 1, n - 1);
+    order.push_back(shifted ? (e + shift) % n : text == "reversed" ? n - 1 - e : other);
+  }
+  return order;
+}
+
+std::string order_experts(ModelSpec&, WeightSources& sources, const std::string& value) {
+  if (value == "stored") return {};
+  for (const std::string& part : split(value, ',')) {
+    const std::vector<std::string> words = split(part, ':');
+    if (words.size() != 2) return "tensors of experts with an order each, NAME:ORDER, with commas";
+    std::int64_t n_hit = 0;
+    for (const Use& use : all_uses(sources)) {
+      const std::string_view name = use.source->name;
+      const bool of_all = name.starts_with("blk.") && name.substr(name.find('.', 4) + 1) == words[0];
+      if (use.kind != WeightKind::kExperts || (name != words[0] && !of_all)) continue;
+      use.source->experts = expert_order(words[1], use.source->n);
+      if (use.source->experts.empty()) return "reversed, pairs or a number below that of experts ('" + words[1] + "')";
+      ++n_hit;
+    }
+    if (n_hit == 0) return "tensors of experts ('" + words[0] + "' is none)";
+  }
+  sources.expert_order = value;
+  return {};
+}
+
 // ---- single tensors
+
+// Its rows are looked up where they lie: a copy of it has them as they should be.
+void transpose_embedding(WeightSources& sources) {
+  WeightSource& table = sources.token_embedding;
+  const auto n_row = static_cast<std::size_t>(table.rows), n_col = static_cast<std::size_t>(table.cols);
+  std::vector<float> stored(n_row * n_col), turned(n_row * n_col);
+  for (std::size_t row = 0; row < n_row; ++row) {
+    decode_row(*table.format, table.bytes, static_cast<std::int64_t>(row), table.cols, stored.data() + row * n_col);
+  }
+  for (std::size_t row = 0; row < n_row; ++row) {
+    for (std::size_t col = 0; col < n_col; ++col) turned[row * n_col + col] = stored[col * n_row + row];
+  }
+  sources.embedding = std::make_unique<const std::vector<float>>(std::move(turned));
+  table.format = find_format("F32");
+  table.bytes = std::as_bytes(std::span(*sources.embedding));
+  if (!sources.tied) return;
+  sources.output.format = table.format;
+  sources.output.bytes = table.bytes;
+}
 
 std::string transpose(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value == "none") return {};
   for (const std::string& name : split(value, ',')) {
     const std::vector<Use> uses = uses_of(sources, name);
     if (uses.empty()) return no_tensor(name);
-    for (const Use& use : uses) {
-      // The rows of the embedding are looked up where they lie.
-      if (use.kind != WeightKind::kMatrix || use.source == &sources.token_embedding || use.source->transposed) {
-        return "matrices of layers or output.weight, each once ('" + name + "' is none)";
-      }
-      use.source->transposed = true;
+    const bool embedding = name == sources.token_embedding.name;
+    const bool again = embedding ? sources.embedding != nullptr : uses.front().source->transposed;
+    if (uses.front().kind != WeightKind::kMatrix || again) return "matrices, each once ('" + name + "' is none)";
+    if (embedding) {
+      transpose_embedding(sources);
+    } else {
+      uses.front().source->transposed = true;
     }
   }
   sources.transposed = value;
@@ -292,13 +373,24 @@ constexpr Fact kFacts[] = {
     {{"hadamard", "no, or a block (a power of two) of columns that are stored turned", kTensor},
      get_hadamard,
      set_hadamard},
-    {{"ternary_scale", "file, none or reciprocal: that of matrices with one scale", kTensor},
+    {{"ternary_scale", "file, none, reciprocal or a number, which is that of all: that of matrices with one scale",
+      kTensor},
      get_ternary_scale,
      set_ternary_scale},
     {{"ternary_values", "-1, 0 and 1 in some order: what the codes 0, 1 and 2 of matrices with one scale stand for",
       kTensor},
      get_ternary_values,
      set_ternary_values},
+    {{"ternary_bits", "high_first or low_first: which bits of a byte hold the first of its codes", kTensor},
+     get_ternary_bits,
+     set_ternary_bits},
+    {{"expert_order",
+      "stored, or NAME:ORDER, with commas, of tensors or of one kind in all layers (ffn_down_exps.weight): reversed, "
+      "pairs "
+      "(exchanged in twos), or a number n: the expert e is the tensor's e + n",
+      kTensor},
+     get_expert_order,
+     order_experts},
     {{"transpose", "none, or matrices by name, with commas, whose columns are stored one behind the other", kTensor},
      [](const WeightSources& sources) { return or_else(sources.transposed, "none"); },
      transpose},

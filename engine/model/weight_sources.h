@@ -51,8 +51,12 @@ struct WeightSource {
   float shift = 0;   // vectors: is added to all values, before the factor
   // Matrices: what is stored is their columns, one behind the other. Vectors of WeightKind::kTransposed: each row backwards.
   bool transposed = false, reversed = false;
-  // Matrices of has_codes(): what the codes 0, 1 and 2 stand for, times the scale; a permutation.
+  // Matrices of has_codes(): what the codes 0, 1 and 2 stand for, times the scale; a permutation. And whether the first of a
+  // byte's four lies in its lowest bits, and so on upwards.
   std::array<std::int8_t, 3> code_values = {-1, 0, 1};
+  bool low_bits_first = false;
+  // Of n: which of those stored each expert is; empty: the same. Packing does not depend on it.
+  std::vector<std::int64_t> experts = {};
 
   bool present() const noexcept { return !bytes.empty(); }
   // In a format with four codes of two bits in each byte and, behind the last row, one scale (I2_S).
@@ -63,7 +67,10 @@ struct WeightSource {
   bool packs_like(const WeightSource& other) const noexcept {
     return bytes.data() == other.bytes.data() && bytes.size() == other.bytes.size() && format == other.format &&
            rows == other.rows && cols == other.cols && n == other.n && order == other.order &&
-           transposed == other.transposed && code_values == other.code_values;
+           transposed == other.transposed && code_values == other.code_values && low_bits_first == other.low_bits_first;
+  }
+  std::int64_t stored_expert(std::int64_t e) const noexcept {
+    return experts.empty() ? e : experts[static_cast<std::size_t>(e)];
   }
 };
 
@@ -84,9 +91,11 @@ struct WeightSources {
   RopePairing qk_rows = RopePairing::kHalves;  // what the rows of q and k are stored for
   std::vector<LayerSources> layers;
   // Facts that were changed, as they were given (rowmax/engine/edits.h); empty: as the file has them.
-  std::string norm_weights, conv_taps, hadamard_block, ternary_scale, ternary_values, transposed, exchanged, factors;
+  std::string norm_weights, conv_taps, hadamard_block, ternary_scale, ternary_values, ternary_bits, expert_order,
+      transposed, exchanged, factors;
   // What the sources point to, one for each number of columns.
   std::vector<std::unique_ptr<const Hadamard>> hadamards;
+  std::unique_ptr<const std::vector<float>> embedding;  // token_embedding's numbers where they are not the file's
 };
 
 }  // namespace rowmax::engine

@@ -105,8 +105,8 @@ struct WeightLoader {
     for (unsigned byte = 0; byte < 256; ++byte) {
       unsigned codes = 0;
       for (unsigned at = 0; at < 8; at += 2) {
-        const unsigned code = byte >> at & 3;
-        codes |= (code == 3 ? code : static_cast<unsigned>(source.code_values[code] + 1)) << at;
+        const unsigned code = byte >> at & 3, to = source.low_bits_first ? 6 - at : at;
+        codes |= (code == 3 ? code : static_cast<unsigned>(source.code_values[code] + 1)) << to;
       }
       other[byte] = static_cast<std::byte>(codes);
     }
@@ -151,7 +151,9 @@ struct WeightLoader {
 
   Result<Stored> as_wanted(const WeightSource& source) const {
     Stored stored{source.format, source.bytes};
-    if (source.code_values != WeightSource().code_values) ROWMAX_RETURN_IF_ERROR(change_codes(source, stored));
+    if (source.code_values != WeightSource().code_values || source.low_bits_first) {
+      ROWMAX_RETURN_IF_ERROR(change_codes(source, stored));
+    }
     if (source.transposed) ROWMAX_RETURN_IF_ERROR(transpose(source, stored));
     if (source.order.run != 0) ROWMAX_RETURN_IF_ERROR(reorder(source, stored));
     return stored;
@@ -173,16 +175,25 @@ struct WeightLoader {
     return {};
   }
 
-  // A matrix, or one for each expert. packed: those of other weights; empty where they would differ.
-  Status matrices(const WeightSource& source, std::span<const Linear> packed, std::vector<Linear>& out) {
+  // A matrix, or one for each expert. packed: those of other weights, from packed_from; empty where they would differ.
+  Status matrices(const WeightSource& source, const WeightSource* packed_from, std::span<const Linear> packed,
+                  std::vector<Linear>& out) {
     out.resize(static_cast<std::size_t>(source.n));
-    for (std::size_t i = 0; i < packed.size(); ++i) out[i] = {packed[i].matrix.view(), source.hadamard, source.factor};
-    if (!packed.empty()) return {};
+    std::vector<std::size_t> packed_at(packed.size());  // of each that is stored
+    for (std::size_t i = 0; i < packed.size(); ++i) {
+      packed_at[static_cast<std::size_t>(packed_from->stored_expert(static_cast<std::int64_t>(i)))] = i;
+    }
     const std::size_t n_bytes = source.bytes.size() / out.size();
     for (std::size_t i = 0; i < out.size(); ++i) {
+      const auto stored = static_cast<std::size_t>(source.stored_expert(static_cast<std::int64_t>(i)));
+      if (!packed.empty()) {
+        out[i] = {packed[packed_at[stored]].matrix.view(), source.hadamard, source.factor};
+        continue;
+      }
       WeightSource one = source;
       one.n = 1;
-      one.bytes = source.bytes.subspan(i * n_bytes, n_bytes);
+      one.experts.clear();
+      one.bytes = source.bytes.subspan(stored * n_bytes, n_bytes);
       ROWMAX_RETURN_IF_ERROR(matrix(one, out[i]));
     }
     return {};
@@ -209,9 +220,10 @@ struct WeightLoader {
       const WeightSource& source = from[info.id];
       if (!source.present()) continue;
       const auto at = static_cast<std::size_t>(info.id);
-      const bool shared = packed != nullptr && source.packs_like((*packed_from)[info.id]);
+      const WeightSource* other = packed != nullptr ? &(*packed_from)[info.id] : nullptr;
+      const bool shared = other != nullptr && source.packs_like(*other);
       const std::span<const Linear> same = shared ? packed->experts(info.id) : std::span<const Linear>();
-      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                   ? matrices(source, same, to.matrices_[at])
+      ROWMAX_RETURN_IF_ERROR(is_matrix(info.kind)                   ? matrices(source, other, same, to.matrices_[at])
                              : info.kind == WeightKind::kTransposed ? transposed(source, to.vectors_[at])
                                                                     : vector(source, to.vectors_[at]));
     }

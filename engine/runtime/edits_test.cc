@@ -406,15 +406,31 @@ TEST(TensorEdits, TernaryValuesAreThoseOfOtherCodes) {
   expect_refused(loaded(model_bytes("llama")), "ternary_values", "1,0,-1", {"no tensor of this model has it"});
 }
 
+TEST(TensorEdits, LowBitsFirstIsAFileWithEachByteTheOtherWayRound) {
+  const Bytes bytes = model_bytes("bitnet-b1.58", ternary);
+  const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
+    if (tensor.format->tail_bytes == 0) return true;
+    for (std::size_t i = 0; i < of_tensor.size() - 32; ++i) {
+      const auto byte = std::to_integer<unsigned>(of_tensor[i]);
+      of_tensor[i] = static_cast<std::byte>((byte & 3) << 6 | (byte >> 2 & 3) << 4 | (byte >> 4 & 3) << 2 | byte >> 6);
+    }
+    return true;
+  });
+  expect_is(bytes, {{"ternary_bits", "low_first"}}, other, {"blk."});
+  expect_is(bytes, {{"ternary_bits", "low_first"}, {"ternary_values", "-1,0,1"}}, other, {"blk."});
+  expect_refused(loaded(bytes), "ternary_bits", "little", {"ternary_bits", "low_first", "little"});
+  expect_refused(loaded(model_bytes("llama")), "ternary_bits", "low_first", {"no tensor of this model has it"});
+}
+
 TEST(TensorEdits, TernaryScalesAreThoseOfAnotherTail) {
   const Bytes bytes = model_bytes("bitnet-b1.58", ternary);
   const Model model = loaded(bytes);
   EXPECT_EQ(*edit_value(model, "ternary_scale"), "file");
-  for (const std::string value : {"none", "reciprocal"}) {
+  for (const std::string value : {"none", "reciprocal", "0.25"}) {
     const Bytes other = rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
       if (tensor.format->tail_bytes == 0) return true;
       float& scale = floats(of_tensor)[of_tensor.size() / 4 - 8];
-      scale = value == "none" ? 1.0f : 1.0f / scale;
+      scale = value == "none" ? 1.0f : value == "0.25" ? 0.25f : 1.0f / scale;
       return true;
     });
     const Model edited = variant(model, {{"ternary_scale", value}});
@@ -426,7 +442,9 @@ TEST(TensorEdits, TernaryScalesAreThoseOfAnotherTail) {
                 distance(got, logits(model)));
     EXPECT_LT(distance(got, want), 1e-2 * distance(got, logits(model)));
   }
-  expect_refused(model, "ternary_scale", "half", {"ternary_scale", "reciprocal"});
+  for (const char* value : {"half", "0", "-1", "nan", "2x"}) {
+    expect_refused(model, "ternary_scale", value, {"ternary_scale", "reciprocal"});
+  }
 }
 
 TEST(TensorEdits, ATransposedMatrixIsThatOfAFileWithItsColumnsAsRows) {
@@ -449,10 +467,30 @@ TEST(TensorEdits, ATransposedMatrixIsThatOfAFileWithItsColumnsAsRows) {
   expect_is(bytes, {{"transpose", "blk.1.attn_q.weight,blk.0.ffn_down.weight"}}, other,
             {"blk.1.attn_q.weight", "blk.0.ffn_down.weight"});
   const Model model = loaded(bytes);
-  for (const char* name : {"token_embd.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight,blk.0.attn_q.weight"}) {
-    expect_refused(model, "transpose", name, {"transpose", "matrices of layers"});
+  for (const char* name :
+       {"token_embd.weight,token_embd.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight,blk.0.attn_q.weight"}) {
+    expect_refused(model, "transpose", name, {"transpose", "matrices, each once"});
   }
   expect_refused(model, "transpose", "blk.7.attn_q.weight", {"transpose", "'blk.7.attn_q.weight'"});
+}
+
+// Tied, it is the head as well.
+TEST(TensorEdits, ATransposedEmbeddingIsThatOfAFileWithItsColumnsAsRows) {
+  for (const bool untied : {false, true}) {
+    const Bytes bytes = model_bytes("llama", [&](tools::SyntheticSpec& spec) { spec.untied = untied; });
+    const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
+      if (tensor.name != "token_embd.weight") return true;
+      const std::span<float> values = floats(of_tensor);
+      const std::vector<float> before(values.begin(), values.end());
+      const auto n_col = static_cast<std::size_t>(tensor.shape[0]), n_row = static_cast<std::size_t>(tensor.shape[1]);
+      for (std::size_t i = 0; i < n_row; ++i) {
+        for (std::size_t j = 0; j < n_col; ++j) values[i * n_col + j] = before[j * n_row + i];
+      }
+      return true;
+    });
+    expect_is(bytes, {{"transpose", "token_embd.weight"}}, other,
+              untied ? std::vector<std::string>() : std::vector<std::string>{"output"});
+  }
 }
 
 // In a format of blocks its numbers are the same, and so are the logits but for how inputs are rounded.
@@ -504,6 +542,54 @@ TEST(TensorEdits, ExchangedTensorsAreThoseOfAFileThatHoldsThemSo) {
   expect_refused(model, "exchange", "blk.0.ffn_gate.weight", {"exchange", "A:B"});
   expect_refused(model, "exchange", "blk.0.ffn_gate.weight:blk.0.ffn_down.weight", {"exchange", "one shape"});
   expect_refused(model, "exchange", "blk.0.ffn_gate.weight:x", {"exchange", "'x'"});
+}
+
+// Nothing is packed again: experts stand in each other's places.
+TEST(TensorEdits, AnOrderOfExpertsIsThatOfAFileThatHoldsThemSo) {
+  const Bytes bytes = model_bytes("qwen35moe");
+  const Model model = loaded(bytes);
+  EXPECT_EQ(*edit_value(model, "expert_order"), "stored");
+  using Order = std::function<std::size_t(std::size_t e, std::size_t n)>;
+  const Order third = [](std::size_t e, std::size_t n) { return (e + 3) % n; };
+  const Order reversed = [](std::size_t e, std::size_t n) { return n - 1 - e; };
+  const Order pairs = [](std::size_t e, std::size_t n) { return (e ^ 1) < n ? e ^ 1 : e; };
+  const std::tuple<const char*, const char*, Order> cases[] = {
+      {"ffn_down_exps.weight:3", ".ffn_down_exps.weight", third},
+      {"blk.1.ffn_up_exps.weight:reversed", "blk.1.ffn_up_exps.weight", reversed},
+      {"ffn_gate_exps.weight:pairs", ".ffn_gate_exps.weight", pairs}};
+  for (const auto& [value, hit, order] : cases) {
+    const Bytes other = rewritten(bytes, [&hit = hit, &order = order](const GgufTensor& tensor, Bytes& of_tensor) {
+      if (tensor.name.find(hit) == std::string_view::npos) return true;
+      const Bytes before = of_tensor;
+      const auto n = static_cast<std::size_t>(tensor.shape[2]);
+      const std::size_t size = before.size() / n;
+      for (std::size_t e = 0; e < n; ++e) {
+        std::memcpy(of_tensor.data() + e * size, before.data() + order(e, n) * size, size);
+      }
+      return true;
+    });
+    const Model edited = variant(model, {{"expert_order", value}});
+    EXPECT_EQ(*edit_value(edited, "expert_order"), value);
+    EXPECT_EQ(edited.own_weight_bytes(), 0);
+    const std::vector<float> want = logits(loaded(other));
+    EXPECT_TRUE(same(logits(edited), want)) << value;
+    EXPECT_TRUE(same(logits(loaded(bytes, {{"expert_order", value}})), want)) << value;
+    EXPECT_FALSE(same(logits(model), want)) << value;
+    // From one order to another, and back.
+    const Model again = variant(edited, {{"expert_order", "ffn_down_exps.weight:1"}});
+    EXPECT_TRUE(same(logits(again), logits(variant(model, {{"expert_order", "ffn_down_exps.weight:1"}})))) << value;
+    EXPECT_TRUE(same(logits(variant(edited, {{"expert_order", "stored"}})), logits(model))) << value;
+  }
+  // All three with the router: expert_shift.
+  EXPECT_TRUE(same(
+      logits(variant(model, {{"expert_order", "ffn_gate_exps.weight:2,ffn_up_exps.weight:2,ffn_down_exps.weight:2"}})),
+      logits(model, {{"expert_shift", "2"}})));
+  for (const char* value : {"ffn_down_exps.weight", "ffn_down_exps.weight:64", "ffn_down_exps.weight:-1",
+                            "ffn_down_exps.weight:sorted", "ffn_down.weight:1", "blk.0.attn_norm.weight:1"}) {
+    expect_refused(model, "expert_order", value, {"expert_order", "expert"});
+  }
+  expect_refused(loaded(model_bytes("llama")), "expert_order", "ffn_down_exps.weight:1",
+                 {"no tensor of this model has it"});
 }
 
 TEST(TensorEdits, AFactorIsThatOfAFileWithOtherNumbers) {

@@ -254,8 +254,18 @@ void check_marks(const Tokenizer& tokenizer, const std::string& rendered, Findin
   }
 }
 
-// Asked to open the assistant's turn, the template must: where it does not, and writes more than blanks between the
-// user's turn and an answer, the model has to write that itself. (Templates like "[INST] q [/INST] a" write nothing there.)
+// Whether a text has one of the marks that open turns, and the vocabulary has it as a token.
+bool opens_turn(const Tokenizer& tokenizer, std::string_view text) {
+  const auto is_token = [&](std::string_view mark) {
+    const TokenId id = tokenizer.find(mark);
+    return id >= 0 && tokenizer.kind(id) != TokenKind::kNormal;
+  };
+  const auto there = [&](std::string_view mark) { return text.find(mark) != std::string_view::npos && is_token(mark); };
+  return std::ranges::any_of(marks_in(text), is_token) || std::ranges::any_of(kTurnMarks, there);
+}
+
+// Asked to open the assistant's turn, the template must: where it does not, and writes a mark between the user's turn and
+// an answer, the model has to write that itself. (Templates like "[INST] q [/INST] a" write nothing there.)
 void check_opening(const ChatTemplate& chat_template, const Tokenizer& tokenizer, const std::string& asked,
                    std::string_view question, Findings& findings) {
   constexpr const char* kAnswer = "Forty-two it is";
@@ -268,9 +278,7 @@ void check_opening(const ChatTemplate& chat_template, const Tokenizer& tokenizer
   const std::size_t at = answered->find(kAnswer);
   if (*not_asked != asked || !answered->starts_with(asked) || at == std::string::npos || at < asked.size()) return;
   const std::string opening = answered->substr(asked.size(), at - asked.size());
-  const bool has_words =
-      std::ranges::any_of(opening, [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; });
-  if (!has_words) return;
+  if (!opens_turn(tokenizer, opening)) return;
   Cause& cause = findings.add("template",
                               "The chat template opens no answer: it writes " + engine::quote(opening) +
                                   " before answers that are there, and nothing where one is asked for "

@@ -218,6 +218,24 @@ TEST(SpecEdits, FactorsOfLlama3) {
   for (std::size_t i = 0; i < std::size(want); ++i) EXPECT_NEAR(spec.ropes[0].divisors[i], want[i], 1e-5 * want[i]);
 }
 
+// Other numbers of heads are other sizes: of what turns whole heads, and of a scale that was 1/sqrt(size).
+TEST(SpecEdits, HeadsOfAnotherSize) {
+  for (const float scale : {0.25f, 0.5f}) {
+    ModelSpec spec = plain_spec(2);
+    spec.for_layers([&](LayerSpec& layer) { layer.attention.scale = scale; });
+    ASSERT_TRUE(apply_edit(spec, "head_count", "8").ok());
+    for (const LayerSpec& layer : spec.layers) {
+      EXPECT_EQ(layer.attention.n_head, 8);
+      EXPECT_EQ(layer.attention.n_kv_head, 4);
+      EXPECT_EQ(layer.attention.head_dim, 8);
+      EXPECT_FLOAT_EQ(layer.attention.scale, scale == 0.25f ? 0.35355339f : scale);
+    }
+    EXPECT_EQ(spec.shape.head_dim, 8);
+    EXPECT_EQ(spec.ropes[0].n_rot, 8);
+    EXPECT_EQ(spec.ropes[1].n_rot, 8);  // as it was
+  }
+}
+
 // A plain model has no such thing.
 TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   ModelSpec spec = plain_spec(3);

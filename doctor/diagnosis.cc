@@ -21,10 +21,10 @@ bool is_inside(const Place& inner, const Place& outer) {
 }
 
 // One cause a kind and place: what several checks suggest is surer than each of them alone.
-std::vector<Cause> merged(const std::vector<CheckResult>& checks) {
+std::vector<Cause> merged(const std::vector<CheckResult>& checks, Verdict verdict) {
   std::vector<Cause> causes;
   for (const CheckResult& check : checks) {
-    if (check.verdict != Verdict::kFail) continue;
+    if (check.verdict != verdict) continue;
     for (const Cause& cause : check.causes) {
       const auto known = std::ranges::find_if(causes, [&](const Cause& other) {
         return other.id == cause.id && (same_place(other.place, cause.place) || is_inside(other.place, cause.place) ||
@@ -60,11 +60,11 @@ void conclude(Report& report) {
   const auto any = [&](Verdict verdict) {
     return std::ranges::any_of(report.checks, [&](const CheckResult& check) { return check.verdict == verdict; });
   };
-  report.causes = merged(report.checks);
   report.verdict = any(Verdict::kFail)           ? Verdict::kFail
                    : any(Verdict::kInconclusive) ? Verdict::kInconclusive
                    : any(Verdict::kPass)         ? Verdict::kPass
                                                  : Verdict::kInconclusive;
+  report.causes = merged(report.checks, report.verdict);
   if (report.verdict == Verdict::kPass) {
     report.diagnosis = "Nothing is wrong with this model and the arithmetic that runs it, as far as these checks see.";
     return;
@@ -72,6 +72,7 @@ void conclude(Report& report) {
   if (report.verdict == Verdict::kInconclusive) {
     report.diagnosis = "Nothing was found to be wrong, but not everything could be looked at: " +
                        list_of(report, Verdict::kInconclusive) + ".";
+    if (!report.causes.empty()) report.diagnosis += " If something is: " + report.causes.front().text;
     return;
   }
   if (report.causes.empty()) {

@@ -145,6 +145,47 @@ TEST(Diagnosis, WhatSaysNothingIsNotHealthy) {
   EXPECT_EQ(report.verdict, Verdict::kInconclusive);
 }
 
+TEST(Diagnosis, WhatIsSuspectedIsNoFault) {
+  Report report;
+  report.checks = {CheckResult::pass("bytes", 3), CheckResult::inconclusive("conventions", "no")};
+  report.checks[0].causes.push_back({.id = "rope_base", .text = "a check that passes has none", .confidence = 0.9});
+  report.checks[1].causes.push_back({.id = "rotation", .text = "Turned.", .confidence = 0.5});
+  conclude(report);
+  EXPECT_EQ(report.verdict, Verdict::kInconclusive);
+  ASSERT_EQ(report.causes.size(), 1U);
+  EXPECT_EQ(report.causes[0].id, "rotation");
+  EXPECT_NE(report.diagnosis.find("Turned."), std::string::npos) << report.diagnosis;
+  report.checks.push_back(CheckResult::fail("head", 1, "why"));
+  conclude(report);
+  EXPECT_TRUE(report.causes.empty());  // what failed speaks alone
+}
+
+// A turned model whose random signs are lost: nothing shows them, but that it is turned the file says.
+TEST(Doctor, SuspectsSignsThatAreLost) {
+  const Bytes sound = file_bytes("tests/golden/doctor/qwen2_turned.gguf");
+  const auto file = engine::GgufFile::parse(sound, "m.gguf");
+  ASSERT_TRUE(file.ok());
+  const engine::GgufArray* signs = *file->get_int_array("prism.hadamard.sign_values");
+  engine::GgufWriter writer;
+  for (const auto& [key, value] : file->metadata()) {
+    if (key != "prism.hadamard.sign_values") writer.set_value(std::string(key), value);
+  }
+  writer.set_int32s("prism.hadamard.sign_values", std::vector<std::int32_t>(signs->size, 1));
+  for (const engine::GgufTensor& tensor : file->tensors()) {
+    writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, {tensor.data.begin(), tensor.data.end()});
+  }
+  TestPatient test(std::move(writer.bytes()).value());
+  test.options.only = {"conventions"};
+  test.options.budget_seconds = 0.5;
+  const auto report = diagnose(test.open, test.options, test.executor);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->verdict, Verdict::kInconclusive);
+  ASSERT_EQ(report->causes.size(), 1U);
+  EXPECT_EQ(report->causes[0].id, "rotation");
+  EXPECT_EQ(report->causes[0].place.key, "prism.hadamard.sign_values");
+  EXPECT_LT(report->causes[0].confidence, 0.7);
+}
+
 TEST(Portrait, ShowsEveryLayerAndWeightsThatAddUpToOne) {
   TestPatient test(stories_bytes());
   const auto model = test.patient.model();

@@ -1,6 +1,7 @@
 // Whether every byte of the file belongs to a tensor, and whether every number in it is possible. Where tensors lie the
 // reader of files has checked; here their numbers are decoded and compared with one another.
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,6 +57,35 @@ std::int64_t stride_of(const GgufFile& file) {
   return std::max<std::int64_t>(1, (n + kMostNumbers - 1) / kMostNumbers);
 }
 
+// Zeros from somewhere to the file's end, over several whole tensors: space was set aside for them and never filled.
+void judge_tail(const GgufFile& file, WeightFindings& findings) {
+  std::vector<const GgufTensor*> by_place;
+  for (const GgufTensor& tensor : file.tensors()) by_place.push_back(&tensor);
+  std::ranges::sort(by_place, std::greater<>(), [](const GgufTensor* tensor) { return tensor->data.data(); });
+  const auto is_zero = [](std::byte byte) { return byte == std::byte{0}; };
+  std::int64_t n_whole = 0, n_matrices = 0;
+  const GgufTensor* first = nullptr;  // that is zero from somewhere on
+  for (const GgufTensor* tensor : by_place) {
+    const auto zeros = std::ranges::find_if_not(tensor->data.rbegin(), tensor->data.rend(), is_zero);
+    if (zeros != tensor->data.rbegin()) first = tensor;
+    file.drop_pages(tensor->data);
+    if (zeros != tensor->data.rend()) break;
+    ++n_whole;
+    n_matrices += tensor->n_elements() > tensor->shape[0] ? 1 : 0;
+  }
+  ++findings.n_compared;
+  if (n_whole < 2 || n_matrices == 0) return;
+  Cause cause;
+  cause.id = "truncation";
+  cause.place.tensor = first->name;
+  cause.text = "The last " + std::to_string(n_whole) + " tensors of the file are zero to its last byte, from " +
+               std::string(first->name) + " on: it was not downloaded or copied to its end.";
+  cause.evidence = {{"tensors", std::to_string(n_whole)}, {"first", std::string(first->name)}};
+  cause.command = "rowmax inspect MODEL --all";
+  cause.confidence = 0.99;
+  findings.causes.push_back(std::move(cause));
+}
+
 void sort_causes(std::vector<Cause>& causes) {
   std::ranges::stable_sort(causes, [](const Cause& a, const Cause& b) { return a.confidence > b.confidence; });
 }
@@ -84,6 +114,7 @@ Result<CheckResult> check_bytes(Patient& patient) {
     judge_alone(all.back(), findings);
     ROWMAX_RETURN_IF_ERROR(patient.step(0.95 * static_cast<double>(n_bytes) / static_cast<double>(file.file_bytes())));
   }
+  judge_tail(file, findings);
   // Damage explains what is odd in a comparison; without any the comparisons speak.
   const bool damaged = !findings.causes.empty();
   judge_ternary(all, findings);

@@ -71,6 +71,25 @@ void expect_fault(const Bytes& bytes, std::string_view cause, std::string_view t
   EXPECT_FALSE(result.causes.front().evidence.empty() && cause != "weight_zero" && cause != "ternary_scale") << cause;
 }
 
+// Space was set aside for the whole file, and the copy ended early.
+TEST(Bytes, AnEndOfZeros) {
+  const Bytes sound = model_bytes(wide());
+  Bytes bytes = sound;
+  const std::size_t from =
+      static_cast<std::size_t>(tensor_bytes(bytes, "blk.5.ffn_up.weight").data() - bytes.data()) + 100;
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.end(), std::byte{0});
+  expect_fault(bytes, "truncation", "blk.5.ffn_up.weight");
+  // A last tensor of zeros alone is a fault of that tensor.
+  bytes = sound;
+  const auto file = engine::GgufFile::parse(bytes, "m.gguf");
+  const engine::GgufTensor* last = &file->tensors().front();
+  for (const engine::GgufTensor& tensor : file->tensors())
+    last = tensor.data.data() > last->data.data() ? &tensor : last;
+  const auto data = tensor_bytes(bytes, std::string(last->name));
+  std::ranges::fill(data, std::byte{0});
+  EXPECT_FALSE(names(examine(&check_bytes, bytes), "truncation"));
+}
+
 TEST(Bytes, NotANumber) {
   Bytes bytes = model_bytes(wide());
   const std::uint16_t infinity = 0x7C00;

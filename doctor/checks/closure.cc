@@ -13,6 +13,7 @@
 #include "doctor/checks/sentences.h"
 #include "engine/io/text.h"
 #include "engine/quant/format.h"
+#include "rowmax/engine/edits.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -274,6 +275,12 @@ void check_vectors(const GgufFile& file, const ModelDescription& model, Findings
   for (const auto& [name, kind] : kinds) {
     findings.n_compared += std::ssize(kind.zero) + std::ssize(kind.one) + std::ssize(kind.other);
     const bool norm = name.find("norm") != std::string::npos;
+    // The bias of the step decides how fast a state forgets, and none that was trained is zero in all heads.
+    if (name == "ssm_dt.bias" && !kind.zero.empty()) {
+      findings.causes.push_back(
+          cause_of("state", place_of(name, kind.zero.front()),
+                   "All numbers of " + place_of(name, kind.zero.front()).tensor + " are zero: they were lost.", 0.8));
+    }
     if (name.ends_with(".bias") && name.starts_with("attn_") && !kind.zero.empty()) {
       const bool everywhere = kind.other.empty();
       const std::string where =
@@ -314,6 +321,90 @@ void check_vectors(const GgufFile& file, const ModelDescription& model, Findings
   }
 }
 
+std::vector<float> numbers_of(const GgufTensor& tensor) {
+  const std::int64_t cols = tensor.shape[0];
+  std::vector<float> values(static_cast<std::size_t>(tensor.n_elements()));
+  for (std::int64_t row = 0; row * cols < tensor.n_elements(); ++row) {
+    engine::decode_row(*tensor.format, tensor.data, row, cols, values.data() + row * cols);
+  }
+  return values;
+}
+
+// What numbers of some tensors can be by what they are for.
+void check_meanings(const GgufFile& file, Findings& findings) {
+  const auto add = [&](std::string_view id, const GgufTensor& tensor, float found, std::string text,
+                       double confidence) {
+    Place place;
+    place.tensor = tensor.name;
+    place.layer = split_tensor_name(tensor.name).layer;
+    Cause cause = cause_of(id, place, std::string(tensor.name) + std::move(text), confidence);
+    cause.evidence = {{"number", engine::number_text(found)}};
+    findings.causes.push_back(std::move(cause));
+  };
+  bool decays = true;  // the first layer's speaks for all
+  for (const GgufTensor& tensor : file.tensors()) {
+    const std::string_view kind = split_tensor_name(tensor.name).kind;
+    if (kind == "ssm_a" && decays) {
+      const std::vector<float> values = numbers_of(tensor);
+      const float most = *std::ranges::max_element(values);
+      findings.n_compared += std::ssize(values);
+      decays = !(most > 0);
+      if (!decays) {
+        add("state", tensor, most,
+            " holds " + engine::number_text(most) +
+                ", and a state decays by exp(a dt) with a below zero: -exp(A_log) was not taken of A_log.",
+            0.97);
+      }
+    }
+    if (kind == "rope_freqs.weight") {
+      // llama3's factors: 1 of the fastest pairs, up to 64 of slow ones, rising.
+      const std::vector<float> values = numbers_of(tensor);
+      const auto [least, most] = std::ranges::minmax(values);
+      findings.n_compared += std::ssize(values);
+      if (most < 1 || (least < 1 && most <= 1)) {
+        add("rope_scaling", tensor, least,
+            ": its factors are " + engine::number_text(least) + " to " + engine::number_text(most) +
+                ", and frequencies are divided by factors of at least 1: they are inverse.",
+            0.85);
+      } else if (least > 1.5F) {
+        add("rope_scaling", tensor, least,
+            ": its smallest factor is " + engine::number_text(least) +
+                ", and that of the fastest pair is 1: all of them are too large.",
+            0.85);
+      }
+    }
+  }
+}
+
+// What the architecture demands of every model, whatever its file says, and the loss of a short text hardly shows: that
+// the FFN's activation is its own (no key names one), and that Gemma 2 caps scores and logits. Looked at as it is computed.
+Status check_demands(Patient& patient, const GgufFile& file, std::string_view architecture, Findings& findings) {
+  engine::ModelOptions plain = patient.options().model;
+  plain.edits.clear();
+  ROWMAX_TRY(own, engine::editable_facts(file, plain, nullptr));
+  const auto computed = engine::editable_facts(file, patient.options().model, nullptr);
+  if (!computed.ok()) return {};  // a wrong edit: loading says so
+  const auto value_of = [](const std::vector<engine::EditableFact>& facts, std::string_view name) {
+    const auto found = std::ranges::find(facts, name, &engine::EditableFact::name);
+    return found == facts.end() ? std::string() : found->value;
+  };
+  constexpr std::pair<std::string_view, std::string_view> kDemanded[] = {
+      {"ffn_activation", "activation"}, {"attention_softcap", "softcap"}, {"final_softcap", "softcap"}};
+  for (const auto& [fact, cause] : kDemanded) {
+    const bool cap = cause == "softcap";
+    if (cap && architecture != "gemma2") continue;
+    ++findings.n_compared;
+    const std::string value = value_of(*computed, fact), wanted = value_of(own, fact);
+    if (cap ? value != "0" : value == wanted) continue;
+    findings.causes.push_back(cause_of(cause, {},
+                                       std::string(fact) + " is " + value + " as it is computed, and models of " +
+                                           std::string(architecture) + " have " + (cap ? "a cap" : wanted) +
+                                           "; a short text hardly shows it.",
+                                       0.4));
+  }
+  return {};
+}
+
 // Bonsai 2 and its like are stored turned; a file of their types without the keys is either of another model or wrong.
 void check_rotation(const GgufFile& file, Findings& findings) {
   const bool keys = std::ranges::any_of(file.metadata(),
@@ -341,6 +432,8 @@ Result<CheckResult> check_closure(Patient& patient) {
   check_ranges(**model, findings);
   check_known_values(**model, findings);
   check_vectors(**file, **model, findings);
+  check_meanings(**file, findings);
+  ROWMAX_RETURN_IF_ERROR(check_demands(patient, **file, (*model)->architecture, findings));
   check_rotation(**file, findings);
   std::string reason = "every one of " + std::to_string((*file)->tensors().size()) +
                        " tensors is used once, none is missing, shapes fit the keys";

@@ -128,6 +128,61 @@ TEST(Closure, BiasesOfZeroAndNormsOfOne) {
   EXPECT_EQ(examine(&check_closure, untrained).verdict, Verdict::kPass);
 }
 
+// A delta net's state decays by exp(a dt), a below zero: what a converter has before -exp() is not.
+TEST(Closure, ConstantsOfStatesThatCannotBe) {
+  Bytes positive = model_bytes(spec_of("qwen35"));
+  fill(positive, "blk.1.ssm_a", 0.25F);
+  const CheckResult result = examine(&check_closure, positive);
+  EXPECT_EQ(result.verdict, Verdict::kFail);
+  EXPECT_EQ(first_cause(result), "state") << result.reason;
+  EXPECT_EQ(result.place.tensor, "blk.1.ssm_a");
+  Bytes none = model_bytes(spec_of("qwen35"));
+  fill(none, "blk.0.ssm_a", -0.0F);  // -exp(A_log) of a large negative A_log
+  EXPECT_EQ(examine(&check_closure, none).verdict, Verdict::kPass);
+  Bytes zero = model_bytes(spec_of("qwen35"));
+  fill(zero, "blk.1.ssm_dt.bias", 0);
+  EXPECT_EQ(first_cause(examine(&check_closure, zero)), "state");
+}
+
+// llama3's divide the fastest pair's frequency by 1 and none by less.
+TEST(Closure, RopeFactorsThatCannotBe) {
+  tools::SyntheticSpec spec;
+  spec.rope_factors = true;
+  const Bytes sound = model_bytes(spec);
+  EXPECT_EQ(examine(&check_closure, sound).verdict, Verdict::kPass);
+  const auto changed = [&](float (*change)(float)) {
+    Bytes bytes = sound;
+    const auto data = tensor_bytes(bytes, "rope_freqs.weight");
+    for (std::size_t at = 0; at < data.size(); at += 4) {
+      float factor = 0;
+      std::memcpy(&factor, data.data() + at, 4);
+      factor = change(factor);
+      std::memcpy(data.data() + at, &factor, 4);
+    }
+    return examine(&check_closure, bytes);
+  };
+  for (const CheckResult& result : {changed([](float x) { return 178 * x; }), changed([](float x) { return 1 / x; })}) {
+    EXPECT_EQ(result.verdict, Verdict::kFail);
+    EXPECT_EQ(first_cause(result), "rope_scaling") << result.reason;
+    EXPECT_EQ(result.place.tensor, "rope_freqs.weight");
+  }
+}
+
+TEST(Closure, WhatTheArchitectureDemands) {
+  const std::tuple<const char*, const char*, const char*, const char*> cases[] = {
+      {"gemma2", "attention_softcap", "0", "softcap"}, {"gemma2", "final_softcap", "0", "softcap"},
+      {"gemma2", "attention_softcap", "20", ""},       {"qwen2", "attention_softcap", "0", ""},
+      {"qwen2", "ffn_activation", "silu", ""},         {"qwen2", "ffn_activation", "gelu_tanh", "activation"},
+  };
+  for (const auto& [arch, fact, value, cause] : cases) {
+    DoctorOptions options;
+    options.model.edits = {{fact, value}};
+    const CheckResult result = examine(&check_closure, model_bytes(spec_of(arch)), options);
+    EXPECT_EQ(first_cause(result), cause) << arch << " " << fact << "=" << value << ": " << result.reason;
+    EXPECT_EQ(result.verdict, *cause == 0 ? Verdict::kPass : Verdict::kFail);
+  }
+}
+
 TEST(Closure, AFileThatIsNoneIsInconclusive) {
   EXPECT_EQ(examine(&check_closure, Bytes(100)).verdict, Verdict::kInconclusive);
 }

@@ -95,6 +95,26 @@ void list_tried(const SearchResult& search, CheckResult& result) {
   }
 }
 
+// A model that knows nothing, in a file that says its matrices are stored turned: random signs, where they are wrong, make
+// just that, and no search finds them.
+void suspect_rotation(const engine::GgufFile& file, CheckResult& result) {
+  if (file.find("prism.hadamard.block_size") == nullptr) return;
+  const auto signs = file.get_int_array("prism.hadamard.sign_values");
+  bool lost = signs.ok() && (*signs)->size > 16;
+  for (std::size_t i = 0; lost && i < (*signs)->size; ++i) lost = (*signs)->as_int(i) == 1;
+  Cause cause;
+  cause.id = "rotation";
+  cause.place.key = lost ? "prism.hadamard.sign_values" : "prism.hadamard.block_size";
+  cause.text =
+      "The file says that its matrices are stored turned (prism.hadamard keys), and the model knows nothing of the "
+      "text";
+  cause.text += lost ? "; all of its explicit signs are +1, which random signs never are: they were lost."
+                     : ": with another block or other signs than they were turned by it would.";
+  cause.confidence = lost ? 0.6 : 0.3;
+  cause.command = "rowmax inspect MODEL";
+  result.causes.push_back(std::move(cause));
+}
+
 }  // namespace
 
 Result<CheckResult> check_conventions(Patient& patient) {
@@ -155,6 +175,7 @@ Result<CheckResult> check_conventions(Patient& patient) {
     }
     result.reason =
         losses + ", and no variant knows it better: the model is untrained, or wrong in a way not tried; " + scope;
+    suspect_rotation((*model)->file(), result);
     return result;
   }
   result.verdict = Verdict::kPass;

@@ -229,7 +229,12 @@ constexpr const char* kTurnMarks[] = {"<|im_start|>",    "<|im_end|>",    "<|eot
 
 // A template whose marks are none of the vocabulary's, where the vocabulary has marks of its own, is another model's.
 void check_marks(const Tokenizer& tokenizer, const std::string& rendered, Findings& findings) {
-  const std::vector<std::string> marks = marks_in(rendered);
+  std::vector<std::string> marks = marks_in(rendered);
+  // Those the template takes from the tokenizer are the vocabulary's whoever wrote it.
+  std::erase_if(marks, [&](const std::string& mark) {
+    const TokenId id = tokenizer.find(mark);
+    return id >= 0 && (id == tokenizer.bos() || id == tokenizer.eos());
+  });
   std::string own;
   int n_own = 0;
   for (const char* mark : kTurnMarks) {
@@ -247,6 +252,39 @@ void check_marks(const Tokenizer& tokenizer, const std::string& rendered, Findin
                      ": the template is another model's.",
                  0.75, "tokenizer.chat_template");
   }
+}
+
+// Whether a text has one of the marks that open turns, and the vocabulary has it as a token.
+bool opens_turn(const Tokenizer& tokenizer, std::string_view text) {
+  const auto is_token = [&](std::string_view mark) {
+    const TokenId id = tokenizer.find(mark);
+    return id >= 0 && tokenizer.kind(id) != TokenKind::kNormal;
+  };
+  const auto there = [&](std::string_view mark) { return text.find(mark) != std::string_view::npos && is_token(mark); };
+  return std::ranges::any_of(marks_in(text), is_token) || std::ranges::any_of(kTurnMarks, there);
+}
+
+// Asked to open the assistant's turn, the template must: where it does not, and writes a mark between the user's turn and
+// an answer, the model has to write that itself. (Templates like "[INST] q [/INST] a" write nothing there.)
+void check_opening(const ChatTemplate& chat_template, const Tokenizer& tokenizer, const std::string& asked,
+                   std::string_view question, Findings& findings) {
+  constexpr const char* kAnswer = "Forty-two it is";
+  const std::string question_text(question);
+  const auto not_asked = render(chat_template, tokenizer, conversation({{"user", question_text.c_str()}}), false);
+  const auto answered =
+      render(chat_template, tokenizer, conversation({{"user", question_text.c_str()}, {"assistant", kAnswer}}), false);
+  if (!not_asked.ok() || !answered.ok()) return;
+  ++findings.n_compared;
+  const std::size_t at = answered->find(kAnswer);
+  if (*not_asked != asked || !answered->starts_with(asked) || at == std::string::npos || at < asked.size()) return;
+  const std::string opening = answered->substr(asked.size(), at - asked.size());
+  if (!opens_turn(tokenizer, opening)) return;
+  Cause& cause = findings.add("template",
+                              "The chat template opens no answer: it writes " + engine::quote(opening) +
+                                  " before answers that are there, and nothing where one is asked for "
+                                  "(add_generation_prompt changes nothing).",
+                              0.7, "tokenizer.chat_template");
+  cause.evidence = {{"opening", opening}};
 }
 
 // What closes the assistant's turn in the template must end the generation.
@@ -332,6 +370,7 @@ Status check_template(const GgufFile& file, const Tokenizer& tokenizer, Findings
                  "tokenizer.ggml.add_bos_token");
   }
   check_marks(tokenizer, *rendered, findings);
+  check_opening(*chat_template, tokenizer, *rendered, kQuestion, findings);
   return check_end_of_turn(*chat_template, tokenizer, findings);
 }
 

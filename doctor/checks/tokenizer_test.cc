@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "doctor/checks/patient_test_util.h"
+#include "doctor/test_patient.h"
 
 namespace rowmax::doctor {
 namespace {
@@ -140,6 +141,36 @@ TEST(TokenizerCheck, Templates) {
                       "{% for m in messages %}{{ m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}");
   };
   EXPECT_EQ(first_cause(examine(&check_tokenizer, rewritten(gemma, rewrite))), "bos");
+}
+
+// Of a vocabulary with <|im_start|> and <|im_end|>.
+TEST(TokenizerCheck, TemplatesOfOtherVocabulariesAndWithoutAnAnswer) {
+  const Bytes sound = file_bytes("tests/golden/doctor/qwen2.gguf");
+  ASSERT_FALSE(sound.empty());
+  EXPECT_EQ(examine(&check_tokenizer, sound).verdict, Verdict::kPass);
+  const auto with_template = [&](const std::string& source) {
+    return with(sound, "tokenizer.chat_template",
+                [&](engine::GgufWriter& writer) { writer.set_string("tokenizer.chat_template", source); });
+  };
+  // Llama 3's, whose first mark the tokenizer gives.
+  const CheckResult other = with_template(
+      "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content + "
+      "'<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% "
+      "endif %}");
+  EXPECT_EQ(first_cause(other), "template") << other.reason;
+  EXPECT_NE(other.reason.find("<|start_header_id|>"), std::string::npos) << other.reason;
+  const std::string turns =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}";
+  const CheckResult closed = with_template(turns);
+  EXPECT_EQ(first_cause(closed), "template") << closed.reason;
+  EXPECT_NE(closed.reason.find("add_generation_prompt"), std::string::npos) << closed.reason;
+  EXPECT_EQ(with_template(turns + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}").verdict,
+            Verdict::kPass);
+  // Mistral's: an answer follows the question's end at once.
+  const CheckResult at_once = with_template(
+      "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]{% else %} {{ m.content "
+      "}}<|im_end|>{% endif %}{% endfor %}");
+  EXPECT_EQ(at_once.verdict, Verdict::kPass) << at_once.reason;
 }
 
 TEST(TokenizerCheck, APreTokenizerThatIsNotKnown) {

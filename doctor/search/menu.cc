@@ -124,6 +124,15 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return numbers({1, 0.5, 0.25, 0.125, 2, 4, 8});
      }},
+    {"rope_scale_global", "rope_scaling",
+     [](const Context&) {
+       return numbers({1, 0.5, 0.25, 0.125, 0.0625});
+     }},
+    // Llama 3.1 and 3.2; of other contexts two from which finer_variants reaches all.
+    {"rope_factors", "rope_scaling",
+     [](const Context&) {
+       return Values{"8,1,4,8192", "32,1,4,8192", "8,1,4,1024", "8,1,4,128", "inverse", "first_is_one"};
+     }},
     {"rope_denominator", "rope_dimension",
      [](const Context&) {
        return Values{"rotary", "head"};
@@ -137,6 +146,8 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return Values{"tiled", "grouped"};
      }},
+    {"conv_channels", "conv",
+     [](const Context&) { return Values{"q_k_v", "v_q_k", "k_v_q", "k_q_v", "q_v_k", "v_k_q"}; }},
     {"delta_conv_activation", "conv",
      [](const Context&) {
        return Values{"silu", "none"};
@@ -165,6 +176,18 @@ const MenuRow kMenu[] = {
     {"head_mapping", "head_mapping",
      [](const Context&) {
        return Values{"grouped", "interleaved"};
+     }},
+    {"kv_heads", "head_mapping",
+     [](const Context& c) {
+       Values out{"reversed"};
+       for (std::int64_t shift = 0; shift < c.shape.n_kv_head; ++shift) {
+         if (shift <= 2 || shift + 1 == c.shape.n_kv_head) out.push_back(std::to_string(shift));
+       }
+       return out;
+     }},
+    {"head_count", "head_mapping",
+     [](const Context& c) {
+       return around(c, {0.5, 2, 0.25, 4});
      }},
     {"kv_order", "weight_swapped",
      [](const Context&) {
@@ -315,6 +338,25 @@ std::int64_t numbers_of_matrix(std::span<const std::int64_t> shape) {
   return shape.size() == 2 && shape[0] <= kMostNumbers / shape[1] ? shape[0] * shape[1] : kMostNumbers + 1;
 }
 
+// llama3's FACTOR,LOW,HIGH,CONTEXT with the factor or the context doubled or halved.
+std::vector<Variant> finer_factors(const Variant& variant) {
+  std::vector<Variant> out;
+  const std::string& value = variant.edits[0].second;
+  const std::size_t first = value.find(','), last = value.rfind(',');
+  if (first == std::string::npos) return out;
+  const auto factor = number_of(std::string_view(value).substr(0, first));
+  const auto context = number_of(std::string_view(value).substr(last + 1));
+  const std::string between = value.substr(first, last + 1 - first);
+  for (const double times : {0.5, 2.0}) {
+    if (!factor || !context) continue;
+    add(out, "rope_factors", single_text(*factor) + between + single_text(*context * times), variant.cause);
+    if (*factor * times >= 2) {
+      add(out, "rope_factors", single_text(*factor * times) + between + single_text(*context), variant.cause);
+    }
+  }
+  return out;
+}
+
 bool is_norm(std::string_view name) { return name.find("norm") != std::string_view::npos; }
 
 }  // namespace
@@ -391,9 +433,10 @@ std::vector<Variant> finer_variants(const Variant& variant, double step) {
   std::vector<Variant> out;
   if (variant.edits.size() != 1) return out;
   const auto& [name, value] = variant.edits[0];
-  constexpr std::string_view kContinuous[] = {"rope_base",         "attention_scale", "embedding_scale",
-                                              "residual_scale",    "rope_scale",      "final_softcap",
-                                              "attention_softcap", "expert_scale",    "ternary_scale"};
+  if (name == "rope_factors") return finer_factors(variant);
+  constexpr std::string_view kContinuous[] = {
+      "rope_base",         "attention_scale", "embedding_scale",   "residual_scale", "rope_scale",
+      "rope_scale_global", "final_softcap",   "attention_softcap", "expert_scale",   "ternary_scale"};
   const auto number = number_of(value);
   if (!number || *number <= 0 || std::ranges::find(kContinuous, name) == std::end(kContinuous)) return out;
   for (const double factor : {1 / step, step}) {

@@ -124,6 +124,9 @@ class Search {
   }
 
   Result<bool> try_one(const Variant& variant) {
+    // Neighbours of neighbours come back.
+    if (std::ranges::any_of(result_.tried, [&](const Tried& t) { return t.variant.edits == variant.edits; }))
+      return false;
     if (seconds() > options_.budget_seconds) {
       ++result_.n_left_out;
       return false;
@@ -181,12 +184,32 @@ class Search {
     return found;
   }
 
+  // The best variant of each fact that helps, were it a quarter of what the best of all does: a coarse number of the right
+  // fact may be behind a fine one of another.
+  std::vector<Variant> leaders() const {
+    std::vector<const Tried*> of_facts;
+    const Tried* leader = best();
+    if (leader == nullptr || leader->gain.nats < kWorthALook) return {};
+    for (const Tried& tried : result_.tried) {
+      if (!possible(tried) || tried.variant.edits.size() != 1 || !(tried.gain.nats >= leader->gain.nats / 4)) continue;
+      const auto same = std::ranges::find_if(of_facts, [&](const Tried* other) {
+        return other->variant.edits.front().first == tried.variant.edits.front().first;
+      });
+      if (same == of_facts.end()) {
+        of_facts.push_back(&tried);
+      } else if ((*same)->gain.nats < tried.gain.nats) {
+        *same = &tried;
+      }
+    }
+    std::vector<Variant> out;
+    for (const Tried* tried : of_facts) out.push_back(tried->variant);
+    return out;
+  }
+
   // A number that helps may be near to one that helps more.
   Status refine() {
     for (double step = 1.8; step > 1.05; step = std::sqrt(step)) {
-      const Tried* leader = best();
-      if (leader == nullptr || leader->gain.nats < kWorthALook) return {};
-      ROWMAX_RETURN_IF_ERROR(try_all(finer_variants(Variant(leader->variant), step)));
+      for (const Variant& leader : leaders()) ROWMAX_RETURN_IF_ERROR(try_all(finer_variants(leader, step)));
     }
     return {};
   }

@@ -231,6 +231,85 @@ TEST(Search, FindsCodesFromTheLowBitsOn) {
   EXPECT_EQ(edits_text(result.wins.front().variant.edits), "ternary_bits=low_first");
 }
 
+// A copy of the file without or with other tensors and keys.
+Bytes changed(
+    const char* path, const std::function<bool(std::string_view key)>& drop_key,
+    const std::function<bool(const engine::GgufTensor& tensor, Bytes& bytes)>& change,
+    const std::function<void(engine::GgufWriter& writer)>& add = [](engine::GgufWriter&) {}) {
+  const Bytes bytes = file_bytes(path);
+  const auto file = engine::GgufFile::parse(bytes, "m.gguf");
+  engine::GgufWriter writer;
+  for (const auto& [key, value] : file->metadata()) {
+    if (!drop_key(key)) writer.set_value(std::string(key), value);
+  }
+  for (const engine::GgufTensor& tensor : file->tensors()) {
+    Bytes data(tensor.data.begin(), tensor.data.end());
+    if (change(tensor, data)) writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, std::move(data));
+  }
+  add(writer);
+  return std::move(writer.bytes()).value();
+}
+bool no_key(std::string_view) { return false; }
+bool as_it_is(const engine::GgufTensor&, Bytes&) { return true; }
+
+void expect_found(const Bytes& bytes, std::string_view cause, std::string_view edit) {
+  TestPatient test(bytes);
+  const SearchResult result = search(test);
+  ASSERT_FALSE(result.wins.empty()) << "nat a token: " << result.nll;
+  EXPECT_EQ(result.wins.front().variant.cause, cause) << edits_text(result.wins.front().variant.edits);
+  EXPECT_EQ(result.wins.front().variant.edits.front().first, edit);
+  EXPECT_LT(result.wins.front().nll, 0.3 * result.chance);
+}
+
+TEST(Search, FindsLlama3FactorsThatAreLost) {
+  expect_found(changed("tests/golden/doctor/llama.gguf", no_key,
+                       [](const engine::GgufTensor& tensor, Bytes&) { return tensor.name != "rope_freqs.weight"; }),
+               "rope_scaling", "rope_factors");
+}
+
+TEST(Search, FindsTheScaleOfGlobalLayersAlone) {
+  expect_found(changed(
+                   "tests/golden/doctor/gemma3.gguf",
+                   [](std::string_view key) { return key.starts_with("gemma3.rope.scaling."); }, as_it_is),
+               "rope_scaling", "rope_scale_global");
+}
+
+TEST(Search, FindsKvHeadsInAnotherOrder) {
+  expect_found(changed("tests/golden/doctor/qwen2.gguf", no_key,
+                       [](const engine::GgufTensor& tensor, Bytes& bytes) {
+                         const auto half = static_cast<std::ptrdiff_t>(bytes.size() / 2);
+                         const bool kv = tensor.name.find("attn_k.") != std::string_view::npos ||
+                                         tensor.name.find("attn_v.") != std::string_view::npos;
+                         if (kv) std::rotate(bytes.begin(), bytes.begin() + half, bytes.end());
+                         return true;
+                       }),
+               "head_mapping", "kv_heads");
+}
+
+TEST(Search, FindsAWrongNumberOfHeads) {
+  expect_found(changed(
+                   "tests/golden/doctor/qwen2.gguf",
+                   [](std::string_view key) { return key.starts_with("qwen2.attention.head_count"); }, as_it_is,
+                   [](engine::GgufWriter& writer) {
+                     writer.set_uint32("qwen2.attention.head_count", 2);
+                     writer.set_uint32("qwen2.attention.head_count_kv", 1);
+                   }),
+               "head_mapping", "head_count");
+}
+
+// 64 of q, 64 of k, 128 of v: stored as v, q, k.
+TEST(Search, FindsTheConvolutionsChannelsInAnotherOrder) {
+  expect_found(changed("tests/golden/doctor/qwen35.gguf", no_key,
+                       [](const engine::GgufTensor& tensor, Bytes& bytes) {
+                         const auto half = static_cast<std::ptrdiff_t>(bytes.size() / 2);
+                         if (tensor.name.ends_with("ssm_conv1d.weight")) {
+                           std::rotate(bytes.begin(), bytes.begin() + half, bytes.end());
+                         }
+                         return true;
+                       }),
+               "conv", "conv_channels");
+}
+
 TEST(Search, KeepsToItsBudget) {
   TestPatient test(stories_bytes());
   SearchOptions options;

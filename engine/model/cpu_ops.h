@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -37,6 +38,7 @@ class CpuOps final : public Ops {
   void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) override;
   void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) override;
   void temper(const TemperatureSpec& spec, Rows q) override;
+  void order_heads(const AttentionSpec& spec, Rows heads) override;
   void store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) override;
   Status attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
                 Rows out) override;
@@ -70,8 +72,9 @@ class CpuOps final : public Ops {
   std::vector<Sequence> mask_sequences_;
   std::vector<KvSequence> kv_sequences_;
   std::vector<std::int64_t> positions_;
-  std::vector<float> ones_;                // weights of norms that have none
-  std::vector<std::int32_t> page_of_row_;  // [n_group][n_row]
+  std::map<std::size_t, std::vector<float>> conv_weights_;  // of layers whose file has them in another order
+  std::vector<float> ones_;                                 // weights of norms that have none
+  std::vector<std::int32_t> page_of_row_;                   // [n_group][n_row]
   std::array<base::Buffer, static_cast<std::size_t>(Slot::kCount)> buffers_;
   base::Buffer turned_, matmul_workspace_, attend_workspace_;
   const ForwardBatch* batch_ = nullptr;
@@ -113,6 +116,7 @@ class CpuOps final : public Ops {
   float* data(Rows rows, std::int64_t row = 0) noexcept {
     return buffers_[static_cast<std::size_t>(rows.slot)].as<float>() + row * rows.width;
   }
+  const std::vector<float>& conv_weights(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& stored);
   Status plan_attention(const OpsOptions& options);
   Status find_pages();
   Status attend_heads(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out,

@@ -134,6 +134,17 @@ void CpuOps::temper(const TemperatureSpec& spec, Rows q) {
   });
 }
 
+void CpuOps::order_heads(const AttentionSpec& spec, Rows heads) {
+  const std::int64_t d = spec.head_dim, n = spec.n_kv_head;
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+    float* const first = data(heads, row);
+    std::rotate(first, first + spec.kv_shift * d, first + heads.width);
+    for (std::int64_t h = 0; spec.kv_reversed && 2 * h < n - 1; ++h) {
+      std::swap_ranges(first + h * d, first + (h + 1) * d, first + (n - 1 - h) * d);
+    }
+  });
+}
+
 void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
   const KvView& view = cache_->views[layer];
   const KvStrides &ks = view.k, &vs = view.v;

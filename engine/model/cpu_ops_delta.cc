@@ -27,15 +27,35 @@ void round_state(StateType type, std::span<float> state) {
 
 }  // namespace
 
+// [conv_width][q, k, v], however the file has the parts.
+const std::vector<float>& CpuOps::conv_weights(std::size_t layer, const DeltaNetSpec& spec,
+                                               const std::vector<float>& stored) {
+  if (spec.conv_order == DeltaNetSpec().conv_order) return stored;
+  std::vector<float>& out = conv_weights_[layer];
+  if (!out.empty()) return out;
+  const std::int64_t first_of_part[] = {0, spec.key_width(), 2 * spec.key_width()};
+  out.resize(stored.size());
+  std::int64_t from = 0;
+  for (std::int64_t tap = 0; tap < spec.conv_width; ++tap) {
+    for (const int part : spec.conv_order) {
+      const std::int64_t n = spec.conv_part(part), to = tap * spec.conv_channels() + first_of_part[part];
+      std::copy_n(stored.begin() + from, n, out.begin() + to);
+      from += n;
+    }
+  }
+  return out;
+}
+
 void CpuOps::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) {
   const DeltaKernels& kernels = delta_kernels(backend_.isa());
   const std::int64_t n_channel = spec.conv_channels(), n_range = (n_channel + kConvChannels - 1) / kConvChannels;
   const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
+  const std::vector<float>& in_order = conv_weights(layer, spec, weight);
   parallel_for(backend_.executor(), n_sequence * n_range, [&](std::int64_t task, int) {
     const base::ScopedFpEnv environment;
     const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / n_range)];
     const std::int64_t begin = task % n_range * kConvChannels;
-    const ConvInputs in{.weights = weight.data(),
+    const ConvInputs in{.weights = in_order.data(),
                         .n_taps = static_cast<int>(spec.conv_width),
                         .n_channel = n_channel,
                         .begin = begin,

@@ -195,6 +195,8 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   a.gate_flat = dice.one_in(3);
   a.sub_norm = dice.one_in(4);
   a.heads_interleaved = dice.one_in(4);
+  a.kv_shift = dice.one_in(4) ? dice.between(0, a.n_kv_head - 1) : 0;
+  a.kv_reversed = dice.one_in(4);
   a.kv_exchanged = !a.v_is_k && dice.one_in(4);
   a.biases = !dice.one_in(4);
   if (dice.one_in(3)) {
@@ -222,6 +224,7 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
     layer.delta.grouped = dice.one_in(3);
     layer.delta.output_grouped = dice.one_in(3);
     layer.delta.conv_silu = !dice.one_in(4);
+    if (dice.one_in(4)) layer.delta.conv_order = {2, 0, 1};
     layer.delta.gate_sigmoid = dice.one_in(4);
   }
   if (dice.one_in(2)) {

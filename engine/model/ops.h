@@ -106,6 +106,8 @@ class Ops {
   virtual void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) = 0;
   // Norm and RoPE of q or k as the spec has them; norm: of a head or of all of them, unused without qk_norm.
   virtual void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) = 0;
+  // K/V heads in the order that the spec has (kv_shift, kv_reversed).
+  virtual void order_heads(const AttentionSpec& spec, Rows heads) = 0;
   virtual void temper(const TemperatureSpec& spec, Rows q) = 0;
   // Into the sequences' pages, rounded to their type.
   virtual void store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,7 @@ struct RopeSpec {
   std::int64_t denominator = 0;  // 0: n_rot
   double scale = 1;              // positions are multiplied by this (1 / linear scaling factor)
   std::vector<float> divisors;   // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
+  std::string divisors_edit;     // what an edit said they are; empty: they are the file's
   std::optional<YarnSpec> yarn;
 
   double exponent_denominator() const noexcept { return static_cast<double>(denominator > 0 ? denominator : n_rot); }
@@ -65,6 +67,9 @@ struct AttentionSpec {
   // No keys and values of its own: those of this earlier layer, which has as many K/V heads of the same size, and its
   // own. -1: its own.
   int kv_layer = -1;
+  // K/V head h is the products' head h + kv_shift (mod n_kv_head), or, reversed, the last but h.
+  std::int64_t kv_shift = 0;
+  bool kv_reversed = false;
   bool kv_exchanged = false;  // k is the product (scale, bias) that is v's elsewhere, and the other way round
   bool v_is_k = false;        // no product for v: it is that for k, as it is before norm and RoPE
   bool v_norm = false;        // RMSNorm without weights over each head of v
@@ -94,7 +99,9 @@ struct DeltaNetSpec {
   // Value head j goes with key head j mod n_key_head; or, grouped, those of a key head lie together, n_value_head /
   // n_key_head of them. The output product's columns may be grouped where the rest is not.
   bool grouped = false, output_grouped = false;
-  bool conv_silu = true;      // SiLU of the convolution's outputs
+  bool conv_silu = true;  // SiLU of the convolution's outputs
+  // The parts of the channels (0: q, 1: k, 2: v) in the order in which the convolution's weights are stored.
+  std::array<std::uint8_t, 3> conv_order = {0, 1, 2};
   bool gate_sigmoid = false;  // heads are multiplied by sigmoid(gate), else by silu(gate)
   StateType state = StateType::kF32;
 
@@ -104,6 +111,7 @@ struct DeltaNetSpec {
     return grouped ? value_head / (n_value_head / n_key_head) : value_head % n_key_head;
   }
   std::int64_t conv_channels() const noexcept { return 2 * key_width() + value_width(); }  // q, k, v
+  std::int64_t conv_part(int part) const noexcept { return part == 2 ? value_width() : key_width(); }
 };
 
 // The last four are for files that are taken for something else than they are (rowmax/engine/edits.h).

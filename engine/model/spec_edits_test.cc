@@ -32,6 +32,7 @@ const Change kSinks = layers([](LayerSpec& l) { l.attention.sinks = true; });
 const Change kSubNorms = layers([](LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = true; });
 const Change kPostNorms = layers([](LayerSpec& l) { l.post_norms = true; });
 const Change kBiased = layers([](LayerSpec& l) { l.attention.qkv_bias_required = true; });
+const Change kThreeKvHeads = layers([](LayerSpec& l) { l.attention.n_head = 6, l.attention.n_kv_head = 3; });
 const Change kDeltaNets = layers(make_delta_net);
 const Change kExperts = layers(make_experts);
 const Change kRenormalised = layers([](LayerSpec& l) {
@@ -43,6 +44,18 @@ const Change kSharedExperts = layers([](LayerSpec& l) {
   l.ffn.n_shared = 28;
 });
 void two_ropes(ModelSpec& spec) { spec.layers[1].attention.rope = 1; }
+void one_window(ModelSpec& spec) {
+  two_ropes(spec);
+  spec.layers[1].attention.window = 5;
+}
+void one_rope(ModelSpec& spec) {
+  spec.ropes = {spec.ropes[0]};
+  spec.ropes[0].divisors = {2, 2, 3, 4, 5, 5, 6, 8};
+}
+void one_rope_alone(ModelSpec& spec) {
+  spec.ropes = {spec.ropes[0]};
+  spec.for_layers([](LayerSpec& layer) { layer.attention.scale = 0.25f; });  // 1/sqrt(16)
+}
 void linear(ModelSpec& spec) { spec.ropes[0].scale = 0.5; }
 
 struct Case {
@@ -114,6 +127,23 @@ const Case kCases[] = {
     {"skip_ffn", "none", "1", kExperts},
     {"layer_order", "ascending", "1,0,2", nothing},
     {"layer_order", "ascending", "2,1,0", kDeltaNets},
+    {"rope_scale_global", "1", "0.125", one_window},
+    {"rope_factors", "file", "none", one_rope},
+    {"rope_factors", "file", "inverse", one_rope},
+    {"rope_factors", "file", "first_is_one", one_rope},
+    {"rope_factors", "file", "8,1,4,64", one_rope},
+    {"rope_factors", "file,none", "8,1,4,64", nothing},
+    {"kv_heads", "0", "1", nothing},
+    {"kv_heads", "0", "1", kBiased},
+    {"kv_heads", "0", "2", kThreeKvHeads},
+    {"kv_heads", "0", "reversed", kThreeKvHeads},
+    {"head_count", "4", "8", one_rope_alone},
+    {"head_count", "4", "2", one_rope_alone},
+    {"conv_channels", "q_k_v", "v_q_k", kDeltaNets},
+    {"conv_channels", "q_k_v", "k_v_q", kDeltaNets},
+    {"conv_channels", "q_k_v", "k_q_v", kDeltaNets},
+    {"conv_channels", "q_k_v", "q_v_k", kDeltaNets},
+    {"conv_channels", "q_k_v", "v_k_q", kDeltaNets},
 };
 
 // The largest difference of two models' logits, of the largest logit.
@@ -176,13 +206,43 @@ TEST(SpecEdits, EveryFactIsTested) {
   EXPECT_EQ(tested.size(), spec_facts().size());
 }
 
+// What transformers makes of the same numbers (_compute_llama3_parameters, heads of 16 dimensions, base 10000): the plain
+// frequencies over its own.
+TEST(SpecEdits, FactorsOfLlama3) {
+  ModelSpec spec = plain_spec(1);
+  spec.ropes = {spec.ropes[0]};
+  spec.ropes[0].base = 10000;
+  ASSERT_TRUE(apply_edit(spec, "rope_factors", "8,1,4,64").ok());
+  const double want[] = {1, 1.293976, 7.667385, 7.999999, 8, 7.999999, 8, 7.999999};
+  ASSERT_EQ(spec.ropes[0].divisors.size(), std::size(want));
+  for (std::size_t i = 0; i < std::size(want); ++i) EXPECT_NEAR(spec.ropes[0].divisors[i], want[i], 1e-5 * want[i]);
+}
+
+// Other numbers of heads are other sizes: of what turns whole heads, and of a scale that was 1/sqrt(size).
+TEST(SpecEdits, HeadsOfAnotherSize) {
+  for (const float scale : {0.25f, 0.5f}) {
+    ModelSpec spec = plain_spec(2);
+    spec.for_layers([&](LayerSpec& layer) { layer.attention.scale = scale; });
+    ASSERT_TRUE(apply_edit(spec, "head_count", "8").ok());
+    for (const LayerSpec& layer : spec.layers) {
+      EXPECT_EQ(layer.attention.n_head, 8);
+      EXPECT_EQ(layer.attention.n_kv_head, 4);
+      EXPECT_EQ(layer.attention.head_dim, 8);
+      EXPECT_FLOAT_EQ(layer.attention.scale, scale == 0.25f ? 0.35355339f : scale);
+    }
+    EXPECT_EQ(spec.shape.head_dim, 8);
+    EXPECT_EQ(spec.ropes[0].n_rot, 8);
+    EXPECT_EQ(spec.ropes[1].n_rot, 8);  // as it was
+  }
+}
+
 // A plain model has no such thing.
 TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   ModelSpec spec = plain_spec(3);
   for (const char* name :
        {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation", "delta_gate_activation",
         "state_type", "expert_used_count", "expert_renormalise", "expert_gate", "expert_scale", "expert_shift",
-        "shared_expert", "shared_expert_gate", "rope_denominator"}) {
+        "shared_expert", "shared_expert_gate", "rope_denominator", "rope_scale_global", "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");
     ASSERT_FALSE(status.ok()) << name;
@@ -190,17 +250,42 @@ TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   }
   spec.layers[1].attention.n_kv_head = spec.layers[0].attention.n_kv_head = spec.layers[2].attention.n_kv_head = 1;
   EXPECT_EQ(*edit_value(spec, "head_mapping"), "");
+  EXPECT_EQ(*edit_value(spec, "kv_heads"), "");
+  spec.layers[0].attention.qk_norm = QkNorm::kHead;  // as wide as a head
+  EXPECT_EQ(*edit_value(spec, "head_count"), "");
 }
 
 TEST(SpecEdits, ValuesThatAreNone) {
   ModelSpec spec = plain_spec(3);
   spec.layers[2].attention.kv_layer = 1;
   const std::pair<const char*, const char*> wrong[] = {
-      {"skip_mixer", "3"},      {"skip_mixer", "0,0"},      {"skip_ffn", ""},           {"skip_ffn", "0,"},
-      {"layer_order", "0,1"},   {"layer_order", "0,1,1"},   {"layer_order", "0,1,2,3"}, {"layer_order", "2,0,1"},
-      {"residual_scale", "0"},  {"norm_kind", "batch"},     {"rope_scaling", "yarn"},   {"biases", "perhaps"},
-      {"rope_dimensions", "7"}, {"rope_dimensions", "18"},  {"sliding_window", "-1"},   {"rms_norm_eps", "0"},
-      {"rope_base", "1e999"},   {"attention_scale", "NaN"}, {"rope_layers", "yes"},
+      {"skip_mixer", "3"},
+      {"skip_mixer", "0,0"},
+      {"skip_ffn", ""},
+      {"skip_ffn", "0,"},
+      {"layer_order", "0,1"},
+      {"layer_order", "0,1,1"},
+      {"layer_order", "0,1,2,3"},
+      {"layer_order", "2,0,1"},
+      {"residual_scale", "0"},
+      {"norm_kind", "batch"},
+      {"rope_scaling", "yarn"},
+      {"biases", "perhaps"},
+      {"rope_dimensions", "7"},
+      {"rope_dimensions", "18"},
+      {"sliding_window", "-1"},
+      {"rms_norm_eps", "0"},
+      {"rope_factors", "8,1,4"},
+      {"rope_factors", "8,4,4,64"},
+      {"rope_factors", "8,1,4,64,1"},
+      {"kv_heads", "2"},
+      {"kv_heads", "back"},
+      {"head_count", "3"},
+      {"head_count", "64"},
+      {"head_count", "16"},  // a RoPE turns 8 dimensions
+      {"rope_base", "1e999"},
+      {"attention_scale", "NaN"},
+      {"rope_layers", "yes"},
   };
   for (const auto& [name, value] : wrong) {
     const Status status = apply_edit(spec, name, value);
@@ -209,6 +294,8 @@ TEST(SpecEdits, ValuesThatAreNone) {
     EXPECT_NE(status.error().message.find(name), std::string::npos) << status.error().message;
     EXPECT_NE(status.error().message.find("found '" + std::string(value) + "'"), std::string::npos);
   }
+  spec.ropes[1].divisors.clear();
+  EXPECT_FALSE(apply_edit(spec, "rope_factors", "inverse").ok());
   EXPECT_TRUE(apply_edit(spec, "layer_order", "1,0,2").ok());
   EXPECT_TRUE(apply_edit(spec, "layer_order", "0,1,2").ok());
   EXPECT_EQ(*edit_value(spec, "layer_order"), "ascending");

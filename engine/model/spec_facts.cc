@@ -1,6 +1,7 @@
 #include "engine/model/spec_facts.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
@@ -9,6 +10,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/math/f64.h"
 
 namespace rowmax::engine {
 namespace {
@@ -91,6 +94,12 @@ constexpr Words<bool, 2> kRopeLayers{{{"as_configured", false}, {"exchanged", tr
 constexpr Words<bool, 2> kGateOrders{{{"gate_up", false}, {"up_gate", true}}};
 constexpr Words<bool, 2> kGateLayouts{{{"per_head", false}, {"flat", true}}};
 constexpr Words<bool, 2> kKvOrders{{{"k_v", false}, {"v_k", true}}};
+constexpr Words<std::array<std::uint8_t, 3>, 6> kConvOrders{{{"q_k_v", {0, 1, 2}},
+                                                             {"v_q_k", {2, 0, 1}},
+                                                             {"k_v_q", {1, 2, 0}},
+                                                             {"k_q_v", {1, 0, 2}},
+                                                             {"q_v_k", {0, 2, 1}},
+                                                             {"v_k_q", {2, 1, 0}}}};
 constexpr Words<bool, 2> kConvActivations{{{"silu", true}, {"none", false}}};
 constexpr Words<bool, 2> kDeltaGates{{{"silu", false}, {"sigmoid", true}}};
 
@@ -104,6 +113,9 @@ bool has_shared_expert(const LayerSpec& layer) { return has_experts(layer) && la
 bool is_gated(const LayerSpec& layer) { return attends(layer) && layer.attention.output_gate; }
 bool shares_kv_heads(const LayerSpec& layer) {
   return attends(layer) && layer.attention.n_kv_head > 1 && layer.attention.n_head > layer.attention.n_kv_head;
+}
+bool has_kv_heads(const LayerSpec& layer) {
+  return attends(layer) && layer.attention.n_kv_head > 1 && layer.attention.has_kv();
 }
 bool norms_and_turns(const LayerSpec& layer) {
   return attends(layer) && layer.attention.qk_norm != QkNorm::kNone && layer.attention.rope >= 0;
@@ -266,8 +278,76 @@ bool set_rope_scaling(ModelSpec& spec, const std::string& text) {
   for (RopeSpec& rope : spec.ropes) {
     rope.scale = 1;
     rope.divisors.clear();
+    rope.divisors_edit.clear();
     rope.yarn.reset();
   }
+  return true;
+}
+
+// "a,b,c,d" as that many numbers above 0; else none.
+std::vector<double> parse_numbers(const std::string& text, std::size_t n) {
+  std::vector<double> out;
+  for (std::size_t at = 0; at <= text.size() && out.size() <= n;) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    double value = 0;
+    if (!parse(text.substr(at, end - at), value) || value <= 0) return {};
+    out.push_back(value);
+    at = end + 1;
+  }
+  return out.size() == n ? out : std::vector<double>();
+}
+
+// llama3's: wavelengths beyond original / low are stretched by the factor, those within original / high not, between them
+// in part (engine/convert makes a file's rope_freqs.weight by the same rule).
+std::vector<float> llama3_divisors(const RopeSpec& rope, double factor, double low, double high, double original) {
+  constexpr double kTwoPi = 6.283185307179586476925;
+  std::vector<float> out;
+  for (std::int64_t i = 0; i < rope.n_rot / 2; ++i) {
+    const double wavelength =
+        kTwoPi * base::pow_f64(rope.base, 2.0 * static_cast<double>(i) / rope.exponent_denominator());
+    const double share = std::clamp((original / wavelength - low) / (high - low), 0.0, 1.0);  // that is not stretched
+    out.push_back(static_cast<float>(1 / ((1 - share) / factor + share)));
+  }
+  return out;
+}
+
+Values get_rope_factors(const ModelSpec& spec) {
+  return of_ropes(spec, [](const RopeSpec& rope) {
+    return !rope.divisors_edit.empty() ? rope.divisors_edit : std::string(rope.divisors.empty() ? "none" : "file");
+  });
+}
+bool set_rope_factors(ModelSpec& spec, const std::string& text) {
+  const bool none = text == "none", inverse = text == "inverse", first = text == "first_is_one";
+  const std::vector<double> llama3 = parse_numbers(text, 4);
+  if (!none && !inverse && !first && (llama3.empty() || llama3[0] < 1 || !(llama3[1] < llama3[2]))) return false;
+  const bool any = std::ranges::any_of(spec.ropes, [](const RopeSpec& rope) { return !rope.divisors.empty(); });
+  if ((inverse || first) && !any) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    const float fastest = rope.divisors.empty() ? 1 : rope.divisors.front();
+    for (float& divisor : rope.divisors) divisor = inverse ? 1 / divisor : divisor / fastest;
+    if (!llama3.empty()) rope.divisors = llama3_divisors(rope, llama3[0], llama3[1], llama3[2], llama3[3]);
+    if (none) rope.divisors.clear();
+    rope.divisors_edit = none ? "" : text;
+  }
+  return true;
+}
+
+// Of layers without a window, where others have one and turn by another RoPE; -1: none.
+int global_rope(const ModelSpec& spec) {
+  int global = -1, local = -1;
+  for (const LayerSpec& layer : spec.layers) {
+    if (attends(layer)) (layer.attention.window == 0 ? global : local) = spec.rope_of(layer.attention);
+  }
+  return local >= 0 && global != local ? global : -1;
+}
+Values get_global_scale(const ModelSpec& spec) {
+  const int rope = global_rope(spec);
+  return rope < 0 ? Values{} : Values{text_of(spec.ropes[static_cast<std::size_t>(rope)].scale)};
+}
+bool set_global_scale(ModelSpec& spec, const std::string& text) {
+  double value = 0;
+  if (!parse(text, value) || value <= 0) return false;
+  spec.ropes[static_cast<std::size_t>(global_rope(spec))].scale = value;
   return true;
 }
 
@@ -401,6 +481,64 @@ bool set_used(ModelSpec& spec, const std::string& text) {
   return true;
 }
 
+Values get_kv_heads(const ModelSpec& spec) {
+  return of_layers(spec, has_kv_heads, [](const LayerSpec& layer) {
+    return layer.attention.kv_reversed ? std::string("reversed") : text_of(layer.attention.kv_shift);
+  });
+}
+bool set_kv_heads(ModelSpec& spec, const std::string& text) {
+  const bool reversed = text == "reversed";
+  std::int64_t shift = 0;
+  if (!reversed && !parse_count(text, 0, 1 << 20, shift)) return false;
+  for (LayerSpec& layer : spec.layers) {
+    if (!has_kv_heads(layer)) continue;
+    if (shift >= layer.attention.n_kv_head) return false;
+    layer.attention.kv_shift = shift;
+    layer.attention.kv_reversed = reversed;
+  }
+  return true;
+}
+
+// Of the same products. What has one number for a head, or for each number of one, says their size itself.
+bool has_free_heads(const LayerSpec& layer) {
+  return attends(layer) && layer.attention.qk_norm != QkNorm::kHead && !layer.attention.sinks;
+}
+Values get_head_count(const ModelSpec& spec) {
+  const bool all =
+      std::ranges::all_of(spec.layers, [](const LayerSpec& layer) { return !attends(layer) || has_free_heads(layer); });
+  return all ? of_layers(spec, attends, [](const LayerSpec& layer) { return text_of(layer.attention.n_head); })
+             : Values{};
+}
+bool set_head_count(ModelSpec& whole, const std::string& text) {
+  ModelSpec spec = whole;  // is left as it was where something does not fit
+  std::int64_t n = 0, size = 0, was = 0;
+  if (!parse_count(text, 1, 65536, n)) return false;
+  for (LayerSpec& layer : spec.layers) {
+    if (!attends(layer)) continue;
+    AttentionSpec& a = layer.attention;
+    was = a.head_dim;
+    size = a.q_width() / n;
+    if (size < 2 || size > 576 || size % 2 != 0 || n * size != a.q_width() || a.kv_width() % size != 0) return false;
+    const std::int64_t n_kv = a.kv_width() / size;
+    if (n % n_kv != 0 || a.kv_shift >= n_kv) return false;
+    const bool usual = std::abs(static_cast<double>(a.scale) * std::sqrt(static_cast<double>(was)) - 1) < 1e-3;
+    if (usual) a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(size)));
+    a.n_head = n;
+    a.n_kv_head = n_kv;
+    a.head_dim = size;
+    spec.shape.n_head = n;
+    spec.shape.n_kv_head = n_kv;
+    spec.shape.head_dim = size;
+  }
+  for (RopeSpec& rope : spec.ropes) {
+    const std::int64_t n_rot = rope.n_rot == was ? size : rope.n_rot;
+    if (n_rot > size || (!rope.divisors.empty() && n_rot != rope.n_rot)) return false;
+    rope.n_rot = n_rot;
+  }
+  whole = std::move(spec);
+  return true;
+}
+
 Values get_expert_shift(const ModelSpec& spec) {
   return of_layers(spec, has_experts, [](const LayerSpec& layer) { return text_of(layer.ffn.expert_shift); });
 }
@@ -433,6 +571,16 @@ constexpr SpecFact kFacts[] = {
     rope_number<&RopeSpec::base>("rope_base", kPositive),
     rope_number<&RopeSpec::scale>("rope_scale", "a number above 0, which positions are multiplied by"),
     {{"rope_scaling", "none (no linear scale, llama3 factors or YaRN)", kSession}, get_rope_scaling, set_rope_scaling},
+    {{"rope_scale_global", "a number above 0: rope_scale of the layers without a window, where others have one",
+      kSession},
+     get_global_scale,
+     set_global_scale},
+    {{"rope_factors",
+      "none, or of llama3: FACTOR,LOW,HIGH,CONTEXT; where the file has them inverse, or first_is_one (divided by the "
+      "first)",
+      kSession},
+     get_rope_factors,
+     set_rope_factors},
     {{"rope_dimensions", "an even number, at most the size of a head", kSession},
      get_rope_dimensions,
      set_rope_dimensions},
@@ -445,6 +593,12 @@ constexpr SpecFact kFacts[] = {
     {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
     layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(
         "head_mapping", "grouped (head h reads K/V head h / (heads / K/V heads)) or interleaved (h mod K/V heads)"),
+    {{"kv_heads", "a number n: K/V head h is that of the products' h + n; or reversed", kSession},
+     get_kv_heads,
+     set_kv_heads},
+    {{"head_count", "a number of heads that the products can be cut into, K/V heads as wide", kSession},
+     get_head_count,
+     set_head_count},
     layer_words<kKvOrders, has_k_and_v, kAttention, &AttentionSpec::kv_exchanged>(
         "kv_order", "k_v or v_k (the products for k and v exchanged)"),
     switch_off<attends, adds_biases, leave_biases>("biases"),
@@ -464,6 +618,8 @@ constexpr SpecFact kFacts[] = {
     layer_words<kHeadOrders, is_delta_net, kDelta, &DeltaNetSpec::grouped>("delta_head_order", "tiled or grouped"),
     layer_words<kConvActivations, is_delta_net, kDelta, &DeltaNetSpec::conv_silu>("delta_conv_activation",
                                                                                   "silu or none"),
+    layer_words<kConvOrders, is_delta_net, kDelta, &DeltaNetSpec::conv_order>(
+        "conv_channels", "q_k_v, v_q_k, k_v_q, k_q_v, q_v_k or v_k_q: the convolution's weights, as they are stored"),
     layer_words<kDeltaGates, is_delta_net, kDelta, &DeltaNetSpec::gate_sigmoid>("delta_gate_activation",
                                                                                 "silu or sigmoid"),
     layer_words<kStates, is_delta_net, kDelta, &DeltaNetSpec::state>(

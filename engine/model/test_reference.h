@@ -173,6 +173,16 @@ class Model {
     return a.norm_after_rope ? qk_norm(a, layer, id, heads) : heads;
   }
 
+  static Vector ordered(const AttentionSpec& a, const Vector& heads) {
+    const auto d = static_cast<std::size_t>(a.head_dim), n = static_cast<std::size_t>(a.n_kv_head);
+    Vector out(heads.size());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::size_t to = a.kv_reversed ? n - 1 - i / d : i / d;
+      out[i] = heads[(to + static_cast<std::size_t>(a.kv_shift)) % n * d + i % d];
+    }
+    return out;
+  }
+
   Vector attend(std::size_t layer, const Vector& x) {
     const AttentionSpec& a = spec_.layers[layer].attention;
     const auto d = static_cast<std::size_t>(a.head_dim), n_head = static_cast<std::size_t>(a.n_head);
@@ -195,6 +205,8 @@ class Model {
       Vector k = linear(layer, W::kAttnK, W::kAttnKScale, bias(W::kAttnKBias), x);
       Vector v = a.v_is_k ? k : linear(layer, W::kAttnV, W::kAttnVScale, bias(W::kAttnVBias), x);
       if (a.kv_exchanged) std::swap(k, v);
+      k = ordered(a, k);
+      v = ordered(a, v);
       keys_[layer].push_back(finished(a, layer, W::kAttnKNorm, k));
       values_[layer].push_back(a.v_norm ? normed(v, {}, d, NormKind::kRms) : v);
     }
@@ -233,9 +245,16 @@ class Model {
     std::vector<Vector>& inputs = inputs_[layer];
     inputs.push_back(times(weight(layer, W::kDeltaQkv), x));
     Vector qkv(inputs.back().size());
+    std::vector<std::size_t> stored(qkv.size());  // the channel of each row of the convolution's weights
+    const std::size_t first[] = {0, n_k * dk, 2 * n_k * dk, qkv.size()};
+    std::size_t row = 0;
+    for (const std::uint8_t part : s.conv_order) {
+      for (std::size_t c = first[part]; c < first[part + 1]; ++c) stored[c] = row++;
+    }
     for (std::size_t c = 0; c < qkv.size(); ++c) {
       for (std::size_t back = 0; back < taps && back < inputs.size(); ++back) {
-        qkv[c] += weight(layer, W::kDeltaConv)[c * taps + taps - 1 - back] * inputs[inputs.size() - 1 - back][c];
+        qkv[c] +=
+            weight(layer, W::kDeltaConv)[stored[c] * taps + taps - 1 - back] * inputs[inputs.size() - 1 - back][c];
       }
       if (s.conv_silu) qkv[c] = silu(qkv[c]);
     }

@@ -35,11 +35,14 @@ void make_kv(Ops& ops, const AttentionSpec& a, std::size_t layer, const LayerWei
   ops.scale(b.k, weights.vector(k.scale));
   ops.tap(Stage::kKRaw, layer, b.k, 0, a.n_kv_head, a.head_dim);
   ops.add_bias(b.k, weights.vector_if(a.biases, k.bias));
+  const bool reordered = a.kv_shift != 0 || a.kv_reversed;
+  if (reordered) ops.order_heads(a, b.k);
   if (a.v_is_k) {
     ops.copy(b.k, b.v);
   } else {
     ops.scale(b.v, weights.vector(v.scale));
     ops.add_bias(b.v, weights.vector_if(a.biases, v.bias));
+    if (reordered) ops.order_heads(a, b.v);
   }
   if (a.v_norm) ops.norm_plain(layer, b.v, a.head_dim);
   ops.finish_heads(a, b.k, weights.vector(W::kAttnKNorm));

@@ -45,10 +45,10 @@ struct DoctorOptions {
 
 struct Report {
   Verdict verdict = Verdict::kInconclusive;  // kPass: healthy, kFail: faulty
-  std::vector<Cause> causes;                 // most likely first; empty unless faulty
-  std::vector<CheckResult> checks;           // in the order of check_table()
-  std::string diagnosis;                     // in plain words, a few sentences
-  std::string load_error;                    // why the engine refuses the file; "" where it does not
+  std::vector<Cause> causes;        // most likely first: of checks that fail, else of those that are inconclusive
+  std::vector<CheckResult> checks;  // in the order of check_table()
+  std::string diagnosis;            // in plain words, a few sentences
+  std::string load_error;           // why the engine refuses the file; "" where it does not
 };
 
 using engine::OpenFile;

@@ -32,7 +32,7 @@ ENGINE_LEFT_OUT = {"tests", "bench"}  # rooms whose builds nothing here needs
 ENGINE_TESTS = ("rowmax_model_test", "rowmax_runtime_test")
 ENGINE_OPTIONS = ("-DCMAKE_BUILD_TYPE=Release", "-DROWMAX_DOWNLOAD=OFF", "-DROWMAX_TESTS=ON")
 TESTS = ("attend", "guard", "merge", "outputs", "weights")  # beside the guarantees
-TEST_SECONDS = 300
+TEST_SECONDS, ALL_SECONDS = 300, 3600  # of the tests that are expected to notice, of all: longer is "no end"
 
 # One library and one test program; what is special to an instruction set is left out, so that the plain code is compiled
 # for the wider registers and every mutation is built once.
@@ -118,11 +118,12 @@ class Tree:
     def tests(self, program, names=("*",), first_only=True):
         """Names of the program's failed tests among `names`, and what to say about a crash or a hang."""
         command = [str(self.build / program), "--gtest_color=no"] + (["--gtest_fail_fast"] if first_only else [])
-        return self.failures(command + ["--gtest_filter=" + ":".join(names) + "-*Full_*"])
+        command.append("--gtest_filter=" + ":".join(names) + "-*Full_*")
+        return self.failures(command, ALL_SECONDS if "*" in names else TEST_SECONDS)
 
-    def failures(self, command):
+    def failures(self, command, seconds):
         try:
-            done = self.run(command, timeout=TEST_SECONDS)
+            done = self.run(command, timeout=seconds)
         except subprocess.TimeoutExpired:
             return ["(no end)"]
         failed = re.findall(r"^\[  FAILED  \] (\S+?)(?:, where .*)? \(\d+ ms\)$", done.stdout, re.M)
@@ -202,6 +203,13 @@ def check(mutations):
         sys.exit(1)
 
 
+def noticing(mutations, names):
+    """{program: its tests, of `names`, that are expected to notice one of the mutations}."""
+    found = {program: [n for n in listed if any(re.match(m.caught_by, n) for m in mutations)]
+             for program, listed in names.items()}
+    return {program: tests for program, tests in found.items() if tests}
+
+
 def attempt(tree, mutation, names, first_only):
     """(caught as expected, line to print)."""
     saved = {}
@@ -211,7 +219,7 @@ def attempt(tree, mutation, names, first_only):
         saved.setdefault(path, text)
         path.write_text(text.replace(old, new, 1))
     try:
-        expected = {p: chosen for p in tree.programs if (chosen := [n for n in names[p] if re.match(mutation.caught_by, n)])}
+        expected = noticing([mutation], names)
         if not expected:
             return False, f"no test is called {mutation.caught_by}"
         for good, chosen in ((True, expected), (False, dict.fromkeys(tree.programs, ("*",)))):
@@ -243,7 +251,7 @@ def run_all(kind, mutations, work, arguments):
             sys.exit("the sources as they are do not build:\n" + built.stdout[-3000:])
         trees.put(tree)
     names = {program: tree.test_names(program) for program in tree.programs}
-    failed = [name for program in tree.programs for name in tree.tests(program)]
+    failed = [name for program, tests in noticing(mutations, names).items() for name in tree.tests(program, tests)]
     if failed:
         sys.exit("tests fail without any mutation: " + ", ".join(failed))
     lock = threading.Lock()

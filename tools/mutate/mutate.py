@@ -223,12 +223,12 @@ def attempt(tree, mutation, names, first_only):
         if not expected:
             return False, f"no test is called {mutation.caught_by}"
         for good, chosen in ((True, expected), (False, dict.fromkeys(tree.programs, ("*",)))):
-            built = tree.compile(chosen, 1)
-            if built.returncode != 0:
-                error = next((line for line in built.stdout.splitlines() if "error" in line), "")
-                return False, f"does not build: {error}"
             failed = []
             for program, filters in chosen.items():
+                built = tree.compile([program], 1)
+                if built.returncode != 0:
+                    error = next((line for line in built.stdout.splitlines() if "error" in line), "")
+                    return False, f"does not build: {error}"
                 failed += tree.tests(program, filters, first_only)
                 if failed and first_only:
                     break

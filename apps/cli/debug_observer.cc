@@ -105,7 +105,10 @@ bool DebugObserver::needs(Stage stage) const {
     case Stage::kV: return any({DebugKind::kGqa});
     case Stage::kGate:
     case Stage::kUp:
-    case Stage::kAct: return any({DebugKind::kMlp});
+    case Stage::kAct:
+    case Stage::kSharedGate:
+    case Stage::kSharedUp:
+    case Stage::kSharedAct: return any({DebugKind::kMlp});
     case Stage::kLogits: return any({DebugKind::kLogits});
     default: return false;
   }
@@ -171,12 +174,18 @@ void DebugObserver::note_row(const engine::TraceView& view, const engine::TraceR
     case Stage::kGate:
       notes.gate = Event(DebugKind::kMlp, view.layer, -1, row).add("gate", digest_of(values)).line;
       break;
+    case Stage::kSharedGate:
+      notes.gate =
+          Event(DebugKind::kMlp, view.layer, -1, row).add("expert", "shared").add("gate", digest_of(values)).line;
+      break;
+    case Stage::kSharedUp:
     case Stage::kUp: {
       Event event(DebugKind::kMlp, view.layer, -1, row);
       event.line = notes.gate;
       notes.gate = event.add("up", digest_of(values)).line;
       break;
     }
+    case Stage::kSharedAct:
     case Stage::kAct: {
       Event event(DebugKind::kMlp, view.layer, -1, row);
       event.line = notes.gate;

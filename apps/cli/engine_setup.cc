@@ -1,16 +1,20 @@
 #include "apps/cli/engine_setup.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/layout_memory.h"
+#include "apps/cli/nearest.h"
 #include "apps/cli/sequence_memory.h"
+#include "rowmax/engine/edits.h"
 #include "rowmax/try.h"
 
 namespace rowmax::cli {
@@ -71,6 +75,43 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   return options;
 }
 
+std::vector<std::string> idle_conventions(const engine::GgufFile& file, const engine::ModelOptions& options) {
+  if (options.edits.empty()) return {};
+  engine::ModelOptions as_it_is = options;
+  as_it_is.edits.clear();
+  const auto before = engine::editable_facts(file, as_it_is, nullptr);
+  const auto after = engine::editable_facts(file, options, nullptr);
+  if (!before.ok() || !after.ok()) return {};  // who reads the model says why
+  const auto value_in = [](const std::vector<engine::EditableFact>& facts, std::string_view name) {
+    const auto found = std::ranges::find(facts, name, &engine::EditableFact::name);
+    return found == facts.end() ? std::string() : found->value;
+  };
+  std::vector<std::string> lines;
+  for (const engine::EditInfo& info : engine::edit_table()) {
+    const bool given = std::ranges::find(options.edits, info.name, [](const auto& edit) {
+                         return std::string_view(edit.first);
+                       }) != options.edits.end();
+    if (!given || info.scope == engine::EditScope::kTokens || info.name == "tensor_layout") continue;
+    const std::string value = value_in(*after, info.name);
+    if (value != value_in(*before, info.name)) continue;
+    lines.push_back(file.name() + ": --convention " + std::string(info.name) + " changes nothing: it is " + value +
+                    " already");
+  }
+  return lines;
+}
+
+Error with_nearest_architecture(Error error, std::string_view architecture) {
+  // An architecture that is known and lacks something here has other words behind its name.
+  if (architecture.empty() || !error.message.ends_with("found '" + std::string(architecture) + "'")) return error;
+  error.message += did_you_mean(architecture, engine::supported_architectures());
+  return error;
+}
+
+std::string architecture_of(const engine::GgufFile& file) {
+  const auto name = file.get_string("general.architecture");
+  return name.ok() ? std::string(*name) : std::string();
+}
+
 Result<Engine> load_engine(const EngineFlags& flags) {
   ROWMAX_TRY(options, model_options(flags));
   engine::GgufOptions gguf = options.gguf;
@@ -78,10 +119,13 @@ Result<Engine> load_engine(const EngineFlags& flags) {
   ROWMAX_RETURN_IF_ERROR(engine::edit_options(options.edits, gguf, checked));
   ROWMAX_TRY(file, open_model(flags.model, gguf));
   ROWMAX_TRY(executor, make_thread_pool(flags.threads));
-  ROWMAX_TRY(model, engine::Model::load(std::move(file), options, *executor));
-  Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model)), {}};
+  const std::string architecture = architecture_of(file);
+  auto model = engine::Model::load(std::move(file), options, *executor);
+  if (!model.ok()) return with_nearest_architecture(std::move(model).error(), architecture);
+  Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model).value()), {}};
   if (!flags.quiet) {
     engine.notices = engine.model->description().notices;
+    for (std::string& line : idle_conventions(engine.model->file(), options)) engine.notices.push_back(std::move(line));
     if (!flags.no_layout_check && flags.model != kStoriesName) {  // whose layout is known
       const auto open = [&](const engine::GgufOptions& other) { return open_model(flags.model, other); };
       ROWMAX_TRY(check, remembered_layout_check(*engine.model, open, *engine.executor));

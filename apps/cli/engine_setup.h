@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "apps/cli/options.h"
@@ -22,6 +23,12 @@ struct Engine {
 // Loads the model and, unless --quiet or --no-layout-check, checks a layout that its file leaves open.
 Result<Engine> load_engine(const EngineFlags& flags);
 Result<engine::ModelOptions> model_options(const EngineFlags& flags);
+// A line for each of options' edits that a file's model had already: it changes nothing. Not of the tokenizer, nor of a
+// layout: the file and its tokenizer are made with these.
+std::vector<std::string> idle_conventions(const engine::GgufFile& file, const engine::ModelOptions& options);
+// Of a file whose architecture is not known, with the name that is nearest to it.
+Error with_nearest_architecture(Error error, std::string_view architecture);
+std::string architecture_of(const engine::GgufFile& file);  // empty: the file names none
 // Of commands that load no model: the file and what its tokenizer is made with, as all flags say.
 struct TokenizerSetup {
   engine::GgufFile file;

@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
+#include "apps/cli/engine_setup.h"
 #include "apps/cli/metadata_value.h"
 #include "apps/cli/sequence_memory.h"
 #include "apps/cli/tensor_tree.h"
@@ -174,6 +177,9 @@ Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::Toke
                                 const engine::Edits& edits, Result<engine::KernelVariant> kernels) {
   ROWMAX_TRY(keys, engine::report_keys(file, options.overrides, options.ignored_keys));
   auto description = engine::describe_model(file, options.overrides, options.ignored_keys);
+  if (!description.ok()) {
+    description = with_nearest_architecture(std::move(description).error(), architecture_of(file));
+  }
   engine::TokenizerOptions known = options;
   if (description.ok() && known.default_pre.empty()) known.default_pre = description->default_pre;
   auto tokenizer = engine::Tokenizer::from_gguf(file, known);
@@ -181,6 +187,9 @@ Result<Inspection> inspect_file(const engine::GgufFile& file, const engine::Toke
   of_model.overrides = options.overrides;
   of_model.ignored_keys = options.ignored_keys;
   of_model.edits = edits;
+  if (description.ok()) {
+    std::ranges::move(idle_conventions(file, of_model), std::back_inserter(description->notices));
+  }
   auto conventions = engine::editable_facts(file, of_model, tokenizer.ok() ? &*tokenizer : nullptr);
   Inspection inspection{.file = file,
                         .description = std::move(description),

@@ -45,6 +45,13 @@ std::optional<std::int64_t> available_memory() {
   return found;
 }
 
+// What a session of the model's whole context may have in memory for n tokens: pages that are kept take what room its
+// budget leaves.
+std::int64_t most_bytes(const engine::SequenceCost& cost, std::int64_t budget) {
+  return cost.total_bytes() +
+         std::max<std::int64_t>(0, std::min(cost.kv_bytes + cost.kv_kept_bytes, budget) - cost.kv_peak_bytes);
+}
+
 }  // namespace
 
 std::vector<std::int64_t> shown_lengths(std::int64_t context) {
@@ -57,7 +64,7 @@ std::vector<std::int64_t> shown_lengths(std::int64_t context) {
 std::string memory_text(const engine::ModelDescription& model) {
   constexpr std::size_t kColumn = 12;
   std::string out = left_padded("tokens", 9);
-  const auto one = engine::sequence_cost(model, 1);
+  const auto one = engine::sequence_cost(model, 1), all = engine::sequence_cost(model, model.shape.context_length);
   if (!one.ok()) return one.error().message + "\n";
   std::vector<std::string> names;
   for (const engine::SequenceCost::Group& group : one->groups) names.push_back(group_name(group));
@@ -72,19 +79,21 @@ std::string memory_text(const engine::ModelDescription& model) {
     for (const engine::SequenceCost::Group& group : cost->groups) row.push_back(group.bytes);
     if (one->state_bytes > 0) row.insert(row.end(), {cost->state_bytes, cost->checkpoint_bytes});
     row.push_back(cost->kv_bytes + cost->state_bytes + cost->checkpoint_bytes);
-    row.push_back(cost->total_bytes());
+    row.push_back(most_bytes(*cost, all.ok() ? all->kv_peak_bytes : 0));
     out += left_padded(std::to_string(n), 9);
     for (std::size_t i = 0; i < row.size(); ++i) {
       out += "  " + left_padded(bytes_text(row[i]), std::max(kColumn, names[i].size()));
     }
     out += "\n";
   }
-  out += "f16 keys and values; at most: while a prompt of that length is computed\n";
+  out +=
+      "f16 keys and values; at most: while a prompt of that length is computed, with pages kept for prompts to come\n";
   return out;
 }
 
 Json memory_json(const engine::ModelDescription& model) {
   Json out = Json::array();
+  const auto all = engine::sequence_cost(model, model.shape.context_length);
   for (const std::int64_t n : shown_lengths(model.shape.context_length)) {
     const auto cost = engine::sequence_cost(model, n);
     if (!cost.ok()) continue;
@@ -93,14 +102,17 @@ Json memory_json(const engine::ModelDescription& model) {
       groups.push_back({{"window", group.window},
                         {"n_layer", group.n_layer},
                         {"bytes", group.bytes},
-                        {"peak_bytes", group.peak_bytes}});
+                        {"peak_bytes", group.peak_bytes},
+                        {"kept_bytes", group.kept_bytes}});
     }
     out.push_back({{"n_tokens", n},
                    {"kv_bytes", cost->kv_bytes},
                    {"kv_peak_bytes", cost->kv_peak_bytes},
+                   {"kv_kept_bytes", cost->kv_kept_bytes},
                    {"state_bytes", cost->state_bytes},
                    {"checkpoint_bytes", cost->checkpoint_bytes},
                    {"total_bytes", cost->total_bytes()},
+                   {"most_bytes", most_bytes(*cost, all.ok() ? all->kv_peak_bytes : 0)},
                    {"groups", groups}});
   }
   return out;

@@ -49,6 +49,8 @@ Kind kind_of(const Reference& reference, const StageDifference& d) {
     case Stage::kUp:
     case Stage::kRouter:
     case Stage::kExperts:
+    case Stage::kSharedGate:
+    case Stage::kSharedUp:
     case Stage::kBlockOut:
     case Stage::kLogits: return Kind::kProduct;
     case Stage::kScores:
@@ -57,6 +59,7 @@ Kind kind_of(const Reference& reference, const StageDifference& d) {
     case Stage::kQ: return has(Stage::kQRaw) ? Kind::kRest : Kind::kProduct;
     case Stage::kK: return has(Stage::kKRaw) ? Kind::kRest : Kind::kProduct;
     case Stage::kAct: return has(Stage::kGate) && has(Stage::kUp) ? Kind::kRest : Kind::kProduct;
+    case Stage::kSharedAct: return has(Stage::kSharedGate) && has(Stage::kSharedUp) ? Kind::kRest : Kind::kProduct;
     case Stage::kResidual: return has(Stage::kBlockOut) ? Kind::kRest : Kind::kProduct;
     default: return Kind::kRest;
   }

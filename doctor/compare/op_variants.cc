@@ -149,6 +149,8 @@ constexpr ProductOp kProducts[] = {
     {Stage::kMixerOut, Stage::kAttnOut, "attn_output.weight", "attn_output.bias", "attn_output.scale"},
     {Stage::kGate, Stage::kFfnNorm, "ffn_gate.weight", nullptr, "ffn_gate.scale"},
     {Stage::kUp, Stage::kFfnNorm, "ffn_up.weight", nullptr, "ffn_up.scale"},
+    {Stage::kSharedGate, Stage::kFfnNorm, "ffn_gate_shexp.weight", nullptr, nullptr},
+    {Stage::kSharedUp, Stage::kFfnNorm, "ffn_up_shexp.weight", nullptr, nullptr},
     {Stage::kBlockOut, Stage::kAct, "ffn_down.weight", nullptr, "ffn_down.scale"},
 };
 
@@ -373,7 +375,7 @@ std::optional<Product> product_of(const engine::Model& model, const Reference& r
     in = op->in;
     weight = block + op->weight;
     if (op->bias != nullptr) bias = vector_of(model, block + op->bias);
-    scale = vector_of(model, block + op->scale);
+    if (op->scale != nullptr) scale = vector_of(model, block + op->scale);
   }
   const GgufTensor* tensor = file.find_tensor(weight);
   // A matrix that is stored turned multiplies turned rows.

@@ -27,14 +27,14 @@ const Changes kChanges[] = {
     {"rope", {Stage::kQ, Stage::kK}},
     {"qk_", {Stage::kQRaw, Stage::kKRaw, Stage::kQ, Stage::kK}},
     {"bias", {Stage::kQ, Stage::kK, Stage::kV, Stage::kMixerOut}},
-    {"activation", {Stage::kAct}},
+    {"activation", {Stage::kAct, Stage::kSharedAct}},
     {"sub_norm", {Stage::kAttnOut, Stage::kAct}},
     {"norm", {Stage::kAttnNorm, Stage::kFfnNorm, Stage::kOutputNorm, Stage::kQ, Stage::kK}},
     {"attention", {Stage::kScores, Stage::kAttnOut}},
     {"window", {Stage::kScores, Stage::kAttnOut}},
     {"sinks", {Stage::kScores, Stage::kAttnOut}},
     {"head_mapping", {Stage::kScores, Stage::kAttnOut}},
-    {"gate", {Stage::kAttnOut, Stage::kAct}},
+    {"gate", {Stage::kAttnOut, Stage::kAct, Stage::kSharedAct}},
     {"delta", {Stage::kAttnOut, Stage::kQ, Stage::kK}},
     {"conv", {Stage::kQ, Stage::kK, Stage::kV}},
     {"state", {Stage::kAttnOut, Stage::kState}},
@@ -43,8 +43,8 @@ const Changes kChanges[] = {
     {"embedding", {Stage::kEmbedding}},
     {"final", {Stage::kLogits}},
     {"tied_head", {Stage::kLogits}},
-    {"layout", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp}},
-    {"ternary", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp}},
+    {"layout", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp, Stage::kSharedGate, Stage::kSharedUp}},
+    {"ternary", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp, Stage::kSharedGate, Stage::kSharedUp}},
 };
 
 // As a person would write it.

@@ -2,10 +2,10 @@
 
 #include <utility>
 
-#include "engine/model/blocks/attention.h"
-#include "engine/model/blocks/delta_net.h"
-#include "engine/model/blocks/dense_ffn.h"
-#include "engine/model/blocks/moe_ffn.h"
+#include "engine/model/blocks/attention/attention.h"
+#include "engine/model/blocks/delta_net/delta_net.h"
+#include "engine/model/blocks/dense_ffn/dense_ffn.h"
+#include "engine/model/blocks/moe_ffn/moe_ffn.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {

@@ -6,10 +6,10 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::string_view kNames[] = {"embedding", "attn_norm",   "q_raw",    "q",         "k_raw",    "k",
-                                       "v",         "scores",      "attn_out", "mixer_out", "ffn_norm", "gate",
-                                       "up",        "act",         "router",   "experts",   "state",    "block_out",
-                                       "residual",  "output_norm", "logits"};
+constexpr std::string_view kNames[] = {"embedding",  "attn_norm", "q_raw",     "q",         "k_raw",       "k",
+                                       "v",          "scores",    "attn_out",  "mixer_out", "ffn_norm",    "gate",
+                                       "up",         "act",       "router",    "experts",   "shared.gate", "shared.up",
+                                       "shared.act", "state",     "block_out", "residual",  "output_norm", "logits"};
 static_assert(std::size(kNames) == static_cast<std::size_t>(Stage::kCount));
 
 }  // namespace

@@ -176,9 +176,51 @@ class Memory {
   std::vector<std::unique_ptr<std::vector<float>>> pools_;
 };
 
+// Each block by itself: what it gives beside its definition of what the engine gave it.
+class BlockChecker final : public TraceObserver {
+ public:
+  explicit BlockChecker(const RandomModel& model) : sequences_{{model.spec, model.raw}, {model.spec, model.raw}} {}
+
+  bool wants(Stage stage, std::int64_t) override {
+    return stage == Stage::kAttnNorm || stage == Stage::kMixerOut || stage == Stage::kFfnNorm ||
+           stage == Stage::kBlockOut;
+  }
+  void see(const TraceView& view) override {
+    const bool input = view.stage == Stage::kAttnNorm || view.stage == Stage::kFfnNorm;
+    if (input) inputs_.clear();
+    for (std::size_t i = 0; i < view.rows.size(); ++i) {
+      const float* row = view.data + static_cast<std::int64_t>(i) * view.row_stride;
+      if (input) {
+        inputs_.emplace_back(row, row + view.width);
+      } else {
+        check(view, view.rows[i], inputs_[i], row);
+      }
+    }
+  }
+  double margin() const { return std::min(sequences_[0].margin(), sequences_[1].margin()); }
+  double worst = 0;  // of the largest number of its row
+
+ private:
+  void check(const TraceView& view, const TraceRow& row, const reference::Vector& x, const float* got) {
+    reference::Blocks& blocks = sequences_[row.sequence];
+    const auto layer = static_cast<std::size_t>(view.layer);
+    const reference::Vector wanted =
+        view.stage == Stage::kMixerOut ? blocks.mixer(layer, row.position, x) : blocks.ffn(layer, x);
+    double most = 0, range = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      most = std::max(most, std::isfinite(got[i]) ? std::abs(static_cast<double>(got[i]) - wanted[i]) : 1e30);
+      range = std::max(range, std::abs(wanted[i]));
+    }
+    worst = std::max(worst, range == 0 && most == 0 ? 0 : most / range);
+  }
+  reference::Blocks sequences_[2];
+  std::vector<reference::Vector> inputs_;
+};
+
 // Two sequences of different lengths, in batches of random cuts.
 struct Outcome {
-  double worst = 0;  // of the largest |logit| of its row
+  double worst = 0;        // of the largest |logit| of its row
+  double worst_block = 0;  // of the largest number that a block gives a row, from the engine's own inputs
   double margin = 0;
 };
 inline Outcome compare(const RandomModel& model, Dice& dice) {
@@ -192,6 +234,8 @@ inline Outcome compare(const RandomModel& model, Dice& dice) {
                                   .kernels = panel::choose_table({}, default_isa().value()).value()},
                                  *cpu_backend(executor));
   EXPECT_TRUE(forward.ok()) << forward.error().message;
+  BlockChecker checker(model);
+  forward->set_observer(&checker);
   Memory memory(model.spec);
   Memory::OneSequence sequences[] = {memory.sequence({5, 2, 7}), memory.sequence({0, 6, 1})};
   const std::int64_t lengths[] = {dice.between(66, 90), dice.between(3, 30)};
@@ -232,7 +276,8 @@ inline Outcome compare(const RandomModel& model, Dice& dice) {
       outcome.worst = std::max(outcome.worst, most / range);
     }
   }
-  outcome.margin = std::min(references[0].margin(), references[1].margin());
+  outcome.worst_block = checker.worst;
+  outcome.margin = std::min({checker.margin(), references[0].margin(), references[1].margin()});
   return outcome;
 }
 

@@ -20,7 +20,9 @@ SequenceCost cost_of(const MemoryShape& memory, std::int64_t n_tokens, const Ses
     cost.groups.push_back({.window = group.window,
                            .n_layer = group.n_layer,
                            .bytes = held * page_bytes,
-                           .peak_bytes = at_most * page_bytes});
+                           .peak_bytes = at_most * page_bytes,
+                           .kept_bytes = options.reuse_prefixes ? (n_pages - held) * page_bytes : 0});
+    cost.kv_kept_bytes += cost.groups.back().kept_bytes;
     cost.kv_bytes += held * page_bytes;
     cost.kv_peak_bytes += at_most * page_bytes;
   }

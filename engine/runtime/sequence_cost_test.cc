@@ -269,6 +269,17 @@ TEST_P(Cost, IsWhatTheCacheHoldsAtTheEnd) {
     const Session::Memory memory = session.memory();
     EXPECT_EQ(cost.kv_bytes, held_bytes(engine_, GetParam(), n)) << n;
     EXPECT_EQ(cost.kv_bytes, memory.kv_held_bytes) << n;
+    EXPECT_LE(memory.kv_held_bytes + memory.kv_kept_bytes, session.cost(kContext)->kv_peak_bytes) << n;
+    options.kv_budget_bytes = std::int64_t{1} << 30;  // room for all that is kept
+    for (const bool reuse : {true, false}) {
+      options.reuse_prefixes = reuse;
+      Session roomy = engine_.session(options);
+      engine_.run(roomy, *roomy.open(), engine_.tokens(n, 1));
+      EXPECT_EQ(roomy.cost(n)->kv_kept_bytes, roomy.memory().kv_kept_bytes) << n << " " << reuse;
+      EXPECT_EQ(roomy.cost(n)->kv_bytes, roomy.memory().kv_held_bytes) << n << " " << reuse;
+    }
+    options.kv_budget_bytes = 0;
+    options.reuse_prefixes = true;
     EXPECT_EQ(cost.state_bytes, memory.state_bytes) << n;
     EXPECT_EQ(cost.checkpoint_bytes, memory.checkpoint_bytes) << n;
     EXPECT_EQ(cost.state_bytes > 0, GetParam() == std::string("qwen35"));

@@ -125,6 +125,15 @@ TEST_P(Trace, ShowsEveryStageAndChangesNothing) {
       EXPECT_EQ(at(stage).rows.size(), kTokens.size()) << stage_name(stage);
       EXPECT_EQ(at(stage).rows.back().position, 8) << stage_name(stage);
     }
+    const bool shared = std::string(GetParam()) == "qwen35moe";
+    for (const Stage stage : {Stage::kSharedGate, Stage::kSharedUp, Stage::kSharedAct}) {
+      EXPECT_EQ(recorder.found.contains({stage, layer}), shared) << stage_name(stage) << " of layer " << layer;
+    }
+    for (std::size_t i = 0; shared && i < at(Stage::kSharedAct).values.size(); ++i) {
+      const auto gate = static_cast<double>(at(Stage::kSharedGate).values[i]);
+      const double act = gate / (1 + std::exp(-gate)) * static_cast<double>(at(Stage::kSharedUp).values[i]);
+      ASSERT_NEAR(static_cast<double>(at(Stage::kSharedAct).values[i]), act, 1e-5 * (1 + std::abs(act))) << layer;
+    }
     const Seen &mixer = at(Stage::kMixerOut), &block = at(Stage::kBlockOut), &residual = at(Stage::kResidual);
     ASSERT_EQ(residual.values.size(), stream->values.size());
     for (std::size_t i = 0; !post_norms && i < residual.values.size(); ++i) {

@@ -11,13 +11,15 @@ from gguf_bytes import tensors, with_f32
 from trace_test import read_safetensors
 
 LLAMA = GOLDEN / "llama_bias.gguf"
+HYBRID = GOLDEN / "qwen35moe.gguf"
 TOKENS = [5, 17, 99, 17, 23, 8, 1, 64, 33]
 # In the order of the forward pass.
 ORDER = ("attn_norm", "q_raw", "q", "k_raw", "k", "v", "scores", "attn_out", "mixer_out", "ffn_norm", "router", "experts",
-         "gate", "up", "act", "block_out", "residual")
+         "gate", "up", "act", "shared.gate", "shared.up", "shared.act", "block_out", "residual")
 # What the stages that can be independent origins here are computed from.
 INPUTS = {"q": ("q_raw",), "k": ("k_raw",), "act": ("gate", "up"), "gate": ("ffn_norm",), "up": ("ffn_norm",),
-          "block_out": ("act", "ffn_norm")}
+          "block_out": ("act", "shared.act", "ffn_norm"),
+          "shared.gate": ("ffn_norm",), "shared.up": ("ffn_norm",), "shared.act": ("shared.gate", "shared.up")}
 
 
 def events(text):
@@ -173,6 +175,44 @@ class Debug(CommandTest):
         # Layers with another base are shown with theirs.
         bases = {row["layer"]: row["base"] for _, row in self.debug(GOLDEN / "gemma3.gguf", "rope", "--debug-tokens", 3)}
         self.assertEqual(set(bases.values()), {"10000", "1e+06"})
+
+    def test_mlp_of_the_shared_expert(self):
+        """A line of its own a row; the stages it is made of are the expert's products and SiLU, by their definitions."""
+        stages = self.dump(HYBRID, "--activations", "f32")
+        rows = [row for _, row in self.debug(HYBRID, "mlp", "--activations", "f32")]
+        shared = [row for row in rows if row.get("expert") == "shared"]
+        self.assertEqual((len(rows), len(shared)), (2 * 4 * len(TOKENS), 4 * len(TOKENS)))
+        data = HYBRID.read_bytes()
+        table = tensors(data)
+        for row in shared:
+            layer, token = int(row["layer"]), int(row["token"])
+            at = {name: stages[f"blk.{layer}.{name}"][token]
+                  for name in ("ffn_norm", "shared.gate", "shared.up", "shared.act")}
+            for name in ("gate", "up"):
+                (n, width), _, begin = table[f"blk.{layer}.ffn_{name}_shexp.weight"]
+                self.assertEqual(len(at["shared." + name]), width)
+                for c, value in enumerate(at["shared." + name]):
+                    column = struct.unpack_from(f"<{n}f", data, begin + 4 * n * c)
+                    self.assertAlmostEqual(value, math.fsum(a * b for a, b in zip(column, at["ffn_norm"])), delta=1e-5)
+            for act, gate, up in zip(at["shared.act"], at["shared.gate"], at["shared.up"]):
+                self.assertAlmostEqual(act, gate / (1 + math.exp(-gate)) * up, delta=1e-6)
+            for name in ("gate", "up", "act"):
+                self.near(row[name + "_min"], min(at["shared." + name]))
+                self.near(row[name + "_max"], max(at["shared." + name]))
+                self.near(row[name + "_rms"], l2(at["shared." + name]) / math.sqrt(len(at["shared." + name])))
+            self.assertEqual(int(row["width"]), len(at["shared.act"]))
+
+    def test_a_shared_expert_that_overflows_is_found(self):
+        """One weight of its up product that is finite and too large for some token."""
+        stages = self.dump(HYBRID)
+        data = HYBRID.read_bytes()
+        normed = [abs(row[0]) for row in stages["blk.1.ffn_norm"]]
+        model = self.home / "planted.gguf"
+        with_f32(HYBRID, model, "blk.1.ffn_up_shexp.weight", 0, 3.4e38 / (0.98 * max(normed)))
+        self.assertEqual(tensors(data)["blk.1.ffn_up_shexp.weight"][1], 0)
+        row = self.check_found(model, {})
+        self.assertEqual((row["layer"], row["op"], row["column"]), ("1", "product", "0"))
+        self.assertEqual(row["stage"], "shared.up")
 
     def test_layers_and_tokens_are_chosen(self):
         rows = self.debug(LLAMA, "all", "--debug-layers", "1", "--debug-tokens", "2,4-5")

@@ -53,6 +53,35 @@ class ModelOptions(CommandTest):
             self.assertIn("general.architecture", out)
             self.assertIn(wrong.split("=")[0], err)
 
+    def test_a_convention_that_changes_nothing_is_said(self):
+        model, run = ("-m", GOLDEN / "llama3rope.gguf"), ("-p", "a", "-n", 1)
+        facts = {row["name"]: row["value"] for row in self.json("inspect", *model)["conventions"]}
+        for edit in ("sub_norms=no", "rope_pairing=adjacent", f"rope_base={float(facts['rope_base']):.3f}",
+                     "layer_order=" + ",".join(str(i) for i in range(self.json("inspect", *model)["model"]["shape"]["n_layer"])),
+                     "qk_permutation=llama"):
+            name = edit.split("=")[0]
+            says = f"--convention {name} changes nothing: it is {facts.get(name, 'no')} already"
+            code, _, err = self.run_command("run", *model, *run, "--convention", edit)
+            self.assertEqual((code, err.count("changes nothing"), says in err), (0, 1, True), err)
+            self.assertEqual(self.run_command("run", *model, *run, "-q", "--convention", edit)[2], "")
+            self.assertIn(says, self.output("inspect", *model, "--convention", edit))
+        for edits in (("rope_pairing=halves",), ("qk_permutation=none",), ("add_bos=true",),
+                      ("rope_pairing=adjacent", "rope_pairing=halves")):
+            more = [word for edit in edits for word in ("--convention", edit)]
+            self.assertNotIn("changes nothing", self.run_command("run", *model, *run, *more)[2])
+
+    def test_an_unknown_architecture_has_a_neighbour(self):
+        data = (GOLDEN / "qwen3.gguf").read_bytes()
+        at = data.index(b"general.architecture") + len(b"general.architecture") + 4 + 8
+        for name, says in ((b"qwem3", "found 'qwem3' (did you mean qwen3?)"), (b"zzzzz", "found 'zzzzz'"),
+                           (b"glm4m", "found 'glm4m'")):
+            self.assertEqual(data[at:at + 5], b"qwen3")
+            path = self.home / "other.gguf"
+            path.write_bytes(data[:at] + name + data[at + 5:])
+            for command in (("run", "-p", "a"), ("inspect",)):
+                error = self.fails(4, *command, "-m", path, says=says)
+                self.assertEqual("did you mean" in error, b"qwe" in name, error)
+
     def test_a_convention_is_the_flag(self):
         text = ("tokenize", "-m", GOLDEN / "llama3rope.gguf", "-q", "-p", "is  12 and   more")
         outs = {pre: self.output(*text, "--pre", pre) for pre in ("gpt-2", "smollm", "deepseek-coder", "tekken")}

@@ -144,11 +144,16 @@ class Output(CommandTest):
                     pages = -(-n // 64) - first
                     each = group["n_layer"] * shape["n_kv_head"] * shape["head_dim"] * 2 * 64 * 2
                     self.assertEqual(group["bytes"], pages * each)
+                    self.assertEqual(group["kept_bytes"], first * each)
                     full += group["n_layer"]
                 self.assertEqual(full < shape["n_layer"], state)
                 self.assertEqual(row["state_bytes"] > 0, state)
                 self.assertEqual(row["total_bytes"],
                                  row["kv_peak_bytes"] + row["state_bytes"] + row["checkpoint_bytes"])
+                # Every page stays while the session's budget, what the whole context needs, has room.
+                budget, states = memory[-1]["kv_peak_bytes"], row["state_bytes"] + row["checkpoint_bytes"]
+                self.assertEqual(row["most_bytes"], states + max(row["kv_peak_bytes"],
+                                                                 min(row["kv_bytes"] + row["kv_kept_bytes"], budget)))
                 self.assertIn(f"{n}  ", self.output("inspect", GOLDEN / f"{name}.gguf"))
             self.assertEqual(len(memory[0]["groups"]) > 1, name == "gemma3")
 

@@ -34,7 +34,8 @@ class Trace(CommandTest):
         self.assertTrue(any(len(v) == 64 for k, v in metadata.items() if k.startswith("sha256:")), metadata)
         self.assertEqual(json.loads(metadata["facts"])["architecture"], "qwen35moe")
         self.assertEqual(json.loads(metadata["edits"]), {})
-        for name in ("embedding", "logits", "output_norm", "blk.0.state", "blk.3.scores", "blk.3.experts", "blk.0.q"):
+        for name in ("embedding", "logits", "output_norm", "blk.0.state", "blk.3.scores", "blk.3.experts", "blk.0.q",
+                     "blk.0.gate", "blk.0.shared.gate", "blk.3.shared.up", "blk.3.shared.act"):
             self.assertIn(name, tensors)
         rows = self.json("trace", "-m", HYBRID, *TOKENS, "--stages", "residual", "--token", 2)["rows"]
         self.assertGreater(len(rows), 2)

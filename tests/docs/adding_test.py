@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(sys.argv[1]).resolve()
 PRODUCT = ("engine", "attention", "apps", "include", "base", "bindings/python/native", "bindings/python/src", "cmake",
            "tools/make_model")
-NOT_PRODUCT = re.compile(r"_test\.|_fuzz\.|/test_|testdata/|/masks_fuzz\.h$|_test_util\.h$")
+NOT_PRODUCT = re.compile(r"_test\.|_fuzz\.|/test_|testdata/|/reference\.h$|/masks_fuzz\.h$|_test_util\.h$")
 COMMENT = re.compile(r"//.*|^\s*(?:\*|/\*).*|^\s*#(?!\s*(?:if|elif|include|define)).*", re.M)
 
 # (section, what was added, its names in the sources, the files that have them)
@@ -23,9 +23,9 @@ CLAIMS = [
      "engine/arch/qwen.cc engine/arch/architecture.h engine/arch/registry.cc engine/convert/hf_model.cc "
      "tools/make_model/synthetic/synthetic_model.cc"),
     ("A weight", "attention sinks", r"kAttnSinks",
-     "engine/model/weight_table.h engine/model/weight_table.cc engine/model/blocks/attention.cc"),
-    ("A block", "the gated delta net", r"\bdelta_net\b|blocks/delta_net\.h|\bkDeltaNet\b|\bDeltaNetSpec\b",
-     "engine/model/blocks/delta_net.h engine/model/blocks/delta_net.cc engine/model/spec.h engine/model/weight_table.cc "
+     "engine/model/weight_table.h engine/model/weight_table.cc engine/model/blocks/attention/attention.cc"),
+    ("A block", "the gated delta net", r"\bdelta_net\b|blocks/delta_net/|\bkDeltaNet\b|\bDeltaNetSpec\b",
+     "engine/model/blocks/delta_net/delta_net.h engine/model/blocks/delta_net/delta_net.cc engine/model/spec.h engine/model/weight_table.cc "
      "engine/model/forward.cc engine/model/ops.h engine/model/cpu_ops.h engine/model/cpu_ops_delta.cc "
      "engine/model/cpu_ops_trace.cc engine/model/recurrent_layout.cc engine/model/spec_facts.cc engine/arch/qwen35.cc "
      "engine/convert/hf_tensors.cc"),

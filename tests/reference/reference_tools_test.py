@@ -59,7 +59,9 @@ class ToolTest(unittest.TestCase):
                         leaf(f"layers.{i}.self_attn.q_proj", row(base + 1), row(base + 2)),
                         leaf(f"layers.{i}.self_attn.o_proj", row(base + 3), row(base + 4)),
                         leaf(f"layers.{i}.post_attention_layernorm", row(base + 5), row(base + 6)),
-                        leaf(f"layers.{i}.mlp.down_proj", row(base + 7), row(base + 8))]
+                        leaf(f"layers.{i}.mlp.down_proj", row(base + 7), row(base + 8)),
+                        leaf(f"layers.{i}.mlp.shared_expert.up_proj", row(base + 9), row(base + 10)),
+                        leaf(f"layers.{i}.mlp.shared_expert.down_proj", row(base + 11), row(base + 12))]
             layers.append({"module_path": f"LlamaForCausalLM.model.layers.{i}",
                            "inputs": {"args": [self.tensor(f"layer{i}", row(base))]}, "children": children})
         tree = {"module_path": "LlamaForCausalLM", "children": [
@@ -78,9 +80,10 @@ class ToolTest(unittest.TestCase):
         metadata, stages = self.written(out)
         self.assertEqual(json.loads(metadata["tokens"]), [5, 6, 7])
         self.assertEqual(metadata["activations"], "f32")
-        flat = {first: [x for r in row(first) for x in r] for first in (0.0, 1.0, 3.0, 4.0, 6.0, 7.0, 8.0, 100.0, 300.0, 301.0)}
+        flat = {first: [x for r in row(first) for x in r] for first in (0.0, 1.0, 3.0, 4.0, 6.0, 7.0, 8.0, 10.0, 11.0, 100.0, 300.0, 301.0)}
         for name, first in (("embedding", 0.0), ("blk.0.attn_norm", 1.0), ("blk.0.attn_out", 3.0), ("blk.0.mixer_out", 4.0),
                             ("blk.0.ffn_norm", 6.0), ("blk.0.act", 7.0), ("blk.0.block_out", 8.0),
+                            ("blk.0.shared.up", 10.0), ("blk.0.shared.act", 11.0),
                             ("blk.0.residual", 100.0), ("blk.1.residual", 300.0), ("output_norm", 301.0)):
             self.assertEqual(list(stages[name][1]), flat[first], name)
             self.assertEqual(stages[name][0], [3, 8])
@@ -155,6 +158,18 @@ common_debug_cb_eval:            kq_soft_max-0 = (f32)   SOFT_MAX(kq-0{3, 2, 2, 
         self.assertEqual(close["blk.0.q"], [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5])
         # [token][head][key], without the padding of keys.
         self.assertEqual(close["blk.0.scores"], [1, 0, 1, 0, 0.25, 0.75, 0.5, 0.5])
+
+        # What build_ffn calls ffn_gate is the shared expert's where the layer has experts.
+        def one(name):
+            return (f"common_debug_cb_eval: {name} = (f32) MUL_MAT(w{{2, 2, 1, 1}}, x{{2, 2, 1, 1}}}}) = {{2, 2, 1, 1}}\n"
+                    "[ 1.0, 2.0 ]\n[ 3.0, 4.0 ]\nsum = 10.0\n")
+
+        text.write_text(self.EVAL + one("ffn_gate-0") + one("ffn_moe_logits-1") + one("ffn_gate-1") + one("ffn_swiglu-1"))
+        done = self.run_tool("from_llama_eval.py", text, out, "--tokens", "3,4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        _, stages = self.written(out)
+        self.assertEqual({name for name in stages if name[6:] not in ("q", "q_raw", "scores") and name != "embedding"},
+                         {"blk.0.gate", "blk.1.shared.gate", "blk.1.shared.act"})
 
         text.write_text(self.EVAL.replace("2.0000,       3.0000", "..., 3.0000"))
         done = self.run_tool("from_llama_eval.py", text, out, "--tokens", "3,4")

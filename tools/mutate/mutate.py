@@ -5,10 +5,10 @@
     tools/mutate/mutate.py --check
 
 Each mutation of mutations.py is applied to a copy of the sources, built (the library: -O1, one instruction set; the engine:
-as it is) and run against the tests that are expected to notice; where these pass, against all that calls attend(), or all of
-the model's and the runtime's. Exits with 1 where a mutation survives,
-is noticed by other tests than expected only, does not build, or its text is no longer in its file exactly once. --check
-looks at that last point alone, and whether every mutation breaks something else and expects tests that exist.
+as it is) and run against the tests that are expected to notice, of which only the programs are built; where these pass,
+against all that calls attend(), or all of the model's and the runtime's. Exits with 1 where a mutation survives, is noticed
+by other tests than expected only, does not build, or its text is no longer in its file exactly once. --check looks at that
+last point alone, and whether every mutation breaks something else and expects tests that exist.
 """
 import argparse
 import os
@@ -27,12 +27,12 @@ from mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("attention", "base", "include/rowmax", "conformance")
-ENGINE_COPIED = ("CMakeLists.txt", "cmake", "LICENSE", "attention", "base", "include", "engine", "apps", "models", "tools",
-                 "tests/golden")
+ENGINE_COPIED = ("CMakeLists.txt", "cmake", "LICENSE", "include", "models", "tests/golden")  # and the rooms
+ENGINE_LEFT_OUT = {"tests", "bench"}  # rooms whose builds nothing here needs
 ENGINE_TESTS = ("rowmax_model_test", "rowmax_runtime_test")
 ENGINE_OPTIONS = ("-DCMAKE_BUILD_TYPE=Release", "-DROWMAX_DOWNLOAD=OFF", "-DROWMAX_TESTS=ON")
 TESTS = ("attend", "guard", "merge", "outputs", "weights")  # beside the guarantees
-TEST_SECONDS = 300
+TEST_SECONDS, ALL_SECONDS = 300, 3600  # of the tests that are expected to notice, of all: longer is "no end"
 
 # One library and one test program; what is special to an instruction set is left out, so that the plain code is compiled
 # for the wider registers and every mutation is built once.
@@ -72,8 +72,13 @@ class Tree:
         wide = "-mavx2 -mfma -mf16c" if platform.machine() in ("x86_64", "AMD64") else ""
         tests = " ".join(f"attention/{name}_test.cc" for name in TESTS)
         self.write(path / "CMakeLists.txt", (CMAKE % (tests, wide)).encode())
-        self.run(["cmake", "-S", str(path), "-B", str(self.build), "-G", "Ninja"], check=True)
+        self.configure()
         self.programs = ("tests",)
+
+    def configure(self, *options):
+        done = self.run(["cmake", "-S", str(self.path), "-B", str(self.build), "-G", "Ninja", *options])
+        if done.returncode != 0:
+            sys.exit(f"{self.path} cannot be configured:\n{done.stdout[-3000:]}")
 
     def take(self, names):
         """Copies files and folders; what a kept copy has beyond them goes."""
@@ -102,28 +107,23 @@ class Tree:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(data)
 
-    def run(self, command, check=False, timeout=None):
+    def run(self, command, timeout=None):
         environment = dict(os.environ, CCACHE_BASEDIR=str(self.path), CCACHE_NOHASHDIR="1")
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                              env=environment, cwd=self.path, check=check, timeout=timeout)
+                              env=environment, cwd=self.path, timeout=timeout)
 
-    def compile(self, jobs):
-        return self.run(["ninja", "-C", str(self.build), "-j", str(jobs), *self.programs])
+    def compile(self, programs, jobs):
+        return self.run(["ninja", "-C", str(self.build), "-j", str(jobs), *programs])
 
-    def tests(self, names=None, first_only=True):
-        """Names of failed tests among `names` (all: None), and what to say about a crash or a hang."""
-        found = []
-        for program in self.programs:
-            command = [str(self.build / program), "--gtest_color=no"] + (["--gtest_fail_fast"] if first_only else [])
-            command.append("--gtest_filter=" + (":".join(names) if names is not None else "*") + "-*Full_*")
-            found += self.failures(command)
-            if found and first_only:
-                break
-        return found
+    def tests(self, program, names=("*",), first_only=True):
+        """Names of the program's failed tests among `names`, and what to say about a crash or a hang."""
+        command = [str(self.build / program), "--gtest_color=no"] + (["--gtest_fail_fast"] if first_only else [])
+        command.append("--gtest_filter=" + ":".join(names) + "-*Full_*")
+        return self.failures(command, ALL_SECONDS if "*" in names else TEST_SECONDS)
 
-    def failures(self, command):
+    def failures(self, command, seconds):
         try:
-            done = self.run(command, timeout=TEST_SECONDS)
+            done = self.run(command, timeout=seconds)
         except subprocess.TimeoutExpired:
             return ["(no end)"]
         failed = re.findall(r"^\[  FAILED  \] (\S+?)(?:, where .*)? \(\d+ ms\)$", done.stdout, re.M)
@@ -132,10 +132,9 @@ class Tree:
             failed = [(last[-1] if last else "(start)") + " (crash)"]
         return list(dict.fromkeys(failed))
 
-    def test_names(self):
+    def test_names(self, program):
         suite, names = "", []
-        listed = "".join(self.run([str(self.build / p), "--gtest_list_tests"]).stdout for p in self.programs)
-        for line in listed.splitlines():
+        for line in self.run([str(self.build / program), "--gtest_list_tests"]).stdout.splitlines():
             word = line.split("#")[0].rstrip()
             if word and not word.startswith(" ") and word.endswith("."):
                 suite = word
@@ -150,11 +149,17 @@ class EngineTree(Tree):
     def __init__(self, path):
         self.path = path
         self.build = path / "build"
-        self.take(ENGINE_COPIED)
-        # What the command and the tests that cross folders need is not built.
+        self.take(ENGINE_COPIED + self.rooms())
+        # What the tests that cross folders need is not built.
         self.write(path / "tests/CMakeLists.txt", b"")
-        self.run(["cmake", "-S", str(path), "-B", str(self.build), "-G", "Ninja", *ENGINE_OPTIONS], check=True)
+        self.configure(*ENGINE_OPTIONS)
         self.programs = ENGINE_TESTS
+
+    @staticmethod
+    def rooms():
+        """The folders that the build is made of: CMake asks for all of them, whatever is built."""
+        named = re.findall(r"(?:FOLDER +|add_subdirectory\()(\w+)", (ROOT / "CMakeLists.txt").read_text())
+        return tuple(sorted(set(named) - ENGINE_LEFT_OUT))
 
     def copy(self, source, to):
         self.write(to, source.read_bytes())
@@ -198,6 +203,13 @@ def check(mutations):
         sys.exit(1)
 
 
+def noticing(mutations, names):
+    """{program: its tests, of `names`, that are expected to notice one of the mutations}."""
+    found = {program: [n for n in listed if any(re.match(m.caught_by, n) for m in mutations)]
+             for program, listed in names.items()}
+    return {program: tests for program, tests in found.items() if tests}
+
+
 def attempt(tree, mutation, names, first_only):
     """(caught as expected, line to print)."""
     saved = {}
@@ -207,19 +219,22 @@ def attempt(tree, mutation, names, first_only):
         saved.setdefault(path, text)
         path.write_text(text.replace(old, new, 1))
     try:
-        built = tree.compile(1)
-        if built.returncode != 0:
-            error = next((line for line in built.stdout.splitlines() if "error" in line), "")
-            return False, f"does not build: {error}"
-        expected = [n for n in names if re.match(mutation.caught_by, n)]
+        expected = noticing([mutation], names)
         if not expected:
             return False, f"no test is called {mutation.caught_by}"
-        failed = tree.tests(expected, first_only)
-        if failed:
-            return True, "caught by " + ", ".join(failed)
-        failed = tree.tests(None, first_only)
-        if failed:
-            return False, f"not caught by {mutation.caught_by}, but by " + ", ".join(failed)
+        for good, chosen in ((True, expected), (False, dict.fromkeys(tree.programs, ("*",)))):
+            failed = []
+            for program, filters in chosen.items():
+                built = tree.compile([program], 1)
+                if built.returncode != 0:
+                    error = next((line for line in built.stdout.splitlines() if "error" in line), "")
+                    return False, f"does not build: {error}"
+                failed += tree.tests(program, filters, first_only)
+                if failed and first_only:
+                    break
+            if failed:
+                by = ", ".join(failed)
+                return good, f"caught by {by}" if good else f"not caught by {mutation.caught_by}, but by {by}"
         return False, "SURVIVED"
     finally:
         for path, text in saved.items():
@@ -231,12 +246,12 @@ def run_all(kind, mutations, work, arguments):
     trees = Queue()
     for index in range(max(1, min(arguments.jobs, len(mutations)))):
         tree = TREES[kind](work / f"{kind}{index}")
-        built = tree.compile(arguments.jobs)
+        built = tree.compile(tree.programs, arguments.jobs)
         if built.returncode != 0:
             sys.exit("the sources as they are do not build:\n" + built.stdout[-3000:])
         trees.put(tree)
-    names = tree.test_names()
-    failed = tree.tests()
+    names = {program: tree.test_names(program) for program in tree.programs}
+    failed = [name for program, tests in noticing(mutations, names).items() for name in tree.tests(program, tests)]
     if failed:
         sys.exit("tests fail without any mutation: " + ", ".join(failed))
     lock = threading.Lock()

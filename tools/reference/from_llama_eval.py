@@ -68,9 +68,11 @@ def main():
     flags = parser.parse_args()
     tokens = [int(t) for t in flags.tokens.split(",")]
     reference = reference_file.Reference(tokens, producer="llama-eval-callback", activations="printed")
-    found = {}
+    found, moe_layers = {}, set()
     for name, operation, dims, numbers in tensors(flags.text.read_text().splitlines()):
         stage, layer = stage_of(name, operation)
+        if name.startswith("ffn_moe_"):
+            moe_layers.add(layer)
         if stage is None:
             continue
         if numbers is None:
@@ -79,6 +81,8 @@ def main():
         if values is not None:
             found[stage, layer] = values  # a bias comes behind its product
     for (stage, layer), values in found.items():
+        if layer in moe_layers and stage in ("gate", "up", "act"):  # a layer of experts gives its shared one these names
+            stage = "shared." + stage
         reference.add(stage, layer, array.array("f", values))
     reference.save(flags.output)
 

@@ -53,16 +53,17 @@ class Hooks:
         return seen
 
     def patch_rope(self, model):
-        """q and k as they are used, [heads, tokens, dim] in the order of the layers."""
+        """q and k as they are used, [heads, tokens, dim] in the order of the layers that attend."""
         module = sys.modules[type(model).__module__]
         original = getattr(module, "apply_rotary_pos_emb", None)
         if original is None:
             return
-        count = iter(range(10**6))
+        kinds = self.stages.config.get("layer_types") or [""] * self.stages.n_layer
+        attending = iter([layer for layer, kind in enumerate(kinds) if kind != "linear_attention"])
 
         def turned(*args, **kwargs):
             q, k = original(*args, **kwargs)
-            layer = next(count)
+            layer = next(attending)
             for stage, heads in (("q", q), ("k", k)):
                 self.stages.add(stage, layer, floats(heads[0].transpose(0, 1)))
             return q, k

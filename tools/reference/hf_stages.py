@@ -9,6 +9,9 @@ OUTPUTS = {"input_layernorm": "attn_norm", "self_attn.q_proj": "q_raw", "self_at
            "self_attn.v_proj": "v", "self_attn.o_proj": "mixer_out", "mlp.gate_proj": "gate", "mlp.up_proj": "up",
            "mlp.down_proj": "block_out"}
 INPUTS = {"self_attn.o_proj": "attn_out", "mlp.down_proj": "act"}
+for shared in ("mlp.shared_expert", "mlp.shared_experts"):  # qwen, deepseek
+    OUTPUTS |= {f"{shared}.gate_proj": "shared.gate", f"{shared}.up_proj": "shared.up"}
+    INPUTS[f"{shared}.down_proj"] = "shared.act"
 LAYER = re.compile(r"(?:^|.*\.)layers\.(\d+)(?:\.(.*))?$")
 # Converters reorder the rows of q and k for these, as GGUF's architecture llama has adjacent pairs.
 ADJACENT = {"llama", "mistral"}

@@ -14,7 +14,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ggml-backend.h"
@@ -31,6 +33,7 @@ struct Stage {
 struct Dump {
   int64_t n_token = 0;
   std::map<std::string, Stage> stages;
+  std::set<std::string> moe_blocks;  // "blk.3."
 };
 
 // A tensor's name as rowmax calls it; "" for what is no stage. Later tensors of a name take the place of earlier ones.
@@ -64,7 +67,8 @@ float number_at(const std::vector<uint8_t>& bytes, const ggml_tensor* t, int64_t
 
 bool see(ggml_tensor* t, bool ask, void* user) {
   Dump& dump = *static_cast<Dump*>(user);
-  const std::string name = stage_of(t);
+  const std::string name = stage_of(t), own = t->name;
+  if (own.rfind("ffn_moe_", 0) == 0) dump.moe_blocks.insert("blk." + own.substr(own.rfind('-') + 1) + ".");
   if (ask) return !name.empty();
   if (name.empty() || (t->type != GGML_TYPE_F32 && t->type != GGML_TYPE_F16) || t->ne[3] != 1) return true;
   std::vector<uint8_t> bytes(ggml_nbytes(t));
@@ -90,6 +94,18 @@ bool see(ggml_tensor* t, bool ask, void* user) {
   stage.width = static_cast<int64_t>(stage.values.size()) / n;
   dump.stages[name] = std::move(stage);
   return true;
+}
+
+// What is called ffn_gate, ffn_up and ffn_swiglu in a layer of experts is its shared one's.
+void name_shared(Dump& dump) {
+  for (const std::string& block : dump.moe_blocks) {
+    for (const char* part : {"gate", "up", "act"}) {
+      auto stage = dump.stages.extract(block + part);
+      if (stage.empty()) continue;
+      stage.key() = block + "shared." + part;
+      dump.stages.insert(std::move(stage));
+    }
+  }
 }
 
 void write(const Dump& dump, const std::vector<llama_token>& tokens, const char* path) {
@@ -162,6 +178,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "llama.cpp cannot compute it\n");
     return 1;
   }
+  name_shared(dump);
   write(dump, tokens, argv[2]);
   llama_batch_free(batch);
   llama_free(context);

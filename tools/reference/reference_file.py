@@ -6,9 +6,6 @@ import json
 import struct
 import sys
 
-LAYER_STAGES = {"attn_norm", "q_raw", "q", "k_raw", "k", "v", "scores", "attn_out", "mixer_out", "ffn_norm", "gate", "up",
-                "act", "router", "experts", "state", "block_out", "residual"}
-
 
 class Reference:
     def __init__(self, tokens, **metadata):

@@ -45,16 +45,19 @@ struct SessionOptions {
 struct SequenceCost {
   struct Group {  // of layers with one sliding window; 0: without
     std::int64_t window = 0, n_layer = 0;
-    std::int64_t bytes = 0, peak_bytes = 0;  // of kv_bytes and kv_peak_bytes
+    std::int64_t bytes = 0, peak_bytes = 0, kept_bytes = 0;  // of kv_bytes, kv_peak_bytes and kv_kept_bytes
   };
   std::vector<Group> groups;
-  std::int64_t kv_bytes = 0;          // keys and values, in whole pages of 64 tokens, once all of it is computed
-  std::int64_t kv_peak_bytes = 0;     // what forward() must find room for where it comes in one item
+  std::int64_t kv_bytes = 0;       // keys and values, in whole pages of 64 tokens, once all of it is computed
+  std::int64_t kv_peak_bytes = 0;  // what forward() must find room for where it comes in one item
+  // Pages of windowed layers that the sequence no longer needs, while the budget has room for them (reuse_prefixes).
+  std::int64_t kv_kept_bytes = 0;
   std::int64_t state_bytes = 0;       // of recurrent layers; as much again for a sequence with drafts
   std::int64_t checkpoint_bytes = 0;  // states kept on the way, where it comes in one item
+  // What there must be; kept pages make room.
   std::int64_t total_bytes() const noexcept { return kv_peak_bytes + state_bytes + checkpoint_bytes; }
 };
-// Of options: kv_type, max_batch, checkpoint_bytes. kInvalidArgument below 0 tokens, kLimit past the address space or for
+// Of options: kv_type, max_batch, checkpoint_bytes, reuse_prefixes. kInvalidArgument below 0 tokens, kLimit past the address space or for
 // a max_batch that no session takes.
 Result<SequenceCost> sequence_cost(const ModelDescription& model, std::int64_t n_tokens,
                                    const SessionOptions& options = {});

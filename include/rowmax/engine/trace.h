@@ -34,6 +34,9 @@ enum class Stage : std::uint8_t {
   kAct,         // activation(gate) * up, as the down product sees it
   kRouter,      // [n_expert], the experts' probabilities
   kExperts,     // [n_used, 2]: number and weight of each chosen expert, ascending
+  kSharedGate,  // the same three of the expert that every token has beside the chosen ones: [n_shared]
+  kSharedUp,
+  kSharedAct,
   kState,       // [n_value_head, key_dim, value_dim] of a delta net, behind the sequence's last token of the batch
   kBlockOut,    // [n_embd], what the FFN gives, before a norm that follows
   kResidual,    // [n_embd], the stream behind the layer
@@ -41,7 +44,7 @@ enum class Stage : std::uint8_t {
   kLogits,      // [n_vocab], theirs
   kCount,
 };
-std::string_view stage_name(Stage stage) noexcept;  // "embedding", "attn_norm", "q_raw", ...
+std::string_view stage_name(Stage stage) noexcept;  // "embedding", "attn_norm", "q_raw", ... "shared.gate", ...
 std::optional<Stage> find_stage(std::string_view name) noexcept;
 
 struct TraceRow {
@@ -82,7 +85,7 @@ struct TraceEdit {
   std::int64_t n_group = 1, width = 0;
 };
 // What an observer may replace: every stage but scores, router, experts, state and logits. (Of a layer of experts gate,
-// up and act are only shown.) Replaced keys and values are what later tokens see.
+// up and act are only shown; the shared expert's can be replaced.) Replaced keys and values are what later tokens see.
 bool can_be_replaced(Stage stage) noexcept;
 
 class TraceObserver {

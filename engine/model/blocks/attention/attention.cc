@@ -1,4 +1,4 @@
-#include "engine/model/blocks/attention.h"
+#include "engine/model/blocks/attention/attention.h"
 
 #include <array>
 #include <span>

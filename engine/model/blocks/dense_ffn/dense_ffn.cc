@@ -1,4 +1,4 @@
-#include "engine/model/blocks/dense_ffn.h"
+#include "engine/model/blocks/dense_ffn/dense_ffn.h"
 
 namespace rowmax::engine::dense_ffn {
 

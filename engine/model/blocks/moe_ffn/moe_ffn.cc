@@ -1,4 +1,4 @@
-#include "engine/model/blocks/moe_ffn.h"
+#include "engine/model/blocks/moe_ffn/moe_ffn.h"
 
 #include <algorithm>
 #include <array>
@@ -32,7 +32,10 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   std::size_t n = 2;
   if (ffn.shared_gate) terms[n++] = {&weights.matrix(W::kSharedRouter), weight};
   ops.project(std::span(terms).first(n), normed);
+  ops.tap(Stage::kSharedGate, layer, gate);
+  ops.tap(Stage::kSharedUp, layer, up);
   ops.gate(ffn.activation, gate, up);
+  ops.tap(Stage::kSharedAct, layer, gate);
   const LinearTerm down{&weights.matrix(W::kSharedDown), shared};
   ops.project({&down, 1}, gate);
   if (ffn.shared_gate) {

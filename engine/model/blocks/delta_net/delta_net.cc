@@ -1,4 +1,4 @@
-#include "engine/model/blocks/delta_net.h"
+#include "engine/model/blocks/delta_net/delta_net.h"
 
 namespace rowmax::engine::delta_net {
 namespace {

@@ -1,0 +1,63 @@
+// Facts of the mixture of experts in turn beside its definition (reference.h).
+#include "engine/model/blocks/moe_ffn/moe_ffn.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/model/test_facts.h"
+
+namespace rowmax::engine {
+namespace {
+
+const Fact kFacts[] = {
+    {"experts", [](LayerSpec& l, std::size_t) { make_experts(l); }},
+    {"experts_renormalised",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.renormalise = true;
+     }},
+    {"experts_by_sigmoid",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.expert_gate = ExpertGate::kSigmoid;
+       l.ffn.renormalise = true;
+       l.ffn.expert_scale = 2.5f;
+     }},
+    {"experts_with_choice_bias",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.expert_gate = ExpertGate::kSigmoid;
+       l.ffn.choice_bias = true;
+     }},
+    {"expert_groups",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.n_group = 4;
+       l.ffn.n_group_used = 2;
+     }},
+    {"expert_groups_of_one_with_bias",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.n_group = 12;
+       l.ffn.n_group_used = 5;
+       l.ffn.choice_bias = true;
+     }},
+    {"shared_expert",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.n_shared = 28;
+     }},
+    {"shared_expert_without_gate",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.n_shared = 28;
+       l.ffn.shared_gate = false;
+     }},
+};
+
+class MoeFfn : public testing::TestWithParam<Fact> {};
+TEST_P(MoeFfn, IsAsDefined) { expect_as_defined(GetParam()); }
+TEST_P(MoeFfn, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
+INSTANTIATE_TEST_SUITE_P(Blocks, MoeFfn, testing::ValuesIn(kFacts), fact_name);
+
+}  // namespace
+}  // namespace rowmax::engine

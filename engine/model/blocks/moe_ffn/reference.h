@@ -1,0 +1,83 @@
+// The mixture of experts in f64: which are chosen, and their sum with the shared one's.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "engine/model/blocks/reference.h"
+
+namespace rowmax::engine::reference {
+
+// Numbers of the k largest; the lower of equals first.
+inline std::vector<std::size_t> largest(const Vector& scores, std::size_t k, double& margin) {
+  std::vector<std::size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) { return scores[i] > scores[j]; });
+  if (k < order.size()) margin = std::min(margin, scores[order[k - 1]] - scores[order[k]]);
+  order.resize(k);
+  return order;
+}
+
+// margin becomes the least distance so far between what an expert (or group) was chosen by and what one was passed over by:
+// where that is as small as a rounding, another choice is no error.
+inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
+  const FfnSpec& f = l.layer.ffn;
+  const auto n_expert = static_cast<std::size_t>(f.n_expert), n_ff = static_cast<std::size_t>(f.n_ff);
+  Vector p = times(l.weight(W::kRouter), x);
+  double total = 0;
+  for (double& value : p) {
+    value = f.expert_gate == ExpertGate::kSigmoid ? sigmoid(value) : std::exp(value);
+    total += value;
+  }
+  if (f.expert_gate == ExpertGate::kSoftmax) {
+    for (double& value : p) value /= total;
+  }
+  Vector scores = p;
+  if (f.choice_bias) add(scores, l.weight(W::kRouterBias));
+  const std::size_t n_group = static_cast<std::size_t>(f.n_group), size = n_expert / n_group;
+  if (n_group > 1) {
+    Vector groups;
+    for (std::size_t g = 0; g < n_group; ++g) {
+      Vector group(scores.begin() + static_cast<std::ptrdiff_t>(g * size),
+                   scores.begin() + static_cast<std::ptrdiff_t>((g + 1) * size));
+      std::sort(group.rbegin(), group.rend());
+      groups.push_back(group[0] + (size > 1 ? group[1] : 0));
+    }
+    std::vector<bool> open(n_group);
+    for (const std::size_t g : largest(groups, static_cast<std::size_t>(f.n_group_used), margin)) open[g] = true;
+    for (std::size_t e = 0; e < n_expert; ++e) {
+      if (!open[e / size]) scores[e] = -std::numeric_limits<double>::infinity();
+    }
+  }
+  const std::vector<std::size_t> chosen = largest(scores, static_cast<std::size_t>(f.n_used), margin);
+  double sum = 0;
+  for (const std::size_t e : chosen) sum += p[e];
+  Vector out(x.size());
+  const auto ffn = [&](const Vector& gate_w, const Vector& up_w, const Vector& down_w, std::size_t e, std::size_t n,
+                       double factor) {
+    Vector gate = times(gate_w, x, e * n, n);
+    Vector up = times(up_w, x, e * n, n);
+    if (f.up_gates) std::swap(gate, up);
+    for (std::size_t i = 0; i < n; ++i) gate[i] = activate(f.activation, gate[i]) * up[i];
+    Vector y = times(down_w, gate, e * x.size(), x.size());
+    for (double& value : y) value *= factor;
+    add(out, y);
+  };
+  for (const std::size_t e : chosen) {
+    ffn(l.weight(W::kExpertGate), l.weight(W::kExpertUp), l.weight(W::kExpertDown),
+        (e + static_cast<std::size_t>(f.expert_shift)) % n_expert, n_ff,
+        p[e] / (f.renormalise ? sum : 1) * static_cast<double>(f.expert_scale));
+  }
+  if (f.n_shared > 0) {
+    ffn(l.weight(W::kSharedGate), l.weight(W::kSharedUp), l.weight(W::kSharedDown), 0,
+        static_cast<std::size_t>(f.n_shared), f.shared_gate ? sigmoid(times(l.weight(W::kSharedRouter), x)[0]) : 1);
+  }
+  return out;
+}
+
+}  // namespace rowmax::engine::reference

@@ -79,7 +79,7 @@ std::string memory_text(const engine::ModelDescription& model) {
     for (const engine::SequenceCost::Group& group : cost->groups) row.push_back(group.bytes);
     if (one->state_bytes > 0) row.insert(row.end(), {cost->state_bytes, cost->checkpoint_bytes});
     row.push_back(cost->kv_bytes + cost->state_bytes + cost->checkpoint_bytes);
-    row.push_back(most_bytes(*cost, all.ok() ? all->kv_peak_bytes : 0));
+    row.push_back(most_bytes(*cost, all.ok() ? all->kv_budget_bytes : 0));
     out += left_padded(std::to_string(n), 9);
     for (std::size_t i = 0; i < row.size(); ++i) {
       out += "  " + left_padded(bytes_text(row[i]), std::max(kColumn, names[i].size()));
@@ -109,10 +109,11 @@ Json memory_json(const engine::ModelDescription& model) {
                    {"kv_bytes", cost->kv_bytes},
                    {"kv_peak_bytes", cost->kv_peak_bytes},
                    {"kv_kept_bytes", cost->kv_kept_bytes},
+                   {"kv_budget_bytes", cost->kv_budget_bytes},
                    {"state_bytes", cost->state_bytes},
                    {"checkpoint_bytes", cost->checkpoint_bytes},
                    {"total_bytes", cost->total_bytes()},
-                   {"most_bytes", most_bytes(*cost, all.ok() ? all->kv_peak_bytes : 0)},
+                   {"most_bytes", most_bytes(*cost, all.ok() ? all->kv_budget_bytes : 0)},
                    {"groups", groups}});
   }
   return out;

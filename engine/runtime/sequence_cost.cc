@@ -5,6 +5,7 @@
 
 #include "base/guarded.h"
 #include "engine/runtime/checkpoints.h"
+#include "engine/runtime/kv_cache.h"
 #include "engine/runtime/kv_pages.h"
 
 namespace rowmax::engine {
@@ -23,6 +24,7 @@ SequenceCost cost_of(const MemoryShape& memory, std::int64_t n_tokens, const Ses
                            .peak_bytes = at_most * page_bytes,
                            .kept_bytes = options.reuse_prefixes ? (n_pages - held) * page_bytes : 0});
     cost.kv_kept_bytes += cost.groups.back().kept_bytes;
+    cost.kv_budget_bytes += pages_at_once(group.window, options.max_batch + KvCache::kMostDrafts, n_pages) * page_bytes;
     cost.kv_bytes += held * page_bytes;
     cost.kv_peak_bytes += at_most * page_bytes;
   }

@@ -269,7 +269,8 @@ TEST_P(Cost, IsWhatTheCacheHoldsAtTheEnd) {
     const Session::Memory memory = session.memory();
     EXPECT_EQ(cost.kv_bytes, held_bytes(engine_, GetParam(), n)) << n;
     EXPECT_EQ(cost.kv_bytes, memory.kv_held_bytes) << n;
-    EXPECT_LE(memory.kv_held_bytes + memory.kv_kept_bytes, session.cost(kContext)->kv_peak_bytes) << n;
+    EXPECT_EQ(memory.kv_budget_bytes, session.cost(kContext)->kv_budget_bytes);
+    EXPECT_LE(memory.kv_held_bytes + memory.kv_kept_bytes, memory.kv_budget_bytes) << n;
     options.kv_budget_bytes = std::int64_t{1} << 30;  // room for all that is kept
     for (const bool reuse : {true, false}) {
       options.reuse_prefixes = reuse;

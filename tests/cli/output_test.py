@@ -151,7 +151,7 @@ class Output(CommandTest):
                 self.assertEqual(row["total_bytes"],
                                  row["kv_peak_bytes"] + row["state_bytes"] + row["checkpoint_bytes"])
                 # Every page stays while the session's budget, what the whole context needs, has room.
-                budget, states = memory[-1]["kv_peak_bytes"], row["state_bytes"] + row["checkpoint_bytes"]
+                budget, states = memory[-1]["kv_budget_bytes"], row["state_bytes"] + row["checkpoint_bytes"]
                 self.assertEqual(row["most_bytes"], states + max(row["kv_peak_bytes"],
                                                                  min(row["kv_bytes"] + row["kv_kept_bytes"], budget)))
                 self.assertIn(f"{n}  ", self.output("inspect", GOLDEN / f"{name}.gguf"))

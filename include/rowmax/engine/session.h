@@ -52,6 +52,7 @@ struct SequenceCost {
   std::int64_t kv_peak_bytes = 0;  // what forward() must find room for where it comes in one item
   // Pages of windowed layers that the sequence no longer needs, while the budget has room for them (reuse_prefixes).
   std::int64_t kv_kept_bytes = 0;
+  std::int64_t kv_budget_bytes = 0;   // of a session whose context is n, for each of its sequences, unless it is given
   std::int64_t state_bytes = 0;       // of recurrent layers; as much again for a sequence with drafts
   std::int64_t checkpoint_bytes = 0;  // states kept on the way, where it comes in one item
   // What there must be; kept pages make room.

@@ -59,7 +59,11 @@ constexpr Check kChecks[] = {
 
 Status check_options(const DoctorOptions& options) {
   for (const std::string& id : options.only) {
-    if (std::ranges::any_of(check_table(), [&](const CheckInfo& info) { return info.id == id; })) continue;
+    const auto info = std::ranges::find(check_table(), id, &CheckInfo::id);
+    if (info != check_table().end() && (info->depth == Depth::kFile || options.depth == Depth::kEngine)) continue;
+    if (info != check_table().end()) {
+      return Error{ErrorCode::kInvalidArgument, "check: " + id + " computes with the model, which looking at the file alone (--quick) leaves out"};
+    }
     std::string known;
     for (const CheckInfo& info : check_table()) known += (known.empty() ? "" : ", ") + std::string(info.id);
     return Error{ErrorCode::kInvalidArgument, "check: expected one of " + known + ", found '" + id + "'"};

@@ -298,8 +298,11 @@ CommandBody declare_compare(Flags& table) {
            "a dump of another engine, .safetensors or .npz in the form of `rowmax dump`; two may be given")
       .type("FILE");
   table.add_grouped("-p,--prompt", flags->trace.prompt, "the prompt, where the reference does not say its tokens")
-      .type("TEXT");
-  table.add_grouped("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
+      .type("TEXT")
+      .not_empty();
+  table.add_grouped("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text")
+      .type("IDS")
+      .not_empty();
   table.add("--tolerance", flags->tolerance,
             "of relative L2; of a server, nat; 0: 1e-4 for references in f32, else from the measured noise up to 1e-2; "
             "ours with ours: the same bits");
@@ -317,7 +320,18 @@ CommandBody declare_compare(Flags& table) {
   table.add("--other-convention", flags->other_conventions, "another fact; may be given several times")
       .type("NAME=VALUE");
   add_engine_flags(table, flags->trace.engine);
-  add_session_flags(table, flags->trace.session);
+  add_kv_flags(table, flags->trace.session);
+  // A reference says itself how it was computed, and of a server nothing is known.
+  for (const char* of_ours : {"--activations", "--kv-type", "--kv-budget"}) {
+    table.apart(of_ours, {"--reference", "--server"});
+  }
+  table.only_with("--no-replay", {"--reference", "--server"});
+  table.only_with("--budget", {"--reference", "--server"});
+  table.apart("--budget", {"--no-replay"});
+  for (const char* of_server : {"--server-api", "--server-model", "--plain-http"}) {
+    table.only_with(of_server, {"--server"});
+  }
+  table.apart("--server-model", {"--server-api=llama"});
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : compare(*flags); };

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -92,13 +91,6 @@ Json report_json(const doctor::Report& report, const std::string& model) {
   json.append("causes", std::move(causes));
   json.append("checks", std::move(checks));
   return json;
-}
-
-std::string figure(double value) {
-  if (std::isnan(value)) return "";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
 }
 
 std::string coloured(Verdict verdict) {

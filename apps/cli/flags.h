@@ -61,7 +61,7 @@ struct Flag {
 // Of a switch that is turned off ("--json=0") nothing is asked.
 struct FlagRule {
   std::string flag;
-  bool needs = false;               // it has an effect only with one of the others, from wherever; else with none of them
+  bool needs = false;  // it has an effect only with one of the others, from wherever; else with none of them
   std::vector<std::string> others;  // "--server", or with a value that is meant: "--server-api=llama"
 };
 

@@ -50,7 +50,8 @@ struct RunFlags {
   DebugFlags debug;
   std::string prompt, file, tokens, receipt;
   std::vector<std::string> words;
-  bool prompt_named = false, raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false, force = false;
+  bool prompt_named = false, raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false,
+       force = false;
 };
 
 // What the model is to go on from: token ids, or text.

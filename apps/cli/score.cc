@@ -138,10 +138,7 @@ CommandBody declare_score(Flags& table) {
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
   add_debug_flags(table, flags->debug);
-  for (const char* of_texts : {"--batch", "--padding"}) {
-    table.only_with(of_texts, {"--jsonl"});
-    table.apart(of_texts, {"--file", "--token-ids"});
-  }
+  for (const char* of_texts : {"--batch", "--padding"}) table.only_with(of_texts, {"--jsonl"});
   table.apart("--keep-newline", {"--token-ids", "--jsonl"});
   table.apart("--jsonl", {"--logprobs"});
   table.only_with("--force", {"--logprobs"});

@@ -281,7 +281,7 @@ class Usage(CommandTest):
                 ((*compare, "--server", "https://x", "--server-model", "a", "--server-api", "llama"), "--server-model", "--server-api=llama"),
                 ((*receipt, "--reference-name", "x"), "--reference-name", "--reference FILE"),
                 ((*receipt, "--reference", reference, "--reference-name", "x"), "--reference-name", "another"),
-                ((*score, "--token-ids", ids, "--batch", 2), "--batch", "--token-ids"),
+                ((*score, "--token-ids", ids, "--batch", 2), "--batch", "--jsonl FILE"),
                 ((*score, "--token-ids", ids, "--keep-newline"), "--keep-newline", "--token-ids"),
                 ((*score, "--token-ids", ids, "--force"), "--force", "--logprobs"),
                 ((*run, "--force"), "--force", "--receipt"), ((*run, "--system", "a"), "--tokens", "--system")):

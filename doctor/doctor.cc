@@ -59,7 +59,12 @@ constexpr Check kChecks[] = {
 
 Status check_options(const DoctorOptions& options) {
   for (const std::string& id : options.only) {
-    if (std::ranges::any_of(check_table(), [&](const CheckInfo& info) { return info.id == id; })) continue;
+    const auto info = std::ranges::find(check_table(), id, &CheckInfo::id);
+    if (info != check_table().end() && (info->depth == Depth::kFile || options.depth == Depth::kEngine)) continue;
+    if (info != check_table().end()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "check: " + id + " computes with the model, which looking at the file alone (--quick) leaves out"};
+    }
     std::string known;
     for (const CheckInfo& info : check_table()) known += (known.empty() ? "" : ", ") + std::string(info.id);
     return Error{ErrorCode::kInvalidArgument, "check: expected one of " + known + ", found '" + id + "'"};
@@ -116,6 +121,7 @@ Result<Report> diagnose(const OpenFile& open, const DoctorOptions& options, Exec
       ROWMAX_RETURN_IF_ERROR(patient.step(0));
       const auto start = std::chrono::steady_clock::now();
       ROWMAX_TRY(result, check.run(patient));
+      ROWMAX_RETURN_IF_ERROR(patient.memory());
       result.seconds = seconds_since(start);
       report.checks.push_back(std::move(result));
     }
@@ -124,6 +130,7 @@ Result<Report> diagnose(const OpenFile& open, const DoctorOptions& options, Exec
     } else if (const auto description = patient.description(); !description.ok()) {
       report.load_error = description.error().message;
     }
+    ROWMAX_RETURN_IF_ERROR(patient.memory());
     conclude(report);
     return report;
   });

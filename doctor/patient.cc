@@ -77,6 +77,19 @@ Result<const std::vector<TextPiece>*> Patient::text() {
   return made(text_);
 }
 
+Status Patient::memory() const {
+  Status out;
+  const auto look = [&](const auto& result) {
+    if (result && !result->ok() && result->error().code == ErrorCode::kOutOfMemory) out = Error(result->error());
+  };
+  look(file_);
+  look(description_);
+  look(tokenizer_);
+  look(model_);
+  look(text_);
+  return out;
+}
+
 Status Patient::step(double fraction) {
   if (!options_.progress || options_.progress(check_, fraction)) return {};
   return Error{ErrorCode::kCancelled, "cancelled"};

@@ -41,6 +41,8 @@ class Patient {
 
   // progress of the check that runs; kCancelled where the caller wants no more.
   Status step(double fraction);
+  // kOutOfMemory where that is why something could not be made: no verdict on the model.
+  Status memory() const;
 
  private:
   friend Result<Report> diagnose(const OpenFile& open, const DoctorOptions& options, Executor& executor);

@@ -35,27 +35,73 @@ void declare(CLI::App& app, const Flags& flags) {
     CLI::Option* option = add_flag(app, flag);
     // No name of its own: the help has the type's.
     option->check(CLI::Validator([&flag](std::string& text) { return flag.complaint(text); }, ""));
-    if (!flag.grouped && !flag.is_list() && !flag.variable.empty()) option->envname(flag.variable);
     if (flag.required) option->required();
   }
   app.footer(flags.examples());
 }
 
-// The library knows variables of one value.
-void read_list_variables(const CLI::App& app, const Flags& flags) {
+// The help shows what the library believes to be its own to read. It is read here: the library would not tell it from a flag.
+void show_variables(CLI::App& app, const Flags& flags) {
   for (const Flag& flag : flags.table()) {
-    if (!flag.is_list() || flag.variable.empty()) continue;
-    const std::string name = flag.names.substr(flag.names.rfind("--"));
-    const char* variable = std::getenv(flag.variable.c_str());
-    if (variable == nullptr || app.count(name) > 0) continue;
-    std::istringstream lines(variable);
-    auto& values = *std::get<std::vector<std::string>*>(flag.target);
-    values.clear();
-    for (std::string line; std::getline(lines, line);) {
-      if (line.empty()) continue;
-      if (const std::string problem = flag.complaint(line); !problem.empty()) throw CLI::ValidationError(name, problem);
-      values.push_back(line);
+    if (!flag.grouped && !flag.is_list() && !flag.variable.empty()) {
+      app.get_option(flag.name())->envname(flag.variable);
     }
+  }
+}
+
+// The one that stands for the flag where the line does not name it; "": none.
+std::string variable_of(const Flag& flag) {
+  const char* variable = flag.variable.empty() ? nullptr : std::getenv(flag.variable.c_str());
+  return variable == nullptr ? "" : variable;
+}
+
+void read_variables(const CLI::App& app, const Flags& flags) {
+  for (const Flag& flag : flags.table()) {
+    const std::string variable = variable_of(flag);
+    if (flag.grouped || variable.empty() || app.count(flag.name()) > 0) continue;
+    std::vector<std::string> values{variable};
+    if (flag.is_list()) {
+      std::get<std::vector<std::string>*>(flag.target)->clear();
+      values.clear();
+      std::istringstream lines(variable);
+      for (std::string line; std::getline(lines, line);) {
+        if (!line.empty()) values.push_back(line);
+      }
+    }
+    for (const std::string& value : values) {
+      if (const std::string problem = flag.complaint(value); !problem.empty()) {
+        throw CLI::ValidationError(flag.name(), problem);
+      }
+      flag.read(value);
+    }
+  }
+}
+
+// Whether a line (or, where that is asked, a variable) has what a rule speaks of: "--name", or "--name=value".
+bool has(const CLI::App& app, const Flags& flags, const std::string& what, bool or_variable) {
+  const std::size_t equals = what.find('=');
+  const Flag& flag = *flags.find(what.substr(0, equals));
+  if (app.count(flag.name()) == 0 && !(or_variable && !variable_of(flag).empty())) return false;
+  if (flag.is_switch()) return *std::get<bool*>(flag.target);
+  return equals == std::string::npos || flag.value() == what.substr(equals + 1);
+}
+
+void check_rules(const CLI::App& app, const Flags& flags) {
+  for (const FlagRule& rule : flags.rules()) {
+    if (rule.needs || !has(app, flags, rule.flag, false)) continue;
+    for (const std::string& other : rule.others) {
+      if (has(app, flags, other, false)) throw CLI::ValidationError(rule.flag, "has no effect beside " + other);
+    }
+  }
+  for (const FlagRule& rule : flags.rules()) {
+    const auto there = [&](const std::string& other) { return has(app, flags, other, true); };
+    if (!rule.needs || !has(app, flags, rule.flag, false) || std::ranges::any_of(rule.others, there)) continue;
+    std::string all;
+    for (const std::string& other : rule.others) {
+      const Flag& flag = *flags.find(other.substr(0, other.find('=')));
+      all += (all.empty() ? "" : " or ") + other + (flag.is_switch() ? "" : " " + flag.type_name);
+    }
+    throw CLI::ValidationError(rule.flag, "has an effect only with " + all);
   }
 }
 
@@ -73,9 +119,12 @@ struct Parser {
     for (const CommandEntry& command : commands) {
       CLI::App* sub = app.add_subcommand(command.name, command.summary);
       declare(*sub, command.flags);
-      // With this kind of callback CLI11 reads the variables of the chosen command alone.
       sub->parse_complete_callback([this, sub, &command] {
-        read_list_variables(*sub, command.flags);
+        for (const Flag& flag : command.flags.table()) {
+          if (flag.named != nullptr) *flag.named = sub->count(flag.name()) > 0;
+        }
+        read_variables(*sub, command.flags);
+        check_rules(*sub, command.flags);
         chosen = command.name;
       });
     }
@@ -88,7 +137,8 @@ Error usage_error(const CLI::App& app, const std::string& problem) {
   return {ErrorCode::kInvalidArgument, problem + "; see " + command + " --help"};
 }
 
-std::string help_text(const CLI::App& app, const CLI::Error& request) {
+std::string help_text(CLI::App& app, const CLI::Error& request, const std::deque<CommandEntry>& commands) {
+  for (const CommandEntry& command : commands) show_variables(*app.get_subcommand(command.name), command.flags);
   std::ostringstream out;
   app.exit(request, out, out);
   return out.str();
@@ -146,9 +196,9 @@ Result<ParsedLine> CommandLine::parse(std::vector<std::string> words) const {
     std::reverse(words.begin(), words.end());  // as the library takes them
     parser.app.parse(std::move(words));
   } catch (const CLI::CallForHelp& request) {
-    return ParsedLine{"", help_text(parser.app, request), false};
+    return ParsedLine{"", help_text(parser.app, request, commands_), false};
   } catch (const CLI::CallForAllHelp& request) {
-    return ParsedLine{"", help_text(parser.app, request), false};
+    return ParsedLine{"", help_text(parser.app, request, commands_), false};
   } catch (const CLI::ParseError& problem) {
     return usage_error(parser.app, problem.what());
   }

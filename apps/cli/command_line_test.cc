@@ -36,12 +36,44 @@ std::vector<std::string> needed_words(const Flags& flags) {
   return words;
 }
 
+// A command line's words for what a rule speaks of.
+std::vector<std::string> words_for(const Flags& flags, const std::string& what) {
+  const Flag& flag = *flags.find(what.substr(0, what.find('=')));
+  if (flag.positional) return {"word"};
+  return {what.find('=') != std::string::npos || flag.is_switch() ? what : what + "=" + sample(flag, 0)};
+}
+
+// What a flag needs beside it.
+std::vector<std::string> companions(const Flags& flags, const std::string& name) {
+  std::vector<std::string> words;
+  for (const FlagRule& rule : flags.rules()) {
+    if (rule.needs && rule.flag == name) words = words_for(flags, rule.others[0]);
+  }
+  return words;
+}
+
+// What a command line of the command with these words is refused with; "" where it is taken.
+std::string refusal(const Command& command, std::vector<std::string> words) {
+  CommandLine line("", "");
+  Flags& flags = line.add_command(command.name, "");
+  const CommandBody body = command.declare(flags);
+  const std::vector<std::string> needed = needed_words(flags);
+  words.insert(words.begin(), needed.begin(), needed.end());
+  words.insert(words.begin(), command.name);
+  const auto parsed = line.parse(words);
+  return parsed.ok() ? "" : parsed.error().message;
+}
+
 // The value of row `index` of a command after its flags are declared afresh and `words` are parsed.
 std::string value_after(const Command& command, std::size_t index, std::vector<std::string> words) {
   CommandLine line("", "");
   Flags& flags = line.add_command(command.name, "");
   const CommandBody body = command.declare(flags);  // holds the targets
   const std::vector<std::string> needed = needed_words(flags);
+  if (!words.empty()) {
+    const std::vector<std::string> more = companions(flags, flags.table()[index].name());
+    words.insert(words.end(), more.begin(), more.end());
+  }
   words.insert(words.begin(), needed.begin(), needed.end());
   words.insert(words.begin(), command.name);
   const auto parsed = line.parse(words);
@@ -110,6 +142,46 @@ TEST(CommandLine, WhatAFlagDoesNotTakeIsRefusedFromAVariableToo) {
       EXPECT_NE(refused.find("found \"no such value\""), std::string::npos) << refused;
     }
   }
+}
+
+// Each rule of each command: a flag that would do nothing is refused where the line names it, with both names; a variable is a
+// standing wish, which may do nothing and may be what a flag needs.
+TEST(CommandLine, AFlagThatWouldDoNothingIsRefused) {
+  int walked = 0;
+  for (const Command& command : all_commands()) {
+    Flags flags;
+    const CommandBody body = command.declare(flags);
+    for (const FlagRule& rule : flags.rules()) {
+      ASSERT_NE(flags.find(rule.flag), nullptr) << command.name << " " << rule.flag;
+      const std::vector<std::string> own = words_for(flags, rule.flag);
+      const auto beside = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> words = own;
+        words.insert(words.end(), more.begin(), more.end());
+        return refusal(command, words);
+      };
+      if (rule.needs) {
+        EXPECT_NE(refusal(command, own).find(rule.flag + ": "), std::string::npos) << command.name;
+      }
+      for (const std::string& other : rule.others) {
+        const std::string where = std::string(command.name) + " " + rule.flag + " " + other;
+        const Flag* flag = flags.find(other.substr(0, other.find('=')));
+        ASSERT_NE(flag, nullptr) << where;
+        const std::string refused = beside(words_for(flags, other));
+        ++walked;
+        if (rule.needs) {
+          EXPECT_EQ(refused, "") << where;
+          EXPECT_NE(refusal(command, own).find(other), std::string::npos) << where;
+        } else {
+          EXPECT_NE(refused.find(rule.flag + ": "), std::string::npos) << where << refused;
+          EXPECT_NE(refused.find(other), std::string::npos) << where;
+        }
+        if (flag->positional || other.find('=') != std::string::npos) continue;
+        const Variable variable(flag->variable, sample(*flag, 0));
+        EXPECT_EQ(beside(rule.needs ? std::vector<std::string>() : companions(flags, rule.flag)), "") << where;
+      }
+    }
+  }
+  EXPECT_GT(walked, 40);
 }
 
 TEST(CommandLine, VariablesOfOtherCommandsAreNotRead) {

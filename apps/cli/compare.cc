@@ -69,6 +69,8 @@ Json json_of(const doctor::Explanation& e) {
 
 Json json_of(const doctor::Comparison& c) {
   Json json{{"verdict", doctor::verdict_name(c.verdict)}};
+  json.append("reference_model", c.origin.model.empty() ? Json() : Json(c.origin.model));
+  json.append("model_differences", c.origin.differences);
   const doctor::StageDifference* first = c.first();
   json.append("first_divergence", first == nullptr ? Json() : json_of(*first));
   json.append("pattern", c.pattern.empty() ? Json() : Json(c.pattern));
@@ -115,6 +117,11 @@ void print_table(const doctor::Comparison& c) {
 
 void print_text(const doctor::Comparison& c, const std::string& name) {
   std::printf("%s\n", bold(printable(name), 1).c_str());
+  if (!c.origin.differences.empty()) {
+    std::printf("It is of another model%s:\n",
+                c.origin.model.empty() ? "" : (", " + printable(c.origin.model) + " as it says").c_str());
+    for (const std::string& each : c.origin.differences) std::printf("  %s\n", printable(each).c_str());
+  }
   if (c.stages.size() > 1) print_table(c);
   if (c.logits.n_row > 0) {
     std::printf("whole passes: KL %.2g nat, the same likeliest token in %lld of %lld rows\n", c.logits.kl,
@@ -128,19 +135,20 @@ void print_text(const doctor::Comparison& c, const std::string& name) {
   std::printf("%s\n", printable(c.summary).c_str());
 }
 
-// A reference of other weights may still be meant; it is said.
-void warn_of_model(const engine::Model& model, const doctor::Reference& reference) {
+// Of other weights than the file's by its own word; "": not so, or it says nothing. They may still be meant.
+std::string other_file(const engine::Model& model, const doctor::Reference& reference) {
   std::vector<std::string> theirs;
   for (const auto& [key, value] : reference.metadata) {
     if (key.starts_with("sha256:")) theirs.push_back(value);
   }
-  if (theirs.empty()) return;
+  if (theirs.empty()) return "";
   for (const std::string& path : model.file().paths()) {
     const auto digest = store::file_digest(path, store::DigestKind::kSha256);
     if (digest.ok() && std::ranges::find(theirs, *digest) == theirs.end()) {
-      note(reference.name + ": was made from another model file than " + path + " (their SHA-256 differ)");
+      return "file: SHA-256 " + theirs[0] + " there, " + *digest + " here (" + path + ")";
     }
   }
+  return "";
 }
 
 doctor::CompareOptions options_of(const CompareFlags& flags) {
@@ -192,9 +200,14 @@ Result<ExitCode> with_references(const CompareFlags& flags, const Engine& engine
   for (const std::string& path : flags.references) {
     ROWMAX_TRY(reference, doctor::read_reference(path, tokens));
     for (const std::string& notice : reference.notices) note(notice);
-    if (!flags.trace.engine.quiet) warn_of_model(*engine.model, reference);
+    const std::string other = other_file(*engine.model, reference);
+    if (!other.empty() && !flags.trace.engine.quiet) {
+      note(reference.name + ": was made from another model file than " + engine.model->file().name() +
+           " (their SHA-256 differ)");
+    }
     auto compared = doctor::compare(*engine.model, reference, options_of(flags), *engine.executor);
     if (!compared.ok()) return with_file(std::move(compared).error(), *engine.model);
+    if (!other.empty()) compared->origin.differences.push_back(other);
     comparisons.push_back(std::move(*compared));
     references.push_back(std::move(reference));
   }
@@ -298,8 +311,11 @@ CommandBody declare_compare(Flags& table) {
            "a dump of another engine, .safetensors or .npz in the form of `rowmax dump`; two may be given")
       .type("FILE");
   table.add_grouped("-p,--prompt", flags->trace.prompt, "the prompt, where the reference does not say its tokens")
-      .type("TEXT");
-  table.add_grouped("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
+      .type("TEXT")
+      .not_empty();
+  table.add_grouped("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text")
+      .type("IDS")
+      .not_empty();
   table.add("--tolerance", flags->tolerance,
             "of relative L2; of a server, nat; 0: 1e-4 for references in f32, else from the measured noise up to 1e-2; "
             "ours with ours: the same bits");
@@ -317,7 +333,18 @@ CommandBody declare_compare(Flags& table) {
   table.add("--other-convention", flags->other_conventions, "another fact; may be given several times")
       .type("NAME=VALUE");
   add_engine_flags(table, flags->trace.engine);
-  add_session_flags(table, flags->trace.session);
+  add_kv_flags(table, flags->trace.session);
+  // A reference says itself how it was computed, and of a server nothing is known.
+  for (const char* of_ours : {"--activations", "--kv-type", "--kv-budget"}) {
+    table.apart(of_ours, {"--reference", "--server"});
+  }
+  table.only_with("--no-replay", {"--reference", "--server"});
+  table.only_with("--budget", {"--reference", "--server"});
+  table.apart("--budget", {"--no-replay"});
+  for (const char* of_server : {"--server-api", "--server-model", "--plain-http"}) {
+    table.only_with(of_server, {"--server"});
+  }
+  table.apart("--server-model", {"--server-api=llama"});
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : compare(*flags); };

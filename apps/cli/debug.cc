@@ -54,6 +54,8 @@ void add_debug_flags(Flags& table, DebugFlags& flags) {
       .type("KINDS");
   table.add("--debug-layers", flags.layers, "of which layers: 0,3-5").shows("all");
   table.add("--debug-tokens", flags.tokens, "of which tokens, by their positions: 0,3-5").shows("all");
+  table.only_with("--debug-layers", {"--debug"});
+  table.only_with("--debug-tokens", {"--debug"});
 }
 
 Result<std::unique_ptr<engine::TraceObserver>> debug_observer(const DebugFlags& flags, const engine::Session& session) {

@@ -1,7 +1,7 @@
 // rowmax doctor: what is wrong with a model, and how that is known.
 #include <unistd.h>
 
-#include <cmath>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -39,7 +39,7 @@ struct DoctorFlags {
   EngineFlags engine;
   std::string path, html, reference;
   std::vector<std::string> only;
-  bool quick = false, json = false, force = false;
+  bool quick = false, budget_named = false, json = false, force = false;
   double budget = 60;
 };
 
@@ -93,13 +93,6 @@ Json report_json(const doctor::Report& report, const std::string& model) {
   return json;
 }
 
-std::string figure(double value) {
-  if (std::isnan(value)) return "";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
-
 std::string coloured(Verdict verdict) {
   std::string word = doctor::verdict_name(verdict);
   word.resize(12, ' ');
@@ -136,7 +129,23 @@ void name_model(std::string& command, const std::string& model) {
   }
 }
 
+// What the checks that --only names do not look at.
+Status check_only(const DoctorFlags& flags) {
+  const auto asked = [&](std::string_view id) {
+    return flags.only.empty() || std::ranges::find(flags.only, id) != flags.only.end();
+  };
+  if (!flags.reference.empty() && !asked("first_divergence")) {
+    return Error::invalid_argument("--reference: has an effect only on first_divergence, which --only leaves out");
+  }
+  if (flags.budget_named && !asked("conventions") && !asked("first_divergence")) {
+    return Error::invalid_argument(
+        "--budget: has an effect only on conventions and first_divergence, which --only leaves out");
+  }
+  return {};
+}
+
 Result<ExitCode> examine(DoctorFlags flags) {
+  ROWMAX_RETURN_IF_ERROR(check_only(flags));
   if (!flags.path.empty()) flags.engine.model = flags.path;
   ROWMAX_TRY(model, model_options(flags.engine));
   ROWMAX_TRY(executor, make_thread_pool(flags.engine.threads));
@@ -185,15 +194,20 @@ Result<ExitCode> examine(DoctorFlags flags) {
 CommandBody declare_doctor(Flags& table) {
   auto flags = std::make_shared<DoctorFlags>();
   table.add_word("path", flags->path, "in place of -m").type("PATH|NAME");
-  add_engine_flags(table, flags->engine);
+  add_model_flag(table, flags->engine);
+  table.apart("path", {"--model"});
+  add_compute_flags(table, flags->engine);
   table.add_switch("--quick", flags->quick, "look at the file alone, compute nothing with it");
-  table.add("--budget", flags->budget, "seconds for the search over conventions; fewer shorten text and list");
+  table.add("--budget", flags->budget, "seconds for the search over conventions; fewer shorten text and list")
+      .tells(flags->budget_named);
   table.add("--only", flags->only, "one check alone (may be given several times)").type("CHECK");
   table.add("--reference", flags->reference, "what another engine computed (rowmax dump's form), to compare with")
       .type("FILE")
       .not_empty();
   table.add("--html", flags->html, "write a page with pictures").type("FILE").not_empty();
   table.add_switch("--force", flags->force, "replace an existing --html file");
+  table.only_with("--force", {"--html"});
+  table.apart("--quick", {"--budget", "--reference", "--activations", "--isa", "--kernels"});
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : examine(*flags); };

@@ -51,13 +51,6 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-std::string figure(double value, const char* format = "%.4g") {
-  if (std::isnan(value)) return "";
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 std::string checks_html(const doctor::Report& report) {
   std::string out =
       "<h2>Checks</h2><table><tr><th>check</th><th>verdict</th><th>measured</th><th>bound</th><th>compared</th>"
@@ -260,6 +253,13 @@ std::optional<Portrait> portrait_of(const doctor::OpenFile& open, const doctor::
 }
 
 }  // namespace
+
+std::string figure(double value, const char* format) {
+  if (std::isnan(value)) return "";
+  char text[32];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
 
 Status write_doctor_page(const doctor::Report& report, const std::string& model_name, const doctor::OpenFile& open,
                          const doctor::DoctorOptions& options, Executor& executor, engine::OutputFile& file) {

@@ -9,6 +9,9 @@
 
 namespace rowmax::cli {
 
+// A number as the report shows it; empty where there is none (NaN).
+std::string figure(double value, const char* format = "%.4g");
+
 // Into a file that is open, and commits it. Pictures need the model once more: it is loaded again, with options.model; without them where that fails.
 Status write_doctor_page(const doctor::Report& report, const std::string& model_name, const doctor::OpenFile& open,
                          const doctor::DoctorOptions& options, Executor& executor, engine::OutputFile& file);

@@ -85,12 +85,16 @@ std::string read_into(const Flag& flag, T& value, const std::string& text) {
   }
 }
 
+std::string first_long_name(std::string_view flag_names) {
+  const std::size_t begin = flag_names.find("--");
+  return std::string(flag_names.substr(begin, flag_names.find(',', begin) - begin));
+}
+
 }  // namespace
 
 std::string environment_name(std::string_view flag_names) {
-  const std::size_t begin = flag_names.find("--") + 2;
   std::string name = "ROWMAX_";
-  for (const char c : flag_names.substr(begin, flag_names.find(',', begin) - begin)) {
+  for (const char c : first_long_name(flag_names).substr(2)) {
     name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
   return name;
@@ -123,6 +127,13 @@ Flag& Flag::not_empty() {
   may_be_empty = false;
   return *this;
 }
+
+Flag& Flag::tells(bool& whether_named) {
+  named = &whether_named;
+  return *this;
+}
+
+std::string Flag::name() const { return positional ? names : first_long_name(names); }
 
 Flag& Flag::must_be_given() {
   required = true;
@@ -206,6 +217,17 @@ Flag& Flags::add_word(std::string name, std::string& value, std::string help) {
 }
 Flag& Flags::add_words(std::string name, std::vector<std::string>& value, std::string help) {
   return append(std::move(name), &value, std::move(help), "TEXT");
+}
+
+void Flags::apart(std::string flag, std::vector<std::string> others) {
+  rules_.push_back({std::move(flag), false, std::move(others)});
+}
+void Flags::only_with(std::string flag, std::vector<std::string> others) {
+  rules_.push_back({std::move(flag), true, std::move(others)});
+}
+const Flag* Flags::find(std::string_view name) const {
+  const auto found = std::find_if(table_.begin(), table_.end(), [&](const Flag& flag) { return flag.name() == name; });
+  return found == table_.end() ? nullptr : &*found;
 }
 
 void use_variables(std::initializer_list<GroupedFlag> group) {

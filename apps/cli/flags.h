@@ -35,6 +35,7 @@ struct Flag {
   bool required = false;
   bool may_be_empty = true;  // a text
   bool grouped = false;      // the variable is not read while parsing, but by use_variables()
+  bool* named = nullptr;     // is told whether the command line names the flag
 
   Flag& type(std::string name);
   Flag& shows(std::string default_value);
@@ -42,7 +43,9 @@ struct Flag {
   Flag& one_of(std::initializer_list<const char*> values);
   Flag& must_be_given();
   Flag& not_empty();
+  Flag& tells(bool& whether_named);
 
+  std::string name() const;  // the first long one, which gives the variable; of a word its own
   bool is_switch() const { return std::holds_alternative<bool*>(target); }
   bool is_list() const { return std::holds_alternative<std::vector<std::string>*>(target); }
   // Puts `text` into the target (a list is appended to; of a switch "1" and "true", "0" and "false"). Returns what is
@@ -52,6 +55,14 @@ struct Flag {
   std::string complaint(const std::string& text) const;
   // The target's value now, as text that read() takes; a list's parts end in a line end each.
   std::string value() const;
+};
+
+// When a flag on the command line would have no effect, which is refused. A variable is a standing wish and may have none.
+// Of a switch that is turned off ("--json=0") nothing is asked.
+struct FlagRule {
+  std::string flag;
+  bool needs = false;  // it has an effect only with one of the others, from wherever; else with none of them
+  std::vector<std::string> others;  // "--server", or with a value that is meant: "--server-api=llama"
 };
 
 // The table of one command. What the targets point to must live until the command line is parsed.
@@ -75,6 +86,13 @@ class Flags {
   Flag& add_word(std::string name, std::string& value, std::string help);
   Flag& add_words(std::string name, std::vector<std::string>& value, std::string help);
 
+  // The flag is refused beside any of the others / without all of them.
+  void apart(std::string flag, std::vector<std::string> others);
+  void only_with(std::string flag, std::vector<std::string> others);
+  const std::vector<FlagRule>& rules() const { return rules_; }
+  // nullptr: there is none of this name.
+  const Flag* find(std::string_view name) const;
+
   void set_examples(std::string text) { examples_ = std::move(text); }
   const std::string& examples() const { return examples_; }
   const std::deque<Flag>& table() const { return table_; }
@@ -83,6 +101,7 @@ class Flags {
   Flag& append(std::string names, FlagTarget target, std::string help, const char* type_name);
 
   std::deque<Flag> table_;  // references to rows stay valid
+  std::vector<FlagRule> rules_;
   std::string examples_;
 };
 

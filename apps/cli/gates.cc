@@ -176,7 +176,7 @@ Result<ExitCode> print_gates(const Engine& engine, const TraceFlags& flags, cons
   if (gates.n_prefill + gates.n_decode == 0) {
     return Error{ErrorCode::kInvalidArgument, "none of these layers has a row of attention with that --head"};
   }
-  const bool narrowed = !flags.layers.empty() || options.head >= 0;
+  const bool narrowed = !flags.layers.empty() || options.head >= 0 || options.token_named;
   const std::span<const SeenRow> rows = narrowed ? std::span<const SeenRow>(gates.shown) : std::span<const SeenRow>();
   if (options.json) {
     ROWMAX_RETURN_IF_ERROR(print_json_report(gates, rows));

@@ -9,8 +9,9 @@
 namespace rowmax::cli {
 
 struct GatesOptions {
-  std::int64_t token = -1;  // whose rows are printed, with --layers or a head; negative: from the end
-  std::int64_t head = -1;   // this one alone; -1: all
+  std::int64_t token = -1;  // whose rows are printed, where it or layers or a head were named; negative: from the end
+  bool token_named = false;
+  std::int64_t head = -1;  // this one alone; -1: all
   bool json = false;
 };
 // Prints rows, those that fail first, and a summary. kFaulty where a gate has failed; errors as run_traced.

@@ -61,6 +61,7 @@ CommandBody declare_inspect(Flags& table) {
   auto flags = std::make_shared<InspectFlags>();
   table.add_word("path", flags->path, "in place of -m").type("PATH|NAME");
   add_model_flag(table, flags->engine);
+  table.apart("path", {"--model"});
   add_kernel_flags(table, flags->engine);
   table.add_switch("-a,--all", flags->all, "every tensor and whole lists; layers that are alike are folded otherwise");
   table.add_switch("--json", flags->json, "print one JSON object");

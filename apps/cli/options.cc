@@ -72,6 +72,10 @@ void add_engine_flags(Flags& table, EngineFlags& flags) {
   add_model_flag(table, flags);
   table.add_switch("--no-layout-check", flags.no_layout_check,
                    "do not try once whether the layout taken for an ambiguous type id makes sense");
+  add_compute_flags(table, flags);
+}
+
+void add_compute_flags(Flags& table, EngineFlags& flags) {
   table.add("-t,--threads", flags.threads, "threads; 0: physical cores").within(0, 1024);
   add_kernel_flags(table, flags);
   table.add("--activations", flags.activations, "int8 (fast) or f32 (exact) input of quantised products")
@@ -169,6 +173,10 @@ engine::SessionOptions session_options(const SessionFlags& flags) {
 void add_session_flags(Flags& table, SessionFlags& flags) {
   table.add("-c,--ctx,--ctx-size", flags.context, "context in tokens; 0: the model's own, at most 4096")
       .within(0, kMaxContext);
+  add_kv_flags(table, flags);
+}
+
+void add_kv_flags(Flags& table, SessionFlags& flags) {
   table.add("--kv-type", flags.kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
   table.add("--kv-budget", flags.kv_budget, "most MiB of keys and values; 0: what the context needs")
       .within(0, std::int64_t{1} << 40);

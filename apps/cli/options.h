@@ -30,7 +30,9 @@ struct EngineFlags {
   bool no_layout_check = false;
 };
 void add_model_flag(Flags& table, EngineFlags& flags);
-void add_engine_flags(Flags& table, EngineFlags& flags);
+// What computes: -t, --isa, --kernels, --activations.
+void add_compute_flags(Flags& table, EngineFlags& flags);
+void add_engine_flags(Flags& table, EngineFlags& flags);  // all, and --no-layout-check
 void add_kernel_flags(Flags& table, EngineFlags& flags);  // two of them
 // --kernels, else ROWMAX_KERNELS; "list": see kernel_list.h.
 std::string kernel_names(const EngineFlags& flags);
@@ -54,7 +56,8 @@ struct SessionFlags {
   std::string kv_type = "f16";
   std::int64_t kv_budget = 0;  // MiB
 };
-void add_session_flags(Flags& table, SessionFlags& flags);
+void add_kv_flags(Flags& table, SessionFlags& flags);       // --kv-type, --kv-budget
+void add_session_flags(Flags& table, SessionFlags& flags);  // and -c
 engine::KvType kv_type(const SessionFlags& flags);
 engine::SessionOptions session_options(const SessionFlags& flags);
 

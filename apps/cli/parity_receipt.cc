@@ -111,6 +111,11 @@ Result<Reference> read_reference(const ReceiptFlags& flags) {
   }
   ROWMAX_TRY(prompt, ids_of(root.find("prompt_tokens"), flags.reference));
   reference.prompt = std::move(prompt);
+  if (const engine::Json engine = root.find("engine");
+      engine.is_string() && !flags.reference_name.empty() && engine.as_string() != flags.reference_name) {
+    return Error{ErrorCode::kInvalidArgument, "--reference-name " + flags.reference_name + ": " + flags.reference +
+                                                  " says that it is of " + engine.text()};
+  }
   reference.name = root.find("engine").is_string() ? std::string(root.find("engine").as_string())
                    : flags.reference_name.empty()  ? flags.reference
                                                    : flags.reference_name;
@@ -379,10 +384,12 @@ CommandBody declare_receipt(Flags& table) {
   table.add("-o,--output", flags->folder, "folder for the files; it is made where it is not there").type("DIR");
   table.add_grouped("-p,--prompt", flags->prompt, "the prompt, taken as it is")
       .type("TEXT")
+      .not_empty()
       .shows("The capital of France is");
-  table.add_grouped("--tokens", flags->tokens, "its token ids, 1,2,3, in place of a text").type("IDS");
+  table.add_grouped("--tokens", flags->tokens, "its token ids, 1,2,3, in place of a text").type("IDS").not_empty();
   table.add("--reference", flags->reference, "decode_parity.json of another engine, for the same prompt").type("FILE");
   table.add("--reference-name", flags->reference_name, "who wrote it: transformers, llama.cpp, ...").type("NAME");
+  table.only_with("--reference-name", {"--reference"});
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
   table.add_switch("--force", flags->force, "replace existing files");

@@ -50,7 +50,8 @@ struct RunFlags {
   DebugFlags debug;
   std::string prompt, file, tokens, receipt;
   std::vector<std::string> words;
-  bool raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false, force = false;
+  bool prompt_named = false, raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false,
+       force = false;
 };
 
 // What the model is to go on from: token ids, or text.
@@ -99,7 +100,8 @@ Result<PromptSource> find_prompt(RunFlags flags) {
     ROWMAX_TRY(text, with_piped_text(flags, std::move(source.text)));
     source.text = std::move(text);
   }
-  if (source.text.empty() && source.tokens.empty() && flags.engine.model == kStoriesName) {
+  // An empty -p is a script's empty variable, and no wish for a story.
+  if (source.text.empty() && source.tokens.empty() && flags.engine.model == kStoriesName && !flags.prompt_named) {
     source.text = kStoriesPrompt;
     source.shown = true;
   }
@@ -231,7 +233,9 @@ Result<ExitCode> run(const RunFlags& flags) {
 CommandBody declare_run(Flags& table) {
   auto flags = std::make_shared<RunFlags>();
   table.add_words("words", flags->words, "the prompt, as one argument or several words").type("PROMPT");
-  table.add_grouped("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it").type("TEXT");
+  table.add_grouped("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it")
+      .type("TEXT")
+      .tells(flags->prompt_named);
   table.add_grouped("-f,--file", flags->file, "file with the prompt; - is standard input").type("FILE");
   table.add_grouped("--tokens", flags->tokens, "the prompt as token ids, 1,2,3").type("IDS");
   add_keep_newline(table, flags->keep_newline);
@@ -248,6 +252,8 @@ CommandBody declare_run(Flags& table) {
       .not_empty();
   table.add_switch("--force", flags->force, "replace an existing --receipt file");
   table.add_switch("--json", flags->json, "print one JSON object when done");
+  table.only_with("--force", {"--receipt"});
+  table.apart("--tokens", {"--system", "--chat-template", "--keep-newline"});
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : run(*flags); };
 }

@@ -100,10 +100,7 @@ Result<ExitCode> score(ScoreFlags flags) {
   if (!flags.file.empty() + !flags.token_ids.empty() + !flags.texts.file.empty() != 1) {
     return Error{ErrorCode::kInvalidArgument, "give one of -f FILE, --token-ids FILE.json and --jsonl FILE"};
   }
-  if (flags.texts.file.empty()) {
-    if (!flags.texts.padding.empty()) return Error{ErrorCode::kInvalidArgument, "--padding is for --jsonl FILE"};
-    return score_windows(flags);
-  }
+  if (flags.texts.file.empty()) return score_windows(flags);
   if (!flags.logprobs.empty()) return Error{ErrorCode::kInvalidArgument, "--logprobs does not go with --jsonl"};
   if (flags.texts.padding.empty()) flags.texts.padding = "none";
   ROWMAX_TRY(engine, load_engine(flags.engine));
@@ -141,6 +138,10 @@ CommandBody declare_score(Flags& table) {
   add_engine_flags(table, flags->engine);
   table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
   add_debug_flags(table, flags->debug);
+  for (const char* of_texts : {"--batch", "--padding"}) table.only_with(of_texts, {"--jsonl"});
+  table.apart("--keep-newline", {"--token-ids", "--jsonl"});
+  table.apart("--jsonl", {"--logprobs"});
+  table.only_with("--force", {"--logprobs"});
   table.add_switch("--json", flags->json, "print one JSON object; of --jsonl one a text, as without it");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : score(*flags); };

@@ -32,7 +32,7 @@ constexpr std::size_t kEdge = 8;
 struct TraceCommandFlags {
   TraceFlags trace;
   std::int64_t token = -1, head = -1;
-  bool json = false, gates = false;
+  bool token_named = false, json = false, gates = false;
 };
 
 // What is said of a run of numbers.
@@ -149,7 +149,7 @@ Result<ExitCode> trace(TraceCommandFlags flags) {
   use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
   ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
-  if (flags.gates) return print_gates(engine, flags.trace, {flags.token, flags.head, flags.json});
+  if (flags.gates) return print_gates(engine, flags.trace, {flags.token, flags.token_named, flags.head, flags.json});
   auto run = run_traced(engine, flags.trace, flags.token);
   if (!run.ok()) return with_file(std::move(run).error(), *engine.model);
   ROWMAX_RETURN_IF_ERROR(Table(flags, *run).print());
@@ -162,11 +162,12 @@ Result<ExitCode> trace(TraceCommandFlags flags) {
 CommandBody declare_trace(Flags& table) {
   auto flags = std::make_shared<TraceCommandFlags>();
   add_trace_flags(table, flags->trace);
-  table.add("--token", flags->token, "which token's row: 0 is the first, -1 the last");
+  table.add("--token", flags->token, "which token's row: 0 is the first, -1 the last").tells(flags->token_named);
   table.add("--head", flags->head, "one head alone; of experts, the n-th that the token chose; -1: all");
   table.add_switch("--gates", flags->gates,
                    "what became of every row of attention, against fp64, in place of stages: the prompt at once, its "
                    "last tokens one by one");
+  table.apart("--gates", {"--stages", "--debug"});
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : trace(*flags); };

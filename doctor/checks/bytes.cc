@@ -2,6 +2,7 @@
 // reader of files has checked; here their numbers are decoded and compared with one another.
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,34 @@ CheckResult refused(const Error& error) {
   }
   result.causes.push_back(std::move(cause));
   return result;
+}
+
+// GGUF allows nothing behind the last tensor's padding. Zeros are what a download leaves that took its room beforehand, and are
+// told; anything else is of another file, or of this one a second time, and then what lies before it is in doubt, too.
+struct Rest {
+  std::string told;  // "; 12 bytes of zeros behind the last tensor, from byte 3456 on"
+  std::optional<Cause> cause;
+};
+Rest judge_rests(const GgufFile& file) {
+  Rest out;
+  for (const engine::GgufRest& rest : file.rests()) {
+    const bool zero = std::ranges::all_of(rest.bytes, [](std::byte byte) { return byte == std::byte{0}; });
+    const std::string what = std::to_string(rest.bytes.size()) + (zero ? " bytes of zeros" : " bytes") +
+                             " behind the last tensor" + (file.paths().size() > 1 ? " of " + rest.file : "") +
+                             ", from byte " + std::to_string(rest.offset) + " on";
+    file.drop_pages(rest.bytes);
+    out.told += "; " + what;
+    if (zero || out.cause) continue;
+    out.cause = Cause{
+        .id = "truncation",
+        .text = "There are " + what +
+                ", which belong to nothing: files that were joined, or a download that was gone on with at the wrong "
+                "place. Get it again, and compare its size with the publisher's.",
+        .evidence = {{"bytes", std::to_string(rest.bytes.size())}, {"offset", std::to_string(rest.offset)}},
+        .command = "rowmax inspect MODEL",
+        .confidence = 0.5};
+  }
+  return out;
 }
 
 std::int64_t stride_of(const GgufFile& file) {
@@ -120,10 +149,12 @@ Result<CheckResult> check_bytes(Patient& patient) {
   judge_ternary(all, findings);
   judge_sizes(all, findings);
   if (!damaged) judge_profiles(all, findings);
+  Rest rest = judge_rests(file);
+  if (rest.cause) findings.causes.push_back(std::move(*rest.cause));
   const std::string looked_at = std::to_string(n_numbers) + " numbers of " + std::to_string(all.size()) + " tensors" +
                                 (stride > 1 ? " (every " + std::to_string(stride) + "th row of large ones)" : "");
-  CheckResult result =
-      CheckResult::pass(kId, n_numbers, "sizes and offsets fit, and " + looked_at + " are finite and of usual sizes");
+  CheckResult result = CheckResult::pass(
+      kId, n_numbers, "sizes and offsets fit, and " + looked_at + " are finite and of usual sizes" + rest.told);
   if (!findings.causes.empty()) {
     sort_causes(findings.causes);
     result = CheckResult::fail(kId, n_numbers, findings.causes.front().text + " (" + looked_at + " were looked at.)");

@@ -26,15 +26,7 @@ TEST(Bytes, SoundModelsPass) {
 
 TEST(Bytes, SoundModelsOfEveryFormatPass) {
   for (const engine::FormatInfo& format : engine::formats()) {
-    tools::SyntheticSpec spec;
-    spec.embd = 256;
-    spec.ff = 256;
-    spec.layers = 2;
-    spec.type = format.name;
-    spec.values =
-        format.block_bytes * 4 <= format.block_elements + 8 && format.block_elements >= 32 ? "ternary" : "normal";
-    DoctorOptions options;
-    if (engine::formats_of(format.id).size() > 1) options.model.gguf.formats = {format.name};
+    const auto [spec, options] = testing_util::spec_of(format);
     const CheckResult result = examine(&check_bytes, model_bytes(spec), options);
     EXPECT_EQ(result.verdict, Verdict::kPass) << format.name << ": " << result.reason;
   }
@@ -51,6 +43,27 @@ TEST(Bytes, AFileThatEndsTooEarly) {
   bytes.resize(200);
   EXPECT_EQ(first_cause(examine(&check_bytes, bytes)), "truncation");
   EXPECT_EQ(first_cause(examine(&check_bytes, Bytes(64, std::byte{7}))), "truncation");
+}
+
+// What GGUF allows behind the last tensor is its padding, which may be left out.
+TEST(Bytes, WhatIsBehindTheLastTensor) {
+  const Bytes sound = model_bytes({});
+  Bytes bytes = sound;
+  bytes.resize(sound.size() + 4099);
+  const std::string place = "behind the last tensor, from byte " + std::to_string(sound.size()) + " on";
+  CheckResult result = examine(&check_bytes, bytes);
+  EXPECT_EQ(result.verdict, Verdict::kPass) << result.reason;
+  EXPECT_NE(result.reason.find("4099 bytes of zeros " + place), std::string::npos) << result.reason;
+  for (const std::size_t n : {std::size_t{1}, std::size_t{4096}, sound.size()}) {  // the file's beginning once more
+    bytes = sound;
+    bytes.insert(bytes.end(), sound.begin(), sound.begin() + static_cast<std::ptrdiff_t>(n));
+    result = examine(&check_bytes, bytes);
+    EXPECT_EQ(result.verdict, Verdict::kFail) << n;
+    ASSERT_EQ(first_cause(result), "truncation") << n;
+    EXPECT_NE(result.reason.find(std::to_string(n) + " bytes " + place), std::string::npos) << result.reason;
+    ASSERT_GE(result.causes[0].evidence.size(), 2u);
+    EXPECT_EQ(result.causes[0].evidence[1].second, std::to_string(sound.size()));
+  }
 }
 
 tools::SyntheticSpec wide(const char* type = "F16") {

@@ -38,7 +38,10 @@ Result<CheckResult> check_first_divergence(Patient& patient) {
   CheckResult result;
   result.id = kId;
   result.verdict = compared->n_compared == 0 ? Verdict::kInconclusive : compared->verdict;
-  result.reason = compared->summary;
+  for (const std::string& each : compared->origin.differences) {
+    result.reason += (result.reason.empty() ? "The reference is of another model (" : ", ") + each;
+  }
+  result.reason += (result.reason.empty() ? "" : "). ") + compared->summary;
   result.n_compared = compared->n_compared;
   result.unit = "relative L2";
   result.columns = {"stage", "relative L2", "bound", "cosine"};

@@ -13,15 +13,7 @@ namespace panel = engine::panel;
 
 TEST(Kernels, EveryFormatOfThisMachineAgreesWithItsDefinition) {
   for (const engine::FormatInfo& format : engine::formats()) {
-    tools::SyntheticSpec spec;
-    spec.embd = 256;
-    spec.heads = 4;
-    spec.ff = 512;
-    spec.type = format.name;
-    spec.values =
-        format.block_bytes * 4 <= format.block_elements + 8 && format.block_elements >= 32 ? "ternary" : "normal";
-    DoctorOptions options;
-    if (format.only_by_name || engine::formats_of(format.id).size() > 1) options.model.gguf.formats = {format.name};
+    const auto [spec, options] = spec_of(format);
     const CheckResult result = examine(&check_kernels, model_bytes(spec), options);
     EXPECT_EQ(result.verdict, Verdict::kPass) << format.name << ": " << result.reason;
     EXPECT_GT(result.n_compared, 1000) << format.name;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "doctor/check.h"
+#include "engine/quant/format.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
 namespace rowmax::doctor::testing_util {
@@ -22,6 +23,21 @@ inline tools::SyntheticSpec spec_of(const std::string& arch, std::uint64_t seed 
   spec.arch = arch;
   spec.seed = seed;
   return spec;
+}
+
+// A model of one format, and what its type id, which may stand for several, is to be taken for.
+inline std::pair<tools::SyntheticSpec, DoctorOptions> spec_of(const engine::FormatInfo& format) {
+  tools::SyntheticSpec spec;
+  spec.embd = 256;
+  spec.heads = 4;
+  spec.ff = 512;
+  spec.layers = 2;
+  spec.type = format.name;
+  spec.values =
+      format.block_bytes * 4 <= format.block_elements + 8 && format.block_elements >= 32 ? "ternary" : "normal";
+  DoctorOptions options;
+  if (format.only_by_name || engine::formats_of(format.id).size() > 1) options.model.gguf.formats = {format.name};
+  return {spec, options};
 }
 
 inline Bytes model_bytes(const tools::SyntheticSpec& spec) {

@@ -292,7 +292,7 @@ Status check_end_of_turn(const ChatTemplate& chat_template, const Tokenizer& tok
   constexpr const char *kQuestion = "What is it?", *kAnswer = "Forty-two it is";
   const auto rendered = render(chat_template, tokenizer,
                                conversation({{"user", kQuestion}, {"assistant", kAnswer}, {"user", "Why?"}}), false);
-  if (!rendered.ok()) return {};
+  if (!rendered.ok()) return rendered.error().code == ErrorCode::kOutOfMemory ? Status(rendered.error()) : Status();
   const std::size_t at = rendered->find(kAnswer);
   if (at == std::string::npos) return {};
   ROWMAX_TRY(ids, tokenizer.encode(std::string_view(*rendered).substr(at + std::string_view(kAnswer).size()), true));
@@ -345,6 +345,7 @@ Status check_template(const GgufFile& file, const Tokenizer& tokenizer, Findings
   constexpr const char* kQuestion = "Which river runs by the town";
   const auto rendered = render(*chat_template, tokenizer, conversation({{"user", kQuestion}}), true);
   if (!rendered.ok()) {
+    if (rendered.error().code == ErrorCode::kOutOfMemory) return Error(rendered.error());
     findings.notes.push_back("the chat template does not render a plain question: " + rendered.error().message);
     return {};
   }

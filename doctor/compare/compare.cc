@@ -10,6 +10,7 @@
 
 #include "base/guarded.h"
 #include "doctor/compare/forced_run.h"
+#include "doctor/compare/origin.h"
 #include "doctor/compare/patterns.h"
 #include "doctor/compare/replay.h"
 #include "doctor/compare/variants.h"
@@ -218,6 +219,7 @@ Result<Comparison> compare_unguarded(const engine::Model& model, const Reference
   };
   ROWMAX_RETURN_IF_ERROR(check_tokens(model, reference));
   ForcedOptions forced = computed_as(reference);
+  if (options.progress) forced.going = [&] { return options.progress("a pass"); };
   ROWMAX_RETURN_IF_ERROR(going("the whole pass"));
   forced.force = false;
   ROWMAX_TRY(whole, run_forced(model, reference, forced, executor));
@@ -226,6 +228,8 @@ Result<Comparison> compare_unguarded(const engine::Model& model, const Reference
   ROWMAX_TRY(by_stage, run_forced(model, reference, forced, executor));
 
   Comparison out;
+  ROWMAX_TRY(origin, origin_of(model, reference));
+  out.origin = std::move(origin);
   out.logits = whole.logits;
   for (std::size_t i = 0; i < reference.stages.size(); ++i) {
     const StageValues& stage = reference.stages[i];
@@ -244,6 +248,7 @@ Result<Comparison> compare_unguarded(const engine::Model& model, const Reference
     StageDifference& d = out.stages[i];
     find_token(d, by_stage.stages[i]);
     if (!d.diverges() || is_exact(reference)) continue;
+    ROWMAX_RETURN_IF_ERROR(going("inputs rounded to 8 bits"));
     const OpVariant rounded = with_rounded_input(model, reference, reference.stages[i]);
     d.rounded_input = rounded.residual <= std::min(d.tolerance, kRoundedLeft * d.relative_l2);
     if (!d.rounded_input) continue;

@@ -146,6 +146,19 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// Numbers that are on no list of known mistakes are solved for.
+INSTANTIATE_TEST_SUITE_P(Numbers, PlantedEdit,
+                         testing::Values(Planted{"llama", "attention_scale", "0.2", "scores"},
+                                         Planted{"qwen2", "attention_scale", "0.4321", "scores"},
+                                         Planted{"llama", "rope_base", "23456", "q"},
+                                         Planted{"qwen2", "rope_scale", "0.3", "q"},
+                                         Planted{"llama", "rms_norm_eps", "0.0007", "attn_norm"},
+                                         Planted{"gemma2", "attention_softcap", "7", "scores"},
+                                         Planted{"gemma2", "final_softcap", "17", "logits"},
+                                         Planted{"gemma3", "embedding_scale", "3.7", "embedding"},
+                                         Planted{"llama", "residual_scale", "0.37", "ffn_norm"}),
+                         [](const auto& info) { return std::string(info.param.arch) + "_" + info.param.fact; });
+
 // Another file's bytes: what an engine does that takes them otherwise.
 struct OtherBytes {
   const char* name;
@@ -292,6 +305,62 @@ TEST(Compare, ResidualsAloneNameTheFault) {
   const Comparison found = engine.compared(reference);
   ASSERT_FALSE(found.explanations.empty()) << found.summary;
   EXPECT_EQ(found.explanations[0].edit, "rope_base=500000");
+}
+
+// A reference of more tokens than are computed at once, with and without its own numbers put in.
+TEST(Compare, ALongReferenceIsComputedInPieces) {
+  for (const char* arch : {"llama", "qwen35"}) {
+    Engine engine(spec_of(arch));
+    std::vector<engine::TokenId> tokens;
+    for (int i = 0; i < 150; ++i) tokens.push_back(i * 7 % 200);
+    SessionOptions session;
+    session.activations = engine::Activations::kInt8;
+    session.kv_type = engine::KvType::kF16;
+    auto reference = run_reference(*engine.model, session, tokens, engine.executor);
+    ASSERT_TRUE(reference.ok());
+    reference->metadata = {{"activations", "int8"}, {"kv_type", "f16"}};
+    // Asked three times a pass, of which there are two where all agrees.
+    int n_asked = 0;
+    CompareOptions options;
+    options.progress = [&](std::string_view) { return ++n_asked > 0; };
+    const Comparison found = engine.compared(*reference, options);
+    EXPECT_EQ(found.verdict, Verdict::kPass) << found.summary;
+    for (const StageDifference& d : found.stages) EXPECT_EQ(d.max_abs, 0) << stage_text(d.stage, d.layer);
+    EXPECT_GE(n_asked, 6) << arch;
+    for (int n = 0; n < n_asked; ++n) {
+      int left = n;
+      options.progress = [&](std::string_view) { return left-- > 0; };
+      const auto cancelled = compare(*engine.model, *reference, options, engine.executor);
+      ASSERT_FALSE(cancelled.ok()) << n;
+      EXPECT_EQ(cancelled.error().code, ErrorCode::kCancelled);
+      EXPECT_EQ(left, -1) << "asked on after a no";
+    }
+  }
+}
+
+TEST(Compare, AReferenceOfAnotherModelIsSaidToBe) {
+  Engine engine(spec_of("llama"));
+  Reference reference = engine.reference();
+  EXPECT_TRUE(engine.compared(reference).origin.differences.empty());
+  reference.metadata["model"] = "other.gguf";
+  reference.metadata["facts"] = R"({"architecture":"gemma3","rope_base":"77","attention_softcap":"50","x":"y"})";
+  StageValues& logits = *std::ranges::find(reference.stages, Stage::kLogits, &StageValues::stage);
+  for (float& value : logits.values) value = 0.25f * static_cast<float>(&value - logits.values.data());
+  logits.width = std::ssize(logits.values) / std::ssize(logits.positions) / 2;
+  logits.values.resize(static_cast<std::size_t>(logits.width) * logits.positions.size());
+  StageValues beyond = reference.stages[3];
+  beyond.layer = 40;
+  beyond.values[0] += 1;
+  reference.stages.push_back(beyond);
+  ASSERT_TRUE(check_reference(reference).ok());
+  const ReferenceOrigin origin = engine.compared(reference).origin;
+  EXPECT_EQ(origin.model, "other.gguf");
+  const engine::ModelShape& shape = engine.model->shape();
+  const std::string n_vocab = std::to_string(shape.n_vocab), half = std::to_string(shape.n_vocab / 2);
+  EXPECT_EQ(origin.differences,
+            (std::vector<std::string>{"architecture: gemma3 there, llama here", "rope_base: 77 there, 10000 here",
+                                      "vocabulary: " + half + " there, " + n_vocab + " here",
+                                      "layers: 41 there, " + std::to_string(shape.n_layer) + " here"}));
 }
 
 TEST(Compare, NothingInCommonIsInconclusive) {

@@ -152,7 +152,7 @@ Result<ForcedResult> run_forced(const engine::Model& model, const Reference& ref
   std::optional<engine::Model> repacked;
   engine::SessionOptions session_options;
   if (options.variant != nullptr && options.variant->repacks) {
-    ROWMAX_TRY(made, model.with_edits(options.variant->edits, executor));
+    ROWMAX_TRY(made, model.with_edits(options.variant->edits, executor, options.going));
     repacked = std::move(made);
     used = &*repacked;
   } else if (options.variant != nullptr) {
@@ -167,10 +167,18 @@ Result<ForcedResult> run_forced(const engine::Model& model, const Reference& ref
   ForcedRun run(reference, options);
   session.set_observer(&run);
   ROWMAX_TRY(sequence, session.open());
-  const engine::BatchItem item{sequence, reference.tokens, engine::LogitsFor::kAll};
-  Status computed = session.forward({&item, 1});
-  // Numbers that are not finite differ from the reference's, which is what is asked here.
-  if (!computed.ok() && computed.error().code != ErrorCode::kNumericFault) return std::move(computed).error();
+  constexpr std::size_t kPiece = 64;  // a long reference can be interrupted
+  const std::span<const engine::TokenId> tokens(reference.tokens);
+  for (std::size_t at = 0; at < tokens.size(); at += kPiece) {
+    if (options.going && !options.going()) return Error{ErrorCode::kCancelled, "cancelled"};
+    const engine::BatchItem item{sequence, tokens.subspan(at, std::min(kPiece, tokens.size() - at)),
+                                 engine::LogitsFor::kAll};
+    Status computed = session.forward({&item, 1});
+    if (computed.ok()) continue;
+    // Numbers that are not finite differ from the reference's, which is what is asked here.
+    if (computed.error().code != ErrorCode::kNumericFault) return std::move(computed).error();
+    break;
+  }
   return std::move(run.result);
 }
 

@@ -34,6 +34,7 @@ struct ForcedOptions {
   std::optional<std::pair<engine::Stage, std::int64_t>> keep;
   engine::Activations activations = engine::Activations::kF32;
   engine::KvType kv_type = engine::KvType::kF32;
+  std::function<bool()> going;  // asked some times a second; false: kCancelled
 };
 
 struct StageMeasure {
@@ -57,7 +58,7 @@ void measure_row(std::int64_t position, std::span<const float> a, std::span<cons
 // What rows shorter than that are measured by: a hundredth of their root mean square length.
 double length_floor(const StageValues& stage);
 
-// Errors: of Session::create and forward (kInvalidArgument for a variant that the model has not).
+// Errors: kCancelled, and those of Session::create and forward (kInvalidArgument for a variant that the model has not).
 Result<ForcedResult> run_forced(const engine::Model& model, const Reference& reference, const ForcedOptions& options,
                                 Executor& executor);
 

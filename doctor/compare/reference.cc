@@ -9,9 +9,9 @@
 
 #include "base/guarded.h"
 #include "base/half.h"
-#include "doctor/compare/npz.h"
 #include "engine/io/json.h"
 #include "engine/io/mapped_file.h"
+#include "engine/io/npz.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/text.h"
 #include "rowmax/doctor/compare.h"
@@ -307,9 +307,10 @@ Result<Reference> read_reference(const std::string& path, std::span<const TokenI
   return base::guarded([&]() -> Result<Reference> {
     if (path.ends_with(".npz")) {
       ROWMAX_TRY(map, engine::MappedFile::open(path));
-      ROWMAX_TRY(arrays, read_npz(map.bytes(), path));
+      ROWMAX_TRY(arrays, engine::read_npz(map.bytes(), path));
       std::vector<RawTensor> tensors;
-      for (const NpyArray& array : arrays) tensors.push_back({array.name, array.dtype, array.shape, array.data});
+      for (const engine::NpyArray& array : arrays)
+        tensors.push_back({array.name, array.dtype, array.shape, array.data});
       return reference_of(path, {}, tensors, tokens);
     }
     ROWMAX_TRY(file, engine::SafetensorsFile::open(path));

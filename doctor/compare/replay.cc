@@ -1,14 +1,17 @@
 #include "doctor/compare/replay.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "base/math/f64.h"
+#include "doctor/compare/solve.h"
 #include "doctor/compare/variants.h"
 #include "rowmax/try.h"
 
@@ -20,6 +23,13 @@ namespace {
 constexpr double kMostLeft = 0.25;
 constexpr int kMostExplanations = 3;
 constexpr double kNothingLeft = 2e-6;
+
+std::optional<double> number_in(std::string_view text) {
+  double value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
 
 std::string number(double value) {
   char text[32];
@@ -33,6 +43,39 @@ std::string text_of(const std::string& edit) {
   const std::string place = colon == std::string::npos ? "" : edit.substr(0, colon + 2);
   const std::string what = edit.substr(place.size());
   return place + "theirs = ours " + (what.starts_with("without") ? "" : "with ") + what;
+}
+
+// Where a number is looked for; nothing for facts that are none. Factors that theirs is ours by are a hint.
+std::optional<NumberSearch> number_search(const engine::EditableFact& fact, std::int64_t n_token,
+                                          double pattern_scale) {
+  const auto now = number_in(fact.value);
+  if (!now) return std::nullopt;
+  NumberSearch search;
+  const auto around = [&](double factor) {
+    if (!(*now > 0)) return false;
+    search.low = *now / factor;
+    search.high = *now * factor;
+    search.n_grid = 33;
+    return true;
+  };
+  const std::string_view name = fact.name;
+  if (name == "rms_norm_eps") {
+    search.low = 1e-12, search.high = 1, search.n_grid = 37;
+  } else if (name == "attention_softcap" || name == "final_softcap") {
+    search.low = 0.5, search.high = 2000, search.n_grid = 31;
+  } else if (name == "rope_base") {
+    // The later the tokens, the more turns between neighbours.
+    search.low = 10, search.high = 1e9;
+    search.n_grid = static_cast<int>(41 + std::min<std::int64_t>(n_token, 300));
+  } else if (name == "attention_scale" || name == "embedding_scale" || name == "residual_scale") {
+    if (!around(256)) return std::nullopt;
+    search.hint = *now * std::max(pattern_scale, 0.0);
+  } else if (name == "rope_scale" || name == "expert_scale") {
+    if (!around(64)) return std::nullopt;
+  } else {
+    return std::nullopt;
+  }
+  return search;
 }
 
 // What a variant makes of the stages that diverged.
@@ -103,6 +146,7 @@ class Replay {
     double residual = best.residual;
     for (std::size_t i = first + 1; i < open_.size(); ++i) {
       if (!open_[i] || differences_[i].stage != differences_[first].stage) continue;
+      if (options_.progress && !options_.progress("replay: " + best.name)) return false;  // the pass says so, too
       const auto others = op_variants(model_, reference_, reference_.stages[i], nullptr);
       const auto same = std::ranges::find_if(others, [&](const OpVariant& other) {
         return tail(other.name) == tail(best.name) && explains(i, other.residual);
@@ -139,30 +183,46 @@ class Replay {
     return out;
   }
 
-  // Whole passes, on top of the variants that were found before.
+  bool out_of_time() const {
+    return std::chrono::steady_clock::now() - start_ > std::chrono::duration<double>(options_.budget_seconds);
+  }
+
+  // A pass with a variant on top of those that were found before; nothing where this model cannot be computed so.
+  Result<std::optional<ForcedResult>> pass_with(const Trial& variant) {
+    if (options_.progress && !options_.progress("replay: " + variant.name)) {
+      return Error{ErrorCode::kCancelled, "cancelled"};
+    }
+    Trial both = found_;
+    both.edits.insert(both.edits.end(), variant.edits.begin(), variant.edits.end());
+    both.changes.insert(both.changes.end(), variant.changes.begin(), variant.changes.end());
+    both.repacks |= variant.repacks;
+    ForcedOptions forced = base_;
+    forced.keep.reset();
+    forced.variant = &both;
+    auto after = run_forced(model_, reference_, forced, executor_);
+    if (after.ok()) return std::optional(std::move(*after));
+    const ErrorCode code = after.error().code;
+    if (code == ErrorCode::kOutOfMemory || code == ErrorCode::kCancelled) return std::move(after).error();
+    return std::optional<ForcedResult>();
+  }
+
+  void take(const Trial& variant, const Judgement& judgement, std::size_t first) {
+    add(variant.name, judgement.fixed, first, judgement.residual);
+    found_.edits.insert(found_.edits.end(), variant.edits.begin(), variant.edits.end());
+    found_.changes.insert(found_.changes.end(), variant.changes.begin(), variant.changes.end());
+    found_.repacks |= variant.repacks;
+  }
+
+  // Whole passes.
   Result<bool> explain_pass(std::size_t first, double pattern_scale) {
     ROWMAX_TRY(variants, pass_trials(model_, differences_[first].stage, pattern_scale));
     std::optional<Judgement> best;
     const Trial* best_variant = nullptr;
     const auto n_open = std::ranges::count(open_, true);
     for (const Trial& variant : variants) {
-      if (std::chrono::steady_clock::now() - start_ > std::chrono::duration<double>(options_.budget_seconds)) break;
-      if (options_.progress && !options_.progress("replay: " + variant.name)) {
-        return Error{ErrorCode::kCancelled, "cancelled"};
-      }
-      Trial both = found_;
-      both.edits.insert(both.edits.end(), variant.edits.begin(), variant.edits.end());
-      both.changes.insert(both.changes.end(), variant.changes.begin(), variant.changes.end());
-      both.repacks |= variant.repacks;
-      ForcedOptions forced = base_;
-      forced.keep.reset();
-      forced.variant = &both;
-      auto after = run_forced(model_, reference_, forced, executor_);
-      if (!after.ok()) {
-        const ErrorCode code = after.error().code;
-        if (code == ErrorCode::kOutOfMemory || code == ErrorCode::kCancelled) return std::move(after).error();
-        continue;  // this model cannot be computed so
-      }
+      if (out_of_time()) break;
+      ROWMAX_TRY(after, pass_with(variant));
+      if (!after) continue;
       Judgement judgement = judge(*after, first);
       if (judgement.fixed.empty()) continue;
       if (best && std::pair(-judgement.gain, judgement.left) >= std::pair(-best->gain, best->left)) continue;
@@ -170,12 +230,42 @@ class Replay {
       best_variant = &variant;
       if (std::ssize(best->fixed) == n_open && best->gain == n_open && best->left < base::log_f64(kNothingLeft)) break;
     }
-    if (!best) return false;
-    add(best_variant->name, best->fixed, first, best->residual);
-    found_.edits.insert(found_.edits.end(), best_variant->edits.begin(), best_variant->edits.end());
-    found_.changes.insert(found_.changes.end(), best_variant->changes.begin(), best_variant->changes.end());
-    found_.repacks |= best_variant->repacks;
+    if (!best) return explain_number(first, pattern_scale);
+    take(*best_variant, *best, first);
     return true;
+  }
+
+  // No value that is known: the one that gives theirs, of each number that has a say in this stage.
+  Result<bool> explain_number(std::size_t first, double pattern_scale) {
+    ROWMAX_TRY(facts, engine::editable_facts(model_.file(), model_.options(), nullptr));
+    std::vector<const engine::EditableFact*> order;
+    for (const bool near : {true, false}) {
+      for (const engine::EditableFact& fact : facts) {
+        if (changes_stage(fact.name, differences_[first].stage) == near) order.push_back(&fact);
+      }
+    }
+    for (const engine::EditableFact* fact : order) {
+      auto search = number_search(*fact, std::ssize(reference_.tokens), pattern_scale);
+      if (!search || fact->scope != engine::EditScope::kSession) continue;
+      const std::string name(fact->name);
+      const auto trial = [&](const std::string& value) {
+        return Trial{name + "=" + value, {{name, value}}, false, {}};
+      };
+      search->baseline = differences_[first].relative_l2;
+      search->left = [&](const std::string& value) -> Result<double> {
+        if (out_of_time()) return std::numeric_limits<double>::infinity();
+        ROWMAX_TRY(after, pass_with(trial(value)));
+        return after ? after->stages[first].worst() : std::numeric_limits<double>::infinity();
+      };
+      ROWMAX_TRY(value, solve_number(*search));
+      if (!value || out_of_time()) continue;
+      ROWMAX_TRY(after, pass_with(trial(*value)));
+      const Judgement judgement = after ? judge(*after, first) : Judgement{};
+      if (judgement.fixed.empty()) continue;
+      take(trial(*value), judgement, first);
+      return true;
+    }
+    return false;
   }
 
   const engine::Model& model_;

@@ -67,12 +67,19 @@ struct Ranked {
   int rank;
 };
 
+}  // namespace
+
+bool changes_stage(std::string_view fact, Stage stage) {
+  return std::ranges::any_of(kChanges, [&](const Changes& each) {
+    return fact.find(each.part) != std::string_view::npos && changes(each.stages, stage);
+  });
+}
+
+namespace {
+
 // One value of one fact.
 Ranked ranked_trial(const std::string& name, const std::string& value, engine::EditScope scope, Stage stage) {
-  bool near = false;
-  for (const Changes& each : kChanges) {
-    near |= name.find(each.part) != std::string::npos && changes(each.stages, stage);
-  }
+  const bool near = changes_stage(name, stage);
   const auto number = number_of(value);
   const std::string text = number ? text_of(*number) : value;
   const bool repacks = scope != engine::EditScope::kSession;

@@ -11,6 +11,9 @@ namespace rowmax::doctor {
 // the factor between ours and theirs there, where that is what the difference looks like (else 0).
 Result<std::vector<Trial>> pass_trials(const engine::Model& model, engine::Stage stage, double pattern_scale);
 
+// Whether a fact says how the stage is made.
+bool changes_stage(std::string_view fact, engine::Stage stage);
+
 // A variant of the one operation that makes a stage, computed from the reference's own input.
 struct OpVariant {
   std::string name;     // "weight + 1", "product with blk.2.ffn_down.weight, format Q4_1: without the block minimum"

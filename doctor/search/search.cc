@@ -72,6 +72,10 @@ class Search {
   Result<std::vector<EditableFact>> facts_of(const engine::ModelOptions& options) const {
     return engine::editable_facts(model_->file(), options, &model_->tokenizer());
   }
+  double fraction() const {
+    const double tried = static_cast<double>(result_.tried.size()) / static_cast<double>(n_planned_);
+    return std::min(1.0, std::max(seconds() / options_.budget_seconds, tried));
+  }
   double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
   // As much of the text as the budget has time for, with all variants.
@@ -82,7 +86,7 @@ class Search {
     }
     std::int64_t n = kMostTokens;
     for (int round = 0; round < 2; ++round) {
-      meter_.emplace(*model_, text, n, patient_.executor());
+      meter_.emplace(*model_, text, n, patient_.executor(), step_);
       first_pieces_ = text;
       const double before = seconds();
       ROWMAX_TRY(loss, meter_->of({}));
@@ -120,7 +124,7 @@ class Search {
       name_of_other_ = name;
     }
     const engine::Edits rest(variant.edits.begin() + 1, variant.edits.end());
-    return LossMeter(*other_, pieces, max_tokens, patient_.executor()).of(rest);
+    return LossMeter(*other_, pieces, max_tokens, patient_.executor(), step_).of(rest);
   }
 
   Result<bool> try_one(const Variant& variant) {
@@ -130,11 +134,6 @@ class Search {
     if (seconds() > options_.budget_seconds) {
       ++result_.n_left_out;
       return false;
-    }
-    if (options_.step) {
-      ROWMAX_RETURN_IF_ERROR(options_.step(
-          std::min(1.0, std::max(seconds() / options_.budget_seconds,
-                                 static_cast<double>(result_.tried.size()) / static_cast<double>(n_planned_)))));
     }
     auto loss = measure(*meter_, variant, first_pieces_, length_);
     if (!loss.ok()) {
@@ -291,7 +290,7 @@ class Search {
       n -= std::min<std::int64_t>(std::ssize(piece.tokens), 2 * kMostTokens);
       fresh.push_back(piece);
     }
-    const LossMeter again(*model_, fresh, 2 * kMostTokens, patient_.executor());
+    const LossMeter again(*model_, fresh, 2 * kMostTokens, patient_.executor(), step_);
     if (again.empty()) return {};
     ROWMAX_TRY(base, again.of({}));
     for (Tried* tried : candidates) {
@@ -323,6 +322,7 @@ class Search {
   std::vector<EditableFact> facts_;
   std::optional<LossMeter> meter_;
   TextLoss base_;
+  const std::function<Status()> step_ = [this] { return options_.step ? options_.step(fraction()) : Status(); };
   std::int64_t n_planned_ = 1, length_ = kMostTokens;
   std::vector<TextPiece> first_pieces_;  // the meter's
   std::string name_of_other_;            // the edit that it is loaded without

@@ -72,6 +72,57 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"bos", {{"add_bos", "false"}, {"rope_pairing", "adjacent"}}, {}, "rope_pairing"}),
     [](const auto& info) { return std::string(info.param.name); });
 
+// Whoever wants no more is asked before every 64 tokens, and whenever some matrices were packed anew.
+TEST(Search, CanBeCancelledAnywhere) {
+  TestPatient test(stories_bytes());
+  const auto text = test.patient.text();
+  ASSERT_TRUE(text.ok());
+  const auto model = test.patient.model();
+  std::int64_t n_asked = 0, n_allowed = 1 << 30;
+  const auto step = [&]() -> Status {
+    return ++n_asked <= n_allowed ? Status() : Error{ErrorCode::kCancelled, "cancelled"};
+  };
+  const LossMeter meter(**model, **text, 160, test.executor, step);
+  std::int64_t n_pieces = 0;
+  for (const TextPiece& piece : **text) n_pieces += (std::min<std::int64_t>(std::ssize(piece.tokens), 160) + 62) / 64;
+  ASSERT_TRUE(meter.of({}).ok());
+  EXPECT_EQ(n_asked, n_pieces);
+  n_asked = 0;
+  const engine::Edits repacks = {{"qk_permutation", "llama"}};
+  ASSERT_TRUE(meter.of(repacks).ok());
+  EXPECT_GT(n_asked, n_pieces + (*model)->shape().n_layer);
+  for (n_allowed = 0; n_allowed < 6; ++n_allowed) {
+    for (const engine::Edits& edits : {engine::Edits{}, repacks}) {
+      n_asked = 0;
+      const auto loss = meter.of(edits);
+      ASSERT_FALSE(loss.ok());
+      EXPECT_EQ(loss.error().code, ErrorCode::kCancelled);
+      EXPECT_EQ(n_asked, n_allowed + 1);
+    }
+  }
+}
+
+// The whole search, late too: while it confirms.
+TEST(Search, Full_CanBeCancelledToTheEnd) {
+  DoctorOptions wrong;
+  wrong.model.edits = {{"rope_pairing", "adjacent"}};
+  TestPatient test(stories_bytes(), wrong);
+  std::int64_t n_all = 0;
+  SearchOptions options;
+  options.layers = false;
+  options.budget_seconds = 1e9;
+  options.step = [&](double) -> Status { return ++n_all, Status(); };
+  ASSERT_TRUE(search_conventions(test.patient, options).ok());
+  for (const std::int64_t at : {std::int64_t{1}, n_all / 2, n_all - 1, n_all}) {
+    std::int64_t n = 0;
+    options.step = [&](double) -> Status { return ++n < at ? Status() : Error{ErrorCode::kCancelled, "cancelled"}; };
+    const auto result = search_conventions(test.patient, options);
+    ASSERT_FALSE(result.ok()) << at;
+    EXPECT_EQ(result.error().code, ErrorCode::kCancelled);
+    EXPECT_EQ(n, at);
+  }
+}
+
 TEST(Search, SaysNothingOfModelsThatKnowNothing) {
   for (const char* arch : {"llama", "qwen3", "gemma3", "bitnet-b1.58", "qwen35", "qwen3moe"}) {
     for (const std::uint64_t seed : {1, 2}) {

@@ -69,8 +69,8 @@ Gain gain_of(const TextLoss& base, const TextLoss& other) noexcept {
 }
 
 LossMeter::LossMeter(const engine::Model& model, std::span<const TextPiece> text, std::int64_t max_tokens,
-                     Executor& executor)
-    : model_(model), executor_(executor) {
+                     Executor& executor, std::function<Status()> step)
+    : model_(model), executor_(executor), step_(std::move(step)) {
   // One less than the context, so that BOS can be put before it.
   max_tokens = std::min(max_tokens, model.shape().context_length - 1);
   for (const TextPiece& piece : text) {
@@ -103,10 +103,12 @@ struct Sum {
 
 // A sequence of its own for each piece.
 Status add_piece(engine::Session& session, engine::SequenceId sequence, std::span<const engine::TokenId> tokens,
-                 std::span<const std::size_t> starts, std::size_t n_unscored, Sum& sum) {
+                 std::span<const std::size_t> starts, std::size_t n_unscored, const std::function<Status()>& step,
+                 Sum& sum) {
   const auto emptied = session.truncate(sequence, 0);
   if (!emptied.ok()) return Error(emptied.error());
   for (std::size_t begin = 0; begin + 1 < tokens.size();) {
+    if (step) ROWMAX_RETURN_IF_ERROR(step());
     const std::size_t n = std::min<std::size_t>(kRowsAtATime, tokens.size() - 1 - begin);
     const engine::BatchItem item{sequence, tokens.subspan(begin, n), engine::LogitsFor::kAll};
     const Status status = session.forward({&item, 1});
@@ -135,7 +137,7 @@ Result<TextLoss> LossMeter::of(const engine::Edits& edits) const {
   const bool of_session = std::ranges::all_of(edits, [](const auto& edit) { return is_session_edit(edit.first); });
   std::optional<engine::Model> changed;
   if (!of_session) {
-    ROWMAX_TRY(other, model_.with_edits(edits, executor_));
+    ROWMAX_TRY(other, model_.with_edits(edits, executor_, [&] { return !step_ || step_().ok(); }));
     changed.emplace(std::move(other));
   }
   const engine::Model& model = changed ? *changed : model_;
@@ -165,7 +167,7 @@ Result<TextLoss> LossMeter::of(const engine::Edits& edits) const {
     std::size_t p = first;
     for (; p < pieces_.size() && pieces_[p].kind == pieces_[first].kind; ++p) {
       ROWMAX_TRY(starts, starts_of(model.tokenizer(), texts[p]));
-      ROWMAX_RETURN_IF_ERROR(add_piece(session, sequence, texts[p], starts, n_unscored_[p], sum));
+      ROWMAX_RETURN_IF_ERROR(add_piece(session, sequence, texts[p], starts, n_unscored_[p], step_, sum));
       n_scored += n_scored_[p];
     }
     first = p;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -34,9 +35,11 @@ Gain gain_of(const TextLoss& base, const TextLoss& other) noexcept;
 
 class LossMeter {
  public:
-  // Takes at most max_tokens of each piece. Its first tokens, which have hardly any context, are not scored.
-  LossMeter(const engine::Model& model, std::span<const TextPiece> text, std::int64_t max_tokens, Executor& executor);
-  // Errors of edits that this model cannot have (kInvalidArgument, kUnsupported, kCorrupt), kOutOfMemory.
+  // Takes at most max_tokens of each piece. Its first tokens, which have hardly any context, are not scored. step: asked some
+  // times a second; its error is that of the measure.
+  LossMeter(const engine::Model& model, std::span<const TextPiece> text, std::int64_t max_tokens, Executor& executor,
+            std::function<Status()> step = {});
+  // Errors of edits that this model cannot have (kInvalidArgument, kUnsupported, kCorrupt), kOutOfMemory, kCancelled.
   Result<TextLoss> of(const engine::Edits& edits) const;
   std::int64_t n_tokens() const noexcept;                  // of all pieces
   bool empty() const noexcept { return pieces_.empty(); }  // none is long enough
@@ -47,6 +50,7 @@ class LossMeter {
   std::vector<std::size_t> n_unscored_;  // bytes at each one's beginning
   std::vector<std::int64_t> n_scored_;   // tokens behind them
   Executor& executor_;
+  std::function<Status()> step_;
 };
 
 }  // namespace rowmax::doctor

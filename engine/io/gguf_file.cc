@@ -209,6 +209,7 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string n
     impl->options = options;
     impl->content = std::move(content);
     GgufFile file(std::move(impl));
+    if (file.find("split.count") == nullptr) return file;
     const auto count = file.get_uint("split.count");
     if (count.ok() && *count > 1) {
       file.impl_->content.notices.push_back(concat(file.name(), ": one part of a model that was split over ", *count,
@@ -257,6 +258,7 @@ std::uint32_t GgufFile::version() const noexcept { return impl_->content.version
 std::uint64_t GgufFile::file_bytes() const noexcept { return impl_->content.file_bytes; }
 std::uint32_t GgufFile::alignment() const noexcept { return impl_->content.alignment; }
 std::span<const std::string> GgufFile::notices() const noexcept { return impl_->content.notices; }
+std::span<const GgufRest> GgufFile::rests() const noexcept { return impl_->content.rests; }
 std::span<const std::pair<std::string_view, GgufValue>> GgufFile::metadata() const noexcept {
   return impl_->content.metadata;
 }

@@ -55,7 +55,8 @@ Status check_overlap(const GgufContent& content, const std::vector<Extent>& sort
   return {};
 }
 
-void note_gaps(GgufContent& content, const std::vector<Extent>& sorted, std::uint64_t data_bytes) {
+void note_gaps(GgufContent& content, const std::vector<Extent>& sorted, std::uint64_t data_begin,
+               std::span<const std::byte> bytes) {
   constexpr std::size_t kMaxNotices = 5;
   std::size_t n_gaps = 0;
   std::uint64_t expected = 0;
@@ -69,8 +70,10 @@ void note_gaps(GgufContent& content, const std::vector<Extent>& sorted, std::uin
   if (n_gaps > kMaxNotices) {
     content.notices.push_back(concat(content.name, ": ", n_gaps - kMaxNotices, " more gaps between tensors"));
   }
-  if (data_bytes > expected) {
-    content.notices.push_back(concat(content.name, ": ", data_bytes - expected, " unused bytes after the last tensor"));
+  if (bytes.size() > data_begin + expected) {
+    content.rests.push_back({content.name, data_begin + expected, bytes.subspan(data_begin + expected)});
+    content.notices.push_back(
+        concat(content.name, ": ", content.rests.back().bytes.size(), " unused bytes after the last tensor"));
   }
 }
 
@@ -90,7 +93,7 @@ Status place_tensors(GgufContent& content, std::span<const std::byte> bytes, std
   for (const Extent& extent : extents) {
     content.tensors[extent.tensor].data = bytes.subspan(data_begin + extent.begin, extent.end - extent.begin);
   }
-  note_gaps(content, extents, bytes.size() > data_begin ? bytes.size() - data_begin : 0);
+  note_gaps(content, extents, data_begin, bytes);
   return {};
 }
 

@@ -20,6 +20,7 @@ struct GgufContent {
   std::uint32_t alignment = 0;
   std::uint64_t file_bytes = 0;
   std::vector<std::string> notices;
+  std::vector<GgufRest> rests;
   std::vector<std::pair<std::string_view, GgufValue>> metadata;  // file order
   std::vector<GgufTensor> tensors;                               // file order
   std::vector<std::uint32_t> keys_by_name;                       // indices, sorted
@@ -40,7 +41,7 @@ void index_by_name(GgufContent& content);
 Status resolve_formats(GgufContent& content, std::uint64_t data_bytes, const GgufOptions& options);
 
 // The second half: gives every tensor its bytes and checks alignment, overlap and the end of the file.
-// infos_end: where the tensor table ends. Adds notices for gaps.
+// infos_end: where the tensor table ends. Adds notices for gaps, and what is behind the last tensor.
 Status place_tensors(GgufContent& content, std::span<const std::byte> bytes, std::uint64_t infos_end);
 
 }  // namespace rowmax::engine

@@ -133,6 +133,7 @@ Result<GgufContent> join_parts(std::vector<GgufContent> parts) {
     ROWMAX_RETURN_IF_ERROR(check_formats(whole, part, formats));
     std::ranges::move(part.tensors, std::back_inserter(whole.tensors));
     std::ranges::move(part.notices, std::back_inserter(whole.notices));
+    std::ranges::move(part.rests, std::back_inserter(whole.rests));
     whole.file_bytes += part.file_bytes;
   }
   index_by_name(whole);

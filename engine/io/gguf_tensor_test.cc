@@ -126,6 +126,10 @@ TEST(GgufTensor, AnyOrderWithGapsIsReadAndNoticed) {
   EXPECT_EQ(parsed->notices()[0], "gaps.gguf: 32 unused bytes before tensor 'first'");
   EXPECT_EQ(parsed->notices()[1], "gaps.gguf: 64 unused bytes before tensor 'second'");
   EXPECT_EQ(parsed->notices()[2], "gaps.gguf: 5 unused bytes after the last tensor");
+  ASSERT_EQ(parsed->rests().size(), 1u);
+  EXPECT_EQ(parsed->rests()[0].file, "gaps.gguf");
+  EXPECT_EQ(parsed->rests()[0].bytes.size(), 5u);
+  EXPECT_EQ(parsed->rests()[0].offset + 5, parsed->file_bytes());
 }
 
 TEST(GgufTensor, TheLastTensorNeedsNoPadding) {

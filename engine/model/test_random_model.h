@@ -88,7 +88,7 @@ class RandomModel {
     sources_.layers.resize(this->spec.layers.size());
     for (std::size_t i = 0; i < this->spec.layers.size(); ++i) add_layer(i, dice);
     auto loaded = load_weights(std::move(sources_), "random", **panel::choose_table({}, default_isa().value()),
-                               executor_, [](auto) {});
+                               executor_, [](auto) { return Status(); });
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;
     weights = std::move(loaded).value();
   }

@@ -23,7 +23,7 @@ Error in_tensor(std::string_view file_name, const WeightSource& source, Error er
 struct WeightLoader {
   std::string_view file_name;
   Executor& executor;
-  const std::function<void(std::span<const std::byte>)>& done_with;
+  const std::function<Status(std::span<const std::byte>)>& done_with;
   std::span<std::byte> memory{};  // left for matrices
   std::int64_t own_bytes = 0;
 
@@ -58,8 +58,8 @@ struct WeightLoader {
     for (std::int64_t begin = 0; begin < source.rows; begin += step) {
       const std::int64_t end = std::min(begin + step, source.rows);
       ROWMAX_RETURN_IF_ERROR(use(begin, end));
-      done_with(source.bytes.subspan(static_cast<std::size_t>(begin * row_bytes),
-                                     static_cast<std::size_t>((end - begin) * row_bytes)));
+      ROWMAX_RETURN_IF_ERROR(done_with(source.bytes.subspan(static_cast<std::size_t>(begin * row_bytes),
+                                                            static_cast<std::size_t>((end - begin) * row_bytes))));
     }
     return {};
   }
@@ -323,7 +323,8 @@ Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kern
 }
 
 Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
-                                  Executor& executor, const std::function<void(std::span<const std::byte>)>& done_with,
+                                  Executor& executor,
+                                  const std::function<Status(std::span<const std::byte>)>& done_with,
                                   const ModelWeights* packed) {
   const WeightSources* packed_from = packed != nullptr ? &packed->sources : nullptr;
   const std::vector<const WeightSource*> matrices = all_matrices(sources, packed_from);

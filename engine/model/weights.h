@@ -61,10 +61,12 @@ Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kern
 
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
 // kUnsupported where the kernels do not pass their self-test for one of the formats. done_with is called with
-// the file's bytes of each matrix that is packed, so that file and copy need not both be in memory. packed: weights of
+// the file's bytes of each matrix that is packed, so that file and copy need not both be in memory; its error ends the
+// loading. packed: weights of
 // the same model, whose matrices are shared where they would come out the same; nullptr: none.
 Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
-                                  Executor& executor, const std::function<void(std::span<const std::byte>)>& done_with,
+                                  Executor& executor,
+                                  const std::function<Status(std::span<const std::byte>)>& done_with,
                                   const ModelWeights* packed = nullptr);
 
 }  // namespace rowmax::engine

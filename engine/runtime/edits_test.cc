@@ -642,6 +642,25 @@ TEST(TensorEdits, SeveralAtOnceAndOneAfterAnother) {
   expect_refused(*model, "tied_heads", "yes", {"tied_heads", "tied_head, qk_permutation"});
 }
 
+TEST(TensorEdits, AVariantCanBeCancelledWhileItIsPacked) {
+  const Bytes bytes = model_bytes("llama");
+  const Model model = loaded(bytes);
+  const std::vector<float> want = logits(model);
+  SerialExecutor executor;
+  const Edits edits = {{"qk_permutation", "none"}};
+  int n_asked = 0;
+  ASSERT_TRUE(model.with_edits(edits, executor, [&] { return ++n_asked > 0; }).ok());
+  EXPECT_GE(n_asked, 2 * model.shape().n_layer);  // q and k of each layer
+  for (int n = 0; n < n_asked; ++n) {
+    int left = n;
+    const auto cancelled = model.with_edits(edits, executor, [&] { return left-- > 0; });
+    ASSERT_FALSE(cancelled.ok());
+    EXPECT_EQ(cancelled.error().code, ErrorCode::kCancelled);
+    EXPECT_EQ(left, -1);
+  }
+  EXPECT_TRUE(same(logits(model), want));
+}
+
 TEST(TensorEdits, MemoryThatNoModelUsesIsGivenBack) {
   const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) { spec.untied = true; });
   std::optional<Model> model(loaded(bytes));

@@ -68,25 +68,25 @@ Result<std::shared_ptr<const Tokenizer>> make_tokenizer(const GgufFile& file, co
 Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
   return base::guarded([&]() -> Result<Model> {
     ROWMAX_TRY(file, open_edited(path, options));
-    return load_unguarded(std::move(file), options, executor, nullptr);
+    return load_unguarded(std::move(file), options, executor, nullptr, {});
   });
 }
 
 Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& executor) {
-  return base::guarded([&] { return load_unguarded(std::move(file), options, executor, nullptr); });
+  return base::guarded([&] { return load_unguarded(std::move(file), options, executor, nullptr, {}); });
 }
 
-Result<Model> Model::with_edits(const Edits& edits, Executor& executor) const {
+Result<Model> Model::with_edits(const Edits& edits, Executor& executor, const std::function<bool()>& going) const {
   return base::guarded([&]() -> Result<Model> {
     ModelOptions options = impl_->options;
     options.edits.insert(options.edits.end(), edits.begin(), edits.end());
     ROWMAX_TRY(file, impl_->file.reopen());
-    return load_unguarded(std::move(file), options, executor, impl_.get());
+    return load_unguarded(std::move(file), options, executor, impl_.get(), going);
   });
 }
 
-Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor,
-                                    const Impl* packed) {
+Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor, const Impl* packed,
+                                    const std::function<bool()>& going) {
   ROWMAX_TRY(edits, last_edits(options.edits));
   ROWMAX_RETURN_IF_ERROR(edit_layouts(file, edits));
   ROWMAX_TRY(kernels, panel::choose_table(options.kernels, options.isa));
@@ -114,7 +114,11 @@ Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, 
   }
   auto loaded = load_weights(
       std::move(read.sources), file.name(), *kernels, executor,
-      [&](std::span<const std::byte> bytes) { file.drop_pages(bytes); },
+      [&](std::span<const std::byte> bytes) -> Status {
+        file.drop_pages(bytes);
+        if (!going || going()) return {};
+        return Error{ErrorCode::kCancelled, "cancelled"};
+      },
       packed != nullptr ? &packed->weights : nullptr);
   ROWMAX_RETURN_IF_ERROR(file.check_intact());  // rather than what is said of zeros in place of weights
   ROWMAX_TRY(weights, std::move(loaded));

@@ -75,6 +75,9 @@ class CompareTest(Dumps):
             self.assertEqual(found["replay"]["edit"], edit)
             self.assertLess(found["replay"]["residual"], 1e-5)
             self.assertGreater(found["n_compared"], 1000)
+        for edit in ("attention_scale=0.2", "rope_base=23456"):  # on no list of known mistakes
+            found = self.compare(10, "--reference", self.dump(edit + ".safetensors", "--convention", edit))
+            self.assertEqual(found["replay"]["edit"], edit)
         code, out, _ = self.run_command("compare", "-m", MODEL, "--reference", file)
         self.assertEqual(code, 10)
         self.assertIn("theirs = ours with rms_norm_eps=0.001 in layers 0-", out)
@@ -137,6 +140,21 @@ class CompareTest(Dumps):
         code, out, err = self.run_command("compare", "-m", MODEL, "--reference", file)
         self.assertIn(code, (10, 11))
         self.assertIn("another model file", err)
+        # Before any figure: which model it says that it is of, and what differs.
+        lines = out.splitlines()
+        self.assertIn("other.safetensors", lines[0])
+        self.assertIn("llama3rope.gguf", lines[1])
+        head = lines[2:next(i for i, line in enumerate(lines) if not line.startswith("  ") and i > 1)]
+        self.assertTrue(any("SHA-256" in line for line in head), out)
+        theirs, ours = ({f["name"]: f["value"] for f in self.json("inspect", "-m", GOLDEN / f"{name}.gguf")["model"]["facts"]}
+                        for name in ("llama3rope", "llama_bias"))
+        for name in sorted(theirs.keys() & ours.keys()):
+            line = f"  {name}: {theirs[name]} there, {ours[name]} here"
+            self.assertEqual(line in head, theirs[name] != ours[name], line)
+        found = self.compare(code, "--reference", file)
+        self.assertIn("llama3rope", found["reference_model"])
+        self.assertEqual(len(found["model_differences"]), len(head))
+        self.assertEqual(self.compare(0, "--reference", self.dump("own.safetensors"))["model_differences"], [])
 
     def test_two_oracles(self):
         good, bad = self.dump("good.safetensors"), self.dump("bad.safetensors", "--convention", "rope_base=500000")

@@ -6,7 +6,7 @@ import re
 import subprocess
 import unittest
 
-from command import MODEL, PROGRAM, CommandTest
+from command import GOLDEN, MODEL, PROGRAM, CommandTest
 
 
 class Usage(CommandTest):
@@ -255,6 +255,57 @@ class Usage(CommandTest):
         for empty in (["--logprobs", ""], ["--logprobs="]):
             self.fails(2, "score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, *empty, says='--logprobs: expected FILE, found ""')
         self.output("score", "-m", MODEL, "--token-ids", self.ids(), "-c", 4, env={"ROWMAX_LOGPROBS": ""})
+
+    def test_flags_that_would_do_nothing_are_refused(self):
+        out, ids, reference = self.home / "out", self.ids(), self.home / "reference.json"
+        reference.write_text('{"engine": "another", "steps": []}')
+        trace, compare = ("trace", "-m", MODEL, "--tokens", "1,2"), ("compare", "-m", MODEL, "--tokens", "1,2")
+        run, score = ("run", "-m", MODEL, "--tokens", "1,2", "-n", 1), ("score", "-m", MODEL, "-c", 4)
+        receipt = ("receipt", "-m", MODEL, "-o", out)
+        for line, first, second in (
+                (("doctor", MODEL, "-m", MODEL), "path", "--model"), (("inspect", MODEL, "-m", MODEL), "path", "--model"),
+                (("doctor", MODEL, "--quick", "--budget", 5), "--quick", "--budget"),
+                (("doctor", MODEL, "--quick", "--reference", ids), "--quick", "--reference"),
+                (("doctor", MODEL, "--quick", "--only", "masks"), "masks", "the file alone"),
+                (("doctor", MODEL, "--only", "bytes", "--budget", 5), "--only", "--budget"),
+                (("doctor", MODEL, "--only", "bytes", "--reference", ids), "--only", "--reference"),
+                (("doctor", MODEL, "--quick", "--force"), "--force", "--html"),
+                ((*trace, "--gates", "--stages", "q"), "--gates", "--stages"), ((*trace, "--gates", "--debug", "max"), "--gates", "--debug"),
+                ((*trace, "--debug-layers", 0), "--debug-layers", "--debug KINDS"),
+                (("dump", *trace[1:], "--debug-tokens", 0, out), "--debug-tokens", "--debug KINDS"),
+                ((*compare, "--reference", ids, "--activations", "f32"), "--activations", "--reference"),
+                ((*compare, "--reference", ids, "--kv-type", "f32"), "--kv-type", "--reference"),
+                ((*compare, "--reference", ids, "--no-replay", "--budget", 1), "--no-replay", "--budget"),
+                ((*compare, "--other-threads", 1, "--no-replay"), "--no-replay", "--reference"),
+                ((*compare, "--other-threads", 1, "--plain-http"), "--plain-http", "--server"),
+                ((*compare, "--server", "https://x", "--server-model", "a", "--server-api", "llama"), "--server-model", "--server-api=llama"),
+                ((*receipt, "--reference-name", "x"), "--reference-name", "--reference FILE"),
+                ((*receipt, "--reference", reference, "--reference-name", "x"), "--reference-name", "another"),
+                ((*score, "--token-ids", ids, "--batch", 2), "--batch", "--jsonl FILE"),
+                ((*score, "--token-ids", ids, "--keep-newline"), "--keep-newline", "--token-ids"),
+                ((*score, "--token-ids", ids, "--force"), "--force", "--logprobs"),
+                ((*run, "--force"), "--force", "--receipt"), ((*run, "--system", "a"), "--tokens", "--system")):
+            with self.subTest(line=line):
+                self.assertIn(first, self.fails(2, *line, says=second))
+        self.assertFalse(out.exists())
+        # A variable is a standing wish.
+        env = {"ROWMAX_STAGES": "q", "ROWMAX_BUDGET": "5", "ROWMAX_MODEL": MODEL, "ROWMAX_FORCE": "1"}
+        self.output(*trace, "--gates", env=env)
+        self.output("inspect", GOLDEN / "qwen2.gguf", env=env)
+        self.output(*run, env=env)
+        # What stays: a token that is named is shown by the gates, too.
+        self.assertGreater(len(self.json(*trace, "--gates", "--token", 1)["rows"]), 0)
+        self.assertEqual(self.json(*trace, "--gates")["rows"], [])
+
+    def test_an_empty_prompt_is_none(self):
+        out = self.home / "out"
+        for line in (("receipt", "-m", MODEL, "-o", out), ("trace", "-m", MODEL), ("dump", "-m", MODEL, out),
+                     ("compare", "-m", MODEL, "--other-threads", 1)):
+            for flag, kind in (("--prompt", "TEXT"), ("--tokens", "IDS")):
+                self.fails(2, *line, flag, "", says=f'{flag}: expected {kind}, found ""', env={"ROWMAX_TOKENS": "1,2"})
+        # The story model has a text of its own for whoever gives none, and not for a script whose variable is empty.
+        self.fails(2, "run", "-p", "", "-n", 1, "--receipt", out, says="no prompt", stdin_file="/dev/null")
+        self.output("run", "-n", 1, "--receipt", out, stdin_file="/dev/null")
 
     def test_a_template_is_no_value_to_set(self):
         self.fails(2, "run", "-m", MODEL, "-p", "a", "--set", "tokenizer.chat_template={{ 1 }}", says="--chat-template FILE")

@@ -43,7 +43,7 @@ LAYERS = {
     "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],
     "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
     "tests": PUBLIC + ["rowmax/engine/", "rowmax/doctor/"],
-    "tests/memory": PUBLIC + ["rowmax/engine/", "apps/store/"],
+    "tests/memory": PUBLIC + ["rowmax/engine/", "rowmax/doctor/", "apps/store/"],
     "tests/growth": PUBLIC + ["rowmax/engine/", "engine/convert/", "engine/io/", "engine/tokenizer/", "apps/store/"],
 }
 # Tests may also look at what their subject is made of, use the writer of model files and read stored template values.

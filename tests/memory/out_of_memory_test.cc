@@ -114,19 +114,25 @@ TEST_F(OutOfMemory, AskingAFileForWhatItHasNot) {
 TEST_F(OutOfMemory, AModelWithEdits) {
   const auto model = Model::load(model_file("llama"), options_, executor_);
   ASSERT_TRUE(model.ok());
-  const engine::Edits edits = {{"qk_permutation", "none"}, {"add_bos", "false"}, {"rope_base", "77"}};
-  fail_each_allocation("Model::with_edits",
-                       [&](Fault& fault) -> Result<std::string> {
-                         const auto other = fault.during([&] { return model->with_edits(edits, executor_); });
-                         if (!other.ok()) return other.error();
-                         auto session = Session::create(*other, {}, executor_);
-                         const SequenceId sequence = *session->open();
-                         const std::vector<TokenId> tokens{1, 20, 30};
-                         const BatchItem item{sequence, tokens, LogitsFor::kAll};
-                         if (Status status = session->forward({&item, 1}); !status.ok()) return status.error();
-                         return bytes_of(session->logits(0)) + bytes_of(session->logits(2));
-                       },
-                       {}, {.each = 100, .part = 40});
+  for (const engine::Edits& edits :
+       {engine::Edits{{"qk_permutation", "none"}, {"add_bos", "false"}, {"rope_base", "77"}},
+        engine::Edits{{"transpose", "blk.0.attn_q.weight"},
+                      {"exchange", "blk.1.attn_k.weight:blk.1.attn_v.weight"},
+                      {"tensor_factor", "blk.0.ffn_up.weight:0.5"},
+                      {"norm_weights", "plus_one"}}}) {
+    fail_each_allocation("Model::with_edits",
+                         [&](Fault& fault) -> Result<std::string> {
+                           const auto other = fault.during([&] { return model->with_edits(edits, executor_); });
+                           if (!other.ok()) return other.error();
+                           auto session = Session::create(*other, {}, executor_);
+                           const SequenceId sequence = *session->open();
+                           const std::vector<TokenId> tokens{1, 20, 30};
+                           const BatchItem item{sequence, tokens, LogitsFor::kAll};
+                           if (Status status = session->forward({&item, 1}); !status.ok()) return status.error();
+                           return bytes_of(session->logits(0)) + bytes_of(session->logits(2));
+                         },
+                         {}, {.each = 60, .part = 20});
+  }
   fail_each_allocation("editable_facts", [&](Fault& fault) -> Result<std::string> {
     const auto facts =
         fault.during([&] { return engine::editable_facts(model->file(), model->options(), &model->tokenizer()); });

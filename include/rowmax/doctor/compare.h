@@ -97,11 +97,18 @@ struct CompareOptions {
   double tolerance = 0;         // of relative L2; 0: from what the reference says of itself, or from the measured noise
   bool replay = true;           // try variants
   double budget_seconds = 300;  // of them
-  // Called between forward passes; false cancels (kCancelled).
+  // Called some times a second; false cancels (kCancelled).
   std::function<bool(std::string_view doing)> progress;
 };
 
+// Which model a reference comes from, as it says itself (the metadata of `rowmax dump`: model, facts) and shows by its shapes.
+struct ReferenceOrigin {
+  std::string model;                     // "" where it does not say
+  std::vector<std::string> differences;  // from the model here: "architecture: gemma3 there, llama here"
+};
+
 struct Comparison {
+  ReferenceOrigin origin;                    // to be read before the verdict; empty of comparisons of two references
   Verdict verdict = Verdict::kInconclusive;  // kPass: they agree; kFail: they do not; kInconclusive: nothing to compare
   std::vector<StageDifference> stages;       // each from the reference's own inputs, in the order of the computation
   // The first of them that diverges; nullptr where none does.

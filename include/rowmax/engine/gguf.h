@@ -88,6 +88,13 @@ struct GgufTensor {
 };
 std::string_view gguf_tensor_format_name(const GgufTensor& tensor) noexcept;
 
+// What a file has behind its last tensor and the padding of that: nothing, in one that is what its writer wrote.
+struct GgufRest {
+  std::string file;  // the path; of a file in memory its name
+  std::uint64_t offset = 0;
+  std::span<const std::byte> bytes;
+};
+
 // The scales of a tensor whose weights are a scale times -1, 0 or 1 (in Q1_0 -1 or 1, in Q2_0 also 2), as the file holds
 // them: one a block, a row or the whole tensor. Nothing is clamped on the way into a product.
 struct GgufScales {
@@ -134,6 +141,7 @@ class GgufFile {
   std::uint32_t alignment() const noexcept;
   // One line each: things that are legal but worth telling (gaps between tensors, ...).
   std::span<const std::string> notices() const noexcept;
+  std::span<const GgufRest> rests() const noexcept;  // of each part that has one
 
   std::span<const std::pair<std::string_view, GgufValue>> metadata() const noexcept;  // in file order
   std::span<const GgufTensor> tensors() const noexcept;                               // in file order

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -61,7 +62,8 @@ class Model {
   // The same model with edits of any scope, after those that it has. Matrices that an edit does not name are shared, and
   // so is the tokenizer where no edit names it; vectors are read again. Either model may go first: memory, and the map
   // of the file, stay as long as one that uses them. Gives the bits of a load with all these edits, and its errors.
-  Result<Model> with_edits(const Edits& edits, Executor& executor) const;
+  // going: asked whenever some MiB were packed; false: kCancelled.
+  Result<Model> with_edits(const Edits& edits, Executor& executor, const std::function<bool()>& going = {}) const;
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();
@@ -88,7 +90,7 @@ class Model {
   explicit Model(std::unique_ptr<Impl> impl) noexcept;
   // packed: the same file, loaded before, to share with; nullptr: none.
   static Result<Model> load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor,
-                                      const Impl* packed);
+                                      const Impl* packed, const std::function<bool()>& going);
   std::unique_ptr<Impl> impl_;
 };
 

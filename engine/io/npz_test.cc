@@ -1,6 +1,6 @@
 // Archives as numpy writes them (their bytes put together here from the formats' definitions), and broken ones. Archives of
 // Python's zipfile are read in tests/cli/compare_test.py.
-#include "doctor/compare/npz.h"
+#include "engine/io/npz.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace rowmax::doctor {
+#include "engine/io/mapped_file.h"
+
+namespace rowmax::engine {
 namespace {
 
 void put(std::string& out, std::uint64_t value, int n_bytes) {
@@ -106,6 +108,25 @@ TEST(Npz, ReadsWhatNumpyWrites) {
   EXPECT_EQ((*found)[1].shape, (std::vector<std::int64_t>{2}));
 }
 
+// testdata/by_numpy.npz: numpy.savez of tokens = int64 1, 2, 3, blk.0.q = f32 0 to 5 as [3, 2], logits = f16 ones, [1, 3, 2].
+TEST(Npz, ReadsAFileOfNumpy) {
+  const auto file = MappedFile::open(ROWMAX_SOURCE_DIR "/engine/io/testdata/by_numpy.npz");
+  ASSERT_TRUE(file.ok());
+  const auto found = read_npz(file->bytes(), "by_numpy.npz");
+  ASSERT_TRUE(found.ok()) << found.error().message;
+  ASSERT_EQ(found->size(), 3u);
+  const std::vector<NpyArray>& arrays = *found;
+  EXPECT_EQ(arrays[0].name + arrays[1].name + arrays[2].name, "tokensblk.0.qlogits");
+  EXPECT_EQ(arrays[0].dtype + arrays[1].dtype + arrays[2].dtype, "<i8<f4<f2");
+  const std::int64_t tokens[] = {1, 2, 3};
+  const float numbers[] = {0, 1, 2, 3, 4, 5};
+  ASSERT_EQ(arrays[0].data.size(), sizeof tokens);
+  EXPECT_EQ(std::memcmp(arrays[0].data.data(), tokens, sizeof tokens), 0);
+  ASSERT_EQ(arrays[1].data.size(), sizeof numbers);
+  EXPECT_EQ(std::memcmp(arrays[1].data.data(), numbers, sizeof numbers), 0);
+  EXPECT_EQ(arrays[2].shape, (std::vector<std::int64_t>{1, 3, 2}));
+}
+
 TEST(Npz, RefusesByName) {
   const auto header = [](const char* text) { return zip({{"q.npy", npy(text, kData)}}); };
   EXPECT_NE(refusal(zip({{"q.npy", npy(kHeader, kData), 8}})).find("compressed"), std::string::npos);
@@ -139,4 +160,4 @@ TEST(Npz, BrokenBytesAreErrors) {
 }
 
 }  // namespace
-}  // namespace rowmax::doctor
+}  // namespace rowmax::engine

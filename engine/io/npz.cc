@@ -1,4 +1,4 @@
-#include "doctor/compare/npz.h"
+#include "engine/io/npz.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 
 #include "rowmax/try.h"
 
-namespace rowmax::doctor {
+namespace rowmax::engine {
 namespace {
 
 constexpr std::uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50;
@@ -156,4 +156,4 @@ Result<std::vector<NpyArray>> read_npz(std::span<const std::byte> bytes, const s
   return arrays;
 }
 
-}  // namespace rowmax::doctor
+}  // namespace rowmax::engine

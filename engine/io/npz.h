@@ -12,7 +12,7 @@
 
 #include "rowmax/result.h"
 
-namespace rowmax::doctor {
+namespace rowmax::engine {
 
 struct NpyArray {
   std::string name;                 // without ".npy"
@@ -25,4 +25,4 @@ struct NpyArray {
 // Fortran's order, other numbers than f2, f4, f8, i4 and i8 of little endian).
 Result<std::vector<NpyArray>> read_npz(std::span<const std::byte> bytes, const std::string& name);
 
-}  // namespace rowmax::doctor
+}  // namespace rowmax::engine

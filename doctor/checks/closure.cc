@@ -383,7 +383,9 @@ Status check_demands(Patient& patient, const GgufFile& file, std::string_view ar
   plain.edits.clear();
   ROWMAX_TRY(own, engine::editable_facts(file, plain, nullptr));
   const auto computed = engine::editable_facts(file, patient.options().model, nullptr);
-  if (!computed.ok()) return {};  // a wrong edit: loading says so
+  if (!computed.ok()) {  // a wrong edit: loading says so
+    return computed.error().code == ErrorCode::kOutOfMemory ? Status(computed.error()) : Status();
+  }
   const auto value_of = [](const std::vector<engine::EditableFact>& facts, std::string_view name) {
     const auto found = std::ranges::find(facts, name, &engine::EditableFact::name);
     return found == facts.end() ? std::string() : found->value;

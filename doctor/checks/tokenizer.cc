@@ -266,25 +266,29 @@ bool opens_turn(const Tokenizer& tokenizer, std::string_view text) {
 
 // Asked to open the assistant's turn, the template must: where it does not, and writes a mark between the user's turn and
 // an answer, the model has to write that itself. (Templates like "[INST] q [/INST] a" write nothing there.)
-void check_opening(const ChatTemplate& chat_template, const Tokenizer& tokenizer, const std::string& asked,
-                   std::string_view question, Findings& findings) {
+Status check_opening(const ChatTemplate& chat_template, const Tokenizer& tokenizer, const std::string& asked,
+                     std::string_view question, Findings& findings) {
   constexpr const char* kAnswer = "Forty-two it is";
   const std::string question_text(question);
   const auto not_asked = render(chat_template, tokenizer, conversation({{"user", question_text.c_str()}}), false);
   const auto answered =
       render(chat_template, tokenizer, conversation({{"user", question_text.c_str()}, {"assistant", kAnswer}}), false);
-  if (!not_asked.ok() || !answered.ok()) return;
+  for (const auto* rendered : {&not_asked, &answered}) {
+    if (rendered->ok()) continue;
+    return rendered->error().code == ErrorCode::kOutOfMemory ? Status(rendered->error()) : Status();
+  }
   ++findings.n_compared;
   const std::size_t at = answered->find(kAnswer);
-  if (*not_asked != asked || !answered->starts_with(asked) || at == std::string::npos || at < asked.size()) return;
+  if (*not_asked != asked || !answered->starts_with(asked) || at == std::string::npos || at < asked.size()) return {};
   const std::string opening = answered->substr(asked.size(), at - asked.size());
-  if (!opens_turn(tokenizer, opening)) return;
+  if (!opens_turn(tokenizer, opening)) return {};
   Cause& cause = findings.add("template",
                               "The chat template opens no answer: it writes " + engine::quote(opening) +
                                   " before answers that are there, and nothing where one is asked for "
                                   "(add_generation_prompt changes nothing).",
                               0.7, "tokenizer.chat_template");
   cause.evidence = {{"opening", opening}};
+  return {};
 }
 
 // What closes the assistant's turn in the template must end the generation.
@@ -371,7 +375,7 @@ Status check_template(const GgufFile& file, const Tokenizer& tokenizer, Findings
                  "tokenizer.ggml.add_bos_token");
   }
   check_marks(tokenizer, *rendered, findings);
-  check_opening(*chat_template, tokenizer, *rendered, kQuestion, findings);
+  ROWMAX_RETURN_IF_ERROR(check_opening(*chat_template, tokenizer, *rendered, kQuestion, findings));
   return check_end_of_turn(*chat_template, tokenizer, findings);
 }
 

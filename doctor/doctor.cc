@@ -101,6 +101,18 @@ std::span<const CheckInfo> check_table() noexcept {
   return table;
 }
 
+namespace {
+
+// Or the file names none, which is its fault.
+bool knows_architecture(const engine::GgufFile& file) {
+  const auto name = file.get_string("general.architecture");
+  if (!name.ok()) return true;
+  const auto known = engine::supported_architectures();
+  return std::ranges::find(known, *name) != known.end();
+}
+
+}  // namespace
+
 Result<Report> diagnose(const OpenFile& open, const DoctorOptions& options, Executor& executor) {
   return base::guarded([&]() -> Result<Report> {
     ROWMAX_RETURN_IF_ERROR(check_options(options));
@@ -110,6 +122,8 @@ Result<Report> diagnose(const OpenFile& open, const DoctorOptions& options, Exec
       if (code != ErrorCode::kCorrupt && code != ErrorCode::kUnsupported && code != ErrorCode::kLimit) {
         return Error(file.error());
       }
+    } else if (!knows_architecture(**file)) {  // no fault of the file's
+      if (const auto description = patient.description(); !description.ok()) return Error(description.error());
     }
     Report report;
     for (const Check& check : kChecks) {

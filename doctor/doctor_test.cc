@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "doctor/checks/patient_test_util.h"
 #include "doctor/diagnosis.h"
 #include "doctor/test_patient.h"
 #include "rowmax/doctor/portrait.h"
@@ -56,6 +57,18 @@ TEST(Doctor, ATruncatedFileIsADiagnosis) {
   const Report report = examine(std::move(bytes));
   EXPECT_FALSE(report.load_error.empty());
   EXPECT_NE(report.verdict, Verdict::kPass);
+}
+
+// What the engine does not know is no fault of the file.
+TEST(Doctor, SaysNothingOfAnArchitectureThatNobodyHereKnows) {
+  testing_util::Rewrite rewrite;
+  rewrite.drop_key = [](std::string_view key) { return key == "general.architecture"; };
+  rewrite.add = [](engine::GgufWriter& writer) { writer.set_string("general.architecture", "foobar"); };
+  TestPatient test(testing_util::rewritten(stories_bytes(), rewrite));
+  const auto report = diagnose(test.open, test.options, test.executor);
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(report.error().message.find("'foobar'"), std::string::npos) << report.error().message;
 }
 
 TEST(Doctor, RefusesOptionsThatAreNone) {

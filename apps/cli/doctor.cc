@@ -137,6 +137,9 @@ Status check_only(const DoctorFlags& flags) {
   if (!flags.reference.empty() && !asked("first_divergence")) {
     return Error::invalid_argument("--reference: has an effect only on first_divergence, which --only leaves out");
   }
+  if (flags.reference.empty() && flags.only == std::vector<std::string>{"first_divergence"}) {
+    return Error::invalid_argument("--only first_divergence: needs --reference");
+  }
   if (flags.budget_named && !asked("conventions") && !asked("first_divergence")) {
     return Error::invalid_argument(
         "--budget: has an effect only on conventions and first_divergence, which --only leaves out");
@@ -193,7 +196,7 @@ Result<ExitCode> examine(DoctorFlags flags) {
 
 CommandBody declare_doctor(Flags& table) {
   auto flags = std::make_shared<DoctorFlags>();
-  table.add_word("path", flags->path, "in place of -m").type("PATH|NAME");
+  table.add_word("path", flags->path, "in place of -m").type("PATH|NAME").not_empty();
   add_model_flag(table, flags->engine);
   table.apart("path", {"--model"});
   add_compute_flags(table, flags->engine);

@@ -59,7 +59,7 @@ Result<ExitCode> inspect(const InspectFlags& flags) {
 
 CommandBody declare_inspect(Flags& table) {
   auto flags = std::make_shared<InspectFlags>();
-  table.add_word("path", flags->path, "in place of -m").type("PATH|NAME");
+  table.add_word("path", flags->path, "in place of -m").type("PATH|NAME").not_empty();
   add_model_flag(table, flags->engine);
   table.apart("path", {"--model"});
   add_kernel_flags(table, flags->engine);

@@ -91,6 +91,9 @@ class Doctor(CommandTest):
 
     def test_wrong_usage(self):
         self.fails(2, "doctor", "--only", "everything", says="conventions")
+        self.fails(2, "doctor", "--only", "first_divergence", says="--reference")
+        self.fails(2, "doctor", "", says="path")
+        self.fails(2, "inspect", "", says="path")
         self.fails(2, "doctor", "--budget", "0", says="budget")
         self.fails(8, "doctor", self.home / "none.gguf", says="none.gguf")
 

@@ -25,6 +25,12 @@ Result<const engine::GgufFile*> Patient::file() {
   return made(file_);
 }
 
+Result<engine::GgufFile> Patient::file_as_sizes_suggest() const {
+  engine::GgufOptions gguf = options_.model.gguf;
+  gguf.formats.clear();
+  return open_(gguf);
+}
+
 Result<const engine::ModelDescription*> Patient::description() {
   if (!description_) {
     const auto opened = file();

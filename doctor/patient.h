@@ -31,6 +31,8 @@ class Patient {
 
   // The file, header and all; its error where it is no GGUF file.
   Result<const engine::GgufFile*> file();
+  // Opened once more with the layouts that its sizes suggest, whatever options say of them.
+  Result<engine::GgufFile> file_as_sizes_suggest() const;
   // What the file describes, without its tensors' numbers.
   Result<const engine::ModelDescription*> description();
   Result<const engine::Tokenizer*> tokenizer();

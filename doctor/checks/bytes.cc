@@ -115,6 +115,28 @@ void judge_tail(const GgufFile& file, WeightFindings& findings) {
   findings.causes.push_back(std::move(cause));
 }
 
+// Where the layouts that options name do not fit the file, and those that its sizes suggest do.
+Status judge_chosen_layouts(const Patient& patient, CheckResult& result) {
+  if (patient.options().model.gguf.formats.empty()) return {};
+  const auto file = patient.file_as_sizes_suggest();
+  if (!file.ok()) return file.error().code == ErrorCode::kOutOfMemory ? Status(file.error()) : Status();
+  std::string named, fitting;
+  for (const std::string& format : patient.options().model.gguf.formats) named += (named.empty() ? "" : ", ") + format;
+  for (const GgufTensor& tensor : file->tensors()) {
+    const std::string name(engine::gguf_tensor_format_name(tensor));
+    if (fitting.find(name) == std::string::npos) fitting += (fitting.empty() ? "" : ", ") + name;
+  }
+  Cause cause;
+  cause.id = "ternary_layout";
+  cause.text =
+      "Read as " + named + ", as it is asked for, sizes do not fit; by its sizes the file holds " + fitting + ".";
+  cause.evidence = {{"asked", named}, {"fits", fitting}};
+  cause.command = "rowmax inspect MODEL --all";
+  cause.confidence = 0.95;
+  result.causes.insert(result.causes.begin(), std::move(cause));
+  return {};
+}
+
 void sort_causes(std::vector<Cause>& causes) {
   std::ranges::stable_sort(causes, [](const Cause& a, const Cause& b) { return a.confidence > b.confidence; });
 }
@@ -125,7 +147,9 @@ Result<CheckResult> check_bytes(Patient& patient) {
   const auto opened = patient.file();
   if (!opened.ok()) {
     if (opened.error().code == ErrorCode::kOutOfMemory) return Error(opened.error());
-    return refused(opened.error());
+    CheckResult result = refused(opened.error());
+    ROWMAX_RETURN_IF_ERROR(judge_chosen_layouts(patient, result));
+    return result;
   }
   const GgufFile& file = **opened;
   ROWMAX_RETURN_IF_ERROR(file.check_intact());

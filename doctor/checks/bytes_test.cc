@@ -45,6 +45,22 @@ TEST(Bytes, AFileThatEndsTooEarly) {
   EXPECT_EQ(first_cause(examine(&check_bytes, Bytes(64, std::byte{7}))), "truncation");
 }
 
+// Type 42 in groups of 64, read in groups of 128.
+TEST(Bytes, ALayoutThatIsAskedForAndDoesNotFit) {
+  tools::SyntheticSpec spec;
+  spec.type = "Q2_0";
+  DoctorOptions options;
+  options.model.gguf.formats = {"Q2_0_128"};
+  const CheckResult result = examine(&check_bytes, model_bytes(spec), options);
+  EXPECT_EQ(result.verdict, Verdict::kFail);
+  ASSERT_EQ(first_cause(result), "ternary_layout");
+  EXPECT_NE(result.causes[0].text.find("Q2_0_128"), std::string::npos) << result.causes[0].text;
+  // Where the file is cut, too, nothing fits.
+  Bytes bytes = model_bytes(spec);
+  bytes.resize(bytes.size() - 1000);
+  EXPECT_EQ(first_cause(examine(&check_bytes, bytes, options)), "truncation");
+}
+
 // What GGUF allows behind the last tensor is its padding, which may be left out.
 TEST(Bytes, WhatIsBehindTheLastTensor) {
   const Bytes sound = model_bytes({});

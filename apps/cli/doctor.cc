@@ -27,7 +27,7 @@ using doctor::Verdict;
 
 constexpr const char* kExamples = R"(
 Examples:
-  rowmax doctor model.gguf                  all checks; 71 seconds for a model of 135 million weights on two cores
+  rowmax doctor model.gguf                  all checks; 68 seconds for a model of 135 million weights on two cores
   rowmax doctor model.gguf --quick          the file alone: seconds
   rowmax doctor model.gguf --html page.html a page with pictures, too
   rowmax doctor model.gguf --json | jq .causes[0]

@@ -447,6 +447,16 @@ TEST(TensorEdits, TernaryScalesAreThoseOfAnotherTail) {
   }
 }
 
+// A matrix of f32 numbers: the number in row i, column j is the j-th of i's column before, as `transpose` reads it.
+void write_columns_as_rows(const GgufTensor& tensor, Bytes& of_tensor) {
+  const std::span<float> values = floats(of_tensor);
+  const std::vector<float> before(values.begin(), values.end());
+  const auto n_col = static_cast<std::size_t>(tensor.shape[0]), n_row = static_cast<std::size_t>(tensor.shape[1]);
+  for (std::size_t i = 0; i < n_row; ++i) {
+    for (std::size_t j = 0; j < n_col; ++j) values[i * n_col + j] = before[j * n_row + i];
+  }
+}
+
 TEST(TensorEdits, ATransposedMatrixIsThatOfAFileWithItsColumnsAsRows) {
   const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) {
     spec.embd = 96;
@@ -455,13 +465,8 @@ TEST(TensorEdits, ATransposedMatrixIsThatOfAFileWithItsColumnsAsRows) {
     spec.head_dim = 32;
   });
   const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
-    if (tensor.name != "blk.1.attn_q.weight" && tensor.name != "blk.0.ffn_down.weight") return true;
-    const std::span<float> values = floats(of_tensor);
-    const std::vector<float> before(values.begin(), values.end());
-    const auto n_col = static_cast<std::size_t>(tensor.shape[0]), n_row = static_cast<std::size_t>(tensor.shape[1]);
-    for (std::size_t i = 0; i < n_row; ++i) {
-      for (std::size_t j = 0; j < n_col; ++j) values[i * n_col + j] = before[j * n_row + i];
-    }
+    const bool wanted = tensor.name == "blk.1.attn_q.weight" || tensor.name == "blk.0.ffn_down.weight";
+    if (wanted) write_columns_as_rows(tensor, of_tensor);
     return true;
   });
   expect_is(bytes, {{"transpose", "blk.1.attn_q.weight,blk.0.ffn_down.weight"}}, other,
@@ -479,13 +484,7 @@ TEST(TensorEdits, ATransposedEmbeddingIsThatOfAFileWithItsColumnsAsRows) {
   for (const bool untied : {false, true}) {
     const Bytes bytes = model_bytes("llama", [&](tools::SyntheticSpec& spec) { spec.untied = untied; });
     const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
-      if (tensor.name != "token_embd.weight") return true;
-      const std::span<float> values = floats(of_tensor);
-      const std::vector<float> before(values.begin(), values.end());
-      const auto n_col = static_cast<std::size_t>(tensor.shape[0]), n_row = static_cast<std::size_t>(tensor.shape[1]);
-      for (std::size_t i = 0; i < n_row; ++i) {
-        for (std::size_t j = 0; j < n_col; ++j) values[i * n_col + j] = before[j * n_row + i];
-      }
+      if (tensor.name == "token_embd.weight") write_columns_as_rows(tensor, of_tensor);
       return true;
     });
     expect_is(bytes, {{"transpose", "token_embd.weight"}}, other,

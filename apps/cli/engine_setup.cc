@@ -77,23 +77,20 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
 
 std::vector<std::string> idle_conventions(const engine::GgufFile& file, const engine::ModelOptions& options) {
   if (options.edits.empty()) return {};
-  engine::ModelOptions as_it_is = options;
-  as_it_is.edits.clear();
-  const auto before = engine::editable_facts(file, as_it_is, nullptr);
   const auto after = engine::editable_facts(file, options, nullptr);
-  if (!before.ok() || !after.ok()) return {};  // who reads the model says why
+  if (!after.ok()) return {};  // who reads the model says why
   const auto value_in = [](const std::vector<engine::EditableFact>& facts, std::string_view name) {
     const auto found = std::ranges::find(facts, name, &engine::EditableFact::name);
     return found == facts.end() ? std::string() : found->value;
   };
   std::vector<std::string> lines;
   for (const engine::EditInfo& info : engine::edit_table()) {
-    const bool given = std::ranges::find(options.edits, info.name, [](const auto& edit) {
-                         return std::string_view(edit.first);
-                       }) != options.edits.end();
-    if (!given || info.scope == engine::EditScope::kTokens || info.name == "tensor_layout") continue;
+    if (info.scope == engine::EditScope::kTokens || info.name == "tensor_layout") continue;
+    engine::ModelOptions without = options;  // others may have changed it, too
+    if (std::erase_if(without.edits, [&](const auto& edit) { return edit.first == info.name; }) == 0) continue;
+    const auto before = engine::editable_facts(file, without, nullptr);
     const std::string value = value_in(*after, info.name);
-    if (value != value_in(*before, info.name)) continue;
+    if (!before.ok() || value != value_in(*before, info.name)) continue;
     lines.push_back(file.name() + ": --convention " + std::string(info.name) + " changes nothing: it is " + value +
                     " already");
   }

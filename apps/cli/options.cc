@@ -159,7 +159,16 @@ Result<engine::KeyOverrides> key_overrides(const EngineFlags& flags) {
 }
 
 Result<engine::Edits> conventions(const EngineFlags& flags) {
-  return pairs_of(flags.conventions, "--convention", "NAME=VALUE");
+  ROWMAX_TRY(edits, pairs_of(flags.conventions, "--convention", "NAME=VALUE"));
+  // All flags that collect count, and a fact has one value.
+  for (std::size_t i = 0; i < edits.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (edits[i].first != edits[j].first) continue;
+      return Error::invalid_argument("--convention " + edits[i].first + ": expected one value, found '" +
+                                     edits[j].second + "' and '" + edits[i].second + "'");
+    }
+  }
+  return edits;
 }
 
 engine::SessionOptions session_options(const SessionFlags& flags) {

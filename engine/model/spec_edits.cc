@@ -24,6 +24,25 @@ Result<const SpecFact*> fact_named(std::string_view name) {
                "convention '" + std::string(name) + "' is no session's: it belongs to the model (Model::with_edits)"};
 }
 
+// What turns must be there to turn, and have a factor for each pair where there are factors.
+Status check_turns(const ModelSpec& spec) {
+  for (const LayerSpec& layer : spec.layers) {
+    const int number = layer.mixer == MixerKind::kAttention ? spec.rope_of(layer.attention) : -1;
+    if (number < 0) continue;
+    const RopeSpec& rope = spec.ropes[static_cast<std::size_t>(number)];
+    const std::int64_t n_factor = std::ssize(rope.divisors);
+    if (rope.n_rot > layer.attention.head_dim) {
+      return no_such_fact("rope_dimensions", std::to_string(rope.n_rot) + " dimensions turn, and heads have " +
+                                                 std::to_string(layer.attention.head_dim));
+    }
+    if (n_factor > 0 && 2 * n_factor != rope.n_rot) {
+      return no_such_fact("rope_factors", "there are " + std::to_string(n_factor) + ", and " +
+                                              std::to_string(rope.n_rot / 2) + " pairs turn; none leaves them out");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 const char* edit_scope_name(EditScope scope) noexcept {
@@ -67,6 +86,16 @@ Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& val
     return no_such_fact(name, "no layer of this model has it");
   }
   return fact->set(spec, value) ? Status() : Status(wrong_edit(name, fact->info.values, value));
+}
+
+Status apply_edits(ModelSpec& spec, const Edits& edits) {
+  for (const auto& [name, value] : edits) ROWMAX_RETURN_IF_ERROR(fact_named(name));
+  for (const SpecFact& fact : spec_facts()) {
+    const auto last = std::ranges::find(edits.rbegin(), edits.rend(), fact.info.name,
+                                        [](const auto& edit) { return std::string_view(edit.first); });
+    if (last != edits.rend()) ROWMAX_RETURN_IF_ERROR(apply_edit(spec, fact.info.name, last->second));
+  }
+  return edits.empty() ? Status() : check_turns(spec);
 }
 
 Result<std::string> edit_value(const ModelSpec& spec, std::string_view name) {

@@ -19,6 +19,9 @@ Error no_such_fact(std::string_view name, std::string_view why);
 
 // Facts of EditScope::kSession; kInvalidArgument for others, too.
 Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& value);
+// All of them in the order of the table, whatever theirs is, so that those of heads come before what is made for heads of
+// a size; of a name that is given twice the last. Whether facts fit one another is asked when all have acted.
+Status apply_edits(ModelSpec& spec, const Edits& edits);
 Result<std::string> edit_value(const ModelSpec& spec, std::string_view name);
 
 // Facts of EditScope::kTensor that sources can hold.

@@ -255,6 +255,40 @@ TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   EXPECT_EQ(*edit_value(spec, "head_count"), "");
 }
 
+// Facts of heads act first, whichever order they are given in; what does not fit in the end is refused.
+TEST(SpecEdits, AnyOrderIsTheTables) {
+  Edits edits = {{"rope_factors", "8,1,4,64"}, {"attention_scale", "0.125"}, {"kv_heads", "3"},
+                 {"rope_dimensions", "4"},     {"rope_base", "500"},         {"head_count", "16"}};
+  std::ranges::sort(edits);
+  std::vector<float> divisors;
+  do {
+    ModelSpec spec = plain_spec(2);
+    const Status status = apply_edits(spec, edits);
+    ASSERT_TRUE(status.ok()) << status.error().message;
+    for (const auto& [name, value] : edits) EXPECT_EQ(*edit_value(spec, name), value) << edits[0].first;
+    ASSERT_EQ(spec.ropes[0].divisors.size(), 2U);
+    if (divisors.empty()) divisors = spec.ropes[0].divisors;
+    EXPECT_EQ(spec.ropes[0].divisors, divisors);
+  } while (std::ranges::next_permutation(edits).found);
+
+  ModelSpec spec = plain_spec(2);
+  spec.ropes[0].n_rot = spec.ropes[1].n_rot = 8;
+  spec.ropes[0].divisors = {1, 1, 1, 1};
+  spec.ropes[1].divisors.clear();
+  const std::pair<Edits, const char*> misfits[] = {
+      {{{"head_count", "16"}}, "'rope_dimensions': 8 dimensions turn, and heads have 4"},
+      {{{"rope_dimensions", "4"}}, "'rope_factors': there are 4, and 2 pairs turn; none leaves them out"},
+  };
+  for (const auto& [wrong, says] : misfits) {
+    ModelSpec changed = spec;
+    const Status status = apply_edits(changed, wrong);
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_NE(status.error().message.find(says), std::string::npos) << status.error().message;
+  }
+  EXPECT_TRUE(apply_edits(spec, {{"rope_factors", "none"}, {"rope_dimensions", "4"}, {"head_count", "16"}}).ok());
+}
+
 TEST(SpecEdits, ValuesThatAreNone) {
   ModelSpec spec = plain_spec(3);
   spec.layers[2].attention.kv_layer = 1;
@@ -282,7 +316,6 @@ TEST(SpecEdits, ValuesThatAreNone) {
       {"kv_heads", "back"},
       {"head_count", "3"},
       {"head_count", "64"},
-      {"head_count", "16"},  // a RoPE turns 8 dimensions
       {"rope_base", "1e999"},
       {"attention_scale", "NaN"},
       {"rope_layers", "yes"},

@@ -262,7 +262,6 @@ bool set_rope_dimensions(ModelSpec& spec, const std::string& text) {
     if (attends(layer) && value > layer.attention.head_dim) return false;
   }
   for (RopeSpec& rope : spec.ropes) {
-    if (!rope.divisors.empty() && value != rope.n_rot) return false;
     rope.n_rot = value;
   }
   return true;
@@ -531,9 +530,7 @@ bool set_head_count(ModelSpec& whole, const std::string& text) {
     spec.shape.head_dim = size;
   }
   for (RopeSpec& rope : spec.ropes) {
-    const std::int64_t n_rot = rope.n_rot == was ? size : rope.n_rot;
-    if (n_rot > size || (!rope.divisors.empty() && n_rot != rope.n_rot)) return false;
-    rope.n_rot = n_rot;
+    if (rope.n_rot == was) rope.n_rot = size;
   }
   whole = std::move(spec);
   return true;
@@ -564,6 +561,9 @@ constexpr SpecFact kFacts[] = {
     model_number<&ModelSpec::rms_norm_eps, Low::kAboveZero>("rms_norm_eps", kPositive),
     model_number<&ModelSpec::embedding_scale, Low::kAboveZero>("embedding_scale", kPositive),
     model_number<&ModelSpec::residual_scale, Low::kAboveZero>("residual_scale", kPositive),
+    {{"head_count", "a number of heads that the products can be cut into, K/V heads as wide", kSession},
+     get_head_count,
+     set_head_count},
     layer_number<attends, kAttention, &AttentionSpec::scale>("attention_scale", kPositive),
     model_number<&ModelSpec::attention_softcap, Low::kZero>("attention_softcap", kOrNone),
     model_number<&ModelSpec::final_softcap, Low::kZero>("final_softcap", kOrNone),
@@ -575,18 +575,18 @@ constexpr SpecFact kFacts[] = {
       kSession},
      get_global_scale,
      set_global_scale},
-    {{"rope_factors",
-      "none, or of llama3: FACTOR,LOW,HIGH,CONTEXT; where the file has them inverse, or first_is_one (divided by the "
-      "first)",
-      kSession},
-     get_rope_factors,
-     set_rope_factors},
     {{"rope_dimensions", "an even number, at most the size of a head", kSession},
      get_rope_dimensions,
      set_rope_dimensions},
     {{"rope_denominator", "rotary or head: of 2i in the exponent of the base", kSession},
      get_rope_denominator,
      set_rope_denominator},
+    {{"rope_factors",
+      "none, or of llama3: FACTOR,LOW,HIGH,CONTEXT; where the file has them inverse, or first_is_one (divided by the "
+      "first)",
+      kSession},
+     get_rope_factors,
+     set_rope_factors},
     {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
      get_rope_layers,
      set_rope_layers},
@@ -596,9 +596,6 @@ constexpr SpecFact kFacts[] = {
     {{"kv_heads", "a number n: K/V head h is that of the products' h + n; or reversed", kSession},
      get_kv_heads,
      set_kv_heads},
-    {{"head_count", "a number of heads that the products can be cut into, K/V heads as wide", kSession},
-     get_head_count,
-     set_head_count},
     layer_words<kKvOrders, has_k_and_v, kAttention, &AttentionSpec::kv_exchanged>(
         "kv_order", "k_v or v_k (the products for k and v exchanged)"),
     switch_off<attends, adds_biases, leave_biases>("biases"),

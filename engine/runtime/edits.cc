@@ -112,10 +112,12 @@ Status edit_read_model(ReadModel& model, const Edits& edits) {
   for (const auto& [name, value] : edits) {
     if (is_source_edit(name)) ROWMAX_RETURN_IF_ERROR(apply_edit(model.spec, model.sources, name, value));
   }
-  for (const auto& [name, value] : edits) {
-    ROWMAX_TRY(info, find_edit(name));
-    if (info->scope == EditScope::kSession) ROWMAX_RETURN_IF_ERROR(apply_edit(model.spec, name, value));
+  Edits of_session;
+  for (const auto& edit : edits) {
+    ROWMAX_TRY(info, find_edit(edit.first));
+    if (info->scope == EditScope::kSession) of_session.push_back(edit);
   }
+  ROWMAX_RETURN_IF_ERROR(apply_edits(model.spec, of_session));
   model.description.memory = memory_shape(model.spec);
   return {};
 }

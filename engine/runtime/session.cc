@@ -85,7 +85,7 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                    std::to_string(static_cast<int>(chosen.kv_type)));
   }
   auto spec = std::make_unique<ModelSpec>(m.spec);
-  for (const auto& [name, value] : chosen.edits) ROWMAX_RETURN_IF_ERROR(apply_edit(*spec, name, value));
+  ROWMAX_RETURN_IF_ERROR(apply_edits(*spec, chosen.edits));
   KernelChoice choice = chosen.kernels.value_or(m.options.kernels);
   if (chosen.isa && !chosen.kernels) choice.force.clear();  // the session's own word goes before the model's
   ROWMAX_TRY(kernels, panel::choose_table(choice, chosen.isa.value_or(m.options.isa)));

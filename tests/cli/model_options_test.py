@@ -65,10 +65,17 @@ class ModelOptions(CommandTest):
             self.assertEqual((code, err.count("changes nothing"), says in err), (0, 1, True), err)
             self.assertEqual(self.run_command("run", *model, *run, "-q", "--convention", edit)[2], "")
             self.assertIn(says, self.output("inspect", *model, "--convention", edit))
+        # The scale of the file's heads is not that of other heads.
         for edits in (("rope_pairing=halves",), ("qk_permutation=none",), ("add_bos=true",),
-                      ("rope_pairing=adjacent", "rope_pairing=halves")):
+                      ("attention_scale=0.25", "rope_factors=none", "head_count=6")):
             more = [word for edit in edits for word in ("--convention", edit)]
-            self.assertNotIn("changes nothing", self.run_command("run", *model, *run, *more)[2])
+            code, _, err = self.run_command("run", *model, *run, *more)
+            self.assertEqual((code, "changes nothing" in err), (0, False), err)
+
+    def test_a_convention_has_one_value(self):
+        twice = ("--convention", "rope_pairing=adjacent", "--convention", "rope_pairing=halves")
+        for command in (("run", "-p", "a"), ("inspect",), ("doctor", "--quick")):
+            self.fails(2, *command, "-m", GOLDEN / "llama3rope.gguf", *twice, says="'adjacent' and 'halves'")
 
     def test_an_unknown_architecture_has_a_neighbour(self):
         # gemma4 is known, and lacks something: it is not taken for another.

@@ -13,7 +13,6 @@
 #include "doctor/checks/sentences.h"
 #include "engine/io/text.h"
 #include "engine/quant/format.h"
-#include "rowmax/engine/edits.h"
 #include "rowmax/try.h"
 
 namespace rowmax::doctor {
@@ -376,37 +375,6 @@ void check_meanings(const GgufFile& file, Findings& findings) {
   }
 }
 
-// What the architecture demands of every model, whatever its file says, and the loss of a short text hardly shows: that
-// the FFN's activation is its own (no key names one), and that Gemma 2 caps scores and logits. Looked at as it is computed.
-Status check_demands(Patient& patient, const GgufFile& file, std::string_view architecture, Findings& findings) {
-  engine::ModelOptions plain = patient.options().model;
-  plain.edits.clear();
-  ROWMAX_TRY(own, engine::editable_facts(file, plain, nullptr));
-  const auto computed = engine::editable_facts(file, patient.options().model, nullptr);
-  if (!computed.ok()) {  // a wrong edit: loading says so
-    return computed.error().code == ErrorCode::kOutOfMemory ? Status(computed.error()) : Status();
-  }
-  const auto value_of = [](const std::vector<engine::EditableFact>& facts, std::string_view name) {
-    const auto found = std::ranges::find(facts, name, &engine::EditableFact::name);
-    return found == facts.end() ? std::string() : found->value;
-  };
-  constexpr std::pair<std::string_view, std::string_view> kDemanded[] = {
-      {"ffn_activation", "activation"}, {"attention_softcap", "softcap"}, {"final_softcap", "softcap"}};
-  for (const auto& [fact, cause] : kDemanded) {
-    const bool cap = cause == "softcap";
-    if (cap && architecture != "gemma2") continue;
-    ++findings.n_compared;
-    const std::string value = value_of(*computed, fact), wanted = value_of(own, fact);
-    if (cap ? value != "0" : value == wanted) continue;
-    findings.causes.push_back(cause_of(cause, {},
-                                       std::string(fact) + " is " + value + " as it is computed, and models of " +
-                                           std::string(architecture) + " have " + (cap ? "a cap" : wanted) +
-                                           "; a short text hardly shows it.",
-                                       0.4));
-  }
-  return {};
-}
-
 // Bonsai 2 and its like are stored turned; a file of their types without the keys is either of another model or wrong.
 void check_rotation(const GgufFile& file, Findings& findings) {
   const bool keys = std::ranges::any_of(file.metadata(),
@@ -435,7 +403,6 @@ Result<CheckResult> check_closure(Patient& patient) {
   check_known_values(**model, findings);
   check_vectors(**file, **model, findings);
   check_meanings(**file, findings);
-  ROWMAX_RETURN_IF_ERROR(check_demands(patient, **file, (*model)->architecture, findings));
   check_rotation(**file, findings);
   std::string reason = "every one of " + std::to_string((*file)->tensors().size()) +
                        " tensors is used once, none is missing, shapes fit the keys";

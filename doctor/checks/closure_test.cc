@@ -168,21 +168,6 @@ TEST(Closure, RopeFactorsThatCannotBe) {
   }
 }
 
-TEST(Closure, WhatTheArchitectureDemands) {
-  const std::tuple<const char*, const char*, const char*, const char*> cases[] = {
-      {"gemma2", "attention_softcap", "0", "softcap"}, {"gemma2", "final_softcap", "0", "softcap"},
-      {"gemma2", "attention_softcap", "20", ""},       {"qwen2", "attention_softcap", "0", ""},
-      {"qwen2", "ffn_activation", "silu", ""},         {"qwen2", "ffn_activation", "gelu_tanh", "activation"},
-  };
-  for (const auto& [arch, fact, value, cause] : cases) {
-    DoctorOptions options;
-    options.model.edits = {{fact, value}};
-    const CheckResult result = examine(&check_closure, model_bytes(spec_of(arch)), options);
-    EXPECT_EQ(first_cause(result), cause) << arch << " " << fact << "=" << value << ": " << result.reason;
-    EXPECT_EQ(result.verdict, *cause == 0 ? Verdict::kPass : Verdict::kFail);
-  }
-}
-
 TEST(Closure, AFileThatIsNoneIsInconclusive) {
   EXPECT_EQ(examine(&check_closure, Bytes(100)).verdict, Verdict::kInconclusive);
 }

@@ -105,8 +105,8 @@ namespace {
 
 // Or the file names none, which is its fault.
 bool knows_architecture(const engine::GgufFile& file) {
-  const auto name = file.get_string("general.architecture");
-  if (!name.ok()) return true;
+  const auto name = file.find_string("general.architecture");
+  if (!name) return true;
   const auto known = engine::supported_architectures();
   return std::ranges::find(known, *name) != known.end();
 }

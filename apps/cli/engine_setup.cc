@@ -105,8 +105,7 @@ Error with_nearest_architecture(Error error, std::string_view architecture) {
 }
 
 std::string architecture_of(const engine::GgufFile& file) {
-  const auto name = file.get_string("general.architecture");
-  return name.ok() ? std::string(*name) : std::string();
+  return std::string(file.find_string("general.architecture").value_or(""));
 }
 
 Result<Engine> load_engine(const EngineFlags& flags) {

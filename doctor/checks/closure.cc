@@ -36,8 +36,8 @@ Cause cause_of(std::string_view id, Place place, std::string text, double confid
 }
 
 std::string without_prefix(const GgufFile& file, const std::string& key) {
-  const auto arch = file.get_string("general.architecture");
-  const std::string prefix = arch.ok() ? std::string(*arch) + "." : "";
+  const auto arch = file.find_string("general.architecture");
+  const std::string prefix = arch ? std::string(*arch) + "." : "";
   return !prefix.empty() && key.starts_with(prefix) ? key.substr(prefix.size()) : key;
 }
 
@@ -67,11 +67,11 @@ bool is_transposed(std::string_view message) {
 // The loader refuses: its sentence, and what it points to.
 // Where the number of layers that the file says is not that of the layers it has tensors of: what is wrong, else "".
 std::string wrong_layer_count(const GgufFile& file, std::string& key) {
-  const auto arch = file.get_string("general.architecture");
-  if (!arch.ok()) return "";
+  const auto arch = file.find_string("general.architecture");
+  if (!arch) return "";
   key = std::string(*arch) + ".block_count";
-  const auto said = file.get_uint(key);
-  if (!said.ok()) return "";
+  const auto said = file.find_uint(key);
+  if (!said) return "";
   std::int64_t n = 0;
   for (const engine::GgufTensor& tensor : file.tensors()) n = std::max(n, split_tensor_name(tensor.name).layer + 1);
   if (n == 0 || static_cast<std::uint64_t>(n) == *said) return "";

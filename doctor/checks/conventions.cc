@@ -99,9 +99,9 @@ void list_tried(const SearchResult& search, CheckResult& result) {
 // just that, and no search finds them.
 void suspect_rotation(const engine::GgufFile& file, CheckResult& result) {
   if (file.find("prism.hadamard.block_size") == nullptr) return;
-  const auto signs = file.get_int_array("prism.hadamard.sign_values");
-  bool lost = signs.ok() && (*signs)->size > 16;
-  for (std::size_t i = 0; lost && i < (*signs)->size; ++i) lost = (*signs)->as_int(i) == 1;
+  const engine::GgufArray* signs = file.find_int_array("prism.hadamard.sign_values");
+  bool lost = signs != nullptr && signs->size > 16;
+  for (std::size_t i = 0; lost && i < signs->size; ++i) lost = signs->as_int(i) == 1;
   Cause cause;
   cause.id = "rotation";
   cause.place.key = lost ? "prism.hadamard.sign_values" : "prism.hadamard.block_size";

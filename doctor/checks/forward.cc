@@ -111,8 +111,8 @@ std::vector<std::int64_t> StageKeeper::layers(engine::Stage stage) const {
 std::string architecture(Patient& patient) {
   const auto file = patient.file();
   if (!file.ok()) return "";
-  const auto name = (*file)->get_string("general.architecture");
-  return name.ok() ? std::string(*name) : "";
+  const auto name = (*file)->find_string("general.architecture");
+  return std::string(name.value_or(""));
 }
 
 std::optional<double> key_number(Patient& patient, std::string_view key) {

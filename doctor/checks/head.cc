@@ -352,18 +352,18 @@ Turn turn_of(const engine::GgufFile& file, const engine::ModelOptions& options, 
   for (const auto& [name, value] : options.edits) {
     if (name == "hadamard" && value == "no") return {};
   }
-  const auto names = file.get_array(key(list), engine::GgufType::kString);
-  const auto block = file.get_uint(key("block_size"));
-  if (!names.ok() || !block.ok()) return {};
-  if (std::ranges::find((*names)->strings, tensor.name) == (*names)->strings.end()) return {};
+  const engine::GgufArray* names = file.find_array(key(list), engine::GgufType::kString);
+  const auto block = file.find_uint(key("block_size"));
+  if (names == nullptr || !block) return {};
+  if (std::ranges::find(names->strings, tensor.name) == names->strings.end()) return {};
   Turn out{static_cast<std::int64_t>(*block), std::vector<double>(static_cast<std::size_t>(tensor.shape[0]), 1.0)};
-  const auto widths = file.get_int_array(key("sign_widths"));
+  const engine::GgufArray* widths = file.find_int_array(key("sign_widths"));
   const engine::GgufValue* found = file.find(key("sign_values"));
   const auto* values = found != nullptr ? std::get_if<engine::GgufArray>(&found->value) : nullptr;
-  if (!widths.ok() || values == nullptr) return out;
+  if (widths == nullptr || values == nullptr) return out;
   std::size_t at = 0;
-  for (std::size_t i = 0; i < (*widths)->size; ++i) {
-    const auto width = static_cast<std::size_t>((*widths)->as_int(i));
+  for (std::size_t i = 0; i < widths->size; ++i) {
+    const auto width = static_cast<std::size_t>(widths->as_int(i));
     if (width == out.signs.size()) {
       for (std::size_t k = 0; k < width; ++k) out.signs[k] = values->as_double(at + k);
     }
@@ -372,10 +372,10 @@ Turn turn_of(const engine::GgufFile& file, const engine::ModelOptions& options, 
   return out;
 }
 
-double number_of(const engine::Model& model, std::string_view name, double fallback) {
-  const auto text = engine::edit_value(model, name);
+Result<double> number_of(const engine::Model& model, std::string_view name, double fallback) {
+  ROWMAX_TRY(text, engine::edit_value(model, name));
   double value = fallback;
-  if (text.ok()) std::from_chars(text->data(), text->data() + text->size(), value);
+  std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
 }
 
@@ -445,12 +445,14 @@ Result<CheckResult> check_head(Patient& patient) {
   seen.n_embd = (*model)->shape().n_embd;
   seen.n_vocab = (*model)->shape().n_vocab;
   seen.activations = (*model)->options().activations;
-  seen.embedding_scale = number_of(**model, "embedding_scale", 1);
-  seen.softcap = number_of(**model, "final_softcap", 0);
+  ROWMAX_TRY(scale, number_of(**model, "embedding_scale", 1));
+  ROWMAX_TRY(softcap, number_of(**model, "final_softcap", 0));
+  seen.embedding_scale = scale;
+  seen.softcap = softcap;
   seen.embeddings = file.find_tensor("token_embd.weight");
   const GgufTensor* output = file.find_tensor("output.weight");
-  const auto tied = engine::edit_value(**model, "tied_head");
-  const bool is_tied = tied.ok() ? *tied == "yes" : output == nullptr;
+  ROWMAX_TRY(tied, engine::edit_value(**model, "tied_head"));
+  const bool is_tied = tied == "yes";
   seen.head = is_tied ? seen.embeddings : output;
   seen.other = is_tied ? output : seen.embeddings;
   if (const Status computed = compute(**model, patient.executor(), seen); !computed.ok()) {

@@ -179,8 +179,8 @@ void check_ids(const GgufFile& file, const Tokenizer& tokenizer, Findings& findi
   see("bos", "tokenizer.ggml.bos_token_id", tokenizer.bos());
   see("stop_ids", "tokenizer.ggml.eos_token_id", tokenizer.eos());
   for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
-    const auto value = file.get_uint(key);
-    if (value.ok() && *value < static_cast<std::uint64_t>(tokenizer.size()))
+    const auto value = file.find_uint(key);
+    if (value && *value < static_cast<std::uint64_t>(tokenizer.size()))
       see("stop_ids", key, static_cast<TokenId>(*value));
   }
 }
@@ -331,8 +331,8 @@ Status check_end_of_turn(const ChatTemplate& chat_template, const Tokenizer& tok
 }
 
 Status check_template(const GgufFile& file, const Tokenizer& tokenizer, Findings& findings) {
-  const auto source = file.get_string("tokenizer.chat_template");
-  if (!source.ok()) return {};
+  const auto source = file.find_string("tokenizer.chat_template");
+  if (!source) return {};
   const auto chat_template = ChatTemplate::parse(*source);
   ++findings.n_compared;
   if (!chat_template.ok()) {
@@ -368,9 +368,8 @@ Status check_template(const GgufFile& file, const Tokenizer& tokenizer, Findings
                  0.5, "tokenizer.chat_template");
   }
   // Every Gemma begins with <bos>, and answers without it are gibberish.
-  const auto arch = file.get_string("general.architecture");
-  if (arch.ok() && arch->starts_with("gemma") && bos >= 0 && !tokenizer.add_bos() &&
-      std::ranges::count(ids, bos) == 0) {
+  const auto arch = file.find_string("general.architecture");
+  if (arch && arch->starts_with("gemma") && bos >= 0 && !tokenizer.add_bos() && std::ranges::count(ids, bos) == 0) {
     findings.add("bos", "Neither the template nor the tokenizer puts <bos> first, which Gemma needs.", 0.6,
                  "tokenizer.ggml.add_bos_token");
   }

@@ -82,9 +82,9 @@ VocabularyOrder vocabulary_order(const engine::GgufFile& file, const engine::Tok
     ++out.n_steps;
     out.n_ascending += ascends ? 1 : 0;
   };
-  if (const auto merges = file.get_array("tokenizer.ggml.merges", engine::GgufType::kString); merges.ok()) {
+  if (const auto* merges = file.find_array("tokenizer.ggml.merges", engine::GgufType::kString)) {
     engine::TokenId before = -1;
-    for (const std::string_view merge : (*merges)->strings) {
+    for (const std::string_view merge : merges->strings) {
       const std::size_t at = merge.find(' ', 1);
       if (at == std::string_view::npos) continue;
       const engine::TokenId id = tokenizer.find(std::string(merge.substr(0, at)).append(merge.substr(at + 1)));
@@ -94,12 +94,12 @@ VocabularyOrder vocabulary_order(const engine::GgufFile& file, const engine::Tok
     }
     return out;
   }
-  const auto scores = file.get_array("tokenizer.ggml.scores", engine::GgufType::kF32);
-  if (!scores.ok() || static_cast<std::int64_t>((*scores)->size) != tokenizer.size()) return out;
+  const engine::GgufArray* scores = file.find_array("tokenizer.ggml.scores", engine::GgufType::kF32);
+  if (scores == nullptr || static_cast<std::int64_t>(scores->size) != tokenizer.size()) return out;
   std::optional<double> before;
   for (engine::TokenId id = 0; id < tokenizer.size(); ++id) {
     if (tokenizer.kind(id) != engine::TokenKind::kNormal) continue;
-    const double score = (*scores)->as_double(static_cast<std::size_t>(id));
+    const double score = scores->as_double(static_cast<std::size_t>(id));
     if (before && score != *before) step(score < *before);
     before = score;
   }

@@ -408,8 +408,8 @@ std::string edits_text(const Edits& edits) {
 
 std::vector<Variant> convention_variants(std::span<const EditableFact> facts, std::span<const EditableFact> file_facts,
                                          const Edits& asked, const engine::Model& model) {
-  const auto said = model.file().get_uint(model.description().architecture + ".expert_count");
-  const std::int64_t n_expert = said.ok() && *said < 65536 ? static_cast<std::int64_t>(*said) : 0;
+  const auto said = model.file().find_uint(model.description().architecture + ".expert_count");
+  const std::int64_t n_expert = said && *said < 65536 ? static_cast<std::int64_t>(*said) : 0;
   std::vector<Variant> out;
   for (const auto& [name, value] : asked) {
     const EditableFact* fact = find_fact(file_facts, name);

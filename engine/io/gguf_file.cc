@@ -209,9 +209,8 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string n
     impl->options = options;
     impl->content = std::move(content);
     GgufFile file(std::move(impl));
-    if (file.find("split.count") == nullptr) return file;
-    const auto count = file.get_uint("split.count");
-    if (count.ok() && *count > 1) {
+    const auto count = file.find_uint("split.count");
+    if (count && *count > 1) {
       file.impl_->content.notices.push_back(concat(file.name(), ": one part of a model that was split over ", *count,
                                                    " files; the other parts are not read"));
     }
@@ -283,14 +282,45 @@ Result<const GgufValue*> GgufFile::require(std::string_view key, std::string_vie
   return Error{ErrorCode::kNotFound, concat(name(), ": key ", quote(key), " is missing, expected ", expected)};
 }
 
+std::optional<std::uint64_t> GgufFile::find_uint(std::string_view key) const noexcept {
+  const GgufValue* found = find(key);
+  if (found == nullptr) return std::nullopt;
+  if (const auto* number = std::get_if<std::uint64_t>(&found->value)) return *number;
+  if (const auto* number = std::get_if<std::int64_t>(&found->value); number != nullptr && *number >= 0) {
+    return static_cast<std::uint64_t>(*number);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> GgufFile::find_string(std::string_view key) const noexcept {
+  const GgufValue* found = find(key);
+  const auto* text = found != nullptr ? std::get_if<std::string_view>(&found->value) : nullptr;
+  return text != nullptr ? std::optional(*text) : std::nullopt;
+}
+
+namespace {
+
+const GgufArray* as_array(const GgufValue* value) noexcept {
+  return value != nullptr ? std::get_if<GgufArray>(&value->value) : nullptr;
+}
+
+}  // namespace
+
+const GgufArray* GgufFile::find_array(std::string_view key, GgufType element_type) const noexcept {
+  const GgufArray* array = as_array(find(key));
+  return array != nullptr && array->element_type == element_type ? array : nullptr;
+}
+
+const GgufArray* GgufFile::find_int_array(std::string_view key) const noexcept {
+  const GgufArray* array = as_array(find(key));
+  return array != nullptr && gguf_is_integer(array->element_type) ? array : nullptr;
+}
+
 Result<std::uint64_t> GgufFile::get_uint(std::string_view key) const {
   return base::guarded([&]() -> Result<std::uint64_t> {
     constexpr std::string_view kExpected = "an unsigned integer";
     ROWMAX_TRY(found, require(key, kExpected));
-    if (const auto* number = std::get_if<std::uint64_t>(&found->value)) return *number;
-    if (const auto* number = std::get_if<std::int64_t>(&found->value); number != nullptr && *number >= 0) {
-      return static_cast<std::uint64_t>(*number);
-    }
+    if (const auto number = find_uint(key)) return *number;
     return mismatch(key, kExpected, *found);
   });
 }
@@ -318,7 +348,7 @@ Result<std::string_view> GgufFile::get_string(std::string_view key) const {
   return base::guarded([&]() -> Result<std::string_view> {
     constexpr std::string_view kExpected = "a string";
     ROWMAX_TRY(found, require(key, kExpected));
-    if (const auto* text = std::get_if<std::string_view>(&found->value)) return *text;
+    if (const auto text = find_string(key)) return *text;
     return mismatch(key, kExpected, *found);
   });
 }
@@ -327,8 +357,7 @@ Result<const GgufArray*> GgufFile::get_array(std::string_view key, GgufType elem
   return base::guarded([&]() -> Result<const GgufArray*> {
     const std::string expected = concat("an array of ", gguf_type_name(element_type));
     ROWMAX_TRY(found, require(key, expected));
-    const auto* array = std::get_if<GgufArray>(&found->value);
-    if (array != nullptr && array->element_type == element_type) return array;
+    if (const auto* array = find_array(key, element_type)) return array;
     return mismatch(key, expected, *found);
   });
 }
@@ -337,8 +366,7 @@ Result<const GgufArray*> GgufFile::get_int_array(std::string_view key) const {
   return base::guarded([&]() -> Result<const GgufArray*> {
     constexpr std::string_view kExpected = "an array of integers";
     ROWMAX_TRY(found, require(key, kExpected));
-    const auto* array = std::get_if<GgufArray>(&found->value);
-    if (array != nullptr && gguf_is_integer(array->element_type)) return array;
+    if (const auto* array = find_int_array(key)) return array;
     return mismatch(key, kExpected, *found);
   });
 }

@@ -206,8 +206,8 @@ Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions
   out.model = *model;
   ROWMAX_TRY(pre, scalars.text("tokenizer.ggml.pre"));
   out.pre = pre;
-  const auto model_name = file.get_string("general.name");
-  if (model_name.ok()) out.model_name = *model_name;
+  const auto model_name = file.find_string("general.name");
+  if (model_name) out.model_name = *model_name;
   ROWMAX_TRY(add_bos, scalars.boolean("tokenizer.ggml.add_bos_token"));
   ROWMAX_TRY(add_space_prefix, scalars.boolean("tokenizer.ggml.add_space_prefix"));
   out.add_bos = add_bos;

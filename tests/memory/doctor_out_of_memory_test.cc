@@ -69,7 +69,7 @@ class DoctorOutOfMemory : public testing::Test {
 
 TEST_F(DoctorOutOfMemory, LookingAtAFile) {
   options_.depth = doctor::Depth::kFile;
-  diagnose("diagnose", {});
+  diagnose("diagnose", {.each = 4000});
 }
 
 // The checks that compute, each by itself and with few faults; the search as far as a moment goes.

@@ -148,6 +148,13 @@ class GgufFile {
   const GgufValue* find(std::string_view key) const noexcept;                         // nullptr when absent
   const GgufTensor* find_tensor(std::string_view name) const noexcept;
 
+  // For a reader that can do without the key: nothing when it is absent or of another type, and no memory is needed to
+  // say so. Integers and arrays as below.
+  std::optional<std::uint64_t> find_uint(std::string_view key) const noexcept;
+  std::optional<std::string_view> find_string(std::string_view key) const noexcept;
+  const GgufArray* find_array(std::string_view key, GgufType element_type) const noexcept;
+  const GgufArray* find_int_array(std::string_view key) const noexcept;
+
   // Typed access. kNotFound for an absent key, kCorrupt for another type or a value outside the range; messages name
   // file, key, expected and found. Any integer kind converts when the value fits; f32 and f64 both read as double, and
   // infinities and NaN are refused. get_array wants exactly this element type, get_int_array any integer kind (read it

@@ -70,10 +70,29 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
   turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
 }
 
+// Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
+constexpr std::string_view kAdjacent[] = {"llama", "smollm3"};
+
+// SmolLM3's every fourth layer, or those that are listed.
+bool is_nope(Patient& patient, std::int64_t layer) {
+  if (const auto edit = edit_of(patient, "nope_layers")) {
+    return ("," + *edit + ",").find("," + std::to_string(layer) + ",") != std::string::npos;
+  }
+  if (architecture(patient) != "smollm3") return false;
+  const engine::GgufValue* pattern = key_value(patient, "smollm3.attention.rope_pattern");
+  const auto* list = pattern == nullptr ? nullptr : std::get_if<engine::GgufArray>(&pattern->value);
+  const auto at = static_cast<std::size_t>(layer);
+  return list != nullptr && at < list->size ? list->as_int(at) == 0 : layer % 4 == 3;
+}
+
 Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   Turns turns;
-  const std::string pairing =
-      edit_of(patient, "rope_pairing").value_or(architecture(patient) == "llama" ? "adjacent" : "halves");
+  if (is_nope(patient, layer)) {
+    turns.words = "not at all";
+    return turns;
+  }
+  const bool adjacent = std::ranges::find(kAdjacent, architecture(patient)) != std::end(kAdjacent);
+  const std::string pairing = edit_of(patient, "rope_pairing").value_or(adjacent ? "adjacent" : "halves");
   turns.adjacent = pairing == "adjacent";
   const double n_rot = number_of_edit(
       patient, "rope_dimensions", key_number(patient, "rope.dimension_count").value_or(static_cast<double>(head_dim)));
@@ -226,6 +245,10 @@ std::vector<double> measured(const std::vector<Head>& heads, const Turns& turns,
 
 // Why heads do not turn as they should: id and words; none where the numbers before cannot be reproduced.
 std::optional<std::pair<const char*, std::string>> explain(const std::vector<Head>& heads, const Turns& turns) {
+  if (turns.frequencies.empty()) {
+    if (worst_of(heads, turns, 0) > kAllowed) return {};
+    return {{"rope_dimension", "they turn"}};
+  }
   Turns other = turns;
   other.adjacent = !turns.adjacent;
   if (worst_of(heads, other) <= kAllowed) {
@@ -318,9 +341,9 @@ Result<CheckResult> run(Patient& patient) {
       const std::vector<Head> heads = heads_of(patient, keeper, layer, kind);
       if (heads.empty()) continue;
       const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before));
-      if (2 * turns.frequencies.size() > heads[0].before.size() || turns.frequencies.empty()) continue;
+      if (2 * turns.frequencies.size() > heads[0].before.size()) continue;
       const double error = worst_of(heads, turns);
-      n_compared += std::ssize(heads) * std::ssize(turns.frequencies);
+      n_compared += std::ssize(heads) * std::max<std::int64_t>(std::ssize(turns.frequencies), 1);
       if (!(error <= kAllowed)) {
         if (const auto why = explain(heads, turns)) {
           return failed(patient, *why, layer, kind, turns, n_compared, error);

@@ -142,6 +142,14 @@ const MenuRow kMenu[] = {
        const auto d = static_cast<double>(c.shape.head_dim);
        return numbers({d, d / 2, d / 4, d * 3 / 4});
      }},
+    {"nope_layers", "rope_dimension",
+     [](const Context& c) {
+       std::string every_fourth;
+       for (std::int64_t layer = 3; layer < c.shape.n_layer; layer += 4) {
+         every_fourth += (every_fourth.empty() ? "" : ",") + std::to_string(layer);
+       }
+       return every_fourth.empty() ? Values{"none"} : Values{"none", every_fourth};
+     }},
     {"delta_head_order", "value_head_order",
      [](const Context&) {
        return Values{"tiled", "grouped"};

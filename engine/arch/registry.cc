@@ -20,6 +20,7 @@ constexpr Architecture kArchitectures[] = {
     {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158},
+    {"smollm3", read_smollm3},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -61,7 +62,6 @@ constexpr Lacking kLacking[] = {
     {"qwen3next", "projections of the delta net in another order"},
     {"qwen3vl", "positions of three parts with images"},
     {"rwkv7", "linear attention of its own kind (RWKV)"},
-    {"smollm3", ""},
     {"stablelm", "LayerNorms with biases"},
     {"starcoder2", "LayerNorms with biases, an FFN without a gate"},
 };

@@ -24,7 +24,8 @@ constexpr HfArchitecture kArchitectures[] = {
      .activation = "silu",
      .adjacent_rope = true,
      .rope_dimension_key = true,
-     .llama3_scaling = true},
+     .llama3_scaling = true,
+     .mlp_bias = true},
     {.class_name = "MistralForCausalLM",
      .name = "llama",
      .activation = "silu",
@@ -120,6 +121,16 @@ constexpr HfArchitecture kArchitectures[] = {
      .activation = "silu",
      .rope_dimension_key = true,
      .ternary = true},
+    {.class_name = "SmolLM3ForCausalLM",
+     .name = "smollm3",
+     .activation = "silu",
+     .rope_base = 2e6,
+     .adjacent_rope = true,
+     .rope_dimension_key = true,
+     .default_kv_heads = 4,
+     .tied = true,
+     .mlp_bias = true,
+     .nope = true},
 };
 
 class ConfigConverter {
@@ -178,7 +189,7 @@ class ConfigConverter {
     model_.n_kv_head = config_.int_or("num_key_value_heads", kv_heads, 1, 65536);
     const double eps = config_.require_number("rms_norm_eps", 1e-20, 1.0);
     model_.vocab_size = config_.require_int("vocab_size", 1, 1 << 24);
-    model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary);
+    model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary || arch.tied);
     if (const Json tied = whole_.find("tie_word_embeddings"); arch.nested && tied.is_bool()) {
       model_.tied = tied.as_bool();  // transformers asks the outer model
     }
@@ -408,6 +419,7 @@ class ConfigConverter {
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
     if (model_.architecture->window_used) read_window();
+    if (model_.architecture->nope) read_nope();
     for (const Json& type : config_.find("layer_types").elements()) {
       if (type.is("full_attention")) continue;
       config_.fail(ErrorCode::kUnsupported, "layer_types",
@@ -434,9 +446,38 @@ class ConfigConverter {
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
     model_.input_biases = all || model_.architecture->biases == Biases::kInputs;
     model_.output_bias = all;
-    if (config_.bool_or("mlp_bias", false) && model_.architecture->class_name == std::string_view("LlamaForCausalLM")) {
+    if (config_.bool_or("mlp_bias", false) && model_.architecture->mlp_bias) {
       config_.fail(ErrorCode::kUnsupported, "mlp_bias", "expected false");
     }
+  }
+
+  // Which layers turn q and k. Every fourth does not, or it is said in a key that other engines have for other models.
+  void read_nope() {
+    const std::int64_t interval = config_.int_or("no_rope_layer_interval", 4, 1, 4096);
+    std::vector<bool> turns, usual;
+    for (std::int64_t layer = 1; layer <= model_.n_layer; ++layer) {
+      turns.push_back(layer % interval != 0);
+      usual.push_back(layer % 4 != 0);
+    }
+    if (const Json listed = config_.find("no_rope_layers")) {
+      if (!listed.is_array() || static_cast<std::int64_t>(listed.size()) < model_.n_layer) {
+        return config_.fail(ErrorCode::kCorrupt, "no_rope_layers",
+                            concat("expected ", model_.n_layer, " entries or more, found ", listed.text()));
+      }
+      for (std::size_t i = 0; i < turns.size(); ++i) {
+        const std::optional<std::int64_t> entry = listed.at(i).as_int();
+        if (!entry) {
+          return config_.fail(ErrorCode::kCorrupt, "no_rope_layers",
+                              concat("expected numbers, found ", listed.at(i).text()));
+        }
+        turns[i] = *entry != 0;
+      }
+    }
+    if (turns == usual) return;
+    keys_.set_bools(key("attention.rope_pattern"), turns);
+    model_.notices.push_back(concat(config_.where(),
+                                    ": layers other than every fourth do not turn q and k: written as ",
+                                    key("attention.rope_pattern"), ", which other engines may not read"));
   }
 
   void read_hybrid() {

@@ -52,7 +52,10 @@ struct HfArchitecture {
   HfExperts experts = HfExperts::kNone;
   // Qwen 3.5: layers of two kinds, a quarter of each head turned, mtp.* tensors that guess tokens ahead.
   bool hybrid = false;
-  bool nested = false;  // a text model inside another: its fields are those of text_config
+  bool tied = false;      // where the configuration is silent
+  bool mlp_bias = false;  // the class has biases in the FFN where mlp_bias says so
+  bool nope = false;      // layers that do not turn q and k: no_rope_layers
+  bool nested = false;    // a text model inside another: its fields are those of text_config
 };
 
 struct HfModel {

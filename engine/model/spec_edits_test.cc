@@ -26,6 +26,7 @@ Change layers(const std::function<void(LayerSpec& layer)>& change) {
 
 void nothing(ModelSpec&) {}
 const Change kPartOfHead = layers([](LayerSpec& l) { l.attention.rope = 1; });
+const Change kNope = layers([](LayerSpec& l) { l.attention.rope = -1; });
 const Change kQkNorms = layers([](LayerSpec& l) { l.attention.qk_norm = QkNorm::kHead; });
 const Change kGated = layers([](LayerSpec& l) { l.attention.output_gate = true; });
 const Change kSinks = layers([](LayerSpec& l) { l.attention.sinks = true; });
@@ -85,6 +86,8 @@ const Case kCases[] = {
     {"rope_dimensions", "16,8", "8", nothing},
     {"rope_denominator", "rotary", "head", kPartOfHead},
     {"rope_layers", "as_configured", "exchanged", two_ropes},
+    {"nope_layers", "none", "1", nothing},
+    {"nope_layers", "0,1,2", "none", kNope},
     {"sliding_window", "0", "3", nothing},
     {"head_mapping", "grouped", "interleaved", nothing},
     {"head_mapping", "grouped", "interleaved", kSinks},
@@ -332,6 +335,7 @@ TEST(SpecEdits, ValuesThatAreNone) {
   EXPECT_TRUE(apply_edit(spec, "layer_order", "1,0,2").ok());
   EXPECT_TRUE(apply_edit(spec, "layer_order", "0,1,2").ok());
   EXPECT_EQ(*edit_value(spec, "layer_order"), "ascending");
+  EXPECT_FALSE(apply_edit(spec, "nope_layers", "3").ok());
 }
 
 }  // namespace

@@ -436,6 +436,26 @@ constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
           }};
 }
 
+// Those that attend and turn neither q nor k (NoPE). One that turns again does so by the first RoPE.
+Values get_nope_layers(const ModelSpec& spec) {
+  std::vector<std::size_t> layers;
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    if (attends(spec.layers[i]) && spec.layers[i].attention.rope < 0) layers.push_back(i);
+  }
+  if (!layers.empty()) return {list_of(layers)};
+  return std::ranges::any_of(spec.layers, attends) ? Values{"none"} : Values{};
+}
+bool set_nope_layers(ModelSpec& spec, const std::string& text) {
+  const auto layers = text == "none" ? std::vector<std::size_t>() : parse_layers(spec, text);
+  if (!layers) return false;
+  for (const std::size_t layer : *layers) {
+    if (!attends(spec.layers[layer])) return false;
+  }
+  in_layers(spec, attends, [](LayerSpec& layer) { layer.attention.rope = std::max(layer.attention.rope, 0); });
+  for (const std::size_t layer : *layers) spec.layers[layer].attention.rope = -1;
+  return true;
+}
+
 Values get_layer_order(const ModelSpec& spec) {
   return {spec.layer_order.empty() ? "ascending" : list_of(spec.layer_order)};
 }
@@ -590,6 +610,7 @@ constexpr SpecFact kFacts[] = {
     {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
      get_rope_layers,
      set_rope_layers},
+    {{"nope_layers", "none, or layers that turn neither q nor k: 3,7", kSession}, get_nope_layers, set_nope_layers},
     {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
     layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(
         "head_mapping", "grouped (head h reads K/V head h / (heads / K/V heads)) or interleaved (h mod K/V heads)"),

@@ -363,6 +363,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"rope_dimensions", "4"},
       {"rope_denominator", "head"},
       {"rope_layers", "exchanged"},
+      {"nope_layers", "2"},
       {"sliding_window", "2"},
       {"head_mapping", "interleaved"},
       {"kv_heads", "1"},

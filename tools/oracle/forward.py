@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -24,7 +24,8 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ADJACENT = ("llama", "smollm3")
+ARCHITECTURES = (*ADJACENT, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -167,6 +168,9 @@ class Model:
             raise ValueError(f"rope scaling {scaling!r} is not covered")
         self.yarn = scaling == "yarn"
         self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
+        # SmolLM3's layers without RoPE: every fourth, or as the file lists.
+        turns = f.key("attention.rope_pattern", [(i + 1) % 4 != 0 for i in range(self.n_layer)])
+        self.turns = turns if self.arch == "smollm3" else [True] * self.n_layer
         self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
         # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
         self.window_period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
@@ -224,7 +228,7 @@ class Model:
             inv_freq, magnitude = self.yarn_frequencies(inv_freq)
         angle = positions[:, None].astype(np.float64) * inv_freq
         cos, sin = magnitude * np.cos(angle)[:, None, :], magnitude * np.sin(angle)[:, None, :]
-        first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch == "llama" else (slice(0, d // 2), slice(d // 2, d))
+        first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch in ADJACENT else (slice(0, d // 2), slice(d // 2, d))
         out = x.copy()
         out[..., first] = x[..., first] * cos - x[..., second] * sin
         out[..., second] = x[..., second] * cos + x[..., first] * sin
@@ -249,8 +253,9 @@ class Model:
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
         v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
-        q = self.rotate(self.optional_norm(q, blk + "attn_q_norm"), positions, local)
-        k = self.rotate(self.optional_norm(k, blk + "attn_k_norm"), positions, local)
+        q, k = self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm")
+        if self.turns[layer]:
+            q, k = self.rotate(q, positions, local), self.rotate(k, positions, local)
         distance = positions[:, None] - positions[None, :]
         visible = distance >= 0
         if local:

@@ -30,6 +30,7 @@ SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGE_SOURCE = ("the and ing of to in is that for was on are with as his they be at one have this from or had by "
                 "hot word but what some we can out other were all there when up use your how said an each she")
 N_CTX, N_TOKENS = 512, 160
+ADJACENT = ("llama", "smollm3")  # q and k permuted to neighbouring pairs
 
 # The sizes are odd on purpose: widths that no vector length divides, heads whose size is not width / heads.
 CASES = {
@@ -74,6 +75,12 @@ CASES = {
     "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
+    # NoPE in layers 3 and 7, as files without a list have it; YaRN past the original context.
+    "smollm3": dict(arch="smollm3", seed=201, n_embd=48, n_layer=8, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-6,
+                    base=2000000.0, tied=True, yarn=dict(factor=4.0, original=64)),
+    # Which layers turn is listed: neither every fourth nor the last.
+    "smollm3_listed": dict(arch="smollm3", seed=202, n_embd=40, n_layer=5, n_head=4, n_kv_head=1, head_dim=10, n_ff=72,
+                           eps=1e-5, base=10000.0, bias="qkvo", tied=True, turns=[0, 1, 0, 0, 1]),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -100,6 +107,9 @@ def hf_config(c):
     if c["arch"] == "llama":
         return transformers.LlamaConfig(**common, head_dim=c["head_dim"], attention_bias=bool(c.get("bias")),
                                         rope_parameters=rope)
+    if c["arch"] == "smollm3":
+        return transformers.SmolLM3Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
+                                          no_rope_layers=c.get("turns"))
     if c["arch"] == "qwen2":
         return transformers.Qwen2Config(**common, rope_parameters=rope)
     if c["arch"] == "qwen3":
@@ -271,7 +281,7 @@ def delta_tensor(name, x, c):
 def gguf_tensor(name, x, c):
     if is_centered(name, c["arch"]):
         return x + np.float32(1.0)
-    if c["arch"] == "llama" and ("q_proj" in name or "k_proj" in name):
+    if c["arch"] in ADJACENT and ("q_proj" in name or "k_proj" in name):
         heads = c["n_head"] if "q_proj" in name else c["n_kv_head"]
         return x.reshape(heads, 2, c["head_dim"] // 2, -1).swapaxes(1, 2).reshape(x.shape)
     return delta_tensor(name, x, c) if "linear_attn." in name else x
@@ -368,7 +378,9 @@ def write_gguf(path, name, c, weights):
     if c["arch"].startswith(("qwen3", "gemma")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
-    if c["arch"] == "llama":
+    if "turns" in c:
+        w.add_array(f"{c['arch']}.attention.rope_pattern", [bool(t) for t in c["turns"]])
+    if c["arch"] in ADJACENT:
         w.add_rope_dimension_count(c["head_dim"])
     if "experts" in c:
         e = c["experts"]

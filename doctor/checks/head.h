@@ -23,7 +23,7 @@ struct HeadSeen {
   std::vector<float> embedding;             // [n_tokens, n_embd], as stage "embedding" shows it
   std::vector<float> output_norm;           // [n_tokens, n_embd]
   std::vector<float> logits;                // [n_tokens, n_vocab]
-  double embedding_scale = 1, softcap = 0;  // that the model says; 0: no cap
+  double embedding_scale = 1, logit_scale = 1, softcap = 0;  // that the model says; 0: no cap
   engine::Activations activations = engine::Activations::kInt8;
   const engine::GgufTensor* embeddings = nullptr;  // token_embd.weight
   const engine::GgufTensor* head = nullptr;        // what logits are products with

@@ -71,12 +71,17 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
 }
 
 // Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
-constexpr std::string_view kAdjacent[] = {"llama", "smollm3"};
+constexpr std::string_view kAdjacent[] = {"granite", "llama", "smollm3"};
 
-// SmolLM3's every fourth layer, or those that are listed.
+// SmolLM3's every fourth layer, or those that are listed; all of some Granites.
 bool is_nope(Patient& patient, std::int64_t layer) {
   if (const auto edit = edit_of(patient, "nope_layers")) {
     return ("," + *edit + ",").find("," + std::to_string(layer) + ",") != std::string::npos;
+  }
+  if (architecture(patient) == "granite") {
+    const engine::GgufValue* finetuned = key_value(patient, "granite.rope.scaling.finetuned");
+    const bool* value = finetuned == nullptr ? nullptr : std::get_if<bool>(&finetuned->value);
+    return value != nullptr && !*value;
   }
   if (architecture(patient) != "smollm3") return false;
   const engine::GgufValue* pattern = key_value(patient, "smollm3.attention.rope_pattern");

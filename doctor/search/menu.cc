@@ -211,6 +211,12 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return numbers({1, 0.5, 0.25, 0.125, 2, 4});
      }},
+    // Where there is one: any model's text is likelier with some scale or other.
+    {"logit_scale", "logit_scale",
+     [](const Context& c) {
+       return c.now && *c.now != 1 ? joined(numbers({1, 1 / *c.now}), around(c, {0.0625, 0.25, 0.5, 2, 4, 16}))
+                                   : Values{};
+     }},
     {"tied_head", "tied_head",
      [](const Context&) {
        return Values{"yes", "no"};
@@ -377,8 +383,9 @@ std::string_view cause_of_fact(std::string_view fact) noexcept {
 }
 
 bool only_damps(const Variant& variant) {
-  constexpr std::string_view kDamping[] = {"embedding_scale", "final_softcap",   "attention_softcap", "residual_scale",
-                                           "rms_norm_eps",    "attention_scale", "skip_ffn",          "skip_mixer"};
+  constexpr std::string_view kDamping[] = {"embedding_scale", "final_softcap", "attention_softcap",
+                                           "residual_scale",  "rms_norm_eps",  "attention_scale",
+                                           "skip_ffn",        "skip_mixer",    "logit_scale"};
   return std::ranges::all_of(
       variant.edits, [&](const auto& edit) { return std::ranges::find(kDamping, edit.first) != std::end(kDamping); });
 }
@@ -443,8 +450,8 @@ std::vector<Variant> finer_variants(const Variant& variant, double step) {
   const auto& [name, value] = variant.edits[0];
   if (name == "rope_factors") return finer_factors(variant);
   constexpr std::string_view kContinuous[] = {
-      "rope_base",         "attention_scale", "embedding_scale",   "residual_scale", "rope_scale",
-      "rope_scale_global", "final_softcap",   "attention_softcap", "expert_scale",   "ternary_scale"};
+      "rope_base",     "attention_scale",   "embedding_scale", "residual_scale", "rope_scale", "rope_scale_global",
+      "final_softcap", "attention_softcap", "expert_scale",    "ternary_scale",  "logit_scale"};
   const auto number = number_of(value);
   if (!number || *number <= 0 || std::ranges::find(kContinuous, name) == std::end(kContinuous)) return out;
   for (const double factor : {1 / step, step}) {

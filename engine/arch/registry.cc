@@ -19,8 +19,8 @@ constexpr Architecture kArchitectures[] = {
     {"qwen35", read_qwen35},         {"qwen35moe", read_qwen35moe},
     {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
-    {"bitnet-25", read_bitnet_b158},
-    {"smollm3", read_smollm3},
+    {"bitnet-25", read_bitnet_b158}, {"smollm3", read_smollm3},
+    {"granite", read_granite},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -42,9 +42,8 @@ constexpr Lacking kLacking[] = {
     {"glm4moe", ""},
     {"gpt-oss", "a clamped gate with biases, MXFP4 weights"},
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},
-    {"granite", "scales of embedding, residual, attention and logits"},
-    {"granitehybrid", "state-space layers (Mamba 2), scales of residual and logits"},
-    {"granitemoe", "scales of embedding, residual, attention and logits"},
+    {"granitehybrid", "state-space layers (Mamba 2)"},
+    {"granitemoe", ""},
     {"hunyuan-dense", ""},
     {"jamba", "state-space layers (Mamba)"},
     {"lfm2", "short convolutions with a state"},

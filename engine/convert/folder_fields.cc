@@ -49,6 +49,9 @@ struct Rule {
 constexpr Rule kRules[] = {
     {.table = Table::kConfig, .classes = "SmolLM3ForCausalLM", .names = "no_rope_layer_interval no_rope_layers"},
     {.table = Table::kConfig,
+     .classes = "GraniteForCausalLM",
+     .names = "attention_multiplier embedding_multiplier logits_scaling residual_multiplier"},
+    {.table = Table::kConfig,
      .names = "_sliding_window_pattern architectures attention_bias attn_logit_softcapping bos_token_id "
               "eos_token_id final_logit_softcapping head_dim hidden_act hidden_activation hidden_size "
               "intermediate_size is_causal layer_types max_position_embeddings mlp_bias num_attention_heads "

@@ -131,6 +131,13 @@ constexpr HfArchitecture kArchitectures[] = {
      .tied = true,
      .mlp_bias = true,
      .nope = true},
+    {.class_name = "GraniteForCausalLM",
+     .name = "granite",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .rope_dimension_key = true,
+     .scales = HfScales::kGranite,
+     .mlp_bias = true},
 };
 
 class ConfigConverter {
@@ -416,6 +423,7 @@ class ConfigConverter {
       config_.fail(ErrorCode::kUnsupported, "use_sliding_window", "expected false");
     }
     read_biases();
+    read_scales();
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
     if (model_.architecture->window_used) read_window();
@@ -478,6 +486,15 @@ class ConfigConverter {
     model_.notices.push_back(concat(config_.where(),
                                     ": layers other than every fourth do not turn q and k: written as ",
                                     key("attention.rope_pattern"), ", which other engines may not read"));
+  }
+
+  void read_scales() {
+    const auto scale = [&](const char* field) { return config_.number_or(field, 1, 1e-6, 1e6); };
+    if (model_.architecture->scales != HfScales::kGranite) return;
+    set("attention.scale", scale("attention_multiplier"));
+    set("embedding_scale", scale("embedding_multiplier"));
+    set("residual_scale", scale("residual_multiplier"));
+    set("logit_scale", scale("logits_scaling"));
   }
 
   void read_hybrid() {

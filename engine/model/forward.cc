@@ -80,7 +80,7 @@ Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* log
     ROWMAX_RETURN_IF_ERROR(run_block(ffn_of(layer), kFfn, layer.skip_ffn, *ops_, *spec_, i, weights));
     ops_->tap(Stage::kResidual, i, stream);
   }
-  return ops_->head(spec_->final_softcap, logits);
+  return ops_->head(spec_->logit_scale, spec_->final_softcap, logits);
 }
 
 }  // namespace rowmax::engine

@@ -101,6 +101,7 @@ TEST(Forward, RandomModelsAreAsDefined) {
     spec.embedding_scale = dice.one_in(2) ? 1.0f : 1.5f;
     spec.attention_softcap = dice.one_in(3) ? 5.0f : 0.0f;
     spec.final_softcap = dice.one_in(3) ? 3.0f : 0.0f;
+    spec.logit_scale = dice.one_in(3) ? 0.25f : 1.0f;
     spec.residual_scale = dice.one_in(3) ? 0.5f : 1.0f;
     spec.norm_kind = dice.one_in(4) ? NormKind::kLayer : NormKind::kRms;
     spec.norm_place = dice.one_in(4) ? NormPlace::kOutput : NormPlace::kInput;

@@ -172,6 +172,7 @@ struct ModelSpec {
   float residual_scale = 1;     // what a block gives is multiplied by it before it is added to the stream
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
+  float logit_scale = 1;        // logits are multiplied by it, before they are capped
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
   std::string default_pre;
   // Tensors of layers behind the last one, for guessing tokens ahead: known, checked by name alone, not used.

@@ -75,6 +75,7 @@ const Case kCases[] = {
     {"rms_norm_eps", "1e-05", "0.25", nothing},
     {"embedding_scale", "1", "3", nothing},
     {"residual_scale", "1", "0.25", nothing},
+    {"logit_scale", "1", "0.25", nothing},
     {"attention_scale", "0.5", "0.125", nothing},
     {"attention_softcap", "0", "0.5", nothing},
     {"final_softcap", "0", "0.5", nothing},

@@ -581,6 +581,7 @@ constexpr SpecFact kFacts[] = {
     model_number<&ModelSpec::rms_norm_eps, Low::kAboveZero>("rms_norm_eps", kPositive),
     model_number<&ModelSpec::embedding_scale, Low::kAboveZero>("embedding_scale", kPositive),
     model_number<&ModelSpec::residual_scale, Low::kAboveZero>("residual_scale", kPositive),
+    model_number<&ModelSpec::logit_scale, Low::kAboveZero>("logit_scale", kPositive),
     {{"head_count", "a number of heads that the products can be cut into, K/V heads as wide", kSession},
      get_head_count,
      set_head_count},

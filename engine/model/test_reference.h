@@ -78,6 +78,7 @@ class Model {
     const Vector final_norm =
         normed(stream, weights_.output_norm, n, spec_.norm_kind, static_cast<double>(spec_.rms_norm_eps));
     Vector logits = times(weights_.output, final_norm);
+    for (double& x : logits) x *= static_cast<double>(spec_.logit_scale);
     const double cap = static_cast<double>(spec_.final_softcap);
     if (cap > 0) {
       for (double& x : logits) x = cap * std::tanh(x / cap);

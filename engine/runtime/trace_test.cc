@@ -352,6 +352,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"rms_norm_eps", "0.5"},
       {"embedding_scale", "3"},
       {"residual_scale", "0.5"},
+      {"logit_scale", "0.5"},
       {"attention_scale", "0.9"},
       {"attention_softcap", "0.5"},
       {"final_softcap", "0.5"},

@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: smollm3, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, granite, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -24,7 +24,7 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ADJACENT = ("llama", "smollm3")
+ADJACENT = ("llama", "smollm3", "granite")
 ARCHITECTURES = (*ADJACENT, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
@@ -177,10 +177,16 @@ class Model:
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
         self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
+        scale = lambda key: f.key(key, 1.0) if self.arch == "granite" else 1.0
+        self.embed_scale *= scale("embedding_scale")
+        self.residual_scale, self.logit_divisor = scale("residual_scale"), scale("logit_scale")
         self.activation = gelu_tanh if gemma else relu_squared if self.arch == "bitnet-b1.58" else silu
         # The 27B Gemmas scale by their width, not by the key length.
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
         self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
+        self.attn_scale = f.key("attention.scale", self.attn_scale)
+        if self.arch == "granite" and not f.key("rope.scaling.finetuned", True):
+            self.turns = [False] * self.n_layer
         self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.n_rot // 2)
         self.n_experts_used = f.key("expert_used_count", 0)
         # The least distance between an expert that was taken and one that was not, in logits of the router: a rounding
@@ -343,9 +349,10 @@ class Model:
             y = self.norm(x, blk + "attn_norm")
             y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35).
-            x = x + (y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm"))
+            y = y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm")
+            x = x + y * self.residual_scale
             y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
-            x = x + self.optional_norm(y, blk + "post_ffw_norm")
+            x = x + self.optional_norm(y, blk + "post_ffw_norm") * self.residual_scale
             if taps is not None:
                 taps.append(x)
         x = self.norm(x, "output_norm")
@@ -357,6 +364,7 @@ class Model:
         for at in range(0, len(head), 8192):  # in slices: a 262144-row head in fp64 would take gigabytes
             logits[:, at : at + 8192] = x @ head[at : at + 8192].astype(np.float64).T
         self.file.check_all_used(self.n_layer)
+        logits /= self.logit_divisor
         if self.final_softcap:
             logits = self.final_softcap * np.tanh(logits / self.final_softcap)
         return logits

@@ -30,7 +30,7 @@ SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGE_SOURCE = ("the and ing of to in is that for was on are with as his they be at one have this from or had by "
                 "hot word but what some we can out other were all there when up use your how said an each she")
 N_CTX, N_TOKENS = 512, 160
-ADJACENT = ("llama", "smollm3")  # q and k permuted to neighbouring pairs
+ADJACENT = ("llama", "smollm3", "granite")  # q and k permuted to neighbouring pairs
 
 # The sizes are odd on purpose: widths that no vector length divides, heads whose size is not width / heads.
 CASES = {
@@ -81,6 +81,9 @@ CASES = {
     # Which layers turn is listed: neither every fourth nor the last.
     "smollm3_listed": dict(arch="smollm3", seed=202, n_embd=40, n_layer=5, n_head=4, n_kv_head=1, head_dim=10, n_ff=72,
                            eps=1e-5, base=10000.0, bias="qkvo", tied=True, turns=[0, 1, 0, 0, 1]),
+    "granite": dict(arch="granite", seed=203, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
+                    base=10000.0, bias="qkvo", tied=True,
+                    scales=dict(attention=0.125, embedding=1.75, residual=0.22, logits=6.0)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -110,6 +113,11 @@ def hf_config(c):
     if c["arch"] == "smollm3":
         return transformers.SmolLM3Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
                                           no_rope_layers=c.get("turns"))
+    if c["arch"] == "granite":
+        s = c["scales"]
+        return transformers.GraniteConfig(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
+                                          attention_multiplier=s["attention"], embedding_multiplier=s["embedding"],
+                                          residual_multiplier=s["residual"], logits_scaling=s["logits"])
     if c["arch"] == "qwen2":
         return transformers.Qwen2Config(**common, rope_parameters=rope)
     if c["arch"] == "qwen3":
@@ -378,6 +386,11 @@ def write_gguf(path, name, c, weights):
     if c["arch"].startswith(("qwen3", "gemma")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
+    if "scales" in c:
+        w.add_attention_scale(c["scales"]["attention"])
+        w.add_embedding_scale(c["scales"]["embedding"])
+        w.add_residual_scale(c["scales"]["residual"])
+        w.add_logit_scale(c["scales"]["logits"])
     if "turns" in c:
         w.add_array(f"{c['arch']}.attention.rope_pattern", [bool(t) for t in c["turns"]])
     if c["arch"] in ADJACENT:

@@ -55,6 +55,8 @@ CASES = {
                     **(COMMON | dict(n_layer=4))),
     "smollm3_listed": dict(arch="smollm3", seed=44, head_dim=8, eps=1e-6, base=2e6, bias="qkvo", tied=False, turns=[1, 0, 0],
                            **(COMMON | dict(n_layer=3))),
+    "granite": dict(arch="granite", seed=45, head_dim=8, eps=1e-5, base=10000.0, tied=True, bias="qkvo", logits=True,
+                    scales=dict(attention=0.25, embedding=1.75, residual=0.22, logits=6.0), **COMMON),
     # As published: a text model inside another, experts in two tensors a layer, a block that predicts a further token.
     "qwen35moe": dict(arch="qwen35moe", seed=42, head_dim=16, eps=1e-6, base=10000.0, tied=True, logits=True,
                       delta=dict(n_k=2, n_v=4, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0], interval=2,

@@ -68,10 +68,13 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
   const double attention = key_number(patient, "rope.scaling.attn_factor")
                                .value_or(key_number(patient, "rope.scaling.yarn_attn_factor").value_or(1));
   turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
+  const double multiplier = key_number(patient, "rope.scaling.yarn_log_multiplier").value_or(0);
+  if (multiplier > 0) turns.magnitude /= 0.1 * multiplier * base::log_f64(factor) + 1;
+  turns.magnitude = number_of_edit(patient, "rope_magnitude", turns.magnitude);
 }
 
 // Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
-constexpr std::string_view kAdjacent[] = {"granite", "llama", "smollm3"};
+constexpr std::string_view kAdjacent[] = {"granite", "llama", "mistral3", "smollm3"};
 
 // SmolLM3's every fourth layer, or those that are listed; all of some Granites.
 bool is_nope(Patient& patient, std::int64_t layer) {
@@ -142,6 +145,16 @@ struct Kind {
 constexpr std::array<Kind, 2> kKinds{{{Stage::kQRaw, Stage::kQ, "attn_q.bias", "attn_q_norm.weight", "queries"},
                                       {Stage::kKRaw, Stage::kK, "attn_k.bias", "attn_k_norm.weight", "keys"}}};
 
+// What later queries are multiplied by (mistral3).
+double temperature_at(Patient& patient, std::int64_t position) {
+  const double scale =
+      number_of_edit(patient, "attention_temperature", key_number(patient, "attention.temperature_scale").value_or(0));
+  if (scale == 0) return 1;
+  const auto original = key_number(patient, "rope.scaling.original_context_length");
+  const double length = original ? *original : key_number(patient, "context_length").value_or(1);
+  return 1 + scale * base::log_f64(1 + std::floor(static_cast<double>(position) / length));
+}
+
 std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind) {
   const auto raw_rows = keeper.rows(kind.raw, layer), used_rows = keeper.rows(kind.used, layer);
   const std::vector<float> bias = vector_of(patient, layer_tensor(layer, kind.bias));
@@ -165,6 +178,9 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
       for (std::size_t i = 0; i < norm.size(); ++i) sum += row[at + i] * row[at + i];
       const double factor = 1 / std::sqrt(sum / static_cast<double>(norm.size()) + eps);
       for (std::size_t i = 0; i < norm.size(); ++i) row[at + i] *= factor * static_cast<double>(norm[i]);
+    }
+    if (kind.used == Stage::kQ) {
+      for (double& value : row) value *= temperature_at(patient, used.position);
     }
     for (std::int64_t h = 0; h < used.n_group; ++h) {
       const auto begin = row.begin() + h * used.width;

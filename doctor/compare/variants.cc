@@ -41,6 +41,7 @@ const Changes kChanges[] = {
     {"expert", {Stage::kRouter, Stage::kExperts, Stage::kBlockOut}},
     {"residual", {Stage::kResidual}},
     {"embedding", {Stage::kEmbedding}},
+    {"temperature", {Stage::kQ}},
     {"final", {Stage::kLogits}},
     {"logit", {Stage::kLogits}},
     {"tied_head", {Stage::kLogits}},

@@ -111,6 +111,8 @@ const MenuRow kMenu[] = {
        return joined(numbers({1 / std::sqrt(d), 1 / d, 1, 1 / std::sqrt(per_head), 1 / std::sqrt(256.0)}),
                      around(c, {0.0625, 0.125, 0.25, 0.5, 0.70710678, 1.41421356, 2, 4, 8, 16}));
      }},
+    {"attention_temperature", "attention_scale",
+     [](const Context& c) { return c.now && *c.now > 0 ? numbers({0}) : Values{}; }},
     {"rope_base", "rope_base",
      [](const Context&) {
        return numbers({1e4, 1e6, 5e5, 1e5, 1e7, 5e6, 1e3, 3e3, 3e4, 1e2, 1e8});
@@ -120,6 +122,11 @@ const MenuRow kMenu[] = {
        return Values{"exchanged", "as_configured"};
      }},
     {"rope_scaling", "rope_scaling", [](const Context&) { return Values{"none"}; }},
+    // 0.1 ln(factor) + 1 of factors from 1 to 16.
+    {"rope_magnitude", "rope_scaling",
+     [](const Context&) {
+       return numbers({1, 1.0693147, 1.1386294, 1.2079442, 1.2772589});
+     }},
     {"rope_scale", "rope_scaling",
      [](const Context&) {
        return numbers({1, 0.5, 0.25, 0.125, 2, 4, 8});

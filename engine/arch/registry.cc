@@ -20,7 +20,7 @@ constexpr Architecture kArchitectures[] = {
     {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158}, {"smollm3", read_smollm3},
-    {"granite", read_granite},
+    {"granite", read_granite},       {"mistral3", read_mistral3},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -52,7 +52,6 @@ constexpr Lacking kLacking[] = {
     {"mamba", "state-space layers (Mamba)"},
     {"mamba2", "state-space layers (Mamba 2)"},
     {"minicpm", "scales of embedding, residual and logits"},
-    {"mistral3", ""},
     {"nemotron_h", "state-space layers (Mamba 2), FFNs without a gate"},
     {"olmo2", "norms behind the blocks alone"},
     {"phi2", "LayerNorms with biases, attention and FFN side by side"},

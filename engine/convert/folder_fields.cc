@@ -65,7 +65,8 @@ constexpr Rule kRules[] = {
     {.table = Table::kConfig, .inside = Table::kConfig, .names = "text_config"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
-     .names = "image_token_id video_token_id vision_config vision_end_token_id vision_start_token_id",
+     .names = "image_token_id image_token_index multimodal_projector_bias projector_hidden_act spatial_merge_size "
+              "video_token_id vision_config vision_end_token_id vision_feature_layer vision_start_token_id",
      .why = "what sees images is left out"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
@@ -141,6 +142,14 @@ constexpr Rule kRules[] = {
      .names = "embedding_multiplier logit_scale logits_scaling residual_multiplier",
      .neutral = "1|1.0",
      .why = "numbers are scaled"},
+    {.table = Table::kRope,
+     .classes = "Ministral3ForCausalLM Mistral3ForConditionalGeneration",
+     .names = "llama_4_scaling_beta"},
+    {.table = Table::kRope,
+     .use = Use::kHarmless,
+     .classes = "Ministral3ForCausalLM Mistral3ForConditionalGeneration",
+     .names = "max_position_embeddings",
+     .why = "the configuration's own is read"},
     {.table = Table::kRope,
      .names = "attention_factor beta_fast beta_slow factor high_freq_factor low_freq_factor mscale "
               "mscale_all_dim original_max_position_embeddings partial_rotary_factor rope_theta rope_type "

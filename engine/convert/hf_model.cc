@@ -138,6 +138,42 @@ constexpr HfArchitecture kArchitectures[] = {
      .rope_dimension_key = true,
      .scales = HfScales::kGranite,
      .mlp_bias = true},
+    {.class_name = "Ministral3ForCausalLM",
+     .name = "mistral3",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .head_length_keys = true,
+     .rope_dimension_key = true,
+     .window_used = true,
+     .default_kv_heads = 8,
+     .default_head_dim = 128,
+     .biases = Biases::kNone,
+     .tempered = true},
+    {.class_name = "Mistral3ForConditionalGeneration",
+     .name = "mistral3",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .head_length_keys = true,
+     .rope_dimension_key = true,
+     .window_used = true,
+     .default_kv_heads = 8,
+     .default_head_dim = 128,
+     .biases = Biases::kNone,
+     .tempered = true,
+     .text_type = "ministral3",
+     .nested = true},
+    {.class_name = "Mistral3ForConditionalGeneration",
+     .name = "mistral3",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .head_length_keys = true,
+     .rope_dimension_key = true,
+     .window_used = true,
+     .default_window = 4096,
+     .default_kv_heads = 8,
+     .biases = Biases::kNone,
+     .text_type = "mistral",
+     .nested = true},
 };
 
 class ConfigConverter {
@@ -170,7 +206,10 @@ class ConfigConverter {
       return config_.fail(ErrorCode::kCorrupt, "architectures",
                           concat("expected a list of one name, found ", list ? list.text() : "none"));
     }
-    const auto* row = std::ranges::find(kArchitectures, name, &HfArchitecture::class_name);
+    const Json text_type = config_.find("text_config").find("model_type");
+    const auto* row = std::ranges::find_if(kArchitectures, [&](const HfArchitecture& each) {
+      return each.class_name == name && (each.text_type.empty() || text_type.is(each.text_type));
+    });
     if (row != std::end(kArchitectures)) {
       model_.architecture = row;
       keys_.set_string("general.architecture", row->name);
@@ -305,6 +344,9 @@ class ConfigConverter {
       set_local_base(config_.number_or("rope_local_base_freq", 10000, 1, 1e12));
     }
     JsonReader rope = found ? JsonReader(found, where) : JsonReader::empty(where);
+    if (model_.architecture->tempered && !found) {
+      return config_.fail(ErrorCode::kCorrupt, "rope_parameters", "is missing, expected an object");
+    }
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
     if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
@@ -350,6 +392,9 @@ class ConfigConverter {
   }
 
   void read_scaling(JsonReader& rope, const std::string& type, double base) {
+    if (model_.architecture->tempered && type != "yarn") {
+      return rope.fail(ErrorCode::kUnsupported, "rope_type", concat("expected yarn, found ", quote(type)));
+    }
     if (type == "default") return;
     if (type == "linear") {
       keys_.set_string(key("rope.scaling.type"), "linear");
@@ -366,8 +411,9 @@ class ConfigConverter {
 
   void read_yarn(JsonReader& rope) {
     const double factor = rope.require_number("factor", 1.0, 1e6);
+    const bool tempered = model_.architecture->tempered;
     for (const char* unknown : {"mscale", "mscale_all_dim"}) {
-      if (rope.has(unknown)) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
+      if (rope.has(unknown) && !tempered) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
     }
     if (!rope.bool_or("truncate", true)) rope.fail(ErrorCode::kUnsupported, "truncate", "expected true");
     keys_.set_string(key("rope.scaling.type"), "yarn");
@@ -375,11 +421,17 @@ class ConfigConverter {
     set("rope.scaling.original_context_length", rope.require_int("original_max_position_embeddings", 1, kMaxContext));
     if (rope.has("beta_fast")) set("rope.scaling.yarn_beta_fast", rope.number_or("beta_fast", 32, 1e-3, 1e6));
     if (rope.has("beta_slow")) set("rope.scaling.yarn_beta_slow", rope.number_or("beta_slow", 1, 1e-3, 1e6));
-    if (rope.has("attention_factor")) {
-      // transformers' replaces the paper's magnitude, GGUF's multiplies it.
-      const double magnitude = rope.number_or("attention_factor", 1, 1e-3, 1e3);
-      set("rope.scaling.attn_factor", magnitude / (0.1 * base::log_f64(factor) + 1.0));
-    }
+    // transformers' factor replaces the paper's magnitude, GGUF's multiplies it.
+    const auto magnitude_of = [&](double scale) { return 0.1 * scale * base::log_f64(factor) + 1.0; };
+    const double scale = rope.number_or("mscale", 0, 0, 1e3), of_all = rope.number_or("mscale_all_dim", 0, 0, 1e3);
+    if (of_all > 0) set("rope.scaling.yarn_log_multiplier", of_all);
+    const double usual = magnitude_of(1) / magnitude_of(of_all);
+    const double meant = scale > 0 && of_all > 0 ? magnitude_of(scale) / magnitude_of(of_all) : magnitude_of(1);
+    const double magnitude = rope.number_or("attention_factor", meant, 1e-3, 1e3);
+    if (rope.has("attention_factor") || magnitude != usual) set("rope.scaling.attn_factor", magnitude / usual);
+    if (!tempered) return;
+    const double temperature = rope.require_number("llama_4_scaling_beta", 0, 1e3);
+    if (temperature > 0) set("attention.temperature_scale", temperature);
   }
 
   // Llama 3.1: long wavelengths are stretched by the factor, short ones not, those between in part.

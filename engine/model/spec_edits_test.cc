@@ -57,6 +57,10 @@ void one_rope_alone(ModelSpec& spec) {
   spec.ropes = {spec.ropes[0]};
   spec.for_layers([](LayerSpec& layer) { layer.attention.scale = 0.25f; });  // 1/sqrt(16)
 }
+void yarn(ModelSpec& spec) { spec.ropes[0].yarn = {.factor = 4, .original_context = 8, .magnitude = 1.25}; }
+void tempered(ModelSpec& spec) {
+  spec.for_layers([](LayerSpec& layer) { layer.attention.temperature = {.scale = 0.25, .length = 4}; });
+}
 void linear(ModelSpec& spec) { spec.ropes[0].scale = 0.5; }
 
 struct Case {
@@ -77,6 +81,8 @@ const Case kCases[] = {
     {"residual_scale", "1", "0.25", nothing},
     {"logit_scale", "1", "0.25", nothing},
     {"attention_scale", "0.5", "0.125", nothing},
+    {"attention_temperature", "0", "0.5", nothing},
+    {"attention_temperature", "0.25", "0", tempered},
     {"attention_softcap", "0", "0.5", nothing},
     {"final_softcap", "0", "0.5", nothing},
     {"rope_pairing", "adjacent,halves", "adjacent", nothing},
@@ -87,6 +93,7 @@ const Case kCases[] = {
     {"rope_dimensions", "16,8", "8", nothing},
     {"rope_denominator", "rotary", "head", kPartOfHead},
     {"rope_layers", "as_configured", "exchanged", two_ropes},
+    {"rope_magnitude", "1.25", "0.75", yarn},
     {"nope_layers", "none", "1", nothing},
     {"nope_layers", "0,1,2", "none", kNope},
     {"sliding_window", "0", "3", nothing},
@@ -246,7 +253,7 @@ TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   for (const char* name :
        {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation", "delta_gate_activation",
         "state_type", "expert_used_count", "expert_renormalise", "expert_gate", "expert_scale", "expert_shift",
-        "shared_expert", "shared_expert_gate", "rope_denominator", "rope_scale_global", "conv_channels"}) {
+        "shared_expert", "shared_expert_gate", "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");
     ASSERT_FALSE(status.ok()) << name;

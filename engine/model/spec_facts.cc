@@ -436,6 +436,35 @@ constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
           }};
 }
 
+// What YaRN multiplies cos and sin by.
+Values get_rope_magnitude(const ModelSpec& spec) {
+  Values out;
+  for (const RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) out.insert(text_of(static_cast<float>(rope.yarn->magnitude)));
+  }
+  return out;
+}
+bool set_rope_magnitude(ModelSpec& spec, const std::string& text) {
+  float value = 0;
+  if (!parse_from(text, Low::kAboveZero, value)) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) rope.yarn->magnitude = static_cast<double>(value);
+  }
+  return true;
+}
+
+Values get_temperature(const ModelSpec& spec) {
+  return of_layers(spec, attends, [](const LayerSpec& layer) {
+    return text_of(static_cast<float>(layer.attention.temperature.scale));
+  });
+}
+bool set_temperature(ModelSpec& spec, const std::string& text) {
+  float value = 0;
+  if (!parse_from(text, Low::kZero, value)) return false;
+  return in_layers(spec, attends,
+                   [&](LayerSpec& layer) { layer.attention.temperature.scale = static_cast<double>(value); });
+}
+
 // Those that attend and turn neither q nor k (NoPE). One that turns again does so by the first RoPE.
 Values get_nope_layers(const ModelSpec& spec) {
   std::vector<std::size_t> layers;
@@ -586,6 +615,11 @@ constexpr SpecFact kFacts[] = {
      get_head_count,
      set_head_count},
     layer_number<attends, kAttention, &AttentionSpec::scale>("attention_scale", kPositive),
+    {{"attention_temperature",
+      "a number t, or 0 for none: q counts 1 + t ln(1 + n), n how many times the original context fits before it",
+      kSession},
+     get_temperature,
+     set_temperature},
     model_number<&ModelSpec::attention_softcap, Low::kZero>("attention_softcap", kOrNone),
     model_number<&ModelSpec::final_softcap, Low::kZero>("final_softcap", kOrNone),
     {{"rope_pairing", "halves or adjacent", kSession}, get_pairing, set_pairing},
@@ -611,6 +645,9 @@ constexpr SpecFact kFacts[] = {
     {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
      get_rope_layers,
      set_rope_layers},
+    {{"rope_magnitude", "a number above 0, which YaRN multiplies cos and sin by", kSession},
+     get_rope_magnitude,
+     set_rope_magnitude},
     {{"nope_layers", "none, or layers that turn neither q nor k: 3,7", kSession}, get_nope_layers, set_nope_layers},
     {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
     layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(

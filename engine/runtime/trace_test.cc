@@ -354,6 +354,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"residual_scale", "0.5"},
       {"logit_scale", "0.5"},
       {"attention_scale", "0.9"},
+      {"attention_temperature", "0.5"},
       {"attention_softcap", "0.5"},
       {"final_softcap", "0.5"},
       {"rope_base", "17"},

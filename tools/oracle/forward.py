@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: smollm3, granite, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, granite, mistral3, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -24,7 +24,7 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ADJACENT = ("llama", "smollm3", "granite")
+ADJACENT = ("llama", "smollm3", "granite", "mistral3")
 ARCHITECTURES = (*ADJACENT, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
@@ -250,6 +250,7 @@ class Model:
         low, high = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), self.head_dim - 1)
         kept = 1.0 - np.clip((np.arange(self.head_dim // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
         magnitude = f.key("rope.scaling.attn_factor", 1.0) * (0.1 * math.log(factor) + 1.0)
+        magnitude /= 0.1 * f.key("rope.scaling.yarn_log_multiplier", 0.0) * math.log(factor) + 1.0
         return inv_freq / factor * (1.0 - kept) + inv_freq * kept, magnitude
 
     def attention(self, x, layer, positions):
@@ -262,6 +263,9 @@ class Model:
         q, k = self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm")
         if self.turns[layer]:
             q, k = self.rotate(q, positions, local), self.rotate(k, positions, local)
+        if beta := self.file.key("attention.temperature_scale", 0.0):  # of Llama 4 and Ministral 3
+            fits = np.floor(positions / self.file.need("rope.scaling.original_context_length"))
+            q = q * (1.0 + beta * np.log(1.0 + fits))[:, None, None]
         distance = positions[:, None] - positions[None, :]
         visible = distance >= 0
         if local:

@@ -30,7 +30,7 @@ SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGE_SOURCE = ("the and ing of to in is that for was on are with as his they be at one have this from or had by "
                 "hot word but what some we can out other were all there when up use your how said an each she")
 N_CTX, N_TOKENS = 512, 160
-ADJACENT = ("llama", "smollm3", "granite")  # q and k permuted to neighbouring pairs
+ADJACENT = ("llama", "smollm3", "granite", "mistral3")  # q and k permuted to neighbouring pairs
 
 # The sizes are odd on purpose: widths that no vector length divides, heads whose size is not width / heads.
 CASES = {
@@ -84,6 +84,10 @@ CASES = {
     "granite": dict(arch="granite", seed=203, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
                     base=10000.0, bias="qkvo", tied=True,
                     scales=dict(attention=0.125, embedding=1.75, residual=0.22, logits=6.0)),
+    # Past the original context of 48 three times, so with three temperatures; the magnitude is not YaRN's own.
+    "mistral3": dict(arch="mistral3", seed=204, n_embd=40, n_layer=3, n_head=4, n_kv_head=2, head_dim=16, n_ff=56, eps=1e-5,
+                     base=10000.0, tied=False,
+                     yarn=dict(factor=16.0, original=48, beta_fast=16.0, beta_slow=2.0, all_dim=0.5, temperature=0.75)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -105,6 +109,10 @@ def hf_config(c):
     if "yarn" in c:
         rope |= dict(rope_type="yarn", factor=c["yarn"]["factor"],
                      original_max_position_embeddings=c["yarn"]["original"])
+        rope |= {k: c["yarn"][k] for k in ("beta_fast", "beta_slow") if k in c["yarn"]}
+    if c["arch"] == "mistral3":
+        rope |= dict(mscale=1.0, mscale_all_dim=c["yarn"]["all_dim"], llama_4_scaling_beta=c["yarn"]["temperature"])
+        return transformers.Ministral3Config(**common, head_dim=c["head_dim"], rope_parameters=rope)
     if c["arch"] == "bitnet-b1.58":
         return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
@@ -383,7 +391,7 @@ def write_gguf(path, name, c, weights):
     w.add_vocab_size(N_VOCAB)
     if c["arch"] != "gemma2":  # real gemma2 files carry no base: the architecture's own 10000 holds
         w.add_rope_freq_base(c["base"])
-    if c["arch"].startswith(("qwen3", "gemma")):
+    if c["arch"].startswith(("qwen3", "gemma", "mistral3")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
     if "scales" in c:
@@ -420,6 +428,12 @@ def write_gguf(path, name, c, weights):
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(c["yarn"]["factor"])
         w.add_rope_scaling_orig_ctx_len(c["yarn"]["original"])
+        if "beta_fast" in c["yarn"]:
+            w.add_rope_scaling_yarn_beta_fast(c["yarn"]["beta_fast"])
+            w.add_rope_scaling_yarn_beta_slow(c["yarn"]["beta_slow"])
+        if "all_dim" in c["yarn"]:
+            w.add_rope_scaling_yarn_log_mul(c["yarn"]["all_dim"])
+            w.add_attn_temperature_scale(c["yarn"]["temperature"])
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])

@@ -57,6 +57,9 @@ CASES = {
                            **(COMMON | dict(n_layer=3))),
     "granite": dict(arch="granite", seed=45, head_dim=8, eps=1e-5, base=10000.0, tied=True, bias="qkvo", logits=True,
                     scales=dict(attention=0.25, embedding=1.75, residual=0.22, logits=6.0), **COMMON),
+    "ministral3": dict(arch="mistral3", seed=46, head_dim=12, eps=1e-5, base=1e6, tied=True, logits=True,
+                       yarn=dict(factor=16.0, original=16, beta_fast=32.0, beta_slow=1.0, all_dim=1.0, temperature=0.1),
+                       **COMMON),
     # As published: a text model inside another, experts in two tensors a layer, a block that predicts a further token.
     "qwen35moe": dict(arch="qwen35moe", seed=42, head_dim=16, eps=1e-6, base=10000.0, tied=True, logits=True,
                       delta=dict(n_k=2, n_v=4, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0], interval=2,

@@ -74,7 +74,7 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
 }
 
 // Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
-constexpr std::string_view kAdjacent[] = {"granite", "llama", "mistral3", "smollm3"};
+constexpr std::string_view kAdjacent[] = {"granite", "llama", "minicpm", "mistral3", "smollm3"};
 
 // SmolLM3's every fourth layer, or those that are listed; all of some Granites.
 bool is_nope(Patient& patient, std::int64_t layer) {

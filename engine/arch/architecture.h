@@ -24,6 +24,7 @@ void read_llama(KeyReader& keys, ModelSpec& spec);
 void read_smollm3(KeyReader& keys, ModelSpec& spec);
 void read_granite(KeyReader& keys, ModelSpec& spec);
 void read_mistral3(KeyReader& keys, ModelSpec& spec);
+void read_minicpm(KeyReader& keys, ModelSpec& spec);
 void read_qwen2(KeyReader& keys, ModelSpec& spec);
 void read_qwen3(KeyReader& keys, ModelSpec& spec);
 void read_qwen3moe(KeyReader& keys, ModelSpec& spec);

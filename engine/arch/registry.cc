@@ -21,6 +21,7 @@ constexpr Architecture kArchitectures[] = {
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158}, {"smollm3", read_smollm3},
     {"granite", read_granite},       {"mistral3", read_mistral3},
+    {"minicpm", read_minicpm},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -51,7 +52,6 @@ constexpr Lacking kLacking[] = {
     {"llama4", "experts whose input is scaled, attention in chunks"},
     {"mamba", "state-space layers (Mamba)"},
     {"mamba2", "state-space layers (Mamba 2)"},
-    {"minicpm", "scales of embedding, residual and logits"},
     {"nemotron_h", "state-space layers (Mamba 2), FFNs without a gate"},
     {"olmo2", "norms behind the blocks alone"},
     {"phi2", "LayerNorms with biases, attention and FFN side by side"},

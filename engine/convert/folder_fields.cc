@@ -48,6 +48,12 @@ struct Rule {
 // Source: testdata/folder_fields.txt (what transformers writes), and folders as they are published.
 constexpr Rule kRules[] = {
     {.table = Table::kConfig, .classes = "SmolLM3ForCausalLM", .names = "no_rope_layer_interval no_rope_layers"},
+    {.table = Table::kConfig, .classes = "MiniCPMForCausalLM", .names = "dim_model_base scale_depth scale_emb"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .classes = "MiniCPMForCausalLM",
+     .names = "mup_denominator",
+     .why = "only heads that guess tokens ahead use it"},
     {.table = Table::kConfig,
      .classes = "GraniteForCausalLM",
      .names = "attention_multiplier embedding_multiplier logits_scaling residual_multiplier"},

@@ -174,6 +174,14 @@ constexpr HfArchitecture kArchitectures[] = {
      .biases = Biases::kNone,
      .text_type = "mistral",
      .nested = true},
+    // OpenBMB's own configuration_minicpm.py and modeling_minicpm.py; transformers has no such class.
+    {.class_name = "MiniCPMForCausalLM",
+     .name = "minicpm",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .rope_dimension_key = true,
+     .scales = HfScales::kMiniCpm,
+     .tied = true},
 };
 
 class ConfigConverter {
@@ -541,8 +549,14 @@ class ConfigConverter {
   }
 
   void read_scales() {
+    const HfScales scales = model_.architecture->scales;
     const auto scale = [&](const char* field) { return config_.number_or(field, 1, 1e-6, 1e6); };
-    if (model_.architecture->scales != HfScales::kGranite) return;
+    if (scales == HfScales::kMiniCpm) {
+      set("embedding_scale", scale("scale_emb"));
+      set("residual_scale", scale("scale_depth") / std::sqrt(static_cast<double>(model_.n_layer)));
+      set("logit_scale", static_cast<double>(model_.n_embd) / scale("dim_model_base"));
+    }
+    if (scales != HfScales::kGranite) return;
     set("attention.scale", scale("attention_multiplier"));
     set("embedding_scale", scale("embedding_multiplier"));
     set("residual_scale", scale("residual_multiplier"));

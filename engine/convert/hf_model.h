@@ -31,6 +31,7 @@ enum class HfExperts {
 enum class HfScales {
   kNone,
   kGranite,
+  kMiniCpm,
 };
 
 // An architecture of transformers, as data. A new one is a row in hf_model.cc.

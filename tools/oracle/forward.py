@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: smollm3, granite, mistral3, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, granite, mistral3, minicpm, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -24,7 +24,7 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ADJACENT = ("llama", "smollm3", "granite", "mistral3")
+ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
 ARCHITECTURES = (*ADJACENT, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
@@ -177,9 +177,10 @@ class Model:
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
         self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
-        scale = lambda key: f.key(key, 1.0) if self.arch == "granite" else 1.0
-        self.embed_scale *= scale("embedding_scale")
-        self.residual_scale, self.logit_divisor = scale("residual_scale"), scale("logit_scale")
+        usual = {"minicpm": (12.0, 1.4 / math.sqrt(self.n_layer), self.n_embd / 256)}.get(self.arch, (1.0, 1.0, 1.0))
+        scale = lambda i, key: f.key(key, usual[i]) if self.arch in ("granite", "minicpm") else 1.0
+        self.embed_scale *= scale(0, "embedding_scale")
+        self.residual_scale, self.logit_divisor = scale(1, "residual_scale"), scale(2, "logit_scale")
         self.activation = gelu_tanh if gemma else relu_squared if self.arch == "bitnet-b1.58" else silu
         # The 27B Gemmas scale by their width, not by the key length.
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))

@@ -30,7 +30,7 @@ SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGE_SOURCE = ("the and ing of to in is that for was on are with as his they be at one have this from or had by "
                 "hot word but what some we can out other were all there when up use your how said an each she")
 N_CTX, N_TOKENS = 512, 160
-ADJACENT = ("llama", "smollm3", "granite", "mistral3")  # q and k permuted to neighbouring pairs
+ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")  # q and k permuted to neighbouring pairs
 
 # The sizes are odd on purpose: widths that no vector length divides, heads whose size is not width / heads.
 CASES = {
@@ -88,6 +88,14 @@ CASES = {
     "mistral3": dict(arch="mistral3", seed=204, n_embd=40, n_layer=3, n_head=4, n_kv_head=2, head_dim=16, n_ff=56, eps=1e-5,
                      base=10000.0, tied=False,
                      yarn=dict(factor=16.0, original=48, beta_fast=16.0, beta_slow=2.0, all_dim=0.5, temperature=0.75)),
+    # transformers has no MiniCPM; its Granite has all that it has, and 1/sqrt(head_dim) for the scores.
+    "minicpm": dict(arch="minicpm", seed=205, n_embd=40, n_layer=3, n_head=4, n_kv_head=2, head_dim=10, n_ff=56, eps=1e-5,
+                    base=10000.0, tied=True,
+                    scales=dict(attention=10**-0.5, embedding=2.5, residual=1.4 / 3**0.5, logits=2.5)),
+    # The scales that files without them mean.
+    "minicpm_old": dict(arch="minicpm", seed=206, n_embd=64, n_layer=2, n_head=4, n_kv_head=4, head_dim=16, n_ff=56, eps=1e-5,
+                        base=10000.0, tied=False, scales_written=False,
+                        scales=dict(attention=0.25, embedding=12.0, residual=1.4 / 2**0.5, logits=0.25)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -121,7 +129,7 @@ def hf_config(c):
     if c["arch"] == "smollm3":
         return transformers.SmolLM3Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
                                           no_rope_layers=c.get("turns"))
-    if c["arch"] == "granite":
+    if c["arch"] in ("granite", "minicpm"):
         s = c["scales"]
         return transformers.GraniteConfig(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
                                           attention_multiplier=s["attention"], embedding_multiplier=s["embedding"],
@@ -394,8 +402,9 @@ def write_gguf(path, name, c, weights):
     if c["arch"].startswith(("qwen3", "gemma", "mistral3")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
-    if "scales" in c:
-        w.add_attention_scale(c["scales"]["attention"])
+    if "scales" in c and c.get("scales_written", True):
+        if c["arch"] == "granite":
+            w.add_attention_scale(c["scales"]["attention"])
         w.add_embedding_scale(c["scales"]["embedding"])
         w.add_residual_scale(c["scales"]["residual"])
         w.add_logit_scale(c["scales"]["logits"])

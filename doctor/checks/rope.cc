@@ -155,6 +155,27 @@ double temperature_at(Patient& patient, std::int64_t position) {
   return 1 + scale * base::log_f64(1 + std::floor(static_cast<double>(position) / length));
 }
 
+// The norm of x, over runs of its weights' length.
+void norm_runs(std::span<double> x, const std::vector<float>& weight, double eps) {
+  for (std::size_t at = 0; !weight.empty() && at + weight.size() <= x.size(); at += weight.size()) {
+    double sum = 0;
+    for (std::size_t i = 0; i < weight.size(); ++i) sum += x[at + i] * x[at + i];
+    const double factor = 1 / std::sqrt(sum / static_cast<double>(weight.size()) + eps);
+    for (std::size_t i = 0; i < weight.size(); ++i) x[at + i] *= factor * static_cast<double>(weight[i]);
+  }
+}
+
+// Of a norm behind RoPE: the head as it was before it, from one of the same length before RoPE.
+void undo_norm(std::span<const double> before, const std::vector<float>& weight, double eps, double magnitude,
+               std::vector<float>& after) {
+  double sum = 0;
+  for (const double value : before) sum += magnitude * value * magnitude * value;
+  const double factor = std::sqrt(sum / static_cast<double>(before.size()) + eps);
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    after[i] = static_cast<float>(static_cast<double>(after[i]) * factor / static_cast<double>(weight[i]));
+  }
+}
+
 std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind) {
   const auto raw_rows = keeper.rows(kind.raw, layer), used_rows = keeper.rows(kind.used, layer);
   const std::vector<float> bias = vector_of(patient, layer_tensor(layer, kind.bias));
@@ -162,6 +183,10 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
   if (edit_of(patient, "qk_norm").value_or("yes") == "no") norm.clear();
   const double eps =
       number_of_edit(patient, "rms_norm_eps", key_number(patient, "attention.layer_norm_rms_epsilon").value_or(0));
+  const bool behind =
+      !norm.empty() &&
+      edit_of(patient, "qk_norm_place").value_or(architecture(patient) == "hunyuan-dense" ? "after_rope" : "") ==
+          "after_rope";
   std::vector<Head> heads;
   for (std::size_t r = 0; r < used_rows.size() && r < raw_rows.size(); ++r) {
     const KeptRow &raw = raw_rows[r], &used = used_rows[r];
@@ -173,12 +198,7 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
         row.push_back(static_cast<double>(raw.values[at]) + (at < bias.size() ? static_cast<double>(bias[at]) : 0.0));
       }
     }
-    for (std::size_t at = 0; !norm.empty() && at + norm.size() <= row.size(); at += norm.size()) {
-      double sum = 0;
-      for (std::size_t i = 0; i < norm.size(); ++i) sum += row[at + i] * row[at + i];
-      const double factor = 1 / std::sqrt(sum / static_cast<double>(norm.size()) + eps);
-      for (std::size_t i = 0; i < norm.size(); ++i) row[at + i] *= factor * static_cast<double>(norm[i]);
-    }
+    if (!behind) norm_runs(row, norm, eps);
     if (kind.used == Stage::kQ) {
       for (double& value : row) value *= temperature_at(patient, used.position);
     }
@@ -186,6 +206,9 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
       const auto begin = row.begin() + h * used.width;
       const auto after = used.group(h);
       Head head{used.position, {begin, begin + used.width}, {after.begin(), after.end()}, 0};
+      if (behind && std::ssize(norm) == used.width) {
+        undo_norm(head.before, norm, eps, turns_of(patient, layer, used.width).magnitude, head.after);
+      }
       for (const double value : head.before) head.largest = std::max(head.largest, std::fabs(value));
       heads.push_back(std::move(head));
     }

@@ -21,7 +21,7 @@ constexpr Architecture kArchitectures[] = {
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158}, {"smollm3", read_smollm3},
     {"granite", read_granite},       {"mistral3", read_mistral3},
-    {"minicpm", read_minicpm},
+    {"minicpm", read_minicpm},       {"hunyuan-dense", read_hunyuan_dense},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -45,7 +45,6 @@ constexpr Lacking kLacking[] = {
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},
     {"granitehybrid", "state-space layers (Mamba 2)"},
     {"granitemoe", ""},
-    {"hunyuan-dense", ""},
     {"jamba", "state-space layers (Mamba)"},
     {"lfm2", "short convolutions with a state"},
     {"lfm2moe", "short convolutions with a state"},

@@ -182,6 +182,11 @@ constexpr HfArchitecture kArchitectures[] = {
      .rope_dimension_key = true,
      .scales = HfScales::kMiniCpm,
      .tied = true},
+    {.class_name = "HunYuanDenseV1ForCausalLM",
+     .name = "hunyuan-dense",
+     .activation = "silu",
+     .head_length_keys = true,
+     .alpha = true},
 };
 
 class ConfigConverter {
@@ -357,6 +362,8 @@ class ConfigConverter {
     }
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
+    const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
+    if (model_.architecture->alpha && type == "dynamic") return set_alpha(rope, base);
     if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
     const double usual = model_.architecture->hybrid ? 0.25 : 1;
     const double part =
@@ -368,9 +375,16 @@ class ConfigConverter {
     } else if (rope.has("mrope_section")) {
       rope.fail(ErrorCode::kUnsupported, "mrope_section", "positions have three parts");
     }
-    const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
     if (!rope.failed()) read_scaling(rope, type, base);
     if (!rope.status().ok()) config_.fail(rope.status().error());
+  }
+
+  // Hunyuan's "dynamic" is none: base * alpha^(d / (d - 2)), whatever the length, and the rest of it is not read.
+  void set_alpha(JsonReader& rope, double base) {
+    const double alpha = rope.require_number("alpha", 1e-3, 1e9), d = static_cast<double>(model_.head_dim);
+    if (model_.head_dim <= 2) config_.fail(ErrorCode::kUnsupported, "head_dim", "expected more than 2");
+    if (!rope.status().ok()) return config_.fail(rope.status().error());
+    if (!config_.failed()) set("rope.freq_base", base * base::pow_f64(alpha, d / (d - 2)));
   }
 
   // The dimensions of a head that turn, and how images share their pairs: text turns all of them by one position, as

@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: smollm3, granite, mistral3, minicpm, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -23,9 +23,10 @@ import re
 
 import numpy as np
 
+NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
 ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
-ARCHITECTURES = (*ADJACENT, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ARCHITECTURES = (*ADJACENT, *NORM_LAST, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -261,9 +262,11 @@ class Model:
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
         v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
-        q, k = self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm")
+        norms = lambda: (self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm"))
+        q, k = (q, k) if self.arch in NORM_LAST else norms()
         if self.turns[layer]:
             q, k = self.rotate(q, positions, local), self.rotate(k, positions, local)
+        q, k = norms() if self.arch in NORM_LAST else (q, k)
         if beta := self.file.key("attention.temperature_scale", 0.0):  # of Llama 4 and Ministral 3
             fits = np.floor(positions / self.file.need("rope.scaling.original_context_length"))
             q = q * (1.0 + beta * np.log(1.0 + fits))[:, None, None]

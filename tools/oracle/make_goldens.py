@@ -96,6 +96,8 @@ CASES = {
     "minicpm_old": dict(arch="minicpm", seed=206, n_embd=64, n_layer=2, n_head=4, n_kv_head=4, head_dim=16, n_ff=56, eps=1e-5,
                         base=10000.0, tied=False, scales_written=False,
                         scales=dict(attention=0.25, embedding=12.0, residual=1.4 / 2**0.5, logits=0.25)),
+    "hunyuan": dict(arch="hunyuan-dense", seed=207, n_embd=40, n_layer=3, n_head=3, n_kv_head=1, head_dim=16, n_ff=56, eps=1e-5,
+                    base=100.0, alpha=7.0, tied=True),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -129,6 +131,10 @@ def hf_config(c):
     if c["arch"] == "smollm3":
         return transformers.SmolLM3Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
                                           no_rope_layers=c.get("turns"))
+    if c["arch"] == "hunyuan-dense":
+        rope |= dict(rope_type="dynamic", alpha=c["alpha"], factor=1.0) if "alpha" in c else {}
+        return transformers.HunYuanDenseV1Config(**common, head_dim=c["head_dim"], rope_parameters=rope,
+                                                 attention_bias=bool(c.get("bias")))
     if c["arch"] in ("granite", "minicpm"):
         s = c["scales"]
         return transformers.GraniteConfig(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
@@ -241,7 +247,8 @@ def hf_logits(c, tokens):
 
 LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "self_attn.o_proj": "attn_output", "self_attn.query_layernorm": "attn_q_norm",
+    "self_attn.key_layernorm": "attn_k_norm", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
     "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
@@ -398,8 +405,9 @@ def write_gguf(path, name, c, weights):
     w.add_layer_norm_rms_eps(c["eps"])
     w.add_vocab_size(N_VOCAB)
     if c["arch"] != "gemma2":  # real gemma2 files carry no base: the architecture's own 10000 holds
-        w.add_rope_freq_base(c["base"])
-    if c["arch"].startswith(("qwen3", "gemma", "mistral3")):
+        d = c["head_dim"]
+        w.add_rope_freq_base(c["base"] * c.get("alpha", 1.0) ** (d / (d - 2)))
+    if c["arch"].startswith(("qwen3", "gemma", "mistral3", "hunyuan")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
     if "scales" in c and c.get("scales_written", True):

@@ -22,6 +22,7 @@ constexpr Architecture kArchitectures[] = {
     {"bitnet-25", read_bitnet_b158}, {"smollm3", read_smollm3},
     {"granite", read_granite},       {"mistral3", read_mistral3},
     {"minicpm", read_minicpm},       {"hunyuan-dense", read_hunyuan_dense},
+    {"olmo2", read_olmo2},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -35,7 +36,7 @@ constexpr Lacking kLacking[] = {
     {"cohere2", "LayerNorms, attention and FFN side by side, a scale of the logits"},
     {"command-r", "LayerNorms, attention and FFN side by side, a scale of the logits"},
     {"deepseek2", "attention over a latent (MLA)"},
-    {"exaone4", "norms behind the blocks alone"},
+    {"exaone4", ""},
     {"falcon-h1", "state-space layers (Mamba 2) beside attention"},
     {"gemma3n", "embeddings for each layer, alternating updates, sparse activations"},
     {"gemma4", "embeddings for each layer, experts beside a dense FFN, a scale of each layer's output"},
@@ -52,7 +53,6 @@ constexpr Lacking kLacking[] = {
     {"mamba", "state-space layers (Mamba)"},
     {"mamba2", "state-space layers (Mamba 2)"},
     {"nemotron_h", "state-space layers (Mamba 2), FFNs without a gate"},
-    {"olmo2", "norms behind the blocks alone"},
     {"phi2", "LayerNorms with biases, attention and FFN side by side"},
     {"phi3", "fused projections of q, k, v and of gate and up, LongRoPE"},
     {"qwen2moe", "biases beside experts, a shared expert with a width of its own"},

@@ -187,6 +187,7 @@ constexpr HfArchitecture kArchitectures[] = {
      .activation = "silu",
      .head_length_keys = true,
      .alpha = true},
+    {.class_name = "Olmo2ForCausalLM", .name = "olmo2", .activation = "silu"},
 };
 
 class ConfigConverter {

@@ -32,6 +32,10 @@ const Change kGated = layers([](LayerSpec& l) { l.attention.output_gate = true; 
 const Change kSinks = layers([](LayerSpec& l) { l.attention.sinks = true; });
 const Change kSubNorms = layers([](LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = true; });
 const Change kPostNorms = layers([](LayerSpec& l) { l.post_norms = true; });
+const Change kPostNormsAlone = layers([](LayerSpec& l) {
+  l.input_norms = false;
+  l.post_norms = true;
+});
 const Change kBiased = layers([](LayerSpec& l) { l.attention.qkv_bias_required = true; });
 const Change kThreeKvHeads = layers([](LayerSpec& l) { l.attention.n_head = 6, l.attention.n_kv_head = 3; });
 const Change kDeltaNets = layers(make_delta_net);
@@ -109,6 +113,7 @@ const Case kCases[] = {
     {"qk_norm_place", "before_rope", "after_rope", kQkNorms},
     {"sub_norms", "yes", "no", kSubNorms},
     {"post_norms", "yes", "no", kPostNorms},
+    {"post_norms", "yes", "no", kPostNormsAlone},
     {"ffn_activation", "silu", "gelu_tanh", nothing},
     {"ffn_activation", "silu", "gelu_erf", nothing},
     {"ffn_activation", "silu", "gelu_quick", nothing},
@@ -262,6 +267,8 @@ TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   spec.layers[1].attention.n_kv_head = spec.layers[0].attention.n_kv_head = spec.layers[2].attention.n_kv_head = 1;
   EXPECT_EQ(*edit_value(spec, "head_mapping"), "");
   EXPECT_EQ(*edit_value(spec, "kv_heads"), "");
+  spec.for_layers([](LayerSpec& layer) { layer.input_norms = false; });
+  EXPECT_EQ(*edit_value(spec, "norm_place"), "");
   spec.layers[0].attention.qk_norm = QkNorm::kHead;  // as wide as a head
   EXPECT_EQ(*edit_value(spec, "head_count"), "");
 }

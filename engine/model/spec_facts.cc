@@ -485,6 +485,16 @@ bool set_nope_layers(ModelSpec& spec, const std::string& text) {
   return true;
 }
 
+Values get_norm_place(const ModelSpec& spec) {
+  const bool any = std::ranges::any_of(spec.layers, &LayerSpec::input_norms);
+  return any ? Values{kNormPlaces.name(spec.norm_place)} : Values{};
+}
+bool set_norm_place(ModelSpec& spec, const std::string& text) {
+  const NormPlace* value = kNormPlaces.find(text);
+  if (value != nullptr) spec.norm_place = *value;
+  return value != nullptr;
+}
+
 Values get_layer_order(const ModelSpec& spec) {
   return {spec.layer_order.empty() ? "ascending" : list_of(spec.layer_order)};
 }
@@ -606,7 +616,7 @@ constexpr std::string_view kPositive = "a number above 0", kOrNone = "a number a
 
 constexpr SpecFact kFacts[] = {
     model_words<kNormKinds, &ModelSpec::norm_kind>("norm_kind", "rms or layer (its mean removed, no bias)"),
-    model_words<kNormPlaces, &ModelSpec::norm_place>("norm_place", "input or output (of the mixer and of the FFN)"),
+    {{"norm_place", "input or output (of the mixer and of the FFN)", kSession}, get_norm_place, set_norm_place},
     model_number<&ModelSpec::rms_norm_eps, Low::kAboveZero>("rms_norm_eps", kPositive),
     model_number<&ModelSpec::embedding_scale, Low::kAboveZero>("embedding_scale", kPositive),
     model_number<&ModelSpec::residual_scale, Low::kAboveZero>("residual_scale", kPositive),

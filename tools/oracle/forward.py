@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -26,7 +26,7 @@ import numpy as np
 NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
 ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
-ARCHITECTURES = (*ADJACENT, *NORM_LAST, "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -262,8 +262,10 @@ class Model:
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
         v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
+        if self.arch == "olmo2":  # over all heads together
+            q, k = (self.norm(x.reshape(n, -1), blk + name).reshape(x.shape) for x, name in ((q, "attn_q_norm"), (k, "attn_k_norm")))
         norms = lambda: (self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm"))
-        q, k = (q, k) if self.arch in NORM_LAST else norms()
+        q, k = (q, k) if self.arch in (*NORM_LAST, "olmo2") else norms()
         if self.turns[layer]:
             q, k = self.rotate(q, positions, local), self.rotate(k, positions, local)
         q, k = norms() if self.arch in NORM_LAST else (q, k)
@@ -354,12 +356,12 @@ class Model:
             taps.append(x)
         for layer in range(self.n_layer):
             blk = f"blk.{layer}."
-            y = self.norm(x, blk + "attn_norm")
+            y = self.optional_norm(x, blk + "attn_norm")
             y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35).
             y = y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm")
             x = x + y * self.residual_scale
-            y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
+            y = self.feed_forward(self.optional_norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
             x = x + self.optional_norm(y, blk + "post_ffw_norm") * self.residual_scale
             if taps is not None:
                 taps.append(x)

@@ -98,6 +98,8 @@ CASES = {
                         scales=dict(attention=0.25, embedding=12.0, residual=1.4 / 2**0.5, logits=0.25)),
     "hunyuan": dict(arch="hunyuan-dense", seed=207, n_embd=40, n_layer=3, n_head=3, n_kv_head=1, head_dim=16, n_ff=56, eps=1e-5,
                     base=100.0, alpha=7.0, tied=True),
+    "olmo2": dict(arch="olmo2", seed=208, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
+                  base=500000.0, tied=False),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -131,6 +133,8 @@ def hf_config(c):
     if c["arch"] == "smollm3":
         return transformers.SmolLM3Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
                                           no_rope_layers=c.get("turns"))
+    if c["arch"] == "olmo2":
+        return transformers.Olmo2Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope)
     if c["arch"] == "hunyuan-dense":
         rope |= dict(rope_type="dynamic", alpha=c["alpha"], factor=1.0) if "alpha" in c else {}
         return transformers.HunYuanDenseV1Config(**common, head_dim=c["head_dim"], rope_parameters=rope,
@@ -282,7 +286,7 @@ def gguf_name(name, c):
     if rest in WHOLE_NAMES:
         return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
-    norms = SANDWICH if c["arch"].startswith("gemma") else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
+    norms = SANDWICH if c["arch"].startswith(("gemma", "olmo2")) else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
     return f"blk.{layer}.{(LAYER_NAMES | norms)[part]}.{suffix}"
 
 

@@ -64,6 +64,7 @@ CASES = {
                     scales=dict(attention=8**-0.5, embedding=2.5, residual=1.4 / 2**0.5, logits=4.0), **COMMON),
     "hunyuan": dict(arch="hunyuan-dense", seed=48, head_dim=12, eps=1e-5, base=100.0, alpha=7.0, tied=True, bias="qkvo",
                     logits=True, **COMMON),
+    "olmo2": dict(arch="olmo2", seed=49, head_dim=8, eps=1e-5, base=500000.0, tied=False, bias="qkvo", logits=True, **COMMON),
     # As published: a text model inside another, experts in two tensors a layer, a block that predicts a further token.
     "qwen35moe": dict(arch="qwen35moe", seed=42, head_dim=16, eps=1e-6, base=10000.0, tied=True, logits=True,
                       delta=dict(n_k=2, n_v=4, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0], interval=2,

@@ -63,7 +63,7 @@ struct HfArchitecture {
   bool tied = false;                // where the configuration is silent
   bool mlp_bias = false;            // the class has biases in the FFN where mlp_bias says so
   bool nope = false;                // layers that do not turn q and k: no_rope_layers
-  bool alpha = false;     // a RoPE type "dynamic" with alpha is another base
+  bool alpha = false;               // a RoPE type "dynamic" with alpha is another base
   bool tempered = false;            // mscale and llama_4_scaling_beta among RoPE's parameters, which must be there
   std::string_view text_type = {};  // of a nested model: what text_config's model_type must be; empty: any
   bool nested = false;              // a text model inside another: its fields are those of text_config

@@ -255,10 +255,10 @@ TEST(SpecEdits, HeadsOfAnotherSize) {
 // A plain model has no such thing.
 TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   ModelSpec spec = plain_spec(3);
-  for (const char* name :
-       {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation", "delta_gate_activation",
-        "state_type", "expert_used_count", "expert_renormalise", "expert_gate", "expert_scale", "expert_shift",
-        "shared_expert", "shared_expert_gate", "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
+  for (const char* name : {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation",
+                           "delta_gate_activation", "state_type", "expert_used_count", "expert_renormalise",
+                           "expert_gate", "expert_scale", "expert_shift", "shared_expert", "shared_expert_gate",
+                           "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");
     ASSERT_FALSE(status.ok()) << name;

@@ -232,8 +232,15 @@ class ConfigConverter {
       model_.text_path = config_.where();
       return;
     }
-    std::string known;
-    for (const HfArchitecture& each : kArchitectures) known += concat(known.empty() ? "" : ", ", each.class_name);
+    std::string known, texts;
+    for (const HfArchitecture& each : kArchitectures) {
+      if (each.class_name == name) texts += concat(texts.empty() ? "" : " or ", each.text_type);
+      if (!known.ends_with(each.class_name)) known += concat(known.empty() ? "" : ", ", each.class_name);
+    }
+    if (!texts.empty()) {
+      return config_.fail(ErrorCode::kUnsupported, "text_config",
+                          concat("model_type: expected ", texts, ", found ", text_type ? text_type.text() : "none"));
+    }
     config_.fail(ErrorCode::kUnsupported, "architectures", concat("expected one of ", known, ", found ", quote(name)));
   }
 

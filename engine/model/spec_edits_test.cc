@@ -61,7 +61,7 @@ void one_rope_alone(ModelSpec& spec) {
   spec.ropes = {spec.ropes[0]};
   spec.for_layers([](LayerSpec& layer) { layer.attention.scale = 0.25f; });  // 1/sqrt(16)
 }
-void yarn(ModelSpec& spec) { spec.ropes[0].yarn = {.factor = 4, .original_context = 8, .magnitude = 1.25}; }
+void yarn(ModelSpec& spec) { spec.ropes[0].yarn = YarnSpec{.factor = 4, .original_context = 8, .magnitude = 1.25}; }
 void tempered(ModelSpec& spec) {
   spec.for_layers([](LayerSpec& layer) { layer.attention.temperature = {.scale = 0.25, .length = 4}; });
 }

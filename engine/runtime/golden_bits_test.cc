@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,7 +46,9 @@ class GoldenBits : public testing::TestWithParam<std::string> {
     options.isa = isa;
     out.model =
         std::make_unique<Model>(std::move(Model::load(folder() + GetParam() + ".gguf", options, *out.pool)).value());
-    out.session = std::make_unique<Session>(std::move(Session::create(*out.model, {}, *out.pool)).value());
+    SessionOptions session;
+    session.max_sequences = 4;
+    out.session = std::make_unique<Session>(std::move(Session::create(*out.model, session, *out.pool)).value());
     return out;
   }
   static void append(const Session& session, std::vector<float>& logits) {

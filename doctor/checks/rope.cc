@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <optional>
+#include <variant>
 
 #include "base/math/f64.h"
 #include "doctor/check.h"

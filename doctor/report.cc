@@ -85,6 +85,7 @@ const std::vector<CauseInfo>& cause_table() {
       {"rotation", "matrices that are stored turned (Hadamard)"},
       {"embedding_scale", "what embeddings are multiplied by"},
       {"residual_scale", "what a layer's output is multiplied by"},
+      {"logit_scale", "what logits are multiplied by"},
       {"tied_head", "whether the output matrix is the embedding"},
       {"bos", "the token at the beginning"},
       {"pre_tokenizer", "how text is cut before merging"},

@@ -150,6 +150,8 @@ constexpr Range kRanges[] = {
     {"attention_softcap", "softcap", 2, 1e4, "50"},
     {"final_softcap", "softcap", 2, 1e4, "30"},
     {"embedding_scale", "embedding_scale", 1e-3, 1e3, "sqrt(embedding_length)"},
+    {"residual_scale", "residual_scale", 1e-2, 10, "0.1 to 1"},
+    {"logit_scale", "logit_scale", 1e-4, 10, "0.01 to 1"},
     {"rope_scaling_factor", "rope_scaling", 1, 1e3, "2 to 64"},
 };
 

@@ -20,11 +20,6 @@ const std::string* override_of(Patient& patient, const std::string& key) {
   return found;
 }
 
-const engine::GgufValue* key_value(Patient& patient, const std::string& key) {
-  const auto file = patient.file();
-  return file.ok() ? (*file)->find(key) : nullptr;
-}
-
 std::optional<double> number_in(const std::string& text) {
   double value = 0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -33,6 +28,11 @@ std::optional<double> number_in(const std::string& text) {
 }
 
 }  // namespace
+
+const engine::GgufValue* key_value(Patient& patient, const std::string& key) {
+  const auto file = patient.file();
+  return file.ok() ? (*file)->find(key) : nullptr;
+}
 
 Result<std::vector<engine::TokenId>> text_tokens(Patient& patient, std::int64_t n) {
   ROWMAX_TRY(model, patient.model());

@@ -56,6 +56,8 @@ class StageKeeper : public engine::TraceObserver {
   std::map<std::pair<engine::Stage, std::int64_t>, std::vector<KeptRow>> kept_;
 };
 
+// A value of the file's metadata by its whole key; nullptr where it has none.
+const engine::GgufValue* key_value(Patient& patient, const std::string& key);
 // A number of the file's metadata under the architecture's prefix, the options' overrides first.
 std::optional<double> key_number(Patient& patient, std::string_view key);
 std::string key_text(Patient& patient, std::string_view key);

@@ -154,11 +154,13 @@ Worst compare_logits(const HeadSeen& seen, const GgufTensor& head, const Turn& t
       const ExpectedProduct product = expected_product(*head.format, row, input.x, seen.activations);
       double sizes = 0;
       for (const float w : row) sizes += std::fabs(static_cast<double>(w));
-      const double expected = capped(product.value, cap);
+      const double expected = capped(product.value * seen.logit_scale, cap);
       const auto found =
           static_cast<double>(seen.logits[t * static_cast<std::size_t>(seen.n_vocab) + static_cast<std::size_t>(v)]);
-      // A cap never stretches; its own arithmetic in f32 is good to some roundings of the cap.
-      const double bound = product.bound + input.slack * sizes + 64 * 0x1p-24 * (cap > 0 ? cap : 0);
+      // A scale rounds once more; a cap never stretches; its own arithmetic in f32 is good to some roundings of the cap.
+      const double rounding = seen.logit_scale == 1 ? 0 : 2 * 0x1p-24 * std::fabs(product.value);
+      const double bound =
+          (product.bound + input.slack * sizes + rounding) * seen.logit_scale + 64 * 0x1p-24 * (cap > 0 ? cap : 0);
       worst.see(std::fabs(found - expected), bound, static_cast<std::int64_t>(t),
                 "logit of token " + std::to_string(v) + " at position " + std::to_string(t) + ": expected " +
                     std::to_string(expected) + " within " + std::to_string(bound) + ", found " + std::to_string(found));
@@ -222,10 +224,17 @@ CheckResult wrong_logits(const HeadSeen& seen, const Worst& worst) {
   CheckResult result = CheckResult::fail(kId, worst.n, "a logit is not the product it should be: " + worst.where);
   result.place.stage = "logits";
   const std::string tensor(seen.head->name), command = "rowmax trace MODEL --stage logits";
+  HeadSeen unscaled = seen;
+  unscaled.logit_scale = 1;
   if (seen.softcap > 0 && compare_logits(seen, *seen.head, seen.turned_head, 0).part <= 1) {
     result.causes.push_back(cause_of(
         "softcap", "Logits are not capped, and the model says they are at " + std::to_string(seen.softcap) + ".", 0.95,
         tensor, command));
+  } else if (seen.logit_scale != 1 && compare_logits(unscaled, *seen.head, seen.turned_head, seen.softcap).part <= 1) {
+    result.causes.push_back(
+        cause_of("logit_scale",
+                 "Logits are not multiplied, and the model says they are by " + std::to_string(seen.logit_scale) + ".",
+                 0.95, tensor, command));
   } else if (seen.other != nullptr && compare_logits(seen, *seen.other, Turn{}, seen.softcap).part <= 1) {
     result.causes.push_back(
         cause_of("tied_head",
@@ -446,8 +455,10 @@ Result<CheckResult> check_head(Patient& patient) {
   seen.n_vocab = (*model)->shape().n_vocab;
   seen.activations = (*model)->options().activations;
   ROWMAX_TRY(scale, number_of(**model, "embedding_scale", 1));
+  ROWMAX_TRY(logit_scale, number_of(**model, "logit_scale", 1));
   ROWMAX_TRY(softcap, number_of(**model, "final_softcap", 0));
   seen.embedding_scale = scale;
+  seen.logit_scale = logit_scale;
   seen.softcap = softcap;
   seen.embeddings = file.find_tensor("token_embd.weight");
   const GgufTensor* output = file.find_tensor("output.weight");

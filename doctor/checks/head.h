@@ -20,10 +20,10 @@ struct Turn {
 struct HeadSeen {
   std::vector<engine::TokenId> tokens;
   std::int64_t n_embd = 0, n_vocab = 0;
-  std::vector<float> embedding;             // [n_tokens, n_embd], as stage "embedding" shows it
-  std::vector<float> output_norm;           // [n_tokens, n_embd]
-  std::vector<float> logits;                // [n_tokens, n_vocab]
-  double embedding_scale = 1, softcap = 0;  // that the model says; 0: no cap
+  std::vector<float> embedding;                              // [n_tokens, n_embd], as stage "embedding" shows it
+  std::vector<float> output_norm;                            // [n_tokens, n_embd]
+  std::vector<float> logits;                                 // [n_tokens, n_vocab]
+  double embedding_scale = 1, logit_scale = 1, softcap = 0;  // that the model says; 0: no cap
   engine::Activations activations = engine::Activations::kInt8;
   const engine::GgufTensor* embeddings = nullptr;  // token_embd.weight
   const engine::GgufTensor* head = nullptr;        // what logits are products with

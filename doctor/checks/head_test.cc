@@ -145,6 +145,13 @@ TEST(Head, PlantedFaultsAreNamed) {
   HeadSeen uncapped = sound.seen;
   uncapped.logits = sound.logits(*sound.seen.head, 0);
   fails_with(uncapped, "softcap");
+  HeadSeen plain = sound.seen;
+  plain.logit_scale = 0.125;
+  fails_with(plain, "logit_scale");
+  plain.softcap = 0;
+  plain.logits = sound.logits(*sound.seen.head, 0);
+  for (float& logit : plain.logits) logit *= 0.125f;
+  EXPECT_EQ(judge_head(plain).verdict, Verdict::kPass) << judge_head(plain).reason;
   HeadSeen tied = sound.seen;
   tied.logits = sound.logits(*sound.seen.other, 5);
   fails_with(tied, "tied_head");

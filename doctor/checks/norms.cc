@@ -93,7 +93,9 @@ std::pair<const char*, std::string> explain(const Case& c, double eps) {
 
 class Norms {
  public:
-  Norms(Patient& patient, const StageKeeper& keeper, double eps) : patient_(patient), keeper_(keeper), eps_(eps) {}
+  // residual: what mixer and FFN are multiplied by.
+  Norms(Patient& patient, const StageKeeper& keeper, double eps, double residual)
+      : patient_(patient), keeper_(keeper), eps_(eps), residual_(residual) {}
 
   void add_layer(std::int64_t layer) {
     const auto before = layer == 0 ? keeper_.rows(Stage::kEmbedding, -1) : keeper_.rows(Stage::kResidual, layer - 1);
@@ -101,14 +103,15 @@ class Norms {
     const auto after = keeper_.rows(Stage::kResidual, layer);
     const Vector post_mixer = weights(layer, "post_attention_norm.weight"), ffn = weights(layer, "ffn_norm.weight");
     const Vector post_block = weights(layer, "post_ffw_norm.weight");
-    // Without a norm of its own before the FFN, that behind the mixer is it.
-    const bool sandwich = !ffn.empty() && !post_mixer.empty();
+    const Vector mixer = weights(layer, "attn_norm.weight");
+    // Without a norm of its own before the FFN, that behind the mixer is it; without any before the mixer it is not.
+    const bool sandwich = !post_mixer.empty() && (!ffn.empty() || mixer.empty());
     for (std::size_t i = 0; i < before.size() && i < mixed.size() && i < after.size() && i < block.size(); ++i) {
       const Vector x = in_f64(before[i].values);
-      compare("attn_norm.weight", layer, Stage::kAttnNorm, i, x, weights(layer, "attn_norm.weight"));
+      compare("attn_norm.weight", layer, Stage::kAttnNorm, i, x, mixer);
       const Vector middle = added(x, in_f64(mixed[i].values), sandwich ? post_mixer : Vector());
       compare(ffn.empty() ? "post_attention_norm.weight" : "ffn_norm.weight", layer, Stage::kFfnNorm, i, middle,
-              ffn.empty() ? post_mixer : ffn);
+              ffn.empty() && !sandwich ? post_mixer : ffn);
       const Vector end = added(middle, in_f64(block[i].values), post_block);
       ++n_compared;
       if (const double off = difference(end, in_f64(after[i].values)); !(off <= kAllowed) && !wrong) {
@@ -144,7 +147,7 @@ class Norms {
   Vector added(const Vector& x, const Vector& y, const Vector& norm) const {
     const Vector more = norm.empty() ? y : rms_norm(y, norm, eps_);
     Vector out = x;
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] += more[i];
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] += residual_ * more[i];
     return out;
   }
   void compare(const char* name, std::int64_t layer, Stage stage, std::size_t i, const Vector& in, const Vector& norm) {
@@ -164,7 +167,7 @@ class Norms {
 
   Patient& patient_;
   const StageKeeper& keeper_;
-  double eps_;
+  double eps_, residual_;
 };
 
 CheckResult failed(Patient& patient, const Norms& norms, double eps) {
@@ -222,7 +225,8 @@ Result<CheckResult> run(Patient& patient) {
   ROWMAX_TRY(sequence, session.open());
   const engine::BatchItem item{sequence, tokens, engine::LogitsFor::kAll};
   ROWMAX_RETURN_IF_ERROR(session.forward({&item, 1}));
-  Norms norms(patient, keeper, *key);
+  ROWMAX_TRY(residual, engine::edit_value(*model, "residual_scale"));
+  Norms norms(patient, keeper, *key, std::strtod(residual.c_str(), nullptr));
   const std::int64_t n_layer = model->shape().n_layer;
   for (std::int64_t layer = 0; layer < n_layer; ++layer) norms.add_layer(layer);
   norms.add_last(n_layer);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <optional>
+#include <variant>
 
 #include "base/math/f64.h"
 #include "doctor/check.h"
@@ -68,12 +69,39 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
   const double attention = key_number(patient, "rope.scaling.attn_factor")
                                .value_or(key_number(patient, "rope.scaling.yarn_attn_factor").value_or(1));
   turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
+  const double multiplier = key_number(patient, "rope.scaling.yarn_log_multiplier").value_or(0);
+  if (multiplier > 0) turns.magnitude /= 0.1 * multiplier * base::log_f64(factor) + 1;
+  turns.magnitude = number_of_edit(patient, "rope_magnitude", turns.magnitude);
+}
+
+// Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
+constexpr std::string_view kAdjacent[] = {"granite", "llama", "minicpm", "mistral3", "smollm3"};
+
+// SmolLM3's every fourth layer, or those that are listed; all of some Granites.
+bool is_nope(Patient& patient, std::int64_t layer) {
+  if (const auto edit = edit_of(patient, "nope_layers")) {
+    return ("," + *edit + ",").find("," + std::to_string(layer) + ",") != std::string::npos;
+  }
+  if (architecture(patient) == "granite") {
+    const engine::GgufValue* finetuned = key_value(patient, "granite.rope.scaling.finetuned");
+    const bool* value = finetuned == nullptr ? nullptr : std::get_if<bool>(&finetuned->value);
+    return value != nullptr && !*value;
+  }
+  if (architecture(patient) != "smollm3") return false;
+  const engine::GgufValue* pattern = key_value(patient, "smollm3.attention.rope_pattern");
+  const auto* list = pattern == nullptr ? nullptr : std::get_if<engine::GgufArray>(&pattern->value);
+  const auto at = static_cast<std::size_t>(layer);
+  return list != nullptr && at < list->size ? list->as_int(at) == 0 : layer % 4 == 3;
 }
 
 Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   Turns turns;
-  const std::string pairing =
-      edit_of(patient, "rope_pairing").value_or(architecture(patient) == "llama" ? "adjacent" : "halves");
+  if (is_nope(patient, layer)) {
+    turns.words = "not at all";
+    return turns;
+  }
+  const bool adjacent = std::ranges::find(kAdjacent, architecture(patient)) != std::end(kAdjacent);
+  const std::string pairing = edit_of(patient, "rope_pairing").value_or(adjacent ? "adjacent" : "halves");
   turns.adjacent = pairing == "adjacent";
   const double n_rot = number_of_edit(
       patient, "rope_dimensions", key_number(patient, "rope.dimension_count").value_or(static_cast<double>(head_dim)));
@@ -118,6 +146,37 @@ struct Kind {
 constexpr std::array<Kind, 2> kKinds{{{Stage::kQRaw, Stage::kQ, "attn_q.bias", "attn_q_norm.weight", "queries"},
                                       {Stage::kKRaw, Stage::kK, "attn_k.bias", "attn_k_norm.weight", "keys"}}};
 
+// What later queries are multiplied by (mistral3).
+double temperature_at(Patient& patient, std::int64_t position) {
+  const double scale =
+      number_of_edit(patient, "attention_temperature", key_number(patient, "attention.temperature_scale").value_or(0));
+  if (scale == 0) return 1;
+  const auto original = key_number(patient, "rope.scaling.original_context_length");
+  const double length = original ? *original : key_number(patient, "context_length").value_or(1);
+  return 1 + scale * base::log_f64(1 + std::floor(static_cast<double>(position) / length));
+}
+
+// The norm of x, over runs of its weights' length.
+void norm_runs(std::span<double> x, const std::vector<float>& weight, double eps) {
+  for (std::size_t at = 0; !weight.empty() && at + weight.size() <= x.size(); at += weight.size()) {
+    double sum = 0;
+    for (std::size_t i = 0; i < weight.size(); ++i) sum += x[at + i] * x[at + i];
+    const double factor = 1 / std::sqrt(sum / static_cast<double>(weight.size()) + eps);
+    for (std::size_t i = 0; i < weight.size(); ++i) x[at + i] *= factor * static_cast<double>(weight[i]);
+  }
+}
+
+// Of a norm behind RoPE: the head as it was before it, from one of the same length before RoPE.
+void undo_norm(std::span<const double> before, const std::vector<float>& weight, double eps, double magnitude,
+               std::vector<float>& after) {
+  double sum = 0;
+  for (const double value : before) sum += magnitude * value * magnitude * value;
+  const double factor = std::sqrt(sum / static_cast<double>(before.size()) + eps);
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    after[i] = static_cast<float>(static_cast<double>(after[i]) * factor / static_cast<double>(weight[i]));
+  }
+}
+
 std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind) {
   const auto raw_rows = keeper.rows(kind.raw, layer), used_rows = keeper.rows(kind.used, layer);
   const std::vector<float> bias = vector_of(patient, layer_tensor(layer, kind.bias));
@@ -125,6 +184,10 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
   if (edit_of(patient, "qk_norm").value_or("yes") == "no") norm.clear();
   const double eps =
       number_of_edit(patient, "rms_norm_eps", key_number(patient, "attention.layer_norm_rms_epsilon").value_or(0));
+  const bool behind =
+      !norm.empty() &&
+      edit_of(patient, "qk_norm_place").value_or(architecture(patient) == "hunyuan-dense" ? "after_rope" : "") ==
+          "after_rope";
   std::vector<Head> heads;
   for (std::size_t r = 0; r < used_rows.size() && r < raw_rows.size(); ++r) {
     const KeptRow &raw = raw_rows[r], &used = used_rows[r];
@@ -136,16 +199,17 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
         row.push_back(static_cast<double>(raw.values[at]) + (at < bias.size() ? static_cast<double>(bias[at]) : 0.0));
       }
     }
-    for (std::size_t at = 0; !norm.empty() && at + norm.size() <= row.size(); at += norm.size()) {
-      double sum = 0;
-      for (std::size_t i = 0; i < norm.size(); ++i) sum += row[at + i] * row[at + i];
-      const double factor = 1 / std::sqrt(sum / static_cast<double>(norm.size()) + eps);
-      for (std::size_t i = 0; i < norm.size(); ++i) row[at + i] *= factor * static_cast<double>(norm[i]);
+    if (!behind) norm_runs(row, norm, eps);
+    if (kind.used == Stage::kQ) {
+      for (double& value : row) value *= temperature_at(patient, used.position);
     }
     for (std::int64_t h = 0; h < used.n_group; ++h) {
       const auto begin = row.begin() + h * used.width;
       const auto after = used.group(h);
       Head head{used.position, {begin, begin + used.width}, {after.begin(), after.end()}, 0};
+      if (behind && std::ssize(norm) == used.width) {
+        undo_norm(head.before, norm, eps, turns_of(patient, layer, used.width).magnitude, head.after);
+      }
       for (const double value : head.before) head.largest = std::max(head.largest, std::fabs(value));
       heads.push_back(std::move(head));
     }
@@ -226,6 +290,10 @@ std::vector<double> measured(const std::vector<Head>& heads, const Turns& turns,
 
 // Why heads do not turn as they should: id and words; none where the numbers before cannot be reproduced.
 std::optional<std::pair<const char*, std::string>> explain(const std::vector<Head>& heads, const Turns& turns) {
+  if (turns.frequencies.empty()) {
+    if (worst_of(heads, turns, 0) > kAllowed) return {};
+    return {{"rope_dimension", "they turn"}};
+  }
   Turns other = turns;
   other.adjacent = !turns.adjacent;
   if (worst_of(heads, other) <= kAllowed) {
@@ -318,9 +386,9 @@ Result<CheckResult> run(Patient& patient) {
       const std::vector<Head> heads = heads_of(patient, keeper, layer, kind);
       if (heads.empty()) continue;
       const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before));
-      if (2 * turns.frequencies.size() > heads[0].before.size() || turns.frequencies.empty()) continue;
+      if (2 * turns.frequencies.size() > heads[0].before.size()) continue;
       const double error = worst_of(heads, turns);
-      n_compared += std::ssize(heads) * std::ssize(turns.frequencies);
+      n_compared += std::ssize(heads) * std::max<std::int64_t>(std::ssize(turns.frequencies), 1);
       if (!(error <= kAllowed)) {
         if (const auto why = explain(heads, turns)) {
           return failed(patient, *why, layer, kind, turns, n_compared, error);

@@ -57,6 +57,7 @@ constexpr Row kKeys[] = {
     {"attention.scale", "attention_scale"},
     {"embedding_scale", "embedding_scale"},
     {"residual_scale", "residual_scale"},
+    {"logit_scale", "logit_scale"},
     {"attention.head_count", "head_mapping"},
     {"attention.key_length", "head_mapping"},
     {"attention.value_length", "head_mapping"},

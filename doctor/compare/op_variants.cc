@@ -78,8 +78,12 @@ std::optional<Matrix> norm_input(const engine::Model& model, const Reference& re
   if (!rows || stage.stage != Stage::kFfnNorm) return rows;
   const auto mixed = rows_at(reference.find(Stage::kMixerOut, layer), stage.positions);
   if (!mixed) return std::nullopt;
+  float residual = 1;
+  if (const auto scale = engine::edit_value(model, "residual_scale"); scale.ok()) {
+    std::from_chars(scale->data(), scale->data() + scale->size(), residual);
+  }
   for (std::size_t r = 0; r < rows->size(); ++r) {
-    for (std::size_t i = 0; i < (*rows)[r].size(); ++i) (*rows)[r][i] += (*mixed)[r][i];
+    for (std::size_t i = 0; i < (*rows)[r].size(); ++i) (*rows)[r][i] += residual * (*mixed)[r][i];
   }
   return rows;
 }

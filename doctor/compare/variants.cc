@@ -41,7 +41,9 @@ const Changes kChanges[] = {
     {"expert", {Stage::kRouter, Stage::kExperts, Stage::kBlockOut}},
     {"residual", {Stage::kResidual}},
     {"embedding", {Stage::kEmbedding}},
+    {"temperature", {Stage::kQ}},
     {"final", {Stage::kLogits}},
+    {"logit", {Stage::kLogits}},
     {"tied_head", {Stage::kLogits}},
     {"layout", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp, Stage::kSharedGate, Stage::kSharedUp}},
     {"ternary", {Stage::kQRaw, Stage::kKRaw, Stage::kGate, Stage::kUp, Stage::kSharedGate, Stage::kSharedUp}},
@@ -135,7 +137,10 @@ Result<std::vector<Trial>> pass_trials(const engine::Model& model, Stage stage, 
   // Of a stage that is ours by a factor: its scale by that factor.
   for (const EditableFact& fact : facts) {
     const auto now = number_of(fact.value);
-    const bool scales = stage == Stage::kEmbedding ? fact.name == "embedding_scale" : fact.name == "residual_scale";
+    const std::string_view scale = stage == Stage::kEmbedding ? "embedding_scale"
+                                   : stage == Stage::kLogits  ? "logit_scale"
+                                                              : "residual_scale";
+    const bool scales = fact.name == scale;
     if (pattern_scale != 0 && now && scales) add(std::string(fact.name), text_of(*now * pattern_scale));
   }
   add_bias_trials(all, model, stage);

@@ -111,6 +111,8 @@ const MenuRow kMenu[] = {
        return joined(numbers({1 / std::sqrt(d), 1 / d, 1, 1 / std::sqrt(per_head), 1 / std::sqrt(256.0)}),
                      around(c, {0.0625, 0.125, 0.25, 0.5, 0.70710678, 1.41421356, 2, 4, 8, 16}));
      }},
+    {"attention_temperature", "attention_scale",
+     [](const Context& c) { return c.now && *c.now > 0 ? numbers({0}) : Values{}; }},
     {"rope_base", "rope_base",
      [](const Context&) {
        return numbers({1e4, 1e6, 5e5, 1e5, 1e7, 5e6, 1e3, 3e3, 3e4, 1e2, 1e8});
@@ -120,6 +122,11 @@ const MenuRow kMenu[] = {
        return Values{"exchanged", "as_configured"};
      }},
     {"rope_scaling", "rope_scaling", [](const Context&) { return Values{"none"}; }},
+    // 0.1 ln(factor) + 1 of factors from 1 to 16.
+    {"rope_magnitude", "rope_scaling",
+     [](const Context&) {
+       return numbers({1, 1.0693147, 1.1386294, 1.2079442, 1.2772589});
+     }},
     {"rope_scale", "rope_scaling",
      [](const Context&) {
        return numbers({1, 0.5, 0.25, 0.125, 2, 4, 8});
@@ -141,6 +148,14 @@ const MenuRow kMenu[] = {
      [](const Context& c) {
        const auto d = static_cast<double>(c.shape.head_dim);
        return numbers({d, d / 2, d / 4, d * 3 / 4});
+     }},
+    {"nope_layers", "rope_dimension",
+     [](const Context& c) {
+       std::string every_fourth;
+       for (std::int64_t layer = 3; layer < c.shape.n_layer; layer += 4) {
+         every_fourth += (every_fourth.empty() ? "" : ",") + std::to_string(layer);
+       }
+       return every_fourth.empty() ? Values{"none"} : Values{"none", every_fourth};
      }},
     {"delta_head_order", "value_head_order",
      [](const Context&) {
@@ -202,6 +217,12 @@ const MenuRow kMenu[] = {
     {"residual_scale", "residual_scale",
      [](const Context&) {
        return numbers({1, 0.5, 0.25, 0.125, 2, 4});
+     }},
+    // Where there is one: any model's text is likelier with some scale or other.
+    {"logit_scale", "logit_scale",
+     [](const Context& c) {
+       return c.now && *c.now != 1 ? joined(numbers({1, 1 / *c.now}), around(c, {0.0625, 0.25, 0.5, 2, 4, 16}))
+                                   : Values{};
      }},
     {"tied_head", "tied_head",
      [](const Context&) {
@@ -369,8 +390,9 @@ std::string_view cause_of_fact(std::string_view fact) noexcept {
 }
 
 bool only_damps(const Variant& variant) {
-  constexpr std::string_view kDamping[] = {"embedding_scale", "final_softcap",   "attention_softcap", "residual_scale",
-                                           "rms_norm_eps",    "attention_scale", "skip_ffn",          "skip_mixer"};
+  constexpr std::string_view kDamping[] = {"embedding_scale", "final_softcap", "attention_softcap",
+                                           "residual_scale",  "rms_norm_eps",  "attention_scale",
+                                           "skip_ffn",        "skip_mixer",    "logit_scale"};
   return std::ranges::all_of(
       variant.edits, [&](const auto& edit) { return std::ranges::find(kDamping, edit.first) != std::end(kDamping); });
 }
@@ -435,8 +457,8 @@ std::vector<Variant> finer_variants(const Variant& variant, double step) {
   const auto& [name, value] = variant.edits[0];
   if (name == "rope_factors") return finer_factors(variant);
   constexpr std::string_view kContinuous[] = {
-      "rope_base",         "attention_scale", "embedding_scale",   "residual_scale", "rope_scale",
-      "rope_scale_global", "final_softcap",   "attention_softcap", "expert_scale",   "ternary_scale"};
+      "rope_base",     "attention_scale",   "embedding_scale", "residual_scale", "rope_scale", "rope_scale_global",
+      "final_softcap", "attention_softcap", "expert_scale",    "ternary_scale",  "logit_scale"};
   const auto number = number_of(value);
   if (!number || *number <= 0 || std::ranges::find(kContinuous, name) == std::end(kContinuous)) return out;
   for (const double factor : {1 / step, step}) {

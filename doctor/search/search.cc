@@ -160,8 +160,8 @@ class Search {
   // A variant that only makes the model less sure, or surer, of everything.
   static bool scales_logits(const Variant& variant) {
     const auto& [name, value] = variant.edits.front();
-    return variant.edits.size() == 1 &&
-           (name == "final_softcap" || (name == "tensor_factor" && value.starts_with("output")));
+    return variant.edits.size() == 1 && (name == "final_softcap" || name == "logit_scale" ||
+                                         (name == "tensor_factor" && value.starts_with("output")));
   }
   bool possible(const Tried& tried) const {
     if (!(tried.nll < kKnowing * result_.chance)) return false;

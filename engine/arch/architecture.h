@@ -21,6 +21,12 @@ std::span<const Architecture> architectures() noexcept;
 
 // The reading functions of the rows.
 void read_llama(KeyReader& keys, ModelSpec& spec);
+void read_smollm3(KeyReader& keys, ModelSpec& spec);
+void read_granite(KeyReader& keys, ModelSpec& spec);
+void read_mistral3(KeyReader& keys, ModelSpec& spec);
+void read_minicpm(KeyReader& keys, ModelSpec& spec);
+void read_hunyuan_dense(KeyReader& keys, ModelSpec& spec);
+void read_olmo2(KeyReader& keys, ModelSpec& spec);
 void read_qwen2(KeyReader& keys, ModelSpec& spec);
 void read_qwen3(KeyReader& keys, ModelSpec& spec);
 void read_qwen3moe(KeyReader& keys, ModelSpec& spec);

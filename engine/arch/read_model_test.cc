@@ -255,7 +255,7 @@ TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
   };
   const Case cases[] = {{"gpt-oss", "MXFP4", true},
                         {"lfm2", "short convolutions", true},
-                        {"smollm3", "nothing reads its keys", false},
+                        {"glm4moe", "nothing reads its keys", false},
                         {"a-name-of-tomorrow", "", false}};
   for (const auto& [name, says, needs_more] : cases) {
     GgufWriter writer;

@@ -39,6 +39,7 @@ struct Rule {
   Table table;
   Use use = Use::kRead;
   Table inside = Table::kNone;    // of the object, or of each of the list's
+  std::string_view classes = {};  // of configurations of these alone, as names have it; others go by the rules behind
   std::string_view names;         // with a space between; a last '*' stands for any end
   std::string_view neutral = {};  // JSON, '|' between
   std::string_view why = {};      // kHarmless, kNoted: why; kNeutral: what another value means
@@ -46,6 +47,41 @@ struct Rule {
 
 // Source: testdata/folder_fields.txt (what transformers writes), and folders as they are published.
 constexpr Rule kRules[] = {
+    {.table = Table::kConfig, .classes = "SmolLM3ForCausalLM", .names = "no_rope_layer_interval no_rope_layers"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
+     .classes = "HunYuanDenseV1ForCausalLM",
+     .names = "use_qk_norm use_rotary_pos_emb",
+     .neutral = "true",
+     .why = "the architecture always has it"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
+     .classes = "HunYuanDenseV1ForCausalLM",
+     .names = "use_cla",
+     .neutral = "false",
+     .why = "layers share keys and values"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
+     .classes = "HunYuanDenseV1ForCausalLM",
+     .names = "norm_type",
+     .neutral = "\"rms\"",
+     .why = "the norms are others"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .classes = "HunYuanDenseV1ForCausalLM",
+     .names =
+         "attention_head_dim cla_share_factor enable_lm_head_fp32 eod_token_id im_end_id im_newline_id im_start_id "
+         "mask_init_id org_vocab_size",
+     .why = "transformers does not compute with it"},
+    {.table = Table::kConfig, .classes = "MiniCPMForCausalLM", .names = "dim_model_base scale_depth scale_emb"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .classes = "MiniCPMForCausalLM",
+     .names = "mup_denominator",
+     .why = "only heads that guess tokens ahead use it"},
+    {.table = Table::kConfig,
+     .classes = "GraniteForCausalLM",
+     .names = "attention_multiplier embedding_multiplier logits_scaling residual_multiplier"},
     {.table = Table::kConfig,
      .names = "_sliding_window_pattern architectures attention_bias attn_logit_softcapping bos_token_id "
               "eos_token_id final_logit_softcapping head_dim hidden_act hidden_activation hidden_size "
@@ -60,7 +96,8 @@ constexpr Rule kRules[] = {
     {.table = Table::kConfig, .inside = Table::kConfig, .names = "text_config"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
-     .names = "image_token_id video_token_id vision_config vision_end_token_id vision_start_token_id",
+     .names = "image_token_id image_token_index multimodal_projector_bias projector_hidden_act spatial_merge_size "
+              "video_token_id vision_config vision_end_token_id vision_feature_layer vision_start_token_id",
      .why = "what sees images is left out"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
@@ -136,6 +173,15 @@ constexpr Rule kRules[] = {
      .names = "embedding_multiplier logit_scale logits_scaling residual_multiplier",
      .neutral = "1|1.0",
      .why = "numbers are scaled"},
+    {.table = Table::kRope, .classes = "HunYuanDenseV1ForCausalLM", .names = "alpha"},
+    {.table = Table::kRope,
+     .classes = "Ministral3ForCausalLM Mistral3ForConditionalGeneration",
+     .names = "llama_4_scaling_beta"},
+    {.table = Table::kRope,
+     .use = Use::kHarmless,
+     .classes = "Ministral3ForCausalLM Mistral3ForConditionalGeneration",
+     .names = "max_position_embeddings",
+     .why = "the configuration's own is read"},
     {.table = Table::kRope,
      .names = "attention_factor beta_fast beta_slow factor high_freq_factor low_freq_factor mscale "
               "mscale_all_dim original_max_position_embeddings partial_rotary_factor rope_theta rope_type "
@@ -313,17 +359,19 @@ bool is_among(std::string_view list, char separator, std::string_view value, boo
   return false;
 }
 
-const Rule* find_rule(Table table, std::string_view name) {
+const Rule* find_rule(Table table, std::string_view name, std::string_view class_name) {
   for (const Rule& rule : kRules) {
-    if (rule.table == table && is_among(rule.names, ' ', name, true)) return &rule;
+    const bool applies = rule.classes.empty() || is_among(rule.classes, ' ', class_name, false);
+    if (applies && rule.table == table && is_among(rule.names, ' ', name, true)) return &rule;
   }
-  return table == Table::kConfig ? find_rule(Table::kGeneration, name) : nullptr;
+  return table == Table::kConfig ? find_rule(Table::kGeneration, name, class_name) : nullptr;
 }
 
 class FieldWalk {
  public:
-  FieldWalk(std::string folder, const std::vector<std::string>& ignored)
-      : folder_(std::move(folder)), ignored_(ignored), used_(ignored.size(), false) {}
+  // class_name: of the model, as config.json has it.
+  FieldWalk(std::string folder, std::string_view class_name, const std::vector<std::string>& ignored)
+      : folder_(std::move(folder)), class_name_(class_name), ignored_(ignored), used_(ignored.size(), false) {}
 
   void file(const Json& root, const char* name, Table table) {
     name_ = name;
@@ -362,7 +410,7 @@ class FieldWalk {
       if (error_) return;
       if (!value) continue;
       const std::string field = path.empty() ? std::string(key) : concat(path, ".", key);
-      const Rule* rule = find_rule(table, key);
+      const Rule* rule = find_rule(table, key, class_name_);
       if (rule == nullptr) {
         refuse(field, concat("not a field that rowmax knows, found ", value.text()));
         continue;
@@ -382,6 +430,7 @@ class FieldWalk {
   }
 
   std::string folder_;
+  std::string_view class_name_;
   const std::vector<std::string>& ignored_;
   std::vector<bool> used_;
   std::string_view name_;
@@ -488,7 +537,7 @@ class TokenChecks {
 }  // namespace
 
 Result<std::vector<std::string>> check_folder_fields(const FolderJson& files, const std::vector<std::string>& ignored) {
-  FieldWalk walk(files.folder, ignored);
+  FieldWalk walk(files.folder, files.config.find("architectures").at(0).as_string(), ignored);
   walk.file(files.config, "config.json", Table::kConfig);
   walk.file(files.tokenizer, "tokenizer.json", Table::kTokenizer);
   walk.file(files.tokenizer_config, "tokenizer_config.json", Table::kTokenizerConfig);

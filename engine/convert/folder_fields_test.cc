@@ -67,7 +67,7 @@ TEST_F(FolderFields, AllThatTransformersWritesAreKnown) {
   EXPECT_EQ(
       counts,
       (std::map<std::string, int>{
-          {"config.json", 39}, {"generation_config.json", 2}, {"tokenizer.json", 5}, {"tokenizer_config.json", 5}}));
+          {"config.json", 57}, {"generation_config.json", 2}, {"tokenizer.json", 5}, {"tokenizer_config.json", 5}}));
 }
 
 TEST_F(FolderFields, UnknownOnesAreRefusedByName) {
@@ -171,6 +171,21 @@ TEST_F(FolderFields, KnownOnesThatChangeTheMathematicsAreRefused) {
       {"qwen35", R"("layer_types": ["linear_attention", "linear_attention", "sliding_attention", "full_attention"])",
        "layer_types"},
       {"qwen35", R"("is_causal": false)", "is_causal"},
+      {"smollm3", R"("use_sliding_window": true)", "use_sliding_window"},
+      {"smollm3", R"("mlp_bias": true)", "mlp_bias"},
+      {"granite", R"("mlp_bias": true)", "mlp_bias"},
+      {"granite", R"("scale_emb": 2)", "scale_emb"},
+      {"llama", R"("no_rope_layers": [1, 0])", "no_rope_layers"},
+      {"qwen3", R"("embedding_multiplier": 2)", "embedding_multiplier"},
+      {"ministral3", R"("sliding_window": 64)", "sliding_window"},
+      {"ministral3", R"("rope_parameters": {"rope_type": "default", "rope_theta": 10000.0})", "rope_type"},
+      {"minicpm", R"("rope_scaling": {"rope_type": "longrope", "long_factor": [1], "short_factor": [1]})",
+       "long_factor"},
+      {"hunyuan", R"("use_cla": true)", "use_cla"},
+      {"hunyuan",
+       R"("rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0, "alpha": 9, "xdrope_section": [1]})",
+       "xdrope_section"},
+      {"olmo2", R"("clip_qkv": 8)", "clip_qkv"},
   };
   for (const auto& [name, member, field] : cases) {
     SCOPED_TRACE(member);

@@ -24,7 +24,8 @@ constexpr HfArchitecture kArchitectures[] = {
      .activation = "silu",
      .adjacent_rope = true,
      .rope_dimension_key = true,
-     .llama3_scaling = true},
+     .llama3_scaling = true,
+     .mlp_bias = true},
     {.class_name = "MistralForCausalLM",
      .name = "llama",
      .activation = "silu",
@@ -120,6 +121,73 @@ constexpr HfArchitecture kArchitectures[] = {
      .activation = "silu",
      .rope_dimension_key = true,
      .ternary = true},
+    {.class_name = "SmolLM3ForCausalLM",
+     .name = "smollm3",
+     .activation = "silu",
+     .rope_base = 2e6,
+     .adjacent_rope = true,
+     .rope_dimension_key = true,
+     .default_kv_heads = 4,
+     .tied = true,
+     .mlp_bias = true,
+     .nope = true},
+    {.class_name = "GraniteForCausalLM",
+     .name = "granite",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .rope_dimension_key = true,
+     .scales = HfScales::kGranite,
+     .mlp_bias = true},
+    {.class_name = "Ministral3ForCausalLM",
+     .name = "mistral3",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .head_length_keys = true,
+     .rope_dimension_key = true,
+     .window_used = true,
+     .default_kv_heads = 8,
+     .default_head_dim = 128,
+     .biases = Biases::kNone,
+     .tempered = true},
+    {.class_name = "Mistral3ForConditionalGeneration",
+     .name = "mistral3",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .head_length_keys = true,
+     .rope_dimension_key = true,
+     .window_used = true,
+     .default_kv_heads = 8,
+     .default_head_dim = 128,
+     .biases = Biases::kNone,
+     .tempered = true,
+     .text_type = "ministral3",
+     .nested = true},
+    {.class_name = "Mistral3ForConditionalGeneration",
+     .name = "mistral3",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .head_length_keys = true,
+     .rope_dimension_key = true,
+     .window_used = true,
+     .default_window = 4096,
+     .default_kv_heads = 8,
+     .biases = Biases::kNone,
+     .text_type = "mistral",
+     .nested = true},
+    // OpenBMB's own configuration_minicpm.py and modeling_minicpm.py; transformers has no such class.
+    {.class_name = "MiniCPMForCausalLM",
+     .name = "minicpm",
+     .activation = "silu",
+     .adjacent_rope = true,
+     .rope_dimension_key = true,
+     .scales = HfScales::kMiniCpm,
+     .tied = true},
+    {.class_name = "HunYuanDenseV1ForCausalLM",
+     .name = "hunyuan-dense",
+     .activation = "silu",
+     .head_length_keys = true,
+     .alpha = true},
+    {.class_name = "Olmo2ForCausalLM", .name = "olmo2", .activation = "silu"},
 };
 
 class ConfigConverter {
@@ -152,7 +220,10 @@ class ConfigConverter {
       return config_.fail(ErrorCode::kCorrupt, "architectures",
                           concat("expected a list of one name, found ", list ? list.text() : "none"));
     }
-    const auto* row = std::ranges::find(kArchitectures, name, &HfArchitecture::class_name);
+    const Json text_type = config_.find("text_config").find("model_type");
+    const auto* row = std::ranges::find_if(kArchitectures, [&](const HfArchitecture& each) {
+      return each.class_name == name && (each.text_type.empty() || text_type.is(each.text_type));
+    });
     if (row != std::end(kArchitectures)) {
       model_.architecture = row;
       keys_.set_string("general.architecture", row->name);
@@ -161,8 +232,15 @@ class ConfigConverter {
       model_.text_path = config_.where();
       return;
     }
-    std::string known;
-    for (const HfArchitecture& each : kArchitectures) known += concat(known.empty() ? "" : ", ", each.class_name);
+    std::string known, texts;
+    for (const HfArchitecture& each : kArchitectures) {
+      if (each.class_name == name) texts += concat(texts.empty() ? "" : " or ", each.text_type);
+      if (!known.ends_with(each.class_name)) known += concat(known.empty() ? "" : ", ", each.class_name);
+    }
+    if (!texts.empty()) {
+      return config_.fail(ErrorCode::kUnsupported, "text_config",
+                          concat("model_type: expected ", texts, ", found ", text_type ? text_type.text() : "none"));
+    }
     config_.fail(ErrorCode::kUnsupported, "architectures", concat("expected one of ", known, ", found ", quote(name)));
   }
 
@@ -178,7 +256,7 @@ class ConfigConverter {
     model_.n_kv_head = config_.int_or("num_key_value_heads", kv_heads, 1, 65536);
     const double eps = config_.require_number("rms_norm_eps", 1e-20, 1.0);
     model_.vocab_size = config_.require_int("vocab_size", 1, 1 << 24);
-    model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary);
+    model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary || arch.tied);
     if (const Json tied = whole_.find("tie_word_embeddings"); arch.nested && tied.is_bool()) {
       model_.tied = tied.as_bool();  // transformers asks the outer model
     }
@@ -287,8 +365,13 @@ class ConfigConverter {
       set_local_base(config_.number_or("rope_local_base_freq", 10000, 1, 1e12));
     }
     JsonReader rope = found ? JsonReader(found, where) : JsonReader::empty(where);
+    if (model_.architecture->tempered && !found) {
+      return config_.fail(ErrorCode::kCorrupt, "rope_parameters", "is missing, expected an object");
+    }
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
+    const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
+    if (model_.architecture->alpha && type == "dynamic") return set_alpha(rope, base);
     if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
     const double usual = model_.architecture->hybrid ? 0.25 : 1;
     const double part =
@@ -300,9 +383,16 @@ class ConfigConverter {
     } else if (rope.has("mrope_section")) {
       rope.fail(ErrorCode::kUnsupported, "mrope_section", "positions have three parts");
     }
-    const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
     if (!rope.failed()) read_scaling(rope, type, base);
     if (!rope.status().ok()) config_.fail(rope.status().error());
+  }
+
+  // Hunyuan's "dynamic" is none: base * alpha^(d / (d - 2)), whatever the length, and the rest of it is not read.
+  void set_alpha(JsonReader& rope, double base) {
+    const double alpha = rope.require_number("alpha", 1e-3, 1e9), d = static_cast<double>(model_.head_dim);
+    if (model_.head_dim <= 2) config_.fail(ErrorCode::kUnsupported, "head_dim", "expected more than 2");
+    if (!rope.status().ok()) return config_.fail(rope.status().error());
+    if (!config_.failed()) set("rope.freq_base", base * base::pow_f64(alpha, d / (d - 2)));
   }
 
   // The dimensions of a head that turn, and how images share their pairs: text turns all of them by one position, as
@@ -332,6 +422,9 @@ class ConfigConverter {
   }
 
   void read_scaling(JsonReader& rope, const std::string& type, double base) {
+    if (model_.architecture->tempered && type != "yarn") {
+      return rope.fail(ErrorCode::kUnsupported, "rope_type", concat("expected yarn, found ", quote(type)));
+    }
     if (type == "default") return;
     if (type == "linear") {
       keys_.set_string(key("rope.scaling.type"), "linear");
@@ -348,8 +441,9 @@ class ConfigConverter {
 
   void read_yarn(JsonReader& rope) {
     const double factor = rope.require_number("factor", 1.0, 1e6);
+    const bool tempered = model_.architecture->tempered;
     for (const char* unknown : {"mscale", "mscale_all_dim"}) {
-      if (rope.has(unknown)) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
+      if (rope.has(unknown) && !tempered) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
     }
     if (!rope.bool_or("truncate", true)) rope.fail(ErrorCode::kUnsupported, "truncate", "expected true");
     keys_.set_string(key("rope.scaling.type"), "yarn");
@@ -357,11 +451,17 @@ class ConfigConverter {
     set("rope.scaling.original_context_length", rope.require_int("original_max_position_embeddings", 1, kMaxContext));
     if (rope.has("beta_fast")) set("rope.scaling.yarn_beta_fast", rope.number_or("beta_fast", 32, 1e-3, 1e6));
     if (rope.has("beta_slow")) set("rope.scaling.yarn_beta_slow", rope.number_or("beta_slow", 1, 1e-3, 1e6));
-    if (rope.has("attention_factor")) {
-      // transformers' replaces the paper's magnitude, GGUF's multiplies it.
-      const double magnitude = rope.number_or("attention_factor", 1, 1e-3, 1e3);
-      set("rope.scaling.attn_factor", magnitude / (0.1 * base::log_f64(factor) + 1.0));
-    }
+    // transformers' factor replaces the paper's magnitude, GGUF's multiplies it.
+    const auto magnitude_of = [&](double scale) { return 0.1 * scale * base::log_f64(factor) + 1.0; };
+    const double scale = rope.number_or("mscale", 0, 0, 1e3), of_all = rope.number_or("mscale_all_dim", 0, 0, 1e3);
+    if (of_all > 0) set("rope.scaling.yarn_log_multiplier", of_all);
+    const double usual = magnitude_of(1) / magnitude_of(of_all);
+    const double meant = scale > 0 && of_all > 0 ? magnitude_of(scale) / magnitude_of(of_all) : magnitude_of(1);
+    const double magnitude = rope.number_or("attention_factor", meant, 1e-3, 1e3);
+    if (rope.has("attention_factor") || magnitude != usual) set("rope.scaling.attn_factor", magnitude / usual);
+    if (!tempered) return;
+    const double temperature = rope.require_number("llama_4_scaling_beta", 0, 1e3);
+    if (temperature > 0) set("attention.temperature_scale", temperature);
   }
 
   // Llama 3.1: long wavelengths are stretched by the factor, short ones not, those between in part.
@@ -405,9 +505,11 @@ class ConfigConverter {
       config_.fail(ErrorCode::kUnsupported, "use_sliding_window", "expected false");
     }
     read_biases();
+    read_scales();
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
     if (model_.architecture->window_used) read_window();
+    if (model_.architecture->nope) read_nope();
     for (const Json& type : config_.find("layer_types").elements()) {
       if (type.is("full_attention")) continue;
       config_.fail(ErrorCode::kUnsupported, "layer_types",
@@ -434,9 +536,53 @@ class ConfigConverter {
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
     model_.input_biases = all || model_.architecture->biases == Biases::kInputs;
     model_.output_bias = all;
-    if (config_.bool_or("mlp_bias", false) && model_.architecture->class_name == std::string_view("LlamaForCausalLM")) {
+    if (config_.bool_or("mlp_bias", false) && model_.architecture->mlp_bias) {
       config_.fail(ErrorCode::kUnsupported, "mlp_bias", "expected false");
     }
+  }
+
+  // Which layers turn q and k. Every fourth does not, or it is said in a key that other engines have for other models.
+  void read_nope() {
+    const std::int64_t interval = config_.int_or("no_rope_layer_interval", 4, 1, 4096);
+    std::vector<bool> turns, usual;
+    for (std::int64_t layer = 1; layer <= model_.n_layer; ++layer) {
+      turns.push_back(layer % interval != 0);
+      usual.push_back(layer % 4 != 0);
+    }
+    if (const Json listed = config_.find("no_rope_layers")) {
+      if (!listed.is_array() || static_cast<std::int64_t>(listed.size()) < model_.n_layer) {
+        return config_.fail(ErrorCode::kCorrupt, "no_rope_layers",
+                            concat("expected ", model_.n_layer, " entries or more, found ", listed.text()));
+      }
+      for (std::size_t i = 0; i < turns.size(); ++i) {
+        const std::optional<std::int64_t> entry = listed.at(i).as_int();
+        if (!entry) {
+          return config_.fail(ErrorCode::kCorrupt, "no_rope_layers",
+                              concat("expected numbers, found ", listed.at(i).text()));
+        }
+        turns[i] = *entry != 0;
+      }
+    }
+    if (turns == usual) return;
+    keys_.set_bools(key("attention.rope_pattern"), turns);
+    model_.notices.push_back(concat(config_.where(),
+                                    ": layers other than every fourth do not turn q and k: written as ",
+                                    key("attention.rope_pattern"), ", which other engines may not read"));
+  }
+
+  void read_scales() {
+    const HfScales scales = model_.architecture->scales;
+    const auto scale = [&](const char* field) { return config_.number_or(field, 1, 1e-6, 1e6); };
+    if (scales == HfScales::kMiniCpm) {
+      set("embedding_scale", scale("scale_emb"));
+      set("residual_scale", scale("scale_depth") / std::sqrt(static_cast<double>(model_.n_layer)));
+      set("logit_scale", static_cast<double>(model_.n_embd) / scale("dim_model_base"));
+    }
+    if (scales != HfScales::kGranite) return;
+    set("attention.scale", scale("attention_multiplier"));
+    set("embedding_scale", scale("embedding_multiplier"));
+    set("residual_scale", scale("residual_multiplier"));
+    set("logit_scale", scale("logits_scaling"));
   }
 
   void read_hybrid() {

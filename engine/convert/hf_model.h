@@ -27,6 +27,13 @@ enum class HfExperts {
   kShared,  // mixtures of experts beside one that every row passes
 };
 
+// Scales of embedding, residual and logits (and scores), by their names.
+enum class HfScales {
+  kNone,
+  kGranite,
+  kMiniCpm,
+};
+
 // An architecture of transformers, as data. A new one is a row in hf_model.cc.
 struct HfArchitecture {
   std::string_view class_name;  // in config.json's architectures
@@ -52,7 +59,14 @@ struct HfArchitecture {
   HfExperts experts = HfExperts::kNone;
   // Qwen 3.5: layers of two kinds, a quarter of each head turned, mtp.* tensors that guess tokens ahead.
   bool hybrid = false;
-  bool nested = false;  // a text model inside another: its fields are those of text_config
+  HfScales scales = HfScales::kNone;
+  bool tied = false;                // where the configuration is silent
+  bool mlp_bias = false;            // the class has biases in the FFN where mlp_bias says so
+  bool nope = false;                // layers that do not turn q and k: no_rope_layers
+  bool alpha = false;               // a RoPE type "dynamic" with alpha is another base
+  bool tempered = false;            // mscale and llama_4_scaling_beta among RoPE's parameters, which must be there
+  std::string_view text_type = {};  // of a nested model: what text_config's model_type must be; empty: any
+  bool nested = false;              // a text model inside another: its fields are those of text_config
 };
 
 struct HfModel {

@@ -48,7 +48,10 @@ class Mapper {
       : checkpoint_(checkpoint), model_(model), arch_(*model.architecture), spec_(spec), executor_(executor) {}
 
   Result<HfTensors> run() {
-    prefix_ = arch_.hybrid && has("model.language_model.embed_tokens.weight") ? "model.language_model." : "model.";
+    for (const std::string_view nested : {"model.language_model.", "language_model.model."}) {
+      if ((arch_.hybrid || arch_.nested) && has(concat(nested, "embed_tokens.weight"))) prefix_ = nested;
+    }
+    if (arch_.nested && has("language_model.lm_head.weight")) head_ = "language_model.lm_head.weight";
     ROWMAX_RETURN_IF_ERROR(list_wanted());
     ROWMAX_RETURN_IF_ERROR(check_all_known());
     if (missing_) return *missing_;
@@ -92,7 +95,7 @@ class Mapper {
     if (wants_head()) {
       add({.name = "output.weight",
            .shape = {n_embd, model_.vocab_size},
-           .names = {"lm_head.weight"},
+           .names = {head_},
            .stored = {model_.vocab_size, n_embd}});
     }
     return {};
@@ -101,9 +104,9 @@ class Mapper {
   // Whether the head is a tensor of its own: as transformers has it, one that differs counts even where it is tied.
   bool wants_head() {
     if (!model_.tied) return true;
-    if (!has("lm_head.weight")) return false;
-    used_.insert("lm_head.weight");
-    if (is_embedding(find("lm_head.weight"))) {
+    if (!has(head_)) return false;
+    used_.insert(head_);
+    if (is_embedding(find(head_))) {
       out_.notices.push_back(
           "lm_head.weight is left out: the configuration ties it to the embedding, and it is the same");
       return false;
@@ -244,8 +247,18 @@ class Mapper {
         Error{ErrorCode::kCorrupt, concat(file, ": tensor ", quote(name), ", which becomes ", gguf, ", is missing")};
   }
 
+  // What a name begins with, of tensors that see images; "": another's.
+  static std::string_view visual_part(std::string_view name) {
+    for (const std::string_view part : {"model.visual.", "visual.", "model.vision_tower.", "vision_tower.",
+                                        "model.multi_modal_projector.", "multi_modal_projector."}) {
+      if (name.starts_with(part)) return part;
+    }
+    return "";
+  }
+
   Status check_all_known() {
     std::int64_t n_visual = 0;
+    std::string_view visual;
     for (const auto& [key, found] : checkpoint_.tensors()) {
       const std::string name(key);
       if (used_.contains(name)) continue;
@@ -255,8 +268,9 @@ class Mapper {
         if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
         return unsupported(found, name, "is the factor of no packed matrix");
       }
-      if (arch_.hybrid && (name.starts_with("model.visual.") || name.starts_with("visual."))) {
+      if (const std::string_view part = visual_part(name); (arch_.hybrid || arch_.nested) && !part.empty()) {
         ++n_visual;
+        visual = part;
         continue;
       }
       if (arch_.hybrid && name.starts_with("mtp.") && model_.n_draft_layer == 0) continue;  // hf_model.cc says so
@@ -265,7 +279,7 @@ class Mapper {
                                 name.ends_with(".bias") ? " with these attention_bias and mlp_bias" : ""));
     }
     if (n_visual > 0) {
-      out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors model.visual.*) is left out"));
+      out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors ", visual, "*) is left out"));
     }
     return {};
   }
@@ -459,7 +473,7 @@ class Mapper {
   const HfArchitecture& arch_;
   const ModelSpec& spec_;
   Executor& executor_;
-  std::string prefix_;
+  std::string prefix_ = "model.", head_ = "lm_head.weight";
   std::vector<Wanted> wanted_;
   std::set<std::string> used_, checked_;
   std::optional<Error> missing_;

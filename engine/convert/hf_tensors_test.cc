@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/arch/read_spec.h"
 #include "engine/convert/test_folder.h"
 
 namespace rowmax::engine {
@@ -79,7 +80,9 @@ class HfTensorsTest : public FolderTest {
 };
 
 TEST_F(HfTensorsTest, LogitsOfTransformers) {
-  const std::pair<const char*, double> cases[] = {{"qwen3moe", 3e-6}, {"qwen35", 1e-5}, {"qwen35moe", 1e-5}};
+  const std::pair<const char*, double> cases[] = {{"qwen3moe", 3e-6}, {"qwen35", 1e-5},  {"qwen35moe", 1e-5},
+                                                  {"smollm3", 3e-6},  {"granite", 3e-6}, {"ministral3", 3e-6},
+                                                  {"minicpm", 3e-6},  {"hunyuan", 3e-6}, {"olmo2", 3e-6}};
   for (const auto& [name, limit] : cases) {
     for (const char* type : {"F32", "BF16", ""}) {  // as the folder has them
       SCOPED_TRACE(std::string(name) + " " + type);
@@ -241,6 +244,57 @@ TEST_F(HfTensorsTest, WhatSeesImagesIsLeftOut) {
   const auto report = convert(hf_folder("qwen35moe"));
   ASSERT_TRUE(report.ok());
   EXPECT_TRUE(has_notice(*report, "1 tensors model.visual.*"));
+}
+
+// As Ministral 3 is published, in either order of names.
+TEST_F(HfTensorsTest, AMistralInsideAnother) {
+  for (const std::string prefix : {"model.language_model.", "language_model.model."}) {
+    SCOPED_TRACE(prefix);
+    const std::string folder = hf_folder("ministral3"), config = folder + "/config.json";
+    save(config, R"({"architectures": ["Mistral3ForConditionalGeneration"], "image_token_index": 10, "text_config": )" +
+                     content(config) + "}");
+    edit_tensors(weights_of(folder), [&](Tensors& tensors) {
+      Tensors nested;
+      for (auto& [name, tensor] : tensors) nested[prefix + name.substr(std::string("model.").size())] = tensor;
+      nested["vision_tower.norm.weight"] = {"BF16", {8}, std::string(16, '\0')};
+      tensors = std::move(nested);
+    });
+    const auto report = convert(folder);
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_TRUE(has_notice(*report, "1 tensors vision_tower.*"));
+    EXPECT_LE(distance_to_golden(path("out.gguf"), folder + "/logits.golden"), 3e-6);
+    replace_in(config, R"("model_type": "ministral3")", R"("model_type": "mistral4")");
+    expect_error(convert(folder), ErrorCode::kUnsupported, {"text_config", "ministral3 or mistral", "mistral4"});
+    std::filesystem::remove_all(folder);
+  }
+}
+
+// A magnitude that mscale and attention_factor make, as transformers computes it (_compute_yarn_parameters): get_mscale(16,
+// mscale) / get_mscale(16, mscale_all_dim), get_mscale(16, m) = 0.1 m ln 16 + 1.
+TEST_F(HfTensorsTest, MagnitudesOfYarn) {
+  struct Case {
+    const char *from, *to;
+    double magnitude;
+  };
+  const double log = std::log(16.0);
+  const Case cases[] = {
+      {"\"mscale\": 1.0", "\"mscale\": 0.5", (0.05 * log + 1) / (0.1 * log + 1)},
+      {"\"mscale_all_dim\": 1.0", "\"mscale_all_dim\": 0.25", (0.1 * log + 1) / (0.025 * log + 1)},
+      {"\"mscale_all_dim\": 1.0,", "", 0.1 * log + 1},
+      {"\"mscale\": 1.0,", "", 0.1 * log + 1},
+      {"\"mscale\": 1.0", "\"mscale\": 1.0, \"attention_factor\": 1.5", 1.5},
+  };
+  for (const Case& each : cases) {
+    SCOPED_TRACE(each.to);
+    const std::string folder = hf_folder("ministral3");
+    replace_in(folder + "/config.json", each.from, each.to);
+    ASSERT_TRUE(convert(folder).ok());
+    const auto file = GgufFile::open(path("out.gguf"));
+    const auto spec = read_spec(*file);
+    ASSERT_TRUE(spec.ok()) << spec.error().message;
+    EXPECT_NEAR(spec->ropes[0].yarn->magnitude, each.magnitude, 1e-6);
+    std::filesystem::remove_all(folder);
+  }
 }
 
 // The outer configuration says whether the head is tied, where it says anything.

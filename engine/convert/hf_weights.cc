@@ -20,6 +20,8 @@ constexpr HfWeight kTable[] = {
     {W::kAttnVBias, "self_attn.v_proj.bias"},
     {W::kAttnQNorm, "self_attn.q_norm.weight", kNorm},
     {W::kAttnKNorm, "self_attn.k_norm.weight", kNorm},
+    {W::kAttnQNorm, "self_attn.query_layernorm.weight", kNorm},
+    {W::kAttnKNorm, "self_attn.key_layernorm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.attn_sub_norm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.inner_attn_ln.weight", kNorm},
     {W::kAttnOutput, "self_attn.o_proj.weight"},

@@ -1,7 +1,8 @@
 // Pre-tokenizers by what they do, not by a hash of what they give.
 #include <algorithm>
 #include <iterator>
-#include <span>
+#include <string>
+#include <vector>
 
 #include "engine/convert/hf_tokenizer.h"
 #include "engine/io/text.h"
@@ -29,6 +30,12 @@ constexpr std::string_view kTekken =
     "[^\\r\\n\\p{L}\\p{N}]?" ROWMAX_UPPER "*" ROWMAX_LOWER "+|[^\\r\\n\\p{L}\\p{N}]?" ROWMAX_UPPER "+" ROWMAX_LOWER
     "*|\\p{N}" ROWMAX_CASED_REST;
 
+constexpr std::string_view kThreeNumbers = "\\p{N}{1,3}";
+constexpr std::string_view kHanKana = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
+constexpr std::string_view kDeepseek3 =
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+    "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+
 #undef ROWMAX_SHORT
 #undef ROWMAX_REST
 #undef ROWMAX_UPPER
@@ -37,14 +44,24 @@ constexpr std::string_view kTekken =
 
 struct Rule {
   std::string_view name;
-  std::string_view first, second;  // expressions, one after the other; the second may be empty
+  std::vector<std::string_view> steps;  // expressions, one after the other
   bool ignore_merges;
 };
-constexpr Rule kRules[] = {
-    {"gpt-2", kGpt2, "", false},       {"smollm", kDigits, kGpt2, false}, {"llama-bpe", kLlama3, "", true},
-    {"smaug-bpe", kLlama3, "", false}, {"qwen2", kQwen2, "", false},      {"qwen35", kQwen35, "", false},
-    {"gpt-4o", kGpt4o, "", false},     {"tekken", kTekken, "", true},
+const Rule kRules[] = {
+    {"gpt-2", {kGpt2}, false},
+    {"smollm", {kDigits, kGpt2}, false},
+    {"llama-bpe", {kLlama3}, true},
+    {"smaug-bpe", {kLlama3}, false},
+    {"qwen2", {kQwen2}, false},
+    {"qwen35", {kQwen35}, false},
+    {"gpt-4o", {kGpt4o}, false},
+    {"tekken", {kTekken}, true},
+    {"deepseek-v3", {kThreeNumbers, kHanKana, kDeepseek3}, false},
 };
+
+bool matches_everywhere(std::string_view expression) {
+  return expression != kDigits && expression != kThreeNumbers && expression != kHanKana && expression != kDeepseek3;
+}
 
 bool is_true(const Json& object, const char* key, bool fallback) {
   const Json found = object.find(key);
@@ -76,13 +93,13 @@ bool append_steps(const Json& step, std::vector<std::string>& out, bool& prefix,
   }
   if (type == "Split") {
     // "Isolated" keeps matches and what lies between them; "Removed", inverted, keeps the matches, which is the same
-    // for expressions that match everywhere, as all of ours but the digits do.
+    // for expressions that match everywhere.
     const std::string_view behavior = step.find("behavior").as_string();
     const bool inverted = is_true(step, "invert", false);
     const std::string_view expression = step.find("pattern").find("Regex").as_string();
     out.emplace_back(expression);
-    return !expression.empty() &&
-           ((behavior == "Isolated" && !inverted) || (behavior == "Removed" && inverted && expression != kDigits));
+    return !expression.empty() && ((behavior == "Isolated" && !inverted) ||
+                                   (behavior == "Removed" && inverted && matches_everywhere(expression)));
   }
   return false;
 }
@@ -94,9 +111,7 @@ RecognisedPre recognise_pre_tokenizer(const Json& pre_tokenizer, bool ignore_mer
   RecognisedPre out;
   if (!append_steps(pre_tokenizer, steps, out.add_prefix_space, 0)) return {};
   for (const Rule& rule : kRules) {
-    const std::size_t n = rule.second.empty() ? 1 : 2;
-    if (steps.size() == n && steps[0] == rule.first && (n == 1 || steps[1] == rule.second) &&
-        rule.ignore_merges == ignore_merges) {
+    if (std::ranges::equal(steps, rule.steps) && rule.ignore_merges == ignore_merges) {
       out.name = rule.name;
       return out;
     }

@@ -226,7 +226,7 @@ void CpuOps::gate_sigmoid(Rows gate, Rows x) {
   });
 }
 
-Status CpuOps::head(float softcap, float* logits) {
+Status CpuOps::head(float scale, float softcap, float* logits) {
   const std::int64_t n_embd = spec_->shape.n_embd, n_vocab = spec_->shape.n_vocab;
   const auto n = static_cast<std::int64_t>(batch_->logit_rows.size());
   if (n == 0) return {};
@@ -251,6 +251,9 @@ Status CpuOps::head(float softcap, float* logits) {
   show_head(Stage::kOutputNorm, data(normed), n_embd);
   const Product product{&weights_->output, logits};
   multiply({&product, 1}, data(normed), n);
+  if (scale != 1.0f) {
+    for_rows(backend_.executor(), n, [&](std::int64_t i) { kernels_->scale(logits + i * n_vocab, scale, n_vocab); });
+  }
   if (softcap > 0) {
     for_rows(backend_.executor(), n,
              [&](std::int64_t i) { kernels_->softcap(logits + i * n_vocab, softcap, n_vocab); });

@@ -41,13 +41,13 @@ Status run_block(const Block& block, const Place& place, bool skip, Ops& ops, co
   const std::int64_t n_embd = spec.shape.n_embd;
   const Rows stream{Slot::kStream, n_embd}, normed{Slot::kNormed, n_embd}, output{Slot::kOutput, n_embd};
   const std::vector<float>& norm = weights.vector(place.norm);
-  const bool norm_first = spec.norm_place == NormPlace::kInput;
+  const bool has_norm = spec.layers[i].input_norms, norm_first = has_norm && spec.norm_place == NormPlace::kInput;
   norm_first ? ops.norm(stream, norm, normed) : ops.copy(stream, normed);
   ops.tap(place.input, i, normed);
   ROWMAX_RETURN_IF_ERROR(block.run(ops, spec, i, weights));
   ops.tap(place.output, i, output);
   if (skip) return {};
-  if (!norm_first) ops.norm(output, norm, output);
+  if (has_norm && !norm_first) ops.norm(output, norm, output);
   ops.add(stream, output, weights.vector_if(spec.layers[i].post_norms, place.post_norm), spec.residual_scale);
   return {};
 }
@@ -80,7 +80,7 @@ Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* log
     ROWMAX_RETURN_IF_ERROR(run_block(ffn_of(layer), kFfn, layer.skip_ffn, *ops_, *spec_, i, weights));
     ops_->tap(Stage::kResidual, i, stream);
   }
-  return ops_->head(spec_->final_softcap, logits);
+  return ops_->head(spec_->logit_scale, spec_->final_softcap, logits);
 }
 
 }  // namespace rowmax::engine

@@ -111,6 +111,9 @@ TEST(Forward, RandomModelsAreAsDefined) {
     if (own_kv && dice.one_in(3)) {  // the last layer first
       for (std::size_t layer = spec.layers.size(); layer-- > 0;) spec.layer_order.push_back(layer);
     }
+    Dice later(9000 + static_cast<std::uint64_t>(i));  // of facts that came later: the models stay as they were
+    spec.logit_scale = later.one_in(3) ? 0.25f : 1.0f;
+    for (LayerSpec& layer : spec.layers) layer.input_norms = !(layer.post_norms && later.one_in(3));
     const RandomModel model(spec, dice);
     const Outcome outcome = compare(model, dice);
     if (outcome.margin <= kMargin) {

@@ -142,7 +142,7 @@ class Ops {
   void set_observer(TraceObserver* observer) noexcept { observer_ = observer; }
 
   // Logits of the rows that the batch asks for: [logit_rows.size(), n_vocab], copied to memory of the host.
-  virtual Status head(float softcap, float* logits) = 0;
+  virtual Status head(float scale, float softcap, float* logits) = 0;
 
  protected:
   bool wanted(Stage stage, std::size_t layer) const {

@@ -42,7 +42,7 @@ struct RopeSpec {
 
 // x / sqrt(mean(x^2) + eps), or the same of x less its mean. Both times weights, without a bias.
 enum class NormKind : std::uint8_t { kRms, kLayer };
-// Of the mixer and of the FFN: a norm of what it sees, or (OLMo 2) of what it gives.
+// Of the mixer and of the FFN: whether their input norms are of what they see or, as an edit, of what they give.
 enum class NormPlace : std::uint8_t { kInput, kOutput };
 
 // The norm of q and of k: over each head, or over all heads of a token together.
@@ -157,6 +157,7 @@ struct LayerSpec {
   AttentionSpec attention;
   DeltaNetSpec delta;
   FfnSpec ffn;
+  bool input_norms = true;                    // norm of what the mixer and the FFN see (see NormPlace)
   bool post_norms = false;                    // norm of the mixer's and the FFN's output, before the residual
   bool skip_mixer = false, skip_ffn = false;  // computed, and not added to the stream
   bool matrix_scales = false;                 // a product may have one factor of its own (tensor "<name>.scale")
@@ -172,6 +173,7 @@ struct ModelSpec {
   float residual_scale = 1;     // what a block gives is multiplied by it before it is added to the stream
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
+  float logit_scale = 1;        // logits are multiplied by it, before they are capped
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
   std::string default_pre;
   // Tensors of layers behind the last one, for guessing tokens ahead: known, checked by name alone, not used.

@@ -26,11 +26,16 @@ Change layers(const std::function<void(LayerSpec& layer)>& change) {
 
 void nothing(ModelSpec&) {}
 const Change kPartOfHead = layers([](LayerSpec& l) { l.attention.rope = 1; });
+const Change kNope = layers([](LayerSpec& l) { l.attention.rope = -1; });
 const Change kQkNorms = layers([](LayerSpec& l) { l.attention.qk_norm = QkNorm::kHead; });
 const Change kGated = layers([](LayerSpec& l) { l.attention.output_gate = true; });
 const Change kSinks = layers([](LayerSpec& l) { l.attention.sinks = true; });
 const Change kSubNorms = layers([](LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = true; });
 const Change kPostNorms = layers([](LayerSpec& l) { l.post_norms = true; });
+const Change kPostNormsAlone = layers([](LayerSpec& l) {
+  l.input_norms = false;
+  l.post_norms = true;
+});
 const Change kBiased = layers([](LayerSpec& l) { l.attention.qkv_bias_required = true; });
 const Change kThreeKvHeads = layers([](LayerSpec& l) { l.attention.n_head = 6, l.attention.n_kv_head = 3; });
 const Change kDeltaNets = layers(make_delta_net);
@@ -55,6 +60,10 @@ void one_rope(ModelSpec& spec) {
 void one_rope_alone(ModelSpec& spec) {
   spec.ropes = {spec.ropes[0]};
   spec.for_layers([](LayerSpec& layer) { layer.attention.scale = 0.25f; });  // 1/sqrt(16)
+}
+void yarn(ModelSpec& spec) { spec.ropes[0].yarn = YarnSpec{.factor = 4, .original_context = 8, .magnitude = 1.25}; }
+void tempered(ModelSpec& spec) {
+  spec.for_layers([](LayerSpec& layer) { layer.attention.temperature = {.scale = 0.25, .length = 4}; });
 }
 void linear(ModelSpec& spec) { spec.ropes[0].scale = 0.5; }
 
@@ -144,6 +153,13 @@ const Case kCases[] = {
     {"conv_channels", "q_k_v", "k_q_v", kDeltaNets},
     {"conv_channels", "q_k_v", "q_v_k", kDeltaNets},
     {"conv_channels", "q_k_v", "v_k_q", kDeltaNets},
+    {"logit_scale", "1", "0.25", nothing},
+    {"attention_temperature", "0", "0.5", nothing},
+    {"attention_temperature", "0.25", "0", tempered},
+    {"rope_magnitude", "1.25", "0.75", yarn},
+    {"nope_layers", "none", "1", nothing},
+    {"nope_layers", "0,1,2", "none", kNope},
+    {"post_norms", "yes", "no", kPostNormsAlone},
 };
 
 // The largest difference of two models' logits, of the largest logit.
@@ -239,10 +255,10 @@ TEST(SpecEdits, HeadsOfAnotherSize) {
 // A plain model has no such thing.
 TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   ModelSpec spec = plain_spec(3);
-  for (const char* name :
-       {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation", "delta_gate_activation",
-        "state_type", "expert_used_count", "expert_renormalise", "expert_gate", "expert_scale", "expert_shift",
-        "shared_expert", "shared_expert_gate", "rope_denominator", "rope_scale_global", "conv_channels"}) {
+  for (const char* name : {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation",
+                           "delta_gate_activation", "state_type", "expert_used_count", "expert_renormalise",
+                           "expert_gate", "expert_scale", "expert_shift", "shared_expert", "shared_expert_gate",
+                           "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");
     ASSERT_FALSE(status.ok()) << name;
@@ -251,6 +267,8 @@ TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   spec.layers[1].attention.n_kv_head = spec.layers[0].attention.n_kv_head = spec.layers[2].attention.n_kv_head = 1;
   EXPECT_EQ(*edit_value(spec, "head_mapping"), "");
   EXPECT_EQ(*edit_value(spec, "kv_heads"), "");
+  spec.for_layers([](LayerSpec& layer) { layer.input_norms = false; });
+  EXPECT_EQ(*edit_value(spec, "norm_place"), "");
   spec.layers[0].attention.qk_norm = QkNorm::kHead;  // as wide as a head
   EXPECT_EQ(*edit_value(spec, "head_count"), "");
 }
@@ -332,6 +350,7 @@ TEST(SpecEdits, ValuesThatAreNone) {
   EXPECT_TRUE(apply_edit(spec, "layer_order", "1,0,2").ok());
   EXPECT_TRUE(apply_edit(spec, "layer_order", "0,1,2").ok());
   EXPECT_EQ(*edit_value(spec, "layer_order"), "ascending");
+  EXPECT_FALSE(apply_edit(spec, "nope_layers", "3").ok());
 }
 
 }  // namespace

@@ -436,6 +436,65 @@ constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
           }};
 }
 
+// What YaRN multiplies cos and sin by.
+Values get_rope_magnitude(const ModelSpec& spec) {
+  Values out;
+  for (const RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) out.insert(text_of(static_cast<float>(rope.yarn->magnitude)));
+  }
+  return out;
+}
+bool set_rope_magnitude(ModelSpec& spec, const std::string& text) {
+  float value = 0;
+  if (!parse_from(text, Low::kAboveZero, value)) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) rope.yarn->magnitude = static_cast<double>(value);
+  }
+  return true;
+}
+
+Values get_temperature(const ModelSpec& spec) {
+  return of_layers(spec, attends, [](const LayerSpec& layer) {
+    return text_of(static_cast<float>(layer.attention.temperature.scale));
+  });
+}
+bool set_temperature(ModelSpec& spec, const std::string& text) {
+  float value = 0;
+  if (!parse_from(text, Low::kZero, value)) return false;
+  return in_layers(spec, attends,
+                   [&](LayerSpec& layer) { layer.attention.temperature.scale = static_cast<double>(value); });
+}
+
+// Those that attend and turn neither q nor k (NoPE). One that turns again does so by the first RoPE.
+Values get_nope_layers(const ModelSpec& spec) {
+  std::vector<std::size_t> layers;
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    if (attends(spec.layers[i]) && spec.layers[i].attention.rope < 0) layers.push_back(i);
+  }
+  if (!layers.empty()) return {list_of(layers)};
+  return std::ranges::any_of(spec.layers, attends) ? Values{"none"} : Values{};
+}
+bool set_nope_layers(ModelSpec& spec, const std::string& text) {
+  const auto layers = text == "none" ? std::vector<std::size_t>() : parse_layers(spec, text);
+  if (!layers) return false;
+  for (const std::size_t layer : *layers) {
+    if (!attends(spec.layers[layer])) return false;
+  }
+  in_layers(spec, attends, [](LayerSpec& layer) { layer.attention.rope = std::max(layer.attention.rope, 0); });
+  for (const std::size_t layer : *layers) spec.layers[layer].attention.rope = -1;
+  return true;
+}
+
+Values get_norm_place(const ModelSpec& spec) {
+  const bool any = std::ranges::any_of(spec.layers, &LayerSpec::input_norms);
+  return any ? Values{kNormPlaces.name(spec.norm_place)} : Values{};
+}
+bool set_norm_place(ModelSpec& spec, const std::string& text) {
+  const NormPlace* value = kNormPlaces.find(text);
+  if (value != nullptr) spec.norm_place = *value;
+  return value != nullptr;
+}
+
 Values get_layer_order(const ModelSpec& spec) {
   return {spec.layer_order.empty() ? "ascending" : list_of(spec.layer_order)};
 }
@@ -557,14 +616,20 @@ constexpr std::string_view kPositive = "a number above 0", kOrNone = "a number a
 
 constexpr SpecFact kFacts[] = {
     model_words<kNormKinds, &ModelSpec::norm_kind>("norm_kind", "rms or layer (its mean removed, no bias)"),
-    model_words<kNormPlaces, &ModelSpec::norm_place>("norm_place", "input or output (of the mixer and of the FFN)"),
+    {{"norm_place", "input or output (of the mixer and of the FFN)", kSession}, get_norm_place, set_norm_place},
     model_number<&ModelSpec::rms_norm_eps, Low::kAboveZero>("rms_norm_eps", kPositive),
     model_number<&ModelSpec::embedding_scale, Low::kAboveZero>("embedding_scale", kPositive),
     model_number<&ModelSpec::residual_scale, Low::kAboveZero>("residual_scale", kPositive),
+    model_number<&ModelSpec::logit_scale, Low::kAboveZero>("logit_scale", kPositive),
     {{"head_count", "a number of heads that the products can be cut into, K/V heads as wide", kSession},
      get_head_count,
      set_head_count},
     layer_number<attends, kAttention, &AttentionSpec::scale>("attention_scale", kPositive),
+    {{"attention_temperature",
+      "a number t, or 0 for none: q counts 1 + t ln(1 + n), n how many times the original context fits before it",
+      kSession},
+     get_temperature,
+     set_temperature},
     model_number<&ModelSpec::attention_softcap, Low::kZero>("attention_softcap", kOrNone),
     model_number<&ModelSpec::final_softcap, Low::kZero>("final_softcap", kOrNone),
     {{"rope_pairing", "halves or adjacent", kSession}, get_pairing, set_pairing},
@@ -590,6 +655,10 @@ constexpr SpecFact kFacts[] = {
     {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
      get_rope_layers,
      set_rope_layers},
+    {{"rope_magnitude", "a number above 0, which YaRN multiplies cos and sin by", kSession},
+     get_rope_magnitude,
+     set_rope_magnitude},
+    {{"nope_layers", "none, or layers that turn neither q nor k: 3,7", kSession}, get_nope_layers, set_nope_layers},
     {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
     layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(
         "head_mapping", "grouped (head h reads K/V head h / (heads / K/V heads)) or interleaved (h mod K/V heads)"),

@@ -65,8 +65,8 @@ class Model {
       const LayerSpec& l = spec_.layers[layer];
       const auto add_block = [&](W norm, W post_norm, bool skip, const auto& block) {
         const Layer at{spec_, l, weights_.layers[layer]};
-        Vector y = block(norm_first ? at.normed(stream, at.weight(norm), n) : stream);
-        if (!norm_first) y = at.normed(y, at.weight(norm), n);
+        Vector y = block(l.input_norms && norm_first ? at.normed(stream, at.weight(norm), n) : stream);
+        if (l.input_norms && !norm_first) y = at.normed(y, at.weight(norm), n);
         if (l.post_norms) y = at.normed(y, at.weight(post_norm), n);
         for (double& value : y) value *= skip ? 0 : static_cast<double>(spec_.residual_scale);
         add(stream, y);
@@ -78,6 +78,7 @@ class Model {
     const Vector final_norm =
         normed(stream, weights_.output_norm, n, spec_.norm_kind, static_cast<double>(spec_.rms_norm_eps));
     Vector logits = times(weights_.output, final_norm);
+    for (double& x : logits) x *= static_cast<double>(spec_.logit_scale);
     const double cap = static_cast<double>(spec_.final_softcap);
     if (cap > 0) {
       for (double& x : logits) x = cap * std::tanh(x / cap);

@@ -16,7 +16,7 @@ bool attends(Layer layer) { return layer.mixer == MixerKind::kAttention; }
 bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
 
 // When a weight is there.
-Presence always(Layer) { return kRequired; }
+Presence input_norms(Layer l) { return required_if(l.input_norms); }
 Presence attention(Layer l) { return required_if(attends(l)); }
 Presence q_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
 bool has_k(Layer l) { return attends(l) && l.attention.has_kv(); }
@@ -78,7 +78,7 @@ WeightShape shared_out(Shape s, Layer l) { return {l.ffn.n_shared, s.n_embd}; }
 constexpr bool kTurned = true, kPlain = false;
 
 constexpr WeightInfo kTable[] = {
-    {W::kAttnNorm, kVector, kPlain, "attn_norm.weight", embd, always},
+    {W::kAttnNorm, kVector, kPlain, "attn_norm.weight", embd, input_norms},
     {W::kAttnQ, kMatrix, kTurned, "attn_q.weight", q_projection, attention},
     {W::kAttnK, kMatrix, kTurned, "attn_k.weight", kv_projection, key},
     {W::kAttnV, kMatrix, kTurned, "attn_v.weight", kv_projection, value},
@@ -105,7 +105,7 @@ constexpr WeightInfo kTable[] = {
     {W::kDeltaNorm, kVector, kPlain, "ssm_norm.weight", delta_value_vector, delta},
     {W::kDeltaOutput, kMatrix, kTurned, "ssm_out.weight", delta_output, delta},
     {W::kPostAttnNorm, kVector, kPlain, "post_attention_norm.weight", embd, post_norms},
-    {W::kFfnNorm, kVector, kPlain, "ffn_norm.weight", embd, always, "post_attention_norm.weight"},
+    {W::kFfnNorm, kVector, kPlain, "ffn_norm.weight", embd, input_norms, "post_attention_norm.weight"},
     {W::kFfnGate, kMatrix, kTurned, "ffn_gate.weight", ffn_in, dense},
     {W::kFfnUp, kMatrix, kTurned, "ffn_up.weight", ffn_in, dense},
     {W::kFfnDown, kMatrix, kTurned, "ffn_down.weight", ffn_out, dense},

@@ -15,6 +15,7 @@ constexpr NextPiece kTekken[] = {scan_tekken};
 constexpr NextPiece kDeepseekLlm[] = {
     scan_newline, scan_deepseek_letters, scan_deepseek_punctuation, scan_trailing_space, scan_cjk, scan_number_run};
 constexpr NextPiece kDeepseekCoder[] = {scan_newline, scan_letters, scan_punctuation, scan_cjk, scan_number};
+constexpr NextPiece kDeepseek3[] = {scan_three_numbers, scan_han_kana, scan_deepseek3};
 constexpr NextPiece kFalcon[] = {scan_falcon_punctuation, scan_gpt2, scan_three_digits};
 constexpr NextPiece kDefault[] = {scan_default_punctuation, scan_gpt2, scan_number_run, scan_three_digits};
 
@@ -56,6 +57,8 @@ constexpr PreTokenizer kPreTokenizers[] = {
     {"minerva-7b", kDigitsGpt2, false, false},
     {"deepseek-llm", kDeepseekLlm, false, false},
     {"deepseek-coder", kDeepseekCoder, false, false},
+    {"deepseek-v3", kDeepseek3, false, false},
+    {"hunyuan-dense", kDeepseek3, false, false},
     {"falcon", kFalcon, false, false},
     {"default", kDefault, false, false},
 };

@@ -185,6 +185,33 @@ const char* run_or_gap(Is is, const char* p, const char* end) {
 
 bool is_cjk(const Char& c) { return (c.code >= 0x0800 && c.code <= 0x9FA5) || (c.code >= 0xAC00 && c.code <= 0xD7FF); }
 
+bool is_han_kana(const Char& c) {
+  return (c.code >= 0x4E00 && c.code <= 0x9FA5) || (c.code >= 0x3040 && c.code <= 0x30FF);
+}
+
+// The match at p of scan_deepseek3's expression; p for none.
+const char* match_deepseek3(const char* p, const char* end) {
+  constexpr std::uint8_t kWord = kLetter | kMark, kSign = kPunctuation | kSymbol;
+  const Char c = char_at(p, end);
+  if (c.code < 0x80 && (c.bits & kSign) != 0) {
+    const char* q = p + 1;
+    while (q != end && ((*q >= 'A' && *q <= 'Z') || (*q >= 'a' && *q <= 'z'))) ++q;
+    if (q != p + 1) return q;
+  }
+  if ((c.bits & kWord) != 0) return run_of(kWord, p, end);
+  if ((c.bits & kSign) == 0 && !is_newline(c)) {
+    const char* q = run_of(kWord, p + c.size, end);
+    if (q != p + c.size) return q;
+  }
+  const char* first = c.code == ' ' ? p + 1 : p;
+  const char* q = run_of(kSign, first, end);
+  if (q != first) {
+    while (q != end && (*q == '\r' || *q == '\n')) ++q;
+    return q;
+  }
+  return (c.bits & kSpace) != 0 ? scan_space_or_newlines(p, end) : p;
+}
+
 bool is_deepseek_punctuation(const Char& c) {
   const std::uint32_t x = c.code;
   return (x >= '!' && x <= '/') || (x >= ':' && x <= '~') || (x >= 0xFF01 && x <= 0xFF0F) ||
@@ -215,6 +242,12 @@ const char* scan_qwen2(const char* p, const char* end) { return scan_gpt4<1, kLe
 const char* scan_qwen35(const char* p, const char* end) { return scan_gpt4<1, kLetter | kMark>(p, end); }
 const char* scan_gpt4o(const char* p, const char* end) { return scan_case_aware<3, true>(p, end); }
 const char* scan_tekken(const char* p, const char* end) { return scan_case_aware<1, false>(p, end); }
+
+const char* scan_deepseek3(const char* p, const char* end) { return match_or_gap(match_deepseek3, p, end); }
+
+const char* scan_three_numbers(const char* p, const char* end) {
+  return match_or_gap([](const char* at, const char* stop) { return up_to_numbers(3, at, stop); }, p, end);
+}
 
 const char* scan_number(const char* p, const char* end) {
   return match_or_gap([](const char* at, const char* stop) { return up_to_numbers(1, at, stop); }, p, end);
@@ -254,6 +287,8 @@ const char* scan_trailing_space(const char* p, const char* end) {
 }
 
 const char* scan_cjk(const char* p, const char* end) { return run_or_gap<false>(is_cjk, p, end); }
+
+const char* scan_han_kana(const char* p, const char* end) { return run_or_gap<false>(is_han_kana, p, end); }
 
 const char* scan_letters(const char* p, const char* end) {
   return run_or_gap<true>([](const Char& c) { return (c.bits & kLetter) != 0; }, p, end);

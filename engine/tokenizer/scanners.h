@@ -17,13 +17,17 @@ const char* scan_qwen35(const char* p, const char* end);
 const char* scan_gpt4o(const char* p, const char* end);
 // The same without the contractions and with \p{N} in place of \p{N}{1,3}.
 const char* scan_tekken(const char* p, const char* end);
+// [!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+const char* scan_deepseek3(const char* p, const char* end);
 
 const char* scan_number(const char* p, const char* end);                // \p{N}
+const char* scan_three_numbers(const char* p, const char* end);         // \p{N}{1,3}
 const char* scan_number_run(const char* p, const char* end);            // \p{N}+
 const char* scan_three_digits(const char* p, const char* end);          // [0-9][0-9][0-9]
 const char* scan_newline(const char* p, const char* end);               // [\r\n]
 const char* scan_trailing_space(const char* p, const char* end);        // \s+$
 const char* scan_cjk(const char* p, const char* end);                   // [一-龥ࠀ-一가-\uD7FF]+
+const char* scan_han_kana(const char* p, const char* end);              // [一-龥\u3040-ゟ゠-ヿ]+
 const char* scan_letters(const char* p, const char* end);               // \s?\p{L}+
 const char* scan_punctuation(const char* p, const char* end);           // \s?\p{P}+
 const char* scan_deepseek_letters(const char* p, const char* end);      // \s?[the letters listed in the model's file]+

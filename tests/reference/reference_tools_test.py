@@ -90,6 +90,18 @@ class ToolTest(unittest.TestCase):
         # Heads of 4 numbers: the halves of each become pairs.
         self.assertEqual(list(stages["blk.0.q_raw"][1])[:8], [2.0, 4.0, 3.0, 5.0, 6.0, 8.0, 7.0, 9.0])
 
+    def test_what_the_class_changes(self):
+        for kind, pairs, norm in (("granite", True, True), ("ministral3", True, True), ("olmo2", False, False), ("qwen3", False, True)):
+            self.trace()
+            (self.home / "config.json").write_text(json.dumps(CONFIG | {"model_type": kind}))
+            out = self.home / "out.safetensors"
+            done = self.run_tool("from_debugger_json.py", self.home / "tree.json", self.home / "config.json", out)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            _, stages = self.written(out)
+            self.assertEqual(list(stages["blk.0.q_raw"][1])[:4], [2.0, 4.0, 3.0, 5.0] if pairs else [2.0, 3.0, 4.0, 5.0], kind)
+            # OLMo 2's norm of that name is of what attention gives.
+            self.assertEqual("blk.0.ffn_norm" in stages, norm, kind)
+
     def test_a_printed_trace_is_refused(self):
         self.trace()
         tree = json.loads((self.home / "tree.json").read_text())

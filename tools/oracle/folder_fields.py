@@ -26,6 +26,11 @@ ROPE = {
 }
 
 
+# Of those whose fields count for them alone.
+CLASSES = {"SmolLM3Config": "SmolLM3ForCausalLM", "GraniteConfig": "GraniteForCausalLM",
+           "Ministral3Config": "Ministral3ForCausalLM", "HunYuanDenseV1Config": "HunYuanDenseV1ForCausalLM"}
+
+
 def line(name, origin, value):
     print(json.dumps({"file": name, "of": origin, "json": value}, default=str))
 
@@ -33,11 +38,16 @@ def line(name, origin, value):
 def main():
     print(json.dumps({"source": f"transformers {transformers.__version__}, tools/oracle/folder_fields.py"}))
     for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig",
-                 "Qwen3MoeConfig", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
+                 "Qwen3MoeConfig", "SmolLM3Config", "GraniteConfig", "Ministral3Config", "HunYuanDenseV1Config", "Olmo2Config", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
         make = getattr(transformers, name)
-        line("config.json", name, make().to_dict())
+        fields = make().to_dict()
+        if name in CLASSES:
+            fields["architectures"] = [CLASSES[name]]
+        line("config.json", name, fields)
         for kind, values in ROPE.items():
             if name in ("Gemma3TextConfig", "Qwen3_5Config", "Qwen3_5MoeConfig"):
+                continue
+            if name == "Ministral3Config" and kind != "yarn":
                 continue
             config = make(rope_parameters=dict(values, rope_type=kind, rope_theta=10000.0))
             line("config.json", f"{name} {kind}", {"rope_parameters": config.to_dict()["rope_parameters"]})

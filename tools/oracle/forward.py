@@ -3,7 +3,7 @@
 
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
-Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
+Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
 gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
@@ -23,8 +23,10 @@ import re
 
 import numpy as np
 
+NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
+ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -167,16 +169,26 @@ class Model:
             raise ValueError(f"rope scaling {scaling!r} is not covered")
         self.yarn = scaling == "yarn"
         self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
+        # SmolLM3's layers without RoPE: every fourth, or as the file lists.
+        turns = f.key("attention.rope_pattern", [(i + 1) % 4 != 0 for i in range(self.n_layer)])
+        self.turns = turns if self.arch == "smollm3" else [True] * self.n_layer
         self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
         # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
         self.window_period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
         self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
+        usual = {"minicpm": (12.0, 1.4 / math.sqrt(self.n_layer), self.n_embd / 256)}.get(self.arch, (1.0, 1.0, 1.0))
+        scale = lambda i, key: f.key(key, usual[i]) if self.arch in ("granite", "minicpm") else 1.0
+        self.embed_scale *= scale(0, "embedding_scale")
+        self.residual_scale, self.logit_divisor = scale(1, "residual_scale"), scale(2, "logit_scale")
         self.activation = gelu_tanh if gemma else relu_squared if self.arch == "bitnet-b1.58" else silu
         # The 27B Gemmas scale by their width, not by the key length.
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
         self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
+        self.attn_scale = f.key("attention.scale", self.attn_scale)
+        if self.arch == "granite" and not f.key("rope.scaling.finetuned", True):
+            self.turns = [False] * self.n_layer
         self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.n_rot // 2)
         self.n_experts_used = f.key("expert_used_count", 0)
         # The least distance between an expert that was taken and one that was not, in logits of the router: a rounding
@@ -224,7 +236,7 @@ class Model:
             inv_freq, magnitude = self.yarn_frequencies(inv_freq)
         angle = positions[:, None].astype(np.float64) * inv_freq
         cos, sin = magnitude * np.cos(angle)[:, None, :], magnitude * np.sin(angle)[:, None, :]
-        first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch == "llama" else (slice(0, d // 2), slice(d // 2, d))
+        first, second = (slice(0, d, 2), slice(1, d, 2)) if self.arch in ADJACENT else (slice(0, d // 2), slice(d // 2, d))
         out = x.copy()
         out[..., first] = x[..., first] * cos - x[..., second] * sin
         out[..., second] = x[..., second] * cos + x[..., first] * sin
@@ -240,6 +252,7 @@ class Model:
         low, high = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), self.head_dim - 1)
         kept = 1.0 - np.clip((np.arange(self.head_dim // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
         magnitude = f.key("rope.scaling.attn_factor", 1.0) * (0.1 * math.log(factor) + 1.0)
+        magnitude /= 0.1 * f.key("rope.scaling.yarn_log_multiplier", 0.0) * math.log(factor) + 1.0
         return inv_freq / factor * (1.0 - kept) + inv_freq * kept, magnitude
 
     def attention(self, x, layer, positions):
@@ -249,8 +262,16 @@ class Model:
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
         v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
-        q = self.rotate(self.optional_norm(q, blk + "attn_q_norm"), positions, local)
-        k = self.rotate(self.optional_norm(k, blk + "attn_k_norm"), positions, local)
+        if self.arch == "olmo2":  # over all heads together
+            q, k = (self.norm(x.reshape(n, -1), blk + name).reshape(x.shape) for x, name in ((q, "attn_q_norm"), (k, "attn_k_norm")))
+        norms = lambda: (self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm"))
+        q, k = (q, k) if self.arch in (*NORM_LAST, "olmo2") else norms()
+        if self.turns[layer]:
+            q, k = self.rotate(q, positions, local), self.rotate(k, positions, local)
+        q, k = norms() if self.arch in NORM_LAST else (q, k)
+        if beta := self.file.key("attention.temperature_scale", 0.0):  # of Llama 4 and Ministral 3
+            fits = np.floor(positions / self.file.need("rope.scaling.original_context_length"))
+            q = q * (1.0 + beta * np.log(1.0 + fits))[:, None, None]
         distance = positions[:, None] - positions[None, :]
         visible = distance >= 0
         if local:
@@ -335,12 +356,13 @@ class Model:
             taps.append(x)
         for layer in range(self.n_layer):
             blk = f"blk.{layer}."
-            y = self.norm(x, blk + "attn_norm")
+            y = self.optional_norm(x, blk + "attn_norm")
             y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35).
-            x = x + (y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm"))
-            y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
-            x = x + self.optional_norm(y, blk + "post_ffw_norm")
+            y = y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm")
+            x = x + y * self.residual_scale
+            y = self.feed_forward(self.optional_norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
+            x = x + self.optional_norm(y, blk + "post_ffw_norm") * self.residual_scale
             if taps is not None:
                 taps.append(x)
         x = self.norm(x, "output_norm")
@@ -352,6 +374,7 @@ class Model:
         for at in range(0, len(head), 8192):  # in slices: a 262144-row head in fp64 would take gigabytes
             logits[:, at : at + 8192] = x @ head[at : at + 8192].astype(np.float64).T
         self.file.check_all_used(self.n_layer)
+        logits /= self.logit_divisor
         if self.final_softcap:
             logits = self.final_softcap * np.tanh(logits / self.final_softcap)
         return logits

@@ -30,6 +30,7 @@ SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGE_SOURCE = ("the and ing of to in is that for was on are with as his they be at one have this from or had by "
                 "hot word but what some we can out other were all there when up use your how said an each she")
 N_CTX, N_TOKENS = 512, 160
+ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")  # q and k permuted to neighbouring pairs
 
 # The sizes are odd on purpose: widths that no vector length divides, heads whose size is not width / heads.
 CASES = {
@@ -74,6 +75,31 @@ CASES = {
     "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
+    # NoPE in layers 3 and 7, as files without a list have it; YaRN past the original context.
+    "smollm3": dict(arch="smollm3", seed=201, n_embd=48, n_layer=8, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-6,
+                    base=2000000.0, tied=True, yarn=dict(factor=4.0, original=64)),
+    # Which layers turn is listed: neither every fourth nor the last.
+    "smollm3_listed": dict(arch="smollm3", seed=202, n_embd=40, n_layer=5, n_head=4, n_kv_head=1, head_dim=10, n_ff=72,
+                           eps=1e-5, base=10000.0, bias="qkvo", tied=True, turns=[0, 1, 0, 0, 1]),
+    "granite": dict(arch="granite", seed=203, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
+                    base=10000.0, bias="qkvo", tied=True,
+                    scales=dict(attention=0.125, embedding=1.75, residual=0.22, logits=6.0)),
+    # Past the original context of 48 three times, so with three temperatures; the magnitude is not YaRN's own.
+    "mistral3": dict(arch="mistral3", seed=204, n_embd=40, n_layer=3, n_head=4, n_kv_head=2, head_dim=16, n_ff=56, eps=1e-5,
+                     base=10000.0, tied=False,
+                     yarn=dict(factor=16.0, original=48, beta_fast=16.0, beta_slow=2.0, all_dim=0.5, temperature=0.75)),
+    # transformers has no MiniCPM; its Granite has all that it has, and 1/sqrt(head_dim) for the scores.
+    "minicpm": dict(arch="minicpm", seed=205, n_embd=40, n_layer=3, n_head=4, n_kv_head=2, head_dim=10, n_ff=56, eps=1e-5,
+                    base=10000.0, tied=True,
+                    scales=dict(attention=10**-0.5, embedding=2.5, residual=1.4 / 3**0.5, logits=2.5)),
+    # The scales that files without them mean.
+    "minicpm_old": dict(arch="minicpm", seed=206, n_embd=64, n_layer=2, n_head=4, n_kv_head=4, head_dim=16, n_ff=56, eps=1e-5,
+                        base=10000.0, tied=False, scales_written=False,
+                        scales=dict(attention=0.25, embedding=12.0, residual=1.4 / 2**0.5, logits=0.25)),
+    "hunyuan": dict(arch="hunyuan-dense", seed=207, n_embd=40, n_layer=3, n_head=3, n_kv_head=1, head_dim=16, n_ff=56, eps=1e-5,
+                    base=100.0, alpha=7.0, tied=True),
+    "olmo2": dict(arch="olmo2", seed=208, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
+                  base=500000.0, tied=False),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -95,11 +121,29 @@ def hf_config(c):
     if "yarn" in c:
         rope |= dict(rope_type="yarn", factor=c["yarn"]["factor"],
                      original_max_position_embeddings=c["yarn"]["original"])
+        rope |= {k: c["yarn"][k] for k in ("beta_fast", "beta_slow") if k in c["yarn"]}
+    if c["arch"] == "mistral3":
+        rope |= dict(mscale=1.0, mscale_all_dim=c["yarn"]["all_dim"], llama_4_scaling_beta=c["yarn"]["temperature"])
+        return transformers.Ministral3Config(**common, head_dim=c["head_dim"], rope_parameters=rope)
     if c["arch"] == "bitnet-b1.58":
         return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
         return transformers.LlamaConfig(**common, head_dim=c["head_dim"], attention_bias=bool(c.get("bias")),
                                         rope_parameters=rope)
+    if c["arch"] == "smollm3":
+        return transformers.SmolLM3Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
+                                          no_rope_layers=c.get("turns"))
+    if c["arch"] == "olmo2":
+        return transformers.Olmo2Config(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope)
+    if c["arch"] == "hunyuan-dense":
+        rope |= dict(rope_type="dynamic", alpha=c["alpha"], factor=1.0) if "alpha" in c else {}
+        return transformers.HunYuanDenseV1Config(**common, head_dim=c["head_dim"], rope_parameters=rope,
+                                                 attention_bias=bool(c.get("bias")))
+    if c["arch"] in ("granite", "minicpm"):
+        s = c["scales"]
+        return transformers.GraniteConfig(**common, attention_bias=bool(c.get("bias")), rope_parameters=rope,
+                                          attention_multiplier=s["attention"], embedding_multiplier=s["embedding"],
+                                          residual_multiplier=s["residual"], logits_scaling=s["logits"])
     if c["arch"] == "qwen2":
         return transformers.Qwen2Config(**common, rope_parameters=rope)
     if c["arch"] == "qwen3":
@@ -207,7 +251,8 @@ def hf_logits(c, tokens):
 
 LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "self_attn.o_proj": "attn_output", "self_attn.query_layernorm": "attn_q_norm",
+    "self_attn.key_layernorm": "attn_k_norm", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
     "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
@@ -241,7 +286,7 @@ def gguf_name(name, c):
     if rest in WHOLE_NAMES:
         return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
-    norms = SANDWICH if c["arch"].startswith("gemma") else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
+    norms = SANDWICH if c["arch"].startswith(("gemma", "olmo2")) else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
     return f"blk.{layer}.{(LAYER_NAMES | norms)[part]}.{suffix}"
 
 
@@ -271,7 +316,7 @@ def delta_tensor(name, x, c):
 def gguf_tensor(name, x, c):
     if is_centered(name, c["arch"]):
         return x + np.float32(1.0)
-    if c["arch"] == "llama" and ("q_proj" in name or "k_proj" in name):
+    if c["arch"] in ADJACENT and ("q_proj" in name or "k_proj" in name):
         heads = c["n_head"] if "q_proj" in name else c["n_kv_head"]
         return x.reshape(heads, 2, c["head_dim"] // 2, -1).swapaxes(1, 2).reshape(x.shape)
     return delta_tensor(name, x, c) if "linear_attn." in name else x
@@ -364,11 +409,20 @@ def write_gguf(path, name, c, weights):
     w.add_layer_norm_rms_eps(c["eps"])
     w.add_vocab_size(N_VOCAB)
     if c["arch"] != "gemma2":  # real gemma2 files carry no base: the architecture's own 10000 holds
-        w.add_rope_freq_base(c["base"])
-    if c["arch"].startswith(("qwen3", "gemma")):
+        d = c["head_dim"]
+        w.add_rope_freq_base(c["base"] * c.get("alpha", 1.0) ** (d / (d - 2)))
+    if c["arch"].startswith(("qwen3", "gemma", "mistral3", "hunyuan")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
-    if c["arch"] == "llama":
+    if "scales" in c and c.get("scales_written", True):
+        if c["arch"] == "granite":
+            w.add_attention_scale(c["scales"]["attention"])
+        w.add_embedding_scale(c["scales"]["embedding"])
+        w.add_residual_scale(c["scales"]["residual"])
+        w.add_logit_scale(c["scales"]["logits"])
+    if "turns" in c:
+        w.add_array(f"{c['arch']}.attention.rope_pattern", [bool(t) for t in c["turns"]])
+    if c["arch"] in ADJACENT:
         w.add_rope_dimension_count(c["head_dim"])
     if "experts" in c:
         e = c["experts"]
@@ -395,6 +449,12 @@ def write_gguf(path, name, c, weights):
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(c["yarn"]["factor"])
         w.add_rope_scaling_orig_ctx_len(c["yarn"]["original"])
+        if "beta_fast" in c["yarn"]:
+            w.add_rope_scaling_yarn_beta_fast(c["yarn"]["beta_fast"])
+            w.add_rope_scaling_yarn_beta_slow(c["yarn"]["beta_slow"])
+        if "all_dim" in c["yarn"]:
+            w.add_rope_scaling_yarn_log_mul(c["yarn"]["all_dim"])
+            w.add_attn_temperature_scale(c["yarn"]["temperature"])
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])

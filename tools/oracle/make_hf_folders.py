@@ -51,6 +51,20 @@ CASES = {
     "qwen35": dict(arch="qwen35", seed=41, head_dim=16, eps=1e-6, base=10000.0, tied=False, logits=True,
                    delta=dict(n_k=2, n_v=6, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0],
                    **(COMMON | dict(n_layer=4))),
+    "smollm3": dict(arch="smollm3", seed=43, head_dim=8, eps=1e-6, base=2e6, tied=True, logits=True,
+                    **(COMMON | dict(n_layer=4))),
+    "smollm3_listed": dict(arch="smollm3", seed=44, head_dim=8, eps=1e-6, base=2e6, bias="qkvo", tied=False, turns=[1, 0, 0],
+                           **(COMMON | dict(n_layer=3))),
+    "granite": dict(arch="granite", seed=45, head_dim=8, eps=1e-5, base=10000.0, tied=True, bias="qkvo", logits=True,
+                    scales=dict(attention=0.25, embedding=1.75, residual=0.22, logits=6.0), **COMMON),
+    "ministral3": dict(arch="mistral3", seed=46, head_dim=12, eps=1e-5, base=1e6, tied=True, logits=True,
+                       yarn=dict(factor=16.0, original=16, beta_fast=32.0, beta_slow=1.0, all_dim=1.0, temperature=0.1),
+                       **COMMON),
+    "minicpm": dict(arch="minicpm", seed=47, head_dim=8, eps=1e-5, base=10000.0, tied=True, logits=True,
+                    scales=dict(attention=8**-0.5, embedding=2.5, residual=1.4 / 2**0.5, logits=4.0), **COMMON),
+    "hunyuan": dict(arch="hunyuan-dense", seed=48, head_dim=12, eps=1e-5, base=100.0, alpha=7.0, tied=True, bias="qkvo",
+                    logits=True, **COMMON),
+    "olmo2": dict(arch="olmo2", seed=49, head_dim=8, eps=1e-5, base=500000.0, tied=False, bias="qkvo", logits=True, **COMMON),
     # As published: a text model inside another, experts in two tensors a layer, a block that predicts a further token.
     "qwen35moe": dict(arch="qwen35moe", seed=42, head_dim=16, eps=1e-6, base=10000.0, tied=True, logits=True,
                       delta=dict(n_k=2, n_v=4, d_k=4, d_v=4, kernel=4), rotary=0.25, sections=[1, 1, 0], interval=2,
@@ -128,6 +142,16 @@ def rewrite(path, c, weights, to_stored):
     model_path, config_path = os.path.join(path, "model.safetensors"), os.path.join(path, "config.json")
     with open(config_path) as file:
         config = json.load(file)
+    if c["arch"] == "minicpm":  # written by transformers' Granite
+        for name in ("attention", "embedding", "residual"):
+            config.pop(f"{name}_multiplier", None)
+        config.pop("logits_scaling")
+        s = c["scales"]
+        config |= dict(architectures=["MiniCPMForCausalLM"], model_type="minicpm", scale_emb=s["embedding"],
+                       scale_depth=s["residual"] * c["n_layer"]**0.5, dim_model_base=c["n_embd"] / s["logits"])
+        with open(config_path, "w") as file:
+            json.dump(config, file, indent=1)
+        return
     config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
     stored = load_file(model_path) | {k: to_stored(v) for k, v in weights.items() if k.startswith("mtp.")}
     if c.get("nested"):
@@ -169,7 +193,7 @@ def write_folder(path, c, full=False):
     if c.get("logits"):
         logits = write_logits(path, c, model)
     model.to(torch.float32 if full else torch.bfloat16).save_pretrained(path, **shard)
-    if c.get("mtp") or c.get("nested"):
+    if c.get("mtp") or c.get("nested") or c["arch"] == "minicpm":
         rewrite(path, c, weights, to_stored)
     if c.get("logits"):
         check_logits(c, weights, *logits)

@@ -13,8 +13,8 @@ for shared in ("mlp.shared_expert", "mlp.shared_experts"):  # qwen, deepseek
     OUTPUTS |= {f"{shared}.gate_proj": "shared.gate", f"{shared}.up_proj": "shared.up"}
     INPUTS[f"{shared}.down_proj"] = "shared.act"
 LAYER = re.compile(r"(?:^|.*\.)layers\.(\d+)(?:\.(.*))?$")
-# Converters reorder the rows of q and k for these, as GGUF's architecture llama has adjacent pairs.
-ADJACENT = {"llama", "mistral"}
+# Converters reorder the rows of q and k for these, as their GGUF architectures have adjacent pairs.
+ADJACENT = {"granite", "llama", "ministral3", "mistral", "smollm3"}
 
 
 class Stages:
@@ -25,6 +25,8 @@ class Stages:
         self.head_dim = config.get("head_dim") or config["hidden_size"] // heads
         self.n_layer = config["num_hidden_layers"]
         self.ffn_norm = "pre_feedforward_layernorm" if self.kind.startswith("gemma") else "post_attention_layernorm"
+        if self.kind == "olmo2":  # where that is the norm of what attention gives
+            self.ffn_norm = None
 
     def add(self, stage, layer, values):
         if stage in ("q_raw", "k_raw", "q", "k") and self.kind in ADJACENT:
@@ -34,7 +36,8 @@ class Stages:
     def record(self, path, side, values):
         """values: anything that an array of floats can be made of, a row a token."""
         if path.endswith("lm_head") and side == "out":
-            if not self.config.get("final_logit_softcapping"):  # which comes behind it
+            # What comes behind it.
+            if not self.config.get("final_logit_softcapping") and self.config.get("logits_scaling", 1) == 1:
                 self.add("logits", None, values)
             return
         found = LAYER.match(path)

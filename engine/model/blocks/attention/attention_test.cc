@@ -46,6 +46,12 @@ const Fact kFacts[] = {
        l.attention.v_is_k = l.attention.v_norm = true;
        l.attention.qk_norm = QkNorm::kHead;
      }},
+    {"post_norms", [](LayerSpec& l, std::size_t) { l.post_norms = true; }},
+    {"post_norms_alone",
+     [](LayerSpec& l, std::size_t i) {
+       l.post_norms = true;
+       l.input_norms = i == 1;
+     }},
     {"sinks", [](LayerSpec& l, std::size_t) { l.attention.sinks = true; }},
     {"output_gate", [](LayerSpec& l, std::size_t) { l.attention.output_gate = true; }},
     {"sub_norm", [](LayerSpec& l, std::size_t) { l.attention.sub_norm = true; }},

@@ -1,6 +1,7 @@
 // Attention in f64, one token after the other with its full row of scores.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,18 @@ struct KvMemory {
   std::vector<Vector> keys, values;
 };
 
+// YaRN (Peng et al. 2023, 3.4): a pair that turns beta_slow times or less within the original context is slowed down by
+// the factor, one that turns beta_fast times or more is not; between them in part, by its number.
+inline double yarn_frequency(const RopeSpec& r, double denominator, double pair, double frequency) {
+  const auto pair_that_turns = [&](double n) {
+    return denominator * std::log(r.yarn->original_context / (n * 2 * std::acos(-1.0))) / (2 * std::log(r.base));
+  };
+  const double low = std::max(std::floor(pair_that_turns(r.yarn->beta_fast)), 0.0);
+  const double high = std::min(std::ceil(pair_that_turns(r.yarn->beta_slow)), static_cast<double>(r.n_rot) - 1);
+  const double slowed = std::clamp((pair - low) / std::max(high - low, 0.001), 0.0, 1.0);
+  return frequency * (slowed / r.yarn->factor + 1 - slowed);
+}
+
 inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t position, Vector& heads) {
   if (a.rope < 0) return;
   const RopeSpec& r = spec.ropes[static_cast<std::size_t>(spec.ropes_exchanged ? 1 - a.rope : a.rope)];
@@ -25,13 +38,14 @@ inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t pos
     for (std::size_t i = 0; i < half; ++i) {
       double frequency = r.scale * std::pow(r.base, -2.0 * static_cast<double>(i) / denominator);
       if (!r.divisors.empty()) frequency /= static_cast<double>(r.divisors[i]);
-      const double angle = static_cast<double>(position) * frequency;
+      if (r.yarn) frequency = yarn_frequency(r, denominator, static_cast<double>(i), frequency);
+      const double angle = static_cast<double>(position) * frequency, magnitude = r.yarn ? r.yarn->magnitude : 1;
       const bool halves = r.pairing == RopePairing::kHalves;
       double& x = heads[begin + (halves ? i : 2 * i)];
       double& y = heads[begin + (halves ? i + half : 2 * i + 1)];
       const double turned = x * std::cos(angle) - y * std::sin(angle);
-      y = y * std::cos(angle) + x * std::sin(angle);
-      x = turned;
+      y = magnitude * (y * std::cos(angle) + x * std::sin(angle));
+      x = magnitude * turned;
     }
   }
 }

@@ -28,6 +28,7 @@ void read_qwen35(KeyReader& keys, ModelSpec& spec);
 void read_qwen35moe(KeyReader& keys, ModelSpec& spec);
 void read_gemma2(KeyReader& keys, ModelSpec& spec);
 void read_gemma3(KeyReader& keys, ModelSpec& spec);
+void read_gpt_oss(KeyReader& keys, ModelSpec& spec);
 void read_bitnet(KeyReader& keys, ModelSpec& spec);
 void read_bitnet_b158(KeyReader& keys, ModelSpec& spec);
 

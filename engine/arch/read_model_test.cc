@@ -253,7 +253,7 @@ TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
     const char *name, *says;
     bool needs_more;
   };
-  const Case cases[] = {{"gpt-oss", "MXFP4", true},
+  const Case cases[] = {{"gemma3n", "embeddings for each layer", true},
                         {"lfm2", "short convolutions", true},
                         {"smollm3", "nothing reads its keys", false},
                         {"a-name-of-tomorrow", "", false}};

@@ -19,7 +19,7 @@ constexpr Architecture kArchitectures[] = {
     {"qwen35", read_qwen35},         {"qwen35moe", read_qwen35moe},
     {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
-    {"bitnet-25", read_bitnet_b158},
+    {"bitnet-25", read_bitnet_b158}, {"gpt-oss", read_gpt_oss},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -39,7 +39,6 @@ constexpr Lacking kLacking[] = {
     {"gemma4", "embeddings for each layer, experts beside a dense FFN, a scale of each layer's output"},
     {"glm4", "norms in front of and behind the blocks, a fused gate and up projection"},
     {"glm4moe", ""},
-    {"gpt-oss", "a clamped gate with biases, MXFP4 weights"},
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},
     {"granite", "scales of embedding, residual, attention and logits"},
     {"granitehybrid", "state-space layers (Mamba 2), scales of residual and logits"},

@@ -57,6 +57,7 @@ constexpr Rule kRules[] = {
               "linear_key_head_dim linear_num_key_heads linear_num_value_heads linear_value_head_dim mlp_only_layers "
               "moe_intermediate_size mtp_num_hidden_layers mtp_use_dedicated_embeddings norm_topk_prob num_experts "
               "num_experts_per_tok num_local_experts shared_expert_intermediate_size"},
+    {.table = Table::kConfig, .names = "swiglu_alpha swiglu_limit"},
     {.table = Table::kConfig, .inside = Table::kConfig, .names = "text_config"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
@@ -70,6 +71,10 @@ constexpr Rule kRules[] = {
      .use = Use::kHarmless,
      .names = "mamba_ssm_dtype",
      .why = "the state is F32, whatever the model was trained with"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .names = "experts_per_token initial_context_length",
+     .why = "num_experts_per_tok and original_max_position_embeddings count"},
     {.table = Table::kConfig, .inside = Table::kRope, .names = "rope_parameters rope_scaling"},
     {.table = Table::kConfig, .inside = Table::kQuantization, .names = "quantization_config"},
     {.table = Table::kConfig,

@@ -109,6 +109,18 @@ constexpr HfArchitecture kArchitectures[] = {
      .window_pattern = 6,
      .default_kv_heads = 4,
      .default_head_dim = 256},
+    {.class_name = "GptOssForCausalLM",
+     .name = "gpt-oss",
+     .activation = "silu",
+     .rope_base = 150000,
+     .head_length_keys = true,
+     .window_pattern = 2,
+     .exact_yarn = true,
+     .other_names = true,
+     .default_kv_heads = 8,
+     .default_head_dim = 64,
+     .biases = Biases::kAll,
+     .experts = HfExperts::kLimited},
     {.class_name = "BitNetForCausalLM",
      .name = "bitnet-b1.58",
      .activation = "relu2",
@@ -242,6 +254,7 @@ class ConfigConverter {
     }
     set("expert_count", n);
     set("expert_used_count", config_.require_int("num_experts_per_tok", 1, n));
+    if (experts == HfExperts::kLimited) return read_limited_experts();
     set("expert_feed_forward_length", config_.require_int("moe_intermediate_size", 1, kMaxWidth));
     if (experts == HfExperts::kShared) {  // whose class always divides by the sum, and has experts in every layer
       return set("expert_shared_feed_forward_length",
@@ -259,6 +272,16 @@ class ConfigConverter {
     if (const Json dense = config_.find("mlp_only_layers"); dense && (!dense.is_array() || dense.size() > 0)) {
       config_.fail(ErrorCode::kUnsupported, "mlp_only_layers",
                    concat("expected none (experts in every layer), found ", dense.text()));
+    }
+  }
+
+  // Whose class has experts in every layer, and softmax over the chosen ones.
+  void read_limited_experts() {
+    set("expert_feed_forward_length", config_.require_int("intermediate_size", 1, kMaxWidth));
+    for (const auto& [name, usual] : {std::pair{"swiglu_alpha", 1.702}, std::pair{"swiglu_limit", 7.0}}) {
+      if (config_.number_or(name, usual, 0, 1e6) == usual) continue;
+      config_.fail(ErrorCode::kUnsupported, name,
+                   concat("expected ", number_text(usual), ", found ", config_.find(name).text()));
     }
   }
 
@@ -285,6 +308,10 @@ class ConfigConverter {
       where += ".full_attention";
     } else if (model_.architecture->gemma && config_.has("rope_local_base_freq")) {
       set_local_base(config_.number_or("rope_local_base_freq", 10000, 1, 1e12));
+    }
+    if (!found && model_.architecture->exact_yarn) {
+      return config_.fail(ErrorCode::kUnsupported, "rope_parameters",
+                          "expected YaRN's numbers, which the class would imply");
     }
     JsonReader rope = found ? JsonReader(found, where) : JsonReader::empty(where);
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
@@ -351,7 +378,10 @@ class ConfigConverter {
     for (const char* unknown : {"mscale", "mscale_all_dim"}) {
       if (rope.has(unknown)) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
     }
-    if (!rope.bool_or("truncate", true)) rope.fail(ErrorCode::kUnsupported, "truncate", "expected true");
+    const bool truncated = !model_.architecture->exact_yarn;
+    if (rope.bool_or("truncate", true) != truncated) {
+      rope.fail(ErrorCode::kUnsupported, "truncate", truncated ? "expected true" : "expected false");
+    }
     keys_.set_string(key("rope.scaling.type"), "yarn");
     set("rope.scaling.factor", factor);
     set("rope.scaling.original_context_length", rope.require_int("original_max_position_embeddings", 1, kMaxContext));
@@ -407,6 +437,10 @@ class ConfigConverter {
     read_biases();
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
+    if (model_.architecture->window_pattern > 0) {
+      set("attention.sliding_window", config_.require_int("sliding_window", 1, kMaxContext));
+      return read_pattern(model_.architecture->window_pattern);
+    }
     if (model_.architecture->window_used) read_window();
     for (const Json& type : config_.find("layer_types").elements()) {
       if (type.is("full_attention")) continue;
@@ -432,6 +466,9 @@ class ConfigConverter {
       config_.fail(ErrorCode::kUnsupported, "is_causal", "expected true");
     }
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
+    if (model_.architecture->biases == Biases::kAll && !config_.bool_or("attention_bias", true)) {
+      config_.fail(ErrorCode::kUnsupported, "attention_bias", "expected true");
+    }
     model_.input_biases = all || model_.architecture->biases == Biases::kInputs;
     model_.output_bias = all;
     if (config_.bool_or("mlp_bias", false) && model_.architecture->class_name == std::string_view("LlamaForCausalLM")) {
@@ -538,6 +575,8 @@ class ConfigConverter {
     if (!found) return;
     JsonReader quantization(found, concat(config_.where(), ": quantization_config"));
     const std::string method = quantization.string_or("quant_method", "");
+    // Its tensors say what is packed: blocks and scales of experts.
+    if (method == "mxfp4" && model_.architecture->experts == HfExperts::kLimited) return;
     if (method != "bitnet") {
       quantization.fail(ErrorCode::kUnsupported, "quant_method", concat("expected 'bitnet', found ", quote(method)));
     }

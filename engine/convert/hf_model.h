@@ -18,13 +18,15 @@ enum class Biases {
   kConfig,  // all four where attention_bias says so
   kNone,
   kInputs,  // q, k and v
+  kAll,     // all four, which the class has unless attention_bias says otherwise
 };
 
 // The FFNs of an architecture.
 enum class HfExperts {
-  kNone,    // dense ones
-  kRouted,  // mixtures of experts
-  kShared,  // mixtures of experts beside one that every row passes
+  kNone,     // dense ones
+  kRouted,   // mixtures of experts
+  kShared,   // mixtures of experts beside one that every row passes
+  kLimited,  // gpt-oss: with biases and limited gates, columns stored as rows
 };
 
 // An architecture of transformers, as data. A new one is a row in hf_model.cc.
@@ -44,6 +46,8 @@ struct HfArchitecture {
   bool window_used = false;         // transformers applies sliding_window to every layer
   std::int64_t window_pattern = 0;  // every how many layers one sees everything; 0: all do
   std::int64_t default_window = 0;  // where the configuration is silent; 0: none
+  bool exact_yarn = false;          // the file's reader takes YaRN's ramp as it is (truncate false), others round it
+  bool other_names = false;         // the file's tensors have their other names (WeightInfo::other_name)
   bool implied_base = false;        // the file's reader knows rope_base and needs no key for it
   // Where the configuration is silent: num_key_value_heads (0: as num_attention_heads) and head_dim (0: hidden_size /
   // num_attention_heads).

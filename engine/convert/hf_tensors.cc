@@ -40,6 +40,7 @@ struct Wanted {
   bool matrix = false;                         // of a layer: may be packed, or rounded to ternary weights
   const HfWeight* weight = nullptr;            // of a layer
   HfForm form = HfForm::kPlain;
+  bool packed4 = false;  // names: blocks and scales of MXFP4
 };
 
 class Mapper {
@@ -167,7 +168,7 @@ class Mapper {
 
   std::string name_of(W id, std::int64_t index) const {
     const WeightInfo& info = weight_info(id);
-    const bool other = arch_.hybrid && !info.other_name.empty();
+    const bool other = (arch_.hybrid || arch_.other_names) && !info.other_name.empty();
     return other ? WeightInfo::tensor(index, info.other_name) : info.tensor(index);
   }
 
@@ -183,8 +184,12 @@ class Mapper {
                .weight = &row,
                .form = row.form};
     if (info.kind == WeightKind::kVector) {
-      out.shape.pop_back();
-      out.stored = {size.cols};
+      if (size.rows == 1) {
+        out.shape.pop_back();
+        out.stored = {size.cols};
+      } else {
+        out.stored = {size.rows, row.parts * size.cols};
+      }
     }
     if (row.form == HfForm::kConv) {
       out.also_stored = out.stored;
@@ -192,6 +197,12 @@ class Mapper {
     }
     if (info.kind != WeightKind::kExperts) return out;
     out.shape.push_back(size.n);
+    if (row.form == HfForm::kColumns) {
+      out.stored = {size.n, size.cols, row.parts * size.rows};
+      out.packed4 = has(out.names[0] + "_blocks");
+      if (out.packed4) out.names = {out.names[0] + "_blocks", out.names[0] + "_scales"};
+      return out;
+    }
     const std::string fused = prefix + std::string(row.fused);
     if (has(fused)) {
       out.names = {fused};
@@ -275,6 +286,7 @@ class Mapper {
     rows.name = wanted.name;
     rows.shape = wanted.shape;
     for (const std::string& name : wanted.names) {
+      if (wanted.packed4) break;
       const CheckpointTensor& found = find(name);
       const bool packed = found.tensor->dtype == "U8" && wanted.matrix;
       ROWMAX_RETURN_IF_ERROR(check_shape(wanted, name, packed));
@@ -286,7 +298,9 @@ class Mapper {
       for (const CheckpointTensor& part : parts) part.file->drop_pages(part.tensor->data);
     };
     const std::string& name = wanted.names[0];
-    if (find(name).tensor->dtype == "U8") {
+    if (wanted.packed4) {
+      ROWMAX_RETURN_IF_ERROR(unpack4(wanted, rows));
+    } else if (find(name).tensor->dtype == "U8") {
       ROWMAX_RETURN_IF_ERROR(unpack(name, find(name), rows));
     } else {
       read_floats(wanted, rows);
@@ -345,6 +359,7 @@ class Mapper {
       const std::int64_t n = std::ssize(part.tensor->data) / (cols * format->block_bytes);
       parts.push_back({format, {part.tensor->data.data(), n, cols}});
     }
+    if (wanted.form == HfForm::kColumns) return read_columns(wanted, parts[0].format, parts[0].view.data, rows);
     if (parts.size() == 1 && (wanted.weight == nullptr || parts[0].view.rows == rows.rows())) {
       rows.format = parts[0].format;
       rows.bytes = find(wanted.names[0]).tensor->data;
@@ -369,6 +384,72 @@ class Mapper {
       }
     };
   }
+
+  // HfForm::kColumns, numbers.
+  static void read_columns(const Wanted& wanted, const FormatInfo* format, const std::byte* data, TensorRows& rows) {
+    const std::int64_t cols = rows.cols(), part = wanted.weight->part, parts = wanted.weight->parts;
+    if (rows.shape.size() == 2) {  // biases
+      rows.read = [=](std::int64_t row, std::int64_t n_rows, float* out) {
+        std::vector<float> line(static_cast<std::size_t>(parts * cols));
+        for (const std::int64_t end = row + n_rows; row < end; ++row) {
+          format->decode({data, row + 1, parts * cols}, row, 1, line.data());
+          for (std::int64_t col = 0; col < cols; ++col) *out++ = line[static_cast<std::size_t>(col * parts + part)];
+        }
+      };
+      return;
+    }
+    const std::int64_t height = rows.shape[1], width = parts * height;
+    rows.read = [=](std::int64_t row, std::int64_t n_rows, float* out) {
+      for (const std::int64_t end = row + n_rows; row < end; ++row) {
+        const std::int64_t first = row / height * cols * width + row % height * parts + part;
+        for (std::int64_t col = 0; col < cols; ++col) {  // numbers as rows of one
+          const std::int64_t at = first + col * width;
+          format->decode({data, at + 1, 1}, at, 1, out++);
+        }
+      }
+    };
+  }
+
+  // MXFP4 (OCP Microscaling Formats 1.0): 32 numbers e2m1, an even one in the low half of its byte, times 2^(scale - 127).
+  Status unpack4(const Wanted& wanted, TensorRows& rows) {
+    const CheckpointTensor &blocks = find(wanted.names[0]), &scales = find(wanted.names[1]);
+    const std::int64_t n = rows.shape[2], height = rows.shape[1], cols = rows.cols(), n_block = cols / 32;
+    const std::int64_t part = wanted.weight->part, parts = wanted.weight->parts;
+    std::vector<std::int64_t> shape{n, parts * height, n_block, 16};
+    for (std::size_t i : {0, 1}) {
+      const CheckpointTensor& found = find(wanted.names[i]);
+      if (found.tensor->dtype != "U8" || found.tensor->shape != shape || cols % 32 != 0) {
+        return problem(ErrorCode::kCorrupt, found, wanted.names[i],
+                       concat("is ", found.tensor->dtype, " ", shape_text(found.tensor->shape), ", expected U8 ",
+                              shape_text(shape), " to become ", wanted.name));
+      }
+      shape.pop_back();
+      rows.stored_bytes += found.tensor->data.size() / static_cast<std::size_t>(parts);
+    }
+    for (const std::byte scale : scales.tensor->data) {
+      if (std::to_integer<int>(scale) <= kMaxScale) continue;
+      return problem(ErrorCode::kCorrupt, scales, wanted.names[1],
+                     concat("expected scales up to ", kMaxScale, ", found ", std::to_integer<int>(scale)));
+    }
+    rows.from = "MXFP4";
+    rows.read = [=, codes = blocks.tensor->data.data(), exponents = scales.tensor->data.data()](
+                    std::int64_t row, std::int64_t n_rows, float* out) {
+      for (const std::int64_t end = row + n_rows; row < end; ++row) {
+        const std::int64_t first = (row * parts + part) * n_block;
+        for (std::int64_t block = first; block < first + n_block; ++block) {
+          const int exponent = std::to_integer<int>(exponents[block]) - 127;
+          for (std::int64_t i = 0; i < 32; ++i) {
+            const int code = std::to_integer<int>(codes[block * 16 + i / 2]) >> (i % 2 * 4) & 15;
+            const float magnitude = std::ldexp(kE2m1[code & 7], exponent);
+            *out++ = code < 8 ? magnitude : -magnitude;
+          }
+        }
+      }
+    };
+    return {};
+  }
+  static constexpr float kE2m1[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+  static constexpr int kMaxScale = 252;  // more and 6 is no f32
 
   // Four rows in a byte: bits 2i of byte (r, c) are 1 + the code of row i * M / 4 + r.
   // Source: transformers, integrations/bitnet.py (pack_weights).

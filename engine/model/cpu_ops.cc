@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "engine/model/for_rows.h"
@@ -200,9 +201,16 @@ void CpuOps::project(std::span<const LinearTerm> terms, Rows x) {
   multiply(std::span(products).first(terms.size()), data(x), n_row_);
 }
 
-void CpuOps::gate(FfnActivation activation, Rows gate, Rows up) {
-  const auto kernel = gate_kernel(activation);
-  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernel(data(gate, row), data(up, row), gate.width); });
+void CpuOps::gate(const FfnSpec& spec, Rows gate, Rows up) { gate_rows(spec, gate, up, n_row_); }
+
+void CpuOps::gate_rows(const FfnSpec& spec, Rows gate, Rows up, std::int64_t n_row) {
+  const auto kernel = gate_kernel(spec.activation);
+  const bool limited = spec.gate_limit > 0 || spec.up_offset != 0;
+  const float limit = spec.gate_limit > 0 ? spec.gate_limit : std::numeric_limits<float>::infinity();
+  for_rows(backend_.executor(), n_row, [&](std::int64_t row) {
+    if (limited) kernels_->limit_gate(data(gate, row), data(up, row), limit, spec.up_offset, gate.width);
+    kernel(data(gate, row), data(up, row), gate.width);
+  });
 }
 
 void (*CpuOps::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {

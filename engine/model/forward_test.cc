@@ -58,6 +58,8 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   layer.matrix_scales = dice.one_in(3);
   layer.ffn.activation = static_cast<FfnActivation>(dice.between(0, 7));
   layer.ffn.up_gates = dice.one_in(4);
+  layer.ffn.gate_limit = dice.one_in(3) ? 0.6f : 0.0f;
+  layer.ffn.up_offset = dice.one_in(3) ? 1.0f : 0.0f;
   layer.skip_mixer = dice.one_in(12);
   layer.skip_ffn = dice.one_in(12);
   layer.ffn.sub_norm = dice.one_in(4);
@@ -80,6 +82,7 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
     layer.ffn.n_used = dice.between(1, 5);
     layer.ffn.expert_gate = static_cast<ExpertGate>(dice.between(0, 1));
     layer.ffn.choice_bias = dice.one_in(2);
+    layer.ffn.biases = dice.one_in(3);
     layer.ffn.renormalise = dice.one_in(2);
     layer.ffn.expert_scale = dice.one_in(2) ? 1.0f : 1.75f;
     layer.ffn.n_shared = dice.one_in(2) ? 24 : 0;

@@ -99,8 +99,8 @@ class Ops {
   virtual void scale(Rows y, const std::vector<float>& factor) = 0;
   // Products of one input, at most four.
   virtual void project(std::span<const LinearTerm> terms, Rows x) = 0;
-  // gate = activation(gate) * up
-  virtual void gate(FfnActivation activation, Rows gate, Rows up) = 0;
+  // gate = activation(gate) * up, both limited and up moved first where the spec says so; up is used up.
+  virtual void gate(const FfnSpec& spec, Rows gate, Rows up) = 0;
 
   // attention: `both` holds pairs of a run of `run` numbers of q and one of its gate, which go to q and gate.
   virtual void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) = 0;

@@ -25,6 +25,7 @@ struct YarnSpec {
   double original_context = 0;           // positions the model was trained with
   double beta_fast = 32, beta_slow = 1;  // turns within the original context where the ramp begins and ends
   double magnitude = 1;                  // cos and sin are multiplied by it; by default 0.1 ln(factor) + 1
+  bool whole_pairs = true;               // the ramp's ends are rounded outwards to whole pairs
 };
 
 struct RopeSpec {
@@ -79,7 +80,7 @@ struct AttentionSpec {
   bool output_gate = false, gate_flat = false;
   bool gate_unused = false;  // an edit: the gate is computed and left out
   bool sub_norm = false;     // norm of the heads' outputs, before the product that follows
-  bool qkv_bias_required = false;
+  bool qkv_bias_required = false, output_bias_required = false;
   bool biases = true;  // those that the file has are added
 
   std::int64_t q_width() const noexcept { return n_head * head_dim; }
@@ -134,11 +135,15 @@ struct FfnSpec {
   FfnActivation activation = FfnActivation::kSilu;
   std::int64_t n_ff = 0;  // of the dense FFN, of one expert
   bool up_gates = false;  // act(up) * gate, else act(gate) * up
+  // Before the activation the gate is cut off above gate_limit and up beyond +-gate_limit (0: neither is); then up_offset
+  // is added to up.
+  float gate_limit = 0, up_offset = 0;
   bool sub_norm = false;  // norm of the gated rows, before the product that follows; dense only
   // Experts: the n_used of largest probability; ties go to the lower number.
   std::int64_t n_expert = 0, n_used = 0;
   ExpertGate expert_gate = ExpertGate::kSoftmax;
   bool choice_bias = false;  // added to the probabilities for choosing alone
+  bool biases = false;       // of the router's logits and of the experts' products
   // Experts lie in n_group groups of equal size, and only those of the n_group_used best groups can be chosen. What
   // counts is the sum of a group's two largest (DeepSeek-V3, arXiv 2412.19437).
   std::int64_t n_group = 1, n_group_used = 1;

@@ -43,6 +43,13 @@ const Change kSharedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.n_shared = 28;
 });
+const Change kBiasedExperts = layers([](LayerSpec& l) {
+  make_experts(l);
+  l.ffn.biases = true;
+});
+void yarn(ModelSpec& spec) {
+  spec.ropes[0].yarn = {.factor = 8, .original_context = 40, .beta_fast = 4, .beta_slow = 1, .magnitude = 1.2};
+}
 void two_ropes(ModelSpec& spec) { spec.layers[1].attention.rope = 1; }
 void one_window(ModelSpec& spec) {
   two_ropes(spec);
@@ -108,6 +115,11 @@ const Case kCases[] = {
     {"ffn_activation", "silu", "relu", kExperts},
     {"gate_order", "gate_up", "up_gate", nothing},
     {"gate_order", "gate_up", "up_gate", kSharedExperts},
+    {"ffn_limit", "0", "0.5", nothing},
+    {"ffn_limit", "0", "0.5", kSharedExperts},
+    {"ffn_up_offset", "0", "1", nothing},
+    {"expert_biases", "yes", "no", kBiasedExperts},
+    {"yarn_ramp", "whole_pairs", "exact", yarn},
     {"delta_head_order", "tiled", "grouped", kDeltaNets},
     {"delta_conv_activation", "silu", "none", kDeltaNets},
     {"delta_gate_activation", "silu", "sigmoid", kDeltaNets},

@@ -93,6 +93,7 @@ constexpr Words<bool, 2> kQkNormPlaces{{{"before_rope", false}, {"after_rope", t
 constexpr Words<bool, 2> kRopeLayers{{{"as_configured", false}, {"exchanged", true}}};
 constexpr Words<bool, 2> kGateOrders{{{"gate_up", false}, {"up_gate", true}}};
 constexpr Words<bool, 2> kGateLayouts{{{"per_head", false}, {"flat", true}}};
+constexpr Words<bool, 2> kYarnRamps{{{"whole_pairs", true}, {"exact", false}}};
 constexpr Words<bool, 2> kKvOrders{{{"k_v", false}, {"v_k", true}}};
 constexpr Words<std::array<std::uint8_t, 3>, 6> kConvOrders{{{"q_k_v", {0, 1, 2}},
                                                              {"v_q_k", {2, 0, 1}},
@@ -166,7 +167,7 @@ constexpr SpecFact model_words(std::string_view name, std::string_view values) {
 
 // ---- facts of layers that have them: a field of a part of their spec
 
-template <LayerTest kHas, auto kPart, auto kField>
+template <LayerTest kHas, auto kPart, auto kField, Low kLow = Low::kAboveZero>
 constexpr SpecFact layer_number(std::string_view name, std::string_view values) {
   return {{name, values, EditScope::kSession},
           [](const ModelSpec& spec) {
@@ -174,7 +175,7 @@ constexpr SpecFact layer_number(std::string_view name, std::string_view values) 
           },
           [](ModelSpec& spec, const std::string& text) {
             float value = 0;
-            if (!parse_from(text, Low::kAboveZero, value)) return false;
+            if (!parse_from(text, kLow, value)) return false;
             return in_layers(spec, kHas, [&](LayerSpec& layer) { layer.*kPart.*kField = value; });
           }};
 }
@@ -214,6 +215,8 @@ bool norms_post(const LayerSpec& l) { return l.post_norms; }
 void leave_post_norms(LayerSpec& l) { l.post_norms = false; }
 bool adds_biases(const LayerSpec& l) { return l.attention.biases; }
 void leave_biases(LayerSpec& l) { l.attention.biases = false; }
+bool adds_expert_biases(const LayerSpec& l) { return l.ffn.biases; }
+void leave_expert_biases(LayerSpec& l) { l.ffn.biases = false; }
 bool has_sinks(const LayerSpec& l) { return l.attention.sinks; }
 void leave_sinks(LayerSpec& l) { l.attention.sinks = false; }
 void leave_shared_expert(LayerSpec& l) { l.ffn.n_shared = 0; }
@@ -347,6 +350,22 @@ bool set_global_scale(ModelSpec& spec, const std::string& text) {
   double value = 0;
   if (!parse(text, value) || value <= 0) return false;
   spec.ropes[static_cast<std::size_t>(global_rope(spec))].scale = value;
+  return true;
+}
+
+Values get_yarn_ramp(const ModelSpec& spec) {
+  Values out;
+  for (const RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) out.insert(kYarnRamps.name(rope.yarn->whole_pairs));
+  }
+  return out;
+}
+bool set_yarn_ramp(ModelSpec& spec, const std::string& text) {
+  const bool* value = kYarnRamps.find(text);
+  if (value == nullptr) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) rope.yarn->whole_pairs = *value;
+  }
   return true;
 }
 
@@ -575,6 +594,7 @@ constexpr SpecFact kFacts[] = {
       kSession},
      get_global_scale,
      set_global_scale},
+    {{"yarn_ramp", "whole_pairs (its ends are rounded outwards) or exact", kSession}, get_yarn_ramp, set_yarn_ramp},
     {{"rope_dimensions", "an even number, at most the size of a head", kSession},
      get_rope_dimensions,
      set_rope_dimensions},
@@ -610,6 +630,8 @@ constexpr SpecFact kFacts[] = {
     switch_off<any, norms_post, leave_post_norms>("post_norms"),
     layer_words<kActivations, any, kFfn, &FfnSpec::activation>(
         "ffn_activation", "silu, gelu_tanh, gelu_erf, gelu_quick, relu, relu_squared, sigmoid or none"),
+    layer_number<any, kFfn, &FfnSpec::gate_limit, Low::kZero>("ffn_limit", kOrNone),
+    layer_number<any, kFfn, &FfnSpec::up_offset, Low::kAny>("ffn_up_offset", "a number, which is added to up"),
     layer_words<kGateOrders, any, kFfn, &FfnSpec::up_gates>("gate_order",
                                                             "gate_up (act(gate) * up) or up_gate (act(up) * gate)"),
     layer_words<kHeadOrders, is_delta_net, kDelta, &DeltaNetSpec::grouped>("delta_head_order", "tiled or grouped"),
@@ -623,6 +645,7 @@ constexpr SpecFact kFacts[] = {
         "state_type", "f32, f16 or bf16: what delta nets' states are rounded to behind each token"),
     {{"expert_used_count", "a number of experts, at most all", kSession}, get_used, set_used},
     layer_words<kSwitch, has_experts, kFfn, &FfnSpec::renormalise>("expert_renormalise", "yes or no"),
+    switch_off<has_experts, adds_expert_biases, leave_expert_biases>("expert_biases"),
     layer_words<kExpertGates, has_experts, kFfn, &FfnSpec::expert_gate>("expert_gate", "softmax or sigmoid"),
     layer_number<has_experts, kFfn, &FfnSpec::expert_scale>("expert_scale", kPositive),
     {{"expert_shift", "a number n: the router's expert e is the tensors' e + n", kSession},

@@ -25,7 +25,9 @@ Presence key(Layer l) { return required_if(has_k(l)); }
 Presence value(Layer l) { return required_if(has_v(l)); }
 Presence k_bias(Layer l) { return has_k(l) ? q_bias(l) : kNever; }
 Presence v_bias(Layer l) { return has_v(l) ? q_bias(l) : kNever; }
-Presence output_bias(Layer l) { return attends(l) ? kOptional : kNever; }
+Presence output_bias(Layer l) {
+  return !attends(l) ? kNever : l.attention.output_bias_required ? kRequired : kOptional;
+}
 Presence attention_scale(Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }
 Presence k_scale(Layer l) { return has_k(l) ? attention_scale(l) : kNever; }
 Presence v_scale(Layer l) { return has_v(l) ? attention_scale(l) : kNever; }
@@ -39,6 +41,7 @@ Presence dense(Layer l) { return required_if(is_dense(l)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
 Presence experts(Layer l) { return required_if(!is_dense(l)); }
+Presence expert_biases(Layer l) { return required_if(!is_dense(l) && l.ffn.biases); }
 Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
 Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
 Presence shared_gate(Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; }
@@ -72,6 +75,8 @@ WeightShape router(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
 WeightShape each_expert(Shape, Layer l) { return {l.ffn.n_expert}; }
 WeightShape expert_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff, l.ffn.n_expert}; }
 WeightShape expert_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd, l.ffn.n_expert}; }
+WeightShape expert_in_vectors(Shape, Layer l) { return {l.ffn.n_ff, l.ffn.n_expert}; }
+WeightShape expert_out_vectors(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
 WeightShape shared_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_shared}; }
 WeightShape shared_out(Shape s, Layer l) { return {l.ffn.n_shared, s.n_embd}; }
 
@@ -115,9 +120,13 @@ constexpr WeightInfo kTable[] = {
     {W::kFfnSubNorm, kVector, kPlain, "ffn_sub_norm.weight", ffn_vector, dense_sub_norm},
     {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
     {W::kRouterBias, kVector, kPlain, "exp_probs_b.bias", each_expert, choice_bias},
+    {W::kRouterLogitBias, kVector, kPlain, "ffn_gate_inp.bias", each_expert, expert_biases},
     {W::kExpertGate, kExperts, kTurned, "ffn_gate_exps.weight", expert_in, experts},
     {W::kExpertUp, kExperts, kTurned, "ffn_up_exps.weight", expert_in, experts},
     {W::kExpertDown, kExperts, kTurned, "ffn_down_exps.weight", expert_out, experts},
+    {W::kExpertGateBias, kVector, kPlain, "ffn_gate_exps.bias", expert_in_vectors, expert_biases},
+    {W::kExpertUpBias, kVector, kPlain, "ffn_up_exps.bias", expert_in_vectors, expert_biases},
+    {W::kExpertDownBias, kVector, kPlain, "ffn_down_exps.bias", expert_out_vectors, expert_biases},
     {W::kSharedRouter, kMatrix, kPlain, "ffn_gate_inp_shexp.weight", embd, shared_gate},
     {W::kSharedGate, kMatrix, kTurned, "ffn_gate_shexp.weight", shared_in, shared},
     {W::kSharedUp, kMatrix, kTurned, "ffn_up_shexp.weight", shared_in, shared},

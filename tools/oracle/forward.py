@@ -4,7 +4,7 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, bitnet-b1.58, gpt-oss. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
 every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
@@ -24,7 +24,7 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -167,9 +167,11 @@ class Model:
             raise ValueError(f"rope scaling {scaling!r} is not covered")
         self.yarn = scaling == "yarn"
         self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
-        self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
-        # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
-        self.window_period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
+        self.oss = self.arch == "gpt-oss"
+        windows = gemma or self.oss
+        self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if windows else 0
+        # One global layer closes each group of 2 (gemma2, gpt-oss) or 6 (gemma3).
+        self.window_period = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}.get(self.arch, 0)
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
         self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
@@ -182,6 +184,7 @@ class Model:
         # The least distance between an expert that was taken and one that was not, in logits of the router: a rounding
         # of that size gives other logits.
         self.router_margin = np.inf
+        self.n_limited = np.zeros(2, int)  # gates and ups that gpt-oss's limit changed
         self.recurrent = [False] * self.n_layer
         if self.hybrid:
             interval = f.key("full_attention_interval", 4)
@@ -237,7 +240,10 @@ class Model:
         factor, original = f.need("rope.scaling.factor"), f.need("rope.scaling.original_context_length")
         fast, slow = f.key("rope.scaling.yarn_beta_fast", 32.0), f.key("rope.scaling.yarn_beta_slow", 1.0)
         pair = lambda turns: self.head_dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(self.rope_base))
-        low, high = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), self.head_dim - 1)
+        low, high = pair(fast), pair(slow)
+        if not self.oss:  # whose ramp is not rounded to whole pairs
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, self.head_dim - 1)
         kept = 1.0 - np.clip((np.arange(self.head_dim // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
         magnitude = f.key("rope.scaling.attn_factor", 1.0) * (0.1 * math.log(factor) + 1.0)
         return inv_freq / factor * (1.0 - kept) + inv_freq * kept, magnitude
@@ -261,7 +267,12 @@ class Model:
             s = q[:, h] @ k[:, g].T * self.attn_scale
             if self.attn_softcap:
                 s = self.attn_softcap * np.tanh(s / self.attn_softcap)
-            out[:, h] = softmax(np.where(visible, s, -np.inf)) @ v[:, g]
+            s = np.where(visible, s, -np.inf)
+            if self.oss:  # a logit of a key without value
+                sink = np.full((n, 1), self.file.tensor(blk + "attn_sinks.weight")[h])
+                out[:, h] = softmax(np.concatenate([s, sink], axis=-1))[:, :-1] @ v[:, g]
+            else:
+                out[:, h] = softmax(s) @ v[:, g]
         if gate is not None:
             out = out * sigmoid(gate)
         return self.linear(self.optional_norm(out.reshape(n, -1), blk + "attn_sub_norm"), blk + "attn_output")
@@ -313,6 +324,8 @@ class Model:
         weight = np.take_along_axis(softmax(router), taken, axis=-1)
         weight /= weight.sum(axis=-1, keepdims=True)
         gate, up, down = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
+        if self.oss:  # softmax over the chosen ones is the same as over all, made to sum to one
+            return self.limited_experts(x, blk, taken, weight, gate, up, down)
         out = np.zeros_like(x)
         for e in range(len(gate)):
             token, place = np.nonzero(taken == e)
@@ -322,6 +335,19 @@ class Model:
             shared = silu(self.linear(x, blk + "ffn_gate_shexp")) * self.linear(x, blk + "ffn_up_shexp")
             share = sigmoid(x @ self.file.tensor(blk + "ffn_gate_inp_shexp.weight").reshape(-1, 1))
             out = out + share * self.linear(shared, blk + "ffn_down_shexp")
+        return out
+
+    def limited_experts(self, x, blk, taken, weight, gate, up, down):
+        """gpt-oss: biases, min(gate, 7) and up within 7, gate * sigmoid(1.702 gate) * (up + 1)."""
+        bias = {part: self.file.tensor(f"{blk}ffn_{part}_exps.bias") for part in ("gate", "up", "down")}
+        out = np.zeros_like(x)
+        for e in range(len(gate)):
+            token, place = np.nonzero(taken == e)
+            g = np.minimum(x[token] @ gate[e].T + bias["gate"][e], 7.0)
+            u = np.clip(x[token] @ up[e].T + bias["up"][e], -7.0, 7.0)
+            self.n_limited += int((g == 7.0).sum()), int((np.abs(u) == 7.0).sum())
+            y = (g * sigmoid(1.702 * g) * (u + 1.0)) @ down[e].T + bias["down"][e]
+            out[token] += weight[token, place][:, None] * y
         return out
 
     def forward(self, tokens, rows=None, taps=None):
@@ -337,9 +363,10 @@ class Model:
             blk = f"blk.{layer}."
             y = self.norm(x, blk + "attn_norm")
             y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
-            # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35).
-            x = x + (y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm"))
-            y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
+            # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35, gpt-oss).
+            other = self.hybrid or self.oss
+            x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm"))
+            y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if other else "ffn_norm")), layer)
             x = x + self.optional_norm(y, blk + "post_ffw_norm")
             if taps is not None:
                 taps.append(x)

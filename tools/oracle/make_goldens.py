@@ -74,6 +74,10 @@ CASES = {
     "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
+    # Biases everywhere; a window of 20 on layers 0 and 2; YaRN's ramp from 0.6 to 3.4 pairs of 12.
+    "gptoss": dict(arch="gpt-oss", seed=301, n_embd=40, n_layer=4, n_head=6, n_kv_head=2, head_dim=24, n_ff=36, eps=1e-5,
+                   base=10000.0, window=20, bias="qkvo", yarn=dict(factor=8.0, original=64, beta_fast=6.5, beta_slow=0.75),
+                   experts=dict(E=6, used=3, ff=36)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -95,6 +99,11 @@ def hf_config(c):
     if "yarn" in c:
         rope |= dict(rope_type="yarn", factor=c["yarn"]["factor"],
                      original_max_position_embeddings=c["yarn"]["original"])
+        rope |= {k: c["yarn"][k] for k in ("beta_fast", "beta_slow") if k in c["yarn"]}
+    if c["arch"] == "gpt-oss":
+        return transformers.GptOssConfig(**common, head_dim=c["head_dim"], sliding_window=c["window"],
+                                         num_local_experts=c["experts"]["E"], num_experts_per_tok=c["experts"]["used"],
+                                         rope_parameters=rope | dict(truncate=False))
     if c["arch"] == "bitnet-b1.58":
         return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
@@ -170,6 +179,10 @@ def random_weights(shapes, arch, seed):
         x = rng.standard_normal(shape)
         if "norm" in name:
             x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(is_centered(name, arch))
+        elif name.endswith(("sinks", "proj_bias")) or arch == "gpt-oss" and name.endswith(".bias"):
+            x = 1.5 * x  # of logits; and so that gates and ups meet their limit
+        elif arch == "gpt-oss" and ".experts.gate_up_proj" in name:
+            x = x * (2.5 / math.sqrt(shape[-2]))
         elif name.endswith((".bias", ".dt_bias")):
             x = 0.5 * x
         elif name.endswith(".A_log"):
@@ -210,7 +223,7 @@ LAYER_NAMES = {
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
-    "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "mlp.router": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
     "mlp.shared_expert.down_proj": "ffn_down_shexp",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate", "linear_attn.in_proj_a": "ssm_alpha",
@@ -218,7 +231,8 @@ LAYER_NAMES = {
     "linear_attn.out_proj": "ssm_out"}
 # Names without a suffix, and what they become in full.
 WHOLE_NAMES = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
-               "mlp.experts.down_proj": "ffn_down_exps.weight"}
+               "mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
+               "self_attn.sinks": "attn_sinks.weight"}
 MTP_NAMES = {"mtp.fc": "nextn.eh_proj", "mtp.norm": "nextn.shared_head_norm", "mtp.pre_fc_norm_embedding": "nextn.enorm",
              "mtp.pre_fc_norm_hidden": "nextn.hnorm"}
 QWEN35_NORM = {"post_attention_layernorm": "post_attention_norm"}
@@ -241,7 +255,7 @@ def gguf_name(name, c):
     if rest in WHOLE_NAMES:
         return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
-    norms = SANDWICH if c["arch"].startswith("gemma") else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
+    norms = SANDWICH if c["arch"].startswith("gemma") else QWEN35_NORM if c["arch"].startswith(("qwen35", "gpt-oss")) else PRE_NORM
     return f"blk.{layer}.{(LAYER_NAMES | norms)[part]}.{suffix}"
 
 
@@ -277,10 +291,23 @@ def gguf_tensor(name, x, c):
     return delta_tensor(name, x, c) if "linear_attn." in name else x
 
 
+def gpt_oss_experts(name, x, c):
+    """Matrices [in, out] of transformers, gate and up in turns, as [out, in]."""
+    x = x if name.endswith("_bias") else np.swapaxes(x, 1, 2)
+    if "gate_up" not in name:
+        yield gguf_name(name, c), np.ascontiguousarray(x)
+        return
+    whole = gguf_name(name.replace("gate_up_proj", "down_proj"), c)
+    for i, part in enumerate(("gate", "up")):
+        yield whole.replace("down", part), np.ascontiguousarray(x[:, i::2])
+
+
 def gguf_tensors(weights, c):
     """(name, array) of the file for transformers' weights. An expert's gate and up projections part."""
     for name, x in weights.items():
-        if name.endswith("experts.gate_up_proj"):
+        if c["arch"] == "gpt-oss" and "experts." in name:
+            yield from gpt_oss_experts(name, x, c)
+        elif name.endswith("experts.gate_up_proj"):
             blk = gguf_name(name.replace("gate_up_proj", "down_proj"), c).removesuffix("down_exps.weight")
             half = x.shape[1] // 2
             yield blk + "gate_exps.weight", np.ascontiguousarray(x[:, :half])
@@ -365,7 +392,7 @@ def write_gguf(path, name, c, weights):
     w.add_vocab_size(N_VOCAB)
     if c["arch"] != "gemma2":  # real gemma2 files carry no base: the architecture's own 10000 holds
         w.add_rope_freq_base(c["base"])
-    if c["arch"].startswith(("qwen3", "gemma")):
+    if c["arch"].startswith(("qwen3", "gemma", "gpt-oss")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
     if c["arch"] == "llama":
@@ -395,6 +422,9 @@ def write_gguf(path, name, c, weights):
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(c["yarn"]["factor"])
         w.add_rope_scaling_orig_ctx_len(c["yarn"]["original"])
+        for key, add in (("beta_fast", w.add_rope_scaling_yarn_beta_fast), ("beta_slow", w.add_rope_scaling_yarn_beta_slow)):
+            if key in c["yarn"]:
+                add(c["yarn"][key])
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])
@@ -460,6 +490,8 @@ def make(name, out_dir):
         raise SystemExit(f"{name}: a choice of experts is {model.router_margin:.3g} from another; take another seed")
     write_golden(os.path.join(out_dir, name + ".golden"), tokens, rows, logits)
     margin = {"router_margin": model.router_margin} if "experts" in c else {}
+    if c["arch"] == "gpt-oss":
+        margin |= {"limited": model.n_limited.tolist()}
     print(json.dumps(margin | {"case": name, "max_rel_delta_to_fp64": delta, "logit_range": float(np.ptp(own)),
                       "gguf_bytes": os.path.getsize(path), "rows": len(rows)}))
 

@@ -57,6 +57,10 @@ CASES = {
                       layers="rara", experts=dict(E=5, used=2, ff=12, shared=8), mtp=True, nested=True,
                       **{k: v for k, v in (COMMON | dict(n_layer=4)).items() if k != "n_ff"}),
 }
+OSS = dict(arch="gpt-oss", n_embd=32, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=32, eps=1e-5, base=10000.0, window=20,
+           bias="qkvo", yarn=dict(factor=8.0, original=32, beta_fast=6.5, beta_slow=0.75), experts=dict(E=5, used=2, ff=32),
+           logits=True)
+CASES |= {"gptoss": dict(OSS, seed=43), "gptoss_mxfp4": dict(OSS, seed=44, mxfp4=True)}
 N_LOGIT_TOKENS, LOGIT_ROWS = 48, [0, 1, 2, 3, 4, 16, 31, 47]
 
 
@@ -101,6 +105,37 @@ def ternary_weights(weights, c):
     return stored, meant
 
 
+def pack_mxfp4(weights, c):
+    """Random blocks and scales in place of the experts' matrices: those tensors; weights become what transformers makes
+    of them."""
+    import torch
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    rng, packed = np.random.default_rng(3000 + c["seed"]), {}
+    for name, x in weights.items():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            continue
+        n, cols, rows = x.shape
+        blocks = torch.from_numpy(rng.integers(0, 256, (n, rows, cols // 32, 16), dtype=np.uint8))
+        scales = torch.from_numpy(rng.integers(122, 127, (n, rows, cols // 32), dtype=np.uint8))
+        weights[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).numpy().reshape(x.shape)
+        packed |= {name + "_blocks": blocks, name + "_scales": scales}
+    return packed
+
+
+def save_packed(path, packed):
+    from safetensors.torch import load_file, save_file
+
+    model_path, config_path = os.path.join(path, "model.safetensors"), os.path.join(path, "config.json")
+    stored = {k: v for k, v in load_file(model_path).items() if k + "_blocks" not in packed}
+    save_file(stored | packed, model_path, metadata={"format": "pt"})
+    with open(config_path) as file:
+        config = json.load(file)
+    config["quantization_config"] = dict(quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn", "lm_head"])
+    with open(config_path, "w") as file:
+        json.dump(config, file, indent=1)
+
+
 def hf_model(c, to_stored):
     import torch
     import transformers
@@ -111,13 +146,14 @@ def hf_model(c, to_stored):
               if not (c.get("tied") and k == "lm_head.weight")}
     weights = goldens.random_weights(shapes, c["arch"], c["seed"])
     weights = {k: to_stored(v).float().numpy() for k, v in weights.items()}
+    packed = pack_mxfp4(weights, c) if c.get("mxfp4") else {}
     model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
     model.tie_weights()
     model.eval()
     if c.get("mtp"):
         ahead = goldens.random_weights(goldens.mtp_shapes(c, shapes), c["arch"], 1000 + c["seed"])
         weights |= {k: to_stored(v).float().numpy() for k, v in ahead.items()}
-    return model, weights
+    return model, weights, packed
 
 
 def rewrite(path, c, weights, to_stored):
@@ -163,7 +199,7 @@ def write_folder(path, c, full=False):
     from safetensors.torch import save_file
 
     to_stored = (lambda x: torch.from_numpy(np.ascontiguousarray(x))) if full else bf16
-    model, weights = hf_model(c, to_stored)
+    model, weights, packed = hf_model(c, to_stored)
     meant = weights
     shard = dict(max_shard_size="12KB") if c.get("shards") else {}
     if c.get("logits"):
@@ -173,6 +209,8 @@ def write_folder(path, c, full=False):
         rewrite(path, c, weights, to_stored)
     if c.get("logits"):
         check_logits(c, weights, *logits)
+    if packed:
+        save_packed(path, packed)
     if "ternary" in c:
         stored, meant = ternary_weights(weights, c)
         save_file(stored, os.path.join(path, "model.safetensors"), metadata={"format": "pt"})

@@ -31,6 +31,7 @@ struct ArchRow {
   bool rope_dimension_key = false;
   bool head_length_keys = false;
   bool square_query = false;  // heads * head_dim = embd (llama.cpp refuses other qwen2 files)
+  bool other_names = false;   // of tensors that have two (WeightInfo::other_name)
   bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
@@ -74,6 +75,16 @@ constexpr ArchRow kArchs[] = {
      .rope_base = 1e6,
      .head_length_keys = true,
      .post_norms = true},
+    {.name = "gpt-oss",
+     .pre = "gpt-4o",
+     .layers = 4,
+     .head_dim = 32,
+     .window = 64,
+     .rope_base = 150000,
+     .eps = 1e-5,
+     .head_length_keys = true,
+     .other_names = true,
+     .experts = true},
     {.name = "bitnet", .pre = "llama-bpe", .eps = 1e-5, .rope_dimension_key = true, .square_query = true},
     {.name = "bitnet-b1.58",
      .pre = "llama-bpe",
@@ -280,11 +291,14 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
     if (presence == engine::Presence::kOptional && !(bias && spec_.biases)) continue;
     const engine::WeightShape shape = info.shape(model.shape, layer);
     // As their files have them.
-    const bool other = row_.hybrid && !info.other_name.empty();
+    const bool other = (row_.hybrid || row_.other_names) && !info.other_name.empty();
     const std::string name = engine::WeightInfo::tensor(index, other ? info.other_name : info.name);
     const float gain = info.id == W::kAttnQ || info.id == W::kAttnK ? kSharp : 1.0f;
     switch (info.kind) {
-      case WeightKind::kVector: add_vector(info, name, shape.cols); break;
+      case WeightKind::kVector:
+        add_vector(info, name, shape.cols * shape.rows);
+        if (shape.rows > 1) tensors_.back().shape = {shape.cols, shape.rows};
+        break;
       case WeightKind::kMatrix: matrix(name, shape.cols, shape.rows, gain, info.hadamard ? body_ : plain); break;
       case WeightKind::kTransposed: matrix(name, shape.cols, shape.rows, gain, plain); break;
       case WeightKind::kExperts:
@@ -445,7 +459,7 @@ const std::vector<std::string>& synthetic_architectures() {
 
 std::string synthetic_models() {
   return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
-         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b";
+         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {
@@ -490,6 +504,11 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.arch = "qwen35moe", spec.type = "Q4_0", spec.values = "normal", spec.untied = true, spec.ff = 512;
     spec.experts = 256, spec.experts_used = 8, spec.expert_ff = 512, spec.delta_dim = 128, spec.delta_key_heads = 16;
     spec.delta_value_heads = 32, spec.vocab = 248320, spec.context = 262144;
+  } else if (name == "gpt-oss-20b") {
+    shape(24, 2880, 64, 8, 64, 2880);
+    spec.arch = "gpt-oss", spec.type = "Q8_0", spec.values = "normal", spec.untied = true, spec.window = 128;
+    spec.experts = 32, spec.experts_used = 4, spec.expert_ff = 2880, spec.vocab = 201088, spec.context = 131072;
+    spec.yarn_factor = 32;
   } else {
     return invalid("unknown model '" + std::string(name) + "', expected one of " + synthetic_models());
   }

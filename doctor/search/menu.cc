@@ -68,6 +68,9 @@ Values expert_orders(const Context& context) {
   return out;
 }
 
+// 0, where it is something else.
+Values left_out(const Context& context) { return context.now && *context.now != 0 ? Values{"0"} : Values{}; }
+
 // In the order of how often such a thing was the cause, in reports of other engines.
 struct MenuRow {
   std::string_view fact, cause;
@@ -97,6 +100,9 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return Values{"silu", "gelu_tanh", "gelu_erf", "relu_squared", "relu", "gelu_quick", "sigmoid"};
      }},
+    {"ffn_limit", "activation", left_out},
+    {"ffn_up_offset", "activation", left_out},
+    {"expert_biases", "missing_bias", [](const Context&) { return Values{"no"}; }},
     {"sub_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm_place", "qk_norm",
@@ -120,6 +126,10 @@ const MenuRow kMenu[] = {
        return Values{"exchanged", "as_configured"};
      }},
     {"rope_scaling", "rope_scaling", [](const Context&) { return Values{"none"}; }},
+    {"yarn_ramp", "rope_scaling",
+     [](const Context&) {
+       return Values{"whole_pairs", "exact"};
+     }},
     {"rope_scale", "rope_scaling",
      [](const Context&) {
        return numbers({1, 0.5, 0.25, 0.125, 2, 4, 8});

@@ -115,11 +115,6 @@ const Case kCases[] = {
     {"ffn_activation", "silu", "relu", kExperts},
     {"gate_order", "gate_up", "up_gate", nothing},
     {"gate_order", "gate_up", "up_gate", kSharedExperts},
-    {"ffn_limit", "0", "0.5", nothing},
-    {"ffn_limit", "0", "0.5", kSharedExperts},
-    {"ffn_up_offset", "0", "1", nothing},
-    {"expert_biases", "yes", "no", kBiasedExperts},
-    {"yarn_ramp", "whole_pairs", "exact", yarn},
     {"delta_head_order", "tiled", "grouped", kDeltaNets},
     {"delta_conv_activation", "silu", "none", kDeltaNets},
     {"delta_gate_activation", "silu", "sigmoid", kDeltaNets},
@@ -156,6 +151,11 @@ const Case kCases[] = {
     {"conv_channels", "q_k_v", "k_q_v", kDeltaNets},
     {"conv_channels", "q_k_v", "q_v_k", kDeltaNets},
     {"conv_channels", "q_k_v", "v_k_q", kDeltaNets},
+    {"ffn_limit", "0", "0.5", nothing},
+    {"ffn_limit", "0", "0.5", kSharedExperts},
+    {"ffn_up_offset", "0", "1", nothing},
+    {"expert_biases", "yes", "no", kBiasedExperts},
+    {"yarn_ramp", "whole_pairs", "exact", yarn},
 };
 
 // The largest difference of two models' logits, of the largest logit.

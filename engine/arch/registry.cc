@@ -20,6 +20,7 @@ constexpr Architecture kArchitectures[] = {
     {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
     {"bitnet-25", read_bitnet_b158}, {"gpt-oss", read_gpt_oss},
+    {"gemma4", read_gemma4},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -36,7 +37,6 @@ constexpr Lacking kLacking[] = {
     {"exaone4", "norms behind the blocks alone"},
     {"falcon-h1", "state-space layers (Mamba 2) beside attention"},
     {"gemma3n", "embeddings for each layer, alternating updates, sparse activations"},
-    {"gemma4", "embeddings for each layer, experts beside a dense FFN, a scale of each layer's output"},
     {"glm4", "norms in front of and behind the blocks, a fused gate and up projection"},
     {"glm4moe", ""},
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},

@@ -42,6 +42,7 @@ struct HfArchitecture {
   bool ternary = false;             // float matrices are master weights, to be rounded
   bool gemma = false;               // names of norms, windows, soft caps
   bool llama3_scaling = false;      // the reader takes a divisor for each frequency
+  bool gemma4 = false;              // heads, windows, layers and embeddings of Gemma 4
   bool soft_caps = false;           // both of them, always
   bool window_used = false;         // transformers applies sliding_window to every layer
   std::int64_t window_pattern = 0;  // every how many layers one sees everything; 0: all do
@@ -56,6 +57,8 @@ struct HfArchitecture {
   HfExperts experts = HfExperts::kNone;
   // Qwen 3.5: layers of two kinds, a quarter of each head turned, mtp.* tensors that guess tokens ahead.
   bool hybrid = false;
+  // A folder of the class may hold more than the text model, under model.language_model.
+  bool other_text() const noexcept { return hybrid || gemma4; }
   bool nested = false;  // a text model inside another: its fields are those of text_config
 };
 
@@ -66,6 +69,8 @@ struct HfModel {
   bool input_biases = false, output_bias = false;  // of q, k and v; of the attention's output
   bool ternarise = false;                          // round float matrices to ternary ones
   bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
+  bool global_v_is_k = false;       // of layers without a window
+  std::int64_t n_shared_kv = 0;     // of the last layers; their own k and v, where the folder has them, are not used
   std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
   std::int64_t n_draft_layer = 0;   // of the checkpoint's mtp.layers: those that are written, behind the others
   Json text;                        // the object with the text model's fields; good as long as the document

@@ -49,7 +49,8 @@ class Mapper {
       : checkpoint_(checkpoint), model_(model), arch_(*model.architecture), spec_(spec), executor_(executor) {}
 
   Result<HfTensors> run() {
-    prefix_ = arch_.hybrid && has("model.language_model.embed_tokens.weight") ? "model.language_model." : "model.";
+    prefix_ =
+        arch_.other_text() && has("model.language_model.embed_tokens.weight") ? "model.language_model." : "model.";
     ROWMAX_RETURN_IF_ERROR(list_wanted());
     ROWMAX_RETURN_IF_ERROR(check_all_known());
     if (missing_) return *missing_;
@@ -85,6 +86,7 @@ class Mapper {
           add_layer(concat(prefix_, "layers.", i, "."), i, spec_.layers[static_cast<std::size_t>(i)]));
     }
     if (model_.n_draft_layer > 0) ROWMAX_RETURN_IF_ERROR(add_draft_layer());
+    if (spec_.layer_embd() > 0) list_layer_embeddings();
     add({.name = "output_norm.weight",
          .shape = {n_embd},
          .names = {prefix_ + "norm.weight"},
@@ -97,6 +99,36 @@ class Mapper {
            .stored = {model_.vocab_size, n_embd}});
     }
     return {};
+  }
+
+  void list_layer_embeddings() {
+    const std::int64_t n_embd = spec_.shape.n_embd, n = spec_.layer_embd(), all = n * spec_.shape.n_layer;
+    add({.name = "per_layer_token_embd.weight",
+         .shape = {all, model_.vocab_size},
+         .names = {prefix_ + "embed_tokens_per_layer.weight"},
+         .stored = {model_.vocab_size, all}});
+    add({.name = "per_layer_model_proj.weight",
+         .shape = {n_embd, all},
+         .names = {prefix_ + "per_layer_model_projection.weight"},
+         .stored = {all, n_embd}});
+    add({.name = "per_layer_proj_norm.weight",
+         .shape = {n},
+         .names = {prefix_ + "per_layer_projection_norm.weight"},
+         .stored = {n},
+         .form = HfForm::kNorm});
+  }
+
+  // Of layers that read the keys and values of others; transformers passes over what they have of their own.
+  bool is_unused_kv(std::string_view name) const {
+    const std::string start = prefix_ + "layers.";
+    if (model_.n_shared_kv == 0 || !name.starts_with(start)) return false;
+    std::int64_t layer = -1;
+    const char* const end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + start.size(), end, layer);
+    const std::string_view rest(parsed.ptr, end);
+    const bool kv =
+        rest == ".self_attn.k_proj.weight" || rest == ".self_attn.v_proj.weight" || rest == ".self_attn.k_norm.weight";
+    return kv && layer >= spec_.shape.n_layer - model_.n_shared_kv && layer < spec_.shape.n_layer;
   }
 
   // Whether the head is a tensor of its own: as transformers has it, one that differs counts even where it is tied.
@@ -255,8 +287,15 @@ class Mapper {
         Error{ErrorCode::kCorrupt, concat(file, ": tensor ", quote(name), ", which becomes ", gguf, ", is missing")};
   }
 
+  static bool is_of_images(const std::string& name) {
+    constexpr std::string_view kStarts[] = {"model.visual.",       "visual.",
+                                            "model.vision_tower.", "model.audio_tower.",
+                                            "model.embed_vision.", "model.embed_audio."};
+    return std::ranges::any_of(kStarts, [&](std::string_view start) { return name.starts_with(start); });
+  }
+
   Status check_all_known() {
-    std::int64_t n_visual = 0;
+    std::int64_t n_visual = 0, n_unused = 0;
     for (const auto& [key, found] : checkpoint_.tensors()) {
       const std::string name(key);
       if (used_.contains(name)) continue;
@@ -266,8 +305,12 @@ class Mapper {
         if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
         return unsupported(found, name, "is the factor of no packed matrix");
       }
-      if (arch_.hybrid && (name.starts_with("model.visual.") || name.starts_with("visual."))) {
+      if (arch_.other_text() && is_of_images(name)) {
         ++n_visual;
+        continue;
+      }
+      if (is_unused_kv(name)) {
+        ++n_unused;
         continue;
       }
       if (arch_.hybrid && name.starts_with("mtp.") && model_.n_draft_layer == 0) continue;  // hf_model.cc says so
@@ -276,7 +319,12 @@ class Mapper {
                                 name.ends_with(".bias") ? " with these attention_bias and mlp_bias" : ""));
     }
     if (n_visual > 0) {
-      out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors model.visual.*) is left out"));
+      const char* names = arch_.hybrid ? "model.visual.*" : "model.vision_tower.*, model.audio_tower.*, model.embed_*";
+      out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors ", names, ") is left out"));
+    }
+    if (n_unused > 0) {
+      out_.notices.push_back(
+          concat(n_unused, " tensors of layers that read the keys and values of others are left out"));
     }
     return {};
   }

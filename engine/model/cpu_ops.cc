@@ -78,11 +78,10 @@ Status CpuOps::begin(const ForwardBatch& batch, const KvLayers& cache) {
   return {};
 }
 
-void CpuOps::embed(float scale, Rows stream) {
-  const WeightSource& table = weights_->sources.token_embedding;
-  const std::int64_t n = stream.width;
+void CpuOps::look_up(const WeightSource& table, float scale, Rows rows) {
+  const std::int64_t n = rows.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
-    float* x = data(stream, row);
+    float* x = data(rows, row);
     decode_row(*table.format, table.bytes, batch_->tokens[static_cast<std::size_t>(row)], n, x);
     if (const Hadamard* hadamard = table.hadamard) {
       kernels_->hadamard(x, n, hadamard->block);
@@ -90,6 +89,15 @@ void CpuOps::embed(float scale, Rows stream) {
     }
     if (table.factor != 1.0f) kernels_->scale(x, table.factor, n);
     if (scale != 1.0f) kernels_->scale(x, scale, n);
+  });
+}
+
+void CpuOps::embed(float scale, Rows stream) { look_up(weights_->sources.token_embedding, scale, stream); }
+void CpuOps::embed_layers(float scale, Rows rows) { look_up(weights_->sources.layer_embedding, scale, rows); }
+
+void CpuOps::take_columns(Rows from, std::int64_t first, Rows to) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+    std::memcpy(data(to, row), data(from, row) + first, static_cast<std::size_t>(to.width) * sizeof(float));
   });
 }
 
@@ -153,6 +161,10 @@ void CpuOps::add_bias(Rows y, const std::vector<float>& bias) {
 void CpuOps::scale(Rows y, const std::vector<float>& factor) {
   if (factor.empty()) return;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor[0], y.width); });
+}
+
+void CpuOps::scale(Rows y, float factor) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor, y.width); });
 }
 
 void CpuOps::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row) {

@@ -55,6 +55,7 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   }
   a.n_head = a.n_kv_head * dice.between(1, 3);
   layer.post_norms = dice.one_in(3);
+  layer.output_scale = dice.one_in(4);
   layer.matrix_scales = dice.one_in(3);
   layer.ffn.activation = static_cast<FfnActivation>(dice.between(0, 7));
   layer.ffn.up_gates = dice.one_in(4);
@@ -101,6 +102,7 @@ TEST(Forward, RandomModelsAreAsDefined) {
     ModelSpec spec = plain_spec(dice.between(1, 5));
     for (std::size_t layer = 0; layer < spec.layers.size(); ++layer)
       spec.layers[layer] = random_layer(dice, spec, layer);
+    if (dice.one_in(3)) spec.for_layers([](LayerSpec& layer) { layer.n_layer_embd = 6; });
     spec.embedding_scale = dice.one_in(2) ? 1.0f : 1.5f;
     spec.attention_softcap = dice.one_in(3) ? 5.0f : 0.0f;
     spec.final_softcap = dice.one_in(3) ? 3.0f : 0.0f;

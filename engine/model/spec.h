@@ -28,14 +28,18 @@ struct YarnSpec {
   bool whole_pairs = true;               // the ramp's ends are rounded outwards to whole pairs
 };
 
+// Whether the file's rope_freqs.weight is of a RoPE.
+enum class RopeFactors : std::uint8_t { kOptional, kRequired, kNever };
+
 struct RopeSpec {
   RopePairing pairing = RopePairing::kHalves;
   std::int64_t n_rot = 0;        // leading dimensions of a head that turn; even
   double base = 0;               // inverse frequency i: base^(-2i / denominator)
   std::int64_t denominator = 0;  // 0: n_rot
   double scale = 1;              // positions are multiplied by this (1 / linear scaling factor)
-  std::vector<float> divisors;   // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
-  std::string divisors_edit;     // what an edit said they are; empty: they are the file's
+  RopeFactors factors = RopeFactors::kOptional;
+  std::vector<float> divisors;  // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
+  std::string divisors_edit;    // what an edit said they are; empty: they are the file's
   std::optional<YarnSpec> yarn;
 
   double exponent_denominator() const noexcept { return static_cast<double>(denominator > 0 ? denominator : n_rot); }
@@ -164,7 +168,10 @@ struct LayerSpec {
   FfnSpec ffn;
   bool post_norms = false;                    // norm of the mixer's and the FFN's output, before the residual
   bool skip_mixer = false, skip_ffn = false;  // computed, and not added to the stream
-  bool matrix_scales = false;                 // a product may have one factor of its own (tensor "<name>.scale")
+  // Of what a token brings for this layer alone (blocks/layer_embedding); 0: nothing. The same in all layers that have it.
+  std::int64_t n_layer_embd = 0;
+  bool output_scale = false;   // the stream behind the layer is multiplied by a number of its own
+  bool matrix_scales = false;  // a product may have one factor of its own (tensor "<name>.scale")
 };
 
 struct ModelSpec {
@@ -189,6 +196,12 @@ struct ModelSpec {
 
   int rope_of(const AttentionSpec& attention) const noexcept {
     return ropes_exchanged && attention.rope >= 0 ? 1 - attention.rope : attention.rope;
+  }
+
+  std::int64_t layer_embd() const noexcept {
+    std::int64_t n = 0;
+    for (const LayerSpec& layer : layers) n = std::max(n, layer.n_layer_embd);
+    return n;
   }
 
   // The window of the keys and values that layer i has: the widest of all layers that read them. 0: none.

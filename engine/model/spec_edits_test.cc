@@ -47,6 +47,9 @@ const Change kBiasedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.biases = true;
 });
+const Change kNormedV = layers([](LayerSpec& l) { l.attention.v_norm = true; });
+const Change kLayerEmbeddings = layers([](LayerSpec& l) { l.n_layer_embd = 12; });
+const Change kOutputScales = layers([](LayerSpec& l) { l.output_scale = true; });
 void yarn(ModelSpec& spec) {
   spec.ropes[0].yarn = {.factor = 8, .original_context = 40, .beta_fast = 4, .beta_slow = 1, .magnitude = 1.2};
 }
@@ -156,6 +159,9 @@ const Case kCases[] = {
     {"ffn_up_offset", "0", "1", nothing},
     {"expert_biases", "yes", "no", kBiasedExperts},
     {"yarn_ramp", "whole_pairs", "exact", yarn},
+    {"v_norm", "yes", "no", kNormedV},
+    {"layer_embeddings", "yes", "no", kLayerEmbeddings},
+    {"layer_output_scale", "yes", "no", kOutputScales},
 };
 
 // The largest difference of two models' logits, of the largest logit.

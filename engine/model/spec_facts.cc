@@ -121,6 +121,7 @@ bool has_kv_heads(const LayerSpec& layer) {
 bool norms_and_turns(const LayerSpec& layer) {
   return attends(layer) && layer.attention.qk_norm != QkNorm::kNone && layer.attention.rope >= 0;
 }
+bool has_v(const LayerSpec& layer) { return attends(layer) && layer.attention.has_kv(); }
 bool has_k_and_v(const LayerSpec& layer) {
   return attends(layer) && layer.attention.has_kv() && !layer.attention.v_is_k;
 }
@@ -217,6 +218,12 @@ bool adds_biases(const LayerSpec& l) { return l.attention.biases; }
 void leave_biases(LayerSpec& l) { l.attention.biases = false; }
 bool adds_expert_biases(const LayerSpec& l) { return l.ffn.biases; }
 void leave_expert_biases(LayerSpec& l) { l.ffn.biases = false; }
+bool norms_v(const LayerSpec& l) { return l.attention.v_norm; }
+void leave_v_norm(LayerSpec& l) { l.attention.v_norm = false; }
+bool has_layer_embedding(const LayerSpec& l) { return l.n_layer_embd > 0; }
+void leave_layer_embedding(LayerSpec& l) { l.n_layer_embd = 0; }
+bool scales_output(const LayerSpec& l) { return l.output_scale; }
+void leave_output_scale(LayerSpec& l) { l.output_scale = false; }
 bool has_sinks(const LayerSpec& l) { return l.attention.sinks; }
 void leave_sinks(LayerSpec& l) { l.attention.sinks = false; }
 void leave_shared_expert(LayerSpec& l) { l.ffn.n_shared = 0; }
@@ -626,6 +633,7 @@ constexpr SpecFact kFacts[] = {
     switch_off<attends, norms_qk, leave_qk_norm>("qk_norm"),
     layer_words<kQkNormPlaces, norms_and_turns, kAttention, &AttentionSpec::norm_after_rope>(
         "qk_norm_place", "before_rope or after_rope"),
+    switch_off<has_v, norms_v, leave_v_norm>("v_norm"),
     switch_off<any, norms_sub, leave_sub_norms>("sub_norms"),
     switch_off<any, norms_post, leave_post_norms>("post_norms"),
     layer_words<kActivations, any, kFfn, &FfnSpec::activation>(
@@ -653,6 +661,8 @@ constexpr SpecFact kFacts[] = {
      set_expert_shift},
     switch_off<has_experts, has_shared_expert, leave_shared_expert>("shared_expert"),
     switch_off<has_shared_expert, gates_shared_expert, leave_shared_gate>("shared_expert_gate"),
+    switch_off<any, has_layer_embedding, leave_layer_embedding>("layer_embeddings"),
+    switch_off<any, scales_output, leave_output_scale>("layer_output_scale"),
     layer_list<&LayerSpec::skip_mixer>("skip_mixer", "none, or layers whose mixer adds nothing: 0,3"),
     layer_list<&LayerSpec::skip_ffn>("skip_ffn", "none, or layers whose FFN adds nothing: 0,3"),
     {{"layer_order", "ascending, or all layers in the order in which they run: 0,2,1", kSession},

@@ -40,6 +40,8 @@ Presence post_norms(Layer l) { return required_if(l.post_norms); }
 Presence dense(Layer l) { return required_if(is_dense(l)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
+Presence layer_input(Layer l) { return required_if(l.n_layer_embd > 0); }
+Presence output_scale(Layer l) { return required_if(l.output_scale); }
 Presence experts(Layer l) { return required_if(!is_dense(l)); }
 Presence expert_biases(Layer l) { return required_if(!is_dense(l) && l.ffn.biases); }
 Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
@@ -71,6 +73,8 @@ WeightShape delta_output(Shape s, Layer l) { return {l.delta.value_width(), s.n_
 WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff}; }
 WeightShape ffn_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd}; }
 WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
+WeightShape layer_input_in(Shape s, Layer l) { return {s.n_embd, l.n_layer_embd}; }
+WeightShape layer_input_out(Shape s, Layer l) { return {l.n_layer_embd, s.n_embd}; }
 WeightShape router(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
 WeightShape each_expert(Shape, Layer l) { return {l.ffn.n_expert}; }
 WeightShape expert_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff, l.ffn.n_expert}; }
@@ -132,6 +136,10 @@ constexpr WeightInfo kTable[] = {
     {W::kSharedUp, kMatrix, kTurned, "ffn_up_shexp.weight", shared_in, shared},
     {W::kSharedDown, kMatrix, kTurned, "ffn_down_shexp.weight", shared_out, shared},
     {W::kPostFfnNorm, kVector, kPlain, "post_ffw_norm.weight", embd, post_norms},
+    {W::kLayerInputGate, kMatrix, kPlain, "inp_gate.weight", layer_input_in, layer_input},
+    {W::kLayerInputOutput, kMatrix, kPlain, "proj.weight", layer_input_out, layer_input},
+    {W::kLayerInputNorm, kVector, kPlain, "post_norm.weight", embd, layer_input},
+    {W::kLayerOutputScale, kVector, kPlain, "layer_output_scale.weight", one, output_scale},
 };
 
 constexpr bool in_order() {

@@ -63,6 +63,10 @@ enum class W : std::uint8_t {
   kSharedUp,
   kSharedDown,
   kPostFfnNorm,
+  kLayerInputGate,
+  kLayerInputOutput,
+  kLayerInputNorm,
+  kLayerOutputScale,
   kCount,
 };
 inline constexpr std::size_t kWeightCount = static_cast<std::size_t>(W::kCount);

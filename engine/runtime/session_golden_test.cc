@@ -55,7 +55,7 @@ TEST_P(GoldenModel, ExactPathAgreesWithTransformers) {
 INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                          testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "qwen3_yarn", "gemma2", "gemma3",
                                          "bitnet", "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
-                                         "qwen35moe", "gptoss"),
+                                         "qwen35moe", "gptoss", "gemma4", "gemma4_vk"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -4,7 +4,7 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, bitnet-b1.58, gpt-oss. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, bitnet-b1.58, gpt-oss, gemma4 (without experts). The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
 every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
@@ -24,7 +24,7 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -102,6 +102,10 @@ class GgufFile:
     def check_all_used(self, n_layer):
         """Past n_layer there are only blocks that predict further tokens."""
         ahead = {t for t in self._tensors if t.startswith("blk.") and int(t.split(".")[1]) >= n_layer}
+        # Published files hold k and v of layers that read those of others.
+        shared = n_layer - (self.key("attention.shared_kv_layers", 0) if self.arch == "gemma4" else 0)
+        ahead |= {t for t in self._tensors if t.startswith("blk.") and int(t.split(".")[1]) >= shared
+                  and t.split(".")[2] in ("attn_k", "attn_v", "attn_k_norm")}
         left = sorted(set(self._tensors) - self.used - ahead)
         if left:
             raise ValueError(f"tensors that no step used: {left}")
@@ -149,7 +153,8 @@ class Model:
         f = self.file = GgufFile(path)
         self.int8, self.jitter = int8, jitter
         self.arch = f.arch
-        gemma = self.arch in ("gemma2", "gemma3")
+        self.gemma4 = self.arch == "gemma4"
+        gemma = self.arch in ("gemma2", "gemma3", "gemma4")
         self.hybrid = self.arch in HYBRIDS
         self.rotation = Rotation(f)
         self.n_layer = f.need("block_count") - f.key("nextn_predict_layers", 0)
@@ -179,6 +184,11 @@ class Model:
         # The 27B Gemmas scale by their width, not by the key length.
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
         self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
+        if self.gemma4:
+            self.attn_scale = 1.0
+            self.local = f.need("attention.sliding_window_pattern")
+            self.n_shared = f.key("attention.shared_kv_layers", 0)
+            self.n_side = f.key("embedding_length_per_layer_input", 0)
         self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.n_rot // 2)
         self.n_experts_used = f.key("expert_used_count", 0)
         # The least distance between an expert that was taken and one that was not, in logits of the router: a rounding
@@ -193,6 +203,8 @@ class Model:
             self.key_dim, self.value_dim = f.need("ssm.state_size"), f.need("ssm.inner_size") // self.n_value_heads
 
     def is_local(self, layer):
+        if self.gemma4:
+            return bool(self.local[layer])
         return bool(self.window) and (layer + 1) % self.window_period != 0
 
     def linear(self, x, name):
@@ -218,10 +230,13 @@ class Model:
         """x[n, heads, head_dim]; llama turns neighbours (2i, 2i+1), the others the halves (i, i + d/2). Only the first
         n_rot values of a head turn. (The sections of qwen35's RoPE share out pairs among the coordinates of a picture;
         in text those are all the position.)"""
-        local = local and self.arch == "gemma3"  # gemma3's local layers have their own base, unscaled
+        # gemma3's and gemma4's local layers have their own base, unscaled
+        local = local and self.arch in ("gemma3", "gemma4")
         base, scale = (self.file.key("rope.freq_base_swa", 10000.0), 1.0) if local else (self.rope_base, self.rope_scale)
-        d = self.n_rot
-        inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / self.rope_factors / scale
+        d, factors = self.n_rot, self.rope_factors
+        if local and self.gemma4:
+            d, factors = self.file.need("rope.dimension_count_swa"), 1.0
+        inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / factors / scale
         magnitude = 1.0
         if self.yarn:
             inv_freq, magnitude = self.yarn_frequencies(inv_freq)
@@ -253,17 +268,26 @@ class Model:
         local = self.is_local(layer)
         q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, -1)
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
-        k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
-        v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
         q = self.rotate(self.optional_norm(q, blk + "attn_q_norm"), positions, local)
-        k = self.rotate(self.optional_norm(k, blk + "attn_k_norm"), positions, local)
+        n_kv_head = self.n_kv_head[layer] if isinstance(self.n_kv_head, list) else self.n_kv_head
+        if self.gemma4 and layer >= self.n_layer - self.n_shared:  # those of the last layer of its kind that has any
+            own = range(self.n_layer - self.n_shared)
+            k, v = self.kv[max(i for i in own if self.is_local(i) == local)]
+        else:
+            k = self.linear(x, blk + "attn_k").reshape(n, n_kv_head, -1)
+            v = k if self.gemma4 and not self.file.has(blk + "attn_v.weight") else self.linear(x, blk + "attn_v")
+            v = v.reshape(n, n_kv_head, -1)
+            if self.gemma4:
+                v = rms_norm(v, 1.0, self.eps)
+            k = self.rotate(self.optional_norm(k, blk + "attn_k_norm"), positions, local)
+            self.kv[layer] = k, v
         distance = positions[:, None] - positions[None, :]
         visible = distance >= 0
         if local:
             visible &= distance < self.window
         out = np.empty((n, self.n_head, v.shape[-1]))
         for h in range(self.n_head):
-            g = h // (self.n_head // self.n_kv_head)
+            g = h // (self.n_head // n_kv_head)
             s = q[:, h] @ k[:, g].T * self.attn_scale
             if self.attn_softcap:
                 s = self.attn_softcap * np.tanh(s / self.attn_softcap)
@@ -337,6 +361,13 @@ class Model:
             out = out + share * self.linear(shared, blk + "ffn_down_shexp")
         return out
 
+    def layer_embeddings(self, x, tokens):
+        """gemma4: what each token brings for each layer, [n, n_layer, n_side]."""
+        own = self.file.tensor("per_layer_token_embd.weight", np.float32)[tokens].astype(np.float64)
+        y = self.linear(x, "per_layer_model_proj") / math.sqrt(self.n_embd)
+        y = self.norm(y.reshape(len(x), self.n_layer, -1), "per_layer_proj_norm")
+        return (y + own.reshape(y.shape) * math.sqrt(self.n_side)) / math.sqrt(2.0)
+
     def limited_experts(self, x, blk, taken, weight, gate, up, down):
         """gpt-oss: biases, min(gate, 7) and up within 7, gate * sigmoid(1.702 gate) * (up + 1)."""
         bias = {part: self.file.tensor(f"{blk}ffn_{part}_exps.bias") for part in ("gate", "up", "down")}
@@ -359,6 +390,7 @@ class Model:
         x = (self.rotation.of_row(x) if "token_embd.weight" in self.rotation.lookups else x) * self.embed_scale
         if taps is not None:
             taps.append(x)
+        self.kv, side = {}, self.layer_embeddings(x, tokens) if self.gemma4 and self.n_side else None
         for layer in range(self.n_layer):
             blk = f"blk.{layer}."
             y = self.norm(x, blk + "attn_norm")
@@ -368,6 +400,11 @@ class Model:
             x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm"))
             y = self.feed_forward(self.norm(x, blk + ("post_attention_norm" if other else "ffn_norm")), layer)
             x = x + self.optional_norm(y, blk + "post_ffw_norm")
+            if side is not None:
+                y = gelu_tanh(self.linear(x, blk + "inp_gate")) * side[:, layer]
+                x = x + self.norm(self.linear(y, blk + "proj"), blk + "post_norm")
+            if self.gemma4:
+                x = x * self.file.tensor(blk + "layer_output_scale.weight")
             if taps is not None:
                 taps.append(x)
         x = self.norm(x, "output_norm")

@@ -61,6 +61,12 @@ OSS = dict(arch="gpt-oss", n_embd=32, n_layer=2, n_head=4, n_kv_head=2, head_dim
            bias="qkvo", yarn=dict(factor=8.0, original=32, beta_fast=6.5, beta_slow=0.75), experts=dict(E=5, used=2, ff=32),
            logits=True)
 CASES |= {"gptoss": dict(OSS, seed=43), "gptoss_mxfp4": dict(OSS, seed=44, mxfp4=True)}
+GEMMA4 = dict(arch="gemma4", n_embd=16, n_head=2, n_kv_head=2, n_ff=24, eps=1e-6, base=1e6, local_base=10000.0, window=20,
+              rotary=0.25, tied=True, logits=True, unused=False)
+# As published: a text model inside another, with k and v in layers that read those of others.
+CASES |= {"gemma4": dict(GEMMA4, seed=45, n_layer=5, head_dim=8, global_dim=16, local="11010", shared=2, wide=True, side=6,
+                         final_softcap=30.0, nested=True),
+          "gemma4_vk": dict(GEMMA4, seed=46, n_layer=3, head_dim=12, global_dim=16, local="110", global_kv=1)}
 N_LOGIT_TOKENS, LOGIT_ROWS = 48, [0, 1, 2, 3, 4, 16, 31, 47]
 
 
@@ -164,14 +170,18 @@ def rewrite(path, c, weights, to_stored):
     model_path, config_path = os.path.join(path, "model.safetensors"), os.path.join(path, "config.json")
     with open(config_path) as file:
         config = json.load(file)
-    config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
+    if "delta" in c:
+        config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
     stored = load_file(model_path) | {k: to_stored(v) for k, v in weights.items() if k.startswith("mtp.")}
+    if c["arch"] == "gemma4":
+        stored |= {name: to_stored(x) for name, x in unused_kv(c)}
     if c.get("nested"):
         fused = {k: to_stored(v) for k, v in weights.items() if ".experts." in k}
         stored = {k: v for k, v in stored.items() if ".experts." not in k} | fused
         stored = {k.replace("model.", "model.language_model.", 1) if k.startswith("model.") else k: v
                   for k, v in stored.items()}
-        stored["model.visual.blocks.0.norm1.weight"] = torch.ones(8, dtype=torch.bfloat16)
+        stored["model.visual.blocks.0.norm1.weight" if "delta" in c else "model.vision_tower.norm.weight"] = torch.ones(
+            8, dtype=torch.bfloat16)
         inner = config
         outer = inner.pop("architectures")[0].replace("ForCausalLM", "ForConditionalGeneration")
         config = dict(architectures=[outer], model_type=inner["model_type"].removesuffix("_text"), image_token_id=7,
@@ -180,6 +190,15 @@ def rewrite(path, c, weights, to_stored):
     save_file(stored, model_path, metadata={"format": "pt"})
     with open(config_path, "w") as file:
         json.dump(config, file, indent=1)
+
+
+def unused_kv(c):
+    names = {"attn_k.": "self_attn.k_proj.", "attn_v.": "self_attn.v_proj.", "attn_k_norm.": "self_attn.k_norm.",
+             "blk.": "model.layers."}
+    for name, x in goldens.unused_kv(c):
+        for part, other in names.items():
+            name = name.replace(part, other)
+        yield name, x
 
 
 def write_logits(path, c, model):

@@ -30,7 +30,12 @@ struct SyntheticSpec {
   // qwen35, qwen35moe: every interval-th layer attends (4), the others are gated delta nets (2 key heads, 4 value heads
   // of 16) behind a convolution of 4 tokens; a quarter of a head's dimensions turns.
   std::int64_t interval = 0, delta_key_heads = 0, delta_value_heads = 0, delta_dim = 0;
-  std::int64_t window = 0;   // gemma2, gemma3, gpt-oss: 64; must stay 0 for the others
+  // gemma4: every interval-th layer (3) and the last one see everything, with heads of twice the size; the last
+  // shared_kv_layers (3) read the keys and values of others, and have FFNs twice as wide where double_wide says so; tokens
+  // bring layer_embd (16) numbers for each layer.
+  std::int64_t shared_kv_layers = 0, layer_embd = 0;
+  bool double_wide = false;
+  std::int64_t window = 0;   // gemma2, gemma3, gemma4, gpt-oss: 64; must stay 0 for the others
   double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3 1000000, gpt-oss 150000
   double eps = 0;            // llama, gpt-oss 1e-5, others 1e-6
   std::string type = "F32";  // of the matrices; rows that are no whole blocks of it are stored as F16

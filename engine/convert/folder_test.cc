@@ -96,9 +96,9 @@ class HfFolder : public FolderTest {
   }
 };
 
-constexpr const char* kCases[] = {"llama",  "llama_bias", "qwen2",         "qwen3",        "gemma2",
-                                  "gemma3", "bitnet",     "bitnet_packed", "llama_packed", "qwen3moe",
-                                  "qwen35", "qwen35moe",  "gptoss",        "gptoss_mxfp4"};
+constexpr const char* kCases[] = {"llama",  "llama_bias",    "qwen2",        "qwen3",    "gemma2", "gemma3",
+                                  "bitnet", "bitnet_packed", "llama_packed", "qwen3moe", "qwen35", "qwen35moe",
+                                  "gptoss", "gptoss_mxfp4",  "gemma4",       "gemma4_vk"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {

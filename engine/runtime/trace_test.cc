@@ -511,7 +511,8 @@ TEST_P(Trace, GoesOnWithWhatStagesAreReplacedBy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Trace,
-                         testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe"),
+                         testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe",
+                                         "gpt-oss"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name)

@@ -407,7 +407,7 @@ class Mapper {
       const std::int64_t n = std::ssize(part.tensor->data) / (cols * format->block_bytes);
       parts.push_back({format, {part.tensor->data.data(), n, cols}});
     }
-    if (wanted.form == HfForm::kColumns) return read_columns(wanted, parts[0].format, parts[0].view.data, rows);
+    if (wanted.form == HfForm::kColumns) return read_columns(wanted, parts[0].format, parts[0].view.bytes, rows);
     if (parts.size() == 1 && (wanted.weight == nullptr || parts[0].view.rows == rows.rows())) {
       rows.format = parts[0].format;
       rows.bytes = find(wanted.names[0]).tensor->data;

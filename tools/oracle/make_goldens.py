@@ -74,18 +74,18 @@ CASES = {
     "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
-    # As E2B and E4B: keys and values of layers 3 and 2 again in the last three, whose FFNs are twice as wide; 6 numbers for
+    # As E2B and E4B: keys and values of layers 2 and 3 again in the last two, whose FFNs are twice as wide; 16 numbers for
     # each layer; heads of 16 and 24, of which a quarter turns. As 12B and 31B: V is K in layers 2 and 4, with one head.
-    "gemma4": dict(arch="gemma4", seed=401, n_embd=32, n_layer=7, n_head=4, n_kv_head=2, head_dim=16, global_dim=24, n_ff=36,
-                   eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="1101110", shared=3, wide=True, side=6,
-                   final_softcap=10.0, rotary=0.25, tied=True),
+    "gemma4": dict(arch="gemma4", seed=402, n_embd=32, n_layer=6, n_head=4, n_kv_head=2, head_dim=16, global_dim=24, n_ff=36,
+                   eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="110110", shared=2, wide=True, side=16,
+                   final_softcap=20.0, rotary=0.25, tied=True),
     "gemma4_vk": dict(arch="gemma4", seed=402, n_embd=40, n_layer=5, n_head=4, n_kv_head=2, head_dim=12, global_dim=32, n_ff=52,
                       eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="11010", global_kv=1, rotary=0.5,
                       tied=True),
     # Biases everywhere; a window of 20 on layers 0 and 2; YaRN's ramp from 0.6 to 3.4 pairs of 12.
-    "gptoss": dict(arch="gpt-oss", seed=301, n_embd=40, n_layer=4, n_head=6, n_kv_head=2, head_dim=24, n_ff=36, eps=1e-5,
+    "gptoss": dict(arch="gpt-oss", seed=303, n_embd=32, n_layer=3, n_head=4, n_kv_head=2, head_dim=24, n_ff=20, eps=1e-5,
                    base=10000.0, window=20, bias="qkvo", yarn=dict(factor=8.0, original=64, beta_fast=6.5, beta_slow=0.75),
-                   experts=dict(E=6, used=3, ff=36)),
+                   experts=dict(E=5, used=2, ff=20)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 

@@ -74,10 +74,10 @@ CASES = {
     "qwen35moe": dict(arch="qwen35moe", seed=63, n_embd=24, n_layer=4, n_head=3, n_kv_head=1, head_dim=24, eps=1e-6,
                       base=10000.0, delta=dict(n_k=2, n_v=4, d_k=8, d_v=8, kernel=4), rotary=0.25, sections=[1, 1, 1],
                       experts=dict(E=5, used=2, ff=16, shared=20), tied=True),
-    # As E2B and E4B: keys and values of layers 2 and 3 again in the last two, whose FFNs are twice as wide; 16 numbers for
+    # As E2B and E4B: keys and values of layers 1 and 2 again in the last three, whose FFNs are twice as wide; 16 numbers for
     # each layer; heads of 16 and 24, of which a quarter turns. As 12B and 31B: V is K in layers 2 and 4, with one head.
     "gemma4": dict(arch="gemma4", seed=402, n_embd=32, n_layer=6, n_head=4, n_kv_head=2, head_dim=16, global_dim=24, n_ff=36,
-                   eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="110110", shared=2, wide=True, side=16,
+                   eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="110110", shared=3, wide=True, side=16,
                    final_softcap=20.0, rotary=0.25, tied=True),
     "gemma4_vk": dict(arch="gemma4", seed=402, n_embd=40, n_layer=5, n_head=4, n_kv_head=2, head_dim=12, global_dim=32, n_ff=52,
                       eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="11010", global_kv=1, rotary=0.5,

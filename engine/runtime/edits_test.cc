@@ -109,6 +109,10 @@ std::map<std::string, std::pair<const std::byte*, std::size_t>> matrices(const M
   std::map<std::string, std::pair<const std::byte*, std::size_t>> out;
   const ModelWeights& weights = model.impl().weights;
   out["output"] = {weights.output.matrix.panel(0), weights.output.matrix.bytes()};
+  if (weights.sources.layer_projection.present()) {
+    out["per_layer_model_proj.weight"] = {weights.layer_projection.matrix.panel(0),
+                                          weights.layer_projection.matrix.bytes()};
+  }
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
     for (const WeightInfo& info : weight_table()) {
       std::size_t n = 0;

@@ -186,7 +186,7 @@ const BpeMerges::Entry* BpeMerges::find(TokenId left, TokenId right) const noexc
 
 std::int64_t BpeMerges::rank(TokenId left, TokenId right) const noexcept {
   const Entry* entry = find(left, right);
-  return entry != nullptr ? entry->rank : -1;
+  return entry != nullptr ? static_cast<std::int64_t>(entry->rank) : -1;
 }
 
 void BpeMerges::to_symbols(std::string_view word, std::vector<TokenId>& ids) const {

@@ -1,4 +1,5 @@
 // Hugging Face folder to GGUF.
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -84,7 +85,13 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, spec, executor));
   TypeRules rules = options.types;
-  if (rules.type.empty()) rules.type = usual_type(mapped, model);
+  if (rules.type.empty()) {
+    rules.type = usual_type(mapped, model);
+    // Experts that are packed already stay as they are, unless a flag says otherwise.
+    const auto packed = [](const TensorRows& tensor) { return tensor.from == "MXFP4"; };
+    if (std::ranges::any_of(mapped.tensors, packed))
+      rules.overrides.insert(rules.overrides.begin(), {"_exps", "MXFP4"});
+  }
   ROWMAX_TRY(written,
              write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
   for (const std::vector<std::string>* more :

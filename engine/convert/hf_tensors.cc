@@ -480,23 +480,28 @@ class Mapper {
                      concat("expected scales up to ", kMaxScale, ", found ", std::to_integer<int>(scale)));
     }
     rows.from = "MXFP4";
-    rows.read = [=, codes = blocks.tensor->data.data(), exponents = scales.tensor->data.data()](
-                    std::int64_t row, std::int64_t n_rows, float* out) {
+    rows.format = find_format("MXFP4");
+    // GGUF has a block's scale in front of it, its first half in the low halves of bytes.
+    rows.stored = [=, codes = blocks.tensor->data.data(), exponents = scales.tensor->data.data()](
+                      std::int64_t row, std::int64_t n_rows, std::byte* out) {
       for (const std::int64_t end = row + n_rows; row < end; ++row) {
         const std::int64_t first = (row * parts + part) * n_block;
         for (std::int64_t block = first; block < first + n_block; ++block) {
-          const int exponent = std::to_integer<int>(exponents[block]) - 127;
-          for (std::int64_t i = 0; i < 32; ++i) {
-            const int code = std::to_integer<int>(codes[block * 16 + i / 2]) >> (i % 2 * 4) & 15;
-            const float magnitude = std::ldexp(kE2m1[code & 7], exponent);
-            *out++ = code < 8 ? magnitude : -magnitude;
-          }
+          *out++ = exponents[block];
+          const auto code = [&](std::int64_t i) { return codes[block * 16 + i / 2] >> (i % 2 * 4) & std::byte{15}; };
+          for (std::int64_t i = 0; i < 16; ++i) *out++ = code(i) | code(i + 16) << 4;
         }
+      }
+    };
+    rows.read = [stored = rows.stored, format = rows.format, cols](std::int64_t row, std::int64_t n_rows, float* out) {
+      std::vector<std::byte> line(static_cast<std::size_t>(format_row_bytes(*format, cols)));
+      for (const std::int64_t end = row + n_rows; row < end; ++row, out += cols) {
+        stored(row, 1, line.data());
+        format->decode({line.data(), 1, cols}, 0, 1, out);
       }
     };
     return {};
   }
-  static constexpr float kE2m1[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
   static constexpr int kMaxScale = 252;  // more and 6 is no f32
 
   // Four rows in a byte: bits 2i of byte (r, c) are 1 + the code of row i * M / 4 + r.

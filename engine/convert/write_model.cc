@@ -138,6 +138,19 @@ class ModelWriter {
 
   static Status copy(const TensorRows& tensor, GgufSplitStream& stream) {
     constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
+    if (tensor.stored) {
+      const auto row_bytes = static_cast<std::size_t>(format_row_bytes(*tensor.format, tensor.cols()));
+      const auto step = static_cast<std::int64_t>(std::max<std::size_t>(1, kPieceBytes / row_bytes));
+      std::vector<std::byte> piece;
+      for (std::int64_t row = 0; row < tensor.rows(); row += step) {
+        const std::int64_t n = std::min(step, tensor.rows() - row);
+        piece.resize(static_cast<std::size_t>(n) * row_bytes);
+        tensor.stored(row, n, piece.data());
+        ROWMAX_RETURN_IF_ERROR(stream.append(piece));
+        tensor.drop();
+      }
+      return {};
+    }
     for (std::size_t at = 0; at < tensor.bytes.size(); at += kPieceBytes) {
       ROWMAX_RETURN_IF_ERROR(stream.append(tensor.bytes.subspan(at, std::min(kPieceBytes, tensor.bytes.size() - at))));
       tensor.drop();

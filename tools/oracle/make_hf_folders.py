@@ -12,6 +12,8 @@ against transformers' logits: GGUF written by PyPI's gguf, read back, and each k
     tensor NAME SHAPE FNV1A64-OF-F32-BYTES
     ternary NAME SHAPE FNV1A64-OF-SIGNS(1 byte each) SCALE
 
+mxfp4.txt, where experts are packed: each such tensor and FNV1A64 of its bytes in GGUF.
+
 expected_mtp.txt, where a folder has a block that predicts a further token: the same with that block kept. The folders
 of the Qwen3 and Qwen3.5 families also hold logits.golden (the layout of make_goldens.py): transformers' logits in f32
 from the weights as the folder has them.
@@ -129,6 +131,23 @@ def pack_mxfp4(weights, c):
     return packed
 
 
+def write_mxfp4(path, packed, c):
+    """The bytes of GGUF: a block's scale, then its numbers j and j + 16 in the halves of byte j."""
+    with open(os.path.join(path, "mxfp4.txt"), "w") as file:
+        for name, blocks in packed.items():
+            if not name.endswith("_blocks"):
+                continue
+            whole = goldens.gguf_name(name.removesuffix("_blocks").replace("gate_up", "down"), c)
+            blocks, scales = blocks.numpy(), packed[name.replace("_blocks", "_scales")].numpy()
+            for i, part in enumerate(("gate", "up") if "gate_up" in name else ("down",)):
+                step = 2 if "gate_up" in name else 1
+                own = blocks[:, i::step]
+                codes = np.stack([own & 15, own >> 4], axis=-1).reshape(*own.shape[:-1], 32)
+                rows = np.concatenate([scales[:, i::step, :, None], codes[..., :16] | codes[..., 16:] << 4], axis=-1)
+                tensor = whole.replace("down", part)
+                file.write(f"{tensor} {fnv1a(rows.astype(np.uint8).tobytes()):016x}\n")
+
+
 def save_packed(path, packed):
     from safetensors.torch import load_file, save_file
 
@@ -230,6 +249,7 @@ def write_folder(path, c, full=False):
         check_logits(c, weights, *logits)
     if packed:
         save_packed(path, packed)
+        write_mxfp4(path, packed, c)
     if "ternary" in c:
         stored, meant = ternary_weights(weights, c)
         save_file(stored, os.path.join(path, "model.safetensors"), metadata={"format": "pt"})

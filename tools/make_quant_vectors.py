@@ -171,6 +171,18 @@ OWN_BLOCKS = {
 }
 
 
+# ---- MXFP4: a byte as scale; 255 is NaN in the specification and a number for gguf, so it is left out
+
+def make_mxfp4(out, rng):
+    kind = GGMLQuantizationType.MXFP4
+    blocks = rng.integers(0, 256, (64, 17), dtype=np.uint8)
+    blocks[:, 0] = np.concatenate([rng.integers(110, 130, 48), [0, 1, 2, 3, 126, 127, 128, 129, 250, 251, 252, 253, 254, 4, 5, 6]])
+    values = values_of(32, rng)
+    values = np.concatenate([values, np.ldexp(values, -90), np.ldexp(values, 100)]).astype(np.float32)
+    encoded = np.ascontiguousarray(quantize(values, kind)).view(np.uint8)
+    store(out, "MXFP4", blocks, dequantize(blocks, kind), values, encoded)
+
+
 # ---- I2_S: [rows, cols] codes <-> the bytes of the tensor
 
 def i2_s_place(layout, rows, cols):
@@ -263,6 +275,7 @@ def main():
             values = values_of(max(elements, 32), rng).reshape(-1, elements)
             encoded = np.ascontiguousarray(quantize(values, kind)).view(np.uint8)
         store(out, name, blocks, decoded.reshape(-1, elements), values, encoded)
+    make_mxfp4(out, np.random.default_rng(22))
     rng = np.random.default_rng(21)
     for name, (elements, size, half, decode, encode) in OWN_BLOCKS.items():
         blocks = blocks_of(size, [half], rng)

@@ -133,6 +133,7 @@ Status look(Patient& patient, std::span<const engine::TokenId> tokens, std::size
 std::vector<double> scales_of_file(Patient& patient) {
   if (edit_of(patient, "attention_scale")) return {};
   if (const auto key = key_number(patient, "attention.scale")) return {*key};
+  if (architecture(patient) == "gemma4") return {1};
   const double n_embd = key_number(patient, "embedding_length").value_or(0);
   const double n_head = key_number(patient, "attention.head_count").value_or(0);
   if (n_head == 0 || n_embd == 0) return {};

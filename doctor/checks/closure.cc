@@ -136,7 +136,7 @@ double number(const std::string& text) {
 
 // Values outside these ranges are of no model that was ever published; the ranges are wide around those that are. RMS
 // eps: 1e-12 (BERT) to 1e-5, 1e-3 at most; RoPE: 1e4 to 1e8, smallest 500 to be safe; scores: 1/head_dim (Granite,
-// 0.0078) to 1 (Gemma 3n); caps: 30 and 50 (Gemma 2), Grok 30; embeddings: up to sqrt(5376) (Gemma 3 27B).
+// 0.0078) to 1 (Gemma 3n, 4); caps: 30 and 50 (Gemma 2), Grok 30; embeddings: up to sqrt(5376) (Gemma 3 27B).
 struct Range {
   std::string_view fact, cause;
   double low, high;
@@ -189,6 +189,8 @@ constexpr Known kKnown[] = {
     {"qwen35", "rope_base", "rope_base", "rope.freq_base", 1e7},
     {"qwen35moe", "rope_base", "rope_base", "rope.freq_base", 1e7},
     {"gemma3", "rope_base", "rope_base", "rope.freq_base", 1e6},
+    {"gemma4", "rope_base", "rope_base", "rope.freq_base", 1e6},
+    {"gpt-oss", "rope_base", "rope_base", "rope.freq_base", 1.5e5},
     {"bitnet-b1.58", "rope_base", "rope_base", "rope.freq_base", 5e5},
     {"bitnet-25", "rope_base", "rope_base", "rope.freq_base", 5e5},
 };

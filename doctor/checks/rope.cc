@@ -35,9 +35,10 @@ double number_of_edit(Patient& patient, std::string_view name, double otherwise)
   return edit ? std::strtod(edit->c_str(), nullptr) : otherwise;
 }
 
-// Gemma 3's layers with a window turn with a base of their own.
+// Gemma 3's and 4's layers with a window turn with a base of their own.
 bool is_local(Patient& patient, std::int64_t layer) {
-  return architecture(patient) == "gemma3" && window_of_layer(patient, layer) > 0;
+  const std::string arch = architecture(patient);
+  return (arch == "gemma3" || arch == "gemma4") && window_of_layer(patient, layer) > 0;
 }
 
 double base_of(Patient& patient, std::int64_t layer) {
@@ -51,7 +52,7 @@ double base_of(Patient& patient, std::int64_t layer) {
 }
 
 // YaRN (arXiv 2309.00071): pairs that turn less than beta_slow times in the original context are slowed down by the
-// factor, those that turn more than beta_fast times are not, a ramp between them.
+// factor, those that turn more than beta_fast times are not, a ramp between them; gpt-oss does not round its ends.
 void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
   const double factor = key_number(patient, "rope.scaling.factor").value_or(1);
   const double context = key_number(patient, "rope.scaling.original_context_length").value_or(1);
@@ -60,8 +61,11 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
   };
   const double fast = key_number(patient, "rope.scaling.yarn_beta_fast").value_or(32);
   const double slow = key_number(patient, "rope.scaling.yarn_beta_slow").value_or(1);
-  const double low = std::max(0.0, std::floor(pair_that_turns(fast)));
-  const double high = std::max(std::min(n_rot - 1, std::ceil(pair_that_turns(slow))), low + 0.001);
+  const bool exact =
+      edit_of(patient, "yarn_ramp").value_or(architecture(patient) == "gpt-oss" ? "exact" : "whole_pairs") == "exact";
+  const double first = pair_that_turns(fast), last = pair_that_turns(slow);
+  const double low = std::max(0.0, exact ? first : std::floor(first));
+  const double high = std::max(std::min(n_rot - 1, exact ? last : std::ceil(last)), low + 0.001);
   for (std::size_t i = 0; i < turns.frequencies.size(); ++i) {
     const double slowed = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
     turns.frequencies[i] *= slowed / factor + (1 - slowed);
@@ -103,8 +107,12 @@ Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   const bool adjacent = std::ranges::find(kAdjacent, architecture(patient)) != std::end(kAdjacent);
   const std::string pairing = edit_of(patient, "rope_pairing").value_or(adjacent ? "adjacent" : "halves");
   turns.adjacent = pairing == "adjacent";
-  const double n_rot = number_of_edit(
-      patient, "rope_dimensions", key_number(patient, "rope.dimension_count").value_or(static_cast<double>(head_dim)));
+  // Gemma 4's heads have another size there, and the divisors are of the others.
+  const bool other_size = architecture(patient) == "gemma4" && is_local(patient, layer);
+  const double n_rot =
+      number_of_edit(patient, "rope_dimensions",
+                     key_number(patient, other_size ? "rope.dimension_count_swa" : "rope.dimension_count")
+                         .value_or(static_cast<double>(head_dim)));
   const double base = base_of(patient, layer);
   std::string type = key_text(patient, "rope.scaling.type");
   const auto old_factor = key_number(patient, "rope.scale_linear"), factor = key_number(patient, "rope.scaling.factor");
@@ -112,7 +120,7 @@ Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   double scale = 1;
   if (type == "linear" && !is_local(patient, layer)) scale = 1 / (old_factor ? *old_factor : factor.value_or(1));
   scale = number_of_edit(patient, "rope_scale", scale);
-  const std::vector<float> divisors = vector_of(patient, "rope_freqs.weight");
+  const std::vector<float> divisors = other_size ? std::vector<float>() : vector_of(patient, "rope_freqs.weight");
   const auto n_pair = static_cast<std::size_t>(n_rot / 2);
   for (std::size_t i = 0; i < n_pair; ++i) {
     double frequency = scale * base::pow_f64(base, -2 * static_cast<double>(i) / n_rot);

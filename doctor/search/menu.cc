@@ -68,6 +68,9 @@ Values expert_orders(const Context& context) {
   return out;
 }
 
+// 0, where it is something else.
+Values left_out(const Context& context) { return context.now && *context.now != 0 ? Values{"0"} : Values{}; }
+
 // In the order of how often such a thing was the cause, in reports of other engines.
 struct MenuRow {
   std::string_view fact, cause;
@@ -97,6 +100,12 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return Values{"silu", "gelu_tanh", "gelu_erf", "relu_squared", "relu", "gelu_quick", "sigmoid"};
      }},
+    {"ffn_limit", "activation", left_out},
+    {"ffn_up_offset", "activation", left_out},
+    {"v_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
+    {"layer_embeddings", "residual_scale", [](const Context&) { return Values{"no"}; }},
+    {"layer_output_scale", "residual_scale", [](const Context&) { return Values{"no"}; }},
+    {"expert_biases", "missing_bias", [](const Context&) { return Values{"no"}; }},
     {"sub_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm_place", "qk_norm",
@@ -126,6 +135,10 @@ const MenuRow kMenu[] = {
     {"rope_magnitude", "rope_scaling",
      [](const Context&) {
        return numbers({1, 1.0693147, 1.1386294, 1.2079442, 1.2772589});
+     }},
+    {"yarn_ramp", "rope_scaling",
+     [](const Context&) {
+       return Values{"whole_pairs", "exact"};
      }},
     {"rope_scale", "rope_scaling",
      [](const Context&) {

@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/math/f64.h"
 #include "engine/arch/architecture.h"
@@ -9,31 +12,63 @@ namespace {
 
 constexpr std::int64_t kMaxWidth = 1 << 20;
 
-void read_shape(KeyReader& keys, ModelSpec& spec) {
+// What differs from layer to layer; empty: it does not.
+struct Listed {
+  std::vector<std::int64_t> n_ff, n_kv_head;
+};
+
+// An array whose values differ, one for each layer; empty for anything else.
+std::vector<std::int64_t> read_listed(KeyReader& keys, const char* key, std::int64_t n_layer, std::int64_t high,
+                                      const char* fact) {
+  const GgufValue* found = keys.file().find(keys.full_key(key));
+  if (found == nullptr || found->type != GgufType::kArray) return {};
+  auto values = keys.ints(key, 4096);
+  if (!values || values->empty()) return {};
+  const auto [low, most] = std::ranges::minmax(*values);
+  if (low == most) return {};
+  if (std::ssize(*values) != n_layer || low < 1 || most > high) {
+    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(key) + "': expected " + std::to_string(n_layer) +
+                                       " values (block_count) from 1 to " + std::to_string(high) + ", found " +
+                                       std::to_string(values->size()) + " from " + std::to_string(low) + " to " +
+                                       std::to_string(most));
+  }
+  keys.fact(fact, std::to_string(low) + " to " + std::to_string(most), "key " + keys.full_key(key));
+  return std::move(*values);
+}
+
+Listed read_shape(KeyReader& keys, ModelSpec& spec) {
+  Listed listed;
   ModelShape& shape = spec.shape;
   shape.context_length = keys.require_int("context_length", 1, std::int64_t{1} << 31, "context_length");
   shape.n_embd = keys.require_int("embedding_length", 1, kMaxWidth, "embedding_length");
   shape.n_layer = keys.require_int("block_count", 1, 4096, "block_count");
   // Models whose FFNs are all experts have no width for others.
-  shape.n_ff = keys.has("expert_feed_forward_length")
+  listed.n_ff = read_listed(keys, "feed_forward_length", shape.n_layer, kMaxWidth, "feed_forward_length");
+  shape.n_ff = !listed.n_ff.empty() ? std::ranges::max(listed.n_ff)
+               : keys.has("expert_feed_forward_length")
                    ? keys.int_or("feed_forward_length", 0, 0, kMaxWidth, nullptr, "default: none")
                    : keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
   shape.n_head = keys.require_int("attention.head_count", 1, 65536, "head_count");
-  shape.n_kv_head =
-      keys.int_or("attention.head_count_kv", shape.n_head, 1, 65536, "head_count_kv", "default: as many as heads");
-  if (keys.failed()) return;
-  if (shape.n_kv_head > shape.n_head || shape.n_head % shape.n_kv_head != 0) {
+  listed.n_kv_head = read_listed(keys, "attention.head_count_kv", shape.n_layer, 65536, "head_count_kv");
+  shape.n_kv_head = !listed.n_kv_head.empty() ? std::ranges::max(listed.n_kv_head)
+                                              : keys.int_or("attention.head_count_kv", shape.n_head, 1, 65536,
+                                                            "head_count_kv", "default: as many as heads");
+  if (keys.failed()) return listed;
+  std::vector<std::int64_t> counts = listed.n_kv_head;
+  counts.push_back(shape.n_kv_head);
+  for (const std::int64_t n_kv_head : counts) {
+    if (shape.n_head % n_kv_head == 0) continue;
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.head_count_kv") +
                                        "': expected a divisor of head_count " + std::to_string(shape.n_head) +
-                                       ", found " + std::to_string(shape.n_kv_head));
-    return;
+                                       ", found " + std::to_string(n_kv_head));
+    return listed;
   }
   const bool has_length = keys.has("attention.key_length");
   if (!has_length && shape.n_embd % shape.n_head != 0) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.key_length") +
                                        "' is missing and embedding_length " + std::to_string(shape.n_embd) +
                                        " is not a multiple of head_count " + std::to_string(shape.n_head));
-    return;
+    return listed;
   }
   shape.head_dim = keys.int_or("attention.key_length", shape.n_embd / shape.n_head, 2, 576, "head_dim",
                                "default: embedding_length / head_count");
@@ -43,6 +78,7 @@ void read_shape(KeyReader& keys, ModelSpec& spec) {
     keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(key) + "': expected the key length " +
                                            std::to_string(shape.head_dim) + ", found " + std::to_string(length));
   }
+  return listed;
 }
 
 YarnSpec read_yarn(KeyReader& keys) {
@@ -105,16 +141,18 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
 
 }  // namespace
 
-void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
-  read_shape(keys, spec);
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale) {
+  const Listed listed = read_shape(keys, spec);
   if (keys.failed()) return;
   spec.rms_norm_eps =
       static_cast<float>(keys.require_float("attention.layer_norm_rms_epsilon", 1e-20, 1.0, "rms_norm_eps"));
   read_rope(keys, spec, pairing);
   // IEEE square roots are correctly rounded everywhere.
-  const double scale = 1.0 / std::sqrt(static_cast<double>(spec.shape.head_dim));
+  const bool usual = usual_scale > 0;
+  const double scale = usual ? usual_scale : 1.0 / std::sqrt(static_cast<double>(spec.shape.head_dim));
   const auto attention_scale =
-      static_cast<float>(keys.float_or("attention.scale", scale, 1e-6, 1e3, "attention_scale", "1 / sqrt(head_dim)"));
+      static_cast<float>(keys.float_or("attention.scale", scale, 1e-6, 1e3, "attention_scale",
+                                       usual ? "architecture " + spec.architecture : "1 / sqrt(head_dim)"));
   LayerSpec layer;
   layer.attention.n_head = spec.shape.n_head;
   layer.attention.n_kv_head = spec.shape.n_kv_head;
@@ -122,6 +160,8 @@ void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   layer.attention.scale = attention_scale;
   layer.ffn.n_ff = spec.shape.n_ff;
   spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), layer);
+  for (std::size_t i = 0; i < listed.n_ff.size(); ++i) spec.layers[i].ffn.n_ff = listed.n_ff[i];
+  for (std::size_t i = 0; i < listed.n_kv_head.size(); ++i) spec.layers[i].attention.n_kv_head = listed.n_kv_head[i];
 }
 
 }  // namespace rowmax::engine

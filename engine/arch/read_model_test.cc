@@ -64,22 +64,29 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     const ModelSpec& spec = model->spec;
     const bool gemma = arch.starts_with("gemma");
     EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
-    EXPECT_EQ(spec.layers[0].attention.qk_norm == QkNorm::kHead, arch.starts_with("qwen3") || arch == "gemma3") << arch;
+    EXPECT_EQ(spec.layers[0].attention.qk_norm == QkNorm::kHead,
+              arch.starts_with("qwen3") || arch == "gemma3" || arch == "gemma4")
+        << arch;
     EXPECT_EQ(spec.layers[0].post_norms, gemma) << arch;
     EXPECT_EQ(spec.layers[0].ffn.activation, gemma                    ? FfnActivation::kGeluTanh
                                              : arch == "bitnet-b1.58" ? FfnActivation::kReluSquared
+                                             : arch == "gpt-oss"      ? FfnActivation::kGeluQuick
                                                                       : FfnActivation::kSilu)
         << arch;
     EXPECT_EQ(spec.layers[0].attention.sub_norm, arch.starts_with("bitnet")) << arch;
     EXPECT_EQ(spec.default_pre, arch.starts_with("bitnet") ? "llama-bpe" : "") << arch;
     EXPECT_EQ(spec.embedding_scale, gemma ? std::sqrt(static_cast<float>(spec.shape.n_embd)) : 1.0f) << arch;
-    EXPECT_FLOAT_EQ(spec.layers[0].attention.scale, 1.0f / std::sqrt(static_cast<float>(spec.shape.head_dim))) << arch;
+    EXPECT_FLOAT_EQ(spec.layers[0].attention.scale,
+                    arch == "gemma4" ? 1.0f : 1.0f / std::sqrt(static_cast<float>(spec.shape.head_dim)))
+        << arch;
     EXPECT_EQ(spec.attention_softcap > 0, arch == "gemma2") << arch;
     EXPECT_EQ(fact(*model, "rms_norm_eps", true), "key " + arch + ".attention.layer_norm_rms_epsilon");
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-      const bool local = (arch == "gemma2" && i % 2 == 0) || (arch == "gemma3" && i % 6 != 5);
+      const bool local = ((arch == "gemma2" || arch == "gpt-oss") && i % 2 == 0) || (arch == "gemma3" && i % 6 != 5) ||
+                         (arch == "gemma4" && i % 3 != 2 && i != 7);
       EXPECT_EQ(spec.layers[i].attention.window, local ? 64 : 0) << arch << " layer " << i;
-      EXPECT_EQ(spec.layers[i].attention.rope, arch == "gemma3" && local ? 1 : 0) << arch << " layer " << i;
+      EXPECT_EQ(spec.layers[i].attention.rope, (arch == "gemma3" || arch == "gemma4") && local ? 1 : 0)
+          << arch << " layer " << i;
     }
   }
 }
@@ -253,7 +260,7 @@ TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
     const char *name, *says;
     bool needs_more;
   };
-  const Case cases[] = {{"gpt-oss", "MXFP4", true},
+  const Case cases[] = {{"gemma3n", "embeddings for each layer", true},
                         {"lfm2", "short convolutions", true},
                         {"glm4moe", "nothing reads its keys", false},
                         {"a-name-of-tomorrow", "", false}};

@@ -22,7 +22,8 @@ constexpr Architecture kArchitectures[] = {
     {"bitnet-25", read_bitnet_b158}, {"smollm3", read_smollm3},
     {"granite", read_granite},       {"mistral3", read_mistral3},
     {"minicpm", read_minicpm},       {"hunyuan-dense", read_hunyuan_dense},
-    {"olmo2", read_olmo2},
+    {"olmo2", read_olmo2},           {"gpt-oss", read_gpt_oss},
+    {"gemma4", read_gemma4},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -39,10 +40,8 @@ constexpr Lacking kLacking[] = {
     {"exaone4", ""},
     {"falcon-h1", "state-space layers (Mamba 2) beside attention"},
     {"gemma3n", "embeddings for each layer, alternating updates, sparse activations"},
-    {"gemma4", "embeddings for each layer, experts beside a dense FFN, a scale of each layer's output"},
     {"glm4", "norms in front of and behind the blocks, a fused gate and up projection"},
     {"glm4moe", ""},
-    {"gpt-oss", "a clamped gate with biases, MXFP4 weights"},
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},
     {"granitehybrid", "state-space layers (Mamba 2)"},
     {"granitemoe", ""},

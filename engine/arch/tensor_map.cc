@@ -87,6 +87,10 @@ class Claims {
 
 Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& sources) {
   const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
+  // What converters leave of a layer that reads the keys and values of another.
+  if (layer.mixer == MixerKind::kAttention && !layer.attention.has_kv()) {
+    for (const W id : {W::kAttnK, W::kAttnV, W::kAttnKNorm}) claims.pass_over(weight_info(id).tensor(index));
+  }
   for (const WeightInfo& info : weight_table()) {
     const Presence presence = info.presence(layer);
     if (presence == Presence::kNever) continue;
@@ -103,10 +107,12 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
   return {};
 }
 
-// llama3 frequency factors: n_rot / 2 divisors for every RoPE of the model.
+// llama3 frequency factors: n_rot / 2 divisors for every RoPE of the model that takes them.
 Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, std::vector<ModelFact>& facts) {
   WeightSource source;
-  ROWMAX_RETURN_IF_ERROR(claims.take("rope_freqs.weight", {spec.ropes[0].n_rot / 2}, false, false, source));
+  const bool required =
+      std::ranges::any_of(spec.ropes, [](const RopeSpec& rope) { return rope.factors == RopeFactors::kRequired; });
+  ROWMAX_RETURN_IF_ERROR(claims.take("rope_freqs.weight", {spec.ropes[0].n_rot / 2}, false, required, source));
   if (!source.present()) return {};
   std::vector<float> divisors(static_cast<std::size_t>(source.cols));
   std::memcpy(divisors.data(), source.bytes.data(), divisors.size() * sizeof(float));
@@ -117,7 +123,9 @@ Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, 
                                             std::to_string(divisor)};
     }
   }
-  for (RopeSpec& rope : spec.ropes) rope.divisors = divisors;
+  for (RopeSpec& rope : spec.ropes) {
+    if (rope.factors != RopeFactors::kNever) rope.divisors = divisors;
+  }
   facts.push_back({"rope_frequency_factors", std::to_string(divisors.size()) + " factors", "tensor rope_freqs.weight"});
   return {};
 }
@@ -150,6 +158,14 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   sources.qk_rows = spec.ropes[0].pairing;
   facts.push_back({"output_head", sources.tied ? "tied to token_embd.weight" : "output.weight",
                    sources.tied ? "no tensor output.weight" : "tensor output.weight"});
+  if (const std::int64_t n = spec.layer_embd(); n > 0) {
+    const std::int64_t all = n * s.n_layer;
+    ROWMAX_RETURN_IF_ERROR(
+        claims.take("per_layer_token_embd.weight", {all, s.n_vocab}, true, true, sources.layer_embedding));
+    ROWMAX_RETURN_IF_ERROR(
+        claims.take("per_layer_model_proj.weight", {s.n_embd, all}, true, true, sources.layer_projection));
+    ROWMAX_RETURN_IF_ERROR(claims.take("per_layer_proj_norm.weight", {n}, false, true, sources.layer_projection_norm));
+  }
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));
   for (std::int64_t i = 0; i < s.n_layer; ++i) {
     LayerSources& layer = sources.layers[static_cast<std::size_t>(i)];

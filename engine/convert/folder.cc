@@ -1,4 +1,5 @@
 // Hugging Face folder to GGUF.
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -37,11 +38,17 @@ std::string usual_type(const HfTensors& mapped, const HfModel& model) {
 }
 
 // What the loader will make of the keys that the configuration gave.
-Result<ModelSpec> spec_of(const GgufWriter& keys, const std::string& path) {
+Result<ModelSpec> spec_of(const GgufWriter& keys, const std::string& path, bool global_v_is_k) {
   ROWMAX_TRY(bytes, keys.bytes());
   ROWMAX_TRY(file, GgufFile::parse(bytes, "what it becomes"));
   auto spec = read_spec(file);
-  if (spec.ok()) return spec;
+  if (spec.ok()) {
+    spec->for_layers([&](LayerSpec& layer) {
+      AttentionSpec& attention = layer.attention;
+      attention.v_is_k = attention.v_is_k || (global_v_is_k && attention.window == 0);  // which no key says
+    });
+    return spec;
+  }
   return Error{spec.error().code, concat(path, ": rowmax could not run it: ", spec.error().message)};
 }
 
@@ -62,7 +69,7 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   GgufWriter keys;
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   ROWMAX_TRY(model, read_hf_config(config.root(), config_path, count_draft_layers(checkpoint), keys));
-  ROWMAX_TRY(spec, spec_of(keys, config_path));
+  ROWMAX_TRY(spec, spec_of(keys, config_path, model.global_v_is_k));
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
   ROWMAX_TRY(notices, write_tokenizer(files, model.text, model.vocab_size, options.pre, keys));
@@ -78,7 +85,13 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(mapped, map_hf_tensors(checkpoint, model, spec, executor));
   TypeRules rules = options.types;
-  if (rules.type.empty()) rules.type = usual_type(mapped, model);
+  if (rules.type.empty()) {
+    rules.type = usual_type(mapped, model);
+    // Experts that are packed already stay as they are, unless a flag says otherwise.
+    const auto packed = [](const TensorRows& tensor) { return tensor.from == "MXFP4"; };
+    if (std::ranges::any_of(mapped.tensors, packed))
+      rules.overrides.insert(rules.overrides.begin(), {"_exps", "MXFP4"});
+  }
   ROWMAX_TRY(written,
              write_model(source, output, std::move(keys), std::move(mapped.tensors), rules, options, executor));
   for (const std::vector<std::string>* more :

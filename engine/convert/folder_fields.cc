@@ -93,6 +93,20 @@ constexpr Rule kRules[] = {
               "linear_key_head_dim linear_num_key_heads linear_num_value_heads linear_value_head_dim mlp_only_layers "
               "moe_intermediate_size mtp_num_hidden_layers mtp_use_dedicated_embeddings norm_topk_prob num_experts "
               "num_experts_per_tok num_local_experts shared_expert_intermediate_size"},
+    {.table = Table::kConfig, .names = "swiglu_alpha swiglu_limit"},
+    {.table = Table::kConfig,
+     .names = "attention_k_eq_v enable_moe_block global_head_dim hidden_size_per_layer_input "
+              "num_global_key_value_heads num_kv_shared_layers per_layer_config use_double_wide_mlp "
+              "vocab_size_per_layer_input"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .names = "top_k_experts",
+     .why = "counts with enable_moe_block alone, which is refused"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .names = "audio_config audio_token_id boa_token_id boi_token_id eoa_token_id eoa_token_index eoi_token_id "
+              "vision_soft_tokens_per_image",
+     .why = "what sees images and hears is left out"},
     {.table = Table::kConfig, .inside = Table::kConfig, .names = "text_config"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
@@ -107,6 +121,10 @@ constexpr Rule kRules[] = {
      .use = Use::kHarmless,
      .names = "mamba_ssm_dtype",
      .why = "the state is F32, whatever the model was trained with"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .names = "experts_per_token initial_context_length",
+     .why = "num_experts_per_tok and original_max_position_embeddings count"},
     {.table = Table::kConfig, .inside = Table::kRope, .names = "rope_parameters rope_scaling"},
     {.table = Table::kConfig, .inside = Table::kQuantization, .names = "quantization_config"},
     {.table = Table::kConfig,

@@ -96,10 +96,10 @@ class HfFolder : public FolderTest {
   }
 };
 
-constexpr const char* kCases[] = {"llama",      "llama_bias", "qwen2",         "qwen3",          "gemma2",
-                                  "gemma3",     "bitnet",     "bitnet_packed", "llama_packed",   "qwen3moe",
-                                  "qwen35",     "qwen35moe",  "smollm3",       "smollm3_listed", "granite",
-                                  "ministral3", "minicpm",    "hunyuan",       "olmo2"};
+constexpr const char* kCases[] = {"llama",   "llama_bias",     "qwen2",        "qwen3",      "gemma2",   "gemma3",
+                                  "bitnet",  "bitnet_packed",  "llama_packed", "qwen3moe",   "qwen35",   "qwen35moe",
+                                  "smollm3", "smollm3_listed", "granite",      "ministral3", "minicpm",  "hunyuan",
+                                  "olmo2",   "gptoss",         "gptoss_mxfp4", "gemma4",     "gemma4_vk"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {
@@ -221,6 +221,15 @@ TEST_F(HfFolder, ConfigurationsThatRowmaxCouldNotRun) {
   refused("qwen35", "\"linear_attention\"", "\"sliding_attention\"", unsupported, {"layer_types", "sliding"});
   refused("qwen35moe", "\"moe_intermediate_size\"", "\"clip_qkv\": 2, \"moe_intermediate_size\"", unsupported,
           {"config.json", "clip_qkv"});
+  refused("gptoss", "\"swiglu_limit\": 7.0", "\"swiglu_limit\": 10.0", unsupported, {"swiglu_limit", "expected 7"});
+  refused("gptoss", "\"swiglu_alpha\": 1.702", "\"swiglu_alpha\": 1.5", unsupported, {"swiglu_alpha", "1.702"});
+  refused("gptoss", "\"truncate\": false", "\"truncate\": true", unsupported, {"truncate", "expected false"});
+  refused("qwen3", "\"rope_type\": \"yarn\"", "\"truncate\": false, \"rope_type\": \"yarn\"", unsupported,
+          {"truncate", "expected true"});
+  refused("gptoss", "\"attention_bias\": true", "\"attention_bias\": false", unsupported, {"attention_bias", "true"});
+  refused("gptoss", "\"rope_parameters\"", "\"rope_scalings\"", unsupported, {"rope_parameters", "YaRN"});
+  refused("gptoss_mxfp4", "\"quant_method\": \"mxfp4\"", "\"quant_method\": \"awq\"", unsupported,
+          {"quant_method", "awq"});
   refused("qwen35moe", "\"text_config\"", "\"text_confug\"", corrupt, {"text_config", "object"});
   refused("qwen35moe", "\"linear_key_head_dim\": 4", "\"linear_key_head_dim\": 4.5", corrupt,
           {"text_config: linear_key_head_dim", "4.5"});

@@ -110,6 +110,33 @@ constexpr HfArchitecture kArchitectures[] = {
      .window_pattern = 6,
      .default_kv_heads = 4,
      .default_head_dim = 256},
+    {.class_name = "Gemma4ForCausalLM",
+     .name = "gemma4",
+     .activation = "gelu_pytorch_tanh",
+     .gemma = true,
+     .gemma4 = true,
+     .default_kv_heads = 4,
+     .default_head_dim = 256},
+    {.class_name = "Gemma4ForConditionalGeneration",
+     .name = "gemma4",
+     .activation = "gelu_pytorch_tanh",
+     .gemma = true,
+     .gemma4 = true,
+     .default_kv_heads = 4,
+     .default_head_dim = 256,
+     .nested = true},
+    {.class_name = "GptOssForCausalLM",
+     .name = "gpt-oss",
+     .activation = "silu",
+     .rope_base = 150000,
+     .head_length_keys = true,
+     .window_pattern = 2,
+     .exact_yarn = true,
+     .other_names = true,
+     .default_kv_heads = 8,
+     .default_head_dim = 64,
+     .biases = Biases::kAll,
+     .experts = HfExperts::kLimited},
     {.class_name = "BitNetForCausalLM",
      .name = "bitnet-b1.58",
      .activation = "relu2",
@@ -199,7 +226,7 @@ class ConfigConverter {
     find_architecture();
     if (!config_.failed()) read_shape();
     if (!config_.failed()) read_experts();
-    if (!config_.failed()) read_rope();
+    if (!config_.failed()) model_.architecture->gemma4 ? read_gemma4() : read_rope();
     if (!config_.failed()) read_attention();
     if (!config_.failed()) read_quantization();
     ROWMAX_RETURN_IF_ERROR(config_.status());
@@ -282,7 +309,7 @@ class ConfigConverter {
     set("attention.head_count_kv", model_.n_kv_head);
     set("attention.layer_norm_rms_epsilon", eps);
     set("vocab_size", model_.vocab_size);
-    if (arch.head_length_keys || model_.head_dim * model_.n_head != model_.n_embd) {
+    if (!arch.gemma4 && (arch.head_length_keys || model_.head_dim * model_.n_head != model_.n_embd)) {
       set("attention.key_length", model_.head_dim);
       set("attention.value_length", model_.head_dim);
     }
@@ -320,6 +347,7 @@ class ConfigConverter {
     }
     set("expert_count", n);
     set("expert_used_count", config_.require_int("num_experts_per_tok", 1, n));
+    if (experts == HfExperts::kLimited) return read_limited_experts();
     set("expert_feed_forward_length", config_.require_int("moe_intermediate_size", 1, kMaxWidth));
     if (experts == HfExperts::kShared) {  // whose class always divides by the sum, and has experts in every layer
       return set("expert_shared_feed_forward_length",
@@ -337,6 +365,16 @@ class ConfigConverter {
     if (const Json dense = config_.find("mlp_only_layers"); dense && (!dense.is_array() || dense.size() > 0)) {
       config_.fail(ErrorCode::kUnsupported, "mlp_only_layers",
                    concat("expected none (experts in every layer), found ", dense.text()));
+    }
+  }
+
+  // Whose class has experts in every layer, and softmax over the chosen ones.
+  void read_limited_experts() {
+    set("expert_feed_forward_length", config_.require_int("intermediate_size", 1, kMaxWidth));
+    for (const auto& [name, usual] : {std::pair{"swiglu_alpha", 1.702}, std::pair{"swiglu_limit", 7.0}}) {
+      if (config_.number_or(name, usual, 0, 1e6) == usual) continue;
+      config_.fail(ErrorCode::kUnsupported, name,
+                   concat("expected ", number_text(usual), ", found ", config_.find(name).text()));
     }
   }
 
@@ -363,6 +401,10 @@ class ConfigConverter {
       where += ".full_attention";
     } else if (model_.architecture->gemma && config_.has("rope_local_base_freq")) {
       set_local_base(config_.number_or("rope_local_base_freq", 10000, 1, 1e12));
+    }
+    if (!found && model_.architecture->exact_yarn) {
+      return config_.fail(ErrorCode::kUnsupported, "rope_parameters",
+                          "expected YaRN's numbers, which the class would imply");
     }
     JsonReader rope = found ? JsonReader(found, where) : JsonReader::empty(where);
     if (model_.architecture->tempered && !found) {
@@ -445,7 +487,10 @@ class ConfigConverter {
     for (const char* unknown : {"mscale", "mscale_all_dim"}) {
       if (rope.has(unknown) && !tempered) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
     }
-    if (!rope.bool_or("truncate", true)) rope.fail(ErrorCode::kUnsupported, "truncate", "expected true");
+    const bool truncated = !model_.architecture->exact_yarn;
+    if (rope.bool_or("truncate", true) != truncated) {
+      rope.fail(ErrorCode::kUnsupported, "truncate", truncated ? "expected true" : "expected false");
+    }
     keys_.set_string(key("rope.scaling.type"), "yarn");
     set("rope.scaling.factor", factor);
     set("rope.scaling.original_context_length", rope.require_int("original_max_position_embeddings", 1, kMaxContext));
@@ -506,8 +551,13 @@ class ConfigConverter {
     }
     read_biases();
     read_scales();
+    if (model_.architecture->gemma4) return;
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
+    if (model_.architecture->window_pattern > 0) {
+      set("attention.sliding_window", config_.require_int("sliding_window", 1, kMaxContext));
+      return read_pattern(model_.architecture->window_pattern);
+    }
     if (model_.architecture->window_used) read_window();
     if (model_.architecture->nope) read_nope();
     for (const Json& type : config_.find("layer_types").elements()) {
@@ -534,6 +584,9 @@ class ConfigConverter {
       config_.fail(ErrorCode::kUnsupported, "is_causal", "expected true");
     }
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
+    if (model_.architecture->biases == Biases::kAll && !config_.bool_or("attention_bias", true)) {
+      config_.fail(ErrorCode::kUnsupported, "attention_bias", "expected true");
+    }
     model_.input_biases = all || model_.architecture->biases == Biases::kInputs;
     model_.output_bias = all;
     if (config_.bool_or("mlp_bias", false) && model_.architecture->mlp_bias) {
@@ -648,6 +701,124 @@ class ConfigConverter {
     read_pattern(model_.architecture->window_pattern);
   }
 
+  // Of layers without a window: what stands beside the fields of all layers, or in per_layer_config for each.
+  std::int64_t global_or(std::string_view name, std::string_view field, std::int64_t usual,
+                         const std::vector<bool>& local) {
+    const Json layers = config_.find("per_layer_config");
+    if (!layers) return config_.int_or(name, usual, 1, 65536);
+    std::int64_t value = 0;
+    for (std::size_t i = 0; i < local.size(); ++i) {
+      const Json layer = layers.find(std::to_string(i));
+      const std::int64_t own = layer.find(field).as_int().value_or(0);
+      if (local[i] ? !layer.is_null() : value != 0 && own != value) {
+        config_.fail(
+            ErrorCode::kUnsupported, "per_layer_config",
+            concat("expected the same ", field, " in all layers without a window alone, found ", layers.text()));
+      }
+      if (!local[i]) value = own;
+    }
+    return value != 0 ? value : usual;
+  }
+
+  std::vector<bool> read_gemma4_layers() {
+    std::vector<bool> local;
+    for (std::int64_t layer = 1; layer <= model_.n_layer; ++layer) local.push_back(layer % 6 != 0);
+    if (const Json types = config_.find("layer_types")) {
+      local.clear();
+      for (const Json& type : types.elements()) {
+        local.push_back(type.is("sliding_attention"));
+        if (local.back() || type.is("full_attention")) continue;
+        config_.fail(ErrorCode::kUnsupported, "layer_types",
+                     concat("expected sliding_attention or full_attention, found ", type.text()));
+      }
+    }
+    if (std::ssize(local) != model_.n_layer) {
+      config_.fail(ErrorCode::kCorrupt, "layer_types", concat("expected ", model_.n_layer, " entries"));
+      local.resize(static_cast<std::size_t>(model_.n_layer));
+    }
+    local.back() = false;  // as transformers has it
+    keys_.set_bools(key("attention.sliding_window_pattern"), local);
+    return local;
+  }
+
+  void read_gemma4() {
+    const std::vector<bool> local = read_gemma4_layers();
+    const std::int64_t head_dim = global_or("global_head_dim", "head_dim", 512, local);
+    set("attention.sliding_window", config_.require_int("sliding_window", 1, kMaxContext));
+    set("attention.key_length", head_dim);
+    set("attention.value_length", head_dim);
+    set("attention.key_length_swa", model_.head_dim);
+    set("attention.value_length_swa", model_.head_dim);
+    model_.global_v_is_k = config_.bool_or("attention_k_eq_v", false);
+    const std::int64_t n_kv_head = model_.n_kv_head;
+    const std::int64_t n_global = model_.global_v_is_k || config_.has("per_layer_config")
+                                      ? global_or("num_global_key_value_heads", "num_key_value_heads", n_kv_head, local)
+                                      : n_kv_head;
+    if (n_global != n_kv_head)
+      set_layers("attention.head_count_kv", [&](std::size_t i) { return local[i] ? n_kv_head : n_global; });
+    model_.n_shared_kv = config_.int_or("num_kv_shared_layers", 0, 0, model_.n_layer - 1);
+    set("attention.shared_kv_layers", model_.n_shared_kv);
+    const std::int64_t n_ff = config_.require_int("intermediate_size", 1, kMaxWidth / 2);
+    if (config_.bool_or("use_double_wide_mlp", false) && model_.n_shared_kv > 0) {
+      const auto first = static_cast<std::size_t>(model_.n_layer - model_.n_shared_kv);
+      set_layers("feed_forward_length", [&](std::size_t i) { return i < first ? n_ff : 2 * n_ff; });
+    }
+    set("embedding_length_per_layer_input", config_.int_or("hidden_size_per_layer_input", 256, 0, 1 << 16));
+    if (config_.int_or("vocab_size_per_layer_input", 262144, 1, 1 << 24) != model_.vocab_size &&
+        config_.int_or("hidden_size_per_layer_input", 256, 0, 1 << 16) > 0) {
+      config_.fail(ErrorCode::kUnsupported, "vocab_size_per_layer_input",
+                   concat("expected vocab_size ", model_.vocab_size));
+    }
+    if (config_.bool_or("enable_moe_block", false)) {
+      config_.fail(ErrorCode::kUnsupported, "enable_moe_block", "expected false (experts beside the FFN)");
+    }
+    if (config_.string_or("use_bidirectional_attention", "vision") != "vision") {  // of images alone
+      config_.fail(ErrorCode::kUnsupported, "use_bidirectional_attention", "expected null or vision");
+    }
+    const double cap = config_.number_or("final_logit_softcapping", 0, 0, 1e6);
+    if (cap != 0) set("final_logit_softcapping", cap);
+    read_gemma4_rope(head_dim);
+  }
+
+  template <class Value>
+  void set_layers(std::string_view name, Value value) {
+    std::vector<std::int32_t> values;
+    keys_.remove(key(name));  // of all layers
+    for (std::size_t i = 0; i < static_cast<std::size_t>(model_.n_layer); ++i) {
+      values.push_back(static_cast<std::int32_t>(value(i)));
+    }
+    keys_.set_int32s(key(name), values);
+  }
+
+  // Layers without a window turn a part of each head, by the frequencies of the whole: the others' divisors are so large
+  // that nothing turns, as llama.cpp's converter has it.
+  void read_gemma4_rope(std::int64_t head_dim) {
+    const std::string where = concat(config_.where(), ": rope_parameters");
+    const Json all = config_.find("rope_parameters").find("full_attention");
+    const Json window = config_.find("rope_parameters").find("sliding_attention");
+    JsonReader global = all ? JsonReader(all, where + ".full_attention") : JsonReader::empty(where);
+    JsonReader local = window ? JsonReader(window, where + ".sliding_attention") : JsonReader::empty(where);
+    if (global.string_or("rope_type", "proportional") != "proportional" ||
+        global.number_or("factor", 1, 1e-3, 1e6) != 1) {
+      global.fail(ErrorCode::kUnsupported, "rope_type", "expected 'proportional' without a factor");
+    }
+    if (local.string_or("rope_type", "default") != "default" ||
+        local.number_or("partial_rotary_factor", 1, 0, 1) != 1) {
+      local.fail(ErrorCode::kUnsupported, "rope_type", "expected 'default' of whole heads");
+    }
+    set("rope.freq_base", global.number_or("rope_theta", 1e6, 1, 1e12));
+    set("rope.freq_base_swa", local.number_or("rope_theta", 10000, 1, 1e12));
+    set("rope.dimension_count", head_dim);
+    set("rope.dimension_count_swa", model_.head_dim);
+    const double part = global.number_or("partial_rotary_factor", all ? 1 : 0.25, 0, 1);
+    const auto n_turned = static_cast<std::size_t>(part * static_cast<double>(head_dim) / 2);
+    model_.rope_factors.assign(static_cast<std::size_t>(head_dim / 2), 1e30f);
+    std::fill_n(model_.rope_factors.begin(), n_turned, 1.0f);
+    for (JsonReader* rope : {&global, &local}) {
+      if (!rope->status().ok()) config_.fail(rope->status().error());
+    }
+  }
+
   // null is no cap; a key that is not there is the class's own.
   double cap_or(std::string_view name, double usual) const {
     return model_.architecture->soft_caps && !config_.names(name) ? usual : 0;
@@ -684,6 +855,8 @@ class ConfigConverter {
     if (!found) return;
     JsonReader quantization(found, concat(config_.where(), ": quantization_config"));
     const std::string method = quantization.string_or("quant_method", "");
+    // Its tensors say what is packed: blocks and scales of experts.
+    if (method == "mxfp4" && model_.architecture->experts == HfExperts::kLimited) return;
     if (method != "bitnet") {
       quantization.fail(ErrorCode::kUnsupported, "quant_method", concat("expected 'bitnet', found ", quote(method)));
     }

@@ -18,13 +18,15 @@ enum class Biases {
   kConfig,  // all four where attention_bias says so
   kNone,
   kInputs,  // q, k and v
+  kAll,     // all four, which the class has unless attention_bias says otherwise
 };
 
 // The FFNs of an architecture.
 enum class HfExperts {
-  kNone,    // dense ones
-  kRouted,  // mixtures of experts
-  kShared,  // mixtures of experts beside one that every row passes
+  kNone,     // dense ones
+  kRouted,   // mixtures of experts
+  kShared,   // mixtures of experts beside one that every row passes
+  kLimited,  // gpt-oss: with biases and limited gates, columns stored as rows
 };
 
 // Scales of embedding, residual and logits (and scores), by their names.
@@ -47,10 +49,13 @@ struct HfArchitecture {
   bool ternary = false;             // float matrices are master weights, to be rounded
   bool gemma = false;               // names of norms, windows, soft caps
   bool llama3_scaling = false;      // the reader takes a divisor for each frequency
+  bool gemma4 = false;              // heads, windows, layers and embeddings of Gemma 4
   bool soft_caps = false;           // both of them, always
   bool window_used = false;         // transformers applies sliding_window to every layer
   std::int64_t window_pattern = 0;  // every how many layers one sees everything; 0: all do
   std::int64_t default_window = 0;  // where the configuration is silent; 0: none
+  bool exact_yarn = false;          // the file's reader takes YaRN's ramp as it is (truncate false), others round it
+  bool other_names = false;         // the file's tensors have their other names (WeightInfo::other_name)
   bool implied_base = false;        // the file's reader knows rope_base and needs no key for it
   // Where the configuration is silent: num_key_value_heads (0: as num_attention_heads) and head_dim (0: hidden_size /
   // num_attention_heads).
@@ -67,6 +72,9 @@ struct HfArchitecture {
   bool tempered = false;            // mscale and llama_4_scaling_beta among RoPE's parameters, which must be there
   std::string_view text_type = {};  // of a nested model: what text_config's model_type must be; empty: any
   bool nested = false;              // a text model inside another: its fields are those of text_config
+
+  // A folder of the class may hold more than the text model.
+  bool other_text() const noexcept { return hybrid || gemma4 || nested; }
 };
 
 struct HfModel {
@@ -76,6 +84,8 @@ struct HfModel {
   bool input_biases = false, output_bias = false;  // of q, k and v; of the attention's output
   bool ternarise = false;                          // round float matrices to ternary ones
   bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
+  bool global_v_is_k = false;       // of layers without a window
+  std::int64_t n_shared_kv = 0;     // of the last layers; their own k and v, where the folder has them, are not used
   std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
   std::int64_t n_draft_layer = 0;   // of the checkpoint's mtp.layers: those that are written, behind the others
   Json text;                        // the object with the text model's fields; good as long as the document

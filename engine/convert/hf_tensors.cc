@@ -40,6 +40,7 @@ struct Wanted {
   bool matrix = false;                         // of a layer: may be packed, or rounded to ternary weights
   const HfWeight* weight = nullptr;            // of a layer
   HfForm form = HfForm::kPlain;
+  bool packed4 = false;  // names: blocks and scales of MXFP4
 };
 
 class Mapper {
@@ -49,7 +50,7 @@ class Mapper {
 
   Result<HfTensors> run() {
     for (const std::string_view nested : {"model.language_model.", "language_model.model."}) {
-      if ((arch_.hybrid || arch_.nested) && has(concat(nested, "embed_tokens.weight"))) prefix_ = nested;
+      if (arch_.other_text() && has(concat(nested, "embed_tokens.weight"))) prefix_ = nested;
     }
     if (arch_.nested && has("language_model.lm_head.weight")) head_ = "language_model.lm_head.weight";
     ROWMAX_RETURN_IF_ERROR(list_wanted());
@@ -87,6 +88,7 @@ class Mapper {
           add_layer(concat(prefix_, "layers.", i, "."), i, spec_.layers[static_cast<std::size_t>(i)]));
     }
     if (model_.n_draft_layer > 0) ROWMAX_RETURN_IF_ERROR(add_draft_layer());
+    if (spec_.layer_embd() > 0) list_layer_embeddings();
     add({.name = "output_norm.weight",
          .shape = {n_embd},
          .names = {prefix_ + "norm.weight"},
@@ -99,6 +101,36 @@ class Mapper {
            .stored = {model_.vocab_size, n_embd}});
     }
     return {};
+  }
+
+  void list_layer_embeddings() {
+    const std::int64_t n_embd = spec_.shape.n_embd, n = spec_.layer_embd(), all = n * spec_.shape.n_layer;
+    add({.name = "per_layer_token_embd.weight",
+         .shape = {all, model_.vocab_size},
+         .names = {prefix_ + "embed_tokens_per_layer.weight"},
+         .stored = {model_.vocab_size, all}});
+    add({.name = "per_layer_model_proj.weight",
+         .shape = {n_embd, all},
+         .names = {prefix_ + "per_layer_model_projection.weight"},
+         .stored = {all, n_embd}});
+    add({.name = "per_layer_proj_norm.weight",
+         .shape = {n},
+         .names = {prefix_ + "per_layer_projection_norm.weight"},
+         .stored = {n},
+         .form = HfForm::kNorm});
+  }
+
+  // Of layers that read the keys and values of others; transformers passes over what they have of their own.
+  bool is_unused_kv(std::string_view name) const {
+    const std::string start = prefix_ + "layers.";
+    if (model_.n_shared_kv == 0 || !name.starts_with(start)) return false;
+    std::int64_t layer = -1;
+    const char* const end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + start.size(), end, layer);
+    const std::string_view rest(parsed.ptr, end);
+    const bool kv =
+        rest == ".self_attn.k_proj.weight" || rest == ".self_attn.v_proj.weight" || rest == ".self_attn.k_norm.weight";
+    return kv && layer >= spec_.shape.n_layer - model_.n_shared_kv && layer < spec_.shape.n_layer;
   }
 
   // Whether the head is a tensor of its own: as transformers has it, one that differs counts even where it is tied.
@@ -170,7 +202,7 @@ class Mapper {
 
   std::string name_of(W id, std::int64_t index) const {
     const WeightInfo& info = weight_info(id);
-    const bool other = arch_.hybrid && !info.other_name.empty();
+    const bool other = (arch_.hybrid || arch_.other_names) && !info.other_name.empty();
     return other ? WeightInfo::tensor(index, info.other_name) : info.tensor(index);
   }
 
@@ -186,8 +218,12 @@ class Mapper {
                .weight = &row,
                .form = row.form};
     if (info.kind == WeightKind::kVector) {
-      out.shape.pop_back();
-      out.stored = {size.cols};
+      if (size.rows == 1) {
+        out.shape.pop_back();
+        out.stored = {size.cols};
+      } else {
+        out.stored = {size.rows, row.parts * size.cols};
+      }
     }
     if (row.form == HfForm::kConv) {
       out.also_stored = out.stored;
@@ -195,6 +231,12 @@ class Mapper {
     }
     if (info.kind != WeightKind::kExperts) return out;
     out.shape.push_back(size.n);
+    if (row.form == HfForm::kColumns) {
+      out.stored = {size.n, size.cols, row.parts * size.rows};
+      out.packed4 = has(out.names[0] + "_blocks");
+      if (out.packed4) out.names = {out.names[0] + "_blocks", out.names[0] + "_scales"};
+      return out;
+    }
     const std::string fused = prefix + std::string(row.fused);
     if (has(fused)) {
       out.names = {fused};
@@ -247,17 +289,18 @@ class Mapper {
         Error{ErrorCode::kCorrupt, concat(file, ": tensor ", quote(name), ", which becomes ", gguf, ", is missing")};
   }
 
-  // What a name begins with, of tensors that see images; "": another's.
+  // What a name begins with, of tensors that see images or hear; "": another's.
   static std::string_view visual_part(std::string_view name) {
-    for (const std::string_view part : {"model.visual.", "visual.", "model.vision_tower.", "vision_tower.",
-                                        "model.multi_modal_projector.", "multi_modal_projector."}) {
+    for (const std::string_view part :
+         {"model.visual.", "visual.", "model.vision_tower.", "vision_tower.", "model.multi_modal_projector.",
+          "multi_modal_projector.", "model.audio_tower.", "model.embed_vision.", "model.embed_audio."}) {
       if (name.starts_with(part)) return part;
     }
     return "";
   }
 
   Status check_all_known() {
-    std::int64_t n_visual = 0;
+    std::int64_t n_visual = 0, n_unused = 0;
     std::string_view visual;
     for (const auto& [key, found] : checkpoint_.tensors()) {
       const std::string name(key);
@@ -268,9 +311,13 @@ class Mapper {
         if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
         return unsupported(found, name, "is the factor of no packed matrix");
       }
-      if (const std::string_view part = visual_part(name); (arch_.hybrid || arch_.nested) && !part.empty()) {
+      if (const std::string_view part = visual_part(name); arch_.other_text() && !part.empty()) {
         ++n_visual;
         visual = part;
+        continue;
+      }
+      if (is_unused_kv(name)) {
+        ++n_unused;
         continue;
       }
       if (arch_.hybrid && name.starts_with("mtp.") && model_.n_draft_layer == 0) continue;  // hf_model.cc says so
@@ -281,6 +328,10 @@ class Mapper {
     if (n_visual > 0) {
       out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors ", visual, "*) is left out"));
     }
+    if (n_unused > 0) {
+      out_.notices.push_back(
+          concat(n_unused, " tensors of layers that read the keys and values of others are left out"));
+    }
     return {};
   }
 
@@ -289,6 +340,7 @@ class Mapper {
     rows.name = wanted.name;
     rows.shape = wanted.shape;
     for (const std::string& name : wanted.names) {
+      if (wanted.packed4) break;
       const CheckpointTensor& found = find(name);
       const bool packed = found.tensor->dtype == "U8" && wanted.matrix;
       ROWMAX_RETURN_IF_ERROR(check_shape(wanted, name, packed));
@@ -300,7 +352,9 @@ class Mapper {
       for (const CheckpointTensor& part : parts) part.file->drop_pages(part.tensor->data);
     };
     const std::string& name = wanted.names[0];
-    if (find(name).tensor->dtype == "U8") {
+    if (wanted.packed4) {
+      ROWMAX_RETURN_IF_ERROR(unpack4(wanted, rows));
+    } else if (find(name).tensor->dtype == "U8") {
       ROWMAX_RETURN_IF_ERROR(unpack(name, find(name), rows));
     } else {
       read_floats(wanted, rows);
@@ -359,6 +413,7 @@ class Mapper {
       const std::int64_t n = std::ssize(part.tensor->data) / (cols * format->block_bytes);
       parts.push_back({format, {part.tensor->data.data(), n, cols}});
     }
+    if (wanted.form == HfForm::kColumns) return read_columns(wanted, parts[0].format, parts[0].view.bytes, rows);
     if (parts.size() == 1 && (wanted.weight == nullptr || parts[0].view.rows == rows.rows())) {
       rows.format = parts[0].format;
       rows.bytes = find(wanted.names[0]).tensor->data;
@@ -383,6 +438,77 @@ class Mapper {
       }
     };
   }
+
+  // HfForm::kColumns, numbers.
+  static void read_columns(const Wanted& wanted, const FormatInfo* format, const std::byte* data, TensorRows& rows) {
+    const std::int64_t cols = rows.cols(), part = wanted.weight->part, parts = wanted.weight->parts;
+    if (rows.shape.size() == 2) {  // biases
+      rows.read = [=](std::int64_t row, std::int64_t n_rows, float* out) {
+        std::vector<float> line(static_cast<std::size_t>(parts * cols));
+        for (const std::int64_t end = row + n_rows; row < end; ++row) {
+          format->decode({data, row + 1, parts * cols}, row, 1, line.data());
+          for (std::int64_t col = 0; col < cols; ++col) *out++ = line[static_cast<std::size_t>(col * parts + part)];
+        }
+      };
+      return;
+    }
+    const std::int64_t height = rows.shape[1], width = parts * height;
+    rows.read = [=](std::int64_t row, std::int64_t n_rows, float* out) {
+      for (const std::int64_t end = row + n_rows; row < end; ++row) {
+        const std::int64_t first = row / height * cols * width + row % height * parts + part;
+        for (std::int64_t col = 0; col < cols; ++col) {  // numbers as rows of one
+          const std::int64_t at = first + col * width;
+          format->decode({data, at + 1, 1}, at, 1, out++);
+        }
+      }
+    };
+  }
+
+  // MXFP4 (OCP Microscaling Formats 1.0): 32 numbers e2m1, an even one in the low half of its byte, times 2^(scale - 127).
+  Status unpack4(const Wanted& wanted, TensorRows& rows) {
+    const CheckpointTensor &blocks = find(wanted.names[0]), &scales = find(wanted.names[1]);
+    const std::int64_t n = rows.shape[2], height = rows.shape[1], cols = rows.cols(), n_block = cols / 32;
+    const std::int64_t part = wanted.weight->part, parts = wanted.weight->parts;
+    std::vector<std::int64_t> shape{n, parts * height, n_block, 16};
+    for (std::size_t i : {0, 1}) {
+      const CheckpointTensor& found = find(wanted.names[i]);
+      if (found.tensor->dtype != "U8" || found.tensor->shape != shape || cols % 32 != 0) {
+        return problem(ErrorCode::kCorrupt, found, wanted.names[i],
+                       concat("is ", found.tensor->dtype, " ", shape_text(found.tensor->shape), ", expected U8 ",
+                              shape_text(shape), " to become ", wanted.name));
+      }
+      shape.pop_back();
+      rows.stored_bytes += found.tensor->data.size() / static_cast<std::size_t>(parts);
+    }
+    for (const std::byte scale : scales.tensor->data) {
+      if (std::to_integer<int>(scale) <= kMaxScale) continue;
+      return problem(ErrorCode::kCorrupt, scales, wanted.names[1],
+                     concat("expected scales up to ", kMaxScale, ", found ", std::to_integer<int>(scale)));
+    }
+    rows.from = "MXFP4";
+    rows.format = find_format("MXFP4");
+    // GGUF has a block's scale in front of it, its first half in the low halves of bytes.
+    rows.stored = [=, codes = blocks.tensor->data.data(), exponents = scales.tensor->data.data()](
+                      std::int64_t row, std::int64_t n_rows, std::byte* out) {
+      for (const std::int64_t end = row + n_rows; row < end; ++row) {
+        const std::int64_t first = (row * parts + part) * n_block;
+        for (std::int64_t block = first; block < first + n_block; ++block) {
+          *out++ = exponents[block];
+          const auto code = [&](std::int64_t i) { return codes[block * 16 + i / 2] >> (i % 2 * 4) & std::byte{15}; };
+          for (std::int64_t i = 0; i < 16; ++i) *out++ = code(i) | code(i + 16) << 4;
+        }
+      }
+    };
+    rows.read = [stored = rows.stored, format = rows.format, cols](std::int64_t row, std::int64_t n_rows, float* out) {
+      std::vector<std::byte> line(static_cast<std::size_t>(format_row_bytes(*format, cols)));
+      for (const std::int64_t end = row + n_rows; row < end; ++row, out += cols) {
+        stored(row, 1, line.data());
+        format->decode({line.data(), 1, cols}, 0, 1, out);
+      }
+    };
+    return {};
+  }
+  static constexpr int kMaxScale = 252;  // more and 6 is no f32
 
   // Four rows in a byte: bits 2i of byte (r, c) are 1 + the code of row i * M / 4 + r.
   // Source: transformers, integrations/bitnet.py (pack_weights).

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "engine/arch/read_spec.h"
@@ -80,9 +82,10 @@ class HfTensorsTest : public FolderTest {
 };
 
 TEST_F(HfTensorsTest, LogitsOfTransformers) {
-  const std::pair<const char*, double> cases[] = {{"qwen3moe", 3e-6}, {"qwen35", 1e-5},  {"qwen35moe", 1e-5},
-                                                  {"smollm3", 3e-6},  {"granite", 3e-6}, {"ministral3", 3e-6},
-                                                  {"minicpm", 3e-6},  {"hunyuan", 3e-6}, {"olmo2", 3e-6}};
+  const std::pair<const char*, double> cases[] = {
+      {"qwen3moe", 3e-6},     {"qwen35", 1e-5},  {"qwen35moe", 1e-5}, {"smollm3", 3e-6}, {"granite", 3e-6},
+      {"ministral3", 3e-6},   {"minicpm", 3e-6}, {"hunyuan", 3e-6},   {"olmo2", 3e-6},   {"gptoss", 3e-6},
+      {"gptoss_mxfp4", 3e-6}, {"gemma4", 3e-6},  {"gemma4_vk", 3e-6}};
   for (const auto& [name, limit] : cases) {
     for (const char* type : {"F32", "BF16", ""}) {  // as the folder has them
       SCOPED_TRACE(std::string(name) + " " + type);
@@ -93,6 +96,30 @@ TEST_F(HfTensorsTest, LogitsOfTransformers) {
       std::filesystem::remove_all(folder);
     }
   }
+}
+
+// As llama.cpp's converter writes the same folder.
+TEST_F(HfTensorsTest, PackedExpertsStayWhatTheyAre) {
+  const std::string folder = hf_folder("gptoss_mxfp4");
+  const auto fnv = [](std::span<const std::byte> bytes) {
+    std::uint64_t hash = 0xCBF29CE484222325ull;
+    for (const std::byte byte : bytes) hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001B3ull;
+    return hash;
+  };
+  ASSERT_TRUE(convert(folder, "").ok());
+  const auto file = GgufFile::open(path("out.gguf"));
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  std::istringstream lines(content(folder + "/mxfp4.txt"));
+  std::string name, hash;
+  int n = 0;
+  for (; lines >> name >> hash; ++n) {
+    const GgufTensor* tensor = file->find_tensor(name);
+    ASSERT_NE(tensor, nullptr) << name;
+    EXPECT_EQ(gguf_tensor_format_name(*tensor), "MXFP4") << name;
+    EXPECT_EQ(fnv(tensor->data), std::stoull(hash, nullptr, 16)) << name;
+  }
+  EXPECT_EQ(n, 6);
+  EXPECT_EQ(gguf_tensor_format_name(*file->find_tensor("blk.0.attn_q.weight")), "BF16");
 }
 
 TEST_F(HfTensorsTest, ExpertsInOneTensorOrInOneEach) {

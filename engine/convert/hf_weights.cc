@@ -7,6 +7,8 @@ using enum HfForm;
 constexpr auto kNoHeads = HfValueHeads::kNone;
 
 bool sandwich(const LayerSpec& layer) { return layer.post_norms; }
+bool biased_experts(const LayerSpec& layer) { return layer.ffn.biases; }
+bool plain_experts(const LayerSpec& layer) { return !layer.ffn.biases; }
 bool no_sandwich(const LayerSpec& layer) { return !layer.post_norms; }
 
 // Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm.
@@ -24,6 +26,7 @@ constexpr HfWeight kTable[] = {
     {W::kAttnKNorm, "self_attn.key_layernorm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.attn_sub_norm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.inner_attn_ln.weight", kNorm},
+    {W::kAttnSinks, "self_attn.sinks"},
     {W::kAttnOutput, "self_attn.o_proj.weight"},
     {W::kAttnOutputBias, "self_attn.o_proj.bias"},
     {W::kDeltaQkv, "linear_attn.in_proj_qkv.weight", kPlain, HfValueHeads::kChannels},
@@ -39,15 +42,28 @@ constexpr HfWeight kTable[] = {
     {W::kFfnNorm, "post_attention_layernorm.weight", kNorm, kNoHeads, {}, 0, 1, no_sandwich},
     {W::kFfnNorm, "pre_feedforward_layernorm.weight", kNorm, kNoHeads, {}, 0, 1, sandwich},
     {W::kPostFfnNorm, "post_feedforward_layernorm.weight", kNorm},
+    {W::kLayerInputGate, "per_layer_input_gate.weight"},
+    {W::kLayerInputOutput, "per_layer_projection.weight"},
+    {W::kLayerInputNorm, "post_per_layer_input_norm.weight", kNorm},
+    {W::kLayerOutputScale, "layer_scalar"},
     {W::kFfnGate, "mlp.gate_proj.weight"},
     {W::kFfnUp, "mlp.up_proj.weight"},
     {W::kFfnSubNorm, "mlp.ffn_sub_norm.weight", kNorm},
     {W::kFfnSubNorm, "mlp.ffn_layernorm.weight", kNorm},
     {W::kFfnDown, "mlp.down_proj.weight"},
     {W::kRouter, "mlp.gate.weight"},
-    {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2},
-    {W::kExpertUp, "mlp.experts.*.up_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 1, 2},
-    {W::kExpertDown, "mlp.experts.*.down_proj.weight", kPlain, kNoHeads, "mlp.experts.down_proj", 0, 1},
+    {W::kRouter, "mlp.router.weight"},
+    {W::kRouterLogitBias, "mlp.router.bias"},
+    {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2,
+     plain_experts},
+    {W::kExpertUp, "mlp.experts.*.up_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 1, 2, plain_experts},
+    {W::kExpertDown, "mlp.experts.*.down_proj.weight", kPlain, kNoHeads, "mlp.experts.down_proj", 0, 1, plain_experts},
+    {W::kExpertGate, "mlp.experts.gate_up_proj", kColumns, kNoHeads, {}, 0, 2, biased_experts},
+    {W::kExpertUp, "mlp.experts.gate_up_proj", kColumns, kNoHeads, {}, 1, 2, biased_experts},
+    {W::kExpertDown, "mlp.experts.down_proj", kColumns, kNoHeads, {}, 0, 1, biased_experts},
+    {W::kExpertGateBias, "mlp.experts.gate_up_proj_bias", kColumns, kNoHeads, {}, 0, 2},
+    {W::kExpertUpBias, "mlp.experts.gate_up_proj_bias", kColumns, kNoHeads, {}, 1, 2},
+    {W::kExpertDownBias, "mlp.experts.down_proj_bias", kColumns},
     {W::kSharedRouter, "mlp.shared_expert_gate.weight"},
     {W::kSharedGate, "mlp.shared_expert.gate_proj.weight"},
     {W::kSharedUp, "mlp.shared_expert.up_proj.weight"},

@@ -16,6 +16,10 @@ enum class HfForm : std::uint8_t {
   kKey,    // the same with as many heads as there are keys
   kDecay,  // the file has -exp of it
   kConv,   // [channels, 1, width]
+  // Experts in one tensor whose columns are rows: [n, cols, parts * rows], of which every parts-th is this one's from the
+  // `part`-th on; or its rows packed, _blocks [n, parts * rows, cols / 32, 16] of MXFP4 and their _scales. Biases: [n,
+  // parts * cols].
+  kColumns,
 };
 
 // Value heads of a delta net: in folders those of one key head lie together, in files value head j goes with key head

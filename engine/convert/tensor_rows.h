@@ -22,6 +22,8 @@ struct TensorRows {
   // Where the stored bytes are those of this format, and the weights nothing else: copied when it is also the target.
   const FormatInfo* format = nullptr;
   std::span<const std::byte> bytes;
+  // In place of bytes, where they have to be put together first: rows [row, row + n_rows) of that format.
+  std::function<void(std::int64_t row, std::int64_t n_rows, std::byte* out)> stored;
   std::uint64_t stored_bytes = 0;  // of all that it is made of
   // Called when what was read is not needed in memory now (it may be read again); may be empty.
   std::function<void()> done;

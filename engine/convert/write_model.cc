@@ -23,10 +23,10 @@ struct FileType {
   std::string_view type;
   std::uint32_t number;
 };
-constexpr FileType kFileTypes[] = {{"F32", 0},    {"F16", 1},    {"Q4_0", 2},    {"Q4_1", 3},     {"Q8_0", 7},
-                                   {"Q5_0", 8},   {"Q5_1", 9},   {"Q2_K", 10},   {"Q3_K", 12},    {"Q4_K", 15},
-                                   {"Q5_K", 17},  {"Q6_K", 18},  {"IQ4_NL", 25}, {"IQ4_XS", 30},  {"BF16", 32},
-                                   {"TQ1_0", 36}, {"TQ2_0", 37}, {"I2_S", 40},   {"I2_S_64", 40}, {"I2_S_ROW4", 40}};
+constexpr FileType kFileTypes[] = {
+    {"F32", 0},   {"F16", 1},    {"Q4_0", 2},   {"Q4_1", 3},   {"Q8_0", 7},  {"Q5_0", 8},     {"Q5_1", 9},
+    {"Q2_K", 10}, {"Q3_K", 12},  {"Q4_K", 15},  {"Q5_K", 17},  {"Q6_K", 18}, {"IQ4_NL", 25},  {"IQ4_XS", 30},
+    {"BF16", 32}, {"TQ1_0", 36}, {"TQ2_0", 37}, {"MXFP4", 38}, {"I2_S", 40}, {"I2_S_64", 40}, {"I2_S_ROW4", 40}};
 
 void set_file_type(GgufWriter& keys, const std::string& type) {
   keys.remove("general.file_type");
@@ -138,6 +138,19 @@ class ModelWriter {
 
   static Status copy(const TensorRows& tensor, GgufSplitStream& stream) {
     constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
+    if (tensor.stored) {
+      const auto row_bytes = static_cast<std::size_t>(format_row_bytes(*tensor.format, tensor.cols()));
+      const auto step = static_cast<std::int64_t>(std::max<std::size_t>(1, kPieceBytes / row_bytes));
+      std::vector<std::byte> piece;
+      for (std::int64_t row = 0; row < tensor.rows(); row += step) {
+        const std::int64_t n = std::min(step, tensor.rows() - row);
+        piece.resize(static_cast<std::size_t>(n) * row_bytes);
+        tensor.stored(row, n, piece.data());
+        ROWMAX_RETURN_IF_ERROR(stream.append(piece));
+        tensor.drop();
+      }
+      return {};
+    }
     for (std::size_t at = 0; at < tensor.bytes.size(); at += kPieceBytes) {
       ROWMAX_RETURN_IF_ERROR(stream.append(tensor.bytes.subspan(at, std::min(kPieceBytes, tensor.bytes.size() - at))));
       tensor.drop();

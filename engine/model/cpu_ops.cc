@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "engine/model/for_rows.h"
@@ -77,11 +78,10 @@ Status CpuOps::begin(const ForwardBatch& batch, const KvLayers& cache) {
   return {};
 }
 
-void CpuOps::embed(float scale, Rows stream) {
-  const WeightSource& table = weights_->sources.token_embedding;
-  const std::int64_t n = stream.width;
+void CpuOps::look_up(const WeightSource& table, float scale, Rows rows) {
+  const std::int64_t n = rows.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
-    float* x = data(stream, row);
+    float* x = data(rows, row);
     decode_row(*table.format, table.bytes, batch_->tokens[static_cast<std::size_t>(row)], n, x);
     if (const Hadamard* hadamard = table.hadamard) {
       kernels_->hadamard(x, n, hadamard->block);
@@ -89,6 +89,15 @@ void CpuOps::embed(float scale, Rows stream) {
     }
     if (table.factor != 1.0f) kernels_->scale(x, table.factor, n);
     if (scale != 1.0f) kernels_->scale(x, scale, n);
+  });
+}
+
+void CpuOps::embed(float scale, Rows stream) { look_up(weights_->sources.token_embedding, scale, stream); }
+void CpuOps::embed_layers(float scale, Rows rows) { look_up(weights_->sources.layer_embedding, scale, rows); }
+
+void CpuOps::take_columns(Rows from, std::int64_t first, Rows to) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+    std::memcpy(data(to, row), data(from, row) + first, static_cast<std::size_t>(to.width) * sizeof(float));
   });
 }
 
@@ -154,6 +163,10 @@ void CpuOps::scale(Rows y, const std::vector<float>& factor) {
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor[0], y.width); });
 }
 
+void CpuOps::scale(Rows y, float factor) {
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernels_->scale(data(y, row), factor, y.width); });
+}
+
 void CpuOps::turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row) {
   for_rows(backend_.executor(), n_row, [&](std::int64_t row) {
     float* y = turned_.as<float>() + row * n;
@@ -200,9 +213,16 @@ void CpuOps::project(std::span<const LinearTerm> terms, Rows x) {
   multiply(std::span(products).first(terms.size()), data(x), n_row_);
 }
 
-void CpuOps::gate(FfnActivation activation, Rows gate, Rows up) {
-  const auto kernel = gate_kernel(activation);
-  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { kernel(data(gate, row), data(up, row), gate.width); });
+void CpuOps::gate(const FfnSpec& spec, Rows gate, Rows up) { gate_rows(spec, gate, up, n_row_); }
+
+void CpuOps::gate_rows(const FfnSpec& spec, Rows gate, Rows up, std::int64_t n_row) {
+  const auto kernel = gate_kernel(spec.activation);
+  const bool limited = spec.gate_limit > 0 || spec.up_offset != 0;
+  const float limit = spec.gate_limit > 0 ? spec.gate_limit : std::numeric_limits<float>::infinity();
+  for_rows(backend_.executor(), n_row, [&](std::int64_t row) {
+    if (limited) kernels_->limit_gate(data(gate, row), data(up, row), limit, spec.up_offset, gate.width);
+    kernel(data(gate, row), data(up, row), gate.width);
+  });
 }
 
 void (*CpuOps::gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t) {

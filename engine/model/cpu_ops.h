@@ -27,14 +27,17 @@ class CpuOps final : public Ops {
 
   Status begin(const ForwardBatch& batch, const KvLayers& cache) override;
   void embed(float scale, Rows stream) override;
+  void embed_layers(float scale, Rows rows) override;
   void norm(Rows x, const std::vector<float>& weight, Rows y) override;
   void norm_plain(std::size_t layer, Rows x, std::int64_t n) override;
   void copy(Rows from, Rows to) override;
   void add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) override;
   void add_bias(Rows y, const std::vector<float>& bias) override;
   void scale(Rows y, const std::vector<float>& factor) override;
+  void scale(Rows y, float factor) override;
+  void take_columns(Rows from, std::int64_t first, Rows to) override;
   void project(std::span<const LinearTerm> terms, Rows x) override;
-  void gate(FfnActivation activation, Rows gate, Rows up) override;
+  void gate(const FfnSpec& spec, Rows gate, Rows up) override;
   void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) override;
   void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) override;
   void temper(const TemperatureSpec& spec, Rows q) override;
@@ -122,9 +125,11 @@ class CpuOps final : public Ops {
   Status attend_heads(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out,
                       const WeightsView& weights);
   Status plan_experts(const OpsOptions& options);
+  void look_up(const WeightSource& table, float scale, Rows rows);
   void norm_row(const float* x, const std::vector<float>& weight, float* y);
   std::size_t matmul_bytes(std::int64_t widest) const noexcept;
   void (*gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t);
+  void gate_rows(const FfnSpec& spec, Rows gate, Rows up, std::int64_t n_row);
   void turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row);
   struct Product {
     const Linear* linear;
@@ -139,6 +144,7 @@ class CpuOps final : public Ops {
     Rows y;
   };
   void multiply_experts(std::span<const ExpertTerm> terms, Rows x, const FfnSpec& spec);
+  void add_expert_bias(const FfnSpec& spec, const std::vector<float>& bias, Rows y);
 };
 
 }  // namespace rowmax::engine

@@ -157,6 +157,16 @@ void CpuOps::multiply_experts(std::span<const ExpertTerm> terms, Rows x, const F
   for (const ExpertTerm& term : terms) scale_product(term.experts[0], data(term.y), n_pair);
 }
 
+// bias: of each expert's product, one behind the other; or none.
+void CpuOps::add_expert_bias(const FfnSpec& spec, const std::vector<float>& bias, Rows y) {
+  if (bias.empty()) return;
+  for_rows(backend_.executor(), n_row_ * spec.n_used, [&](std::int64_t pair) {
+    const auto i = static_cast<std::size_t>(pair);
+    const std::int64_t tensor = (routing_.experts[i] + spec.expert_shift) % spec.n_expert;
+    kernels_->add(data(y, routing_.places[i]), bias.data() + tensor * y.width, y.width);
+  });
+}
+
 void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                          Rows out) {
   route(spec, weights.vector(W::kRouterBias), router);
@@ -183,12 +193,14 @@ void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeig
     gather();
     multiply_experts({&in[1], 1}, pairs, spec);
   }
+  add_expert_bias(spec, weights.vector_if(spec.biases, W::kExpertGateBias), in[0].y);
+  add_expert_bias(spec, weights.vector_if(spec.biases, W::kExpertUpBias), in[1].y);
   show_experts(layer, spec, gate, Stage::kGate);
   show_experts(layer, spec, up, Stage::kUp);
-  const auto activation = gate_kernel(spec.activation);
-  for_rows(backend_.executor(), n_pair, [&](std::int64_t i) { activation(data(gate, i), data(up, i), spec.n_ff); });
+  gate_rows(spec, gate, up, n_pair);
   show_experts(layer, spec, gate, Stage::kAct);
   multiply_experts({&down, 1}, gate, spec);
+  add_expert_bias(spec, weights.vector_if(spec.biases, W::kExpertDownBias), pairs);
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     float* y = data(out, row);
     std::memset(y, 0, n_bytes);

@@ -5,6 +5,7 @@
 #include "engine/model/blocks/attention/attention.h"
 #include "engine/model/blocks/delta_net/delta_net.h"
 #include "engine/model/blocks/dense_ffn/dense_ffn.h"
+#include "engine/model/blocks/layer_embedding/layer_embedding.h"
 #include "engine/model/blocks/moe_ffn/moe_ffn.h"
 #include "rowmax/try.h"
 
@@ -63,6 +64,7 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
     mixer_of(layer).plan(spec.shape, layer, buffers);
     ffn_of(layer).plan(spec.shape, layer, buffers);
   }
+  layer_embedding::plan(spec, buffers);
   ROWMAX_TRY(ops, make_ops(spec, weights, buffers, options, backend));
   return Forward(spec, weights, std::move(ops));
 }
@@ -72,12 +74,15 @@ Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* log
   ROWMAX_RETURN_IF_ERROR(ops_->begin(batch, cache));
   ops_->embed(spec_->embedding_scale, stream);
   ops_->tap(Stage::kEmbedding, kNoLayer, stream);
+  if (spec_->layer_embd() > 0) layer_embedding::begin(*ops_, *spec_, *weights_, stream);
   for (std::size_t n = 0; n < spec_->layers.size(); ++n) {
     const std::size_t i = spec_->layer_order.empty() ? n : spec_->layer_order[n];
     const LayerSpec& layer = spec_->layers[i];
     const LayerWeights& weights = weights_->layers[i];
     ROWMAX_RETURN_IF_ERROR(run_block(mixer_of(layer), kMixer, layer.skip_mixer, *ops_, *spec_, i, weights));
     ROWMAX_RETURN_IF_ERROR(run_block(ffn_of(layer), kFfn, layer.skip_ffn, *ops_, *spec_, i, weights));
+    if (layer.n_layer_embd > 0) layer_embedding::run(*ops_, *spec_, i, weights, stream);
+    ops_->scale(stream, weights.vector_if(layer.output_scale, W::kLayerOutputScale));
     ops_->tap(Stage::kResidual, i, stream);
   }
   return ops_->head(spec_->logit_scale, spec_->final_softcap, logits);

@@ -36,7 +36,8 @@ enum class Slot : std::uint8_t {
   kAlpha,
   kBeta,
   kRouter,
-  kExperts,  // several rows for each token
+  kExperts,      // several rows for each token
+  kLayerInputs,  // what tokens bring for all layers
   kCount,
 };
 
@@ -87,6 +88,8 @@ class Ops {
 
   // stream = scale * the tokens' rows of the embedding.
   virtual void embed(float scale, Rows stream) = 0;
+  // The same of the embeddings for the layers.
+  virtual void embed_layers(float scale, Rows rows) = 0;
   // y = the model's norm of x (NormKind) on runs of weight.size() numbers; y may be x.
   virtual void norm(Rows x, const std::vector<float>& weight, Rows y) = 0;
   // RMSNorm of the layer's v on runs of n numbers, without weights.
@@ -94,13 +97,16 @@ class Ops {
   virtual void copy(Rows from, Rows to) = 0;
   // stream += factor * norm(y), or y without a weight; y is used up.
   virtual void add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) = 0;
+  // to = the columns of `from` that begin at `first`.
+  virtual void take_columns(Rows from, std::int64_t first, Rows to) = 0;
   // y += bias, y *= factor[0]; nothing where they are empty.
   virtual void add_bias(Rows y, const std::vector<float>& bias) = 0;
   virtual void scale(Rows y, const std::vector<float>& factor) = 0;
+  virtual void scale(Rows y, float factor) = 0;
   // Products of one input, at most four.
   virtual void project(std::span<const LinearTerm> terms, Rows x) = 0;
-  // gate = activation(gate) * up
-  virtual void gate(FfnActivation activation, Rows gate, Rows up) = 0;
+  // gate = activation(gate) * up, both limited and up moved first where the spec says so; up is used up.
+  virtual void gate(const FfnSpec& spec, Rows gate, Rows up) = 0;
 
   // attention: `both` holds pairs of a run of `run` numbers of q and one of its gate, which go to q and gate.
   virtual void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) = 0;

@@ -23,8 +23,9 @@ Ramp yarn_ramp(const RopeSpec& spec) noexcept {
     return spec.exponent_denominator() * base::log_f64(spec.yarn->original_context / (turns * kTwoPi)) /
            (2 * base::log_f64(spec.base));
   };
-  return {std::max(std::floor(index(spec.yarn->beta_fast)), 0.0),
-          std::min(std::ceil(index(spec.yarn->beta_slow)), n_rot - 1)};
+  const double low = index(spec.yarn->beta_fast), high = index(spec.yarn->beta_slow);
+  const bool whole = spec.yarn->whole_pairs;
+  return {std::max(whole ? std::floor(low) : low, 0.0), std::min(whole ? std::ceil(high) : high, n_rot - 1)};
 }
 
 }  // namespace

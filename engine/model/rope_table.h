@@ -1,7 +1,8 @@
 // cos and sin of every (position, frequency) of a batch, computed in f64 and rounded once: the angle of position p and
 // pair i is p * scale * base^(-2i/denominator) / divisor_i (denominator: n_rot unless the spec says otherwise), exact to f64 at any context length. With YaRN the frequency f of
 // pair i becomes f/factor * r + f * (1 - r), r = clamp((i - low) / (high - low), 0, 1), where low = floor and high =
-// ceil of the index whose wave turns beta_fast, beta_slow times within the original context; cos and sin carry its
+// ceil of the index whose wave turns beta_fast, beta_slow times within the original context (or, YarnSpec::whole_pairs, not
+// rounded); cos and sin carry its
 // magnitude.
 #pragma once
 

@@ -31,6 +31,11 @@ std::vector<Use> all_uses(WeightSources& sources) {
   std::vector<Use> out{{&sources.token_embedding, WeightKind::kMatrix},
                        {&sources.output_norm, WeightKind::kVector},
                        {&sources.output, WeightKind::kMatrix}};
+  if (sources.layer_embedding.present()) {
+    out.push_back({&sources.layer_embedding, WeightKind::kMatrix});
+    out.push_back({&sources.layer_projection, WeightKind::kMatrix});
+    out.push_back({&sources.layer_projection_norm, WeightKind::kVector});
+  }
   for (LayerSources& layer : sources.layers) {
     for (const WeightInfo& info : weight_table()) {
       if (layer[info.id].present()) out.push_back({&layer[info.id], info.kind});
@@ -91,13 +96,14 @@ std::string permute_heads(ModelSpec& spec, WeightSources& sources, const std::st
 }
 
 // A delta net's own norm counts as it is even where the others' weights are stored less one (Qwen 3.5).
-constexpr W kNorms[] = {W::kAttnNorm,   W::kAttnQNorm,    W::kAttnKNorm, W::kAttnSubNorm,
-                        W::kFfnSubNorm, W::kPostAttnNorm, W::kFfnNorm,   W::kPostFfnNorm};
+constexpr W kNorms[] = {W::kAttnNorm,     W::kAttnQNorm, W::kAttnKNorm,   W::kAttnSubNorm,   W::kFfnSubNorm,
+                        W::kPostAttnNorm, W::kFfnNorm,   W::kPostFfnNorm, W::kLayerInputNorm};
 
 std::string shift_norms(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value != "plain" && value != "plus_one" && value != "minus_one") return "plain, plus_one or minus_one";
   const float shift = value == "plain" ? 0.0f : value == "plus_one" ? 1.0f : -1.0f;
   sources.output_norm.shift = shift;
+  sources.layer_projection_norm.shift = shift;
   for (LayerSources& layer : sources.layers) {
     for (const W id : kNorms) layer[id].shift = shift;
   }

@@ -25,7 +25,11 @@ struct YarnSpec {
   double original_context = 0;           // positions the model was trained with
   double beta_fast = 32, beta_slow = 1;  // turns within the original context where the ramp begins and ends
   double magnitude = 1;                  // cos and sin are multiplied by it; by default 0.1 ln(factor) + 1
+  bool whole_pairs = true;               // the ramp's ends are rounded outwards to whole pairs
 };
+
+// Whether the file's rope_freqs.weight is of a RoPE.
+enum class RopeFactors : std::uint8_t { kOptional, kRequired, kNever };
 
 struct RopeSpec {
   RopePairing pairing = RopePairing::kHalves;
@@ -33,8 +37,9 @@ struct RopeSpec {
   double base = 0;               // inverse frequency i: base^(-2i / denominator)
   std::int64_t denominator = 0;  // 0: n_rot
   double scale = 1;              // positions are multiplied by this (1 / linear scaling factor)
-  std::vector<float> divisors;   // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
-  std::string divisors_edit;     // what an edit said they are; empty: they are the file's
+  RopeFactors factors = RopeFactors::kOptional;
+  std::vector<float> divisors;  // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
+  std::string divisors_edit;    // what an edit said they are; empty: they are the file's
   std::optional<YarnSpec> yarn;
 
   double exponent_denominator() const noexcept { return static_cast<double>(denominator > 0 ? denominator : n_rot); }
@@ -79,7 +84,7 @@ struct AttentionSpec {
   bool output_gate = false, gate_flat = false;
   bool gate_unused = false;  // an edit: the gate is computed and left out
   bool sub_norm = false;     // norm of the heads' outputs, before the product that follows
-  bool qkv_bias_required = false;
+  bool qkv_bias_required = false, output_bias_required = false;
   bool biases = true;  // those that the file has are added
 
   std::int64_t q_width() const noexcept { return n_head * head_dim; }
@@ -134,11 +139,15 @@ struct FfnSpec {
   FfnActivation activation = FfnActivation::kSilu;
   std::int64_t n_ff = 0;  // of the dense FFN, of one expert
   bool up_gates = false;  // act(up) * gate, else act(gate) * up
+  // Before the activation the gate is cut off above gate_limit and up beyond +-gate_limit (0: neither is); then up_offset
+  // is added to up.
+  float gate_limit = 0, up_offset = 0;
   bool sub_norm = false;  // norm of the gated rows, before the product that follows; dense only
   // Experts: the n_used of largest probability; ties go to the lower number.
   std::int64_t n_expert = 0, n_used = 0;
   ExpertGate expert_gate = ExpertGate::kSoftmax;
   bool choice_bias = false;  // added to the probabilities for choosing alone
+  bool biases = false;       // of the router's logits and of the experts' products
   // Experts lie in n_group groups of equal size, and only those of the n_group_used best groups can be chosen. What
   // counts is the sum of a group's two largest (DeepSeek-V3, arXiv 2412.19437).
   std::int64_t n_group = 1, n_group_used = 1;
@@ -160,7 +169,10 @@ struct LayerSpec {
   bool input_norms = true;                    // norm of what the mixer and the FFN see (see NormPlace)
   bool post_norms = false;                    // norm of the mixer's and the FFN's output, before the residual
   bool skip_mixer = false, skip_ffn = false;  // computed, and not added to the stream
-  bool matrix_scales = false;                 // a product may have one factor of its own (tensor "<name>.scale")
+  // Of what a token brings for this layer alone (blocks/layer_embedding); 0: nothing. The same in all layers that have it.
+  std::int64_t n_layer_embd = 0;
+  bool output_scale = false;   // the stream behind the layer is multiplied by a number of its own
+  bool matrix_scales = false;  // a product may have one factor of its own (tensor "<name>.scale")
 };
 
 struct ModelSpec {
@@ -186,6 +198,12 @@ struct ModelSpec {
 
   int rope_of(const AttentionSpec& attention) const noexcept {
     return ropes_exchanged && attention.rope >= 0 ? 1 - attention.rope : attention.rope;
+  }
+
+  std::int64_t layer_embd() const noexcept {
+    std::int64_t n = 0;
+    for (const LayerSpec& layer : layers) n = std::max(n, layer.n_layer_embd);
+    return n;
   }
 
   // The window of the keys and values that layer i has: the widest of all layers that read them. 0: none.

@@ -48,6 +48,16 @@ const Change kSharedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.n_shared = 28;
 });
+const Change kBiasedExperts = layers([](LayerSpec& l) {
+  make_experts(l);
+  l.ffn.biases = true;
+});
+const Change kNormedV = layers([](LayerSpec& l) { l.attention.v_norm = true; });
+const Change kLayerEmbeddings = layers([](LayerSpec& l) { l.n_layer_embd = 12; });
+const Change kOutputScales = layers([](LayerSpec& l) { l.output_scale = true; });
+void yarn(ModelSpec& spec) {
+  spec.ropes[0].yarn = {.factor = 8, .original_context = 40, .beta_fast = 4, .beta_slow = 1, .magnitude = 1.2};
+}
 void two_ropes(ModelSpec& spec) { spec.layers[1].attention.rope = 1; }
 void one_window(ModelSpec& spec) {
   two_ropes(spec);
@@ -160,6 +170,14 @@ const Case kCases[] = {
     {"nope_layers", "none", "1", nothing},
     {"nope_layers", "0,1,2", "none", kNope},
     {"post_norms", "yes", "no", kPostNormsAlone},
+    {"ffn_limit", "0", "0.5", nothing},
+    {"ffn_limit", "0", "0.5", kSharedExperts},
+    {"ffn_up_offset", "0", "1", nothing},
+    {"expert_biases", "yes", "no", kBiasedExperts},
+    {"yarn_ramp", "whole_pairs", "exact", yarn},
+    {"v_norm", "yes", "no", kNormedV},
+    {"layer_embeddings", "yes", "no", kLayerEmbeddings},
+    {"layer_output_scale", "yes", "no", kOutputScales},
 };
 
 // The largest difference of two models' logits, of the largest logit.

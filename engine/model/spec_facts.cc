@@ -93,6 +93,7 @@ constexpr Words<bool, 2> kQkNormPlaces{{{"before_rope", false}, {"after_rope", t
 constexpr Words<bool, 2> kRopeLayers{{{"as_configured", false}, {"exchanged", true}}};
 constexpr Words<bool, 2> kGateOrders{{{"gate_up", false}, {"up_gate", true}}};
 constexpr Words<bool, 2> kGateLayouts{{{"per_head", false}, {"flat", true}}};
+constexpr Words<bool, 2> kYarnRamps{{{"whole_pairs", true}, {"exact", false}}};
 constexpr Words<bool, 2> kKvOrders{{{"k_v", false}, {"v_k", true}}};
 constexpr Words<std::array<std::uint8_t, 3>, 6> kConvOrders{{{"q_k_v", {0, 1, 2}},
                                                              {"v_q_k", {2, 0, 1}},
@@ -120,6 +121,7 @@ bool has_kv_heads(const LayerSpec& layer) {
 bool norms_and_turns(const LayerSpec& layer) {
   return attends(layer) && layer.attention.qk_norm != QkNorm::kNone && layer.attention.rope >= 0;
 }
+bool has_v(const LayerSpec& layer) { return attends(layer) && layer.attention.has_kv(); }
 bool has_k_and_v(const LayerSpec& layer) {
   return attends(layer) && layer.attention.has_kv() && !layer.attention.v_is_k;
 }
@@ -166,7 +168,7 @@ constexpr SpecFact model_words(std::string_view name, std::string_view values) {
 
 // ---- facts of layers that have them: a field of a part of their spec
 
-template <LayerTest kHas, auto kPart, auto kField>
+template <LayerTest kHas, auto kPart, auto kField, Low kLow = Low::kAboveZero>
 constexpr SpecFact layer_number(std::string_view name, std::string_view values) {
   return {{name, values, EditScope::kSession},
           [](const ModelSpec& spec) {
@@ -174,7 +176,7 @@ constexpr SpecFact layer_number(std::string_view name, std::string_view values) 
           },
           [](ModelSpec& spec, const std::string& text) {
             float value = 0;
-            if (!parse_from(text, Low::kAboveZero, value)) return false;
+            if (!parse_from(text, kLow, value)) return false;
             return in_layers(spec, kHas, [&](LayerSpec& layer) { layer.*kPart.*kField = value; });
           }};
 }
@@ -214,6 +216,14 @@ bool norms_post(const LayerSpec& l) { return l.post_norms; }
 void leave_post_norms(LayerSpec& l) { l.post_norms = false; }
 bool adds_biases(const LayerSpec& l) { return l.attention.biases; }
 void leave_biases(LayerSpec& l) { l.attention.biases = false; }
+bool adds_expert_biases(const LayerSpec& l) { return l.ffn.biases; }
+void leave_expert_biases(LayerSpec& l) { l.ffn.biases = false; }
+bool norms_v(const LayerSpec& l) { return l.attention.v_norm; }
+void leave_v_norm(LayerSpec& l) { l.attention.v_norm = false; }
+bool has_layer_embedding(const LayerSpec& l) { return l.n_layer_embd > 0; }
+void leave_layer_embedding(LayerSpec& l) { l.n_layer_embd = 0; }
+bool scales_output(const LayerSpec& l) { return l.output_scale; }
+void leave_output_scale(LayerSpec& l) { l.output_scale = false; }
 bool has_sinks(const LayerSpec& l) { return l.attention.sinks; }
 void leave_sinks(LayerSpec& l) { l.attention.sinks = false; }
 void leave_shared_expert(LayerSpec& l) { l.ffn.n_shared = 0; }
@@ -347,6 +357,22 @@ bool set_global_scale(ModelSpec& spec, const std::string& text) {
   double value = 0;
   if (!parse(text, value) || value <= 0) return false;
   spec.ropes[static_cast<std::size_t>(global_rope(spec))].scale = value;
+  return true;
+}
+
+Values get_yarn_ramp(const ModelSpec& spec) {
+  Values out;
+  for (const RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) out.insert(kYarnRamps.name(rope.yarn->whole_pairs));
+  }
+  return out;
+}
+bool set_yarn_ramp(ModelSpec& spec, const std::string& text) {
+  const bool* value = kYarnRamps.find(text);
+  if (value == nullptr) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) rope.yarn->whole_pairs = *value;
+  }
   return true;
 }
 
@@ -640,6 +666,7 @@ constexpr SpecFact kFacts[] = {
       kSession},
      get_global_scale,
      set_global_scale},
+    {{"yarn_ramp", "whole_pairs (its ends are rounded outwards) or exact", kSession}, get_yarn_ramp, set_yarn_ramp},
     {{"rope_dimensions", "an even number, at most the size of a head", kSession},
      get_rope_dimensions,
      set_rope_dimensions},
@@ -675,10 +702,13 @@ constexpr SpecFact kFacts[] = {
     switch_off<attends, norms_qk, leave_qk_norm>("qk_norm"),
     layer_words<kQkNormPlaces, norms_and_turns, kAttention, &AttentionSpec::norm_after_rope>(
         "qk_norm_place", "before_rope or after_rope"),
+    switch_off<has_v, norms_v, leave_v_norm>("v_norm"),
     switch_off<any, norms_sub, leave_sub_norms>("sub_norms"),
     switch_off<any, norms_post, leave_post_norms>("post_norms"),
     layer_words<kActivations, any, kFfn, &FfnSpec::activation>(
         "ffn_activation", "silu, gelu_tanh, gelu_erf, gelu_quick, relu, relu_squared, sigmoid or none"),
+    layer_number<any, kFfn, &FfnSpec::gate_limit, Low::kZero>("ffn_limit", kOrNone),
+    layer_number<any, kFfn, &FfnSpec::up_offset, Low::kAny>("ffn_up_offset", "a number, which is added to up"),
     layer_words<kGateOrders, any, kFfn, &FfnSpec::up_gates>("gate_order",
                                                             "gate_up (act(gate) * up) or up_gate (act(up) * gate)"),
     layer_words<kHeadOrders, is_delta_net, kDelta, &DeltaNetSpec::grouped>("delta_head_order", "tiled or grouped"),
@@ -692,6 +722,7 @@ constexpr SpecFact kFacts[] = {
         "state_type", "f32, f16 or bf16: what delta nets' states are rounded to behind each token"),
     {{"expert_used_count", "a number of experts, at most all", kSession}, get_used, set_used},
     layer_words<kSwitch, has_experts, kFfn, &FfnSpec::renormalise>("expert_renormalise", "yes or no"),
+    switch_off<has_experts, adds_expert_biases, leave_expert_biases>("expert_biases"),
     layer_words<kExpertGates, has_experts, kFfn, &FfnSpec::expert_gate>("expert_gate", "softmax or sigmoid"),
     layer_number<has_experts, kFfn, &FfnSpec::expert_scale>("expert_scale", kPositive),
     {{"expert_shift", "a number n: the router's expert e is the tensors' e + n", kSession},
@@ -699,6 +730,8 @@ constexpr SpecFact kFacts[] = {
      set_expert_shift},
     switch_off<has_experts, has_shared_expert, leave_shared_expert>("shared_expert"),
     switch_off<has_shared_expert, gates_shared_expert, leave_shared_gate>("shared_expert_gate"),
+    switch_off<any, has_layer_embedding, leave_layer_embedding>("layer_embeddings"),
+    switch_off<any, scales_output, leave_output_scale>("layer_output_scale"),
     layer_list<&LayerSpec::skip_mixer>("skip_mixer", "none, or layers whose mixer adds nothing: 0,3"),
     layer_list<&LayerSpec::skip_ffn>("skip_ffn", "none, or layers whose FFN adds nothing: 0,3"),
     {{"layer_order", "ascending, or all layers in the order in which they run: 0,2,1", kSession},

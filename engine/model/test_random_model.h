@@ -84,6 +84,17 @@ class RandomModel {
     sources_.output = matrix("output.weight", raw.output, dice, this->spec.shape.n_vocab, n_table);
     raw.output_norm = numbers(dice, static_cast<std::size_t>(this->spec.shape.n_embd), 0.5f, 1.5f);
     sources_.output_norm = {"output_norm.weight", f32(), 1, this->spec.shape.n_embd, 1, bytes_of(raw.output_norm)};
+    if (const std::int64_t n = this->spec.layer_embd() * std::ssize(this->spec.layers); n > 0) {
+      const auto size = static_cast<std::size_t>(n);
+      sources_.layer_embedding =
+          matrix("per_layer_token_embd.weight", raw.layer_embeddings.table, dice, this->spec.shape.n_vocab,
+                 size * static_cast<std::size_t>(this->spec.shape.n_vocab));
+      sources_.layer_projection = matrix("per_layer_model_proj.weight", raw.layer_embeddings.projection, dice, n,
+                                         size * static_cast<std::size_t>(this->spec.shape.n_embd));
+      raw.layer_embeddings.norm = numbers(dice, static_cast<std::size_t>(this->spec.layer_embd()), 0.5f, 1.5f);
+      sources_.layer_projection_norm = {"per_layer_proj_norm.weight", f32(), 1,
+                                        this->spec.layer_embd(),      1,     bytes_of(raw.layer_embeddings.norm)};
+    }
     raw.layers.resize(this->spec.layers.size());
     sources_.layers.resize(this->spec.layers.size());
     for (std::size_t i = 0; i < this->spec.layers.size(); ++i) add_layer(i, dice);

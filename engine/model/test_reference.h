@@ -10,6 +10,7 @@
 #include "engine/model/blocks/attention/reference.h"
 #include "engine/model/blocks/delta_net/reference.h"
 #include "engine/model/blocks/dense_ffn/reference.h"
+#include "engine/model/blocks/layer_embedding/reference.h"
 #include "engine/model/blocks/moe_ffn/reference.h"
 
 namespace rowmax::engine::reference {
@@ -17,6 +18,7 @@ namespace rowmax::engine::reference {
 // Weights as files have them, row-major.
 struct Weights {
   Vector embedding, output_norm, output;
+  LayerEmbeddings layer_embeddings;
   std::vector<LayerWeights> layers;
 };
 
@@ -58,6 +60,9 @@ class Model {
     Vector stream(weights_.embedding.begin() + token * spec_.shape.n_embd,
                   weights_.embedding.begin() + (token + 1) * spec_.shape.n_embd);
     for (double& x : stream) x *= static_cast<double>(spec_.embedding_scale);
+    const Vector numbers = spec_.layer_embd() == 0 ? Vector()
+                                                   : layer_numbers(spec_, weights_.layer_embeddings,
+                                                                   static_cast<std::size_t>(token), stream);
     std::vector<std::size_t> order = spec_.layer_order;
     for (std::size_t layer = order.size(); layer < spec_.layers.size(); ++layer) order.push_back(layer);
     const bool norm_first = spec_.norm_place == NormPlace::kInput;
@@ -74,6 +79,9 @@ class Model {
       add_block(W::kAttnNorm, W::kPostAttnNorm, l.skip_mixer,
                 [&](const Vector& x) { return blocks_.mixer(layer, position_, x); });
       add_block(W::kFfnNorm, W::kPostFfnNorm, l.skip_ffn, [&](const Vector& x) { return blocks_.ffn(layer, x); });
+      const Layer at{spec_, l, weights_.layers[layer]};
+      if (l.n_layer_embd > 0) add(stream, layer_embedding(at, layer, stream, numbers));
+      for (double& x : stream) x *= l.output_scale ? at.weight(W::kLayerOutputScale)[0] : 1;
     }
     const Vector final_norm =
         normed(stream, weights_.output_norm, n, spec_.norm_kind, static_cast<double>(spec_.rms_norm_eps));

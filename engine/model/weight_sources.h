@@ -88,6 +88,9 @@ struct WeightSources {
   WeightSource output_norm;
   WeightSource output;  // the same bytes as token_embedding for a tied head
   bool tied = false;
+  // Of models whose tokens bring an embedding for each layer: [n_vocab, n_layer * n], what projects the embedding to as
+  // many, and the norm of the n.
+  WeightSource layer_embedding, layer_projection, layer_projection_norm;
   RopePairing qk_rows = RopePairing::kHalves;  // what the rows of q and k are stored for
   std::vector<LayerSources> layers;
   // Facts that were changed, as they were given (rowmax/engine/edits.h); empty: as the file has them.

@@ -25,7 +25,9 @@ Presence key(Layer l) { return required_if(has_k(l)); }
 Presence value(Layer l) { return required_if(has_v(l)); }
 Presence k_bias(Layer l) { return has_k(l) ? q_bias(l) : kNever; }
 Presence v_bias(Layer l) { return has_v(l) ? q_bias(l) : kNever; }
-Presence output_bias(Layer l) { return attends(l) ? kOptional : kNever; }
+Presence output_bias(Layer l) {
+  return !attends(l) ? kNever : l.attention.output_bias_required ? kRequired : kOptional;
+}
 Presence attention_scale(Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }
 Presence k_scale(Layer l) { return has_k(l) ? attention_scale(l) : kNever; }
 Presence v_scale(Layer l) { return has_v(l) ? attention_scale(l) : kNever; }
@@ -38,7 +40,10 @@ Presence post_norms(Layer l) { return required_if(l.post_norms); }
 Presence dense(Layer l) { return required_if(is_dense(l)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
+Presence layer_input(Layer l) { return required_if(l.n_layer_embd > 0); }
+Presence output_scale(Layer l) { return required_if(l.output_scale); }
 Presence experts(Layer l) { return required_if(!is_dense(l)); }
+Presence expert_biases(Layer l) { return required_if(!is_dense(l) && l.ffn.biases); }
 Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
 Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
 Presence shared_gate(Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; }
@@ -68,10 +73,14 @@ WeightShape delta_output(Shape s, Layer l) { return {l.delta.value_width(), s.n_
 WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff}; }
 WeightShape ffn_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd}; }
 WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
+WeightShape layer_input_in(Shape s, Layer l) { return {s.n_embd, l.n_layer_embd}; }
+WeightShape layer_input_out(Shape s, Layer l) { return {l.n_layer_embd, s.n_embd}; }
 WeightShape router(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
 WeightShape each_expert(Shape, Layer l) { return {l.ffn.n_expert}; }
 WeightShape expert_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff, l.ffn.n_expert}; }
 WeightShape expert_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd, l.ffn.n_expert}; }
+WeightShape expert_in_vectors(Shape, Layer l) { return {l.ffn.n_ff, l.ffn.n_expert}; }
+WeightShape expert_out_vectors(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
 WeightShape shared_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_shared}; }
 WeightShape shared_out(Shape s, Layer l) { return {l.ffn.n_shared, s.n_embd}; }
 
@@ -115,14 +124,22 @@ constexpr WeightInfo kTable[] = {
     {W::kFfnSubNorm, kVector, kPlain, "ffn_sub_norm.weight", ffn_vector, dense_sub_norm},
     {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
     {W::kRouterBias, kVector, kPlain, "exp_probs_b.bias", each_expert, choice_bias},
+    {W::kRouterLogitBias, kVector, kPlain, "ffn_gate_inp.bias", each_expert, expert_biases},
     {W::kExpertGate, kExperts, kTurned, "ffn_gate_exps.weight", expert_in, experts},
     {W::kExpertUp, kExperts, kTurned, "ffn_up_exps.weight", expert_in, experts},
     {W::kExpertDown, kExperts, kTurned, "ffn_down_exps.weight", expert_out, experts},
+    {W::kExpertGateBias, kVector, kPlain, "ffn_gate_exps.bias", expert_in_vectors, expert_biases},
+    {W::kExpertUpBias, kVector, kPlain, "ffn_up_exps.bias", expert_in_vectors, expert_biases},
+    {W::kExpertDownBias, kVector, kPlain, "ffn_down_exps.bias", expert_out_vectors, expert_biases},
     {W::kSharedRouter, kMatrix, kPlain, "ffn_gate_inp_shexp.weight", embd, shared_gate},
     {W::kSharedGate, kMatrix, kTurned, "ffn_gate_shexp.weight", shared_in, shared},
     {W::kSharedUp, kMatrix, kTurned, "ffn_up_shexp.weight", shared_in, shared},
     {W::kSharedDown, kMatrix, kTurned, "ffn_down_shexp.weight", shared_out, shared},
     {W::kPostFfnNorm, kVector, kPlain, "post_ffw_norm.weight", embd, post_norms},
+    {W::kLayerInputGate, kMatrix, kPlain, "inp_gate.weight", layer_input_in, layer_input},
+    {W::kLayerInputOutput, kMatrix, kPlain, "proj.weight", layer_input_out, layer_input},
+    {W::kLayerInputNorm, kVector, kPlain, "post_norm.weight", embd, layer_input},
+    {W::kLayerOutputScale, kVector, kPlain, "layer_output_scale.weight", one, output_scale},
 };
 
 constexpr bool in_order() {

@@ -50,21 +50,29 @@ enum class W : std::uint8_t {
   kFfnDownScale,
   kFfnSubNorm,
   kRouter,
-  kRouterBias,
+  kRouterBias,  // of the choice alone
+  kRouterLogitBias,
   kExpertGate,
   kExpertUp,
   kExpertDown,
+  kExpertGateBias,
+  kExpertUpBias,
+  kExpertDownBias,
   kSharedRouter,
   kSharedGate,
   kSharedUp,
   kSharedDown,
   kPostFfnNorm,
+  kLayerInputGate,
+  kLayerInputOutput,
+  kLayerInputNorm,
+  kLayerOutputScale,
   kCount,
 };
 inline constexpr std::size_t kWeightCount = static_cast<std::size_t>(W::kCount);
 
 enum class WeightKind : std::uint8_t {
-  kVector,      // f32 [cols]
+  kVector,      // f32 [cols], or [rows, cols]: one for each expert
   kMatrix,      // [rows, cols] in any format: y = W x
   kExperts,     // [n, rows, cols]: a matrix for each expert
   kTransposed,  // f32 [rows, cols], few columns: kept as [cols][rows]

@@ -240,6 +240,9 @@ std::vector<const WeightSource*> all_matrices(const WeightSources& sources, cons
     if (other == nullptr || !source.packs_like(*other)) matrices.push_back(&source);
   };
   add(sources.output, packed != nullptr ? &packed->output : nullptr);
+  if (sources.layer_projection.present()) {
+    add(sources.layer_projection, packed != nullptr ? &packed->layer_projection : nullptr);
+  }
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
     for (const WeightInfo& info : weight_table()) {
       const WeightSource& source = sources.layers[i][info.id];
@@ -256,6 +259,7 @@ bool holds(const base::Buffer& block, const PackedMatrix& matrix) {
 
 bool uses(const ModelWeights& weights, const base::Buffer& block) {
   if (holds(block, weights.output.matrix)) return true;
+  if (weights.sources.layer_projection.present() && holds(block, weights.layer_projection.matrix)) return true;
   return std::ranges::any_of(weights.layers, [&](const LayerWeights& layer) {
     return std::ranges::any_of(weight_table(), [&](const WeightInfo& info) {
       return std::ranges::any_of(layer.experts(info.id),
@@ -290,7 +294,7 @@ Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices,
 }  // namespace
 
 std::int64_t ModelWeights::packed_bytes() const noexcept {
-  std::size_t total = output.matrix.bytes();
+  std::size_t total = output.matrix.bytes() + layer_projection.matrix.bytes();
   for (const LayerWeights& layer : layers) {
     for (const WeightInfo& info : weight_table()) {
       for (const Linear& linear : layer.experts(info.id)) total += linear.matrix.bytes();
@@ -300,7 +304,7 @@ std::int64_t ModelWeights::packed_bytes() const noexcept {
 }
 
 std::int64_t ModelWeights::bytes_per_token(const ModelSpec& spec) const noexcept {
-  std::size_t total = output.matrix.bytes();
+  std::size_t total = output.matrix.bytes() + layer_projection.matrix.bytes();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     for (const WeightInfo& info : weight_table()) {
       const std::span<const Linear> all = layers[i].experts(info.id);
@@ -314,6 +318,7 @@ std::int64_t ModelWeights::bytes_per_token(const ModelSpec& spec) const noexcept
 
 Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kernels) {
   std::vector<const FormatInfo*> formats{weights.output.matrix.format()};
+  if (weights.sources.layer_projection.present()) formats.push_back(weights.layer_projection.matrix.format());
   for (const LayerWeights& layer : weights.layers) {
     for (const WeightInfo& info : weight_table()) {
       if (const auto all = layer.experts(info.id); !all.empty()) formats.push_back(all[0].matrix.format());
@@ -334,29 +339,37 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
   ModelWeights weights;
   ROWMAX_TRY(memory, allocate_for(matrices, file_name));
   WeightLoader load{file_name, executor, done_with, {memory.data(), memory.size()}};
-  const bool looked_at = packed != nullptr && sources.token_embedding.packs_like(packed_from->token_embedding);
-  if (!sources.tied && !looked_at) {
-    ROWMAX_RETURN_IF_ERROR(load.in_pieces(sources.token_embedding, [&](std::int64_t begin, std::int64_t end) {
-      return load.check_sound(sources.token_embedding, begin, end);
-    }));
-  }
-  if (packed != nullptr && sources.output.packs_like(packed_from->output)) {
-    weights.output = {packed->output.matrix.view(), sources.output.hadamard, sources.output.factor};
-  } else {
-    ROWMAX_RETURN_IF_ERROR(load.matrix(sources.output, weights.output));
-  }
+  // Whose rows are looked up.
+  const auto look_at = [&](WeightSource WeightSources::*table) -> Status {
+    const WeightSource& source = sources.*table;
+    if (!source.present() || (packed != nullptr && source.packs_like(packed_from->*table))) return {};
+    return load.in_pieces(source,
+                          [&](std::int64_t begin, std::int64_t end) { return load.check_sound(source, begin, end); });
+  };
+  if (!sources.tied) ROWMAX_RETURN_IF_ERROR(look_at(&WeightSources::token_embedding));
+  ROWMAX_RETURN_IF_ERROR(look_at(&WeightSources::layer_embedding));
+  const auto pack = [&](WeightSource WeightSources::*matrix, Linear ModelWeights::*to) -> Status {
+    const WeightSource& source = sources.*matrix;
+    if (!source.present()) return {};
+    if (packed == nullptr || !source.packs_like(packed_from->*matrix)) return load.matrix(source, weights.*to);
+    weights.*to = {(packed->*to).matrix.view(), source.hadamard, source.factor};
+    return {};
+  };
+  ROWMAX_RETURN_IF_ERROR(pack(&WeightSources::output, &ModelWeights::output));
+  ROWMAX_RETURN_IF_ERROR(pack(&WeightSources::layer_projection, &ModelWeights::layer_projection));
   weights.layers.resize(sources.layers.size());
   for (std::size_t i = 0; i < sources.layers.size(); ++i) {
     ROWMAX_RETURN_IF_ERROR(load.layer(sources.layers[i], packed != nullptr ? &packed_from->layers[i] : nullptr,
                                       packed != nullptr ? &packed->layers[i] : nullptr, weights.layers[i]));
   }
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
+  ROWMAX_RETURN_IF_ERROR(load.vector(sources.layer_projection_norm, weights.layer_projection_norm));
   if (memory.size() != 0) weights.memory.push_back(std::make_shared<const base::Buffer>(std::move(memory)));
+  weights.own_bytes = load.own_bytes;
+  weights.sources = std::move(sources);
   for (std::size_t i = 0; packed != nullptr && i < packed->memory.size(); ++i) {
     if (uses(weights, *packed->memory[i])) weights.memory.push_back(packed->memory[i]);
   }
-  weights.own_bytes = load.own_bytes;
-  weights.sources = std::move(sources);
   return weights;
 }
 

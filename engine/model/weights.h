@@ -49,6 +49,8 @@ struct ModelWeights {
   WeightSources sources;
   std::vector<float> output_norm;
   Linear output;
+  Linear layer_projection;  // where sources.layer_projection is present
+  std::vector<float> layer_projection_norm;
   std::vector<LayerWeights> layers;
 
   std::int64_t packed_bytes() const noexcept;

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/fp_env.h"
 #include "engine/quant/floats.h"
+#include "engine/quant/fp4.h"
 #include "engine/quant/i2_s.h"
 #include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
@@ -49,6 +50,7 @@ constexpr FormatInfo kFormats[] = {
     quant::ternary_rows_row<quant::I2S>(),
     quant::ternary_rows_row<quant::I2S64>(),
     quant::ternary_rows_row<quant::I2SRow4>(),
+    quant::integer_format_row<quant::Mxfp4>(),
     quant::integer_format_row<quant::Q10>(),
     quant::integer_format_row<quant::Q20>(),
     quant::integer_format_row<quant::Q20G128>(),

@@ -113,17 +113,41 @@ double relative_error(const FormatInfo& format, const std::vector<float>& values
 struct Quality {
   std::string_view format;
   double normal;
-  bool ternary = false;  // keeps -m, 0 and m of one m exactly as far as m is a half
-  bool binary = false;   // keeps -m and m
+  bool ternary = false;         // keeps -m, 0 and m of one m exactly as far as m is a half
+  bool binary = false;          // keeps -m and m
+  double constant = 1.0 / 120;  // the largest error of a constant
 };
 constexpr Quality kQualities[] = {
-    {"F32", 0.0},          {"F16", 0x1p-12},        {"BF16", 0x1p-9},         {"Q8_0", 0.0056},
-    {"Q2_K", 0.30},        {"Q3_K", 0.152},         {"IQ4_NL", 0.092},        {"IQ4_XS", 0.092},
-    {"Q6_K", 0.020},       {"Q5_K", 0.046},         {"Q5_1", 0.046},          {"Q5_0", 0.046},
-    {"Q4_K", 0.092},       {"Q4_1", 0.092},         {"Q4_0", 0.092},          {"TQ1_0", 1.0, true},
-    {"TQ2_0", 1.0, true},  {"I2_S", 1.0, true},     {"I2_S_64", 1.0, true},   {"I2_S_ROW4", 1.0, true},
-    {"IQ1_BN", 1.0, true}, {"IQ2_BN", 1.0, true},   {"IQ2_BN_R4", 1.0, true}, {"Q1_0", 0.62, false, true},
-    {"Q2_0", 1.0, true},   {"Q2_0_128", 1.0, true}, {"PQ2_0", 1.0, true},     {"PTQ1_0", 1.0, true},
+    {"F32", 0.0},
+    {"F16", 0x1p-12},
+    {"BF16", 0x1p-9},
+    {"Q8_0", 0.0056},
+    {"Q2_K", 0.30},
+    {"Q3_K", 0.152},
+    {"IQ4_NL", 0.092},
+    {"IQ4_XS", 0.092},
+    {"Q6_K", 0.020},
+    {"Q5_K", 0.046},
+    {"Q5_1", 0.046},
+    {"Q5_0", 0.046},
+    {"Q4_K", 0.092},
+    {"Q4_1", 0.092},
+    {"Q4_0", 0.092},
+    {"TQ1_0", 1.0, true},
+    {"TQ2_0", 1.0, true},
+    {"I2_S", 1.0, true},
+    {"I2_S_64", 1.0, true},
+    {"I2_S_ROW4", 1.0, true},
+    {"IQ1_BN", 1.0, true},
+    {"IQ2_BN", 1.0, true},
+    {"IQ2_BN_R4", 1.0, true},
+    {"Q1_0", 0.62, false, true},
+    {"Q2_0", 1.0, true},
+    {"Q2_0_128", 1.0, true},
+    {"PQ2_0", 1.0, true},
+    {"PTQ1_0", 1.0, true},
+    // Steps of 1/2 below 2, 1 to 4, 2 to 6, and what is above is cut, with the largest of 32 anywhere in 4 .. 8.
+    {"MXFP4", 0.14, false, false, 0.25},
 };
 const Quality& quality_of(const FormatInfo& format) {
   const auto* found = std::ranges::find(kQualities, std::string_view(format.name), &Quality::format);
@@ -189,7 +213,7 @@ TEST_P(EveryFormat, EncodesConstantsAndSingleOutliers) {
       values.back() = value;
       const std::vector<float> back = round_trip(format, values, format.block_elements);
       for (std::size_t i = 0; i < values.size(); ++i) {
-        EXPECT_NEAR(back[i], values[i], std::fabs(value) / 120)
+        EXPECT_NEAR(back[i], values[i], std::fabs(value) * quality_of(format).constant)
             << "element " << i << " of " << value << (single ? ", alone" : "");
       }
     }
@@ -274,6 +298,29 @@ TEST(FormatTable, IsConsistent) {
   EXPECT_EQ(find_format(0xFFFFFFFFu), nullptr);
   EXPECT_EQ(find_format(std::string_view("q4_1")), nullptr);
   EXPECT_EQ(find_format(std::string_view("")), nullptr);
+}
+
+// OCP Microscaling Formats 1.0, 5.2.3 and 5.4.1: 2^(e - 127) times FP4, and 255 is NaN (which gguf reads as a number).
+TEST(Mxfp4, IsWhatItsSpecificationSays) {
+  const FormatInfo& format = *find_format("MXFP4");
+  const float fp4[] = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
+  std::vector<std::byte> block(17);
+  std::vector<float> row(32);
+  for (int e = 0; e < 256; ++e) {
+    block[0] = std::byte(e);
+    for (int j = 0; j < 16; ++j) block[static_cast<std::size_t>(1 + j)] = std::byte(j | (15 - j) << 4);
+    decode_row(format, block, 0, 32, row.data());
+    EXPECT_EQ(format.find_invalid({block.data(), 1, 32}, 0, 1).row, e == 255 ? 0 : -1);
+    for (int i = 0; i < 32; ++i) {
+      const int code = i < 16 ? i : 31 - i;
+      const float value = row[static_cast<std::size_t>(i)];
+      if (e == 255) {
+        EXPECT_TRUE(std::isnan(value));
+      } else {
+        EXPECT_EQ(static_cast<double>(value), std::ldexp(code < 8 ? fp4[code] : -fp4[code - 8], e - 127)) << e;
+      }
+    }
+  }
 }
 
 // The bytes that the format's description gives for hand-made blocks.

@@ -10,7 +10,9 @@
 //   kId, kName; struct Block (byte-aligned); kElements, kGroup, kCodeBits, kOffset
 //   kHasMin; kSubScales (sub_scale(block, g), and with kHasMin sub_min(block, g), whose product is subtracted)
 //   scale_bits(block), min_bits(block): the halves d and m as bits
-//   read_codes(block, codes): kElements codes in 0 .. 2^kCodeBits - 1
+//   kScale, where it is not kHalf: sub_scale(block, g) is a byte that is the scale, and there is no d
+//   read_codes(block, codes): kElements codes in 0 .. 2^kCodeBits - 1; or, where the bits choose a value,
+//   kBook, kIndexBits and read_indices(block, indices): a code is kBook.values[index] + kOffset, and d is d * kBook.unit
 //   encode(values, block)
 #pragma once
 
@@ -21,6 +23,7 @@
 
 #include "base/half.h"
 #include "engine/quant/block_format.h"
+#include "engine/quant/codebook.h"
 
 namespace rowmax::engine::quant {
 
@@ -35,11 +38,27 @@ struct Bits16 {
 };
 
 template <class Format>
-float group_scale(const typename Format::Block& block, int group) noexcept {
-  const float d = base::f16_to_f32(Format::scale_bits(block));
-  if constexpr (Format::kSubScales) {
-    return d * static_cast<float>(Format::sub_scale(block, group));
+concept HasBook = requires {
+  Format::kBook;
+};
+
+template <class Format>
+constexpr ScaleKind scale_kind() noexcept {
+  if constexpr (requires { Format::kScale; }) {
+    return Format::kScale;
   } else {
+    return ScaleKind::kHalf;
+  }
+}
+
+template <class Format>
+float group_scale(const typename Format::Block& block, int group) noexcept {
+  if constexpr (scale_kind<Format>() != ScaleKind::kHalf) {
+    return byte_scale<Format::kScale>(Format::sub_scale(block, group));
+  } else {
+    float d = base::f16_to_f32(Format::scale_bits(block));
+    if constexpr (HasBook<Format>) d *= Format::kBook.unit;
+    if constexpr (Format::kSubScales) d *= static_cast<float>(Format::sub_scale(block, group));
     return d;
   }
 }
@@ -55,9 +74,21 @@ float group_min(const typename Format::Block& block, int group) noexcept {
 }
 
 template <class Format>
+void read_codes(const typename Format::Block& block, std::uint8_t* codes) noexcept {
+  if constexpr (HasBook<Format>) {
+    Format::read_indices(block, codes);
+    for (int k = 0; k < Format::kElements; ++k) {
+      codes[k] = static_cast<std::uint8_t>(Format::kBook.values[codes[k]] + Format::kOffset);
+    }
+  } else {
+    Format::read_codes(block, codes);
+  }
+}
+
+template <class Format>
 void decode_integer_block(const typename Format::Block& block, float* out) noexcept {
   std::uint8_t codes[Format::kElements];
-  Format::read_codes(block, codes);
+  read_codes<Format>(block, codes);
   for (int group = 0; group < Format::kElements / Format::kGroup; ++group) {
     const float scale = group_scale<Format>(block, group);
     [[maybe_unused]] float min = 0.0f;
@@ -97,15 +128,29 @@ struct IntegerBlocks {
     }
   }
   static std::int64_t find_not_finite(const std::byte* blocks, std::int64_t n_blocks) noexcept {
-    constexpr unsigned kExponent = 0x7C00;  // of a half: all ones for NaN and infinity
     for (std::int64_t i = 0; i < n_blocks; ++i) {
       Block block;
       std::memcpy(&block, blocks + i * kBytes, sizeof block);
-      bool finite = (Format::scale_bits(block) & kExponent) != kExponent;
-      if constexpr (Format::kHasMin) finite = finite && (Format::min_bits(block) & kExponent) != kExponent;
-      if (!finite) return i;
+      if (!is_finite(block)) return i;
     }
     return -1;
+  }
+
+ private:
+  static bool is_finite(const Block& block) noexcept {
+    constexpr unsigned kExponent = 0x7C00;  // of a half: all ones for NaN and infinity
+    if constexpr (scale_kind<Format>() == ScaleKind::kHalf) {
+      bool finite = (Format::scale_bits(block) & kExponent) != kExponent;
+      if constexpr (Format::kHasMin) finite = finite && (Format::min_bits(block) & kExponent) != kExponent;
+      return finite;
+    } else {
+      bool finite = true;
+      for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
+        const float scale = group_scale<Format>(block, g);
+        finite = finite && scale - scale == 0.0f;
+      }
+      return finite;
+    }
   }
 };
 template <class Format>

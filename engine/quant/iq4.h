@@ -1,16 +1,18 @@
 // IQ4_NL and IQ4_XS: weights of 4 bits that choose one of sixteen uneven values; groups of 32 share a scale.
 //   IQ4_NL  32 weights, value = d * kIq4Values[q]
 //   IQ4_XS  256 weights in eight groups, value = d * (scale[g] - 32) * kIq4Values[q], scale of 6 bits
-// Their codes are kIq4Values[q] + 128, so that the rest of the engine sees 8-bit codes with offset 128; read_indices
-// gives q itself.
-// Source: ggml-common.h and ggml-quants.c of https://github.com/ggml-org/ggml (block_iq4_nl, block_iq4_xs).
+// Source: ggml-common.h and ggml-quants.c of https://github.com/ggml-org/ggml (block_iq4_nl, block_iq4_xs,
+// kvalues_iq4nl).
 #pragma once
 
 #include "engine/quant/fit.h"
 #include "engine/quant/integer_block.h"
-#include "engine/quant/iq4_values.h"
 
 namespace rowmax::engine::quant {
+
+// Uneven steps, fitted to bell-shaped weights.
+inline constexpr Codebook kIq4Book{{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}};
+inline constexpr const std::int8_t (&kIq4Values)[16] = kIq4Book.values;
 
 // The index of the value nearest to x (of two, the lower); 0 for NaN.
 inline int nearest_iq4(float x) noexcept {
@@ -52,15 +54,6 @@ inline float fit_iq4_scale(const float* x, int n) noexcept {
   return best;
 }
 
-template <int kElements>
-void read_iq4_indices(const std::uint8_t* qs, std::uint8_t* indices) noexcept {
-  for (int first = 0; first < kElements; first += 32) read_nibbles(qs + first / 2, indices + first);
-}
-template <int kElements>
-void read_iq4_codes(const std::uint8_t* qs, std::uint8_t* codes) noexcept {
-  read_iq4_indices<kElements>(qs, codes);
-  for (int k = 0; k < kElements; ++k) codes[k] = static_cast<std::uint8_t>(kIq4Values[codes[k]] + 128);
-}
 // 32 weights with their scale.
 inline void write_iq4(const float* x, float scale, std::uint8_t* qs) noexcept {
   std::uint8_t indices[32];
@@ -74,6 +67,8 @@ struct Iq4Nl {
   static constexpr std::uint32_t kId = 20;
   static constexpr const char* kName = "IQ4_NL";
   static constexpr int kElements = 32, kGroup = 32, kCodeBits = 8, kOffset = 128;
+  static constexpr int kIndexBits = 4;
+  static constexpr const Codebook& kBook = kIq4Book;
   static constexpr bool kHasMin = false, kSubScales = false;
 
   struct Block {
@@ -83,12 +78,7 @@ struct Iq4Nl {
   static_assert(sizeof(Block) == 18);
 
   static std::uint16_t scale_bits(const Block& block) noexcept { return block.d.get(); }
-  static void read_indices(const Block& block, std::uint8_t* indices) noexcept {
-    read_iq4_indices<kElements>(block.qs, indices);
-  }
-  static void read_codes(const Block& block, std::uint8_t* codes) noexcept {
-    read_iq4_codes<kElements>(block.qs, codes);
-  }
+  static void read_indices(const Block& block, std::uint8_t* indices) noexcept { read_nibbles(block.qs, indices); }
   static void encode(const float* x, Block& block) noexcept {
     block.d.set(base::f32_to_f16(fit_iq4_scale(x, 32)));
     write_iq4(x, base::f16_to_f32(block.d.get()), block.qs);
@@ -99,6 +89,8 @@ struct Iq4Xs {
   static constexpr std::uint32_t kId = 23;
   static constexpr const char* kName = "IQ4_XS";
   static constexpr int kElements = 256, kGroup = 32, kCodeBits = 8, kOffset = 128;
+  static constexpr int kIndexBits = 4;
+  static constexpr const Codebook& kBook = kIq4Book;
   static constexpr bool kHasMin = false, kSubScales = true;
 
   struct Block {
@@ -115,10 +107,7 @@ struct Iq4Xs {
     return (low | (high << 4)) - 32;
   }
   static void read_indices(const Block& block, std::uint8_t* indices) noexcept {
-    read_iq4_indices<kElements>(block.qs, indices);
-  }
-  static void read_codes(const Block& block, std::uint8_t* codes) noexcept {
-    read_iq4_codes<kElements>(block.qs, codes);
+    for (int first = 0; first < kElements; first += 32) read_nibbles(block.qs + first / 2, indices + first);
   }
   static void encode(const float* x, Block& block) noexcept {
     float fits[8];

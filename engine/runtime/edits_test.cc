@@ -109,6 +109,10 @@ std::map<std::string, std::pair<const std::byte*, std::size_t>> matrices(const M
   std::map<std::string, std::pair<const std::byte*, std::size_t>> out;
   const ModelWeights& weights = model.impl().weights;
   out["output"] = {weights.output.matrix.panel(0), weights.output.matrix.bytes()};
+  if (weights.sources.layer_projection.present()) {
+    out["per_layer_model_proj.weight"] = {weights.layer_projection.matrix.panel(0),
+                                          weights.layer_projection.matrix.bytes()};
+  }
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
     for (const WeightInfo& info : weight_table()) {
       std::size_t n = 0;
@@ -723,7 +727,7 @@ TEST(TokenEdits, ActOnTheTokenizerAlone) {
 
 // editable_facts tells of a file what edit_value tells of the model, and every value that it names can be given.
 TEST(EditableFacts, AreThoseOfTheModel) {
-  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe"}) {
+  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4"}) {
     const Bytes bytes = model_bytes(arch);
     const Model model = loaded(bytes, {{"rms_norm_eps", "0.25"}});
     const auto facts = editable_facts(model.file(), model.options(), &model.tokenizer());

@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
+#include <algorithm>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -235,10 +235,13 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14},
                                          Case{"qwen3moe", "Q4_1", Activations::kInt8, KvType::kF16, 0xa60c90c6d5e76489},
                                          Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xa5e92dfe7832d10f},
-                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32,
-                                              0xad31fe52f9220b65}),
+                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32, 0xad31fe52f9220b65},
+                                         Case{"gpt-oss", "MXFP4", Activations::kInt8, KvType::kF16, 0},
+                                         Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0}),
                          [](const auto& info) {
-                           return std::string(info.param.arch) + "_" + info.param.type +
+                           std::string arch = info.param.arch;
+                           std::ranges::replace(arch, '-', '_');
+                           return arch + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");
                          });
 

@@ -56,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                          testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "qwen3_yarn", "gemma2", "gemma3",
                                          "bitnet", "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
                                          "qwen35moe", "smollm3", "smollm3_listed", "granite", "mistral3", "minicpm",
-                                         "minicpm_old", "hunyuan", "olmo2"),
+                                         "minicpm_old", "hunyuan", "olmo2", "gptoss", "gemma4", "gemma4_vk"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

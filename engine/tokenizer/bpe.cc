@@ -68,7 +68,8 @@ std::string bytes_of_text(std::string_view stored) {
 Result<BpeMerges> BpeMerges::create(const TokenizerSource& source, const Vocabulary& vocabulary, bool ignore_merges,
                                     std::vector<std::string>& notices) {
   if (!source.merges) {
-    return Error{ErrorCode::kCorrupt, source.name + ": tokenizer.ggml.merges is missing; a gpt2 model needs it"};
+    return Error{ErrorCode::kCorrupt,
+                 source.name + ": tokenizer.ggml.merges is missing; a " + source.model + " model needs it"};
   }
   BpeMerges out;
   out.ignore_merges_ = ignore_merges;
@@ -181,6 +182,11 @@ const BpeMerges::Entry* BpeMerges::find(TokenId left, TokenId right) const noexc
     if (table_[slot].left == left && table_[slot].right == right) return &table_[slot];
   }
   return nullptr;
+}
+
+std::int64_t BpeMerges::rank(TokenId left, TokenId right) const noexcept {
+  const Entry* entry = find(left, right);
+  return entry != nullptr ? static_cast<std::int64_t>(entry->rank) : -1;
 }
 
 void BpeMerges::to_symbols(std::string_view word, std::vector<TokenId>& ids) const {

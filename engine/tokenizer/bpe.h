@@ -47,6 +47,9 @@ class BpeMerges {
   // Appends the tokens of one word. n log n in its length; about 40 bytes of scratch per byte of a long word.
   void encode(std::string_view word, const Vocabulary& vocabulary, Scratch& scratch, std::vector<TokenId>& out) const;
 
+  // The place of a pair among the merges; -1: it is none.
+  std::int64_t rank(TokenId left, TokenId right) const noexcept;
+
   std::size_t longest_probe() const noexcept;  // most entries that a look for a merge of the file looks at
 
  private:

@@ -14,6 +14,8 @@ constexpr std::string_view kUnmistakable[] = {
     "<|return|>",
     "<|call|>",
     "<end_of_turn>",
+    "<turn|>",
+    "<|tool_response>",
     "<|endoftext|>",
     "<|eom_id|>",
     "<|end_of_text|>",

@@ -165,6 +165,39 @@ TEST(Spm, AnyBytesComeBack) {
   }
 }
 
+// What Hugging Face's tokenizers 0.23.3 gives for the same vocabulary and merges (models.BPE with byte_fallback, spaces replaced
+// by U+2581). The scores, of which gemma4's files have none that mean anything, would merge a and b first.
+TEST(Spm, MergesOfGemma4) {
+  TestVocabulary vocabulary = spm_vocabulary();
+  for (const char* text : {"a", "b", "c", "ab", "bc", "abc", "\n", "\n\n", "\n\n\n", "\xE2\x96\x81",
+                           "\xE2\x96\x81"
+                           "a",
+                           "\xE2\x96\x81\xE2\x96\x81"}) {
+    vocabulary.add(text, 1, -1000);
+  }
+  vocabulary.merges = {"\n\n \n", "\n \n\n", "\n \n", "\xE2\x96\x81 \xE2\x96\x81", "b c", "a bc", "\xE2\x96\x81 a"};
+  const Tokenizer tokenizer = make(vocabulary.gemma4());
+  const std::pair<const char*, std::vector<const char*>> cases[] = {
+      {"abc", {"abc"}},
+      {"ab", {"a", "b"}},
+      {" abc", {"\xE2\x96\x81", "abc"}},
+      {"  a", {"\xE2\x96\x81\xE2\x96\x81", "a"}},
+      {"\n\n\n\n\n", {"\n\n\n", "\n\n"}},
+      {"a\nb", {"a", "\n", "b"}},
+      {"\xC3\xA9", {"<0xC3>", "<0xA9>"}},
+      {"aab", {"a", "a", "b"}},
+  };
+  for (const auto& [text, pieces] : cases) {
+    std::vector<TokenId> wanted;
+    for (const char* piece : pieces) wanted.push_back(tokenizer.find(piece));
+    EXPECT_EQ(*tokenizer.encode(text, false), wanted) << text;
+    EXPECT_EQ(*tokenizer.decode(wanted, false), text);
+  }
+  TokenizerSource source = vocabulary.gemma4();
+  source.merges.reset();
+  EXPECT_FALSE(Tokenizer::from_source(source, {}).ok());
+}
+
 TEST(Spm, OneHugeWord) {
   std::size_t next = 0;
   const TestVocabulary vocabulary = read_spm(read_lines("spm.txt"), next);

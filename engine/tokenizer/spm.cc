@@ -25,8 +25,10 @@ bool mergeable(const Vocabulary& vocabulary, TokenId id) noexcept {
 
 }  // namespace
 
-void SpmMerges::init(const Vocabulary& vocabulary, TokenId unknown, std::vector<std::string>& notices) {
+void SpmMerges::init(const Vocabulary& vocabulary, TokenId unknown, const BpeMerges* merges,
+                     std::vector<std::string>& notices) {
   unknown_ = unknown;
+  merges_ = merges;
   for (TokenId id = 0; id < vocabulary.size(); ++id) {
     if (!mergeable(vocabulary, id)) continue;
     const std::string_view text = vocabulary.text(id);
@@ -98,7 +100,11 @@ void SpmMerges::encode_marked(const Vocabulary& vocabulary, Scratch& scratch, st
     const TokenId id = vocabulary.find(text.substr(node(left).begin, size));
     if (id < 0 || !mergeable(vocabulary, id)) return false;
     pair = {vocabulary.score(id), left, size};
-    return true;
+    if (merges_ == nullptr) return true;
+    const auto part = [&](const Scratch::Node& of) { return vocabulary.find(text.substr(of.begin, of.size)); };
+    const std::int64_t rank = merges_->rank(part(node(left)), part(node(node(left).next)));
+    pair.score = -static_cast<float>(rank);  // there are fewer than 2^24
+    return rank >= 0;
   };
   Pair pair;
   for (std::int32_t i = 0; i + 1 < static_cast<std::int32_t>(nodes.size()); ++i) {

@@ -1,6 +1,7 @@
 // SentencePiece's byte-pair encoding as llama files carry it: characters are symbols, and the adjacent pair whose
 // joined text is the token with the highest score is merged, the leftmost first, until no pair makes a token. A
-// character that is no token becomes its bytes' tokens. Spaces are written as U+2581.
+// character that is no token becomes its bytes' tokens. Spaces are written as U+2581. Gemma 4's files carry merges in
+// place of scores: the pair that is the earliest of them goes first, and what is none is not merged.
 #pragma once
 
 #include <array>
@@ -9,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/vocabulary.h"
 
 namespace rowmax::engine {
@@ -33,7 +35,8 @@ class SpmMerges {
   };
 
   // Looks through the tokens; notices tell of missing byte tokens. unknown: the id for what no token can write, or -1.
-  void init(const Vocabulary& vocabulary, TokenId unknown, std::vector<std::string>& notices);
+  // merges: in place of scores, or nullptr; must outlive this.
+  void init(const Vocabulary& vocabulary, TokenId unknown, const BpeMerges* merges, std::vector<std::string>& notices);
 
   // Whether a text may be cut between this byte and a space that follows it, and the parts be encoded one by one, with
   // the same result as in one go: no token that merging makes holds a space mark after the byte. The byte is not a
@@ -47,6 +50,7 @@ class SpmMerges {
  private:
   std::array<bool, 256> glued_{};  // bytes that stand before a space mark inside some token
   TokenId unknown_ = -1;
+  const BpeMerges* merges_ = nullptr;
 
   void encode_marked(const Vocabulary& vocabulary, Scratch& scratch, std::vector<TokenId>& out) const;
   void append(std::string_view symbol, const Vocabulary& vocabulary, std::vector<TokenId>& out) const;

@@ -44,6 +44,12 @@ struct TestVocabulary {
     out.scores = scores;
     return out;
   }
+  TokenizerSource gemma4() const {
+    TokenizerSource out = spm();
+    out.model = "gemma4";
+    out.merges.emplace(merges.begin(), merges.end());
+    return out;
+  }
 };
 
 // The 256 bytes as tokens 0 to 255.

@@ -20,6 +20,9 @@
 namespace rowmax::engine {
 namespace {
 
+// Pieces as SentencePiece's, with merges in place of scores.
+constexpr std::string_view kGemma4 = "gemma4";
+
 Error corrupt(const TokenizerSource& source, std::string message) {
   return Error{ErrorCode::kCorrupt, source.name + ": " + std::move(message)};
 }
@@ -70,7 +73,12 @@ Status Tokenizer::Impl::init(const TokenizerSource& source, const TokenizerOptio
     ROWMAX_TRY(merges, BpeMerges::create(source, vocabulary, pre->ignore_merges, notices));
     bpe = std::move(merges);
   } else {
-    spm.init(vocabulary, unknown, notices);
+    if (model == kGemma4) {
+      std::vector<std::string> of_bytes;  // which are tokens of their own here
+      ROWMAX_TRY(merges, BpeMerges::create(source, vocabulary, false, of_bytes));
+      bpe = std::move(merges);
+    }
+    spm.init(vocabulary, unknown, model == kGemma4 ? &bpe : nullptr, notices);
   }
   ROWMAX_RETURN_IF_ERROR(choose_prefix(source));
   if (source.normalizer && (!is_bpe || *source.normalizer != "NFC")) {
@@ -84,7 +92,7 @@ Status Tokenizer::Impl::init(const TokenizerSource& source, const TokenizerOptio
 }
 
 Status Tokenizer::Impl::choose_prefix(const TokenizerSource& source) {
-  space_prefix = !is_bpe && source.add_space_prefix.value_or(true);
+  space_prefix = !is_bpe && source.add_space_prefix.value_or(model != kGemma4);
   if (!source.space_prefix) return {};
   // A byte-level model without this key of our own never gets a space, whatever add_space_prefix says.
   space_prefix = space_prefix || is_bpe;
@@ -99,9 +107,9 @@ Status Tokenizer::Impl::choose_prefix(const TokenizerSource& source) {
 Status Tokenizer::Impl::choose_model(const TokenizerSource& source, const TokenizerOptions& options) {
   model = source.model;
   is_bpe = model == "gpt2";
-  if (!is_bpe && model != "llama") {
+  if (!is_bpe && model != "llama" && model != kGemma4) {
     return Error{ErrorCode::kUnsupported,
-                 source.name + ": tokenizer.ggml.model: expected gpt2 or llama, found '" + model + "'"};
+                 source.name + ": tokenizer.ggml.model: expected gpt2, llama or gemma4, found '" + model + "'"};
   }
   const std::string& given = options.pre_override;
   if (!given.empty() && find_pre_tokenizer(given) == nullptr) {

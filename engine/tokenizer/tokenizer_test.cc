@@ -202,7 +202,7 @@ TEST(Tokenizer, PreTokenizerIsNotGuessed) {
   EXPECT_EQ(Tokenizer::from_source(source, {"qwen2"})->pre(), "qwen2");
   EXPECT_EQ(Tokenizer::from_source(source)->pre(), "smollm");
   source.model = "bert";
-  expect_error(source, ErrorCode::kUnsupported, "tokenizer.ggml.model: expected gpt2 or llama, found 'bert'");
+  expect_error(source, ErrorCode::kUnsupported, "tokenizer.ggml.model: expected gpt2, llama or gemma4, found 'bert'");
 }
 
 TEST(Tokenizer, RefusesBadLists) {

@@ -134,7 +134,8 @@ Status Vocabulary::read_kinds(const TokenizerSource& source, std::vector<std::st
   const std::size_t n = source.tokens.size();
   kinds_.assign(n, TokenKind::kNormal);
   if (!source.token_types) {
-    if (source.model == "llama") return corrupt(source, "tokenizer.ggml.token_type is missing; a llama model needs it");
+    if (source.model != "gpt2")
+      return corrupt(source, "tokenizer.ggml.token_type is missing; a " + source.model + " model needs it");
     notices.push_back("tokenizer.ggml.token_type is missing: no token is a control token");
     return {};
   }

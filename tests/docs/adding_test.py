@@ -23,7 +23,8 @@ CLAIMS = [
      "engine/arch/qwen.cc engine/arch/architecture.h engine/arch/registry.cc engine/convert/hf_model.cc "
      "tools/make_model/synthetic/synthetic_model.cc"),
     ("A weight", "attention sinks", r"kAttnSinks",
-     "engine/model/weight_table.h engine/model/weight_table.cc engine/model/blocks/attention/attention.cc"),
+     "engine/model/weight_table.h engine/model/weight_table.cc engine/model/blocks/attention/attention.cc "
+     "engine/convert/hf_weights.cc"),
     ("A block", "the gated delta net", r"\bdelta_net\b|blocks/delta_net/|\bkDeltaNet\b|\bDeltaNetSpec\b",
      "engine/model/blocks/delta_net/delta_net.h engine/model/blocks/delta_net/delta_net.cc engine/model/spec.h engine/model/weight_table.cc "
      "engine/model/forward.cc engine/model/ops.h engine/model/cpu_ops.h engine/model/cpu_ops_delta.cc "

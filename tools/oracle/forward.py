@@ -4,7 +4,7 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
 every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
@@ -26,7 +26,7 @@ import numpy as np
 NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
 ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
-ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -104,6 +104,10 @@ class GgufFile:
     def check_all_used(self, n_layer):
         """Past n_layer there are only blocks that predict further tokens."""
         ahead = {t for t in self._tensors if t.startswith("blk.") and int(t.split(".")[1]) >= n_layer}
+        # Published files hold k and v of layers that read those of others.
+        shared = n_layer - (self.key("attention.shared_kv_layers", 0) if self.arch == "gemma4" else 0)
+        ahead |= {t for t in self._tensors if t.startswith("blk.") and int(t.split(".")[1]) >= shared
+                  and t.split(".")[2] in ("attn_k", "attn_v", "attn_k_norm")}
         left = sorted(set(self._tensors) - self.used - ahead)
         if left:
             raise ValueError(f"tensors that no step used: {left}")
@@ -151,7 +155,8 @@ class Model:
         f = self.file = GgufFile(path)
         self.int8, self.jitter = int8, jitter
         self.arch = f.arch
-        gemma = self.arch in ("gemma2", "gemma3")
+        self.gemma4 = self.arch == "gemma4"
+        gemma = self.arch in ("gemma2", "gemma3", "gemma4")
         self.hybrid = self.arch in HYBRIDS
         self.rotation = Rotation(f)
         self.n_layer = f.need("block_count") - f.key("nextn_predict_layers", 0)
@@ -172,9 +177,11 @@ class Model:
         # SmolLM3's layers without RoPE: every fourth, or as the file lists.
         turns = f.key("attention.rope_pattern", [(i + 1) % 4 != 0 for i in range(self.n_layer)])
         self.turns = turns if self.arch == "smollm3" else [True] * self.n_layer
-        self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
-        # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
-        self.window_period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
+        self.oss = self.arch == "gpt-oss"
+        windows = gemma or self.oss
+        self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if windows else 0
+        # One global layer closes each group of 2 (gemma2, gpt-oss) or 6 (gemma3).
+        self.window_period = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}.get(self.arch, 0)
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
         self.embed_scale = math.sqrt(self.n_embd) if gemma else 1.0
@@ -189,11 +196,17 @@ class Model:
         self.attn_scale = f.key("attention.scale", self.attn_scale)
         if self.arch == "granite" and not f.key("rope.scaling.finetuned", True):
             self.turns = [False] * self.n_layer
+        if self.gemma4:
+            self.attn_scale = 1.0
+            self.local = f.need("attention.sliding_window_pattern")
+            self.n_shared = f.key("attention.shared_kv_layers", 0)
+            self.n_side = f.key("embedding_length_per_layer_input", 0)
         self.rope_factors = f.tensor("rope_freqs.weight") if f.has("rope_freqs.weight") else np.ones(self.n_rot // 2)
         self.n_experts_used = f.key("expert_used_count", 0)
         # The least distance between an expert that was taken and one that was not, in logits of the router: a rounding
         # of that size gives other logits.
         self.router_margin = np.inf
+        self.n_limited = np.zeros(2, int)  # gates and ups that gpt-oss's limit changed
         self.recurrent = [False] * self.n_layer
         if self.hybrid:
             interval = f.key("full_attention_interval", 4)
@@ -202,6 +215,8 @@ class Model:
             self.key_dim, self.value_dim = f.need("ssm.state_size"), f.need("ssm.inner_size") // self.n_value_heads
 
     def is_local(self, layer):
+        if self.gemma4:
+            return bool(self.local[layer])
         return bool(self.window) and (layer + 1) % self.window_period != 0
 
     def linear(self, x, name):
@@ -227,10 +242,13 @@ class Model:
         """x[n, heads, head_dim]; llama turns neighbours (2i, 2i+1), the others the halves (i, i + d/2). Only the first
         n_rot values of a head turn. (The sections of qwen35's RoPE share out pairs among the coordinates of a picture;
         in text those are all the position.)"""
-        local = local and self.arch == "gemma3"  # gemma3's local layers have their own base, unscaled
+        # gemma3's and gemma4's local layers have their own base, unscaled
+        local = local and self.arch in ("gemma3", "gemma4")
         base, scale = (self.file.key("rope.freq_base_swa", 10000.0), 1.0) if local else (self.rope_base, self.rope_scale)
-        d = self.n_rot
-        inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / self.rope_factors / scale
+        d, factors = self.n_rot, self.rope_factors
+        if local and self.gemma4:
+            d, factors = self.file.need("rope.dimension_count_swa"), 1.0
+        inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / factors / scale
         magnitude = 1.0
         if self.yarn:
             inv_freq, magnitude = self.yarn_frequencies(inv_freq)
@@ -249,7 +267,10 @@ class Model:
         factor, original = f.need("rope.scaling.factor"), f.need("rope.scaling.original_context_length")
         fast, slow = f.key("rope.scaling.yarn_beta_fast", 32.0), f.key("rope.scaling.yarn_beta_slow", 1.0)
         pair = lambda turns: self.head_dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(self.rope_base))
-        low, high = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), self.head_dim - 1)
+        low, high = pair(fast), pair(slow)
+        if not self.oss:  # whose ramp is not rounded to whole pairs
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, self.head_dim - 1)
         kept = 1.0 - np.clip((np.arange(self.head_dim // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
         magnitude = f.key("rope.scaling.attn_factor", 1.0) * (0.1 * math.log(factor) + 1.0)
         magnitude /= 0.1 * f.key("rope.scaling.yarn_log_multiplier", 0.0) * math.log(factor) + 1.0
@@ -260,29 +281,47 @@ class Model:
         local = self.is_local(layer)
         q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, -1)
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
-        k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
-        v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
-        if self.arch == "olmo2":  # over all heads together
-            q, k = (self.norm(x.reshape(n, -1), blk + name).reshape(x.shape) for x, name in ((q, "attn_q_norm"), (k, "attn_k_norm")))
-        norms = lambda: (self.optional_norm(q, blk + "attn_q_norm"), self.optional_norm(k, blk + "attn_k_norm"))
-        q, k = (q, k) if self.arch in (*NORM_LAST, "olmo2") else norms()
-        if self.turns[layer]:
-            q, k = self.rotate(q, positions, local), self.rotate(k, positions, local)
-        q, k = norms() if self.arch in NORM_LAST else (q, k)
+        def turned(x, name):  # normed in front of RoPE or behind it, OLMo 2's over all heads together
+            weight = blk + name
+            if self.arch == "olmo2":
+                x = self.norm(x.reshape(n, -1), weight).reshape(x.shape)
+            elif self.arch not in NORM_LAST:
+                x = self.optional_norm(x, weight)
+            x = self.rotate(x, positions, local) if self.turns[layer] else x
+            return self.optional_norm(x, weight) if self.arch in NORM_LAST else x
+
+        q = turned(q, "attn_q_norm")
         if beta := self.file.key("attention.temperature_scale", 0.0):  # of Llama 4 and Ministral 3
             fits = np.floor(positions / self.file.need("rope.scaling.original_context_length"))
             q = q * (1.0 + beta * np.log(1.0 + fits))[:, None, None]
+        n_kv_head = self.n_kv_head[layer] if isinstance(self.n_kv_head, list) else self.n_kv_head
+        if self.gemma4 and layer >= self.n_layer - self.n_shared:  # those of the last layer of its kind that has any
+            own = range(self.n_layer - self.n_shared)
+            k, v = self.kv[max(i for i in own if self.is_local(i) == local)]
+        else:
+            k = self.linear(x, blk + "attn_k").reshape(n, n_kv_head, -1)
+            v = k if self.gemma4 and not self.file.has(blk + "attn_v.weight") else self.linear(x, blk + "attn_v")
+            v = v.reshape(n, n_kv_head, -1)
+            if self.gemma4:
+                v = rms_norm(v, 1.0, self.eps)
+            k = turned(k, "attn_k_norm")
+            self.kv[layer] = k, v
         distance = positions[:, None] - positions[None, :]
         visible = distance >= 0
         if local:
             visible &= distance < self.window
         out = np.empty((n, self.n_head, v.shape[-1]))
         for h in range(self.n_head):
-            g = h // (self.n_head // self.n_kv_head)
+            g = h // (self.n_head // n_kv_head)
             s = q[:, h] @ k[:, g].T * self.attn_scale
             if self.attn_softcap:
                 s = self.attn_softcap * np.tanh(s / self.attn_softcap)
-            out[:, h] = softmax(np.where(visible, s, -np.inf)) @ v[:, g]
+            s = np.where(visible, s, -np.inf)
+            if self.oss:  # a logit of a key without value
+                sink = np.full((n, 1), self.file.tensor(blk + "attn_sinks.weight")[h])
+                out[:, h] = softmax(np.concatenate([s, sink], axis=-1))[:, :-1] @ v[:, g]
+            else:
+                out[:, h] = softmax(s) @ v[:, g]
         if gate is not None:
             out = out * sigmoid(gate)
         return self.linear(self.optional_norm(out.reshape(n, -1), blk + "attn_sub_norm"), blk + "attn_output")
@@ -334,6 +373,8 @@ class Model:
         weight = np.take_along_axis(softmax(router), taken, axis=-1)
         weight /= weight.sum(axis=-1, keepdims=True)
         gate, up, down = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
+        if self.oss:  # softmax over the chosen ones is the same as over all, made to sum to one
+            return self.limited_experts(x, blk, taken, weight, gate, up, down)
         out = np.zeros_like(x)
         for e in range(len(gate)):
             token, place = np.nonzero(taken == e)
@@ -345,6 +386,26 @@ class Model:
             out = out + share * self.linear(shared, blk + "ffn_down_shexp")
         return out
 
+    def layer_embeddings(self, x, tokens):
+        """gemma4: what each token brings for each layer, [n, n_layer, n_side]."""
+        own = self.file.tensor("per_layer_token_embd.weight", np.float32)[tokens].astype(np.float64)
+        y = self.linear(x, "per_layer_model_proj") / math.sqrt(self.n_embd)
+        y = self.norm(y.reshape(len(x), self.n_layer, -1), "per_layer_proj_norm")
+        return (y + own.reshape(y.shape) * math.sqrt(self.n_side)) / math.sqrt(2.0)
+
+    def limited_experts(self, x, blk, taken, weight, gate, up, down):
+        """gpt-oss: biases, min(gate, 7) and up within 7, gate * sigmoid(1.702 gate) * (up + 1)."""
+        bias = {part: self.file.tensor(f"{blk}ffn_{part}_exps.bias") for part in ("gate", "up", "down")}
+        out = np.zeros_like(x)
+        for e in range(len(gate)):
+            token, place = np.nonzero(taken == e)
+            g = np.minimum(x[token] @ gate[e].T + bias["gate"][e], 7.0)
+            u = np.clip(x[token] @ up[e].T + bias["up"][e], -7.0, 7.0)
+            self.n_limited += int((g == 7.0).sum()), int((np.abs(u) == 7.0).sum())
+            y = (g * sigmoid(1.702 * g) * (u + 1.0)) @ down[e].T + bias["down"][e]
+            out[token] += weight[token, place][:, None] * y
+        return out
+
     def forward(self, tokens, rows=None, taps=None):
         """Logits float64[len(rows), n_vocab] of the given positions (default all) of one sequence."""
         tokens = np.asarray(tokens, dtype=np.int64)
@@ -354,15 +415,21 @@ class Model:
         x = (self.rotation.of_row(x) if "token_embd.weight" in self.rotation.lookups else x) * self.embed_scale
         if taps is not None:
             taps.append(x)
+        self.kv, side = {}, self.layer_embeddings(x, tokens) if self.gemma4 and self.n_side else None
         for layer in range(self.n_layer):
             blk = f"blk.{layer}."
             y = self.optional_norm(x, blk + "attn_norm")
             y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
-            # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35).
-            y = y if self.hybrid else self.optional_norm(y, blk + "post_attention_norm")
-            x = x + y * self.residual_scale
-            y = self.feed_forward(self.optional_norm(x, blk + ("post_attention_norm" if self.hybrid else "ffn_norm")), layer)
+            # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35, gpt-oss).
+            other = self.hybrid or self.oss
+            x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm")) * self.residual_scale
+            y = self.feed_forward(self.optional_norm(x, blk + ("post_attention_norm" if other else "ffn_norm")), layer)
             x = x + self.optional_norm(y, blk + "post_ffw_norm") * self.residual_scale
+            if side is not None:
+                y = gelu_tanh(self.linear(x, blk + "inp_gate")) * side[:, layer]
+                x = x + self.norm(self.linear(y, blk + "proj"), blk + "post_norm")
+            if self.gemma4:
+                x = x * self.file.tensor(blk + "layer_output_scale.weight")
             if taps is not None:
                 taps.append(x)
         x = self.norm(x, "output_norm")

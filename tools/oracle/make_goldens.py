@@ -100,6 +100,18 @@ CASES = {
                     base=100.0, alpha=7.0, tied=True),
     "olmo2": dict(arch="olmo2", seed=208, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
                   base=500000.0, tied=False),
+    # As E2B and E4B: keys and values of layers 1 and 2 again in the last three, whose FFNs are twice as wide; 16 numbers for
+    # each layer; heads of 16 and 24, of which a quarter turns. As 12B and 31B: V is K in layers 2 and 4, with one head.
+    "gemma4": dict(arch="gemma4", seed=402, n_embd=32, n_layer=6, n_head=4, n_kv_head=2, head_dim=16, global_dim=24, n_ff=36,
+                   eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="110110", shared=3, wide=True, side=16,
+                   final_softcap=20.0, rotary=0.25, tied=True),
+    "gemma4_vk": dict(arch="gemma4", seed=402, n_embd=40, n_layer=5, n_head=4, n_kv_head=2, head_dim=12, global_dim=32, n_ff=52,
+                      eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="11010", global_kv=1, rotary=0.5,
+                      tied=True),
+    # Biases everywhere; a window of 20 on layers 0 and 2; YaRN's ramp from 0.6 to 3.4 pairs of 12.
+    "gptoss": dict(arch="gpt-oss", seed=303, n_embd=32, n_layer=3, n_head=4, n_kv_head=2, head_dim=24, n_ff=20, eps=1e-5,
+                   base=10000.0, window=20, bias="qkvo", yarn=dict(factor=8.0, original=64, beta_fast=6.5, beta_slow=0.75),
+                   experts=dict(E=5, used=2, ff=20)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
 
@@ -125,6 +137,10 @@ def hf_config(c):
     if c["arch"] == "mistral3":
         rope |= dict(mscale=1.0, mscale_all_dim=c["yarn"]["all_dim"], llama_4_scaling_beta=c["yarn"]["temperature"])
         return transformers.Ministral3Config(**common, head_dim=c["head_dim"], rope_parameters=rope)
+    if c["arch"] == "gpt-oss":
+        return transformers.GptOssConfig(**common, head_dim=c["head_dim"], sliding_window=c["window"],
+                                         num_local_experts=c["experts"]["E"], num_experts_per_tok=c["experts"]["used"],
+                                         rope_parameters=rope | dict(truncate=False))
     if c["arch"] == "bitnet-b1.58":
         return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
@@ -150,6 +166,16 @@ def hf_config(c):
         return transformers.Qwen3Config(**common, head_dim=c["head_dim"], rope_parameters=rope)
     if c["arch"] in ("qwen3moe", "qwen35", "qwen35moe"):
         return qwen_config(c, common, rope)
+    if c["arch"] == "gemma4":
+        rope = {"full_attention": dict(rope, rope_type="proportional", partial_rotary_factor=c["rotary"]),
+                "sliding_attention": {"rope_type": "default", "rope_theta": c["local_base"]}}
+        kv = dict(attention_k_eq_v=True, num_global_key_value_heads=c["global_kv"]) if "global_kv" in c else {}
+        return transformers.Gemma4TextConfig(
+            **common, **kv, head_dim=c["head_dim"], global_head_dim=c["global_dim"], sliding_window=c["window"],
+            layer_types=["sliding_attention" if local == "1" else "full_attention" for local in c["local"]],
+            num_kv_shared_layers=c.get("shared", 0), use_double_wide_mlp=c.get("wide", False),
+            hidden_size_per_layer_input=c.get("side", 0), vocab_size_per_layer_input=N_VOCAB,
+            final_logit_softcapping=c.get("final_softcap"), rope_parameters=rope)
     gemma = dict(head_dim=c["head_dim"], query_pre_attn_scalar=c["head_dim"], sliding_window=c["window"])
     if c["arch"] == "gemma2":
         return transformers.Gemma2Config(**common, **gemma, attn_logit_softcapping=c["attn_softcap"],
@@ -197,7 +223,7 @@ def mtp_shapes(c, shapes):
 
 def centered_norms(arch):
     """Whether the model multiplies by one plus a norm's weight."""
-    return arch.startswith(("gemma", "qwen35"))
+    return arch.startswith(("gemma2", "gemma3", "qwen35"))
 
 
 def is_centered(name, arch):
@@ -212,8 +238,14 @@ def random_weights(shapes, arch, seed):
     out = {}
     for name, shape in sorted(shapes.items()):
         x = rng.standard_normal(shape)
-        if "norm" in name:
+        if arch == "gemma4" and name.endswith(("layer_scalar", "q_norm.weight", "k_norm.weight")):
+            x = np.clip(0.6 + 0.15 * x, 0.3, 0.9)  # scores have no other scale; what is behind is that of the whole stream
+        elif "norm" in name:
             x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(is_centered(name, arch))
+        elif name.endswith(("sinks", "proj_bias")) or arch == "gpt-oss" and name.endswith(".bias"):
+            x = 1.5 * x  # of logits; and so that gates and ups meet their limit
+        elif arch == "gpt-oss" and ".experts.gate_up_proj" in name:
+            x = x * (2.5 / math.sqrt(shape[-2]))
         elif name.endswith((".bias", ".dt_bias")):
             x = 0.5 * x
         elif name.endswith(".A_log"):
@@ -254,8 +286,9 @@ LAYER_NAMES = {
     "self_attn.o_proj": "attn_output", "self_attn.query_layernorm": "attn_q_norm",
     "self_attn.key_layernorm": "attn_k_norm", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj", "post_per_layer_input_norm": "post_norm",
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
-    "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "mlp.router": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
     "mlp.shared_expert.down_proj": "ffn_down_shexp",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate", "linear_attn.in_proj_a": "ssm_alpha",
@@ -263,7 +296,8 @@ LAYER_NAMES = {
     "linear_attn.out_proj": "ssm_out"}
 # Names without a suffix, and what they become in full.
 WHOLE_NAMES = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
-               "mlp.experts.down_proj": "ffn_down_exps.weight"}
+               "mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
+               "self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight"}
 MTP_NAMES = {"mtp.fc": "nextn.eh_proj", "mtp.norm": "nextn.shared_head_norm", "mtp.pre_fc_norm_embedding": "nextn.enorm",
              "mtp.pre_fc_norm_hidden": "nextn.hnorm"}
 QWEN35_NORM = {"post_attention_layernorm": "post_attention_norm"}
@@ -271,7 +305,9 @@ PRE_NORM = {"post_attention_layernorm": "ffn_norm"}
 SANDWICH = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
             "post_feedforward_layernorm": "post_ffw_norm"}
 TOP_NAMES = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-             "lm_head.weight": "output.weight"}
+             "lm_head.weight": "output.weight", "model.embed_tokens_per_layer.weight": "per_layer_token_embd.weight",
+             "model.per_layer_model_projection.weight": "per_layer_model_proj.weight",
+             "model.per_layer_projection_norm.weight": "per_layer_proj_norm.weight"}
 
 
 def gguf_name(name, c):
@@ -286,7 +322,11 @@ def gguf_name(name, c):
     if rest in WHOLE_NAMES:
         return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
-    norms = SANDWICH if c["arch"].startswith(("gemma", "olmo2")) else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
+    norms = PRE_NORM
+    if c["arch"].startswith(("gemma", "olmo2")):
+        norms = SANDWICH
+    elif c["arch"].startswith(("qwen35", "gpt-oss")):
+        norms = QWEN35_NORM
     return f"blk.{layer}.{(LAYER_NAMES | norms)[part]}.{suffix}"
 
 
@@ -322,10 +362,23 @@ def gguf_tensor(name, x, c):
     return delta_tensor(name, x, c) if "linear_attn." in name else x
 
 
+def gpt_oss_experts(name, x, c):
+    """Matrices [in, out] of transformers, gate and up in turns, as [out, in]."""
+    x = x if name.endswith("_bias") else np.swapaxes(x, 1, 2)
+    if "gate_up" not in name:
+        yield gguf_name(name, c), np.ascontiguousarray(x)
+        return
+    whole = gguf_name(name.replace("gate_up_proj", "down_proj"), c)
+    for i, part in enumerate(("gate", "up")):
+        yield whole.replace("down", part), np.ascontiguousarray(x[:, i::2])
+
+
 def gguf_tensors(weights, c):
     """(name, array) of the file for transformers' weights. An expert's gate and up projections part."""
     for name, x in weights.items():
-        if name.endswith("experts.gate_up_proj"):
+        if c["arch"] == "gpt-oss" and "experts." in name:
+            yield from gpt_oss_experts(name, x, c)
+        elif name.endswith("experts.gate_up_proj"):
             blk = gguf_name(name.replace("gate_up_proj", "down_proj"), c).removesuffix("down_exps.weight")
             half = x.shape[1] // 2
             yield blk + "gate_exps.weight", np.ascontiguousarray(x[:, :half])
@@ -394,6 +447,34 @@ def tokenizer():
     return tokens, merges
 
 
+def gemma4_keys(w, c):
+    """As llama.cpp's converter writes them."""
+    local, n_own = [kind == "1" for kind in c["local"]], c["n_layer"] - c.get("shared", 0)
+    w.add_feed_forward_length([c["n_ff"] * (2 if i >= n_own else 1) for i in range(c["n_layer"])] if c.get("wide") else c["n_ff"])
+    w.add_head_count_kv([c["n_kv_head"] if each else c["global_kv"] for each in local] if "global_kv" in c else c["n_kv_head"])
+    w.add_shared_kv_layers(c.get("shared", 0))
+    w.add_embedding_length_per_layer_input(c.get("side", 0))
+    w.add_sliding_window_pattern(local)
+    w.add_key_length(c["global_dim"])
+    w.add_value_length(c["global_dim"])
+    w.add_key_length_swa(c["head_dim"])
+    w.add_value_length_swa(c["head_dim"])
+    w.add_rope_dimension_count(c["global_dim"])
+    w.add_rope_dimension_count_swa(c["head_dim"])
+    w.add_rope_freq_base_swa(c["local_base"])
+
+
+def unused_kv(c):
+    """Published checkpoints hold k and v of layers that read those of others, and so do the files."""
+    rng = np.random.default_rng(3000 + c["seed"])
+    for i in range(c["n_layer"] - c.get("shared", 0), c["n_layer"]):
+        dim = c["head_dim"] if c["local"][i] == "1" else c["global_dim"]
+        yield f"blk.{i}.attn_k_norm.weight", rng.standard_normal(dim).astype(np.float32)
+        for part in "kv":
+            x = rng.standard_normal((c["n_kv_head"] * dim, c["n_embd"]))
+            yield f"blk.{i}.attn_{part}.weight", x.astype(np.float32)
+
+
 def write_gguf(path, name, c, weights):
     import gguf
 
@@ -402,16 +483,18 @@ def write_gguf(path, name, c, weights):
     w.add_context_length(N_CTX)
     w.add_embedding_length(c["n_embd"])
     w.add_block_count(c["n_layer"] + c.get("mtp", False))
-    if "n_ff" in c:
-        w.add_feed_forward_length(c["n_ff"])
+    if c["arch"] == "gemma4":
+        gemma4_keys(w, c)
+    else:
+        w.add_feed_forward_length(c["n_ff"]) if "n_ff" in c else None
+        w.add_head_count_kv(c["n_kv_head"])
     w.add_head_count(c["n_head"])
-    w.add_head_count_kv(c["n_kv_head"])
     w.add_layer_norm_rms_eps(c["eps"])
     w.add_vocab_size(N_VOCAB)
     if c["arch"] != "gemma2":  # real gemma2 files carry no base: the architecture's own 10000 holds
         d = c["head_dim"]
         w.add_rope_freq_base(c["base"] * c.get("alpha", 1.0) ** (d / (d - 2)))
-    if c["arch"].startswith(("qwen3", "gemma", "mistral3", "hunyuan")):
+    if c["arch"].startswith(("qwen3", "gemma2", "gemma3", "gpt-oss", "mistral3", "hunyuan")):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
     if "scales" in c and c.get("scales_written", True):
@@ -449,9 +532,9 @@ def write_gguf(path, name, c, weights):
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(c["yarn"]["factor"])
         w.add_rope_scaling_orig_ctx_len(c["yarn"]["original"])
-        if "beta_fast" in c["yarn"]:
-            w.add_rope_scaling_yarn_beta_fast(c["yarn"]["beta_fast"])
-            w.add_rope_scaling_yarn_beta_slow(c["yarn"]["beta_slow"])
+        for key, add in (("beta_fast", w.add_rope_scaling_yarn_beta_fast), ("beta_slow", w.add_rope_scaling_yarn_beta_slow)):
+            if key in c["yarn"]:
+                add(c["yarn"][key])
         if "all_dim" in c["yarn"]:
             w.add_rope_scaling_yarn_log_mul(c["yarn"]["all_dim"])
             w.add_attn_temperature_scale(c["yarn"]["temperature"])
@@ -462,6 +545,7 @@ def write_gguf(path, name, c, weights):
         w.add_sliding_window(c["window"])
     if "attn_softcap" in c:
         w.add_attn_logit_softcapping(c["attn_softcap"])
+    if "final_softcap" in c:
         w.add_final_logit_softcapping(c["final_softcap"])
     w.add_file_type(gguf.LlamaFileType.ALL_F32)
     tokens, merges = tokenizer()
@@ -478,6 +562,11 @@ def write_gguf(path, name, c, weights):
     if "llama3" in c:
         w.add_tensor("rope_freqs.weight", llama3_factors(c))
     tensors = list(gguf_tensors(weights, c))
+    if c["arch"] == "gemma4":
+        n_turned = int(c["global_dim"] * c["rotary"] / 2)
+        factors = [1.0] * n_turned + [1e30] * (c["global_dim"] // 2 - n_turned)
+        w.add_tensor("rope_freqs.weight", np.asarray(factors, np.float32))
+        tensors += unused_kv(c) if c.get("unused", True) else []
     if "hadamard" in c:
         tensors, keys = turned(tensors, c)
         for key, value in keys.items():
@@ -520,6 +609,8 @@ def make(name, out_dir):
         raise SystemExit(f"{name}: a choice of experts is {model.router_margin:.3g} from another; take another seed")
     write_golden(os.path.join(out_dir, name + ".golden"), tokens, rows, logits)
     margin = {"router_margin": model.router_margin} if "experts" in c else {}
+    if c["arch"] == "gpt-oss":
+        margin |= {"limited": model.n_limited.tolist()}
     print(json.dumps(margin | {"case": name, "max_rel_delta_to_fp64": delta, "logit_range": float(np.ptp(own)),
                       "gguf_bytes": os.path.getsize(path), "rows": len(rows)}))
 

@@ -12,6 +12,8 @@ against transformers' logits: GGUF written by PyPI's gguf, read back, and each k
     tensor NAME SHAPE FNV1A64-OF-F32-BYTES
     ternary NAME SHAPE FNV1A64-OF-SIGNS(1 byte each) SCALE
 
+mxfp4.txt, where experts are packed: each such tensor and FNV1A64 of its bytes in GGUF.
+
 expected_mtp.txt, where a folder has a block that predicts a further token: the same with that block kept. The folders
 of the Qwen3 and Qwen3.5 families also hold logits.golden (the layout of make_goldens.py): transformers' logits in f32
 from the weights as the folder has them.
@@ -71,6 +73,16 @@ CASES = {
                       layers="rara", experts=dict(E=5, used=2, ff=12, shared=8), mtp=True, nested=True,
                       **{k: v for k, v in (COMMON | dict(n_layer=4)).items() if k != "n_ff"}),
 }
+OSS = dict(arch="gpt-oss", n_embd=32, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=32, eps=1e-5, base=10000.0, window=20,
+           bias="qkvo", yarn=dict(factor=8.0, original=32, beta_fast=6.5, beta_slow=0.75), experts=dict(E=5, used=2, ff=32),
+           logits=True)
+CASES |= {"gptoss": dict(OSS, seed=43), "gptoss_mxfp4": dict(OSS, seed=44, mxfp4=True)}
+GEMMA4 = dict(arch="gemma4", n_embd=16, n_head=2, n_kv_head=2, n_ff=24, eps=1e-6, base=1e6, local_base=10000.0, window=20,
+              rotary=0.25, tied=True, logits=True, unused=False)
+# As published: a text model inside another, with k and v in layers that read those of others.
+CASES |= {"gemma4": dict(GEMMA4, seed=45, n_layer=5, head_dim=8, global_dim=16, local="11010", shared=2, wide=True, side=6,
+                         final_softcap=30.0, nested=True),
+          "gemma4_vk": dict(GEMMA4, seed=46, n_layer=3, head_dim=12, global_dim=16, local="110", global_kv=1)}
 N_LOGIT_TOKENS, LOGIT_ROWS = 48, [0, 1, 2, 3, 4, 16, 31, 47]
 
 
@@ -115,6 +127,54 @@ def ternary_weights(weights, c):
     return stored, meant
 
 
+def pack_mxfp4(weights, c):
+    """Random blocks and scales in place of the experts' matrices: those tensors; weights become what transformers makes
+    of them."""
+    import torch
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    rng, packed = np.random.default_rng(3000 + c["seed"]), {}
+    for name, x in weights.items():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            continue
+        n, cols, rows = x.shape
+        blocks = torch.from_numpy(rng.integers(0, 256, (n, rows, cols // 32, 16), dtype=np.uint8))
+        scales = torch.from_numpy(rng.integers(122, 127, (n, rows, cols // 32), dtype=np.uint8))
+        weights[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).numpy().reshape(x.shape)
+        packed |= {name + "_blocks": blocks, name + "_scales": scales}
+    return packed
+
+
+def write_mxfp4(path, packed, c):
+    """The bytes of GGUF: a block's scale, then its numbers j and j + 16 in the halves of byte j."""
+    with open(os.path.join(path, "mxfp4.txt"), "w") as file:
+        for name, blocks in packed.items():
+            if not name.endswith("_blocks"):
+                continue
+            whole = goldens.gguf_name(name.removesuffix("_blocks").replace("gate_up", "down"), c)
+            blocks, scales = blocks.numpy(), packed[name.replace("_blocks", "_scales")].numpy()
+            for i, part in enumerate(("gate", "up") if "gate_up" in name else ("down",)):
+                step = 2 if "gate_up" in name else 1
+                own = blocks[:, i::step]
+                codes = np.stack([own & 15, own >> 4], axis=-1).reshape(*own.shape[:-1], 32)
+                rows = np.concatenate([scales[:, i::step, :, None], codes[..., :16] | codes[..., 16:] << 4], axis=-1)
+                tensor = whole.replace("down", part)
+                file.write(f"{tensor} {fnv1a(rows.astype(np.uint8).tobytes()):016x}\n")
+
+
+def save_packed(path, packed):
+    from safetensors.torch import load_file, save_file
+
+    model_path, config_path = os.path.join(path, "model.safetensors"), os.path.join(path, "config.json")
+    stored = {k: v for k, v in load_file(model_path).items() if k + "_blocks" not in packed}
+    save_file(stored | packed, model_path, metadata={"format": "pt"})
+    with open(config_path) as file:
+        config = json.load(file)
+    config["quantization_config"] = dict(quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn", "lm_head"])
+    with open(config_path, "w") as file:
+        json.dump(config, file, indent=1)
+
+
 def hf_model(c, to_stored):
     import torch
     import transformers
@@ -125,13 +185,14 @@ def hf_model(c, to_stored):
               if not (c.get("tied") and k == "lm_head.weight")}
     weights = goldens.random_weights(shapes, c["arch"], c["seed"])
     weights = {k: to_stored(v).float().numpy() for k, v in weights.items()}
+    packed = pack_mxfp4(weights, c) if c.get("mxfp4") else {}
     model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
     model.tie_weights()
     model.eval()
     if c.get("mtp"):
         ahead = goldens.random_weights(goldens.mtp_shapes(c, shapes), c["arch"], 1000 + c["seed"])
         weights |= {k: to_stored(v).float().numpy() for k, v in ahead.items()}
-    return model, weights
+    return model, weights, packed
 
 
 def rewrite(path, c, weights, to_stored):
@@ -152,14 +213,18 @@ def rewrite(path, c, weights, to_stored):
         with open(config_path, "w") as file:
             json.dump(config, file, indent=1)
         return
-    config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
+    if "delta" in c:
+        config |= dict(mtp_num_hidden_layers=int(c.get("mtp", False)), full_attention_interval=c.get("interval", 4))
     stored = load_file(model_path) | {k: to_stored(v) for k, v in weights.items() if k.startswith("mtp.")}
+    if c["arch"] == "gemma4":
+        stored |= {name: to_stored(x) for name, x in unused_kv(c)}
     if c.get("nested"):
         fused = {k: to_stored(v) for k, v in weights.items() if ".experts." in k}
         stored = {k: v for k, v in stored.items() if ".experts." not in k} | fused
         stored = {k.replace("model.", "model.language_model.", 1) if k.startswith("model.") else k: v
                   for k, v in stored.items()}
-        stored["model.visual.blocks.0.norm1.weight"] = torch.ones(8, dtype=torch.bfloat16)
+        stored["model.visual.blocks.0.norm1.weight" if "delta" in c else "model.vision_tower.norm.weight"] = torch.ones(
+            8, dtype=torch.bfloat16)
         inner = config
         outer = inner.pop("architectures")[0].replace("ForCausalLM", "ForConditionalGeneration")
         config = dict(architectures=[outer], model_type=inner["model_type"].removesuffix("_text"), image_token_id=7,
@@ -168,6 +233,15 @@ def rewrite(path, c, weights, to_stored):
     save_file(stored, model_path, metadata={"format": "pt"})
     with open(config_path, "w") as file:
         json.dump(config, file, indent=1)
+
+
+def unused_kv(c):
+    names = {"attn_k.": "self_attn.k_proj.", "attn_v.": "self_attn.v_proj.", "attn_k_norm.": "self_attn.k_norm.",
+             "blk.": "model.layers."}
+    for name, x in goldens.unused_kv(c):
+        for part, other in names.items():
+            name = name.replace(part, other)
+        yield name, x
 
 
 def write_logits(path, c, model):
@@ -187,7 +261,7 @@ def write_folder(path, c, full=False):
     from safetensors.torch import save_file
 
     to_stored = (lambda x: torch.from_numpy(np.ascontiguousarray(x))) if full else bf16
-    model, weights = hf_model(c, to_stored)
+    model, weights, packed = hf_model(c, to_stored)
     meant = weights
     shard = dict(max_shard_size="12KB") if c.get("shards") else {}
     if c.get("logits"):
@@ -197,6 +271,9 @@ def write_folder(path, c, full=False):
         rewrite(path, c, weights, to_stored)
     if c.get("logits"):
         check_logits(c, weights, *logits)
+    if packed:
+        save_packed(path, packed)
+        write_mxfp4(path, packed, c)
     if "ternary" in c:
         stored, meant = ternary_weights(weights, c)
         save_file(stored, os.path.join(path, "model.safetensors"), metadata={"format": "pt"})

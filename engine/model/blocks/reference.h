@@ -3,6 +3,7 @@
 // ModelSpec with the engine and nothing that computes.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <map>
@@ -29,6 +30,13 @@ inline double activate(FfnActivation kind, double x) {
   if (kind == FfnActivation::kSigmoid) return sigmoid(x);
   if (kind == FfnActivation::kIdentity) return x;
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+
+// What the product behind it sees.
+inline double gated(const FfnSpec& f, double gate, double up) {
+  const double limit = static_cast<double>(f.gate_limit);
+  if (limit > 0) gate = std::min(gate, limit), up = std::clamp(up, -limit, limit);
+  return activate(f.activation, gate) * (up + static_cast<double>(f.up_offset));
 }
 
 inline void add(Vector& x, const Vector& y) {

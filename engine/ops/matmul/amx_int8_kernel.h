@@ -265,7 +265,7 @@ void amx_int8_many(const Job& job) noexcept {
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       const AmxChunk chunk{p, b, std::min(b + kChunkTiles, n_tiles)};
       weights.twos = 0;
-      unpack<Panel>(job.panels + p * job.panel_bytes, job.cols, b, chunk.tile_end, weights);
+      unpack<Panel>(job, p, b, chunk.tile_end, weights);
       written();
       if constexpr (kMayBeTernary<Panel>) {
         if (weights.twos == 0) {

@@ -9,15 +9,16 @@ namespace {
 
 // k [k_begin, k_begin + n) of an integer panel as [k][16] floats; both are multiples of Panel::kBlock.
 template <class Panel>
-ROWMAX_INLINE void decode_integers(const std::byte* panel, std::int64_t cols, std::int64_t k_begin, int n,
+ROWMAX_INLINE void decode_integers(const Job& job, const std::byte* panel, std::int64_t k_begin, int n,
                                    float* out) noexcept {
-  const std::byte* tile = panel + Panel::scale_bytes(cols) + k_begin / kTile * Panel::kTileBytes;
+  const ByteTable table = book_bytes<Panel>(job);
+  const std::byte* tile = panel + Panel::scale_bytes(job.cols) + k_begin / kTile * Panel::kTileBytes;
   const std::byte* record = panel + k_begin / Panel::kBlock * Panel::kRecordBytes;
   for (int first = 0; first < n; first += Panel::kBlock, record += Panel::kRecordBytes) {
-    const Scales<Panel> scales(record);
+    const Scales<Panel> scales(record, book_unit<Panel>(job));
     for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, out += kTile * kRows) {
       alignas(64) std::uint8_t codes[kQuads][kVector];
-      unpack_tile<Panel>(tile, StoreQuads{codes});
+      unpack_tile<Panel>(tile, StoreQuads{codes}, table);
       for (int q = 0; q < kQuads; ++q) {
         const int group = s * Panel::kGroups + q * 4 / Panel::kGroup;
         const simd::F32x16 scale = scales.scale(group);
@@ -74,7 +75,7 @@ template <class Panel>
 ROWMAX_INLINE const float* f32_chunk(const Job& job, std::int64_t p, std::int64_t k, int n, float* scratch) noexcept {
   const std::byte* panel = job.panels + p * job.panel_bytes;
   if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
-    decode_integers<Panel>(panel, job.cols, k, n, scratch);
+    decode_integers<Panel>(job, panel, k, n, scratch);
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
     decode_ternary(panel, k, n, scratch);
   } else if constexpr (Panel::kKind == Float::kF32) {

@@ -73,12 +73,12 @@ inline constexpr int kSums = Panel::kGroups == 1 && kTokens == 1 && kSplitChains
 
 // Quads j and j + 4 of a tile for tokens side by side at a.
 template <class Panel, int j, int kTokens, int kSumsOfToken>
-ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
+ROWMAX_INLINE void add_pair(const std::byte* tile, const ByteTable& table, const std::int8_t* a,
                             Dot<Panel::kDotBits> (&coarse)[kTokens][kSumsOfToken],
                             Dot<Panel::kDotBits> (&fine)[kTokens][kSumsOfToken]) noexcept {
   constexpr bool kOneGroup = kSumsOfToken == 1;
   Codes low, high;
-  unpack_pair<Panel, j>(tile, low, high);
+  unpack_pair<Panel, j>(tile, table, low, high);
   const auto low_weights = Dot<Panel::kDotBits>::prepare(low), high_weights = Dot<Panel::kDotBits>::prepare(high);
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) {
@@ -93,8 +93,9 @@ ROWMAX_INLINE void add_pair(const std::byte* tile, const std::int8_t* a,
 
 // One tile of one panel added to the chains of kTokens tokens; `at` is token 0's index.
 template <class Panel, int kTokens>
-ROWMAX_INLINE void int8_few_tile(const std::byte* tile, const Scales<Panel>& scales, int first_group,
-                                 const Int8Activations& act, std::int64_t at, simd::F32x16 (&acc)[kTokens]) noexcept {
+ROWMAX_INLINE void int8_few_tile(const std::byte* tile, const ByteTable& table, const Scales<Panel>& scales,
+                                 int first_group, const Int8Activations& act, std::int64_t at,
+                                 simd::F32x16 (&acc)[kTokens]) noexcept {
   using DotBits = Dot<Panel::kDotBits>;
   constexpr int kGroups = Panel::kGroups, kSumsOfToken = kSums<Panel, kTokens>;
   const std::int8_t* a = act.codes + at * kCodeBytes;
@@ -107,10 +108,10 @@ ROWMAX_INLINE void int8_few_tile(const std::byte* tile, const Scales<Panel>& sca
       fine[t][i].start(simd::splat_i32(i < kGroups ? Start<Panel>::value(act, i, at + t) : 0));
     }
   }
-  add_pair<Panel, 0>(tile, a, coarse, fine);
-  add_pair<Panel, 1>(tile, a, coarse, fine);
-  add_pair<Panel, 2>(tile, a, coarse, fine);
-  add_pair<Panel, 3>(tile, a, coarse, fine);
+  add_pair<Panel, 0>(tile, table, a, coarse, fine);
+  add_pair<Panel, 1>(tile, table, a, coarse, fine);
+  add_pair<Panel, 2>(tile, table, a, coarse, fine);
+  add_pair<Panel, 3>(tile, table, a, coarse, fine);
   ROWMAX_UNROLL
   for (int g = 0; g < kGroups; ++g) {
     const simd::F32x16 scale = scales.scale(first_group + g);
@@ -141,6 +142,7 @@ template <class Panel, int kTokens, int kPanels>
 ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p, std::int64_t token) noexcept {
   constexpr int kAheadTiles = kPrefetchBytes / Panel::kTileBytes;
   const Int8Activations& act = *job.int8;
+  const ByteTable table = book_bytes<Panel>(job);
   const std::int64_t panel_bytes = job.panel_bytes;
   const std::byte* record = job.panels + p * panel_bytes;
   const std::byte* tile = record + Panel::scale_bytes(job.cols);
@@ -158,13 +160,13 @@ ROWMAX_INLINE void int8_few_panels(const Job& job, std::int64_t p, std::int64_t 
     }
     Scales<Panel> scales[kPanels];
     ROWMAX_UNROLL
-    for (int i = 0; i < kPanels; ++i) scales[i] = Scales<Panel>(record + i * panel_bytes);
+    for (int i = 0; i < kPanels; ++i) scales[i] = Scales<Panel>(record + i * panel_bytes, book_unit<Panel>(job));
     for (int s = 0; s < Panel::kScaleTiles; ++s, tile += Panel::kTileBytes, at += act.n_tok) {
       if (left_ahead-- == 0) ahead += kPanels * panel_bytes - act.n_tiles * Panel::kTileBytes;
       ROWMAX_UNROLL
       for (int i = 0; i < kPanels; ++i) {
         for (int line = 0; line < Panel::kTileBytes; line += kVector) prefetch(ahead + i * panel_bytes + line);
-        int8_few_tile<Panel, kTokens>(tile + i * panel_bytes, scales[i], s * Panel::kGroups, act, at, acc[i]);
+        int8_few_tile<Panel, kTokens>(tile + i * panel_bytes, table, scales[i], s * Panel::kGroups, act, at, acc[i]);
       }
       ahead += Panel::kTileBytes;
     }
@@ -388,7 +390,7 @@ void int8_many(const Job& job) noexcept {
   for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
-      unpack<Panel>(job.panels + p * job.panel_bytes, job.cols, b, b_end, weights);
+      unpack<Panel>(job, p, b, b_end, weights);
       int8_chunk<UnpackedOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, b, b_end});
     }
   }

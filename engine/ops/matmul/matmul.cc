@@ -158,6 +158,7 @@ struct Call {
       job.ldy = term.ldy;
       job.x = x;
       job.ldx = ldx;
+      job.book = weights.book();
       job.int8 = &rounded.blocks;
       job.by_token = &rounded.by_token;
       const panel::PanelKernels& kernels_of_term = row(term);

@@ -14,7 +14,7 @@
 //   m below 2^-100: d = 0 and a = 0; m infinite or NaN: d = NaN and a = 0, so that the output is NaN.
 // W[row][k] = scale[row][g] * (code - offset) + min[row][g] for groups g of 32 k (Q2_K, Q3_K, Q6_K: 16; in longer
 // blocks without sub-scales all groups of a block have its scale); for K-quants scale = d*sc and min = -(dmin*m), both
-// exact in f32. IQ4_NL and IQ4_XS have their table's values + 128 for codes, and offset 128.
+// exact in f32. Where a format's bits choose one of a few values (IQ4_NL, MXFP4), value is code - offset.
 // Per output, for g ascending, starting from acc = +0:
 //   i   = sum over the group of (code - offset) * a        an exact integer, below 2^27
 //   acc = fma(float(i), scale * d, acc)                    float(i) rounds to nearest even
@@ -46,6 +46,9 @@ namespace rowmax::engine {
 namespace panel {
 struct Kernels;  // panel.h
 }
+namespace quant {
+struct Codebook;  // codebook.h
+}
 
 inline constexpr std::int64_t kPanelRows = 16;
 
@@ -68,6 +71,7 @@ class PackedMatrix {
     out.cols_ = cols_;
     out.panel_bytes_ = panel_bytes_;
     out.layout_ = layout_;
+    out.book_ = book_;
     out.codes_below_3_ = codes_below_3_;
     return out;
   }
@@ -79,6 +83,7 @@ class PackedMatrix {
   const std::byte* panel(std::int64_t i) const noexcept { return data_ + i * panel_bytes_; }
   int layout() const noexcept { return layout_; }
   bool codes_below_3() const noexcept { return codes_below_3_; }
+  const quant::Codebook* book() const noexcept { return book_; }
 
  private:
   friend Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
@@ -91,7 +96,8 @@ class PackedMatrix {
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
   std::int64_t panel_bytes_ = 0;
-  int layout_ = 0;              // row of the table of panel layouts
+  int layout_ = 0;  // row of the table of panel layouts
+  const quant::Codebook* book_ = nullptr;
   bool codes_below_3_ = false;  // codes are of one or two bits, and none is 3
 };
 

@@ -282,6 +282,31 @@ TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
   }
 }
 
+// Scales that are bytes by themselves: each of the 256, with the exact path's and the integer path's arithmetic.
+TEST(Matmul, EveryScaleOfAByte) {
+  for (const char* name : {"MXFP4"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    const std::int64_t cols = format.block_elements, rows = 256;
+    auto tensor = matmul_test::random_tensor(format, rows, cols, 13);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t at = 0; at < format.block_bytes - cols / 2; ++at) {
+        tensor[static_cast<std::size_t>(r * format.block_bytes + at)] = static_cast<std::byte>(r);
+      }
+    }
+    const PackedMatrix matrix = packed(format, tensor, rows, cols);
+    for (const std::int64_t n_tok : {1, 40}) {
+      const auto x = matmul_test::random_input(n_tok * cols, 14);
+      for (const Activations activations : {Activations::kInt8, Activations::kF32}) {
+        const auto expected = reference(format, tensor, {rows, cols, n_tok}, x, cols, activations);
+        for (const panel::KernelTable& table : supported_tables()) {
+          EXPECT_EQ(difference(run({&matrix}, x, cols, n_tok, activations, table, serial()), expected), "")
+              << table.name << " " << name << " n_tok " << n_tok;
+        }
+      }
+    }
+  }
+}
+
 TEST(Matmul, TinyAndZeroActivations) {
   for (const char* name : {"Q8_0", "I2_S"}) {
     const FormatInfo& format = *find_format(std::string_view(name));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/ops/matmul/matmul.h"
+#include "engine/quant/fp4.h"
 #include "engine/quant/i2_s.h"
 #include "engine/quant/integer_block.h"
 #include "engine/quant/iq4.h"
@@ -36,8 +37,9 @@ namespace rowmax::engine::matmul_test {
 struct Integers {
   int group = 0, offset = 0;
   bool has_min = false, by_token = false;
-  std::vector<int> codes;           // [rows][cols]
-  std::vector<float> scales, mins;  // [rows][cols / group]
+  std::vector<int> codes;             // [rows][cols]
+  std::vector<float> scales, mins;    // [rows][cols / group]
+  const std::int8_t* book = nullptr;  // the values that stored bits choose
 };
 
 template <class Format>
@@ -47,11 +49,12 @@ Integers read_integers(const std::vector<std::byte>& tensor, std::int64_t rows, 
   out.group = Format::kGroup;
   out.offset = Format::kOffset;
   out.has_min = Format::kHasMin;
+  if constexpr (quant::HasBook<Format>) out.book = Format::kBook.values;
   for (std::int64_t b = 0; b < n_elements / Format::kElements; ++b) {
     typename Format::Block block;
     std::memcpy(&block, tensor.data() + b * static_cast<std::int64_t>(sizeof block), sizeof block);
     std::uint8_t codes[Format::kElements];
-    Format::read_codes(block, codes);
+    quant::read_codes<Format>(block, codes);
     out.codes.insert(out.codes.end(), codes, codes + Format::kElements);
     for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
       out.scales.push_back(quant::group_scale<Format>(block, g));
@@ -85,19 +88,19 @@ inline ReadFn integer_reader(std::string_view format) {
   static constexpr struct {
     std::string_view name;
     ReadFn read;
-  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},        {"Q4_1", &read_integers<quant::Q41>},
-                  {"Q5_0", &read_integers<quant::Q50>},        {"Q5_1", &read_integers<quant::Q51>},
-                  {"Q8_0", &read_integers<quant::Q80>},        {"Q4_K", &read_integers<quant::Q4K>},
-                  {"Q5_K", &read_integers<quant::Q5K>},        {"Q6_K", &read_integers<quant::Q6K>},
-                  {"Q2_K", &read_integers<quant::Q2K>},        {"Q3_K", &read_integers<quant::Q3K>},
-                  {"IQ4_NL", &read_integers<quant::Iq4Nl>},    {"IQ4_XS", &read_integers<quant::Iq4Xs>},
-                  {"Q2_0", &read_integers<quant::Q20>},        {"Q2_0_128", &read_integers<quant::Q20G128>},
-                  {"PQ2_0", &read_integers<quant::Pq20>},      {"PTQ1_0", &read_integers<quant::Ptq10>},
-                  {"TQ1_0", &read_integers<quant::Tq10>},      {"TQ2_0", &read_integers<quant::Tq20>},
-                  {"Q1_0", &read_integers<quant::Q10>},        {"I2_S", &read_ternary<quant::I2S>},
-                  {"I2_S_64", &read_ternary<quant::I2S64>},    {"I2_S_ROW4", &read_ternary<quant::I2SRow4>},
-                  {"IQ1_BN", &read_ternary<quant::Iq1Bn>},     {"IQ2_BN", &read_ternary<quant::Iq2Bn>},
-                  {"IQ2_BN_R4", &read_ternary<quant::Iq2BnR4>}};
+  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},         {"Q4_1", &read_integers<quant::Q41>},
+                  {"Q5_0", &read_integers<quant::Q50>},         {"Q5_1", &read_integers<quant::Q51>},
+                  {"Q8_0", &read_integers<quant::Q80>},         {"Q4_K", &read_integers<quant::Q4K>},
+                  {"Q5_K", &read_integers<quant::Q5K>},         {"Q6_K", &read_integers<quant::Q6K>},
+                  {"Q2_K", &read_integers<quant::Q2K>},         {"Q3_K", &read_integers<quant::Q3K>},
+                  {"IQ4_NL", &read_integers<quant::Iq4Nl>},     {"IQ4_XS", &read_integers<quant::Iq4Xs>},
+                  {"Q2_0", &read_integers<quant::Q20>},         {"Q2_0_128", &read_integers<quant::Q20G128>},
+                  {"PQ2_0", &read_integers<quant::Pq20>},       {"PTQ1_0", &read_integers<quant::Ptq10>},
+                  {"TQ1_0", &read_integers<quant::Tq10>},       {"TQ2_0", &read_integers<quant::Tq20>},
+                  {"Q1_0", &read_integers<quant::Q10>},         {"I2_S", &read_ternary<quant::I2S>},
+                  {"I2_S_64", &read_ternary<quant::I2S64>},     {"I2_S_ROW4", &read_ternary<quant::I2SRow4>},
+                  {"IQ1_BN", &read_ternary<quant::Iq1Bn>},      {"IQ2_BN", &read_ternary<quant::Iq2Bn>},
+                  {"IQ2_BN_R4", &read_ternary<quant::Iq2BnR4>}, {"MXFP4", &read_integers<quant::Mxfp4>}};
   for (const auto& row : kReaders) {
     if (row.name == format) return row.read;
   }
@@ -244,6 +247,10 @@ inline void set_scales(const FormatInfo& format, std::int64_t rows, std::int64_t
     return;
   }
   const std::string_view name = format.name;
+  if (name == "MXFP4") {
+    for (std::size_t at = 0; at < tensor.size(); at += 17) tensor[at] = std::byte{129};
+    return;
+  }
   if (format.row_head_bytes > 0) {  // a group's scales are at its start, f32 or halves
     const std::int64_t group_bytes = format.row_group * format_row_bytes(format, cols);
     for (std::int64_t r = 0; r < rows; ++r) {

@@ -9,6 +9,7 @@
 #include "engine/ops/matmul/pack_words.h"
 #include "engine/ops/matmul/panel.h"
 #include "engine/quant/floats.h"
+#include "engine/quant/fp4.h"
 #include "engine/quant/i2_s.h"
 #include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
@@ -55,6 +56,7 @@ struct PackRow {
   PackFn pack;
   std::int64_t max_cols = std::int64_t{1} << 40;
   bool (*codes_below_3)(const std::byte* panel, std::int64_t cols) noexcept = nullptr;  // codes of one or two bits
+  const quant::Codebook* book = nullptr;
 };
 
 template <class Wanted, class... kPanels>
@@ -118,7 +120,7 @@ inline void put_words(const std::uint32_t (&words)[kWords], int r, std::uint8_t*
 template <class Format, class Panel>
 void put_scales(const typename Format::Block& block, int r, std::uint8_t* record) noexcept {
   const auto put_half = [&](int index, std::uint16_t bits) { std::memcpy(record + 2 * (index * kRows + r), &bits, 2); };
-  put_half(0, Format::scale_bits(block));
+  if constexpr (Panel::kScale == panel::ScaleKind::kHalf) put_half(0, Format::scale_bits(block));
   if constexpr (Format::kHasMin) put_half(1, Format::min_bits(block));
   if constexpr (Format::kSubScales) {
     for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
@@ -151,7 +153,7 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
         put_words(words, r, tiles);
       } else {
         std::uint8_t codes[Format::kElements];
-        if constexpr (Panel::kIq4) {
+        if constexpr (Panel::kHasBook) {
           Format::read_indices(block, codes);
         } else {
           Format::read_codes(block, codes);
@@ -181,15 +183,23 @@ bool codes_below_3(const std::byte* panel, std::int64_t cols) noexcept {
   return true;
 }
 
-// kIq4: the panel holds the four bits that choose a code.
-template <class Format, bool kIq4 = false>
+template <class Format>
 constexpr PackRow integer_row() noexcept {
-  using Panel = panel::IntegerPanel<kIq4 ? 4 : Format::kCodeBits, Format::kGroup, Format::kOffset, Format::kHasMin,
-                                    Format::kSubScales, Format::kElements / kTile, kIq4>;
+  constexpr quant::ScaleKind kScale = quant::scale_kind<Format>();
+  constexpr int kBits = [] {
+    if constexpr (quant::HasBook<Format>) {
+      return Format::kIndexBits;
+    } else {
+      return Format::kCodeBits;
+    }
+  }();
+  using Panel = panel::IntegerPanel<kBits, Format::kGroup, Format::kOffset, Format::kHasMin, Format::kSubScales,
+                                    Format::kElements / kTile, quant::HasBook<Format> ? Format::kCodeBits : 0, kScale>;
   static_assert(Format::kElements == Panel::kBlock);
   static_assert(index_in<Panel>(panel::Panels{}) >= 0, "add the layout to panel::Panels");
   PackRow row = {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
   if constexpr (Panel::kBits <= 2) row.codes_below_3 = &codes_below_3<Panel>;
+  if constexpr (Panel::kHasBook) row.book = &Format::kBook;
   return row;
 }
 
@@ -279,8 +289,9 @@ constexpr PackRow kPackRows[] = {
     integer_row<quant::Q4K>(),
     integer_row<quant::Q5K>(),
     integer_row<quant::Q6K>(),
-    integer_row<quant::Iq4Nl, true>(),
-    integer_row<quant::Iq4Xs, true>(),
+    integer_row<quant::Iq4Nl>(),
+    integer_row<quant::Iq4Xs>(),
+    integer_row<quant::Mxfp4>(),
     integer_row<quant::Q20>(),
     integer_row<quant::Q20G128>(),
     integer_row<quant::Pq20>(),
@@ -344,6 +355,7 @@ Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::b
   matrix.rows_ = rows;
   matrix.cols_ = cols;
   matrix.layout_ = row.layout;
+  matrix.book_ = row.book;
   matrix.panel_bytes_ = row.panel_bytes(cols);
   if (memory.empty()) {
     ROWMAX_TRY(buffer, base::Buffer::allocate(n_packed));

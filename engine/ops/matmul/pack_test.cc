@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "engine/ops/matmul/matmul_test_util.h"
-#include "engine/quant/iq4_values.h"
 
 namespace rowmax::engine {
 namespace {
@@ -24,7 +23,7 @@ struct Panel {
 int panel_bits(std::string_view name) {
   if (name == "Q1_0") return 1;
   if (name == "Q3_K") return 3;
-  if (name.starts_with("Q4_") || name.starts_with("IQ4_")) return 4;
+  if (name.starts_with("Q4_") || name.starts_with("IQ4_") || name == "MXFP4") return 4;
   if (name.starts_with("Q5_")) return 5;
   if (name == "Q6_K") return 6;
   return name == "Q8_0" ? 8 : 2;
@@ -58,7 +57,6 @@ void expect_codes_in_place(const FormatInfo& format, const std::vector<std::byte
   const auto expected = matmul_test::integer_reader(format.name)(tensor, rows, cols);
   const auto packed = pack(format, tensor, rows, cols, executor);
   ASSERT_TRUE(packed.ok()) << packed.error().message;
-  const bool iq4 = std::string_view(format.name).starts_with("IQ4_");
   for (std::int64_t r = 0; r < packed->n_panels() * 16; ++r) {
     const Panel panel{reinterpret_cast<const std::uint8_t*>(packed->panel(r / 16)), packed->panel_bytes(), cols,
                       panel_bits(format.name)};
@@ -67,7 +65,8 @@ void expect_codes_in_place(const FormatInfo& format, const std::vector<std::byte
       if (r >= rows) {
         ASSERT_EQ(code, panel.bits == 8 ? 128 : 0) << format.name << " missing row " << r << " k " << k;
       } else {
-        ASSERT_EQ(iq4 ? quant::kIq4Values[code] + 128 : code, expected.codes[static_cast<std::size_t>(r * cols + k)])
+        ASSERT_EQ(expected.book != nullptr ? expected.book[code] + expected.offset : code,
+                  expected.codes[static_cast<std::size_t>(r * cols + k)])
             << format.name << " row " << r << " of " << rows << " k " << k << " of " << cols;
       }
     }
@@ -91,7 +90,7 @@ TEST(PackedCodes, AreWherePanelsHaveThem) {
       }
     }
   }
-  EXPECT_EQ(n_formats, 25);
+  EXPECT_EQ(n_formats, 26);
 }
 
 TEST(PackRows, InPiecesGiveTheMatrixOfOneCall) {

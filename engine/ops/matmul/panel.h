@@ -10,12 +10,15 @@
 //           .. 7.
 //   scales  without sub-scales, for each tile: 16 halves d, then with a minimum 16 halves m. With them, for each 256 k:
 //           16 halves d, [16 halves dmin], then for each group 16 bytes sub-scale, [16 bytes sub-minimum]; with
-//           kNibbles both are in one byte, the sub-scale low.
+//           kNibbles both are in one byte, the sub-scale low. Scales that are bytes by themselves: no halves, for each
+//           group 16 bytes.
 // A float panel is [k][16], padded to 64 bytes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "engine/quant/codebook.h"
 
 // Loops over tokens and groups index arrays that must stay in registers: g++ -O2 does not unroll them by itself.
 #define ROWMAX_UNROLL _Pragma("GCC unroll 16")
@@ -48,26 +51,31 @@ struct alignas(16) ByteTable {
 
 enum class PanelKind { kFloat, kInteger, kTernary };
 
-// kScaleTiles_: tiles of k that share a record of scales.
-template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_, int kScaleTiles_, bool kIq4_ = false>
+using quant::ScaleKind;
+
+// kScaleTiles_: tiles of k that share a record of scales. kBookBits_: not 0 where the bits choose a value of Job::book;
+// those of the value plus kOffset.
+template <int kBits_, int kGroup_, int kOffset_, bool kHasMin_, bool kSubScales_, int kScaleTiles_, int kBookBits_ = 0,
+          ScaleKind kScale_ = ScaleKind::kHalf>
 struct IntegerPanel {
   static constexpr PanelKind kPanelKind = PanelKind::kInteger;
   static constexpr int kBits = kBits_, kGroup = kGroup_, kOffset = kOffset_;
-  static constexpr bool kIq4 = kIq4_;                // the bits choose one of quant::kIq4Values, its code is 128 more
-  static constexpr int kDotBits = kIq4 ? 8 : kBits;  // of a code in dot products
+  static constexpr bool kHasBook = kBookBits_ > 0;
+  static constexpr int kDotBits = kHasBook ? kBookBits_ : kBits;  // of a code in dot products
+  static constexpr ScaleKind kScale = kScale_;
   static constexpr bool kHasMin = kHasMin_, kSubScales = kSubScales_;
   static_assert(kGroup == 16 || kGroup == 32);
   static_assert((kBits >= 1 && kBits <= 6) || kBits == 8);
-  static_assert(!kIq4 || (kBits == 4 && kOffset == 128));
-  static_assert(!kSubScales || kScaleTiles_ == 8);
+  static_assert(!kHasBook || kBits == 3 || kBits == 4);
+  static_assert(!kSubScales || kScaleTiles_ == 8 || kScale != ScaleKind::kHalf);
 
   static constexpr int kGroups = kTile / kGroup;                // in a tile
   static constexpr int kTileBytes = kRows * kTile * kBits / 8;  // of codes
   static constexpr int kScaleTiles = kScaleTiles_;
-  static constexpr int kHalvesBytes = kRows * 2 * (kHasMin ? 2 : 1);
+  static constexpr int kHalvesBytes = kScale == ScaleKind::kHalf ? kRows * 2 * (kHasMin ? 2 : 1) : 0;
   static constexpr bool kNibbles = kSubScales && kHasMin && kGroup == 16;   // sub-scales and sub-minima of 4 bits
   static constexpr int kSubBytes = kRows * (kHasMin && !kNibbles ? 2 : 1);  // of one group
-  static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? 8 * kGroups * kSubBytes : 0);
+  static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? kScaleTiles * kGroups * kSubBytes : 0);
   static constexpr int kBlock = kTile * kScaleTiles;  // cols are a multiple of this
 
   __attribute__((always_inline)) static constexpr std::int64_t scale_bytes(std::int64_t cols) noexcept {
@@ -80,6 +88,7 @@ struct IntegerPanel {
 
 struct TernaryPanel {
   static constexpr PanelKind kPanelKind = PanelKind::kTernary;
+  static constexpr bool kHasBook = false;
   static constexpr int kBits = 2, kOffset = 1;
   static constexpr int kTileBytes = kRows * kTile * kBits / 8;
   static constexpr int kHeadBytes = kRows * 4;
@@ -109,23 +118,24 @@ struct PanelList {
   static constexpr int kSize = sizeof...(kPanels);
 };
 using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, FloatPanel<Float::kBf16>,
-                         IntegerPanel<4, 32, 8, false, false, 1>,          // Q4_0
-                         IntegerPanel<4, 32, 0, true, false, 1>,           // Q4_1
-                         IntegerPanel<5, 32, 16, false, false, 1>,         // Q5_0
-                         IntegerPanel<5, 32, 0, true, false, 1>,           // Q5_1
-                         IntegerPanel<8, 32, 128, false, false, 1>,        // Q8_0
-                         IntegerPanel<4, 32, 0, true, true, 8>,            // Q4_K
-                         IntegerPanel<5, 32, 0, true, true, 8>,            // Q5_K
-                         IntegerPanel<6, 16, 32, false, true, 8>,          // Q6_K
-                         IntegerPanel<2, 16, 0, true, true, 8>,            // Q2_K
-                         IntegerPanel<3, 16, 4, false, true, 8>,           // Q3_K
-                         IntegerPanel<4, 32, 128, false, false, 1, true>,  // IQ4_NL
-                         IntegerPanel<4, 32, 128, false, true, 8, true>,   // IQ4_XS
-                         IntegerPanel<2, 32, 1, false, false, 2>,          // Q2_0
-                         IntegerPanel<2, 32, 1, false, false, 4>,          // Q2_0_128, PQ2_0, PTQ1_0
-                         IntegerPanel<2, 32, 1, false, false, 8>,          // TQ1_0, TQ2_0
-                         IntegerPanel<1, 32, 1, false, false, 4>,          // Q1_0
-                         TernaryPanel>;                                    // I2_S, IQ1_BN, IQ2_BN
+                         IntegerPanel<4, 32, 8, false, false, 1>,                       // Q4_0
+                         IntegerPanel<4, 32, 0, true, false, 1>,                        // Q4_1
+                         IntegerPanel<5, 32, 16, false, false, 1>,                      // Q5_0
+                         IntegerPanel<5, 32, 0, true, false, 1>,                        // Q5_1
+                         IntegerPanel<8, 32, 128, false, false, 1>,                     // Q8_0
+                         IntegerPanel<4, 32, 0, true, true, 8>,                         // Q4_K
+                         IntegerPanel<5, 32, 0, true, true, 8>,                         // Q5_K
+                         IntegerPanel<6, 16, 32, false, true, 8>,                       // Q6_K
+                         IntegerPanel<2, 16, 0, true, true, 8>,                         // Q2_K
+                         IntegerPanel<3, 16, 4, false, true, 8>,                        // Q3_K
+                         IntegerPanel<4, 32, 128, false, false, 1, 8>,                  // IQ4_NL
+                         IntegerPanel<4, 32, 128, false, true, 8, 8>,                   // IQ4_XS
+                         IntegerPanel<4, 32, 16, false, true, 1, 5, ScaleKind::kE8M0>,  // MXFP4
+                         IntegerPanel<2, 32, 1, false, false, 2>,                       // Q2_0
+                         IntegerPanel<2, 32, 1, false, false, 4>,                       // Q2_0_128, PQ2_0, PTQ1_0
+                         IntegerPanel<2, 32, 1, false, false, 8>,                       // TQ1_0, TQ2_0
+                         IntegerPanel<1, 32, 1, false, false, 4>,                       // Q1_0
+                         TernaryPanel>;                                                 // I2_S, IQ1_BN, IQ2_BN
 
 // ---- rounded activations
 
@@ -210,6 +220,7 @@ struct Job {
   std::int64_t ldy;
   const float* x;  // f32 path
   std::int64_t ldx;
+  const quant::Codebook* book;       // of panels that have one
   const Int8Activations* int8;       // integer panels
   const TokenActivations* by_token;  // ternary panels
 };

@@ -2,24 +2,29 @@
 #pragma once
 
 #include "engine/ops/matmul/panel.h"
-#include "engine/quant/iq4_values.h"
 
 namespace rowmax::engine::panel {
 namespace {
 
-// The bytes that the indices of a kIq4 panel stand for.
-constexpr ByteTable kIq4Bytes = [] {
+// The bytes that a panel's indices stand for in dot products.
+template <class Panel>
+ROWMAX_INLINE ByteTable book_bytes(const Job& job) noexcept {
   ByteTable table{};
-  for (int i = 0; i < 16; ++i) {
-    table.v[i] = static_cast<std::uint8_t>(quant::kIq4Values[i] + (kUnsignedBytes ? 128 : 0));
+  if constexpr (Panel::kHasBook) {
+    constexpr int kOffset = Panel::kDotBits == 8 && !kUnsignedBytes ? 0 : Panel::kOffset;
+    for (int i = 0; i < 16; ++i) table.v[i] = static_cast<std::uint8_t>(job.book->values[i] + kOffset);
   }
   return table;
-}();
+}
+template <class Panel>
+ROWMAX_INLINE float book_unit(const Job& job) noexcept {
+  return Panel::kHasBook ? job.book->unit : 1.0f;
+}
 
 // Quads j and j + 4 of a tile, for j in 0 .. 3. Codes are unsigned; with 8 bits (in the dot product) they are signed
-// bytes unless it wants unsigned ones.
+// bytes unless it wants unsigned ones. table: book_bytes.
 template <class Panel, int j>
-ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) noexcept {
+ROWMAX_INLINE void unpack_pair(const std::byte* tile, const ByteTable& table, Codes& low, Codes& high) noexcept {
   if constexpr (Panel::kBits == 8) {
     low = load_codes(tile + kVector * j);
     high = load_codes(tile + kVector * (j + 4));
@@ -52,10 +57,10 @@ ROWMAX_INLINE void unpack_pair(const std::byte* tile, Codes& low, Codes& high) n
       low = merge(low, shifted<4 - 2 * j, 0x30>(load_codes(tile + 4 * kVector)));
       high = merge(high, shifted<4 - 2 * j, 0x30>(load_codes(tile + 5 * kVector)));
     }
-    if constexpr (Panel::kIq4) {
-      low = look_up(kIq4Bytes, low);
-      high = look_up(kIq4Bytes, high);
-    }
+  }
+  if constexpr (Panel::kHasBook) {
+    low = look_up(table, low);
+    high = look_up(table, high);
   }
 }
 
@@ -67,18 +72,29 @@ struct StoreQuads {
 
 // put(quad, codes) for every quad of a tile.
 template <class Panel, int j, class Put>
-ROWMAX_INLINE void put_pair(const std::byte* tile, Put&& put) noexcept {
+ROWMAX_INLINE void put_pair(const std::byte* tile, const ByteTable& table, Put&& put) noexcept {
   Codes low, high;
-  unpack_pair<Panel, j>(tile, low, high);
+  unpack_pair<Panel, j>(tile, table, low, high);
   put(j, low);
   put(j + 4, high);
 }
 template <class Panel, class Put>
-ROWMAX_INLINE void unpack_tile(const std::byte* tile, Put&& put) noexcept {
-  put_pair<Panel, 0>(tile, put);
-  put_pair<Panel, 1>(tile, put);
-  put_pair<Panel, 2>(tile, put);
-  put_pair<Panel, 3>(tile, put);
+ROWMAX_INLINE void unpack_tile(const std::byte* tile, Put&& put, const ByteTable& table = {}) noexcept {
+  put_pair<Panel, 0>(tile, table, put);
+  put_pair<Panel, 1>(tile, table, put);
+  put_pair<Panel, 2>(tile, table, put);
+  put_pair<Panel, 3>(tile, table, put);
+}
+
+// Scales that are bytes: quant::byte_scale.
+template <ScaleKind kKind>
+ROWMAX_INLINE simd::F32x16 byte_scales(simd::I32x16 bytes) noexcept {
+  if constexpr (kKind == ScaleKind::kE8M0) {
+    const simd::F32x16 power = simd::max(simd::bitcast_f32(simd::shift_left<23>(bytes)), simd::splat(0x1p-127f));
+    return simd::fma(power, simd::splat(-0.5f), power);  // half of it, and NaN of infinity
+  } else {
+    return simd::mul(simd::bitcast_f32(simd::shift_left<20>(bytes)), simd::splat(0x1p119f));
+  }
 }
 
 // The scales of one record (a tile, or the 8 tiles that share sub-scales).
@@ -86,14 +102,20 @@ template <class Panel>
 class Scales {
  public:
   ROWMAX_INLINE Scales() noexcept {}
-  ROWMAX_INLINE explicit Scales(const std::byte* record) noexcept
-      : subs_(reinterpret_cast<const std::uint8_t*>(record) + Panel::kHalvesBytes),
-        d_(simd::load_f16(reinterpret_cast<const std::uint16_t*>(record))) {
+  ROWMAX_INLINE explicit Scales(const std::byte* record, float unit) noexcept
+      : subs_(reinterpret_cast<const std::uint8_t*>(record) + Panel::kHalvesBytes) {
+    if constexpr (Panel::kScale == ScaleKind::kHalf)
+      d_ = simd::load_f16(reinterpret_cast<const std::uint16_t*>(record));
+    if constexpr (Panel::kHasBook && Panel::kSubScales && Panel::kScale == ScaleKind::kHalf) {
+      d_ = simd::mul(d_, simd::splat(unit));
+    }
     if constexpr (Panel::kHasMin) m_ = simd::load_f16(reinterpret_cast<const std::uint16_t*>(record) + kRows);
   }
   // Of group `group` counted from the record's start.
   ROWMAX_INLINE simd::F32x16 scale(int group) const noexcept {
-    if constexpr (Panel::kSubScales) {
+    if constexpr (Panel::kScale != ScaleKind::kHalf) {
+      return byte_scales<Panel::kScale>(load_u8(subs_ + group * Panel::kSubBytes));
+    } else if constexpr (Panel::kSubScales) {
       const std::uint8_t* sub = subs_ + group * Panel::kSubBytes;
       // Only formats with a minimum have unsigned sub-scales.
       simd::I32x16 factor = Panel::kHasMin ? load_u8(sub) : load_i8(sub);
@@ -130,18 +152,20 @@ struct Unpacked : UnpackedScales {
   ROWMAX_INLINE StoreQuads tile(int t) noexcept { return {codes[t]}; }
 };
 
-// Tiles [tile_begin, tile_end) (at most kInt8Chunk / kTile; tile_begin a multiple of Panel::kScaleTiles). Out: scales,
-// mins, and tile(t), which takes quads.
+// Tiles [tile_begin, tile_end) of panel p (at most kInt8Chunk / kTile; tile_begin a multiple of Panel::kScaleTiles).
+// Out: scales, mins, and tile(t), which takes quads.
 template <class Panel, class Out>
-ROWMAX_INLINE void unpack(const std::byte* panel, std::int64_t cols, std::int64_t tile_begin, std::int64_t tile_end,
+ROWMAX_INLINE void unpack(const Job& job, std::int64_t p, std::int64_t tile_begin, std::int64_t tile_end,
                           Out& out) noexcept {
-  const std::byte* tile = panel + Panel::scale_bytes(cols) + tile_begin * Panel::kTileBytes;
+  const ByteTable table = book_bytes<Panel>(job);
+  const std::byte* panel = job.panels + p * job.panel_bytes;
+  const std::byte* tile = panel + Panel::scale_bytes(job.cols) + tile_begin * Panel::kTileBytes;
   const std::byte* record = panel + tile_begin / Panel::kScaleTiles * Panel::kRecordBytes;
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int first = 0; first < n_tiles; first += Panel::kScaleTiles, record += Panel::kRecordBytes) {
-    const Scales<Panel> scales(record);
+    const Scales<Panel> scales(record, book_unit<Panel>(job));
     for (int t = 0; t < Panel::kScaleTiles; ++t, tile += Panel::kTileBytes) {
-      unpack_tile<Panel>(tile, out.tile(first + t));
+      unpack_tile<Panel>(tile, out.tile(first + t), table);
       for (int g = 0; g < Panel::kGroups; ++g) {
         const int from = t * Panel::kGroups + g, to = first * Panel::kGroups + from;
         simd::store(out.scales[to], scales.scale(from));

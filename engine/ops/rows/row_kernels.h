@@ -29,6 +29,9 @@ struct RowKernels {
   void (*gate_identity)(float* gate, const float* up, std::int64_t n);
   void (*gate_gelu_erf)(float* gate, const float* up, std::int64_t n);
   void (*gate_gelu_quick)(float* gate, const float* up, std::int64_t n);
+  // gate[i] = min(gate[i], limit), up[i] = min(max(up[i], -limit), limit) + offset; NaN stays NaN. limit is above 0, or +inf
+  // for none.
+  void (*limit_gate)(float* gate, float* up, float limit, float offset, std::int64_t n);
   // act(x) = 1 / (1 + e^-x): gates on outputs (Qiu et al. 2025, arXiv 2505.06708) and on shared experts.
   void (*gate_sigmoid)(float* gate, const float* up, std::int64_t n);
   // x[i] = x[i] * sigmoid(x[i]), as x / (1 + e^-x)

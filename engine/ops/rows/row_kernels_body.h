@@ -102,6 +102,18 @@ void gate_gelu_quick(float* gate, const float* up, std::int64_t n) {
   });
 }
 
+void limit_gate(float* gate, float* up, float limit, float offset, std::int64_t n) {
+  const F32x16 high = simd::splat(limit), low = simd::splat(-limit), add = simd::splat(offset);
+  for_lanes(n, [&](std::int64_t i, int lanes) {
+    const F32x16 g = load_lanes(gate + i, lanes);
+    store_lanes(gate + i, simd::select(simd::less(high, g), high, g), lanes);
+    F32x16 u = load_lanes(up + i, lanes);
+    u = simd::select(simd::less(high, u), high, u);
+    u = simd::select(simd::less(u, low), low, u);
+    store_lanes(up + i, simd::add(u, add), lanes);
+  });
+}
+
 void gate_sigmoid(float* gate, const float* up, std::int64_t n) {
   for_lanes(n, [&](std::int64_t i, int lanes) {
     store_lanes(gate + i, simd::mul(simd::sigmoid(load_lanes(gate + i, lanes)), load_lanes(up + i, lanes)), lanes);
@@ -199,6 +211,7 @@ constexpr RowKernels kRowKernels = {.rms_norm = rms_norm,
                                     .gate_identity = gate_identity,
                                     .gate_gelu_erf = gate_gelu_erf,
                                     .gate_gelu_quick = gate_gelu_quick,
+                                    .limit_gate = limit_gate,
                                     .gate_sigmoid = gate_sigmoid,
                                     .silu = silu,
                                     .softmax = softmax,

@@ -125,6 +125,28 @@ TEST(RowKernels, GatesResidualsAndSoftcap) {
   }
 }
 
+TEST(RowKernels, LimitsOfGates) {
+  for (std::int64_t n : kSizes) {
+    std::vector<float> g = random_row(n, 14, 6), u = random_row(n, 15, 6);
+    g[0] = u[0] = std::numeric_limits<float>::quiet_NaN();
+    for (const float limit : {2.5f, std::numeric_limits<float>::infinity()}) {
+      const auto run = [&](const RowKernels& k, bool of_up) {
+        std::vector<float> gate = g, up = u;
+        k.limit_gate(gate.data(), up.data(), limit, 1.0f, n);
+        return of_up ? up : gate;
+      };
+      for (const bool of_up : {false, true}) {
+        expect_same_bits(n, [&](const RowKernels& k) { return run(k, of_up); });
+        const std::vector<float> y = run(row_kernels(supported_isas().back()), of_up);
+        EXPECT_TRUE(std::isnan(y[0]));
+        for (std::size_t i = 1; i < y.size(); ++i) {
+          ASSERT_EQ(y[i], of_up ? std::clamp(u[i], -limit, limit) + 1.0f : std::min(g[i], limit)) << i;
+        }
+      }
+    }
+  }
+}
+
 // The largest |got - want| in units of its bound, and a message where it is above 1.
 struct Worst {
   double part = 0;

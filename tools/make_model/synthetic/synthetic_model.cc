@@ -31,9 +31,11 @@ struct ArchRow {
   bool rope_dimension_key = false;
   bool head_length_keys = false;
   bool square_query = false;  // heads * head_dim = embd (llama.cpp refuses other qwen2 files)
+  bool other_names = false;   // of tensors that have two (WeightInfo::other_name)
   bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
+  bool gemma4 = false;  // heads of two sizes, shared keys and values, embeddings for each layer
   bool hybrid = false;  // delta nets between the layers that attend
 };
 
@@ -74,6 +76,17 @@ constexpr ArchRow kArchs[] = {
      .rope_base = 1e6,
      .head_length_keys = true,
      .post_norms = true},
+    {.name = "gemma4", .layers = 8, .head_dim = 32, .window = 64, .rope_base = 1e6, .post_norms = true, .gemma4 = true},
+    {.name = "gpt-oss",
+     .pre = "gpt-4o",
+     .layers = 4,
+     .head_dim = 32,
+     .window = 64,
+     .rope_base = 150000,
+     .eps = 1e-5,
+     .head_length_keys = true,
+     .other_names = true,
+     .experts = true},
     {.name = "bitnet", .pre = "llama-bpe", .eps = 1e-5, .rope_dimension_key = true, .square_query = true},
     {.name = "bitnet-b1.58",
      .pre = "llama-bpe",
@@ -167,6 +180,7 @@ class Builder {
       add_sentence_piece_vocabulary(writer_, spec_.vocab);
     }
     if (spec_.rope_factors) add_rope_factors();
+    if (row_.gemma4) add_layer_embeddings();
     // Architectures with post norms multiply the embedding by sqrt(embd), so there the output norm takes the gain.
     const bool scaled = row_.post_norms;
     matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
@@ -183,6 +197,7 @@ class Builder {
   void add_layer(const engine::ModelSpec& model, std::int64_t layer);
   void add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size);
   void add_rope_factors();
+  void add_layer_embeddings();
   // columns: the fan-in. Elements of standard deviation gain/sqrt(columns).
   void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain, MatrixChoice choice);
   void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain = 1.0f) {
@@ -210,7 +225,7 @@ void Builder::add_keys() {
   count("context_length", spec_.context);
   count("embedding_length", spec_.embd);
   count("block_count", spec_.layers);
-  if (!row_.experts) count("feed_forward_length", spec_.ff);
+  if (!row_.experts && !spec_.double_wide) count("feed_forward_length", spec_.ff);
   count("attention.head_count", spec_.heads);
   count("attention.head_count_kv", spec_.kv_heads);
   writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
@@ -218,7 +233,7 @@ void Builder::add_keys() {
   if (row_.rope_base_key || spec_.rope_base != row_.rope_base) {
     writer_.set_float32(key("rope.freq_base"), static_cast<float>(spec_.rope_base));
   }
-  if (row_.head_length_keys || spec_.head_dim * spec_.heads != spec_.embd) {
+  if (!row_.gemma4 && (row_.head_length_keys || spec_.head_dim * spec_.heads != spec_.embd)) {
     count("attention.key_length", spec_.head_dim);
     count("attention.value_length", spec_.head_dim);
   }
@@ -240,6 +255,28 @@ void Builder::add_keys() {
     count("ssm.group_count", spec_.delta_key_heads);
     count("ssm.time_step_rank", spec_.delta_value_heads);
     count("ssm.inner_size", spec_.delta_value_heads * spec_.delta_dim);
+  }
+  if (row_.gemma4) {
+    const std::int64_t global = 2 * spec_.head_dim, first_shared = spec_.layers - spec_.shared_kv_layers;
+    count("attention.key_length", global);
+    count("attention.value_length", global);
+    count("attention.key_length_swa", spec_.head_dim);
+    count("attention.value_length_swa", spec_.head_dim);
+    count("rope.dimension_count", global);
+    count("rope.dimension_count_swa", spec_.head_dim);
+    writer_.set_float32(key("rope.freq_base_swa"), 10000.0f);
+    count("attention.shared_kv_layers", spec_.shared_kv_layers);
+    count("embedding_length_per_layer_input", spec_.layer_embd);
+    writer_.set_float32(key("final_logit_softcapping"), 30.0f);
+    std::vector<bool> local;
+    std::vector<std::int32_t> widths;
+    for (std::int64_t layer = 1; layer <= spec_.layers; ++layer) {
+      local.push_back(layer % spec_.interval != 0 && layer != spec_.layers);
+      widths.push_back(
+          static_cast<std::int32_t>(layer <= first_shared || !spec_.double_wide ? spec_.ff : 2 * spec_.ff));
+    }
+    writer_.set_bools(key("attention.sliding_window_pattern"), local);
+    if (spec_.double_wide) writer_.set_int32s(key("feed_forward_length"), widths);
   }
   if (spec_.yarn_factor > 0) {
     writer_.set_string(key("rope.scaling.type"), "yarn");
@@ -280,11 +317,14 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
     if (presence == engine::Presence::kOptional && !(bias && spec_.biases)) continue;
     const engine::WeightShape shape = info.shape(model.shape, layer);
     // As their files have them.
-    const bool other = row_.hybrid && !info.other_name.empty();
+    const bool other = (row_.hybrid || row_.other_names) && !info.other_name.empty();
     const std::string name = engine::WeightInfo::tensor(index, other ? info.other_name : info.name);
     const float gain = info.id == W::kAttnQ || info.id == W::kAttnK ? kSharp : 1.0f;
     switch (info.kind) {
-      case WeightKind::kVector: add_vector(info, name, shape.cols); break;
+      case WeightKind::kVector:
+        add_vector(info, name, shape.cols * shape.rows);
+        if (shape.rows > 1) tensors_.back().shape = {shape.cols, shape.rows};
+        break;
       case WeightKind::kMatrix: matrix(name, shape.cols, shape.rows, gain, info.hadamard ? body_ : plain); break;
       case WeightKind::kTransposed: matrix(name, shape.cols, shape.rows, gain, plain); break;
       case WeightKind::kExperts:
@@ -305,6 +345,10 @@ void Builder::add_vector(const engine::WeightInfo& info, const std::string& name
     bias(name, size);
   } else if (info.id == W::kAttnQNorm || info.id == W::kAttnKNorm) {
     norm(name, size, kSharp);
+  } else if (info.id == W::kLayerOutputScale) {
+    std::vector<float> values = random_normal(spec_.seed, name, size);
+    for (float& value : values) value = 0.7f + 0.1f * value;
+    tensors_.push_back(plan_vector(name, std::move(values)));
   } else if (info.id == W::kPostAttnNorm || info.id == W::kPostFfnNorm) {
     norm(name, size, kPostNorm);
   } else {
@@ -331,6 +375,18 @@ void Builder::add_rope_factors() {
     factors.push_back(static_cast<float>(factor));
   }
   tensors_.push_back(plan_vector("rope_freqs.weight", std::move(factors)));
+}
+
+// What gemma4's tokens bring for each layer; and a quarter of each global head turns, the rest as good as not at all.
+void Builder::add_layer_embeddings() {
+  std::vector<float> factors(static_cast<std::size_t>(spec_.head_dim), 1e30f);
+  std::fill_n(factors.begin(), factors.size() / 4, 1.0f);
+  tensors_.push_back(plan_vector("rope_freqs.weight", std::move(factors)));
+  if (spec_.layer_embd == 0) return;
+  const std::int64_t all = spec_.layer_embd * spec_.layers;
+  matrix("per_layer_token_embd.weight", all, spec_.vocab, std::sqrt(static_cast<float>(spec_.layers)), head_);
+  matrix("per_layer_model_proj.weight", spec_.embd, all);
+  norm("per_layer_proj_norm.weight", spec_.layer_embd);
 }
 
 void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain,
@@ -391,6 +447,9 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   usual(row->experts, spec.expert_ff, spec.ff / 2);
   usual(row->shared_expert, spec.shared_ff, spec.expert_ff);
   usual(row->hybrid, spec.interval, 4);
+  usual(row->gemma4, spec.interval, 3);
+  usual(row->gemma4 && spec.layer_embd == 0, spec.layer_embd, 16);
+  usual(row->gemma4 && spec.shared_kv_layers == 0, spec.shared_kv_layers, 3);
   usual(row->hybrid, spec.delta_key_heads, 2);
   usual(row->hybrid, spec.delta_value_heads, 4);
   usual(row->hybrid, spec.delta_dim, 16);
@@ -431,6 +490,7 @@ SyntheticSpec odd_spec(std::string arch) {
     spec.window = 37;
     spec.layers = 7;
   }
+  if (row != nullptr && row->gemma4) spec.double_wide = true;
   return spec;
 }
 
@@ -445,7 +505,7 @@ const std::vector<std::string>& synthetic_architectures() {
 
 std::string synthetic_models() {
   return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
-         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b";
+         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {
@@ -490,6 +550,17 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.arch = "qwen35moe", spec.type = "Q4_0", spec.values = "normal", spec.untied = true, spec.ff = 512;
     spec.experts = 256, spec.experts_used = 8, spec.expert_ff = 512, spec.delta_dim = 128, spec.delta_key_heads = 16;
     spec.delta_value_heads = 32, spec.vocab = 248320, spec.context = 262144;
+  } else if (name == "gemma-4-e2b" || name == "gemma-4-e4b") {
+    const bool small = name == "gemma-4-e2b";
+    small ? shape(35, 1536, 8, 1, 256, 6144) : shape(42, 2560, 8, 2, 256, 10240);
+    spec.arch = "gemma4", spec.type = "Q4_0", spec.head_type = "Q6_K", spec.values = "normal", spec.window = 512;
+    spec.interval = small ? 5 : 6, spec.shared_kv_layers = small ? 20 : 18, spec.double_wide = small;
+    spec.layer_embd = 256, spec.vocab = 262144, spec.context = 131072;
+  } else if (name == "gpt-oss-20b") {
+    shape(24, 2880, 64, 8, 64, 2880);
+    spec.arch = "gpt-oss", spec.type = "Q8_0", spec.values = "normal", spec.untied = true, spec.window = 128;
+    spec.experts = 32, spec.experts_used = 4, spec.expert_ff = 2880, spec.vocab = 201088, spec.context = 131072;
+    spec.yarn_factor = 32;
   } else {
     return invalid("unknown model '" + std::string(name) + "', expected one of " + synthetic_models());
   }

@@ -17,16 +17,16 @@ struct KvMemory {
   std::vector<Vector> keys, values;
 };
 
-// YaRN (Peng et al. 2023, 3.4): a pair that turns beta_slow times or less within the original context is slowed down by
-// the factor, one that turns beta_fast times or more is not; between them in part, by its number.
-inline double yarn_frequency(const RopeSpec& r, double denominator, double pair, double frequency) {
-  const auto pair_that_turns = [&](double n) {
-    return denominator * std::log(r.yarn->original_context / (n * 2 * std::acos(-1.0))) / (2 * std::log(r.base));
+// Peng et al. 2023, 3.4: how much of pair i is interpolated.
+inline double yarn_share(const RopeSpec& r, double denominator, double i) {
+  const auto index = [&](double turns) {
+    return denominator * std::log(r.yarn->original_context / (turns * 2 * std::acos(-1.0))) / (2 * std::log(r.base));
   };
-  const double low = std::max(std::floor(pair_that_turns(r.yarn->beta_fast)), 0.0);
-  const double high = std::min(std::ceil(pair_that_turns(r.yarn->beta_slow)), static_cast<double>(r.n_rot) - 1);
-  const double slowed = std::clamp((pair - low) / std::max(high - low, 0.001), 0.0, 1.0);
-  return frequency * (slowed / r.yarn->factor + 1 - slowed);
+  double low = index(r.yarn->beta_fast), high = index(r.yarn->beta_slow);
+  if (r.yarn->whole_pairs) low = std::floor(low), high = std::ceil(high);
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(r.n_rot - 1));
+  return std::clamp((i - low) / std::max(high - low, 0.001), 0.0, 1.0);
 }
 
 inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t position, Vector& heads) {
@@ -38,14 +38,20 @@ inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t pos
     for (std::size_t i = 0; i < half; ++i) {
       double frequency = r.scale * std::pow(r.base, -2.0 * static_cast<double>(i) / denominator);
       if (!r.divisors.empty()) frequency /= static_cast<double>(r.divisors[i]);
-      if (r.yarn) frequency = yarn_frequency(r, denominator, static_cast<double>(i), frequency);
-      const double angle = static_cast<double>(position) * frequency, magnitude = r.yarn ? r.yarn->magnitude : 1;
+      double magnitude = 1;
+      if (r.yarn) {
+        const double share = yarn_share(r, denominator, static_cast<double>(i));
+        frequency = frequency / r.yarn->factor * share + frequency * (1 - share);
+        magnitude = r.yarn->magnitude;
+      }
+      const double angle = static_cast<double>(position) * frequency;
       const bool halves = r.pairing == RopePairing::kHalves;
       double& x = heads[begin + (halves ? i : 2 * i)];
       double& y = heads[begin + (halves ? i + half : 2 * i + 1)];
-      const double turned = x * std::cos(angle) - y * std::sin(angle);
-      y = magnitude * (y * std::cos(angle) + x * std::sin(angle));
-      x = magnitude * turned;
+      const double c = magnitude * std::cos(angle), s = magnitude * std::sin(angle);
+      const double turned = x * c - y * s;
+      y = y * c + x * s;
+      x = turned;
     }
   }
 }

@@ -19,7 +19,7 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   ops.scale(up_product, weights.vector(W::kFfnUpScale));
   ops.tap(Stage::kGate, layer, gate);
   ops.tap(Stage::kUp, layer, up);
-  ops.gate(ffn.activation, gate, up);
+  ops.gate(ffn, gate, up);
   if (ffn.sub_norm) ops.norm(gate, weights.vector(W::kFfnSubNorm), gate);
   ops.tap(Stage::kAct, layer, gate);
   const LinearTerm term{&weights.matrix(W::kFfnDown), output};

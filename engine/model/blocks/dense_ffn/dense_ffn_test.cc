@@ -11,6 +11,8 @@ namespace {
 const Fact kFacts[] = {
     {"gelu", [](LayerSpec& l, std::size_t) { l.ffn.activation = FfnActivation::kGeluTanh; }},
     {"relu_squared", [](LayerSpec& l, std::size_t) { l.ffn.activation = FfnActivation::kReluSquared; }},
+    {"gate_limit", [](LayerSpec& l, std::size_t) { l.ffn.gate_limit = 0.5f; }},
+    {"up_offset", [](LayerSpec& l, std::size_t) { l.ffn.up_offset = 1; }},
     {"sub_norm", [](LayerSpec& l, std::size_t) { l.ffn.sub_norm = true; }},
     {"matrix_scales", [](LayerSpec& l, std::size_t) { l.matrix_scales = true; }},
 };

@@ -13,7 +13,7 @@ inline Vector dense_ffn(const Layer& l, const Vector& x) {
   Vector gate = l.linear(W::kFfnGate, W::kFfnGateScale, W::kCount, x);
   Vector up = l.linear(W::kFfnUp, W::kFfnUpScale, W::kCount, x);
   if (f.up_gates) std::swap(gate, up);
-  for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activate(f.activation, gate[i]) * up[i];
+  for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gated(f, gate[i], up[i]);
   if (f.sub_norm) gate = l.normed(gate, l.weight(W::kFfnSubNorm), gate.size());
   return l.linear(W::kFfnDown, W::kFfnDownScale, W::kCount, gate);
 }

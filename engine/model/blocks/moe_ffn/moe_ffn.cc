@@ -23,6 +23,7 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const Rows router{Slot::kRouter, ffn.n_expert};
   const LinearTerm route{&weights.matrix(W::kRouter), router};
   ops.project({&route, 1}, normed);
+  ops.add_bias(router, weights.vector_if(ffn.biases, W::kRouterLogitBias));
   ops.run_experts(layer, ffn, weights, router, normed, output);
   if (ffn.n_shared == 0) return {};
   const Rows gate{Slot::kGate, ffn.n_shared}, up{Slot::kUp, ffn.n_shared}, weight{Slot::kBeta, 1};
@@ -34,7 +35,7 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   ops.project(std::span(terms).first(n), normed);
   ops.tap(Stage::kSharedGate, layer, gate);
   ops.tap(Stage::kSharedUp, layer, up);
-  ops.gate(ffn.activation, gate, up);
+  ops.gate(ffn, gate, up);
   ops.tap(Stage::kSharedAct, layer, gate);
   const LinearTerm down{&weights.matrix(W::kSharedDown), shared};
   ops.project({&down, 1}, gate);

@@ -41,6 +41,26 @@ const Fact kFacts[] = {
        l.ffn.n_group_used = 5;
        l.ffn.choice_bias = true;
      }},
+    {"expert_biases",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.biases = true;
+       l.ffn.expert_shift = 5;
+     }},
+    {"experts_of_gpt_oss",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.biases = l.ffn.renormalise = true;
+       l.ffn.activation = FfnActivation::kGeluQuick;
+       l.ffn.gate_limit = 0.7f;
+       l.ffn.up_offset = 1;
+     }},
+    {"shared_expert_limited",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.n_shared = 28;
+       l.ffn.gate_limit = 0.5f;
+     }},
     {"shared_expert",
      [](LayerSpec& l, std::size_t) {
        make_experts(l);

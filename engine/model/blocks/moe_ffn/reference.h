@@ -29,6 +29,7 @@ inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
   const FfnSpec& f = l.layer.ffn;
   const auto n_expert = static_cast<std::size_t>(f.n_expert), n_ff = static_cast<std::size_t>(f.n_ff);
   Vector p = times(l.weight(W::kRouter), x);
+  if (f.biases) add(p, l.weight(W::kRouterLogitBias));
   double total = 0;
   for (double& value : p) {
     value = f.expert_gate == ExpertGate::kSigmoid ? sigmoid(value) : std::exp(value);
@@ -58,24 +59,28 @@ inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
   double sum = 0;
   for (const std::size_t e : chosen) sum += p[e];
   Vector out(x.size());
-  const auto ffn = [&](const Vector& gate_w, const Vector& up_w, const Vector& down_w, std::size_t e, std::size_t n,
-                       double factor) {
-    Vector gate = times(gate_w, x, e * n, n);
-    Vector up = times(up_w, x, e * n, n);
+  const auto ffn = [&](W gate_w, W up_w, W down_w, std::size_t e, std::size_t n, double factor) {
+    const auto product = [&](W id, W bias, const Vector& input, std::size_t rows) {
+      Vector y = times(l.weight(id), input, e * rows, rows);
+      for (std::size_t i = 0; f.biases && bias != W::kCount && i < rows; ++i) y[i] += l.weight(bias)[e * rows + i];
+      return y;
+    };
+    const bool routed = gate_w == W::kExpertGate;
+    Vector gate = product(gate_w, routed ? W::kExpertGateBias : W::kCount, x, n);
+    Vector up = product(up_w, routed ? W::kExpertUpBias : W::kCount, x, n);
     if (f.up_gates) std::swap(gate, up);
-    for (std::size_t i = 0; i < n; ++i) gate[i] = activate(f.activation, gate[i]) * up[i];
-    Vector y = times(down_w, gate, e * x.size(), x.size());
+    for (std::size_t i = 0; i < n; ++i) gate[i] = gated(f, gate[i], up[i]);
+    Vector y = product(down_w, routed ? W::kExpertDownBias : W::kCount, gate, x.size());
     for (double& value : y) value *= factor;
     add(out, y);
   };
   for (const std::size_t e : chosen) {
-    ffn(l.weight(W::kExpertGate), l.weight(W::kExpertUp), l.weight(W::kExpertDown),
-        (e + static_cast<std::size_t>(f.expert_shift)) % n_expert, n_ff,
+    ffn(W::kExpertGate, W::kExpertUp, W::kExpertDown, (e + static_cast<std::size_t>(f.expert_shift)) % n_expert, n_ff,
         p[e] / (f.renormalise ? sum : 1) * static_cast<double>(f.expert_scale));
   }
   if (f.n_shared > 0) {
-    ffn(l.weight(W::kSharedGate), l.weight(W::kSharedUp), l.weight(W::kSharedDown), 0,
-        static_cast<std::size_t>(f.n_shared), f.shared_gate ? sigmoid(times(l.weight(W::kSharedRouter), x)[0]) : 1);
+    ffn(W::kSharedGate, W::kSharedUp, W::kSharedDown, 0, static_cast<std::size_t>(f.n_shared),
+        f.shared_gate ? sigmoid(times(l.weight(W::kSharedRouter), x)[0]) : 1);
   }
   return out;
 }

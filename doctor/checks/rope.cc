@@ -302,6 +302,7 @@ std::optional<std::pair<const char*, std::string>> explain(const std::vector<Hea
     if (worst_of(heads, turns, 0) > kAllowed) return {};
     return {{"rope_dimension", "they turn"}};
   }
+  if (worst_of(heads, Turns{}) <= kAllowed) return {{"rope_dimension", "they do not turn"}};
   Turns other = turns;
   other.adjacent = !turns.adjacent;
   if (worst_of(heads, other) <= kAllowed) {

@@ -1,4 +1,5 @@
 #include "doctor/checks/planted_test_util.h"
+#include "doctor/test_patient.h"
 
 namespace rowmax::doctor {
 namespace {
@@ -39,6 +40,25 @@ TEST(Rope, EachWrongConventionIsNamed) {
             "rope_scaling");
   EXPECT_EQ(cause_with("llama", {}, {{"rope_pairing", "halves"}}), "rope_pairing");
   EXPECT_EQ(cause_with("qwen2", {}, {{"rope_pairing", "adjacent"}}), "rope_pairing");
+}
+
+// Layers that do not turn, a magnitude and a temperature of their own, norms behind RoPE and over the whole width.
+TEST(Rope, KinOfLlama) {
+  const auto golden = [](const std::string& name) { return file_bytes("tests/golden/" + name + ".gguf"); };
+  for (const char* name : {"smollm3", "smollm3_listed", "granite", "minicpm", "mistral3", "hunyuan", "olmo2"}) {
+    const CheckResult result = Planted(golden(name)).run(check_rope);
+    EXPECT_EQ(result.verdict, Verdict::kPass) << name << ": " << result.reason;
+    EXPECT_GT(result.n_compared, 0);
+  }
+  const auto cause = [&](const char* name, const engine::Edits& edits) {
+    Planted planted(golden(name));
+    planted.options.model.edits = edits;
+    return first_cause(planted.run(check_rope));
+  };
+  EXPECT_EQ(cause("smollm3", {{"nope_layers", "none"}}), "rope_dimension");
+  EXPECT_EQ(cause("granite", {{"nope_layers", "0,1,2"}}), "rope_dimension");
+  EXPECT_EQ(cause("minicpm", {{"rope_pairing", "halves"}}), "rope_pairing");
+  EXPECT_EQ(cause("mistral3", {{"attention_temperature", "0"}}), "rope_scaling");
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ std::optional<NumberSearch> number_search(const engine::EditableFact& fact, std:
     search.low = 10, search.high = 1e9;
     search.n_grid = static_cast<int>(41 + std::min<std::int64_t>(n_token, 300));
   } else if (name == "attention_scale" || name == "embedding_scale" || name == "residual_scale" ||
-             name == "logit_scale") {
+             name == "logit_scale" || name == "rope_magnitude") {
     if (!around(256)) return std::nullopt;
     search.hint = *now * std::max(pattern_scale, 0.0);
   } else if (name == "rope_scale" || name == "expert_scale") {

@@ -162,13 +162,15 @@ const MenuRow kMenu[] = {
        const auto d = static_cast<double>(c.shape.head_dim);
        return numbers({d, d / 2, d / 4, d * 3 / 4});
      }},
+    // Every fourth (SmolLM3), none, all.
     {"nope_layers", "rope_dimension",
      [](const Context& c) {
-       std::string every_fourth;
-       for (std::int64_t layer = 3; layer < c.shape.n_layer; layer += 4) {
-         every_fourth += (every_fourth.empty() ? "" : ",") + std::to_string(layer);
+       std::string every_fourth, all;
+       for (std::int64_t layer = 0; layer < c.shape.n_layer; ++layer) {
+         all += (layer == 0 ? "" : ",") + std::to_string(layer);
+         if (layer % 4 == 3) every_fourth += (layer == 3 ? "" : ",") + std::to_string(layer);
        }
-       return every_fourth.empty() ? Values{"none"} : Values{"none", every_fourth};
+       return every_fourth.empty() ? Values{"none", all} : Values{every_fourth, "none", all};
      }},
     {"delta_head_order", "value_head_order",
      [](const Context&) {

@@ -55,9 +55,6 @@ const Change kBiasedExperts = layers([](LayerSpec& l) {
 const Change kNormedV = layers([](LayerSpec& l) { l.attention.v_norm = true; });
 const Change kLayerEmbeddings = layers([](LayerSpec& l) { l.n_layer_embd = 12; });
 const Change kOutputScales = layers([](LayerSpec& l) { l.output_scale = true; });
-void yarn(ModelSpec& spec) {
-  spec.ropes[0].yarn = {.factor = 8, .original_context = 40, .beta_fast = 4, .beta_slow = 1, .magnitude = 1.2};
-}
 void two_ropes(ModelSpec& spec) { spec.layers[1].attention.rope = 1; }
 void one_window(ModelSpec& spec) {
   two_ropes(spec);
@@ -71,7 +68,9 @@ void one_rope_alone(ModelSpec& spec) {
   spec.ropes = {spec.ropes[0]};
   spec.for_layers([](LayerSpec& layer) { layer.attention.scale = 0.25f; });  // 1/sqrt(16)
 }
-void yarn(ModelSpec& spec) { spec.ropes[0].yarn = YarnSpec{.factor = 4, .original_context = 8, .magnitude = 1.25}; }
+void yarn(ModelSpec& spec) {
+  spec.ropes[0].yarn = {.factor = 8, .original_context = 40, .beta_fast = 4, .beta_slow = 1, .magnitude = 1.25};
+}
 void tempered(ModelSpec& spec) {
   spec.for_layers([](LayerSpec& layer) { layer.attention.temperature = {.scale = 0.25, .length = 4}; });
 }

@@ -112,7 +112,12 @@ class Norms {
       const Vector middle = added(x, in_f64(mixed[i].values), sandwich ? post_mixer : Vector());
       compare(ffn.empty() ? "post_attention_norm.weight" : "ffn_norm.weight", layer, Stage::kFfnNorm, i, middle,
               ffn.empty() && !sandwich ? post_mixer : ffn);
-      const Vector end = added(middle, in_f64(block[i].values), post_block);
+      Vector end = added(middle, in_f64(block[i].values), post_block);
+      // What tokens bring for each layer comes in between, and is not shown.
+      if (!weights(layer, "post_norm.weight").empty()) continue;
+      if (const Vector scale = weights(layer, "layer_output_scale.weight"); scale.size() == 1) {
+        for (double& value : end) value *= scale[0];
+      }
       ++n_compared;
       if (const double off = difference(end, in_f64(after[i].values)); !(off <= kAllowed) && !wrong) {
         wrong = Case{layer_tensor(layer, post_block.empty() ? "" : "post_ffw_norm.weight"),

@@ -57,7 +57,9 @@ void judge_invalid(const TensorStats& stats, WeightFindings& findings) {
 constexpr float kMostOfAnyWeight = 1e6F;
 void judge_magnitude(const TensorStats& stats, WeightFindings& findings) {
   const float most = std::max(-stats.low, stats.high);
-  if (!(most > kMostOfAnyWeight)) return;
+  // By which converters say of a pair of dimensions that it does not turn (Gemma 4).
+  constexpr float kStands = 1e30F;
+  if (!(most > kMostOfAnyWeight) || (stats.name == "rope_freqs.weight" && most == kStands && stats.low > 0)) return;
   Cause& cause = add(findings, "weight_corrupt", stats,
                      stats.name + " has a number of " + short_number(most) + ", and no model has one above " +
                          short_number(kMostOfAnyWeight) + ": the tensor is damaged, or of another type.",

@@ -129,7 +129,7 @@ def ternary_weights(weights, c):
 
 def pack_mxfp4(weights, c):
     """Random blocks and scales in place of the experts' matrices: those tensors; weights become what transformers makes
-    of them."""
+    of them, but for zeros with a sign, which GGUF's format does not have."""
     import torch
     from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
@@ -140,7 +140,7 @@ def pack_mxfp4(weights, c):
         n, cols, rows = x.shape
         blocks = torch.from_numpy(rng.integers(0, 256, (n, rows, cols // 32, 16), dtype=np.uint8))
         scales = torch.from_numpy(rng.integers(122, 127, (n, rows, cols // 32), dtype=np.uint8))
-        weights[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).numpy().reshape(x.shape)
+        weights[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).numpy().reshape(x.shape) + 0.0
         packed |= {name + "_blocks": blocks, name + "_scales": scales}
     return packed
 

@@ -14,6 +14,7 @@ void read_mistral3(KeyReader& keys, ModelSpec& spec) {
   std::optional<YarnSpec>& yarn = spec.ropes[0].yarn;
   if (yarn && multiplier > 0) {
     yarn->magnitude /= 0.1 * multiplier * base::log_f64(yarn->factor) + 1.0;
+    std::erase_if(keys.facts(), [](const ModelFact& fact) { return fact.name == "rope_magnitude"; });
     keys.fact("rope_magnitude", number_text(yarn->magnitude),
               "(0.1 ln(factor) + 1) / (0.1 " + number_text(multiplier) + " ln(factor) + 1), key " +
                   keys.full_key("rope.scaling.yarn_log_multiplier"));

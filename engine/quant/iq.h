@@ -72,7 +72,7 @@ struct Iq : Places {
     constexpr int kGroups = kElements / kGroup, kMostSub = (2 << Places::kScaleBits) - 1;
     float fits[kGroups], most = 0.0f;
     for (int g = 0; g < kGroups; ++g) {
-      fits[g] = fit_group(x + kGroup * g, block, g);
+      fits[g] = fit_group(x + kGroup * g);
       most = fits[g] > most ? fits[g] : most;
     }
     set_scale_bits(block, base::f32_to_f16(most / (static_cast<float>(kMostSub) * Places::kBook.unit)));
@@ -165,22 +165,23 @@ struct Iq : Places {
       if (kMoved && !(all(1) < error)) all(0);
     }
   }
-  // A scale for a group: the largest magnitude on the largest value, then the best one for the values chosen so.
-  static float fit_group(const float* x, Block& block, int g) noexcept {
-    float most = 0.0f;
+  // A scale for a group: the largest magnitude on the largest value, then the best one for the values that are nearest
+  // then, whatever the grid says.
+  static float fit_group(const float* x) noexcept {
+    float most = 0.0f, largest = 0.0f;
     for (int i = 0; i < kGroup; ++i) most = std::fabs(x[i]) > most ? std::fabs(x[i]) : most;
     if (most == 0.0f) return 0.0f;
-    int largest = 0;
-    for (const int value : Places::kBook.values) largest = value > largest ? value : largest;
-    choose(x, most / static_cast<float>(largest), block, g);
+    for (const int value : Places::kBook.values) largest = std::fmax(largest, static_cast<float>(value));
     double sum_vx = 0.0, sum_vv = 0.0;
-    for (int o = 0; o < kGroup / 8; ++o) {
-      std::uint64_t octet = read_octet(block, kGroup / 8 * g + o);
-      for (int i = 0; i < 8; ++i, octet >>= 8) {
-        const double v = Places::kBook.values[octet & 15];
-        sum_vx += v * static_cast<double>(x[8 * o + i]);
-        sum_vv += v * v;
+    for (int i = 0; i < kGroup; ++i) {
+      const float wanted = x[i] / most * largest;
+      float nearest = 0.0f;
+      for (const int value : Places::kBook.values) {
+        const auto v = static_cast<float>(value);
+        if (value != 0 && (nearest == 0.0f || std::fabs(v - wanted) < std::fabs(nearest - wanted))) nearest = v;
       }
+      sum_vx += static_cast<double>(nearest) * static_cast<double>(x[i]);
+      sum_vv += static_cast<double>(nearest) * static_cast<double>(nearest);
     }
     return sum_vx > 0.0 ? static_cast<float>(sum_vx / sum_vv) : 0.0f;
   }

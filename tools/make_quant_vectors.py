@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize, quantize
+from gguf.quants import NVFP4, dequantize, quantize
 
 # Where each format has its halves (byte offsets in a block); everything else in a block may be any bits.
 HALVES = {
@@ -156,6 +156,34 @@ def decode_ptq1_0(blocks):
     return d * (unpack_ptq1_0(qs).astype(np.float32) - np.float32(1))
 
 
+# 32 patterns of four codes of 2 bits, by sign * 16 + slot; from the pull request that has the format.
+STQ1_0_PATTERNS = np.array([
+    0xA9, 0x89, 0x29, 0x09, 0xA6, 0x86, 0x26, 0x06, 0x9A, 0x92, 0x1A, 0x12, 0x6A, 0x62, 0x4A, 0x42,
+    0x01, 0x21, 0x81, 0xA1, 0x04, 0x24, 0x84, 0xA4, 0x10, 0x18, 0x90, 0x98, 0x40, 0x48, 0x60, 0x68], np.uint8)
+
+
+def decode_stq1_0(blocks):
+    d, bits = split(blocks, False)
+    slots = unpack_low_first(bits[:, :32], 4)
+    signs = unpack_low_first(bits[:, 32:], 1)
+    patterns = STQ1_0_PATTERNS[signs * 16 + slots]  # 64 a block
+    lanes = unpack_low_first(patterns.reshape(-1, 1), 2).reshape(-1, 4, 16, 4)  # chunk, group, lane
+    return d * (lanes.transpose(0, 1, 3, 2).reshape(-1, 256).astype(np.float32) - np.float32(1))
+
+
+def encode_stq1_0(values):
+    d = np.abs(values).max(axis=1, keepdims=True)
+    groups = values.reshape(-1, 4, 4, 16).transpose(0, 1, 3, 2).reshape(-1, 4)
+    codes = np.where(groups < 0, 0, 2).astype(np.uint8)
+    codes[np.arange(len(codes)), np.abs(groups).argmin(axis=1)] = 1
+    patterns = pack_low_first(codes, 2)[:, 0]
+    number = np.zeros(256, np.uint8)
+    number[STQ1_0_PATTERNS] = np.arange(32)
+    number = number[patterns].reshape(-1, 64)
+    return np.concatenate([pack_low_first(number & 15, 4), pack_low_first(number >> 4, 1), d.astype(np.float16).view(np.uint8)],
+                          axis=1)
+
+
 def encode_ptq1_0(values):
     d = np.abs(values).max(axis=1, keepdims=True)
     return np.concatenate([pack_ptq1_0(codes_of(values, d)), d.astype(np.float16).view(np.uint8)], axis=1)
@@ -169,6 +197,7 @@ OWN_BLOCKS = {
     "Q1_0": (128, 18, 0, decode_q1_0, encode_q1_0),
     "PTQ1_0": (128, 28, 26, decode_ptq1_0, encode_ptq1_0),
 }
+STQ1_0 = (256, 42, 40, decode_stq1_0, encode_stq1_0)
 
 
 # ---- MXFP4: a byte as scale; 255 is NaN in the specification and a number for gguf, so it is left out
@@ -181,6 +210,37 @@ def make_mxfp4(out, rng):
     values = np.concatenate([values, np.ldexp(values, -90), np.ldexp(values, 100)]).astype(np.float32)
     encoded = np.ascontiguousarray(quantize(values, kind)).view(np.uint8)
     store(out, "MXFP4", blocks, dequantize(blocks, kind), values, encoded)
+
+
+# ---- NVFP4: any byte is a scale; gguf decodes it and rounds scales, which are the largest magnitude over 6
+
+def make_nvfp4(out, rng):
+    kind = GGMLQuantizationType.NVFP4
+    blocks = rng.integers(0, 256, (96, 36), dtype=np.uint8)
+    blocks[:64, :4] = np.arange(256, dtype=np.uint8).reshape(64, 4)
+    values = values_of(64, rng)
+    values = np.concatenate([values, values * np.float32(0.01), values * np.float32(50)]).astype(np.float32)
+    groups = values.reshape(-1, 4, 16)
+    scales = NVFP4.fp32_to_ue4m3(np.abs(groups).max(axis=2) / np.float32(6))
+    levels = NVFP4.ue4m3_to_fp32(scales).astype(np.float32)[..., None] * np.array(NVFP4.kvalues, np.float32)
+    codes = np.abs(levels[:, :, None, :] - groups[..., None]).argmin(axis=3).astype(np.uint8)
+    encoded = np.concatenate([scales, (codes[..., :8] | codes[..., 8:] << 4).reshape(-1, 32)], axis=1)
+    store(out, "NVFP4", blocks, np.ascontiguousarray(dequantize(blocks, kind), np.float32), values, encoded)
+
+
+# ---- the IQ types: random bits are blocks; IQ1_M has its half in the highest four bits of the last four 16-bit words
+
+def make_iq(out, name, rng):
+    kind = GGMLQuantizationType[name]
+    size = GGML_QUANT_SIZES[kind][1]
+    halves = np.concatenate([rng.normal(0, 0.05, 8).astype(np.float16).view(np.uint16), np.array(ODD_HALVES, np.uint16)])
+    blocks = rng.integers(0, 256, (len(halves), size), dtype=np.uint8)
+    if name == "IQ1_M":
+        for i in range(4):
+            blocks[:, size - 7 + 2 * i] = blocks[:, size - 7 + 2 * i] & 15 | (halves >> 4 * i & 15) << 4
+    else:
+        blocks[:, :2] = halves.astype("<u2").view(np.uint8).reshape(-1, 2)
+    store(out, name, blocks, np.ascontiguousarray(dequantize(blocks, kind), np.float32), np.empty((0, 256)), NONE)
 
 
 # ---- I2_S: [rows, cols] codes <-> the bytes of the tensor
@@ -260,6 +320,13 @@ def make_iq_bn(out, name, write, rng):
     store(out, name, write(codes, scales), decoded, values, write(ternary, most))
 
 
+def make_own_blocks(out, name, form, rng):
+    elements, size, half, decode, encode = form
+    blocks = blocks_of(size, [half], rng)
+    values = values_of(elements, rng)
+    store(out, name, blocks, decode(blocks), values, encode(values))
+
+
 def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -276,11 +343,15 @@ def main():
             encoded = np.ascontiguousarray(quantize(values, kind)).view(np.uint8)
         store(out, name, blocks, decoded.reshape(-1, elements), values, encoded)
     make_mxfp4(out, np.random.default_rng(22))
+    make_nvfp4(out, np.random.default_rng(24))
+    rng = np.random.default_rng(23)
+    for name in ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M"]:
+        make_iq(out, name, rng)
     rng = np.random.default_rng(21)
-    for name, (elements, size, half, decode, encode) in OWN_BLOCKS.items():
-        blocks = blocks_of(size, [half], rng)
-        values = values_of(elements, rng)
-        store(out, name, blocks, decode(blocks), values, encode(values))
+    for name, blocks in OWN_BLOCKS.items():
+        make_own_blocks(out, name, blocks, rng)
+    for name in ["STQ1_0", "STQ1_0_42"]:
+        make_own_blocks(out, name, STQ1_0, np.random.default_rng(25))
     for name, layout in {"I2_S": 128, "I2_S_64": 64, "I2_S_ROW4": "row4"}.items():
         make_i2_s(out, name, layout, rng)
     for name, write in {"IQ1_BN": iq1_bn, "IQ2_BN": iq2_bn, "IQ2_BN_R4": iq2_bn_r4}.items():

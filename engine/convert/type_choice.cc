@@ -237,9 +237,16 @@ class Chooser {
 }  // namespace
 
 Result<const FormatInfo*> format_named(std::string_view name, std::string_view flag) {
-  if (const FormatInfo* format = find_format(name)) return format;
+  const FormatInfo* format = find_format(name);
+  if (format != nullptr && format->needs_importance) {
+    return Error{ErrorCode::kUnsupported,
+                 concat(flag, ": ", name,
+                        " needs to know how much each weight matters (an importance matrix), and rowmax "
+                        "has no quantiser that does; it reads such files. Q2_K, Q3_K and IQ4_XS do without")};
+  }
+  if (format != nullptr) return format;
   std::string known;
-  for (const FormatInfo& format : formats()) known += concat(known.empty() ? "" : ", ", format.name);
+  for (const std::string_view type : writable_types()) known += concat(known.empty() ? "" : ", ", type);
   return Error{ErrorCode::kInvalidArgument, concat(flag, ": expected one of ", known, ", found ", quote(name))};
 }
 

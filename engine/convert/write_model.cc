@@ -23,10 +23,11 @@ struct FileType {
   std::string_view type;
   std::uint32_t number;
 };
-constexpr FileType kFileTypes[] = {
-    {"F32", 0},   {"F16", 1},    {"Q4_0", 2},   {"Q4_1", 3},   {"Q8_0", 7},  {"Q5_0", 8},     {"Q5_1", 9},
-    {"Q2_K", 10}, {"Q3_K", 12},  {"Q4_K", 15},  {"Q5_K", 17},  {"Q6_K", 18}, {"IQ4_NL", 25},  {"IQ4_XS", 30},
-    {"BF16", 32}, {"TQ1_0", 36}, {"TQ2_0", 37}, {"MXFP4", 38}, {"I2_S", 40}, {"I2_S_64", 40}, {"I2_S_ROW4", 40}};
+constexpr FileType kFileTypes[] = {{"F32", 0},      {"F16", 1},       {"Q4_0", 2},    {"Q4_1", 3},    {"Q8_0", 7},
+                                   {"Q5_0", 8},     {"Q5_1", 9},      {"Q2_K", 10},   {"Q3_K", 12},   {"Q4_K", 15},
+                                   {"Q5_K", 17},    {"Q6_K", 18},     {"IQ4_NL", 25}, {"IQ4_XS", 30}, {"BF16", 32},
+                                   {"TQ1_0", 36},   {"TQ2_0", 37},    {"MXFP4", 38},  {"NVFP4", 39},  {"I2_S", 40},
+                                   {"I2_S_64", 40}, {"I2_S_ROW4", 40}};
 
 void set_file_type(GgufWriter& keys, const std::string& type) {
   keys.remove("general.file_type");
@@ -196,7 +197,9 @@ class ModelWriter {
 
 std::vector<std::string_view> writable_types() {
   std::vector<std::string_view> names;
-  for (const FormatInfo& format : formats()) names.emplace_back(format.name);
+  for (const FormatInfo& format : formats()) {
+    if (!format.needs_importance) names.emplace_back(format.name);
+  }
   return names;
 }
 

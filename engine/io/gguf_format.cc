@@ -15,25 +15,18 @@ struct ForeignType {
   std::string_view remedy = "";  // what to do about it
 };
 
-// Ids from ggml.h (upstream) and bitnet.cpp that have no row in engine/quant's table. "removed" ones had a meaning in old
-// files.
+// What ids of ggml.h (upstream) and bitnet.cpp mean that engine/quant's table does not have, or (39) have meant elsewhere.
+// "removed" ones had a meaning in old files.
 constexpr ForeignType kForeignTypes[] = {
     {4, "Q4_2, removed from the format"},
     {5, "Q4_3, removed from the format"},
     {9, "Q8_1"},
     {15, "Q8_K"},
-    {16, "IQ2_XXS"},
-    {17, "IQ2_XS"},
-    {18, "IQ3_XXS"},
-    {19, "IQ1_S"},
-    {21, "IQ3_S"},
-    {22, "IQ2_S"},
     {24, "I8"},
     {25, "I16"},
     {26, "I32"},
     {27, "I64"},
     {28, "F64"},
-    {29, "IQ1_M"},
     {31, "Q4_0_4_4, removed from the format"},
     {32, "Q4_0_4_8, removed from the format"},
     {33, "Q4_0_8_8, removed from the format"},
@@ -44,14 +37,7 @@ constexpr ForeignType kForeignTypes[] = {
     {39, "MXFP4, or TL2 in files of bitnet.cpp",
      "TL2's tiles follow a kernel_config.ini that is not in the file: convert such a model anew, from its safetensors "
      "or from its I2_S file"},
-    {40, "NVFP4"},
 };
-
-// Empty when the id is unknown.
-std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept {
-  const auto* found = std::ranges::find(kForeignTypes, type, &ForeignType::id);
-  return found == std::end(kForeignTypes) ? std::string_view() : found->name;
-}
 
 }  // namespace
 
@@ -60,6 +46,11 @@ const char* gguf_type_name(GgufType type) noexcept {
                                            "bool", "string", "array", "u64", "i64", "f64"};
   const auto index = static_cast<std::size_t>(type);
   return index < std::size(kNames) ? kNames[index] : "unknown";
+}
+
+std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept {
+  const auto* found = std::ranges::find(kForeignTypes, type, &ForeignType::id);
+  return found == std::end(kForeignTypes) ? std::string_view() : found->name;
 }
 
 std::string_view gguf_tensor_type_name(std::uint32_t type) noexcept {

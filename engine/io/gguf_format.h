@@ -64,6 +64,9 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) n
   return (value + alignment - 1) & ~(alignment - 1);
 }
 
+// What the id means where it is not a format of engine/quant; empty when nothing is known.
+std::string_view foreign_tensor_type_name(std::uint32_t type) noexcept;
+
 // The sentence's rest about a tensor of a type that is not in engine/quant's table: "has type 38 (...), which ...".
 Error unreadable_tensor_type(std::uint32_t type);
 

@@ -68,6 +68,12 @@ class Resolver {
     return no_fit(candidates, id);
   }
 
+  // Fewer bytes than the format needs before another tensor begins: what the end of a file that is cut short is not.
+  bool runs_into_the_next(const FormatInfo& format, const GgufTensor& tensor) const {
+    const auto n_bytes = gguf_tensor_bytes(format, tensor.shape);
+    return tensor.offset != offsets_.back() && n_bytes.ok() && room(tensor) < *n_bytes;
+  }
+
  private:
   std::uint64_t room(const GgufTensor& tensor) const {
     const auto next = std::ranges::upper_bound(offsets_, tensor.offset);
@@ -144,6 +150,9 @@ Status resolve_formats(GgufContent& content, std::uint64_t data_bytes, const Ggu
     const auto candidates = formats_of(tensor.type);
     if (candidates.empty()) return in_tensor(unreadable_tensor_type(tensor.type));
     if (candidates.size() == 1) {
+      if (!foreign_tensor_type_name(tensor.type).empty() && resolver.runs_into_the_next(candidates.front(), tensor)) {
+        return in_tensor(unreadable_tensor_type(tensor.type));
+      }
       tensor.format = candidates.data();
       continue;
     }

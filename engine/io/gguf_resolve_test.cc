@@ -117,9 +117,10 @@ TEST(GgufResolve, SizesThatDoNotSettleItAreRefused) {
   EXPECT_EQ(formats_in(file_of({{{128, 1}, kQ20, 34}, {{512, 4}, kQ20, 544}, {{8}, kF32, 32}})),
             "Q2_0_128 Q2_0_128 F32");
   expect_part(formats_in(file_of({{{512, 4}, kQ20, 576}, {{512, 4}, kQ20, 544}, {{8}, kF32, 32}})),
-              "no layout of type 42 (Q2_0 or Q2_0_128) fits the sizes of all its tensors");
+              "no layout of type 42 (Q2_0 or Q2_0_128 or STQ1_0_42) fits the sizes of all its tensors");
   expect_part(formats_in(file_of({{{512, 4}, kQ20, 608}, {{8}, kF32, 32}})),
-              "tensor 't0' has type 42, expected 576 (Q2_0) or 544 (Q2_0_128) bytes, found room for 608");
+              "tensor 't0' has type 42, expected 576 (Q2_0) or 544 (Q2_0_128) or 336 (STQ1_0_42) bytes, found room for "
+              "608");
   expect_part(formats_in(file_of({{{512, 4}, kQ20, 576}, {{8}, kF32, 32}}), {"Q2_0_128"}),
               "expected 544 (Q2_0_128) bytes, found room for 576");
   // Cut short, with and without another tensor that settles it.
@@ -129,25 +130,29 @@ TEST(GgufResolve, SizesThatDoNotSettleItAreRefused) {
 TEST(GgufResolve, Tl1AndTl2AreRefusedWithAWayOut) {
   expect_refused(file_of({{{256, 4}, 38, 288}}), ErrorCode::kUnsupported,
                  {"tensor 't0' has type 38 (TL1 of bitnet.cpp", "kernel_config.ini", "convert the model anew"});
-  expect_refused(file_of({{{256, 4}, 39, 288}}), ErrorCode::kUnsupported,
+  // MXFP4 takes 544 bytes.
+  expect_refused(file_of({{{256, 4}, 39, 288}, {{8}, kF32, 32}}), ErrorCode::kUnsupported,
                  {"tensor 't0' has type 39 (MXFP4, or TL2 in files of bitnet.cpp)", "kernel_config.ini"});
+  EXPECT_EQ(formats_in(file_of({{{256, 4}, 39, 544}, {{8}, kF32, 32}})), "MXFP4 F32");
 }
 
 TEST(GgufResolve, WriterTakesAnyLayoutOfAType) {
-  for (const std::size_t n_bytes : {std::size_t{576}, std::size_t{544}}) {
+  for (const std::size_t n_bytes : {std::size_t{576}, std::size_t{544}, std::size_t{336}}) {
     GgufWriter writer;
     writer.add_tensor("t0", kQ20, {512, 4}, std::vector<std::byte>(n_bytes));
     const auto bytes = writer.bytes();
     ASSERT_TRUE(bytes.ok()) << bytes.error().message;
     const auto parsed = GgufFile::parse(*bytes, "m.gguf");
     ASSERT_TRUE(parsed.ok()) << parsed.error().message;
-    EXPECT_EQ(gguf_tensor_format_name(parsed->tensors()[0]), n_bytes == 576 ? "Q2_0" : "Q2_0_128");
+    EXPECT_EQ(gguf_tensor_format_name(parsed->tensors()[0]), n_bytes == 576   ? "Q2_0"
+                                                             : n_bytes == 544 ? "Q2_0_128"
+                                                                              : "STQ1_0_42");
   }
   GgufWriter writer;
   writer.add_tensor("t0", kQ20, {512, 4}, std::vector<std::byte>(560));
   const auto bytes = writer.bytes();
   ASSERT_FALSE(bytes.ok());
-  EXPECT_EQ(bytes.error().message, "cannot write GGUF: tensor 't0' expected 576 or 544 bytes, found 560");
+  EXPECT_EQ(bytes.error().message, "cannot write GGUF: tensor 't0' expected 576 or 544 or 336 bytes, found 560");
 }
 
 }  // namespace

@@ -73,12 +73,12 @@ TEST(GgufTensor, TypesThatCannotBeReadAreNamed) {
   const auto refused = [](std::uint32_t type, std::string_view text) {
     expect_refused(one_tensor({256}, type), kUnsupported, {"tensor 'blk.0.w' has ", text});
   };
-  refused(16, "type 16 (IQ2_XXS), which is not supported");
+  refused(26, "type 26 (I32), which is not supported");
   refused(4, "type 4 (Q4_2, removed from the format)");
   refused(5, "Q4_3, removed");
   refused(31, "Q4_0_4_4, removed");
   refused(37, "IQ4_NL_4_8, removed");
-  refused(43, "the unknown type 43");
+  refused(44, "the unknown type 44");
   refused(0xFFFFFFFF, "unknown type 4294967295");
 }
 

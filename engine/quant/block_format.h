@@ -8,8 +8,13 @@
 
 namespace rowmax::engine::quant {
 
+// What find_not_finite wants and finds.
+struct UnsoundBlock {
+  const char *expected = "finite numbers", *found = "NaN or infinity";
+};
+
 // Ops: kId, kName, kElements, kBytes; decode(blocks, n_blocks, out), encode(values, n_blocks, out) and
-// find_not_finite(blocks, n_blocks), which gives the first block with a NaN or infinity, or -1.
+// find_not_finite(blocks, n_blocks), which gives the first block with a NaN or infinity, or -1, and unsound().
 template <class Ops>
 constexpr FormatInfo block_format_row() noexcept {
   FormatInfo row{};
@@ -30,7 +35,7 @@ constexpr FormatInfo block_format_row() noexcept {
     const std::int64_t blocks = tensor.cols / Ops::kElements;
     const std::int64_t at = Ops::find_not_finite(tensor.bytes + first * blocks * Ops::kBytes, n_rows * blocks);
     if (at < 0) return {};
-    return {first + at / blocks, at % blocks, "finite numbers", "NaN or infinity"};
+    return {first + at / blocks, at % blocks, Ops::unsound().expected, Ops::unsound().found};
   };
   return row;
 }

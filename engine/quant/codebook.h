@@ -22,10 +22,8 @@ inline float e8m0_half(int byte) noexcept {
   return std::bit_cast<float>(byte < 2 ? 0x00200000u << byte : static_cast<std::uint32_t>(byte - 1) << 23);
 }
 
-// FP8 E4M3 without a sign (bit 7 is ignored), halved. 127, which would be NaN, is 0, as ggml reads it.
+// FP8 E4M3 without a sign, halved; 127 is a number as the others.
 inline float e4m3_half(int byte) noexcept {
-  byte &= 127;
-  if (byte == 127) return 0.0f;
   return std::bit_cast<float>(static_cast<std::uint32_t>(byte) << 20) * 0x1p119f;
 }
 

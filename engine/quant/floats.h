@@ -38,6 +38,7 @@ struct FloatBlocks {
   static constexpr std::uint32_t kId = Format::kId;
   static constexpr const char* kName = Format::kName;
   static constexpr std::int64_t kElements = 1, kBytes = sizeof(Stored);
+  static constexpr UnsoundBlock unsound() noexcept { return {}; }
 
   static Stored load(const std::byte* bytes) noexcept {
     Stored stored;

@@ -8,6 +8,7 @@
 #include "engine/quant/floats.h"
 #include "engine/quant/fp4.h"
 #include "engine/quant/i2_s.h"
+#include "engine/quant/iq.h"
 #include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
@@ -23,6 +24,7 @@
 #include "engine/quant/q5_k.h"
 #include "engine/quant/q6_k.h"
 #include "engine/quant/q8_0.h"
+#include "engine/quant/stq1_0.h"
 #include "engine/quant/tq_0.h"
 
 namespace rowmax::engine {
@@ -42,8 +44,15 @@ constexpr FormatInfo kFormats[] = {
     quant::integer_format_row<quant::Q4K>(),
     quant::integer_format_row<quant::Q5K>(),
     quant::integer_format_row<quant::Q6K>(),
+    quant::integer_format_row<quant::Iq2Xxs>(),
+    quant::integer_format_row<quant::Iq2Xs>(),
+    quant::integer_format_row<quant::Iq3Xxs>(),
+    quant::integer_format_row<quant::Iq1S>(),
     quant::integer_format_row<quant::Iq4Nl>(),
+    quant::integer_format_row<quant::Iq3S>(),
+    quant::integer_format_row<quant::Iq2S>(),
     quant::integer_format_row<quant::Iq4Xs>(),
+    quant::integer_format_row<quant::Iq1M>(),
     quant::float_format_row<quant::BF16>(),
     quant::integer_format_row<quant::Tq10>(),
     quant::integer_format_row<quant::Tq20>(),
@@ -51,9 +60,12 @@ constexpr FormatInfo kFormats[] = {
     quant::ternary_rows_row<quant::I2S64>(),
     quant::ternary_rows_row<quant::I2SRow4>(),
     quant::integer_format_row<quant::Mxfp4>(),
+    quant::integer_format_row<quant::Nvfp4>(),
     quant::integer_format_row<quant::Q10>(),
     quant::integer_format_row<quant::Q20>(),
     quant::integer_format_row<quant::Q20G128>(),
+    quant::integer_format_row<quant::Stq10Type42>(),
+    quant::integer_format_row<quant::Stq10>(),
     quant::ternary_rows_row<quant::Iq1Bn>(),
     quant::ternary_rows_row<quant::Iq2Bn>(),
     quant::integer_format_row<quant::Pq20>(),

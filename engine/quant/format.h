@@ -43,6 +43,8 @@ struct FormatInfo {
   std::int64_t row_group;  // rows are a multiple of it
   // Never what an id alone stands for: it must be asked for by name.
   bool only_by_name;
+  // Of use only where a quantiser knows how much each weight matters; `encode` does not.
+  bool needs_importance;
 
   // Rows [row, row + n_rows) as n_rows * cols floats. Never fails: every bit pattern has a value, and a NaN or infinity
   // in a scale or minimum yields what IEEE arithmetic yields. The arithmetic is the format's definition in f32;

@@ -110,12 +110,13 @@ double relative_error(const FormatInfo& format, const std::vector<float>& values
 // What a format can hold. normal: the error for normal values. For codes of n levels over the range R of a group it is
 // R / n / sqrt(12), with R about 4.1 standard deviations for 32 normal values and 3.5 for 16, and a fifth more; ternary
 // formats take the largest magnitude of a block (or row, or tensor) for their scale, and lose most of what is normal.
+constexpr double kAny = std::numeric_limits<double>::infinity();
 struct Quality {
   std::string_view format;
   double normal;
   bool ternary = false;         // keeps -m, 0 and m of one m exactly as far as m is a half
   bool binary = false;          // keeps -m and m
-  double constant = 1.0 / 120;  // the largest error of a constant
+  double constant = 1.0 / 120;  // the largest error of a constant; kAny: the format has none
 };
 constexpr Quality kQualities[] = {
     {"F32", 0.0},
@@ -148,6 +149,20 @@ constexpr Quality kQualities[] = {
     {"PTQ1_0", 1.0, true},
     // Steps of 1/2 below 2, 1 to 4, 2 to 6, and what is above is cut, with the largest of 32 anywhere in 4 .. 8.
     {"MXFP4", 0.14, false, false, 0.25},
+    // The same with the largest of 16 at 6 and scales of 3 bits.
+    {"NVFP4", 0.105, false, false, 0.25},
+    // One zero in four, no more and no fewer, the others at the largest of 256, which is 2.8 standard deviations.
+    {"STQ1_0", 2.1, false, false, kAny},
+    {"STQ1_0_42", 2.1, false, false, kAny},
+    // A tenth more than the best one, two and three bits for each normal number by itself: 0.603, 0.343 and 0.186 (Max,
+    // Quantizing for Minimum Distortion, 1960).
+    {"IQ1_S", 0.66, false, false, kAny},
+    {"IQ1_M", 0.66, false, false, kAny},
+    {"IQ2_XXS", 0.377, false, false, kAny},
+    {"IQ2_XS", 0.377, false, false, kAny},
+    {"IQ2_S", 0.377, false, false, kAny},
+    {"IQ3_XXS", 0.205, false, false, kAny},
+    {"IQ3_S", 0.205, false, false, kAny},
 };
 const Quality& quality_of(const FormatInfo& format) {
   const auto* found = std::ranges::find(kQualities, std::string_view(format.name), &Quality::format);
@@ -291,7 +306,7 @@ TEST(FormatTable, IsConsistent) {
     EXPECT_EQ(same, 1);
   }
   EXPECT_EQ(formats().size(), std::size(kQualities));
-  EXPECT_EQ(formats_of(42).size(), 2u);
+  EXPECT_EQ(formats_of(42).size(), 3u);
   EXPECT_EQ(formats_of(36).size(), 3u);
   EXPECT_TRUE(formats_of(4).empty());
   EXPECT_EQ(find_format(4u), nullptr);

@@ -10,7 +10,8 @@
 //   kId, kName; struct Block (byte-aligned); kElements, kGroup, kCodeBits, kOffset
 //   kHasMin; kSubScales (sub_scale(block, g), and with kHasMin sub_min(block, g), whose product is subtracted)
 //   scale_bits(block), min_bits(block): the halves d and m as bits
-//   kScale, where it is not kHalf: sub_scale(block, g) is a byte that is the scale, and there is no d
+//   kScale, where it is not kHalf: sub_scale(block, g) is a byte that is the scale, and there is no d;
+//   is_sound(block)
 //   read_codes(block, codes): kElements codes in 0 .. 2^kCodeBits - 1; or, where the bits choose a value,
 //   kBook, kIndexBits and read_indices(block, indices): a code is kBook.values[index] + kOffset, and d is d * kBook.unit
 //   encode(values, block)
@@ -112,6 +113,13 @@ struct IntegerBlocks {
   static constexpr std::uint32_t kId = Format::kId;
   static constexpr const char* kName = Format::kName;
   static constexpr std::int64_t kElements = Format::kElements, kBytes = sizeof(Block);
+  static constexpr UnsoundBlock unsound() noexcept {
+    if constexpr (requires { Format::kUnsoundScales; }) {
+      return {Format::kSoundScales, Format::kUnsoundScales};
+    } else {
+      return {};
+    }
+  }
 
   static void decode(const std::byte* blocks, std::int64_t n_blocks, float* out) noexcept {
     for (std::int64_t i = 0; i < n_blocks; ++i) {
@@ -139,16 +147,11 @@ struct IntegerBlocks {
  private:
   static bool is_finite(const Block& block) noexcept {
     constexpr unsigned kExponent = 0x7C00;  // of a half: all ones for NaN and infinity
-    if constexpr (scale_kind<Format>() == ScaleKind::kHalf) {
+    if constexpr (scale_kind<Format>() != ScaleKind::kHalf) {
+      return Format::is_sound(block);
+    } else {
       bool finite = (Format::scale_bits(block) & kExponent) != kExponent;
       if constexpr (Format::kHasMin) finite = finite && (Format::min_bits(block) & kExponent) != kExponent;
-      return finite;
-    } else {
-      bool finite = true;
-      for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
-        const float scale = group_scale<Format>(block, g);
-        finite = finite && scale - scale == 0.0f;
-      }
       return finite;
     }
   }
@@ -156,6 +159,7 @@ struct IntegerBlocks {
 template <class Format>
 constexpr FormatInfo integer_format_row() noexcept {
   FormatInfo row = block_format_row<IntegerBlocks<Format>>();
+  row.needs_importance = requires { Format::kNeedsImportance; };
   if constexpr (Format::kOffset == 1 && !Format::kHasMin && !Format::kSubScales) {
     row.half_scales = true;
     row.scale_of = [](const TensorView& tensor, std::int64_t at, std::int64_t block) noexcept {

@@ -14,6 +14,7 @@
 #include "engine/quant/fp4.h"
 #include "engine/quant/i2_s.h"
 #include "engine/quant/integer_block.h"
+#include "engine/quant/iq.h"
 #include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
@@ -29,6 +30,7 @@
 #include "engine/quant/q5_k.h"
 #include "engine/quant/q6_k.h"
 #include "engine/quant/q8_0.h"
+#include "engine/quant/stq1_0.h"
 #include "engine/quant/tq_0.h"
 
 namespace rowmax::engine::matmul_test {
@@ -88,19 +90,42 @@ inline ReadFn integer_reader(std::string_view format) {
   static constexpr struct {
     std::string_view name;
     ReadFn read;
-  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},         {"Q4_1", &read_integers<quant::Q41>},
-                  {"Q5_0", &read_integers<quant::Q50>},         {"Q5_1", &read_integers<quant::Q51>},
-                  {"Q8_0", &read_integers<quant::Q80>},         {"Q4_K", &read_integers<quant::Q4K>},
-                  {"Q5_K", &read_integers<quant::Q5K>},         {"Q6_K", &read_integers<quant::Q6K>},
-                  {"Q2_K", &read_integers<quant::Q2K>},         {"Q3_K", &read_integers<quant::Q3K>},
-                  {"IQ4_NL", &read_integers<quant::Iq4Nl>},     {"IQ4_XS", &read_integers<quant::Iq4Xs>},
-                  {"Q2_0", &read_integers<quant::Q20>},         {"Q2_0_128", &read_integers<quant::Q20G128>},
-                  {"PQ2_0", &read_integers<quant::Pq20>},       {"PTQ1_0", &read_integers<quant::Ptq10>},
-                  {"TQ1_0", &read_integers<quant::Tq10>},       {"TQ2_0", &read_integers<quant::Tq20>},
-                  {"Q1_0", &read_integers<quant::Q10>},         {"I2_S", &read_ternary<quant::I2S>},
-                  {"I2_S_64", &read_ternary<quant::I2S64>},     {"I2_S_ROW4", &read_ternary<quant::I2SRow4>},
-                  {"IQ1_BN", &read_ternary<quant::Iq1Bn>},      {"IQ2_BN", &read_ternary<quant::Iq2Bn>},
-                  {"IQ2_BN_R4", &read_ternary<quant::Iq2BnR4>}, {"MXFP4", &read_integers<quant::Mxfp4>}};
+  } kReaders[] = {{"Q4_0", &read_integers<quant::Q40>},
+                  {"Q4_1", &read_integers<quant::Q41>},
+                  {"Q5_0", &read_integers<quant::Q50>},
+                  {"Q5_1", &read_integers<quant::Q51>},
+                  {"Q8_0", &read_integers<quant::Q80>},
+                  {"Q4_K", &read_integers<quant::Q4K>},
+                  {"Q5_K", &read_integers<quant::Q5K>},
+                  {"Q6_K", &read_integers<quant::Q6K>},
+                  {"Q2_K", &read_integers<quant::Q2K>},
+                  {"Q3_K", &read_integers<quant::Q3K>},
+                  {"IQ4_NL", &read_integers<quant::Iq4Nl>},
+                  {"IQ4_XS", &read_integers<quant::Iq4Xs>},
+                  {"Q2_0", &read_integers<quant::Q20>},
+                  {"Q2_0_128", &read_integers<quant::Q20G128>},
+                  {"PQ2_0", &read_integers<quant::Pq20>},
+                  {"PTQ1_0", &read_integers<quant::Ptq10>},
+                  {"TQ1_0", &read_integers<quant::Tq10>},
+                  {"TQ2_0", &read_integers<quant::Tq20>},
+                  {"Q1_0", &read_integers<quant::Q10>},
+                  {"I2_S", &read_ternary<quant::I2S>},
+                  {"I2_S_64", &read_ternary<quant::I2S64>},
+                  {"I2_S_ROW4", &read_ternary<quant::I2SRow4>},
+                  {"IQ1_BN", &read_ternary<quant::Iq1Bn>},
+                  {"IQ2_BN", &read_ternary<quant::Iq2Bn>},
+                  {"IQ2_BN_R4", &read_ternary<quant::Iq2BnR4>},
+                  {"MXFP4", &read_integers<quant::Mxfp4>},
+                  {"NVFP4", &read_integers<quant::Nvfp4>},
+                  {"STQ1_0", &read_integers<quant::Stq10>},
+                  {"STQ1_0_42", &read_integers<quant::Stq10Type42>},
+                  {"IQ2_XXS", &read_integers<quant::Iq2Xxs>},
+                  {"IQ2_XS", &read_integers<quant::Iq2Xs>},
+                  {"IQ2_S", &read_integers<quant::Iq2S>},
+                  {"IQ3_XXS", &read_integers<quant::Iq3Xxs>},
+                  {"IQ3_S", &read_integers<quant::Iq3S>},
+                  {"IQ1_S", &read_integers<quant::Iq1S>},
+                  {"IQ1_M", &read_integers<quant::Iq1M>}};
   for (const auto& row : kReaders) {
     if (row.name == format) return row.read;
   }
@@ -217,7 +242,8 @@ inline std::vector<float> f32_reference(const std::vector<float>& weights, const
 
 // Formats of at most 2 bits a weight, which stand for three values, or two.
 inline bool is_ternary(const FormatInfo& format) {
-  return format.block_bytes * 4 <= format.block_elements + 4 * 2 && format.block_elements >= 32;
+  return format.block_bytes * 4 <= format.block_elements + 4 * 2 && format.block_elements >= 32 &&
+         !format.needs_importance;
 }
 
 // rows * cols random weights, encoded: normal with some outliers, or -m, 0 and m for ternary formats.
@@ -247,8 +273,17 @@ inline void set_scales(const FormatInfo& format, std::int64_t rows, std::int64_t
     return;
   }
   const std::string_view name = format.name;
-  if (name == "MXFP4") {
-    for (std::size_t at = 0; at < tensor.size(); at += 17) tensor[at] = std::byte{129};
+  if (name == "MXFP4" || name == "NVFP4") {
+    for (std::size_t i = 0; i < tensor.size(); ++i) {
+      if (name == "MXFP4" ? i % 17 == 0 : i % 36 < 4) tensor[i] = name == "MXFP4" ? std::byte{129} : std::byte{0x3D};
+    }
+    return;
+  }
+  if (name == "IQ1_M") {  // four bits of d in the highest of each of the last four words
+    for (std::size_t i = 0; i < tensor.size(); ++i) {
+      if (i % 56 < 48 || i % 2 == 0) continue;
+      tensor[i] = (tensor[i] & std::byte{15}) | static_cast<std::byte>((d >> (i % 56 - 49) / 2 * 4 & 15) << 4);
+    }
     return;
   }
   if (format.row_head_bytes > 0) {  // a group's scales are at its start, f32 or halves
@@ -261,8 +296,8 @@ inline void set_scales(const FormatInfo& format, std::int64_t rows, std::int64_t
     return;
   }
   // The halves d (and m) lie at a block's start, or at its end.
-  const bool at_end =
-      name == "Q2_K" || name == "Q3_K" || name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0" || name == "PTQ1_0";
+  const bool at_end = name == "Q2_K" || name == "Q3_K" || name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0" ||
+                      name == "PTQ1_0" || name.starts_with("STQ1_0");
   const bool has_min = name.ends_with("_1") || name == "Q2_K" || name == "Q4_K" || name == "Q5_K";
   const std::uint16_t halves[2] = {d, m};
   for (std::int64_t b = 0; b < rows * cols / format.block_elements; ++b) {

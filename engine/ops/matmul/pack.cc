@@ -11,6 +11,7 @@
 #include "engine/quant/floats.h"
 #include "engine/quant/fp4.h"
 #include "engine/quant/i2_s.h"
+#include "engine/quant/iq.h"
 #include "engine/quant/iq4.h"
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/ptq1_0.h"
@@ -26,6 +27,7 @@
 #include "engine/quant/q5_k.h"
 #include "engine/quant/q6_k.h"
 #include "engine/quant/q8_0.h"
+#include "engine/quant/stq1_0.h"
 #include "engine/quant/tq_0.h"
 #include "rowmax/try.h"
 
@@ -125,6 +127,11 @@ void put_scales(const typename Format::Block& block, int r, std::uint8_t* record
   if constexpr (Format::kSubScales) {
     for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
       std::uint8_t* sub = record + Panel::kHalvesBytes + g * Panel::kSubBytes + r;
+      if constexpr (Panel::kOddNibbles) {
+        sub = record + Panel::kHalvesBytes + g / 2 * Panel::kSubBytes + r;
+        *sub |= static_cast<std::uint8_t>(Format::sub_scale(block, g) / 2 << (g % 2 * 4));
+        continue;
+      }
       sub[0] = static_cast<std::uint8_t>(Format::sub_scale(block, g));
       if constexpr (Panel::kNibbles) {
         sub[0] |= static_cast<std::uint8_t>(Format::sub_min(block, g) << 4);
@@ -292,12 +299,22 @@ constexpr PackRow kPackRows[] = {
     integer_row<quant::Iq4Nl>(),
     integer_row<quant::Iq4Xs>(),
     integer_row<quant::Mxfp4>(),
+    integer_row<quant::Nvfp4>(),
+    integer_row<quant::Iq2Xxs>(),
+    integer_row<quant::Iq2Xs>(),
+    integer_row<quant::Iq2S>(),
+    integer_row<quant::Iq3Xxs>(),
+    integer_row<quant::Iq3S>(),
+    integer_row<quant::Iq1S>(),
+    integer_row<quant::Iq1M>(),
     integer_row<quant::Q20>(),
     integer_row<quant::Q20G128>(),
     integer_row<quant::Pq20>(),
     integer_row<quant::Ptq10>(),
     integer_row<quant::Tq10>(),
     integer_row<quant::Tq20>(),
+    integer_row<quant::Stq10>(),
+    integer_row<quant::Stq10Type42>(),
     integer_row<quant::Q10>(),
     ternary_row<quant::I2S>(),
     ternary_row<quant::I2S64>(),

@@ -22,8 +22,9 @@ struct Panel {
 // Bits of a code in the panel: PTQ1_0 and the like are unpacked to two.
 int panel_bits(std::string_view name) {
   if (name == "Q1_0") return 1;
-  if (name == "Q3_K") return 3;
-  if (name.starts_with("Q4_") || name.starts_with("IQ4_") || name == "MXFP4") return 4;
+  if (name == "Q3_K" || name.starts_with("IQ2_X") || name == "IQ2_S" || name == "IQ1_S" || name == "IQ1_M") return 3;
+  if (name.starts_with("Q4_") || name.starts_with("IQ4_") || name.starts_with("IQ3_") || name.ends_with("FP4"))
+    return 4;
   if (name.starts_with("Q5_")) return 5;
   if (name == "Q6_K") return 6;
   return name == "Q8_0" ? 8 : 2;
@@ -90,7 +91,7 @@ TEST(PackedCodes, AreWherePanelsHaveThem) {
       }
     }
   }
-  EXPECT_EQ(n_formats, 26);
+  EXPECT_EQ(n_formats, 36);
 }
 
 TEST(PackRows, InPiecesGiveTheMatrixOfOneCall) {

@@ -10,8 +10,9 @@
 //           .. 7.
 //   scales  without sub-scales, for each tile: 16 halves d, then with a minimum 16 halves m. With them, for each 256 k:
 //           16 halves d, [16 halves dmin], then for each group 16 bytes sub-scale, [16 bytes sub-minimum]; with
-//           kNibbles both are in one byte, the sub-scale low. Scales that are bytes by themselves: no halves, for each
-//           group 16 bytes.
+//           kNibbles both are in one byte, the sub-scale low; with kOddNibbles sub-scales are 2n + 1, and a byte has the
+//           n of a tile's two groups, the first low. Scales that are bytes by themselves: no halves, for each group 16
+//           bytes.
 // A float panel is [k][16], padded to 64 bytes.
 #pragma once
 
@@ -73,9 +74,11 @@ struct IntegerPanel {
   static constexpr int kTileBytes = kRows * kTile * kBits / 8;  // of codes
   static constexpr int kScaleTiles = kScaleTiles_;
   static constexpr int kHalvesBytes = kScale == ScaleKind::kHalf ? kRows * 2 * (kHasMin ? 2 : 1) : 0;
-  static constexpr bool kNibbles = kSubScales && kHasMin && kGroup == 16;   // sub-scales and sub-minima of 4 bits
-  static constexpr int kSubBytes = kRows * (kHasMin && !kNibbles ? 2 : 1);  // of one group
-  static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? kScaleTiles * kGroups * kSubBytes : 0);
+  static constexpr bool kNibbles = kSubScales && kHasMin && kGroup == 16;  // sub-scales and sub-minima of 4 bits
+  static constexpr bool kOddNibbles = kSubScales && kHasBook && kGroup == 16 && kScale == ScaleKind::kHalf;
+  static constexpr int kSubBytes = kRows * (kHasMin && !kNibbles ? 2 : 1);  // of one group; kOddNibbles: of a tile
+  static constexpr int kSubsOfTile = kOddNibbles ? 1 : kGroups;
+  static constexpr int kRecordBytes = kHalvesBytes + (kSubScales ? kScaleTiles * kSubsOfTile * kSubBytes : 0);
   static constexpr int kBlock = kTile * kScaleTiles;  // cols are a multiple of this
 
   __attribute__((always_inline)) static constexpr std::int64_t scale_bytes(std::int64_t cols) noexcept {
@@ -129,11 +132,14 @@ using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, Float
                          IntegerPanel<2, 16, 0, true, true, 8>,                         // Q2_K
                          IntegerPanel<3, 16, 4, false, true, 8>,                        // Q3_K
                          IntegerPanel<4, 32, 128, false, false, 1, 8>,                  // IQ4_NL
-                         IntegerPanel<4, 32, 128, false, true, 8, 8>,                   // IQ4_XS
+                         IntegerPanel<4, 32, 128, false, true, 8, 8>,                   // IQ4_XS, IQ3_XXS, IQ3_S
+                         IntegerPanel<3, 32, 128, false, true, 8, 8>,                   // IQ2_XXS, IQ1_S
+                         IntegerPanel<3, 16, 128, false, true, 8, 8>,                   // IQ2_XS, IQ2_S, IQ1_M
                          IntegerPanel<4, 32, 16, false, true, 1, 5, ScaleKind::kE8M0>,  // MXFP4
+                         IntegerPanel<4, 16, 32, false, true, 2, 6, ScaleKind::kE4M3>,  // NVFP4
                          IntegerPanel<2, 32, 1, false, false, 2>,                       // Q2_0
                          IntegerPanel<2, 32, 1, false, false, 4>,                       // Q2_0_128, PQ2_0, PTQ1_0
-                         IntegerPanel<2, 32, 1, false, false, 8>,                       // TQ1_0, TQ2_0
+                         IntegerPanel<2, 32, 1, false, false, 8>,                       // TQ1_0, TQ2_0, STQ1_0
                          IntegerPanel<1, 32, 1, false, false, 4>,                       // Q1_0
                          TernaryPanel>;                                                 // I2_S, IQ1_BN, IQ2_BN
 
@@ -141,12 +147,13 @@ using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, Float
 
 // -offset * (sum of the activations of a group), which a dot product over unsigned codes starts from. One array for
 // each offset and group that a layout uses. Minima of groups of 16 are multiplied with those of offset 1.
-inline constexpr int kCorrections = 10;
+inline constexpr int kCorrections = 12;
 struct Correction {
   int offset, group, first;  // first k of the group in the tile
 };
-constexpr Correction kCorrectionTable[kCorrections] = {{8, 32, 0}, {16, 32, 0}, {128, 32, 0}, {32, 16, 0}, {32, 16, 16},
-                                                       {1, 32, 0}, {4, 16, 0},  {4, 16, 16},  {1, 16, 0},  {1, 16, 16}};
+constexpr Correction kCorrectionTable[kCorrections] = {{8, 32, 0},   {16, 32, 0}, {128, 32, 0}, {32, 16, 0},
+                                                       {32, 16, 16}, {1, 32, 0},  {4, 16, 0},   {4, 16, 16},
+                                                       {1, 16, 0},   {1, 16, 16}, {128, 16, 0}, {128, 16, 16}};
 __attribute__((always_inline)) constexpr int correction_index(int offset, int group, int first) noexcept {
   for (int i = 0; i < kCorrections; ++i) {
     const Correction& row = kCorrectionTable[i];

@@ -115,6 +115,10 @@ class Scales {
   ROWMAX_INLINE simd::F32x16 scale(int group) const noexcept {
     if constexpr (Panel::kScale != ScaleKind::kHalf) {
       return byte_scales<Panel::kScale>(load_u8(subs_ + group * Panel::kSubBytes));
+    } else if constexpr (Panel::kOddNibbles) {
+      const simd::I32x16 both = load_u8(subs_ + group / 2 * Panel::kSubBytes);
+      const simd::I32x16 n = group % 2 == 0 ? simd::bit_and(both, simd::splat_i32(15)) : simd::shift_right<4>(both);
+      return simd::mul(d_, simd::to_f32(simd::bit_or(simd::shift_left<1>(n), simd::splat_i32(1))));
     } else if constexpr (Panel::kSubScales) {
       const std::uint8_t* sub = subs_ + group * Panel::kSubBytes;
       // Only formats with a minimum have unsigned sub-scales.

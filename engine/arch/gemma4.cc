@@ -111,8 +111,9 @@ void read_gemma4(KeyReader& keys, ModelSpec& spec) {
   spec.embedding_scale =
       static_cast<float>(keys.float_or("embedding_scale", std::sqrt(static_cast<double>(spec.shape.n_embd)), 1e-6, 1e6,
                                        "embedding_scale", why + ": sqrt(embedding_length)"));
+  const char* const capped = keys.has("final_logit_softcapping") ? "final_softcap" : nullptr;
   spec.final_softcap =
-      static_cast<float>(keys.float_or("final_logit_softcapping", 0.0, 0.0, 1e6, "final_softcap", "default: none"));
+      static_cast<float>(keys.float_or("final_logit_softcapping", 0.0, 0.0, 1e6, capped, "default: none"));
   const std::int64_t window = keys.require_int("attention.sliding_window", 1, std::int64_t{1} << 31, "sliding_window");
   const std::vector<bool> local = read_local_layers(keys, spec.layers.size());
   if (keys.failed()) return;

@@ -11,8 +11,9 @@ namespace {
 using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
-  app.add_option("--arch", spec.arch,
-                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gpt-oss, bitnet or bitnet-b1.58")
+  app.add_option(
+         "--arch", spec.arch,
+         "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gemma4, gpt-oss, bitnet or bitnet-b1.58")
       ->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");
@@ -30,7 +31,7 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--delta-key-heads", spec.delta_key_heads, "qwen35: key heads of a delta net (0: 2)");
   app.add_option("--delta-value-heads", spec.delta_value_heads, "its value heads (0: 4)");
   app.add_option("--delta-dim", spec.delta_dim, "size of its heads (0: 16)");
-  app.add_option("--window", spec.window, "sliding window of gemma2, gemma3 and gpt-oss (0: 64)");
+  app.add_option("--window", spec.window, "sliding window of gemma2, gemma3, gemma4 and gpt-oss (0: 64)");
   app.add_option("--rope-base", spec.rope_base, "RoPE base (0: the architecture's choice)");
   app.add_option("--eps", spec.eps, "epsilon of the norms (0: the architecture's choice)");
   app.add_option("--type", spec.type, "type of the matrices: F32, F16, Q8_0, Q4_1, ...")->capture_default_str();

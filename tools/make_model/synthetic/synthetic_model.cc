@@ -450,6 +450,9 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   usual(row->gemma4, spec.interval, 3);
   usual(row->gemma4 && spec.layer_embd == 0, spec.layer_embd, 16);
   usual(row->gemma4 && spec.shared_kv_layers == 0, spec.shared_kv_layers, 3);
+  // Of each kind there is a layer before them.
+  if (row->gemma4)
+    spec.shared_kv_layers = std::clamp<std::int64_t>(spec.layers - spec.interval, 0, spec.shared_kv_layers);
   usual(row->hybrid, spec.delta_key_heads, 2);
   usual(row->hybrid, spec.delta_value_heads, 4);
   usual(row->hybrid, spec.delta_dim, 16);

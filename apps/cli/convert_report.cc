@@ -92,8 +92,10 @@ Json report_json(const engine::ConvertReport& report, const ConvertFlags& flags,
           {"tensors", tensors}};
 }
 
-// Nothing where the type is known, or unlike all that are: the engine then lists them.
+// Nothing where the type is known, or unlike all that are: the engine then lists them, or says why it is not written.
 Status check_type(const std::string& type, const std::string& flag) {
+  const std::vector<std::string_view> read_alone = engine::types_read_alone();
+  if (std::find(read_alone.begin(), read_alone.end(), type) != read_alone.end()) return {};
   const std::vector<std::string_view> known = engine::writable_types();
   if (std::find(known.begin(), known.end(), type) != known.end() || nearest(type, known).empty()) return {};
   return Error{ErrorCode::kInvalidArgument, flag + ": no type " + type + did_you_mean(type, known)};

@@ -37,6 +37,14 @@ void set_file_type(GgufWriter& keys, const std::string& type) {
   keys.set_uint32("general.quantization_version", 2);
 }
 
+std::vector<std::string_view> types_that_need(bool importance) {
+  std::vector<std::string_view> names;
+  for (const FormatInfo& format : formats()) {
+    if (format.needs_importance == importance) names.emplace_back(format.name);
+  }
+  return names;
+}
+
 class ModelWriter {
  public:
   ModelWriter(const ModelSource& source, std::vector<TensorRows> tensors, const ConvertOptions& options,
@@ -195,13 +203,8 @@ class ModelWriter {
 
 }  // namespace
 
-std::vector<std::string_view> writable_types() {
-  std::vector<std::string_view> names;
-  for (const FormatInfo& format : formats()) {
-    if (!format.needs_importance) names.emplace_back(format.name);
-  }
-  return names;
-}
+std::vector<std::string_view> writable_types() { return types_that_need(false); }
+std::vector<std::string_view> types_read_alone() { return types_that_need(true); }
 
 Status check_loads(const GgufFile& file) {
   ROWMAX_TRY(description, describe_model(file));

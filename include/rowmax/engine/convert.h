@@ -19,6 +19,8 @@ namespace rowmax::engine {
 
 // The types that tensors can be written in, by name.
 std::vector<std::string_view> writable_types();
+// Those that files are read in and that are not written: their encoding would need to know what each weight matters.
+std::vector<std::string_view> types_read_alone();
 
 // Which type each matrix gets. Norms, biases and other tensors of one dimension are always F32. In order of precedence:
 // overrides (the last whose expression is found in the name), output_type and embedding_type, type. Without an

@@ -18,6 +18,16 @@ constexpr int kMaxDepth = 16;
 
 }  // namespace
 
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, Close> entries(opendir(folder.c_str()));
+  while (const dirent* entry = entries != nullptr ? readdir(entries.get()) : nullptr) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
 std::vector<std::string> files_below(const std::string& folder) {
   std::vector<std::string> files;
   std::vector<std::pair<std::string, int>> left;
@@ -25,12 +35,8 @@ std::vector<std::string> files_below(const std::string& folder) {
   while (!left.empty()) {
     const auto [path, depth] = std::move(left.back());
     left.pop_back();
-    const std::unique_ptr<DIR, Close> entries(opendir(path.c_str()));
-    if (entries == nullptr) continue;
-    while (const dirent* entry = readdir(entries.get())) {
-      const std::string_view name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      std::string below = path + "/" + entry->d_name;
+    for (const std::string& name : names_in(path)) {
+      std::string below = path + "/" + name;
       struct stat facts = {};
       if (lstat(below.c_str(), &facts) != 0) continue;
       if (S_ISDIR(facts.st_mode)) {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/store/file_list.h"
 #include "rowmax/try.h"
 
 namespace rowmax::store {
@@ -41,12 +42,10 @@ bool is_abandoned(const fs::path& folder) {
 void remove_abandoned(const std::string& parent) {
   std::vector<fs::path> abandoned;
   std::error_code code;
-  for (auto it = fs::directory_iterator(parent, code); !code && it != fs::directory_iterator(); it.increment(code)) {
-    std::error_code ignored;
-    const bool ours = it->path().filename().string().starts_with(kPrefix);
-    if (ours && fs::is_directory(it->symlink_status(ignored)) && is_abandoned(it->path())) {
-      abandoned.push_back(it->path());
-    }
+  for (const std::string& name : names_in(parent)) {
+    if (!name.starts_with(kPrefix)) continue;
+    const fs::path path = fs::path(parent) / name;
+    if (fs::is_directory(fs::symlink_status(path, code)) && is_abandoned(path)) abandoned.push_back(path);
   }
   for (const fs::path& each : abandoned) fs::remove_all(each, code);
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/folder_names.h"
 #include "engine/io/gguf_parse.h"
 #include "engine/io/gguf_split.h"
 #include "engine/io/mapped_file.h"
@@ -45,10 +46,7 @@ OtherParts find_other_parts(std::string_view prefix, std::uint64_t count) {
   const std::filesystem::path folder = std::filesystem::path(prefix).parent_path();
   const std::string name = std::filesystem::path(prefix).filename().string();
   OtherParts out;
-  std::error_code error;
-  std::filesystem::directory_iterator entry(folder.empty() ? "." : folder, error), end;
-  for (; !error && entry != end; entry.increment(error)) {
-    const std::string found = entry->path().filename().string();
+  for (const std::string& found : base::names_in_folder(folder.string())) {
     if (!found.starts_with(name)) continue;
     const auto numbers = part_numbers(std::string_view(found).substr(name.size()));
     if (!numbers || found.size() != name.size() + kTailBytes || numbers->count == count) continue;

@@ -1,6 +1,5 @@
 #include "rowmax/engine/output_file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -18,6 +17,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/folder_names.h"
 #include "base/guarded.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -107,10 +107,6 @@ bool is_digits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-
 struct Place {
   std::string folder;  // with its slash; empty: the current one
   std::string name;
@@ -150,9 +146,7 @@ bool is_temporary(std::string_view name, std::string_view prefix) {
 void remove_leftovers(const std::string& path) {
   const auto [folder, own] = place_of(path);
   const std::string prefix = temporary_prefix(own);
-  const std::unique_ptr<DIR, CloseFolder> listing(::opendir(folder.empty() ? "." : folder.c_str()));
-  while (const dirent* entry = listing != nullptr ? ::readdir(listing.get()) : nullptr) {
-    const std::string_view name = entry->d_name;
+  for (const std::string& name : base::names_in_folder(folder)) {
     if (!is_temporary(name, prefix)) continue;
     const std::string full = concat(folder, name);
     const int descriptor = ::open(full.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -78,9 +78,9 @@ class ModelOptions(CommandTest):
             self.fails(2, *command, "-m", GOLDEN / "llama3rope.gguf", *twice, says="'adjacent' and 'halves'")
 
     def test_an_unknown_architecture_has_a_neighbour(self):
-        # gemma4 is known, and lacks something: it is not taken for another.
+        # jamba is known, and lacks something: it is not taken for another.
         for golden, name, says in (("qwen3", "qwem3", "found 'qwem3' (did you mean qwen3?)"),
-                                   ("qwen3", "zzzzz", "found 'zzzzz'"), ("gemma3", "gemma4", "it would need")):
+                                   ("qwen3", "zzzzz", "found 'zzzzz'"), ("qwen3", "jamba", "it would need")):
             data = (GOLDEN / f"{golden}.gguf").read_bytes()
             at = data.index(b"general.architecture") + len(b"general.architecture") + 4 + 8
             self.assertEqual(data[at:at + len(name)], golden.encode())

@@ -200,7 +200,7 @@ MUTATIONS = [
     engine("layers_in_their_places", r"Facts/SpecEdit.*layer_order", "layers in another order keep the others' weights",
            "engine/model/forward.cc", "weights_->layers[i]", "weights_->layers[n]"),
     engine("delta_norm_shifted", r"TensorEdits\.NormWeights", "weights of the delta nets' norm are read as the others'",
-           "engine/model/source_edits.cc", "W::kFfnSubNorm, W::kPostAttnNorm", "W::kDeltaNorm, W::kFfnSubNorm, W::kPostAttnNorm"),
+           "engine/model/source_edits.cc", "kNorms[] = {W::kAttnNorm,", "kNorms[] = {W::kDeltaNorm, W::kAttnNorm,"),
     engine("transposed_shared", r"TensorEdits\.ATransposed", "a matrix that is to be transposed is taken from the other model",
            "engine/model/weight_sources.h", "transposed == other.transposed && ", ""),
     engine("lookup_without_factor", r"TensorEdits\.AFactor", "rows of the embedding are looked up without their factor",

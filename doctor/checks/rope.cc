@@ -70,7 +70,19 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
   turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
 }
 
-Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
+// LongRoPE: sessions of more positions than the model had at first divide by the long set.
+std::vector<float> divisors_of(Patient& patient, std::int64_t context, double& magnitude) {
+  std::vector<float> divisors = vector_of(patient, "rope_freqs.weight");
+  const std::vector<float> long_ones = vector_of(patient, "rope_factors_long.weight");
+  if (long_ones.empty()) return divisors;
+  magnitude = number_of_edit(patient, "rope_magnitude", key_number(patient, "rope.scaling.attn_factor").value_or(1));
+  const double original = key_number(patient, "rope.scaling.original_context_length").value_or(0);
+  const bool longer = static_cast<double>(context) > original;
+  const std::string set = edit_of(patient, "rope_factors").value_or(longer ? "long" : "short");
+  return set == "long" ? long_ones : vector_of(patient, "rope_factors_short.weight");
+}
+
+Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim, std::int64_t context) {
   Turns turns;
   const std::string pairing =
       edit_of(patient, "rope_pairing").value_or(architecture(patient) == "llama" ? "adjacent" : "halves");
@@ -84,7 +96,7 @@ Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   double scale = 1;
   if (type == "linear" && !is_local(patient, layer)) scale = 1 / (old_factor ? *old_factor : factor.value_or(1));
   scale = number_of_edit(patient, "rope_scale", scale);
-  const std::vector<float> divisors = vector_of(patient, "rope_freqs.weight");
+  const std::vector<float> divisors = divisors_of(patient, context, turns.magnitude);
   const auto n_pair = static_cast<std::size_t>(n_rot / 2);
   for (std::size_t i = 0; i < n_pair; ++i) {
     double frequency = scale * base::pow_f64(base, -2 * static_cast<double>(i) / n_rot);
@@ -265,7 +277,9 @@ std::optional<std::pair<const char*, std::string>> explain(const std::vector<Hea
 std::vector<std::int64_t> chosen_layers(Patient& patient, const engine::GgufFile& file, std::int64_t n_layer) {
   std::vector<std::int64_t> attending, chosen;
   for (std::int64_t i = 0; i < n_layer; ++i) {
-    if (file.find_tensor(layer_tensor(i, "attn_q.weight")) != nullptr) attending.push_back(i);
+    const auto has = [&](std::string_view name) { return file.find_tensor(layer_tensor(i, name)) != nullptr; };
+    // q, k and v may lie in one tensor, whose name delta nets use, too.
+    if (has("attn_q.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight"))) attending.push_back(i);
   }
   if (attending.empty()) return {};
   chosen = {attending.front()};
@@ -317,7 +331,7 @@ Result<CheckResult> run(Patient& patient) {
     for (const Kind& kind : kKinds) {
       const std::vector<Head> heads = heads_of(patient, keeper, layer, kind);
       if (heads.empty()) continue;
-      const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before));
+      const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before), session.context());
       if (2 * turns.frequencies.size() > heads[0].before.size() || turns.frequencies.empty()) continue;
       const double error = worst_of(heads, turns);
       n_compared += std::ssize(heads) * std::ssize(turns.frequencies);

@@ -131,7 +131,13 @@ const MenuRow kMenu[] = {
     // Llama 3.1 and 3.2; of other contexts two from which finer_variants reaches all.
     {"rope_factors", "rope_scaling",
      [](const Context&) {
-       return Values{"8,1,4,8192", "32,1,4,8192", "8,1,4,1024", "8,1,4,128", "inverse", "first_is_one"};
+       return Values{"8,1,4,8192", "32,1,4,8192",  "8,1,4,1024", "8,1,4,128",
+                     "inverse",    "first_is_one", "short",      "long"};
+     }},
+    // Without one, and LongRoPE's of 4096 positions made 131072.
+    {"rope_magnitude", "rope_scaling",
+     [](const Context&) {
+       return numbers({1, 1.1902381});
      }},
     {"rope_denominator", "rope_dimension",
      [](const Context&) {

@@ -67,6 +67,15 @@ YarnSpec read_yarn(KeyReader& keys) {
   return yarn;
 }
 
+// Its divisors are tensors (tensor_map.cc). Files of Phi 3 have them without a word in rope.scaling.type.
+LongRopeSpec read_long_rope(KeyReader& keys) {
+  LongRopeSpec rope;
+  rope.original_context =
+      keys.require_int("rope.scaling.original_context_length", 1, std::int64_t{1} << 31, "rope_original_context");
+  rope.magnitude = keys.require_float("rope.scaling.attn_factor", 1e-3, 1e3, "rope_magnitude");
+  return rope;
+}
+
 void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   RopeSpec rope;
   rope.pairing = pairing;
@@ -83,7 +92,10 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
             "architecture " + spec.architecture);
   const bool old_key = !keys.has("rope.scaling.type") && keys.has("rope.scale_linear");
   const bool unnamed = !keys.has("rope.scaling.type") && keys.has("rope.scaling.factor");
-  const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear" : "none");
+  const bool long_factors = keys.file().find_tensor("rope_factors_long.weight") != nullptr;
+  const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear"
+                                                               : long_factors     ? "longrope"
+                                                                                  : "none");
   if (type == "linear") {
     const double factor =
         keys.require_float(old_key ? "rope.scale_linear" : "rope.scaling.factor", 1e-3, 1e6, "rope_scaling_factor");
@@ -94,16 +106,30 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
       keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.freq_base") +
                                          "': expected more than 1 with yarn scaling, found " + number_text(rope.base));
     }
+  } else if (type == "longrope") {
+    rope.long_rope = read_long_rope(keys);
   } else if (type != "none") {
-    keys.fail(ErrorCode::kUnsupported,
-              "key '" + keys.full_key("rope.scaling.type") + "': expected none, linear or yarn, found '" + type + "'");
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("rope.scaling.type") +
+                                           "': expected none, linear or yarn, or longrope, found '" + type + "'");
   }
   keys.fact("rope_scaling", type,
-            keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type") : "default: none");
+            keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type")
+            : long_factors                ? "tensor rope_factors_long.weight"
+                                          : "default: none");
   spec.ropes.push_back(std::move(rope));
 }
 
 }  // namespace
+
+void read_window(KeyReader& keys, ModelSpec& spec) {
+  const std::int64_t window =
+      keys.int_or("attention.sliding_window", 0, 0, std::int64_t{1} << 31, nullptr, "default: none");
+  if (keys.failed() || window == 0) return;
+  keys.fact("sliding_window", number_text(static_cast<double>(window)),
+            "key " + keys.full_key("attention.sliding_window"));
+  if (window >= spec.shape.context_length) return;  // it hides nothing
+  spec.for_layers([&](LayerSpec& layer) { layer.attention.window = window; });
+}
 
 void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   read_shape(keys, spec);

@@ -19,7 +19,7 @@ constexpr Architecture kArchitectures[] = {
     {"qwen35", read_qwen35},         {"qwen35moe", read_qwen35moe},
     {"gemma2", read_gemma2},         {"gemma3", read_gemma3},
     {"bitnet", read_bitnet},         {"bitnet-b1.58", read_bitnet_b158},
-    {"bitnet-25", read_bitnet_b158},
+    {"bitnet-25", read_bitnet_b158}, {"phi3", read_phi3},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -56,7 +56,6 @@ constexpr Lacking kLacking[] = {
     {"nemotron_h", "state-space layers (Mamba 2), FFNs without a gate"},
     {"olmo2", "norms behind the blocks alone"},
     {"phi2", "LayerNorms with biases, attention and FFN side by side"},
-    {"phi3", "fused projections of q, k, v and of gate and up, LongRoPE"},
     {"qwen2moe", "biases beside experts, a shared expert with a width of its own"},
     {"qwen3next", "projections of the delta net in another order"},
     {"qwen3vl", "positions of three parts with images"},

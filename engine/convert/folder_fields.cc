@@ -56,7 +56,7 @@ constexpr Rule kRules[] = {
               "attn_output_gate decoder_sparse_step full_attention_interval linear_conv_kernel_dim "
               "linear_key_head_dim linear_num_key_heads linear_num_value_heads linear_value_head_dim mlp_only_layers "
               "moe_intermediate_size mtp_num_hidden_layers mtp_use_dedicated_embeddings norm_topk_prob num_experts "
-              "num_experts_per_tok num_local_experts shared_expert_intermediate_size"},
+              "num_experts_per_tok num_local_experts shared_expert_intermediate_size original_max_position_embeddings"},
     {.table = Table::kConfig, .inside = Table::kConfig, .names = "text_config"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
@@ -127,6 +127,16 @@ constexpr Rule kRules[] = {
      .why = "queries and keys are normalised"},
     {.table = Table::kConfig,
      .use = Use::kNeutral,
+     .names = "full_attn_mod interpolate_factor",
+     .neutral = "1",
+     .why = "only some layers see everything, or positions are stretched"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
+     .names = "lm_head_bias",
+     .neutral = "false",
+     .why = "a bias is added"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
      .names = "pruned_heads",
      .neutral = "{}",
      .why = "heads are missing"},
@@ -139,7 +149,7 @@ constexpr Rule kRules[] = {
     {.table = Table::kRope,
      .names = "attention_factor beta_fast beta_slow factor high_freq_factor low_freq_factor mscale "
               "mscale_all_dim original_max_position_embeddings partial_rotary_factor rope_theta rope_type "
-              "mrope_section truncate type"},
+              "mrope_section truncate type short_factor long_factor"},
     {.table = Table::kRope,
      .use = Use::kHarmless,
      .names = "mrope_interleaved",

@@ -96,8 +96,8 @@ class HfFolder : public FolderTest {
   }
 };
 
-constexpr const char* kCases[] = {"llama",  "llama_bias",    "qwen2",        "qwen3",    "gemma2", "gemma3",
-                                  "bitnet", "bitnet_packed", "llama_packed", "qwen3moe", "qwen35", "qwen35moe"};
+constexpr const char* kCases[] = {"llama",         "llama_bias",   "qwen2", "qwen3",    "gemma2", "gemma3",   "bitnet",
+                                  "bitnet_packed", "llama_packed", "phi3",  "qwen3moe", "qwen35", "qwen35moe"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {

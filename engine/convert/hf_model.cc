@@ -40,6 +40,13 @@ constexpr HfArchitecture kArchitectures[] = {
      .activation = "silu",
      .default_kv_heads = 32,
      .biases = Biases::kInputs},
+    {.class_name = "Phi3ForCausalLM",
+     .name = "phi3",
+     .activation = "silu",
+     .partial_rotary = true,
+     .long_rope = true,
+     .window_key = true,
+     .biases = Biases::kNone},
     {.class_name = "Qwen3ForCausalLM",
      .name = "qwen3",
      .activation = "silu",
@@ -293,8 +300,10 @@ class ConfigConverter {
     const double usual = model_.architecture->hybrid ? 0.25 : 1;
     const double part =
         rope.number_or("partial_rotary_factor", config_.number_or("partial_rotary_factor", usual, 0, 1), 0, 1);
-    if (model_.architecture->hybrid) {
-      set_turned(rope, static_cast<std::int64_t>(static_cast<double>(model_.head_dim) * part));
+    n_rot_ = model_.head_dim;
+    if (model_.architecture->hybrid || model_.architecture->partial_rotary) {
+      n_rot_ = static_cast<std::int64_t>(static_cast<double>(model_.head_dim) * part);
+      set_turned(rope);
     } else if (part != 1) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor", "expected 1");
     } else if (rope.has("mrope_section")) {
@@ -307,13 +316,14 @@ class ConfigConverter {
 
   // The dimensions of a head that turn, and how images share their pairs: text turns all of them by one position, as
   // transformers does whatever mrope_interleaved says, but files must name the sections.
-  void set_turned(JsonReader& rope, std::int64_t n_rot) {
-    if (n_rot < 2 || n_rot % 2 != 0) {
+  void set_turned(JsonReader& rope) {
+    if (n_rot_ < 2 || n_rot_ % 2 != 0) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor",
-                concat("expected an even number of head_dim ", model_.head_dim, "'s dimensions, found ", n_rot));
+                concat("expected an even number of head_dim ", model_.head_dim, "'s dimensions, found ", n_rot_));
     }
-    set("rope.dimension_count", n_rot);
-    const std::int64_t n_pair = n_rot / 2;
+    set("rope.dimension_count", n_rot_);
+    if (!model_.architecture->hybrid) return;
+    const std::int64_t n_pair = n_rot_ / 2;
     std::vector<std::int32_t> sections;
     for (std::int64_t i = 0; i < 3; ++i) sections.push_back(static_cast<std::int32_t>((n_pair + 2 - i) / 3));
     if (const Json found = rope.find("mrope_section")) {
@@ -332,6 +342,7 @@ class ConfigConverter {
   }
 
   void read_scaling(JsonReader& rope, const std::string& type, double base) {
+    if (model_.architecture->long_rope) return read_long_rope(rope, type);
     if (type == "default") return;
     if (type == "linear") {
       keys_.set_string(key("rope.scaling.type"), "linear");
@@ -364,6 +375,43 @@ class ConfigConverter {
     }
   }
 
+  // Files of such models say what the context was before, whether the frequencies are divided or not.
+  void read_long_rope(JsonReader& rope, const std::string& type) {
+    const std::int64_t inner = rope.int_or("original_max_position_embeddings", 0, 1, kMaxContext);
+    const std::int64_t original =
+        config_.int_or("original_max_position_embeddings", inner != 0 ? inner : 4096, 1, kMaxContext);
+    if (inner != 0 && inner != original) {
+      rope.fail(ErrorCode::kCorrupt, "original_max_position_embeddings",
+                concat("expected ", original, " as beside it, found ", inner));
+    }
+    set("rope.scaling.original_context_length", original);
+    if (type == "default") return;
+    if (type != "longrope" && type != "su" && type != "yarn") {  // the older names of the same
+      return rope.fail(ErrorCode::kUnsupported, "rope_type",
+                       concat("expected default or longrope, found ", quote(type)));
+    }
+    const double factor =
+        rope.number_or("factor", static_cast<double>(context_) / static_cast<double>(original), 1e-3, 1e6);
+    const double usual = factor <= 1 || original == 1
+                             ? 1
+                             : std::sqrt(1 + base::log_f64(factor) / base::log_f64(static_cast<double>(original)));
+    set("rope.scaling.attn_factor", rope.number_or("attention_factor", usual, 1e-3, 1e3));
+    for (const char* name : {"short_factor", "long_factor"}) {
+      std::vector<float> factors;
+      for (const Json& each : rope.find(name).elements()) {
+        factors.push_back(static_cast<float>(each.as_double()));
+        if (factors.back() > 0 && std::isfinite(factors.back())) continue;
+        return rope.fail(ErrorCode::kCorrupt, name, concat("expected numbers above 0, found ", each.text()));
+      }
+      if (std::ssize(factors) != n_rot_ / 2) {
+        return rope.fail(ErrorCode::kCorrupt, name,
+                         concat("expected ", n_rot_ / 2, " numbers, found ", std::ssize(factors)));
+      }
+      model_.rope_factors.emplace_back(*name == 's' ? "rope_factors_short.weight" : "rope_factors_long.weight",
+                                       std::move(factors));
+    }
+  }
+
   // Llama 3.1: long wavelengths are stretched by the factor, short ones not, those between in part.
   void read_llama3(JsonReader& rope, double base) {
     const double factor = rope.require_number("factor", 1.0, 1e6);
@@ -373,6 +421,7 @@ class ConfigConverter {
     if (!(low < high)) rope.fail(ErrorCode::kCorrupt, "high_freq_factor", "expected more than low_freq_factor");
     if (rope.failed()) return;
     constexpr double kPi = 3.14159265358979323846;
+    std::vector<float> factors;
     for (std::int64_t i = 0; i < model_.head_dim; i += 2) {
       const double exponent = static_cast<double>(i) / static_cast<double>(model_.head_dim);
       const double wavelength = 2 * kPi * base::pow_f64(base, exponent);
@@ -383,8 +432,9 @@ class ConfigConverter {
         const double smooth = (original / wavelength - low) / (high - low);
         divisor = 1 / ((1 - smooth) / factor + smooth);
       }
-      model_.rope_factors.push_back(static_cast<float>(divisor));
+      factors.push_back(static_cast<float>(divisor));
     }
+    model_.rope_factors.emplace_back("rope_freqs.weight", std::move(factors));
   }
 
   void read_local_rope(const Json& object, const std::string& where) {
@@ -408,6 +458,8 @@ class ConfigConverter {
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
     if (model_.architecture->window_used) read_window();
+    if (model_.architecture->window_key)
+      set("attention.sliding_window", config_.int_or("sliding_window", 0, 1, kMaxContext));
     for (const Json& type : config_.find("layer_types").elements()) {
       if (type.is("full_attention")) continue;
       config_.fail(ErrorCode::kUnsupported, "layer_types",
@@ -570,6 +622,7 @@ class ConfigConverter {
   GgufWriter& keys_;
   HfModel model_;
   std::int64_t context_ = 0;
+  std::int64_t n_rot_ = 0;  // dimensions of a head that turn
 };
 
 }  // namespace

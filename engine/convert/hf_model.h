@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/convert/json_reader.h"
@@ -37,11 +38,14 @@ struct HfArchitecture {
   bool norms_plus_one = false;  // the model multiplies by 1 + weight, the file's reader by the weight
   bool head_length_keys = false;
   bool rope_dimension_key = false;
+  bool partial_rotary = false;      // a part of each head may turn
+  bool long_rope = false;           // the reader takes LongRoPE's two sets of divisors
   bool ternary = false;             // float matrices are master weights, to be rounded
   bool gemma = false;               // names of norms, windows, soft caps
   bool llama3_scaling = false;      // the reader takes a divisor for each frequency
   bool soft_caps = false;           // both of them, always
   bool window_used = false;         // transformers applies sliding_window to every layer
+  bool window_key = false;          // and so does the file's reader, where the key is not 0
   std::int64_t window_pattern = 0;  // every how many layers one sees everything; 0: all do
   std::int64_t default_window = 0;  // where the configuration is silent; 0: none
   bool implied_base = false;        // the file's reader knows rope_base and needs no key for it
@@ -61,11 +65,12 @@ struct HfModel {
   bool tied = false;
   bool input_biases = false, output_bias = false;  // of q, k and v; of the attention's output
   bool ternarise = false;                          // round float matrices to ternary ones
-  bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
-  std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
-  std::int64_t n_draft_layer = 0;   // of the checkpoint's mtp.layers: those that are written, behind the others
-  Json text;                        // the object with the text model's fields; good as long as the document
-  std::string text_path;            // what errors call it
+  bool divide_scales = false;  // of packed matrices: weight = code / weight_scale, not code * weight_scale
+  // Divisors of RoPE's frequencies, by the names of their tensors.
+  std::vector<std::pair<std::string, std::vector<float>>> rope_factors;
+  std::int64_t n_draft_layer = 0;  // of the checkpoint's mtp.layers: those that are written, behind the others
+  Json text;                       // the object with the text model's fields; good as long as the document
+  std::string text_path;           // what errors call it
   std::vector<std::string> notices;
 };
 

@@ -136,6 +136,10 @@ class Mapper {
     std::map<W, std::string> found;  // by which name
     std::map<W, std::string> first;  // by which it would be
     for (const HfWeight& row : hf_weights()) {
+      if (const FusedWeights* fused = layer.fused ? fused_with(row.id) : nullptr) {
+        if (row.id == fused->parts[0]) add_fused(prefix, index, layer, *fused);
+        continue;
+      }
       if (!is_wanted(row, layer)) continue;
       Wanted wanted = wanted_of(row, prefix, index, layer);
       const std::string name = wanted.names[0];
@@ -152,6 +156,16 @@ class Mapper {
       if (!found.contains(id)) miss(name, name_of(id, index));
     }
     return {};
+  }
+
+  // As the folder has it, so the file has it.
+  void add_fused(const std::string& prefix, std::int64_t index, const LayerSpec& layer, const FusedWeights& fused) {
+    const auto [cols, rows, n] = fused_shape(fused, spec_.shape, layer);
+    add({.name = WeightInfo::tensor(index, fused.name),
+         .shape = {cols, rows},
+         .names = {concat(prefix, hf_fused_name(fused.parts[0]))},
+         .stored = {rows, cols},
+         .matrix = true});
   }
 
   // Biases are there where the configuration says so.
@@ -443,15 +457,14 @@ class Mapper {
   }
 
   void add_rope_factors() {
-    if (model_.rope_factors.empty()) return;
-    TensorRows rows;
-    rows.name = "rope_freqs.weight";
-    rows.from = "computed";
-    rows.shape = {std::ssize(model_.rope_factors)};
-    rows.read = [factors = model_.rope_factors](std::int64_t, std::int64_t, float* out) {
-      std::ranges::copy(factors, out);
-    };
-    out_.tensors.insert(out_.tensors.begin(), std::move(rows));
+    for (const auto& [name, values] : model_.rope_factors) {
+      TensorRows rows;
+      rows.name = name;
+      rows.from = "computed";
+      rows.shape = {std::ssize(values)};
+      rows.read = [factors = values](std::int64_t, std::int64_t, float* out) { std::ranges::copy(factors, out); };
+      out_.tensors.insert(out_.tensors.begin(), std::move(rows));
+    }
   }
 
   const Checkpoint& checkpoint_;

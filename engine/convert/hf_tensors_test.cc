@@ -79,7 +79,8 @@ class HfTensorsTest : public FolderTest {
 };
 
 TEST_F(HfTensorsTest, LogitsOfTransformers) {
-  const std::pair<const char*, double> cases[] = {{"qwen3moe", 3e-6}, {"qwen35", 1e-5}, {"qwen35moe", 1e-5}};
+  const std::pair<const char*, double> cases[] = {
+      {"phi3", 3e-6}, {"qwen3moe", 3e-6}, {"qwen35", 1e-5}, {"qwen35moe", 1e-5}};
   for (const auto& [name, limit] : cases) {
     for (const char* type : {"F32", "BF16", ""}) {  // as the folder has them
       SCOPED_TRACE(std::string(name) + " " + type);

@@ -63,6 +63,9 @@ constexpr HfDraftWeight kDraftTable[] = {
 }  // namespace
 
 std::span<const HfWeight> hf_weights() noexcept { return kTable; }
+std::string_view hf_fused_name(W id) noexcept {
+  return id == W::kAttnQ ? "self_attn.qkv_proj.weight" : "mlp.gate_up_proj.weight";
+}
 std::span<const HfDraftWeight> hf_draft_weights() noexcept { return kDraftTable; }
 
 }  // namespace rowmax::engine

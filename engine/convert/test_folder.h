@@ -69,6 +69,7 @@ class FolderTest : public testing::Test {
     }
     SessionOptions session_options;
     session_options.kv_type = KvType::kF32;
+    session_options.context = std::ssize(tokens);
     auto session = Session::create(*model, session_options, serial_);
     const BatchItem item{*session->open(), tokens, LogitsFor::kAll};
     EXPECT_TRUE(session->forward({&item, 1}).ok());

@@ -20,7 +20,7 @@ Result<std::unique_ptr<Ops>> CpuOps::create(const ModelSpec& spec, const ModelWe
   ops.products_ = &options.kernels->kernels();
   ops.max_rows_ = options.max_rows;
   ops.layout_ = RecurrentLayout(spec);
-  for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope);
+  for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope, options.max_context);
   const auto allocate = [](base::Buffer& buffer, std::int64_t rows, std::int64_t width) -> Status {
     std::size_t n = 0;
     if (!base::checked_mul(static_cast<std::size_t>(rows), static_cast<std::size_t>(width) * sizeof(float), &n)) {

@@ -106,6 +106,9 @@ TEST(Forward, RandomModelsAreAsDefined) {
     spec.norm_place = dice.one_in(4) ? NormPlace::kOutput : NormPlace::kInput;
     spec.ropes_exchanged = dice.one_in(4);
     if (dice.one_in(3)) spec.ropes[1].denominator = dice.between(8, 20);
+    if (dice.one_in(3)) {
+      spec.ropes[1].long_rope = {.original_context = 16, .long_divisors = {1, 3, 9, 27}, .magnitude = 1.2};
+    }
     const bool own_kv =
         std::ranges::all_of(spec.layers, [](const LayerSpec& layer) { return layer.attention.kv_layer < 0; });
     if (own_kv && dice.one_in(3)) {  // the last layer first

@@ -57,6 +57,11 @@ void one_rope_alone(ModelSpec& spec) {
   spec.for_layers([](LayerSpec& layer) { layer.attention.scale = 0.25f; });  // 1/sqrt(16)
 }
 void linear(ModelSpec& spec) { spec.ropes[0].scale = 0.5; }
+// Random models run in a session of 200 positions (test_random_model.h).
+void long_rope(ModelSpec& spec) {
+  one_rope(spec);
+  spec.ropes[0].long_rope = {.original_context = 64, .long_divisors = {1, 3, 5, 9, 12, 16, 20, 30}, .magnitude = 1.25};
+}
 
 struct Case {
   const char* name;
@@ -82,6 +87,10 @@ const Case kCases[] = {
     {"rope_scale", "0.25,1", "0.5", nothing},
     {"rope_scaling", "llama3,none", "none", kPartOfHead},
     {"rope_scaling", "linear,llama3", "none", linear},
+    {"rope_scaling", "longrope", "none", long_rope},
+    {"rope_factors", "by_context", "short", long_rope},
+    {"rope_factors", "by_context", "inverse", long_rope},
+    {"rope_magnitude", "1.25", "2", long_rope},
     {"rope_dimensions", "16,8", "8", nothing},
     {"rope_denominator", "rotary", "head", kPartOfHead},
     {"rope_layers", "as_configured", "exchanged", two_ropes},

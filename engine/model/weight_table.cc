@@ -133,9 +133,29 @@ constexpr bool in_order() {
 }
 static_assert(in_order());
 
+constexpr W kQkv[] = {W::kAttnQ, W::kAttnK, W::kAttnV}, kGateUp[] = {W::kFfnGate, W::kFfnUp};
+constexpr FusedWeights kFused[] = {{"attn_qkv.weight", kQkv}, {"ffn_up.weight", kGateUp}};
+
 }  // namespace
 
 std::span<const WeightInfo> weight_table() noexcept { return kTable; }
+std::span<const FusedWeights> fused_weights() noexcept { return kFused; }
+const FusedWeights* fused_with(W id) noexcept {
+  for (const FusedWeights& fused : kFused) {
+    if (std::ranges::find(fused.parts, id) != fused.parts.end()) return &fused;
+  }
+  return nullptr;
+}
+WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, const LayerSpec& layer) {
+  WeightShape all;
+  all.rows = 0;
+  for (const W id : fused.parts) {
+    const WeightShape part = weight_info(id).shape(model, layer);
+    all.cols = part.cols;
+    all.rows += part.rows;
+  }
+  return all;
+}
 
 WeightStorage WeightInfo::storage() const noexcept {
   if (hadamard) return WeightStorage::kAny;

@@ -101,6 +101,16 @@ struct WeightInfo {
   }
 };
 
+// Weights of a layer that may lie in one tensor, the rows of one behind those of the other (LayerSpec::fused).
+struct FusedWeights {
+  std::string_view name;     // in GGUF, behind "blk.<layer>."
+  std::span<const W> parts;  // in their order; a file that has the first by its own name has all by theirs
+};
+std::span<const FusedWeights> fused_weights() noexcept;
+// The one that has it; nullptr: none.
+const FusedWeights* fused_with(W id) noexcept;
+WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, const LayerSpec& layer);
+
 // In the order of W.
 std::span<const WeightInfo> weight_table() noexcept;
 inline const WeightInfo& weight_info(W id) noexcept { return weight_table()[static_cast<std::size_t>(id)]; }

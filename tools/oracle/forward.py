@@ -4,9 +4,10 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, bitnet-b1.58, phi3. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
-up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
+up, are turned as the keys say. RoPE scaling: linear, YaRN, LongRoPE (the long divisors for
+sequences that are longer than the original context, as transformers has it). Activations are real numbers; --int8 rounds the input of
 every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
 q = round half to even(x s) in -128 .. 127, y = W q / s.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
@@ -24,7 +25,7 @@ import re
 import numpy as np
 
 HYBRIDS = ("qwen35", "qwen35moe")
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "phi3")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -160,7 +161,7 @@ class Model:
         self.eps = f.need("attention.layer_norm_rms_epsilon")
         self.rope_base = f.key("rope.freq_base", 10000.0)
         self.n_rot = f.key("rope.dimension_count", self.head_dim)
-        if self.n_rot != self.head_dim and not self.hybrid:
+        if self.n_rot != self.head_dim and not self.hybrid and self.arch != "phi3":
             raise ValueError("partial rotation is not covered")
         scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
         if scaling not in ("none", "linear", "yarn"):
@@ -168,7 +169,10 @@ class Model:
         self.yarn = scaling == "yarn"
         self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
         self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if gemma else 0
-        # One global layer closes each group of 2 (gemma2) or 6 (gemma3).
+        if self.arch == "phi3":
+            self.window = f.key("attention.sliding_window", 0)
+        self.long_rope = f.has("rope_factors_long.weight")
+        # One global layer closes each group of 2 (gemma2) or 6 (gemma3); phi3 has none.
         self.window_period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
@@ -190,7 +194,7 @@ class Model:
             self.key_dim, self.value_dim = f.need("ssm.state_size"), f.need("ssm.inner_size") // self.n_value_heads
 
     def is_local(self, layer):
-        return bool(self.window) and (layer + 1) % self.window_period != 0
+        return bool(self.window) and (self.window_period == 0 or (layer + 1) % self.window_period != 0)
 
     def linear(self, x, name):
         if name + ".weight" in self.rotation.products:
@@ -220,6 +224,10 @@ class Model:
         d = self.n_rot
         inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / self.rope_factors / scale
         magnitude = 1.0
+        if self.long_rope:
+            long = len(positions) > self.file.need("rope.scaling.original_context_length")
+            sets = {name: self.file.tensor(f"rope_factors_{name}.weight") for name in ("short", "long")}
+            inv_freq, magnitude = inv_freq / sets["long" if long else "short"], self.file.need("rope.scaling.attn_factor")
         if self.yarn:
             inv_freq, magnitude = self.yarn_frequencies(inv_freq)
         angle = positions[:, None].astype(np.float64) * inv_freq
@@ -245,10 +253,15 @@ class Model:
     def attention(self, x, layer, positions):
         n, blk = len(x), f"blk.{layer}."
         local = self.is_local(layer)
-        q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, -1)
+        if self.arch == "phi3":  # q, k and v in one matrix
+            sizes = np.cumsum([self.n_head * self.head_dim, self.n_kv_head * self.head_dim])
+            q, k, v = np.split(self.linear(x, blk + "attn_qkv"), sizes, axis=-1)
+        else:
+            q, k, v = (self.linear(x, blk + name) for name in ("attn_q", "attn_k", "attn_v"))
+        q = q.reshape(n, self.n_head, -1)
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
-        k = self.linear(x, blk + "attn_k").reshape(n, self.n_kv_head, self.head_dim)
-        v = self.linear(x, blk + "attn_v").reshape(n, self.n_kv_head, -1)
+        k = k.reshape(n, self.n_kv_head, self.head_dim)
+        v = v.reshape(n, self.n_kv_head, -1)
         q = self.rotate(self.optional_norm(q, blk + "attn_q_norm"), positions, local)
         k = self.rotate(self.optional_norm(k, blk + "attn_k_norm"), positions, local)
         distance = positions[:, None] - positions[None, :]
@@ -297,7 +310,11 @@ class Model:
         blk = f"blk.{layer}."
         if self.file.has(blk + "ffn_gate_inp.weight"):
             return self.experts(x, blk)
-        hidden = self.activation(self.linear(x, blk + "ffn_gate")) * self.linear(x, blk + "ffn_up")
+        if self.arch == "phi3":  # gate, then up
+            gate, up = np.split(self.linear(x, blk + "ffn_up"), 2, axis=-1)
+        else:
+            gate, up = self.linear(x, blk + "ffn_gate"), self.linear(x, blk + "ffn_up")
+        hidden = self.activation(gate) * up
         return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
 
     def experts(self, x, blk):

@@ -49,6 +49,12 @@ CASES = {
                        eps=1e-6, base=10000.0, qk_norm=True, tied=True, yarn=dict(factor=4.0, original=64)),
     "bitnet": dict(arch="bitnet-b1.58", seed=18, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=72,
                    eps=1e-5, base=500000.0, tied=True),
+    # Fused projections, three quarters of a head turned. Sequences of 160 tokens: past the original context in the
+    # first, within it in the second (the short divisors), which also has a window.
+    "phi3": dict(arch="phi3", seed=22, n_embd=48, n_layer=3, n_head=3, n_kv_head=1, head_dim=16, n_ff=56, eps=1e-5,
+                 base=10000.0, tied=True, rotary=0.75, longrope=dict(original=64)),
+    "phi3_short": dict(arch="phi3", seed=23, n_embd=48, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=40, eps=1e-5,
+                       base=10000.0, window=24, rotary=1.0, longrope=dict(original=256)),
     # Experts: E of them, `used` a token, width `ff`. Delta rule: n_k and n_v heads of sizes d_k and d_v.
     "qwen3moe": dict(arch="qwen3moe", seed=190, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=56,
                      eps=1e-6, base=1000000.0, qk_norm=True, tied=True, experts=dict(E=5, used=2, ff=24)),
@@ -95,6 +101,12 @@ def hf_config(c):
     if "yarn" in c:
         rope |= dict(rope_type="yarn", factor=c["yarn"]["factor"],
                      original_max_position_embeddings=c["yarn"]["original"])
+    if c["arch"] == "phi3":
+        rope |= dict(rope_type="longrope", partial_rotary_factor=c["rotary"], long_factor=longrope_factors(c, 30.0),
+                     short_factor=longrope_factors(c, 3.0),
+                     original_max_position_embeddings=c["longrope"]["original"])
+        return transformers.Phi3Config(**common, sliding_window=c.get("window"), rope_parameters=rope,
+                                       original_max_position_embeddings=c["longrope"]["original"])
     if c["arch"] == "bitnet-b1.58":
         return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
@@ -207,7 +219,7 @@ def hf_logits(c, tokens):
 
 LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
     "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
@@ -317,6 +329,11 @@ def turned(tensors, c):
     return out, keys
 
 
+def longrope_factors(c, most):
+    n = int(c["head_dim"] * c["rotary"]) // 2
+    return [float(np.float32(most ** (i / (n - 1)))) for i in range(n)]
+
+
 def llama3_factors(c):
     r, d = c["llama3"], c["head_dim"]
     wavelength = 2 * math.pi * c["base"] ** (np.arange(0, d, 2) / d)
@@ -353,7 +370,7 @@ def write_gguf(path, name, c, weights):
     import gguf
 
     w = gguf.GGUFWriter(path, c["arch"])
-    w.add_name(f"rowmax tiny {name}")
+    w.add_name(f"rowmax tiny {name.replace('phi3', 'fused')}")  # readers look for Phi 3's own tokens by the name
     w.add_context_length(N_CTX)
     w.add_embedding_length(c["n_embd"])
     w.add_block_count(c["n_layer"] + c.get("mtp", False))
@@ -398,7 +415,13 @@ def write_gguf(path, name, c, weights):
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])
-    if "window" in c:
+    if "longrope" in c:
+        original = c["longrope"]["original"]
+        w.add_rope_dimension_count(int(c["head_dim"] * c["rotary"]))
+        w.add_rope_scaling_orig_ctx_len(original)
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(N_CTX / original) / math.log(original)))
+        w.add_sliding_window(c.get("window", 0))
+    elif "window" in c:
         w.add_sliding_window(c["window"])
     if "attn_softcap" in c:
         w.add_attn_logit_softcapping(c["attn_softcap"])
@@ -415,6 +438,9 @@ def write_gguf(path, name, c, weights):
     w.add_eos_token_id(2)
     w.add_pad_token_id(0)
     w.add_add_bos_token(False)
+    if "longrope" in c:
+        w.add_tensor("rope_factors_long.weight", np.asarray(longrope_factors(c, 30.0), np.float32))
+        w.add_tensor("rope_factors_short.weight", np.asarray(longrope_factors(c, 3.0), np.float32))
     if "llama3" in c:
         w.add_tensor("rope_freqs.weight", llama3_factors(c))
     tensors = list(gguf_tensors(weights, c))

@@ -46,6 +46,8 @@ CASES = {
                           ternary="multiply", **COMMON),
     "llama_packed": dict(arch="llama", seed=39, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="divide",
                          **COMMON),
+    "phi3": dict(arch="phi3", seed=44, head_dim=8, eps=1e-5, base=10000.0, tied=True, logits=True, rotary=0.5,
+                 longrope=dict(original=64), **COMMON),
     "qwen3moe": dict(arch="qwen3moe", seed=40, head_dim=12, eps=1e-6, base=1e6, qk_norm=True, tied=True, logits=True,
                      experts=dict(E=5, used=2, ff=12), **COMMON),
     "qwen35": dict(arch="qwen35", seed=41, head_dim=16, eps=1e-6, base=10000.0, tied=False, logits=True,

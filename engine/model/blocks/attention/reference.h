@@ -24,14 +24,18 @@ inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t pos
   for (std::size_t begin = 0; begin < heads.size(); begin += d) {
     for (std::size_t i = 0; i < half; ++i) {
       double frequency = r.scale * std::pow(r.base, -2.0 * static_cast<double>(i) / denominator);
-      if (!r.divisors.empty()) frequency /= static_cast<double>(r.divisors[i]);
+      // LongRoPE: the tests' sessions are longer than what their models had at first.
+      const bool longer = r.long_rope && !r.long_rope->long_divisors.empty();
+      const std::vector<float>& divisors = longer ? r.long_rope->long_divisors : r.divisors;
+      if (!divisors.empty()) frequency /= static_cast<double>(divisors[i]);
+      const double magnitude = r.long_rope ? r.long_rope->magnitude : 1;
       const double angle = static_cast<double>(position) * frequency;
       const bool halves = r.pairing == RopePairing::kHalves;
       double& x = heads[begin + (halves ? i : 2 * i)];
       double& y = heads[begin + (halves ? i + half : 2 * i + 1)];
       const double turned = x * std::cos(angle) - y * std::sin(angle);
-      y = y * std::cos(angle) + x * std::sin(angle);
-      x = turned;
+      y = magnitude * (y * std::cos(angle) + x * std::sin(angle));
+      x = magnitude * turned;
     }
   }
 }

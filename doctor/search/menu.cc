@@ -98,6 +98,7 @@ const MenuRow kMenu[] = {
        return Values{"silu", "gelu_tanh", "gelu_erf", "relu_squared", "relu", "gelu_quick", "sigmoid"};
      }},
     {"sub_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
+    {"product_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm_place", "qk_norm",
      [](const Context&) {

@@ -147,6 +147,9 @@ void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   layer.attention.head_dim = spec.shape.head_dim;
   layer.attention.scale = attention_scale;
   layer.ffn.n_ff = spec.shape.n_ff;
+  // BitNet embeddings: their files are those of the trunk's architecture, and say it by their tensors alone.
+  layer.product_norms = keys.file().find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
+  if (layer.product_norms) keys.fact("product_norms", "yes", "tensor blk.0.attn_q_norm_in.weight");
   spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), layer);
 }
 

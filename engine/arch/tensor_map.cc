@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -10,8 +9,6 @@
 
 namespace rowmax::engine {
 namespace {
-
-constexpr std::uint32_t kF32 = 0;
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text = "[";
@@ -42,9 +39,8 @@ class Claims {
       return Error{ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "': expected shape " +
                                             shape_text(expected) + ", found " + shape_text(tensor->shape)};
     }
-    if (!matrix && tensor->type != kF32) {
-      return Error{ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': expected type F32, found type " +
-                                                std::to_string(tensor->type)};
+    if (!matrix && tensor->format->block_elements != 1) {
+      return unsupported(name, "expected type F32, F16 or BF16, found type " + std::to_string(tensor->type));
     }
     if (shape.n > 1 && (tensor->format->tail_bytes > 0 || shape.rows % tensor->format->row_group != 0)) {
       return unsupported(name, std::string(tensor->format->name) +
@@ -139,7 +135,7 @@ Result<std::vector<float>> take_divisors(const GgufFile& file, Claims& claims, c
   WeightSource source;
   ROWMAX_RETURN_IF_ERROR(claims.take(name, {spec.ropes[0].n_rot / 2}, false, required, source));
   std::vector<float> divisors(static_cast<std::size_t>(source.cols));
-  if (source.present()) std::memcpy(divisors.data(), source.bytes.data(), divisors.size() * sizeof(float));
+  if (source.present()) decode_row(*source.format, source.bytes, 0, source.cols, divisors.data());
   for (float divisor : divisors) {
     if (!(divisor > 0) || !std::isfinite(divisor)) {
       return Error{ErrorCode::kCorrupt, file.name() + ": tensor '" + name +

@@ -56,6 +56,7 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   a.n_head = a.n_kv_head * dice.between(1, 3);
   layer.post_norms = dice.one_in(3);
   layer.matrix_scales = dice.one_in(3);
+  layer.product_norms = dice.one_in(4);
   layer.ffn.activation = static_cast<FfnActivation>(dice.between(0, 7));
   layer.ffn.up_gates = dice.one_in(4);
   layer.skip_mixer = dice.one_in(12);

@@ -173,6 +173,7 @@ struct LayerSpec {
   bool post_norms = false;                    // norm of the mixer's and the FFN's output, before the residual
   bool skip_mixer = false, skip_ffn = false;  // computed, and not added to the stream
   bool matrix_scales = false;                 // a product may have one factor of its own (tensor "<name>.scale")
+  bool product_norms = false;                 // every product of attention and dense FFN norms its input by itself
   bool fused = false;                         // weights may lie in one tensor together (fused_weights())
 };
 

@@ -30,6 +30,7 @@ const Change kQkNorms = layers([](LayerSpec& l) { l.attention.qk_norm = QkNorm::
 const Change kGated = layers([](LayerSpec& l) { l.attention.output_gate = true; });
 const Change kSinks = layers([](LayerSpec& l) { l.attention.sinks = true; });
 const Change kSubNorms = layers([](LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = true; });
+const Change kProductNorms = layers([](LayerSpec& l) { l.product_norms = true; });
 const Change kPostNorms = layers([](LayerSpec& l) { l.post_norms = true; });
 const Change kBiased = layers([](LayerSpec& l) { l.attention.qkv_bias_required = true; });
 const Change kThreeKvHeads = layers([](LayerSpec& l) { l.attention.n_head = 6, l.attention.n_kv_head = 3; });
@@ -107,6 +108,7 @@ const Case kCases[] = {
     {"qk_norm_place", "before_rope", "after_rope", kQkNorms},
     {"sub_norms", "yes", "no", kSubNorms},
     {"post_norms", "yes", "no", kPostNorms},
+    {"product_norms", "yes", "no", kProductNorms},
     {"ffn_activation", "silu", "gelu_tanh", nothing},
     {"ffn_activation", "silu", "gelu_erf", nothing},
     {"ffn_activation", "silu", "gelu_quick", nothing},

@@ -212,6 +212,8 @@ bool norms_sub(const LayerSpec& l) { return l.ffn.sub_norm; }
 void leave_sub_norms(LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = false; }
 bool norms_post(const LayerSpec& l) { return l.post_norms; }
 void leave_post_norms(LayerSpec& l) { l.post_norms = false; }
+bool norms_products(const LayerSpec& l) { return l.product_norms; }
+void leave_product_norms(LayerSpec& l) { l.product_norms = false; }
 bool adds_biases(const LayerSpec& l) { return l.attention.biases; }
 void leave_biases(LayerSpec& l) { l.attention.biases = false; }
 bool has_sinks(const LayerSpec& l) { return l.attention.sinks; }
@@ -657,6 +659,7 @@ constexpr SpecFact kFacts[] = {
         "qk_norm_place", "before_rope or after_rope"),
     switch_off<any, norms_sub, leave_sub_norms>("sub_norms"),
     switch_off<any, norms_post, leave_post_norms>("post_norms"),
+    switch_off<any, norms_products, leave_product_norms>("product_norms"),
     layer_words<kActivations, any, kFfn, &FfnSpec::activation>(
         "ffn_activation", "silu, gelu_tanh, gelu_erf, gelu_quick, relu, relu_squared, sigmoid or none"),
     layer_words<kGateOrders, any, kFfn, &FfnSpec::up_gates>("gate_order",

@@ -33,11 +33,15 @@ Presence q_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm 
 Presence k_norm(Layer l) { return has_k(l) ? q_norm(l) : kNever; }
 Presence sinks(Layer l) { return required_if(attends(l) && l.attention.sinks); }
 Presence attention_sub_norm(Layer l) { return required_if(attends(l) && l.attention.sub_norm); }
+Presence q_norm_in(Layer l) { return required_if(attends(l) && l.product_norms); }
+Presence k_norm_in(Layer l) { return has_k(l) ? q_norm_in(l) : kNever; }
+Presence v_norm_in(Layer l) { return has_v(l) ? q_norm_in(l) : kNever; }
 Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
 Presence post_norms(Layer l) { return required_if(l.post_norms); }
 Presence dense(Layer l) { return required_if(is_dense(l)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
+Presence dense_norm_in(Layer l) { return required_if(is_dense(l) && l.product_norms); }
 Presence experts(Layer l) { return required_if(!is_dense(l)); }
 Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
 Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
@@ -95,6 +99,10 @@ constexpr WeightInfo kTable[] = {
     {W::kAttnKNorm, kVector, kPlain, "attn_k_norm.weight", k_norm_vector, k_norm},
     {W::kAttnSubNorm, kVector, kPlain, "attn_sub_norm.weight", heads_vector, attention_sub_norm},
     {W::kAttnSinks, kVector, kPlain, "attn_sinks.weight", each_head, sinks},
+    {W::kAttnQNormIn, kVector, kPlain, "attn_q_norm_in.weight", embd, q_norm_in},
+    {W::kAttnKNormIn, kVector, kPlain, "attn_k_norm_in.weight", embd, k_norm_in},
+    {W::kAttnVNormIn, kVector, kPlain, "attn_v_norm_in.weight", embd, v_norm_in},
+    {W::kAttnOutputNormIn, kVector, kPlain, "attn_output_norm_in.weight", heads_vector, q_norm_in},
     {W::kDeltaQkv, kMatrix, kTurned, "attn_qkv.weight", delta_qkv, delta},
     {W::kDeltaGate, kMatrix, kTurned, "attn_gate.weight", delta_gate, delta},
     {W::kDeltaAlpha, kMatrix, kPlain, "ssm_alpha.weight", delta_head, delta},
@@ -113,6 +121,9 @@ constexpr WeightInfo kTable[] = {
     {W::kFfnUpScale, kVector, kPlain, "ffn_up.scale", one, dense_scale},
     {W::kFfnDownScale, kVector, kPlain, "ffn_down.scale", one, dense_scale},
     {W::kFfnSubNorm, kVector, kPlain, "ffn_sub_norm.weight", ffn_vector, dense_sub_norm},
+    {W::kFfnGateNormIn, kVector, kPlain, "ffn_gate_norm_in.weight", embd, dense_norm_in},
+    {W::kFfnUpNormIn, kVector, kPlain, "ffn_up_norm_in.weight", embd, dense_norm_in},
+    {W::kFfnDownNormIn, kVector, kPlain, "ffn_down_norm_in.weight", ffn_vector, dense_norm_in},
     {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
     {W::kRouterBias, kVector, kPlain, "exp_probs_b.bias", each_expert, choice_bias},
     {W::kExpertGate, kExperts, kTurned, "ffn_gate_exps.weight", expert_in, experts},

@@ -80,8 +80,9 @@ struct Engine {
   }
 };
 
-std::vector<std::byte> model_bytes(const std::string& arch, const char* type) {
+std::vector<std::byte> model_bytes(const std::string& arch, const char* type, bool product_norms = false) {
   tools::SyntheticSpec spec = tools::odd_spec(arch);
+  spec.product_norms = product_norms;
   spec.context = 2048;
   spec.type = type;
   auto bytes = tools::synthetic_model_bytes(spec);
@@ -107,12 +108,13 @@ struct Case {
   Activations activations;
   KvType kv_type;
   std::uint64_t hash;
+  bool product_norms = false;
 };
 
 class SameBits : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    bytes_ = model_bytes(GetParam().arch, GetParam().type);
+    bytes_ = model_bytes(GetParam().arch, GetParam().type, GetParam().product_norms);
     config_.activations = GetParam().activations;
     config_.kv_type = GetParam().kv_type;
     Engine engine(bytes_, config_);
@@ -235,8 +237,10 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14},
                                          Case{"qwen3moe", "Q4_1", Activations::kInt8, KvType::kF16, 0xa60c90c6d5e76489},
                                          Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xa5e92dfe7832d10f},
-                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32,
-                                              0xad31fe52f9220b65}),
+                                         Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32, 0xad31fe52f9220b65},
+                                         Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
+                                         Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a,
+                                              true}),
                          [](const auto& info) {
                            return std::string(info.param.arch) + "_" + info.param.type +
                                   (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");

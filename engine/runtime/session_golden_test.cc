@@ -55,8 +55,9 @@ TEST_P(GoldenModel, ExactPathAgreesWithTransformers) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                          testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "qwen3_yarn", "gemma2", "gemma3",
-                                         "bitnet", "phi3", "phi3_short", "qwen3moe", "qwen35", "qwen35_equal",
-                                         "qwen35_tied", "qwen35_uneven", "qwen35moe"),
+                                         "bitnet", "phi3", "phi3_short", "bitnet_embed_qwen3", "bitnet_embed_gemma3",
+                                         "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
+                                         "qwen35moe"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -202,6 +202,8 @@ class Model:
                 # The columns stayed by key head: a key head's value heads, then those of the next.
                 x = x.reshape(len(x), -1, self.n_key_heads, self.value_dim).swapaxes(1, 2).reshape(x.shape)
             x = self.rotation.of_product(x)
+        if self.file.has(name + "_norm_in.weight"):  # BitNet embeddings: of each product by itself
+            x = self.norm(x, name + "_norm_in")
         if self.jitter is not None:
             x = x * (1.0 + 2.0**-24 * self.jitter.standard_normal(x.shape))
         if self.int8:

@@ -55,6 +55,13 @@ CASES = {
                  base=10000.0, tied=True, rotary=0.75, longrope=dict(original=64)),
     "phi3_short": dict(arch="phi3", seed=23, n_embd=48, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=40, eps=1e-5,
                        base=10000.0, window=24, rotary=1.0, longrope=dict(original=256)),
+    # BitNet's embedding models: a norm in front of each product, which gemma does not store less one. Norms in F16, as
+    # their converter writes them. NAME.states.golden: the final norm's output in place of logits.
+    "bitnet_embed_qwen3": dict(arch="qwen3", seed=24, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=72,
+                               eps=1e-6, base=1000000.0, qk_norm=True, tied=True, product_norms=True, pooling=3),
+    "bitnet_embed_gemma3": dict(arch="gemma3", seed=25, n_embd=32, n_layer=7, n_head=2, n_kv_head=1, head_dim=24, n_ff=40,
+                                eps=1e-6, base=10000.0, window=24, qk_norm=True, linear=1.0, tied=True,
+                                product_norms=True, pooling=1),
     # Experts: E of them, `used` a token, width `ff`. Delta rule: n_k and n_v heads of sizes d_k and d_v.
     "qwen3moe": dict(arch="qwen3moe", seed=190, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=56,
                      eps=1e-6, base=1000000.0, qk_norm=True, tied=True, experts=dict(E=5, used=2, ff=24)),
@@ -169,7 +176,25 @@ def centered_norms(arch):
 
 
 def is_centered(name, arch):
-    return centered_norms(arch) and "norm" in name and "linear_attn.norm" not in name
+    return centered_norms(arch) and "norm" in name and "linear_attn.norm" not in name and "_proj.norm" not in name
+
+
+def norm_products(model, eps):
+    """Every product with a norm of its own in front, as the layers of BitNet's embedding models: x becomes
+    W (LlamaRMSNorm(x)). (They also round x and W, which the exact path does not.)"""
+    import torch
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    class Normed(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(self.norm(x))
+
+    for module in model.modules():
+        for name, child in list(module.named_children()):
+            if name.endswith("_proj"):
+                normed = Normed(child.in_features, child.out_features, bias=False)
+                normed.norm = LlamaRMSNorm(child.in_features, eps=eps)
+                setattr(module, name, normed)
 
 
 def random_weights(shapes, arch, seed):
@@ -182,6 +207,7 @@ def random_weights(shapes, arch, seed):
         x = rng.standard_normal(shape)
         if "norm" in name:
             x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(is_centered(name, arch))
+            x = x.astype(np.float16).astype(np.float32) if "_proj.norm" in name else x  # what the file keeps
         elif name.endswith((".bias", ".dt_bias")):
             x = 0.5 * x
         elif name.endswith(".A_log"):
@@ -201,6 +227,8 @@ def hf_logits(c, tokens):
     torch.set_num_threads(1)
     config = hf_config(c)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    if c.get("product_norms"):
+        norm_products(model, c["eps"])
     model.eval()
     state = model.state_dict()
     shapes = {k: tuple(v.shape) for k, v in state.items() if not (c.get("tied") and k == "lm_head.weight")}
@@ -212,6 +240,8 @@ def hf_logits(c, tokens):
     model.tie_weights()
     with torch.no_grad():
         logits = model(torch.tensor([tokens])).logits[0].numpy()
+        if c.get("product_norms"):
+            c["states"] = model.model(torch.tensor([tokens])).last_hidden_state[0].numpy()
     if c.get("mtp"):
         weights |= random_weights(mtp_shapes(c, shapes), c["arch"], 1000 + c["seed"])
     return weights, logits
@@ -253,6 +283,8 @@ def gguf_name(name, c):
     if rest in WHOLE_NAMES:
         return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
+    if part.endswith("_proj.norm"):
+        return f"blk.{layer}.{LAYER_NAMES[part.removesuffix('.norm')]}_norm_in.{suffix}"
     norms = SANDWICH if c["arch"].startswith("gemma") else QWEN35_NORM if c["arch"].startswith("qwen35") else PRE_NORM
     return f"blk.{layer}.{(LAYER_NAMES | norms)[part]}.{suffix}"
 
@@ -412,6 +444,8 @@ def write_gguf(path, name, c, weights):
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(c["yarn"]["factor"])
         w.add_rope_scaling_orig_ctx_len(c["yarn"]["original"])
+    if "pooling" in c:
+        w.add_pooling_type(gguf.PoolingType(c["pooling"]))
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])
@@ -450,7 +484,7 @@ def write_gguf(path, name, c, weights):
             add = {int: w.add_uint32, str: w.add_string, bool: w.add_bool, list: w.add_array}[type(value)]
             add("prism.hadamard." + key, value)
     for key, x in tensors:
-        w.add_tensor(key, x)
+        w.add_tensor(key, np.float16(x) if key.endswith("_norm_in.weight") else x)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -485,6 +519,8 @@ def make(name, out_dir):
         os.remove(path)
         raise SystemExit(f"{name}: a choice of experts is {model.router_margin:.3g} from another; take another seed")
     write_golden(os.path.join(out_dir, name + ".golden"), tokens, rows, logits)
+    if "states" in c:
+        write_golden(os.path.join(out_dir, name + ".states.golden"), tokens, list(range(N_TOKENS)), c["states"])
     margin = {"router_margin": model.router_margin} if "experts" in c else {}
     print(json.dumps(margin | {"case": name, "max_rel_delta_to_fp64": delta, "logit_range": float(np.ptp(own)),
                       "gguf_bytes": os.path.getsize(path), "rows": len(rows)}))

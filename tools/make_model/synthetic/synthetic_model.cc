@@ -276,6 +276,7 @@ Result<engine::ModelSpec> Builder::read_spec() const {
     if (row.name == spec_.arch) row.read(keys, model);
   }
   if (keys.failed()) return keys.take_error();
+  model.for_layers([&](engine::LayerSpec& layer) { layer.product_norms = spec_.product_norms; });
   return model;
 }
 

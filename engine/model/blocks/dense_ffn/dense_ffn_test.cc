@@ -12,6 +12,11 @@ const Fact kFacts[] = {
     {"gelu", [](LayerSpec& l, std::size_t) { l.ffn.activation = FfnActivation::kGeluTanh; }},
     {"relu_squared", [](LayerSpec& l, std::size_t) { l.ffn.activation = FfnActivation::kReluSquared; }},
     {"sub_norm", [](LayerSpec& l, std::size_t) { l.ffn.sub_norm = true; }},
+    {"product_norms",
+     [](LayerSpec& l, std::size_t) {
+       l.product_norms = true;
+       l.ffn.sub_norm = true;
+     }},
     {"matrix_scales", [](LayerSpec& l, std::size_t) { l.matrix_scales = true; }},
 };
 

@@ -157,7 +157,7 @@ Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, 
     const std::string context = std::to_string(spec.ropes[0].long_rope->original_context);
     facts.push_back({"rope_frequency_factors", std::to_string(short_ones.size()) + " factors, two sets",
                      "tensors rope_factors_short.weight, rope_factors_long.weight"});
-    facts.push_back({"rope_factors_in_use", "short up to a context (--context) of " + context + ", long above",
+    facts.push_back({"rope_factors_in_use", "short up to a context (--ctx) of " + context + ", long above",
                      "key " + spec.architecture + ".rope.scaling.original_context_length"});
     return {};
   }

@@ -53,6 +53,13 @@ constexpr HfArchitecture kArchitectures[] = {
      .head_length_keys = true,
      .default_kv_heads = 32,
      .default_head_dim = 128},
+    {.class_name = "Qwen3Model",
+     .name = "qwen3",
+     .activation = "silu",
+     .head_length_keys = true,
+     .default_kv_heads = 32,
+     .default_head_dim = 128,
+     .trunk = true},
     {.class_name = "Qwen3MoeForCausalLM",
      .name = "qwen3moe",
      .activation = "silu",
@@ -116,6 +123,17 @@ constexpr HfArchitecture kArchitectures[] = {
      .window_pattern = 6,
      .default_kv_heads = 4,
      .default_head_dim = 256},
+    {.class_name = "Gemma3TextModel",
+     .name = "gemma3",
+     .activation = "gelu_pytorch_tanh",
+     .rope_base = 1e6,
+     .norms_plus_one = true,
+     .head_length_keys = true,
+     .gemma = true,
+     .window_pattern = 6,
+     .default_kv_heads = 4,
+     .default_head_dim = 256,
+     .trunk = true},
     {.class_name = "BitNetForCausalLM",
      .name = "bitnet-b1.58",
      .activation = "relu2",
@@ -131,8 +149,15 @@ constexpr HfArchitecture kArchitectures[] = {
 
 class ConfigConverter {
  public:
-  ConfigConverter(const Json& config, const std::string& path, std::int64_t n_draft_layer, GgufWriter& keys)
-      : whole_(config), config_(config, path), n_draft_found_(n_draft_layer), keys_(keys) {}
+  ConfigConverter(const Json& config, const std::string& path, const HfFound& found, bool master_weights,
+                  GgufWriter& keys)
+      : whole_(config),
+        config_(config, path),
+        n_draft_found_(found.n_draft_layer),
+        master_weights_(master_weights),
+        keys_(keys) {
+    model_.product_norms = found.product_norms;
+  }
 
   Result<HfModel> run() {
     find_architecture();
@@ -189,6 +214,7 @@ class ConfigConverter {
     if (const Json tied = whole_.find("tie_word_embeddings"); arch.nested && tied.is_bool()) {
       model_.tied = tied.as_bool();  // transformers asks the outer model
     }
+    if (arch.trunk) model_.tied = true;  // there is no head, and rowmax's files need one
     read_activation();
     if (arch.hybrid) read_draft_layers();
     if (config_.failed()) return;
@@ -585,8 +611,14 @@ class ConfigConverter {
   }
 
   void read_quantization() {
-    model_.ternarise = model_.architecture->ternary;
+    model_.ternarise = model_.architecture->ternary || master_weights_;
     const Json found = config_.find("quantization_config");
+    if (!found && model_.product_norms && !model_.ternarise) {
+      model_.ternarise = true;
+      model_.notices.push_back(
+          "each product has a norm of its own, as in BitNet's embedding models: float matrices are taken for master "
+          "weights and rounded to ternary ones");
+    }
     if (!found) return;
     JsonReader quantization(found, concat(config_.where(), ": quantization_config"));
     const std::string method = quantization.string_or("quant_method", "");
@@ -604,7 +636,14 @@ class ConfigConverter {
                         concat("expected offline or online, found ", quote(mode)));
     }
     if (quantization.bool_or("use_rms_norm", false)) {
-      quantization.fail(ErrorCode::kUnsupported, "use_rms_norm", "expected false");
+      model_.product_norms = true;
+      const double eps = quantization.number_or("rms_norm_eps", 1e-6, 0, 1),
+                   model_eps = config_.number_or("rms_norm_eps", 0, 0, 1);
+      if (eps != model_eps) {
+        quantization.fail(
+            ErrorCode::kUnsupported, "rms_norm_eps",
+            concat("expected the ", number_text(model_eps), " of the other norms, found ", number_text(eps)));
+      }
     }
     for (const Json& module : quantization.find("modules_to_not_convert").elements()) {
       if (module.is("lm_head")) continue;
@@ -614,11 +653,13 @@ class ConfigConverter {
     if (!quantization.status().ok()) return config_.fail(quantization.status().error());
     model_.divide_scales = linear == "bitlinear";
     model_.ternarise = model_.ternarise || mode == "online";
+    model_.float_codes = linear == "autobitlinear" && mode == "offline";
   }
 
   Json whole_;         // config.json
   JsonReader config_;  // the text model's object
   std::int64_t n_draft_found_;
+  bool master_weights_;
   GgufWriter& keys_;
   HfModel model_;
   std::int64_t context_ = 0;
@@ -627,9 +668,9 @@ class ConfigConverter {
 
 }  // namespace
 
-Result<HfModel> read_hf_config(const Json& config, const std::string& path, std::int64_t n_draft_layer,
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, const HfFound& found, bool master_weights,
                                GgufWriter& keys) {
-  return ConfigConverter(config, path, n_draft_layer, keys).run();
+  return ConfigConverter(config, path, found, master_weights, keys).run();
 }
 
 }  // namespace rowmax::engine

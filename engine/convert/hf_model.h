@@ -56,6 +56,7 @@ struct HfArchitecture {
   HfExperts experts = HfExperts::kNone;
   // Qwen 3.5: layers of two kinds, a quarter of each head turned, mtp.* tensors that guess tokens ahead.
   bool hybrid = false;
+  bool trunk = false;   // without a head: embedding models
   bool nested = false;  // a text model inside another: its fields are those of text_config
 };
 
@@ -65,6 +66,8 @@ struct HfModel {
   bool tied = false;
   bool input_biases = false, output_bias = false;  // of q, k and v; of the attention's output
   bool ternarise = false;                          // round float matrices to ternary ones
+  bool product_norms = false;                      // each product has a norm of its own in front
+  bool float_codes = false;    // matrices may be floats beside a weight_scale, which multiplies them
   bool divide_scales = false;  // of packed matrices: weight = code / weight_scale, not code * weight_scale
   // Divisors of RoPE's frequencies, by the names of their tensors.
   std::vector<std::pair<std::string, std::vector<float>>> rope_factors;
@@ -74,9 +77,16 @@ struct HfModel {
   std::vector<std::string> notices;
 };
 
+// What a checkpoint's tensors say before its configuration is read.
+struct HfFound {
+  std::int64_t n_draft_layer = 0;  // mtp.layers
+  bool product_norms = false;      // q_proj.norm.weight: the products of BitNet's embedding models
+};
+
 // Sets general.* and the architecture's keys. kUnsupported names what rowmax could not run, with the key. Defaults are
-// those of transformers' configuration classes. n_draft_layer: how many mtp.layers the checkpoint has.
-Result<HfModel> read_hf_config(const Json& config, const std::string& path, std::int64_t n_draft_layer,
+// those of transformers' configuration classes. master_weights: float matrices are those
+// that a ternary model was trained with, whatever the configuration says.
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, const HfFound& found, bool master_weights,
                                GgufWriter& keys);
 
 }  // namespace rowmax::engine

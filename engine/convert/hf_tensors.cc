@@ -48,7 +48,9 @@ class Mapper {
       : checkpoint_(checkpoint), model_(model), arch_(*model.architecture), spec_(spec), executor_(executor) {}
 
   Result<HfTensors> run() {
-    prefix_ = arch_.hybrid && has("model.language_model.embed_tokens.weight") ? "model.language_model." : "model.";
+    prefix_ = arch_.hybrid && has("model.language_model.embed_tokens.weight") ? "model.language_model."
+              : arch_.trunk && has("embed_tokens.weight")                     ? ""
+                                                                              : "model.";
     ROWMAX_RETURN_IF_ERROR(list_wanted());
     ROWMAX_RETURN_IF_ERROR(check_all_known());
     if (missing_) return *missing_;
@@ -266,7 +268,7 @@ class Mapper {
       if (name.ends_with(".rotary_emb.inv_freq")) continue;  // follows from the configuration
       if (name.ends_with(".weight_scale")) {                 // read with its matrix
         const std::string matrix = name.substr(0, name.size() - 6);
-        if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
+        if (has(matrix) && (find(matrix).tensor->dtype == "U8" || model_.float_codes)) continue;
         return unsupported(found, name, "is the factor of no packed matrix");
       }
       if (arch_.hybrid && (name.starts_with("model.visual.") || name.starts_with("visual."))) {
@@ -305,6 +307,11 @@ class Mapper {
     } else {
       read_floats(wanted, rows);
       if (wanted.matrix && model_.ternarise) ternarise(rows, executor_);
+      if (wanted.matrix && model_.float_codes && has(name + "_scale")) {
+        ROWMAX_TRY(factor, read_scale(find(name + "_scale"), name + "_scale"));
+        multiply(rows, factor);
+        out_.packed = true;
+      }
     }
     transform(wanted, rows);
     return rows;
@@ -481,16 +488,18 @@ class Mapper {
 
 }  // namespace
 
-std::int64_t count_draft_layers(const Checkpoint& checkpoint) {
-  std::int64_t most = 0;
+HfFound look_at(const Checkpoint& checkpoint) {
+  HfFound out;
+  std::int64_t& most = out.n_draft_layer;
   for (const auto& [name, found] : checkpoint.tensors()) {
+    if (name.ends_with("layers.0.self_attn.q_proj.norm.weight")) out.product_norms = true;
     if (!name.starts_with(kDraftLayers)) continue;
     const std::string_view rest = name.substr(kDraftLayers.size());
     std::int64_t layer = -1;
     const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
     if (code == std::errc() && layer >= 0 && layer < 4096) most = std::max(most, layer + 1);
   }
-  return most;
+  return out;
 }
 
 Result<HfTensors> map_hf_tensors(const Checkpoint& checkpoint, const HfModel& model, const ModelSpec& spec,

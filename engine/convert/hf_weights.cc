@@ -9,7 +9,9 @@ constexpr auto kNoHeads = HfValueHeads::kNone;
 bool sandwich(const LayerSpec& layer) { return layer.post_norms; }
 bool no_sandwich(const LayerSpec& layer) { return !layer.post_norms; }
 
-// Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm.
+// Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm;
+// transformers' integrations/bitnet.py (use_rms_norm) and BitNet's converter of embedding models for norms of products,
+// which count as they are, whatever the model's other norms do.
 constexpr HfWeight kTable[] = {
     {W::kAttnNorm, "input_layernorm.weight", kNorm},
     {W::kAttnQ, "self_attn.q_proj.weight", kQuery},
@@ -22,6 +24,14 @@ constexpr HfWeight kTable[] = {
     {W::kAttnKNorm, "self_attn.k_norm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.attn_sub_norm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.inner_attn_ln.weight", kNorm},
+    {W::kAttnQNormIn, "self_attn.q_proj.norm.weight"},
+    {W::kAttnQNormIn, "self_attn.q_proj.rms_norm.weight"},
+    {W::kAttnKNormIn, "self_attn.k_proj.norm.weight"},
+    {W::kAttnKNormIn, "self_attn.k_proj.rms_norm.weight"},
+    {W::kAttnVNormIn, "self_attn.v_proj.norm.weight"},
+    {W::kAttnVNormIn, "self_attn.v_proj.rms_norm.weight"},
+    {W::kAttnOutputNormIn, "self_attn.o_proj.norm.weight"},
+    {W::kAttnOutputNormIn, "self_attn.o_proj.rms_norm.weight"},
     {W::kAttnOutput, "self_attn.o_proj.weight"},
     {W::kAttnOutputBias, "self_attn.o_proj.bias"},
     {W::kDeltaQkv, "linear_attn.in_proj_qkv.weight", kPlain, HfValueHeads::kChannels},
@@ -41,6 +51,12 @@ constexpr HfWeight kTable[] = {
     {W::kFfnUp, "mlp.up_proj.weight"},
     {W::kFfnSubNorm, "mlp.ffn_sub_norm.weight", kNorm},
     {W::kFfnSubNorm, "mlp.ffn_layernorm.weight", kNorm},
+    {W::kFfnGateNormIn, "mlp.gate_proj.norm.weight"},
+    {W::kFfnGateNormIn, "mlp.gate_proj.rms_norm.weight"},
+    {W::kFfnUpNormIn, "mlp.up_proj.norm.weight"},
+    {W::kFfnUpNormIn, "mlp.up_proj.rms_norm.weight"},
+    {W::kFfnDownNormIn, "mlp.down_proj.norm.weight"},
+    {W::kFfnDownNormIn, "mlp.down_proj.rms_norm.weight"},
     {W::kFfnDown, "mlp.down_proj.weight"},
     {W::kRouter, "mlp.gate.weight"},
     {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2},

@@ -39,7 +39,7 @@ class FolderTest : public testing::Test {
   std::string hf_folder(const std::string& name) const {
     namespace fs = std::filesystem;
     const fs::path source = fs::path(ROWMAX_SOURCE_DIR) / "engine/convert/testdata";
-    fs::copy(source / name, folder_ / name);
+    fs::copy(source / name, folder_ / name, fs::copy_options::recursive);
     fs::copy(source / "tokenizer.json", folder_ / name / "tokenizer.json");
     return path(name);
   }

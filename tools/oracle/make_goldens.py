@@ -315,7 +315,7 @@ def delta_tensor(name, x, c):
 def gguf_tensor(name, x, c):
     if is_centered(name, c["arch"]):
         return x + np.float32(1.0)
-    if c["arch"] == "llama" and ("q_proj" in name or "k_proj" in name):
+    if c["arch"] == "llama" and ("q_proj" in name or "k_proj" in name) and "_proj.norm" not in name:
         heads = c["n_head"] if "q_proj" in name else c["n_kv_head"]
         return x.reshape(heads, 2, c["head_dim"] // 2, -1).swapaxes(1, 2).reshape(x.shape)
     return delta_tensor(name, x, c) if "linear_attn." in name else x

@@ -226,6 +226,14 @@ void CpuOps::gate_sigmoid(Rows gate, Rows x) {
   });
 }
 
+void CpuOps::final_states(float* states) {
+  const Rows stream{Slot::kStream, spec_->shape.n_embd};
+  for_rows(backend_.executor(), std::ssize(batch_->state_rows), [&](std::int64_t i) {
+    const std::int32_t row = batch_->state_rows[static_cast<std::size_t>(i)];
+    norm_row(data(stream, row), weights_->output_norm, states + i * stream.width);
+  });
+}
+
 Status CpuOps::head(float softcap, float* logits) {
   const std::int64_t n_embd = spec_->shape.n_embd, n_vocab = spec_->shape.n_vocab;
   const auto n = static_cast<std::int64_t>(batch_->logit_rows.size());

@@ -140,6 +140,14 @@ Result<ExitCode> embed(EmbedFlags flags) {
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  for (const Text& text : texts) {  // before anything is printed
+    if (text.tokens.empty()) {
+      return Error{ErrorCode::kInvalidArgument, text.name + ": expected at least one token, found none"};
+    }
+    if (std::ssize(text.tokens) <= session.context()) continue;
+    return Error{ErrorCode::kLimit, text.name + ": " + std::to_string(text.tokens.size()) + " tokens, the context is " +
+                                        std::to_string(session.context()) + " (-c)"};
+  }
   const engine::EmbedOptions how{.pooling = pooling, .normalize = flags.normalize == "l2"};
   Json all = Json::array();
   for (std::size_t first = 0; first < texts.size(); first += static_cast<std::size_t>(flags.batch)) {

@@ -376,6 +376,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"qk_norm_place", "after_rope"},
       {"sub_norms", "no"},
       {"post_norms", "no"},
+      {"product_norms", "no"},
       {"gate_order", "up_gate"},
       {"delta_head_order", "grouped"},
       {"delta_conv_activation", "none"},

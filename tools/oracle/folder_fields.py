@@ -37,7 +37,7 @@ def line(name, origin, value):
 
 def main():
     print(json.dumps({"source": f"transformers {transformers.__version__}, tools/oracle/folder_fields.py"}))
-    for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig",
+    for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig", "Phi3Config",
                  "Qwen3MoeConfig", "SmolLM3Config", "GraniteConfig", "Ministral3Config", "HunYuanDenseV1Config", "Olmo2Config", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
         make = getattr(transformers, name)
         fields = make().to_dict()

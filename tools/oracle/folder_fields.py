@@ -24,6 +24,8 @@ ROPE = {
              "attention_factor": 1.0},
     "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
 }
+LONG_ROPE = {"long_factor": [1.0, 30.0], "short_factor": [1.0, 3.0], "original_max_position_embeddings": 64,
+             "attention_factor": 1.5}
 
 
 def line(name, origin, value):
@@ -36,6 +38,10 @@ def main():
                  "Qwen3MoeConfig", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
         make = getattr(transformers, name)
         line("config.json", name, make().to_dict())
+        if name == "Phi3Config":  # has no other scaling
+            config = make(rope_parameters=dict(LONG_ROPE, rope_type="longrope", rope_theta=10000.0), num_attention_heads=768)
+            line("config.json", "Phi3Config longrope", {"rope_parameters": config.to_dict()["rope_parameters"]})
+            continue
         for kind, values in ROPE.items():
             if name in ("Gemma3TextConfig", "Qwen3_5Config", "Qwen3_5MoeConfig"):
                 continue

@@ -24,6 +24,8 @@ ROPE = {
              "attention_factor": 1.0},
     "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
 }
+LONG_ROPE = {"long_factor": [1.0, 30.0], "short_factor": [1.0, 3.0], "original_max_position_embeddings": 64,
+             "attention_factor": 1.5}
 
 
 # Of those whose fields count for them alone.
@@ -44,6 +46,10 @@ def main():
         if name in CLASSES:
             fields["architectures"] = [CLASSES[name]]
         line("config.json", name, fields)
+        if name == "Phi3Config":  # has no other scaling
+            config = make(rope_parameters=dict(LONG_ROPE, rope_type="longrope", rope_theta=10000.0), num_attention_heads=768)
+            line("config.json", "Phi3Config longrope", {"rope_parameters": config.to_dict()["rope_parameters"]})
+            continue
         for kind, values in ROPE.items():
             if name in ("Gemma3TextConfig", "Qwen3_5Config", "Qwen3_5MoeConfig"):
                 continue

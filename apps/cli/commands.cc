@@ -12,6 +12,7 @@ constexpr Command kCommands[] = {
     {"doctor", "Find out what is wrong with a model that writes garbage", declare_doctor},
     {"tokenize", "Turn text into token ids", declare_tokenize},
     {"score", "Perplexity of a text", declare_score},
+    {"embed", "Turn texts into vectors", declare_embed},
     {"convert", "Make a GGUF file from a Hugging Face folder", declare_convert},
     {"quantize", "Write a GGUF file's matrices in other types", declare_quantize},
     {"trace", "Show what each stage of the forward pass computes", declare_trace},

@@ -158,6 +158,7 @@ Result<engine::ConvertOptions> convert_options(const ConvertFlags& flags) {
   options.types.lossy = flags.force;
   options.overwrite = flags.force;
   options.pre = flags.pre;
+  options.master_weights = flags.master_weights;
   options.ignored_fields = flags.ignored_fields;
   options.hadamard_block = flags.hadamard_block;
   options.input.formats = flags.formats;

@@ -21,7 +21,7 @@ struct ConvertFlags {
   std::string output_type, embedding_type, pre, split_max_size;
   std::int64_t hadamard_block = 0;
   int threads = 0;
-  bool force = false, json = false, quiet = false, table = false;
+  bool force = false, master_weights = false, json = false, quiet = false, table = false;
 };
 // All but the positional arguments.
 void add_convert_flags(Flags& table, ConvertFlags& flags);

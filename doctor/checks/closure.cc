@@ -379,6 +379,25 @@ void check_meanings(const GgufFile& file, Findings& findings) {
   }
 }
 
+// LongRoPE: the longer a context, the more frequencies are divided.
+void check_long_factors(const GgufFile& file, Findings& findings) {
+  const GgufTensor* short_ones = file.find_tensor("rope_factors_short.weight");
+  const GgufTensor* long_ones = file.find_tensor("rope_factors_long.weight");
+  if (short_ones == nullptr || long_ones == nullptr) return;
+  const float most_short = std::ranges::max(numbers_of(*short_ones)),
+              most_long = std::ranges::max(numbers_of(*long_ones));
+  ++findings.n_compared;
+  if (most_short <= most_long) return;
+  Place place;
+  place.tensor = long_ones->name;
+  Cause cause = cause_of("rope_scaling", place,
+                         std::string(long_ones->name) + ": its largest factor is " + engine::number_text(most_long) +
+                             ", that of the short ones " + engine::number_text(most_short) + ": they are exchanged.",
+                         0.85);
+  cause.evidence = {{"number", engine::number_text(most_long)}};
+  findings.causes.push_back(std::move(cause));
+}
+
 // Bonsai 2 and its like are stored turned; a file of their types without the keys is either of another model or wrong.
 void check_rotation(const GgufFile& file, Findings& findings) {
   const bool keys = std::ranges::any_of(file.metadata(),
@@ -407,6 +426,7 @@ Result<CheckResult> check_closure(Patient& patient) {
   check_known_values(**model, findings);
   check_vectors(**file, **model, findings);
   check_meanings(**file, findings);
+  check_long_factors(**file, findings);
   check_rotation(**file, findings);
   std::string reason = "every one of " + std::to_string((*file)->tensors().size()) +
                        " tensors is used once, none is missing, shapes fit the keys";

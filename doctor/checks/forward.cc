@@ -164,7 +164,9 @@ std::int64_t window_of_layer(Patient& patient, std::int64_t layer) {
   const auto window = static_cast<std::int64_t>(
       key_number(patient, "attention.sliding_window").value_or(arch == "gemma2" ? 4096.0 : 0.0));
   if (arch == "gemma2") return layer % 2 == 0 ? window : 0;
-  if (arch != "gemma3" && arch != "gemma4" && arch != "gpt-oss") return arch == "llama" ? window : 0;
+  if (arch != "gemma3" && arch != "gemma4" && arch != "gpt-oss") {
+    return arch == "llama" || arch == "phi3" ? window : 0;
+  }
   const engine::GgufValue* listed = key_value(patient, arch + ".attention.sliding_window_pattern");
   const auto* list = listed == nullptr ? nullptr : std::get_if<engine::GgufArray>(&listed->value);
   if (list != nullptr && list->size > 1 && layer < static_cast<std::int64_t>(list->size)) {

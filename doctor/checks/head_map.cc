@@ -196,7 +196,8 @@ Result<CheckResult> run(Patient& patient) {
     if (keeper.rows(Stage::kK, layer).size() != all.size()) continue;
     const KeptRow& q = keeper.rows(Stage::kQ, layer)[0];
     const bool gated = keeper.rows(Stage::kQRaw, layer)[0].width != q.width;
-    const bool normed = file->find_tensor(layer_tensor(layer, "attn_sub_norm.weight")) != nullptr;
+    const auto has = [&](std::string_view name) { return file->find_tensor(layer_tensor(layer, name)) != nullptr; };
+    const bool normed = has("attn_sub_norm.weight") || has("attn_output_norm_in.weight");
     const auto n = static_cast<std::int64_t>(all.size()), decoded = static_cast<std::int64_t>(n_decode);
     for (const std::int64_t position : {n - decoded - 1, n - 1}) {
       judge_row(patient, keeper, layer, position, !gated && !normed, progress);

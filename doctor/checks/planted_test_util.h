@@ -53,6 +53,9 @@ inline std::vector<tools::SyntheticSpec> sound_specs(std::uint64_t seed = 1) {
     specs.push_back(tools::odd_spec(arch));
     for (tools::SyntheticSpec* made : {&specs.back(), &specs[specs.size() - 2]}) made->seed = seed;
   }
+  specs.push_back(tools::odd_spec("qwen3"));
+  specs.back().product_norms = true;
+  specs.back().seed = seed;
   return specs;
 }
 

@@ -98,7 +98,19 @@ bool is_nope(Patient& patient, std::int64_t layer) {
   return list != nullptr && at < list->size ? list->as_int(at) == 0 : layer % 4 == 3;
 }
 
-Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
+// LongRoPE: sessions of more positions than the model had at first divide by the long set.
+std::vector<float> divisors_of(Patient& patient, std::int64_t context, double& magnitude) {
+  std::vector<float> divisors = vector_of(patient, "rope_freqs.weight");
+  const std::vector<float> long_ones = vector_of(patient, "rope_factors_long.weight");
+  if (long_ones.empty()) return divisors;
+  magnitude = number_of_edit(patient, "rope_magnitude", key_number(patient, "rope.scaling.attn_factor").value_or(1));
+  const double original = key_number(patient, "rope.scaling.original_context_length").value_or(0);
+  const bool longer = static_cast<double>(context) > original;
+  const std::string set = edit_of(patient, "rope_factors").value_or(longer ? "long" : "short");
+  return set == "long" ? long_ones : vector_of(patient, "rope_factors_short.weight");
+}
+
+Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim, std::int64_t context) {
   Turns turns;
   if (is_nope(patient, layer)) {
     turns.words = "not at all";
@@ -120,7 +132,8 @@ Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim) {
   double scale = 1;
   if (type == "linear" && !is_local(patient, layer)) scale = 1 / (old_factor ? *old_factor : factor.value_or(1));
   scale = number_of_edit(patient, "rope_scale", scale);
-  const std::vector<float> divisors = other_size ? std::vector<float>() : vector_of(patient, "rope_freqs.weight");
+  const std::vector<float> divisors =
+      other_size ? std::vector<float>() : divisors_of(patient, context, turns.magnitude);
   const auto n_pair = static_cast<std::size_t>(n_rot / 2);
   for (std::size_t i = 0; i < n_pair; ++i) {
     double frequency = scale * base::pow_f64(base, -2 * static_cast<double>(i) / n_rot);
@@ -185,7 +198,8 @@ void undo_norm(std::span<const double> before, const std::vector<float>& weight,
   }
 }
 
-std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind) {
+std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind,
+                           std::int64_t context) {
   const auto raw_rows = keeper.rows(kind.raw, layer), used_rows = keeper.rows(kind.used, layer);
   const std::vector<float> bias = vector_of(patient, layer_tensor(layer, kind.bias));
   std::vector<float> norm = vector_of(patient, layer_tensor(layer, kind.norm));
@@ -216,7 +230,7 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
       const auto after = used.group(h);
       Head head{used.position, {begin, begin + used.width}, {after.begin(), after.end()}, 0};
       if (behind && std::ssize(norm) == used.width) {
-        undo_norm(head.before, norm, eps, turns_of(patient, layer, used.width).magnitude, head.after);
+        undo_norm(head.before, norm, eps, turns_of(patient, layer, used.width, context).magnitude, head.after);
       }
       for (const double value : head.before) head.largest = std::max(head.largest, std::fabs(value));
       heads.push_back(std::move(head));
@@ -342,7 +356,9 @@ std::optional<std::pair<const char*, std::string>> explain(const std::vector<Hea
 std::vector<std::int64_t> chosen_layers(Patient& patient, const engine::GgufFile& file, std::int64_t n_layer) {
   std::vector<std::int64_t> attending, chosen;
   for (std::int64_t i = 0; i < n_layer; ++i) {
-    if (file.find_tensor(layer_tensor(i, "attn_q.weight")) != nullptr) attending.push_back(i);
+    const auto has = [&](std::string_view name) { return file.find_tensor(layer_tensor(i, name)) != nullptr; };
+    // q, k and v may lie in one tensor, whose name delta nets use, too.
+    if (has("attn_q.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight"))) attending.push_back(i);
   }
   if (attending.empty()) return {};
   chosen = {attending.front()};
@@ -392,9 +408,9 @@ Result<CheckResult> run(Patient& patient) {
   std::string words, unknown;
   for (const std::int64_t layer : layers) {
     for (const Kind& kind : kKinds) {
-      const std::vector<Head> heads = heads_of(patient, keeper, layer, kind);
+      const std::vector<Head> heads = heads_of(patient, keeper, layer, kind, session.context());
       if (heads.empty()) continue;
-      const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before));
+      const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before), session.context());
       if (2 * turns.frequencies.size() > heads[0].before.size()) continue;
       const double error = worst_of(heads, turns);
       n_compared += std::ssize(heads) * std::max<std::int64_t>(std::ssize(turns.frequencies), 1);

@@ -38,6 +38,7 @@ constexpr Row kTensors[] = {
     {"ssm_", "state"},
     {"rope_freqs", "rope_scaling"},
     {"rope_factors", "rope_scaling"},
+    {"rope_magnitude", "rope_scaling"},
     {".scale", "ternary_scale"},
     {"_scale", "ternary_scale"},
     {"norm", "norm_weight"},

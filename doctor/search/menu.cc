@@ -107,6 +107,7 @@ const MenuRow kMenu[] = {
     {"layer_output_scale", "residual_scale", [](const Context&) { return Values{"no"}; }},
     {"expert_biases", "missing_bias", [](const Context&) { return Values{"no"}; }},
     {"sub_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
+    {"product_norms", "sub_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm", "qk_norm", [](const Context&) { return Values{"no"}; }},
     {"qk_norm_place", "qk_norm",
      [](const Context&) {
@@ -131,10 +132,10 @@ const MenuRow kMenu[] = {
        return Values{"exchanged", "as_configured"};
      }},
     {"rope_scaling", "rope_scaling", [](const Context&) { return Values{"none"}; }},
-    // 0.1 ln(factor) + 1 of factors from 1 to 16.
+    // 0.1 ln(factor) + 1 of factors from 1 to 16, and LongRoPE's of 4096 positions made 131072.
     {"rope_magnitude", "rope_scaling",
      [](const Context&) {
-       return numbers({1, 1.0693147, 1.1386294, 1.2079442, 1.2772589});
+       return numbers({1, 1.0693147, 1.1386294, 1.2079442, 1.2772589, 1.1902381});
      }},
     {"yarn_ramp", "rope_scaling",
      [](const Context&) {
@@ -151,7 +152,8 @@ const MenuRow kMenu[] = {
     // Llama 3.1 and 3.2; of other contexts two from which finer_variants reaches all.
     {"rope_factors", "rope_scaling",
      [](const Context&) {
-       return Values{"8,1,4,8192", "32,1,4,8192", "8,1,4,1024", "8,1,4,128", "inverse", "first_is_one"};
+       return Values{"8,1,4,8192", "32,1,4,8192",  "8,1,4,1024", "8,1,4,128",
+                     "inverse",    "first_is_one", "short",      "long"};
      }},
     {"rope_denominator", "rope_dimension",
      [](const Context&) {

@@ -32,6 +32,7 @@ void read_qwen3(KeyReader& keys, ModelSpec& spec);
 void read_qwen3moe(KeyReader& keys, ModelSpec& spec);
 void read_qwen35(KeyReader& keys, ModelSpec& spec);
 void read_qwen35moe(KeyReader& keys, ModelSpec& spec);
+void read_phi3(KeyReader& keys, ModelSpec& spec);
 void read_gemma2(KeyReader& keys, ModelSpec& spec);
 void read_gemma3(KeyReader& keys, ModelSpec& spec);
 void read_gemma4(KeyReader& keys, ModelSpec& spec);
@@ -42,6 +43,8 @@ void read_bitnet_b158(KeyReader& keys, ModelSpec& spec);
 // What all of them share: sizes, head counts, eps, the (first) RoPE, one LayerSpec a layer. usual_scale: of the scores; 0:
 // 1/sqrt(head_dim).
 void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale = 0);
+// After read_common: the window of all layers, where the file has one.
+void read_window(KeyReader& keys, ModelSpec& spec);
 // After read_common: every FFN is a mixture of experts. shared: of one that all rows pass, too.
 void read_experts(KeyReader& keys, ModelSpec& spec, bool shared);
 

@@ -103,6 +103,15 @@ YarnSpec read_yarn(KeyReader& keys) {
   return yarn;
 }
 
+// Its divisors are tensors (tensor_map.cc). Files of Phi 3 have them without a word in rope.scaling.type.
+LongRopeSpec read_long_rope(KeyReader& keys) {
+  LongRopeSpec rope;
+  rope.original_context =
+      keys.require_int("rope.scaling.original_context_length", 1, std::int64_t{1} << 31, "rope_original_context");
+  rope.magnitude = keys.require_float("rope.scaling.attn_factor", 1e-3, 1e3, "rope_magnitude");
+  return rope;
+}
+
 void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   RopeSpec rope;
   rope.pairing = pairing;
@@ -119,7 +128,10 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
             "architecture " + spec.architecture);
   const bool old_key = !keys.has("rope.scaling.type") && keys.has("rope.scale_linear");
   const bool unnamed = !keys.has("rope.scaling.type") && keys.has("rope.scaling.factor");
-  const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear" : "none");
+  const bool long_factors = keys.file().find_tensor("rope_factors_long.weight") != nullptr;
+  const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear"
+                                                               : long_factors     ? "longrope"
+                                                                                  : "none");
   if (type == "linear") {
     const double factor =
         keys.require_float(old_key ? "rope.scale_linear" : "rope.scaling.factor", 1e-3, 1e6, "rope_scaling_factor");
@@ -130,16 +142,30 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
       keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.freq_base") +
                                          "': expected more than 1 with yarn scaling, found " + number_text(rope.base));
     }
+  } else if (type == "longrope") {
+    rope.long_rope = read_long_rope(keys);
   } else if (type != "none") {
-    keys.fail(ErrorCode::kUnsupported,
-              "key '" + keys.full_key("rope.scaling.type") + "': expected none, linear or yarn, found '" + type + "'");
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("rope.scaling.type") +
+                                           "': expected none, linear or yarn, or longrope, found '" + type + "'");
   }
   keys.fact("rope_scaling", type,
-            keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type") : "default: none");
+            keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type")
+            : long_factors                ? "tensor rope_factors_long.weight"
+                                          : "default: none");
   spec.ropes.push_back(std::move(rope));
 }
 
 }  // namespace
+
+void read_window(KeyReader& keys, ModelSpec& spec) {
+  const std::int64_t window =
+      keys.int_or("attention.sliding_window", 0, 0, std::int64_t{1} << 31, nullptr, "default: none");
+  if (keys.failed() || window == 0) return;
+  keys.fact("sliding_window", number_text(static_cast<double>(window)),
+            "key " + keys.full_key("attention.sliding_window"));
+  if (window >= spec.shape.context_length) return;  // it hides nothing
+  spec.for_layers([&](LayerSpec& layer) { layer.attention.window = window; });
+}
 
 void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale) {
   const Listed listed = read_shape(keys, spec);
@@ -159,6 +185,9 @@ void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double u
   layer.attention.head_dim = spec.shape.head_dim;
   layer.attention.scale = attention_scale;
   layer.ffn.n_ff = spec.shape.n_ff;
+  // BitNet embeddings: their files are those of the trunk's architecture, and say it by their tensors alone.
+  layer.product_norms = keys.file().find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
+  if (layer.product_norms) keys.fact("product_norms", "yes", "tensor blk.0.attn_q_norm_in.weight");
   spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), layer);
   for (std::size_t i = 0; i < listed.n_ff.size(); ++i) spec.layers[i].ffn.n_ff = listed.n_ff[i];
   for (std::size_t i = 0; i < listed.n_kv_head.size(); ++i) spec.layers[i].attention.n_kv_head = listed.n_kv_head[i];

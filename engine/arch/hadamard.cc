@@ -45,7 +45,7 @@ class Reader {
   }
 
  private:
-  using ByName = std::map<std::string_view, WeightSource*>;
+  using ByName = std::multimap<std::string_view, WeightSource*>;  // of a tensor all parts
 
   static std::string full(std::string_view key) { return concat(kHadamardPrefix, key); }
   Error wrong(ErrorCode code, std::string_view key, std::string_view text) const {
@@ -167,15 +167,15 @@ class Reader {
     ROWMAX_TRY(names, file_.get_array(full(key), GgufType::kString));
     std::set<std::string_view> seen;
     for (const std::string_view name : names->strings) {
-      const auto found = known.find(name);
-      if (found == known.end()) {
+      const auto [first, last] = known.equal_range(name);
+      if (first == last) {
         return wrong(ErrorCode::kUnsupported, key,
                      concat(quote(name), " is no matrix that this model ",
                             key == "weight_names" ? "multiplies with" : "looks rows up in"));
       }
       if (!seen.insert(name).second) return wrong(ErrorCode::kCorrupt, key, concat(quote(name), " is listed twice"));
-      ROWMAX_TRY(hadamard, hadamard_for(key, *found->second));
-      found->second->hadamard = hadamard;
+      ROWMAX_TRY(hadamard, hadamard_for(key, *first->second));
+      for (auto part = first; part != last; ++part) part->second->hadamard = hadamard;
     }
     return seen.size();
   }

@@ -7,12 +7,7 @@ namespace rowmax::engine {
 void read_llama(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kAdjacent);
   // Mistral 7B v0.1 (arXiv 2310.06825, 2.1): every layer sees the query and window - 1 keys before it.
-  const std::int64_t window =
-      keys.int_or("attention.sliding_window", 0, 0, std::int64_t{1} << 31, nullptr, "default: none");
-  if (keys.failed() || window == 0) return;
-  keys.fact("sliding_window", number_text(static_cast<double>(window)),
-            "key " + keys.full_key("attention.sliding_window"));
-  spec.for_layers([&](LayerSpec& layer) { layer.attention.window = window; });
+  read_window(keys, spec);
 }
 
 }  // namespace rowmax::engine

@@ -23,7 +23,7 @@ constexpr Architecture kArchitectures[] = {
     {"granite", read_granite},       {"mistral3", read_mistral3},
     {"minicpm", read_minicpm},       {"hunyuan-dense", read_hunyuan_dense},
     {"olmo2", read_olmo2},           {"gpt-oss", read_gpt_oss},
-    {"gemma4", read_gemma4},
+    {"gemma4", read_gemma4},         {"phi3", read_phi3},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -53,7 +53,6 @@ constexpr Lacking kLacking[] = {
     {"mamba2", "state-space layers (Mamba 2)"},
     {"nemotron_h", "state-space layers (Mamba 2), FFNs without a gate"},
     {"phi2", "LayerNorms with biases, attention and FFN side by side"},
-    {"phi3", "fused projections of q, k, v and of gate and up, LongRoPE"},
     {"qwen2moe", "biases beside experts, a shared expert with a width of its own"},
     {"qwen3next", "projections of the delta net in another order"},
     {"qwen3vl", "positions of three parts with images"},

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -10,8 +9,6 @@
 
 namespace rowmax::engine {
 namespace {
-
-constexpr std::uint32_t kF32 = 0;
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text = "[";
@@ -42,13 +39,12 @@ class Claims {
       return Error{ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "': expected shape " +
                                             shape_text(expected) + ", found " + shape_text(tensor->shape)};
     }
-    if (!matrix && tensor->type != kF32) {
-      return Error{ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': expected type F32, found type " +
-                                                std::to_string(tensor->type)};
+    if (!matrix && tensor->format->block_elements != 1) {
+      return unsupported(name, "expected type F32, F16 or BF16, found type " + std::to_string(tensor->type));
     }
     if (shape.n > 1 && (tensor->format->tail_bytes > 0 || shape.rows % tensor->format->row_group != 0)) {
-      return Error{ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': " + tensor->format->name +
-                                                " has one scale for the whole tensor or rows in groups across experts"};
+      return unsupported(name, std::string(tensor->format->name) +
+                                   " has one scale for the whole tensor or rows in groups across experts");
     }
     claimed_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
     source = {tensor->name, tensor->format, shape.rows, shape.cols, shape.n, tensor->data};
@@ -57,6 +53,9 @@ class Claims {
 
   Error missing(const std::string& name) const {
     return {ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "' is missing"};
+  }
+  Error unsupported(const std::string& name, const std::string& why) const {
+    return {ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': " + why};
   }
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
   // Known tensors that nothing uses: all whose names begin so. How many.
@@ -85,15 +84,42 @@ class Claims {
   std::vector<bool> claimed_;
 };
 
+// The parts of a tensor that holds several weights; none where the file has them apart.
+Status map_fused(Claims& claims, const ModelSpec& spec, std::int64_t index, const FusedWeights& fused,
+                 LayerSources& sources) {
+  const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
+  const std::string name = WeightInfo::tensor(index, fused.name);
+  if (!claims.has(name) || claims.has(weight_info(fused.parts[0]).tensor(index))) return {};
+  WeightSource whole;
+  ROWMAX_RETURN_IF_ERROR(claims.take(name, fused_shape(fused, spec.shape, layer), true, true, whole));
+  std::size_t begin = 0;
+  for (const W id : fused.parts) {
+    const WeightShape shape = weight_info(id).shape(spec.shape, layer);
+    if (whole.format->tail_bytes > 0 || shape.rows % whole.format->row_group != 0) {
+      return claims.unsupported(name, std::string(whole.format->name) +
+                                          " has one scale for the whole tensor or rows in groups across its parts");
+    }
+    const auto n = static_cast<std::size_t>(shape.rows * format_row_bytes(*whole.format, shape.cols));
+    sources[id] = whole;
+    sources[id].rows = shape.rows;
+    sources[id].bytes = whole.bytes.subspan(begin, n);
+    begin += n;
+  }
+  return {};
+}
+
 Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& sources) {
   const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
   // What converters leave of a layer that reads the keys and values of another.
   if (layer.mixer == MixerKind::kAttention && !layer.attention.has_kv()) {
     for (const W id : {W::kAttnK, W::kAttnV, W::kAttnKNorm}) claims.pass_over(weight_info(id).tensor(index));
   }
+  for (const FusedWeights& fused : fused_weights()) {
+    if (layer.fused) ROWMAX_RETURN_IF_ERROR(map_fused(claims, spec, index, fused, sources));
+  }
   for (const WeightInfo& info : weight_table()) {
     const Presence presence = info.presence(layer);
-    if (presence == Presence::kNever) continue;
+    if (presence == Presence::kNever || sources[info.id].present()) continue;
     std::string name = info.tensor(index);
     if (!info.other_name.empty() && !claims.has(name)) {
       const std::string other = WeightInfo::tensor(index, info.other_name);
@@ -107,22 +133,43 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
   return {};
 }
 
-// llama3 frequency factors: n_rot / 2 divisors for every RoPE of the model that takes them.
-Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, std::vector<ModelFact>& facts) {
+// n_rot / 2 divisors for every RoPE of the model; none where they are not required and the tensor is not there.
+Result<std::vector<float>> take_divisors(const GgufFile& file, Claims& claims, const ModelSpec& spec, const char* name,
+                                         bool required) {
   WeightSource source;
-  const bool required =
-      std::ranges::any_of(spec.ropes, [](const RopeSpec& rope) { return rope.factors == RopeFactors::kRequired; });
-  ROWMAX_RETURN_IF_ERROR(claims.take("rope_freqs.weight", {spec.ropes[0].n_rot / 2}, false, required, source));
-  if (!source.present()) return {};
+  ROWMAX_RETURN_IF_ERROR(claims.take(name, {spec.ropes[0].n_rot / 2}, false, required, source));
   std::vector<float> divisors(static_cast<std::size_t>(source.cols));
-  std::memcpy(divisors.data(), source.bytes.data(), divisors.size() * sizeof(float));
+  if (source.present()) decode_row(*source.format, source.bytes, 0, source.cols, divisors.data());
   for (float divisor : divisors) {
     if (!(divisor > 0) || !std::isfinite(divisor)) {
-      return Error{ErrorCode::kCorrupt, file.name() +
-                                            ": tensor 'rope_freqs.weight': expected finite factors above 0, found " +
-                                            std::to_string(divisor)};
+      return Error{ErrorCode::kCorrupt, file.name() + ": tensor '" + name +
+                                            "': expected finite factors above 0, found " + std::to_string(divisor)};
     }
   }
+  return divisors;
+}
+
+// Those of llama3, or the two sets of LongRoPE.
+Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, std::vector<ModelFact>& facts) {
+  if (spec.ropes[0].long_rope) {
+    ROWMAX_TRY(short_ones, take_divisors(file, claims, spec, "rope_factors_short.weight", true));
+    ROWMAX_TRY(long_ones, take_divisors(file, claims, spec, "rope_factors_long.weight", true));
+    for (RopeSpec& rope : spec.ropes) {
+      if (!rope.long_rope) continue;
+      rope.divisors = short_ones;
+      rope.long_rope->long_divisors = long_ones;
+    }
+    const std::string context = std::to_string(spec.ropes[0].long_rope->original_context);
+    facts.push_back({"rope_frequency_factors", std::to_string(short_ones.size()) + " factors, two sets",
+                     "tensors rope_factors_short.weight, rope_factors_long.weight"});
+    facts.push_back({"rope_factors_in_use", "short up to a context (--ctx) of " + context + ", long above",
+                     "key " + spec.architecture + ".rope.scaling.original_context_length"});
+    return {};
+  }
+  const bool required =
+      std::ranges::any_of(spec.ropes, [](const RopeSpec& rope) { return rope.factors == RopeFactors::kRequired; });
+  ROWMAX_TRY(divisors, take_divisors(file, claims, spec, "rope_freqs.weight", required));
+  if (divisors.empty()) return {};
   for (RopeSpec& rope : spec.ropes) {
     if (rope.factors != RopeFactors::kNever) rope.divisors = divisors;
   }

@@ -9,6 +9,7 @@
 #include "engine/convert/checkpoint.h"
 #include "engine/convert/folder_fields.h"
 #include "engine/convert/hf_model.h"
+#include "engine/convert/hf_pooling.h"
 #include "engine/convert/hf_tensors.h"
 #include "engine/convert/hf_tokenizer.h"
 #include "engine/convert/write_model.h"
@@ -60,16 +61,19 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
     return Error{ErrorCode::kNotFound, concat(folder, ": config.json is missing")};
   }
   ModelSource source{.name = folder, .inputs = {}};
-  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
-                           "special_tokens_map.json", "chat_template.jinja", "model.safetensors.index.json"}) {
+  for (const char* name :
+       {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json",
+        "chat_template.jinja", "model.safetensors.index.json", "modules.json"}) {
     source.inputs.push_back(concat(folder, "/", name));
   }
   ROWMAX_RETURN_IF_ERROR(check_target(output, options, source.inputs));
   ROWMAX_TRY(config, read_json_file(config_path, kMaxConfigBytes));
   GgufWriter keys;
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
-  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, count_draft_layers(checkpoint), keys));
+  ROWMAX_TRY(model, read_hf_config(config.root(), config_path, look_at(checkpoint), options.master_weights, keys));
   ROWMAX_TRY(spec, spec_of(keys, config_path, model.global_v_is_k));
+  spec.for_layers([&](LayerSpec& layer) { layer.product_norms = model.product_norms; });
+  ROWMAX_RETURN_IF_ERROR(write_pooling(folder, model, keys));
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));
   ROWMAX_TRY(notices, write_tokenizer(files, model.text, model.vocab_size, options.pre, keys));

@@ -92,7 +92,7 @@ constexpr Rule kRules[] = {
               "attn_output_gate decoder_sparse_step full_attention_interval linear_conv_kernel_dim "
               "linear_key_head_dim linear_num_key_heads linear_num_value_heads linear_value_head_dim mlp_only_layers "
               "moe_intermediate_size mtp_num_hidden_layers mtp_use_dedicated_embeddings norm_topk_prob num_experts "
-              "num_experts_per_tok num_local_experts shared_expert_intermediate_size"},
+              "num_experts_per_tok num_local_experts shared_expert_intermediate_size original_max_position_embeddings"},
     {.table = Table::kConfig, .names = "swiglu_alpha swiglu_limit"},
     {.table = Table::kConfig,
      .names = "attention_k_eq_v enable_moe_block global_head_dim hidden_size_per_layer_input "
@@ -182,6 +182,16 @@ constexpr Rule kRules[] = {
      .why = "queries and keys are normalised"},
     {.table = Table::kConfig,
      .use = Use::kNeutral,
+     .names = "full_attn_mod interpolate_factor",
+     .neutral = "1",
+     .why = "only some layers see everything, or positions are stretched"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
+     .names = "lm_head_bias",
+     .neutral = "false",
+     .why = "a bias is added"},
+    {.table = Table::kConfig,
+     .use = Use::kNeutral,
      .names = "pruned_heads",
      .neutral = "{}",
      .why = "heads are missing"},
@@ -203,7 +213,7 @@ constexpr Rule kRules[] = {
     {.table = Table::kRope,
      .names = "attention_factor beta_fast beta_slow factor high_freq_factor low_freq_factor mscale "
               "mscale_all_dim original_max_position_embeddings partial_rotary_factor rope_theta rope_type "
-              "mrope_section truncate type"},
+              "mrope_section truncate type short_factor long_factor"},
     {.table = Table::kRope,
      .use = Use::kHarmless,
      .names = "mrope_interleaved",
@@ -211,11 +221,7 @@ constexpr Rule kRules[] = {
     {.table = Table::kRope, .inside = Table::kRope, .names = "full_attention sliding_attention"},
     {.table = Table::kRope, .use = Use::kHarmless, .names = "finetuned", .why = "bookkeeping"},
     {.table = Table::kQuantization,
-     .names = "linear_class modules_to_not_convert quant_method quantization_mode use_rms_norm"},
-    {.table = Table::kQuantization,
-     .use = Use::kHarmless,
-     .names = "rms_norm_eps",
-     .why = "counts with use_rms_norm alone, which is refused"},
+     .names = "linear_class modules_to_not_convert quant_method quantization_mode rms_norm_eps use_rms_norm"},
     {.table = Table::kTokenizer,
      .use = Use::kNeutral,
      .names = "version",

@@ -67,7 +67,7 @@ TEST_F(FolderFields, AllThatTransformersWritesAreKnown) {
   EXPECT_EQ(
       counts,
       (std::map<std::string, int>{
-          {"config.json", 57}, {"generation_config.json", 2}, {"tokenizer.json", 5}, {"tokenizer_config.json", 5}}));
+          {"config.json", 59}, {"generation_config.json", 2}, {"tokenizer.json", 5}, {"tokenizer_config.json", 5}}));
 }
 
 TEST_F(FolderFields, UnknownOnesAreRefusedByName) {

@@ -55,6 +55,7 @@ class HfFolder : public FolderTest {
     ConvertOptions options;
     options.types.type = type;
     options.overwrite = true;
+    options.master_weights = folder.ends_with("prequantized");
     return convert_folder(folder, path("out.gguf"), options, serial_);
   }
   // Lines of expected.txt that the file breaks; counts what the file has beyond them.
@@ -96,10 +97,36 @@ class HfFolder : public FolderTest {
   }
 };
 
-constexpr const char* kCases[] = {"llama",   "llama_bias",     "qwen2",        "qwen3",      "gemma2",   "gemma3",
-                                  "bitnet",  "bitnet_packed",  "llama_packed", "qwen3moe",   "qwen35",   "qwen35moe",
-                                  "smollm3", "smollm3_listed", "granite",      "ministral3", "minicpm",  "hunyuan",
-                                  "olmo2",   "gptoss",         "gptoss_mxfp4", "gemma4",     "gemma4_vk"};
+constexpr const char* kCases[] = {"llama",
+                                  "llama_bias",
+                                  "qwen2",
+                                  "qwen3",
+                                  "gemma2",
+                                  "gemma3",
+                                  "bitnet",
+                                  "bitnet_packed",
+                                  "llama_packed",
+                                  "llama_online",
+                                  "llama_rms",
+                                  "llama_float_codes",
+                                  "llama_prequantized",
+                                  "bitnet_embed",
+                                  "bitnet_embed_gemma3",
+                                  "phi3",
+                                  "qwen3moe",
+                                  "qwen35",
+                                  "qwen35moe",
+                                  "smollm3",
+                                  "smollm3_listed",
+                                  "granite",
+                                  "ministral3",
+                                  "minicpm",
+                                  "hunyuan",
+                                  "olmo2",
+                                  "gptoss",
+                                  "gptoss_mxfp4",
+                                  "gemma4",
+                                  "gemma4_vk"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {
@@ -131,6 +158,74 @@ TEST_F(HfFolder, TheFolderGivesTheType) {
     EXPECT_EQ(gguf_tensor_format_name(*file->find_tensor("blk.0.attn_q.weight")), expected);
     EXPECT_EQ(gguf_tensor_format_name(*file->find_tensor("blk.0.attn_norm.weight")), "F32");
   }
+}
+
+// Folders of embedding models: pooling, and what else there is to hear.
+TEST_F(HfFolder, EmbeddingModels) {
+  const std::string folder = hf_folder("bitnet_embed");
+  auto report = convert(folder);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "taken for master weights and rounded"));
+  EXPECT_FALSE(has_notice(*report, "names no pooling"));
+  const std::string pooling = folder + "/1_Pooling/config.json", sound = content(pooling);
+  const auto type_with = [&](const std::string& text) {
+    save(pooling, text);
+    return convert(folder).ok() ? *GgufFile::open(path("out.gguf"))->get_uint("qwen3.pooling_type") : 0;
+  };
+  EXPECT_EQ(type_with(sound), 3u);
+  EXPECT_EQ(type_with(R"({"pooling_mode": "cls"})"), 2u);
+  EXPECT_EQ(type_with(R"({"pooling_mode": "mean", "include_prompt": true})"), 1u);
+  for (const char* wrong : {R"({"pooling_mode_max_tokens": true})", R"({})", R"({"pooling_mode": "max"})",
+                            R"({"pooling_mode_lasttoken": true, "pooling_mode_max_tokens": true})"}) {
+    save(pooling, wrong);
+    expect_error(convert(folder), ErrorCode::kUnsupported, {"1_Pooling/config.json", "one pooling_mode"});
+  }
+  std::filesystem::remove(folder + "/modules.json");
+  report = convert(folder);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "names no pooling"));
+  EXPECT_EQ(GgufFile::open(path("out.gguf"))->find("qwen3.pooling_type"), nullptr);
+}
+
+// A token behind every text is EOS to the file; where the model has another one, only embedding models may have it.
+TEST_F(HfFolder, ATokenBehindEveryText) {
+  const auto processor = [&](const char* name, const std::string& token) {
+    const std::string folder = hf_folder(name);
+    std::string text = content(folder + "/tokenizer.json");
+    const std::string from = "\"post_processor\":null";
+    EXPECT_NE(text.find(from), std::string::npos);
+    text.replace(text.find(from), from.size(),
+                 R"("post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A","type_id":0}},)"
+                 R"({"SpecialToken":{"id":")" +
+                     token + R"(","type_id":0}}],"pair":[],"special_tokens":{}})");
+    save(folder + "/tokenizer.json", text);
+    return folder;
+  };
+  const auto written = [&] { return Tokenizer::from_gguf(*GgufFile::open(path("out.gguf"))); };
+  auto report = convert(processor("bitnet_embed", "<|endoftext|>"));  // id 0; the model's own EOS is 2
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "which becomes EOS"));
+  EXPECT_TRUE(written()->add_eos());
+  EXPECT_EQ(written()->eos(), 0);
+  report = convert(processor("qwen2", "<|im_end|>"));
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(written()->add_eos());
+  EXPECT_EQ(written()->eos(), 2);
+  expect_error(convert(processor("qwen3", "<|endoftext|>")), ErrorCode::kUnsupported, {"post_processor", "EOS behind"});
+}
+
+// What transformers' layers of the bitnet quantisation would not compute as it is written.
+TEST_F(HfFolder, FormsOfTernaryFoldersThatAreNone) {
+  std::string folder = hf_folder("llama_rms");
+  replace_in(folder + "/config.json", "\"rms_norm_eps\": 1e-05\n }", "\"rms_norm_eps\": 1e-06\n }");
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"quantization_config", "rms_norm_eps", "1e-05", "1e-06"});
+  std::filesystem::remove_all(folder);
+  folder = hf_folder("llama_rms");
+  replace_in(folder + "/config.json", "\"use_rms_norm\": true", "\"use_rms_norm\": false");
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"rms_norm.weight", "not known"});
+  folder = hf_folder("llama_float_codes");  // packed layers have no floats
+  replace_in(folder + "/config.json", "autobitlinear", "bitlinear");
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"weight_scale", "no packed matrix"});
 }
 
 TEST_F(HfFolder, TheTokenizerWorks) {

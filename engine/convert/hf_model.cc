@@ -17,210 +17,17 @@ constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
 constexpr std::int64_t kMaxExperts = 1 << 16;
 constexpr std::int64_t kMaxDeltaHeads = 4096, kMaxDeltaDim = 1024;
 
-// Source of the defaults: transformers 5.24, models/*/configuration_*.py.
-constexpr HfArchitecture kArchitectures[] = {
-    {.class_name = "LlamaForCausalLM",
-     .name = "llama",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .rope_dimension_key = true,
-     .llama3_scaling = true,
-     .mlp_bias = true},
-    {.class_name = "MistralForCausalLM",
-     .name = "llama",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .rope_dimension_key = true,
-     .llama3_scaling = true,
-     .window_used = true,
-     .default_window = 4096,
-     .default_kv_heads = 8,
-     .biases = Biases::kNone},
-    {.class_name = "Qwen2ForCausalLM",
-     .name = "qwen2",
-     .activation = "silu",
-     .default_kv_heads = 32,
-     .biases = Biases::kInputs},
-    {.class_name = "Qwen3ForCausalLM",
-     .name = "qwen3",
-     .activation = "silu",
-     .head_length_keys = true,
-     .default_kv_heads = 32,
-     .default_head_dim = 128},
-    {.class_name = "Qwen3MoeForCausalLM",
-     .name = "qwen3moe",
-     .activation = "silu",
-     .head_length_keys = true,
-     .default_kv_heads = 4,
-     .experts = HfExperts::kRouted},
-    {.class_name = "Qwen3_5ForCausalLM",
-     .name = "qwen35",
-     .activation = "silu",
-     .norms_plus_one = true,
-     .head_length_keys = true,
-     .default_kv_heads = 4,
-     .default_head_dim = 256,
-     .hybrid = true},
-    {.class_name = "Qwen3_5ForConditionalGeneration",
-     .name = "qwen35",
-     .activation = "silu",
-     .norms_plus_one = true,
-     .head_length_keys = true,
-     .default_kv_heads = 4,
-     .default_head_dim = 256,
-     .hybrid = true,
-     .nested = true},
-    {.class_name = "Qwen3_5MoeForCausalLM",
-     .name = "qwen35moe",
-     .activation = "silu",
-     .norms_plus_one = true,
-     .head_length_keys = true,
-     .default_kv_heads = 2,
-     .default_head_dim = 256,
-     .experts = HfExperts::kShared,
-     .hybrid = true},
-    {.class_name = "Qwen3_5MoeForConditionalGeneration",
-     .name = "qwen35moe",
-     .activation = "silu",
-     .norms_plus_one = true,
-     .head_length_keys = true,
-     .default_kv_heads = 2,
-     .default_head_dim = 256,
-     .experts = HfExperts::kShared,
-     .hybrid = true,
-     .nested = true},
-    {.class_name = "Gemma2ForCausalLM",
-     .name = "gemma2",
-     .activation = "gelu_pytorch_tanh",
-     .norms_plus_one = true,
-     .head_length_keys = true,
-     .gemma = true,
-     .soft_caps = true,
-     .window_pattern = 2,
-     .implied_base = true,
-     .default_kv_heads = 4,
-     .default_head_dim = 256},
-    {.class_name = "Gemma3ForCausalLM",
-     .name = "gemma3",
-     .activation = "gelu_pytorch_tanh",
-     .rope_base = 1e6,
-     .norms_plus_one = true,
-     .head_length_keys = true,
-     .gemma = true,
-     .window_pattern = 6,
-     .default_kv_heads = 4,
-     .default_head_dim = 256},
-    {.class_name = "Gemma4ForCausalLM",
-     .name = "gemma4",
-     .activation = "gelu_pytorch_tanh",
-     .gemma = true,
-     .gemma4 = true,
-     .default_kv_heads = 4,
-     .default_head_dim = 256},
-    {.class_name = "Gemma4ForConditionalGeneration",
-     .name = "gemma4",
-     .activation = "gelu_pytorch_tanh",
-     .gemma = true,
-     .gemma4 = true,
-     .default_kv_heads = 4,
-     .default_head_dim = 256,
-     .nested = true},
-    {.class_name = "GptOssForCausalLM",
-     .name = "gpt-oss",
-     .activation = "silu",
-     .rope_base = 150000,
-     .head_length_keys = true,
-     .window_pattern = 2,
-     .exact_yarn = true,
-     .other_names = true,
-     .default_kv_heads = 8,
-     .default_head_dim = 64,
-     .biases = Biases::kAll,
-     .experts = HfExperts::kLimited},
-    {.class_name = "BitNetForCausalLM",
-     .name = "bitnet-b1.58",
-     .activation = "relu2",
-     .rope_base = 500000,
-     .rope_dimension_key = true,
-     .ternary = true},
-    {.class_name = "BitnetForCausalLM",
-     .name = "bitnet",
-     .activation = "silu",
-     .rope_dimension_key = true,
-     .ternary = true},
-    {.class_name = "SmolLM3ForCausalLM",
-     .name = "smollm3",
-     .activation = "silu",
-     .rope_base = 2e6,
-     .adjacent_rope = true,
-     .rope_dimension_key = true,
-     .default_kv_heads = 4,
-     .tied = true,
-     .mlp_bias = true,
-     .nope = true},
-    {.class_name = "GraniteForCausalLM",
-     .name = "granite",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .rope_dimension_key = true,
-     .scales = HfScales::kGranite,
-     .mlp_bias = true},
-    {.class_name = "Ministral3ForCausalLM",
-     .name = "mistral3",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .head_length_keys = true,
-     .rope_dimension_key = true,
-     .window_used = true,
-     .default_kv_heads = 8,
-     .default_head_dim = 128,
-     .biases = Biases::kNone,
-     .tempered = true},
-    {.class_name = "Mistral3ForConditionalGeneration",
-     .name = "mistral3",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .head_length_keys = true,
-     .rope_dimension_key = true,
-     .window_used = true,
-     .default_kv_heads = 8,
-     .default_head_dim = 128,
-     .biases = Biases::kNone,
-     .tempered = true,
-     .text_type = "ministral3",
-     .nested = true},
-    {.class_name = "Mistral3ForConditionalGeneration",
-     .name = "mistral3",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .head_length_keys = true,
-     .rope_dimension_key = true,
-     .window_used = true,
-     .default_window = 4096,
-     .default_kv_heads = 8,
-     .biases = Biases::kNone,
-     .text_type = "mistral",
-     .nested = true},
-    // OpenBMB's own configuration_minicpm.py and modeling_minicpm.py; transformers has no such class.
-    {.class_name = "MiniCPMForCausalLM",
-     .name = "minicpm",
-     .activation = "silu",
-     .adjacent_rope = true,
-     .rope_dimension_key = true,
-     .scales = HfScales::kMiniCpm,
-     .tied = true},
-    {.class_name = "HunYuanDenseV1ForCausalLM",
-     .name = "hunyuan-dense",
-     .activation = "silu",
-     .head_length_keys = true,
-     .alpha = true},
-    {.class_name = "Olmo2ForCausalLM", .name = "olmo2", .activation = "silu"},
-};
-
 class ConfigConverter {
  public:
-  ConfigConverter(const Json& config, const std::string& path, std::int64_t n_draft_layer, GgufWriter& keys)
-      : whole_(config), config_(config, path), n_draft_found_(n_draft_layer), keys_(keys) {}
+  ConfigConverter(const Json& config, const std::string& path, const HfFound& found, bool master_weights,
+                  GgufWriter& keys)
+      : whole_(config),
+        config_(config, path),
+        n_draft_found_(found.n_draft_layer),
+        master_weights_(master_weights),
+        keys_(keys) {
+    model_.product_norms = found.product_norms;
+  }
 
   Result<HfModel> run() {
     find_architecture();
@@ -248,11 +55,12 @@ class ConfigConverter {
                           concat("expected a list of one name, found ", list ? list.text() : "none"));
     }
     const Json text_type = config_.find("text_config").find("model_type");
-    const auto* row = std::ranges::find_if(kArchitectures, [&](const HfArchitecture& each) {
+    const std::span<const HfArchitecture> rows = hf_architectures();
+    const auto row = std::ranges::find_if(rows, [&](const HfArchitecture& each) {
       return each.class_name == name && (each.text_type.empty() || text_type.is(each.text_type));
     });
-    if (row != std::end(kArchitectures)) {
-      model_.architecture = row;
+    if (row != rows.end()) {
+      model_.architecture = &*row;
       keys_.set_string("general.architecture", row->name);
       if (row->nested) config_ = JsonReader(config_.find("text_config"), concat(config_.where(), ": text_config"));
       model_.text = config_.object();
@@ -260,7 +68,7 @@ class ConfigConverter {
       return;
     }
     std::string known, texts;
-    for (const HfArchitecture& each : kArchitectures) {
+    for (const HfArchitecture& each : rows) {
       if (each.class_name == name) texts += concat(texts.empty() ? "" : " or ", each.text_type);
       if (!known.ends_with(each.class_name)) known += concat(known.empty() ? "" : ", ", each.class_name);
     }
@@ -287,6 +95,7 @@ class ConfigConverter {
     if (const Json tied = whole_.find("tie_word_embeddings"); arch.nested && tied.is_bool()) {
       model_.tied = tied.as_bool();  // transformers asks the outer model
     }
+    if (arch.trunk) model_.tied = true;  // there is no head, and rowmax's files need one
     read_activation();
     if (arch.hybrid) read_draft_layers();
     if (config_.failed()) return;
@@ -418,8 +227,10 @@ class ConfigConverter {
     const double usual = model_.architecture->hybrid ? 0.25 : 1;
     const double part =
         rope.number_or("partial_rotary_factor", config_.number_or("partial_rotary_factor", usual, 0, 1), 0, 1);
-    if (model_.architecture->hybrid) {
-      set_turned(rope, static_cast<std::int64_t>(static_cast<double>(model_.head_dim) * part));
+    n_rot_ = model_.head_dim;
+    if (model_.architecture->hybrid || model_.architecture->partial_rotary) {
+      n_rot_ = static_cast<std::int64_t>(static_cast<double>(model_.head_dim) * part);
+      set_turned(rope);
     } else if (part != 1) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor", "expected 1");
     } else if (rope.has("mrope_section")) {
@@ -439,13 +250,14 @@ class ConfigConverter {
 
   // The dimensions of a head that turn, and how images share their pairs: text turns all of them by one position, as
   // transformers does whatever mrope_interleaved says, but files must name the sections.
-  void set_turned(JsonReader& rope, std::int64_t n_rot) {
-    if (n_rot < 2 || n_rot % 2 != 0) {
+  void set_turned(JsonReader& rope) {
+    if (n_rot_ < 2 || n_rot_ % 2 != 0) {
       rope.fail(ErrorCode::kUnsupported, "partial_rotary_factor",
-                concat("expected an even number of head_dim ", model_.head_dim, "'s dimensions, found ", n_rot));
+                concat("expected an even number of head_dim ", model_.head_dim, "'s dimensions, found ", n_rot_));
     }
-    set("rope.dimension_count", n_rot);
-    const std::int64_t n_pair = n_rot / 2;
+    set("rope.dimension_count", n_rot_);
+    if (!model_.architecture->hybrid) return;
+    const std::int64_t n_pair = n_rot_ / 2;
     std::vector<std::int32_t> sections;
     for (std::int64_t i = 0; i < 3; ++i) sections.push_back(static_cast<std::int32_t>((n_pair + 2 - i) / 3));
     if (const Json found = rope.find("mrope_section")) {
@@ -467,6 +279,7 @@ class ConfigConverter {
     if (model_.architecture->tempered && type != "yarn") {
       return rope.fail(ErrorCode::kUnsupported, "rope_type", concat("expected yarn, found ", quote(type)));
     }
+    if (model_.architecture->long_rope) return read_long_rope(rope, type);
     if (type == "default") return;
     if (type == "linear") {
       keys_.set_string(key("rope.scaling.type"), "linear");
@@ -509,6 +322,43 @@ class ConfigConverter {
     if (temperature > 0) set("attention.temperature_scale", temperature);
   }
 
+  // Files of such models say what the context was before, whether the frequencies are divided or not.
+  void read_long_rope(JsonReader& rope, const std::string& type) {
+    const std::int64_t inner = rope.int_or("original_max_position_embeddings", 0, 1, kMaxContext);
+    const std::int64_t original =
+        config_.int_or("original_max_position_embeddings", inner != 0 ? inner : 4096, 1, kMaxContext);
+    if (inner != 0 && inner != original) {
+      rope.fail(ErrorCode::kCorrupt, "original_max_position_embeddings",
+                concat("expected ", original, " as beside it, found ", inner));
+    }
+    set("rope.scaling.original_context_length", original);
+    if (type == "default") return;
+    if (type != "longrope" && type != "su" && type != "yarn") {  // the older names of the same
+      return rope.fail(ErrorCode::kUnsupported, "rope_type",
+                       concat("expected default or longrope, found ", quote(type)));
+    }
+    const double factor =
+        rope.number_or("factor", static_cast<double>(context_) / static_cast<double>(original), 1e-3, 1e6);
+    const double usual = factor <= 1 || original == 1
+                             ? 1
+                             : std::sqrt(1 + base::log_f64(factor) / base::log_f64(static_cast<double>(original)));
+    set("rope.scaling.attn_factor", rope.number_or("attention_factor", usual, 1e-3, 1e3));
+    for (const char* name : {"short_factor", "long_factor"}) {
+      std::vector<float> factors;
+      for (const Json& each : rope.find(name).elements()) {
+        factors.push_back(static_cast<float>(each.as_double()));
+        if (factors.back() > 0 && std::isfinite(factors.back())) continue;
+        return rope.fail(ErrorCode::kCorrupt, name, concat("expected numbers above 0, found ", each.text()));
+      }
+      if (std::ssize(factors) != n_rot_ / 2) {
+        return rope.fail(ErrorCode::kCorrupt, name,
+                         concat("expected ", n_rot_ / 2, " numbers, found ", std::ssize(factors)));
+      }
+      model_.rope_factors.emplace_back(*name == 's' ? "rope_factors_short.weight" : "rope_factors_long.weight",
+                                       std::move(factors));
+    }
+  }
+
   // Llama 3.1: long wavelengths are stretched by the factor, short ones not, those between in part.
   void read_llama3(JsonReader& rope, double base) {
     const double factor = rope.require_number("factor", 1.0, 1e6);
@@ -518,6 +368,7 @@ class ConfigConverter {
     if (!(low < high)) rope.fail(ErrorCode::kCorrupt, "high_freq_factor", "expected more than low_freq_factor");
     if (rope.failed()) return;
     constexpr double kPi = 3.14159265358979323846;
+    std::vector<float> factors;
     for (std::int64_t i = 0; i < model_.head_dim; i += 2) {
       const double exponent = static_cast<double>(i) / static_cast<double>(model_.head_dim);
       const double wavelength = 2 * kPi * base::pow_f64(base, exponent);
@@ -528,8 +379,9 @@ class ConfigConverter {
         const double smooth = (original / wavelength - low) / (high - low);
         divisor = 1 / ((1 - smooth) / factor + smooth);
       }
-      model_.rope_factors.push_back(static_cast<float>(divisor));
+      factors.push_back(static_cast<float>(divisor));
     }
+    model_.rope_factors.emplace_back("rope_freqs.weight", std::move(factors));
   }
 
   void read_local_rope(const Json& object, const std::string& where) {
@@ -560,6 +412,9 @@ class ConfigConverter {
     }
     if (model_.architecture->window_used) read_window();
     if (model_.architecture->nope) read_nope();
+    if (model_.architecture->window_key) {
+      set("attention.sliding_window", config_.int_or("sliding_window", 0, 1, kMaxContext));
+    }
     for (const Json& type : config_.find("layer_types").elements()) {
       if (type.is("full_attention")) continue;
       config_.fail(ErrorCode::kUnsupported, "layer_types",
@@ -812,8 +667,9 @@ class ConfigConverter {
     set("rope.dimension_count_swa", model_.head_dim);
     const double part = global.number_or("partial_rotary_factor", all ? 1 : 0.25, 0, 1);
     const auto n_turned = static_cast<std::size_t>(part * static_cast<double>(head_dim) / 2);
-    model_.rope_factors.assign(static_cast<std::size_t>(head_dim / 2), 1e30f);
-    std::fill_n(model_.rope_factors.begin(), n_turned, 1.0f);
+    std::vector<float> factors(static_cast<std::size_t>(head_dim / 2), 1e30f);
+    std::fill_n(factors.begin(), n_turned, 1.0f);
+    model_.rope_factors.emplace_back("rope_freqs.weight", std::move(factors));
     for (JsonReader* rope : {&global, &local}) {
       if (!rope->status().ok()) config_.fail(rope->status().error());
     }
@@ -850,8 +706,14 @@ class ConfigConverter {
   }
 
   void read_quantization() {
-    model_.ternarise = model_.architecture->ternary;
+    model_.ternarise = model_.architecture->ternary || master_weights_;
     const Json found = config_.find("quantization_config");
+    if (!found && model_.product_norms && !model_.ternarise) {
+      model_.ternarise = true;
+      model_.notices.push_back(
+          "each product has a norm of its own, as in BitNet's embedding models: float matrices are taken for master "
+          "weights and rounded to ternary ones");
+    }
     if (!found) return;
     JsonReader quantization(found, concat(config_.where(), ": quantization_config"));
     const std::string method = quantization.string_or("quant_method", "");
@@ -871,7 +733,14 @@ class ConfigConverter {
                         concat("expected offline or online, found ", quote(mode)));
     }
     if (quantization.bool_or("use_rms_norm", false)) {
-      quantization.fail(ErrorCode::kUnsupported, "use_rms_norm", "expected false");
+      model_.product_norms = true;
+      const double eps = quantization.number_or("rms_norm_eps", 1e-6, 0, 1),
+                   model_eps = config_.number_or("rms_norm_eps", 0, 0, 1);
+      if (eps != model_eps) {
+        quantization.fail(
+            ErrorCode::kUnsupported, "rms_norm_eps",
+            concat("expected the ", number_text(model_eps), " of the other norms, found ", number_text(eps)));
+      }
     }
     for (const Json& module : quantization.find("modules_to_not_convert").elements()) {
       if (module.is("lm_head")) continue;
@@ -881,21 +750,24 @@ class ConfigConverter {
     if (!quantization.status().ok()) return config_.fail(quantization.status().error());
     model_.divide_scales = linear == "bitlinear";
     model_.ternarise = model_.ternarise || mode == "online";
+    model_.float_codes = linear == "autobitlinear" && mode == "offline";
   }
 
   Json whole_;         // config.json
   JsonReader config_;  // the text model's object
   std::int64_t n_draft_found_;
+  bool master_weights_;
   GgufWriter& keys_;
   HfModel model_;
   std::int64_t context_ = 0;
+  std::int64_t n_rot_ = 0;  // dimensions of a head that turn
 };
 
 }  // namespace
 
-Result<HfModel> read_hf_config(const Json& config, const std::string& path, std::int64_t n_draft_layer,
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, const HfFound& found, bool master_weights,
                                GgufWriter& keys) {
-  return ConfigConverter(config, path, n_draft_layer, keys).run();
+  return ConfigConverter(config, path, found, master_weights, keys).run();
 }
 
 }  // namespace rowmax::engine

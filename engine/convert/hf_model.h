@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/convert/json_reader.h"
@@ -46,12 +48,15 @@ struct HfArchitecture {
   bool norms_plus_one = false;  // the model multiplies by 1 + weight, the file's reader by the weight
   bool head_length_keys = false;
   bool rope_dimension_key = false;
+  bool partial_rotary = false;      // a part of each head may turn
+  bool long_rope = false;           // the reader takes LongRoPE's two sets of divisors
   bool ternary = false;             // float matrices are master weights, to be rounded
   bool gemma = false;               // names of norms, windows, soft caps
   bool llama3_scaling = false;      // the reader takes a divisor for each frequency
   bool gemma4 = false;              // heads, windows, layers and embeddings of Gemma 4
   bool soft_caps = false;           // both of them, always
   bool window_used = false;         // transformers applies sliding_window to every layer
+  bool window_key = false;          // and so does the file's reader, where the key is not 0
   std::int64_t window_pattern = 0;  // every how many layers one sees everything; 0: all do
   std::int64_t default_window = 0;  // where the configuration is silent; 0: none
   bool exact_yarn = false;          // the file's reader takes YaRN's ramp as it is (truncate false), others round it
@@ -71,11 +76,15 @@ struct HfArchitecture {
   bool alpha = false;               // a RoPE type "dynamic" with alpha is another base
   bool tempered = false;            // mscale and llama_4_scaling_beta among RoPE's parameters, which must be there
   std::string_view text_type = {};  // of a nested model: what text_config's model_type must be; empty: any
+  bool trunk = false;               // without a head: embedding models
   bool nested = false;              // a text model inside another: its fields are those of text_config
 
   // A folder of the class may hold more than the text model.
   bool other_text() const noexcept { return hybrid || gemma4 || nested; }
 };
+
+// The table of hf_architectures.cc.
+std::span<const HfArchitecture> hf_architectures() noexcept;
 
 struct HfModel {
   const HfArchitecture* architecture = nullptr;
@@ -83,19 +92,29 @@ struct HfModel {
   bool tied = false;
   bool input_biases = false, output_bias = false;  // of q, k and v; of the attention's output
   bool ternarise = false;                          // round float matrices to ternary ones
-  bool divide_scales = false;       // of packed matrices: weight = code / weight_scale, not code * weight_scale
-  bool global_v_is_k = false;       // of layers without a window
-  std::int64_t n_shared_kv = 0;     // of the last layers; their own k and v, where the folder has them, are not used
-  std::vector<float> rope_factors;  // rope_freqs.weight; empty: none
-  std::int64_t n_draft_layer = 0;   // of the checkpoint's mtp.layers: those that are written, behind the others
-  Json text;                        // the object with the text model's fields; good as long as the document
-  std::string text_path;            // what errors call it
+  bool product_norms = false;                      // each product has a norm of its own in front
+  bool float_codes = false;    // matrices may be floats beside a weight_scale, which multiplies them
+  bool divide_scales = false;  // of packed matrices: weight = code / weight_scale, not code * weight_scale
+  // Divisors of RoPE's frequencies, by the names of their tensors.
+  std::vector<std::pair<std::string, std::vector<float>>> rope_factors;
+  bool global_v_is_k = false;      // of layers without a window
+  std::int64_t n_shared_kv = 0;    // of the last layers; their own k and v, where the folder has them, are not used
+  std::int64_t n_draft_layer = 0;  // of the checkpoint's mtp.layers: those that are written, behind the others
+  Json text;                       // the object with the text model's fields; good as long as the document
+  std::string text_path;           // what errors call it
   std::vector<std::string> notices;
 };
 
+// What a checkpoint's tensors say before its configuration is read.
+struct HfFound {
+  std::int64_t n_draft_layer = 0;  // mtp.layers
+  bool product_norms = false;      // q_proj.norm.weight: the products of BitNet's embedding models
+};
+
 // Sets general.* and the architecture's keys. kUnsupported names what rowmax could not run, with the key. Defaults are
-// those of transformers' configuration classes. n_draft_layer: how many mtp.layers the checkpoint has.
-Result<HfModel> read_hf_config(const Json& config, const std::string& path, std::int64_t n_draft_layer,
+// those of transformers' configuration classes. master_weights: float matrices are those
+// that a ternary model was trained with, whatever the configuration says.
+Result<HfModel> read_hf_config(const Json& config, const std::string& path, const HfFound& found, bool master_weights,
                                GgufWriter& keys);
 
 }  // namespace rowmax::engine

@@ -53,6 +53,7 @@ class Mapper {
       if (arch_.other_text() && has(concat(nested, "embed_tokens.weight"))) prefix_ = nested;
     }
     if (arch_.nested && has("language_model.lm_head.weight")) head_ = "language_model.lm_head.weight";
+    if (arch_.trunk && has("embed_tokens.weight")) prefix_ = "";
     ROWMAX_RETURN_IF_ERROR(list_wanted());
     ROWMAX_RETURN_IF_ERROR(check_all_known());
     if (missing_) return *missing_;
@@ -171,6 +172,10 @@ class Mapper {
     std::map<W, std::string> found;  // by which name
     std::map<W, std::string> first;  // by which it would be
     for (const HfWeight& row : hf_weights()) {
+      if (const FusedWeights* fused = layer.fused ? fused_with(row.id) : nullptr) {
+        if (row.id == fused->parts[0]) add_fused(prefix, index, layer, *fused);
+        continue;
+      }
       if (!is_wanted(row, layer)) continue;
       Wanted wanted = wanted_of(row, prefix, index, layer);
       const std::string name = wanted.names[0];
@@ -187,6 +192,16 @@ class Mapper {
       if (!found.contains(id)) miss(name, name_of(id, index));
     }
     return {};
+  }
+
+  // As the folder has it, so the file has it.
+  void add_fused(const std::string& prefix, std::int64_t index, const LayerSpec& layer, const FusedWeights& fused) {
+    const auto [cols, rows, n] = fused_shape(fused, spec_.shape, layer);
+    add({.name = WeightInfo::tensor(index, fused.name),
+         .shape = {cols, rows},
+         .names = {concat(prefix, hf_fused_name(fused.parts[0]))},
+         .stored = {rows, cols},
+         .matrix = true});
   }
 
   // Biases are there where the configuration says so.
@@ -308,7 +323,7 @@ class Mapper {
       if (name.ends_with(".rotary_emb.inv_freq")) continue;  // follows from the configuration
       if (name.ends_with(".weight_scale")) {                 // read with its matrix
         const std::string matrix = name.substr(0, name.size() - 6);
-        if (has(matrix) && find(matrix).tensor->dtype == "U8") continue;
+        if (has(matrix) && (find(matrix).tensor->dtype == "U8" || model_.float_codes)) continue;
         return unsupported(found, name, "is the factor of no packed matrix");
       }
       if (const std::string_view part = visual_part(name); arch_.other_text() && !part.empty()) {
@@ -359,6 +374,11 @@ class Mapper {
     } else {
       read_floats(wanted, rows);
       if (wanted.matrix && model_.ternarise) ternarise(rows, executor_);
+      if (wanted.matrix && model_.float_codes && has(name + "_scale")) {
+        ROWMAX_TRY(factor, read_scale(find(name + "_scale"), name + "_scale"));
+        multiply(rows, factor);
+        out_.packed = true;
+      }
     }
     transform(wanted, rows);
     return rows;
@@ -583,15 +603,14 @@ class Mapper {
   }
 
   void add_rope_factors() {
-    if (model_.rope_factors.empty()) return;
-    TensorRows rows;
-    rows.name = "rope_freqs.weight";
-    rows.from = "computed";
-    rows.shape = {std::ssize(model_.rope_factors)};
-    rows.read = [factors = model_.rope_factors](std::int64_t, std::int64_t, float* out) {
-      std::ranges::copy(factors, out);
-    };
-    out_.tensors.insert(out_.tensors.begin(), std::move(rows));
+    for (const auto& [name, values] : model_.rope_factors) {
+      TensorRows rows;
+      rows.name = name;
+      rows.from = "computed";
+      rows.shape = {std::ssize(values)};
+      rows.read = [factors = values](std::int64_t, std::int64_t, float* out) { std::ranges::copy(factors, out); };
+      out_.tensors.insert(out_.tensors.begin(), std::move(rows));
+    }
   }
 
   const Checkpoint& checkpoint_;
@@ -608,16 +627,18 @@ class Mapper {
 
 }  // namespace
 
-std::int64_t count_draft_layers(const Checkpoint& checkpoint) {
-  std::int64_t most = 0;
+HfFound look_at(const Checkpoint& checkpoint) {
+  HfFound out;
+  std::int64_t& most = out.n_draft_layer;
   for (const auto& [name, found] : checkpoint.tensors()) {
+    if (name.ends_with("layers.0.self_attn.q_proj.norm.weight")) out.product_norms = true;
     if (!name.starts_with(kDraftLayers)) continue;
     const std::string_view rest = name.substr(kDraftLayers.size());
     std::int64_t layer = -1;
     const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
     if (code == std::errc() && layer >= 0 && layer < 4096) most = std::max(most, layer + 1);
   }
-  return most;
+  return out;
 }
 
 Result<HfTensors> map_hf_tensors(const Checkpoint& checkpoint, const HfModel& model, const ModelSpec& spec,

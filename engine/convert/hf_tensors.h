@@ -19,8 +19,8 @@ struct HfTensors {
   std::vector<std::string> notices;
 };
 
-// The layers for guessing tokens ahead that the checkpoint has: one more than the largest number in mtp.layers.*.
-std::int64_t count_draft_layers(const Checkpoint& checkpoint);
+// What its tensors' names say; layers for guessing tokens ahead: one more than the largest number in mtp.layers.*.
+HfFound look_at(const Checkpoint& checkpoint);
 
 // Every tensor of the checkpoint is used, left out with a notice or named in an error, and every weight that the spec's
 // layers have must be there in its shape. The checkpoint must outlive the result. May throw std::bad_alloc.

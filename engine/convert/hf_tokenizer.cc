@@ -527,7 +527,7 @@ class TokenizerConverter {
       ROWMAX_TRY(id, find_id(name));
       if (id < 0) continue;
       if (std::string_view(name) == "bos") bos_ = id;
-      if (std::string_view(name) == "eos") ends.insert(id);
+      if (std::string_view(name) == "eos") ends.insert(eos_ = id);
       keys_.set_uint32(concat("tokenizer.ggml.", key, "_token_id"), static_cast<std::uint32_t>(id));
     }
     return write_more_ends(ends);
@@ -563,35 +563,61 @@ class TokenizerConverter {
     return found == ids_.end() ? -1 : found->second;
   }
 
-  // Whether a text gets BOS in front. What else a post-processor puts around a text no GGUF file can say.
-  bool adds_bos(const Json& step) {
+  struct Around {
+    bool bos = false;
+    std::int64_t behind = -1;  // the token behind a text
+  };
+
+  // Whether a text gets BOS in front, and EOS behind. What else a post-processor puts around a text no GGUF file can say.
+  Around tokens_around(const Json& step) {
     const std::string_view type = type_of(step);
-    if (step.is_null() || type == "ByteLevel") return false;  // the latter moves offsets alone
+    if (step.is_null() || type == "ByteLevel") return {};  // the latter moves offsets alone
+    Around out;
     if (type == "Sequence") {
-      bool any = false;
-      for (const Json& part : step.find("processors").elements()) any = adds_bos(part) || any;
-      return any;
+      for (const Json& part : step.find("processors").elements()) {
+        const Around inner = tokens_around(part);
+        out = {out.bos || inner.bos, std::max(out.behind, inner.behind)};
+      }
+      return out;
     }
     const Json single = step.find("single");
     const auto is_text = [](const Json& part) { return !part.find("Sequence").is_null(); };
-    const bool plain = single.size() == 1 && is_text(single.at(0));
-    bool with_bos = single.size() == 2 && bos_ >= 0 && id_of_part(single.at(0)) == bos_ && is_text(single.at(1));
-    if (with_bos) {  // the name is the template's own, the ids beside it are what is put there
-      const Json ids = step.find("special_tokens").find(text_of(single.at(0).find("SpecialToken"), "id")).find("ids");
-      with_bos = !ids || (ids.size() == 1 && ids.at(0).as_int() == bos_);
+    // The name is the template's own, the ids beside it are what is put there.
+    const auto token_of = [&](const Json& part) {
+      const std::int64_t id = id_of_part(part);
+      const Json ids = step.find("special_tokens").find(text_of(part.find("SpecialToken"), "id")).find("ids");
+      return !ids || (ids.size() == 1 && ids.at(0).as_int() == id) ? id : -1;
+    };
+    const std::size_t text = single.size() > 0 && is_text(single.at(0)) ? 0 : 1;
+    bool known =
+        type == "TemplateProcessing" && single.size() > text && single.size() <= text + 2 && is_text(single.at(text));
+    if (known && text == 1) {
+      out.bos = bos_ >= 0 && token_of(single.at(0)) == bos_;
+      known = out.bos;
     }
-    if (type != "TemplateProcessing" || (!plain && !with_bos)) {
+    if (known && single.size() == text + 2) {
+      out.behind = token_of(single.at(text + 1));
+      // Embedding models end on a token of their own, which is EOS to a file's readers.
+      known = out.behind >= 0 && (out.behind == eos_ || is_trunk());
+    }
+    if (!known) {
       root_.fail(ErrorCode::kUnsupported, "post_processor",
-                 concat("expected nothing around a text but one BOS token in front, found ", quote(type),
+                 concat("expected nothing around a text but one BOS token in front and EOS behind, found ", quote(type),
                         " with another rule"));
     }
-    return with_bos;
+    return out;
   }
+  bool is_trunk() const { return model_config_.find("architectures").at(0).as_string().ends_with("Model"); }
 
   void write_flags() {
-    const bool by_template = adds_bos(root_.find("post_processor"));
-    keys_.set_bool("tokenizer.ggml.add_bos_token", config_.bool_or("add_bos_token", by_template));
-    if (config_.bool_or("add_eos_token", false)) keys_.set_bool("tokenizer.ggml.add_eos_token", true);
+    const Around around = tokens_around(root_.find("post_processor"));
+    keys_.set_bool("tokenizer.ggml.add_bos_token", config_.bool_or("add_bos_token", around.bos));
+    if (config_.bool_or("add_eos_token", around.behind >= 0)) keys_.set_bool("tokenizer.ggml.add_eos_token", true);
+    if (around.behind < 0 || around.behind == eos_) return;
+    keys_.remove("tokenizer.ggml.eos_token_id");
+    keys_.set_uint32("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(around.behind));
+    notices_.push_back(concat(root_.where(), ": post_processor: texts end in ",
+                              quote(tokens_[static_cast<std::size_t>(around.behind)]), ", which becomes EOS"));
   }
 
   Status write_template() {
@@ -625,7 +651,7 @@ class TokenizerConverter {
   std::vector<std::string> tokens_;
   std::vector<std::int32_t> types_;  // 0: no token yet
   std::map<std::string, std::int64_t, std::less<>> ids_;
-  std::int64_t bos_ = -1;
+  std::int64_t bos_ = -1, eos_ = -1;
   std::vector<std::int32_t> flagged_ids_, flags_;  // of added tokens
   std::vector<MergePair> merges_;
   std::int64_t next_id_ = -1;  // of an added token that the model does not have; -1: not yet known

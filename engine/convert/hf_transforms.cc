@@ -49,6 +49,10 @@ void add_one(TensorRows& tensor) {
   map_numbers(tensor, [](float x) { return x + 1.0f; });
 }
 
+void multiply(TensorRows& tensor, float factor) {
+  map_numbers(tensor, [factor](float x) { return factor * x; });
+}
+
 void negate_exp(TensorRows& tensor) {
   map_numbers(tensor, [](float x) { return static_cast<float>(-base::exp_f64(static_cast<double>(x))); });
 }

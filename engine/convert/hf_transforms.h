@@ -15,6 +15,7 @@ void take_rows(TensorRows& tensor, Source source);
 void take_columns(TensorRows& tensor, Source source);
 
 void add_one(TensorRows& tensor);
+void multiply(TensorRows& tensor, float factor);
 // x becomes -exp(x), computed in fp64 and rounded once.
 void negate_exp(TensorRows& tensor);
 

@@ -11,7 +11,9 @@ bool biased_experts(const LayerSpec& layer) { return layer.ffn.biases; }
 bool plain_experts(const LayerSpec& layer) { return !layer.ffn.biases; }
 bool no_sandwich(const LayerSpec& layer) { return !layer.post_norms; }
 
-// Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm.
+// Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm;
+// transformers' integrations/bitnet.py (use_rms_norm) and BitNet's converter of embedding models for norms of products,
+// which count as they are, whatever the model's other norms do.
 constexpr HfWeight kTable[] = {
     {W::kAttnNorm, "input_layernorm.weight", kNorm},
     {W::kAttnQ, "self_attn.q_proj.weight", kQuery},
@@ -27,6 +29,14 @@ constexpr HfWeight kTable[] = {
     {W::kAttnSubNorm, "self_attn.attn_sub_norm.weight", kNorm},
     {W::kAttnSubNorm, "self_attn.inner_attn_ln.weight", kNorm},
     {W::kAttnSinks, "self_attn.sinks"},
+    {W::kAttnQNormIn, "self_attn.q_proj.norm.weight"},
+    {W::kAttnQNormIn, "self_attn.q_proj.rms_norm.weight"},
+    {W::kAttnKNormIn, "self_attn.k_proj.norm.weight"},
+    {W::kAttnKNormIn, "self_attn.k_proj.rms_norm.weight"},
+    {W::kAttnVNormIn, "self_attn.v_proj.norm.weight"},
+    {W::kAttnVNormIn, "self_attn.v_proj.rms_norm.weight"},
+    {W::kAttnOutputNormIn, "self_attn.o_proj.norm.weight"},
+    {W::kAttnOutputNormIn, "self_attn.o_proj.rms_norm.weight"},
     {W::kAttnOutput, "self_attn.o_proj.weight"},
     {W::kAttnOutputBias, "self_attn.o_proj.bias"},
     {W::kDeltaQkv, "linear_attn.in_proj_qkv.weight", kPlain, HfValueHeads::kChannels},
@@ -50,6 +60,12 @@ constexpr HfWeight kTable[] = {
     {W::kFfnUp, "mlp.up_proj.weight"},
     {W::kFfnSubNorm, "mlp.ffn_sub_norm.weight", kNorm},
     {W::kFfnSubNorm, "mlp.ffn_layernorm.weight", kNorm},
+    {W::kFfnGateNormIn, "mlp.gate_proj.norm.weight"},
+    {W::kFfnGateNormIn, "mlp.gate_proj.rms_norm.weight"},
+    {W::kFfnUpNormIn, "mlp.up_proj.norm.weight"},
+    {W::kFfnUpNormIn, "mlp.up_proj.rms_norm.weight"},
+    {W::kFfnDownNormIn, "mlp.down_proj.norm.weight"},
+    {W::kFfnDownNormIn, "mlp.down_proj.rms_norm.weight"},
     {W::kFfnDown, "mlp.down_proj.weight"},
     {W::kRouter, "mlp.gate.weight"},
     {W::kRouter, "mlp.router.weight"},
@@ -81,6 +97,9 @@ constexpr HfDraftWeight kDraftTable[] = {
 }  // namespace
 
 std::span<const HfWeight> hf_weights() noexcept { return kTable; }
+std::string_view hf_fused_name(W id) noexcept {
+  return id == W::kAttnQ ? "self_attn.qkv_proj.weight" : "mlp.gate_up_proj.weight";
+}
 std::span<const HfDraftWeight> hf_draft_weights() noexcept { return kDraftTable; }
 
 }  // namespace rowmax::engine

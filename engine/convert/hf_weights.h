@@ -46,6 +46,9 @@ struct HfWeight {
 // In the order in which files are written. Several rows with one id are names of which a folder has one.
 std::span<const HfWeight> hf_weights() noexcept;
 
+// What holds this weight and those fused with it, behind "model.layers.<layer>."; id: the first of them.
+std::string_view hf_fused_name(W id) noexcept;
+
 // Of the layer that guesses a token ahead, beside those of every layer: its tensors behind "mtp." and behind
 // "blk.<layer>.nextn.".
 struct HfDraftWeight {

@@ -39,7 +39,7 @@ class FolderTest : public testing::Test {
   std::string hf_folder(const std::string& name) const {
     namespace fs = std::filesystem;
     const fs::path source = fs::path(ROWMAX_SOURCE_DIR) / "engine/convert/testdata";
-    fs::copy(source / name, folder_ / name);
+    fs::copy(source / name, folder_ / name, fs::copy_options::recursive);
     fs::copy(source / "tokenizer.json", folder_ / name / "tokenizer.json");
     return path(name);
   }
@@ -69,6 +69,7 @@ class FolderTest : public testing::Test {
     }
     SessionOptions session_options;
     session_options.kv_type = KvType::kF32;
+    session_options.context = std::ssize(tokens);
     auto session = Session::create(*model, session_options, serial_);
     const BatchItem item{*session->open(), tokens, LogitsFor::kAll};
     EXPECT_TRUE(session->forward({&item, 1}).ok());

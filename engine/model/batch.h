@@ -35,7 +35,8 @@ struct ForwardSequence {
 struct ForwardBatch {
   std::span<const TokenId> tokens;  // [n_row]
   std::span<const ForwardSequence> sequences;
-  std::span<const std::int32_t> logit_rows;  // rows whose logits are wanted, ascending
+  std::span<const std::int32_t> logit_rows;       // rows whose logits are wanted, ascending
+  std::span<const std::int32_t> state_rows = {};  // rows of which the final norm's output is wanted, ascending
 };
 
 }  // namespace rowmax::engine

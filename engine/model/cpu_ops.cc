@@ -21,7 +21,7 @@ Result<std::unique_ptr<Ops>> CpuOps::create(const ModelSpec& spec, const ModelWe
   ops.products_ = &options.kernels->kernels();
   ops.max_rows_ = options.max_rows;
   ops.layout_ = RecurrentLayout(spec);
-  for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope);
+  for (const RopeSpec& rope : spec.ropes) ops.ropes_.emplace_back(rope, options.max_context);
   const auto allocate = [](base::Buffer& buffer, std::int64_t rows, std::int64_t width) -> Status {
     std::size_t n = 0;
     if (!base::checked_mul(static_cast<std::size_t>(rows), static_cast<std::size_t>(width) * sizeof(float), &n)) {
@@ -243,6 +243,14 @@ void CpuOps::gate_sigmoid(Rows gate, Rows x) {
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
     kernels_->gate_sigmoid(data(gate, row), data(x, row), x.width);
     std::memcpy(data(x, row), data(gate, row), static_cast<std::size_t>(x.width) * sizeof(float));
+  });
+}
+
+void CpuOps::final_states(float* states) {
+  const Rows stream{Slot::kStream, spec_->shape.n_embd};
+  for_rows(backend_.executor(), std::ssize(batch_->state_rows), [&](std::int64_t i) {
+    const std::int32_t row = batch_->state_rows[static_cast<std::size_t>(i)];
+    norm_row(data(stream, row), weights_->output_norm, states + i * stream.width);
   });
 }
 

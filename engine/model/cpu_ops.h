@@ -53,6 +53,7 @@ class CpuOps final : public Ops {
   void run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                    Rows out) override;
   void add_gated(Rows out, Rows y, Rows gate) override;
+  void final_states(float* states) override;
   Status head(float scale, float softcap, float* logits) override;
 
  private:

@@ -69,7 +69,7 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
   return Forward(spec, weights, std::move(ops));
 }
 
-Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* logits) {
+Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* logits, float* states) {
   const Rows stream{Slot::kStream, spec_->shape.n_embd};
   ROWMAX_RETURN_IF_ERROR(ops_->begin(batch, cache));
   ops_->embed(spec_->embedding_scale, stream);
@@ -85,6 +85,7 @@ Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* log
     ops_->scale(stream, weights.vector_if(layer.output_scale, W::kLayerOutputScale));
     ops_->tap(Stage::kResidual, i, stream);
   }
+  ops_->final_states(states);
   return ops_->head(spec_->logit_scale, spec_->final_softcap, logits);
 }
 

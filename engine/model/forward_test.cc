@@ -56,6 +56,7 @@ LayerSpec random_layer(Dice& dice, const ModelSpec& spec, std::size_t index) {
   a.n_head = a.n_kv_head * dice.between(1, 3);
   layer.post_norms = dice.one_in(3);
   layer.matrix_scales = dice.one_in(3);
+  layer.product_norms = dice.one_in(4);
   layer.ffn.activation = static_cast<FfnActivation>(dice.between(0, 7));
   layer.ffn.up_gates = dice.one_in(4);
   layer.skip_mixer = dice.one_in(12);
@@ -118,6 +119,9 @@ TEST(Forward, RandomModelsAreAsDefined) {
     spec.norm_place = dice.one_in(4) ? NormPlace::kOutput : NormPlace::kInput;
     spec.ropes_exchanged = dice.one_in(4);
     if (dice.one_in(3)) spec.ropes[1].denominator = dice.between(8, 20);
+    if (dice.one_in(3)) {
+      spec.ropes[1].long_rope = {.original_context = 16, .long_divisors = {1, 3, 9, 27}, .magnitude = 1.2};
+    }
     const bool own_kv =
         std::ranges::all_of(spec.layers, [](const LayerSpec& layer) { return layer.attention.kv_layer < 0; });
     if (own_kv && dice.one_in(3)) {  // the last layer first

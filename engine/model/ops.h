@@ -147,6 +147,8 @@ class Ops {
   }
   void set_observer(TraceObserver* observer) noexcept { observer_ = observer; }
 
+  // The final norm's output of the rows that the batch asks for: [state_rows.size(), n_embd], copied to memory of the host.
+  virtual void final_states(float* states) = 0;
   // Logits of the rows that the batch asks for: [logit_rows.size(), n_vocab], copied to memory of the host.
   virtual Status head(float scale, float softcap, float* logits) = 0;
 

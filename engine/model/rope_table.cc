@@ -30,14 +30,16 @@ Ramp yarn_ramp(const RopeSpec& spec) noexcept {
 
 }  // namespace
 
-RopeTable::RopeTable(const RopeSpec& spec) : pairing_(spec.pairing) {
+RopeTable::RopeTable(const RopeSpec& spec, std::int64_t context) : pairing_(spec.pairing) {
   const Ramp ramp = spec.yarn ? yarn_ramp(spec) : Ramp{};
   if (spec.yarn) magnitude_ = spec.yarn->magnitude;
+  if (spec.long_rope) magnitude_ = spec.long_rope->magnitude;
+  const std::vector<float>& divisors = spec.divisors_for(context);
   const std::int64_t n_pair = spec.n_rot / 2;
   for (std::int64_t i = 0; i < n_pair; ++i) {
     const double exponent = -2.0 * static_cast<double>(i) / spec.exponent_denominator();
     double frequency = spec.scale * base::pow_f64(spec.base, exponent);
-    if (!spec.divisors.empty()) frequency /= static_cast<double>(spec.divisors[static_cast<std::size_t>(i)]);
+    if (!divisors.empty()) frequency /= static_cast<double>(divisors[static_cast<std::size_t>(i)]);
     if (spec.yarn) {
       const double r = ramp.at(static_cast<double>(i));
       frequency = frequency / spec.yarn->factor * r + frequency * (1 - r);

@@ -301,6 +301,7 @@ std::string transpose(ModelSpec&, WeightSources& sources, const std::string& val
     const std::vector<Use> uses = uses_of(sources, name);
     if (uses.empty()) return no_tensor(name);
     const bool embedding = name == sources.token_embedding.name;
+    if (!embedding && uses.size() > 1) return "matrices of one weight ('" + name + "' holds several)";
     const bool again = embedding ? sources.embedding != nullptr : uses.front().source->transposed;
     if (uses.front().kind != WeightKind::kMatrix || again) return "matrices, each once ('" + name + "' is none)";
     if (embedding) {
@@ -331,6 +332,10 @@ std::string exchange(ModelSpec&, WeightSources& sources, const std::string& valu
     if (names.size() != 2 || names[0] == names[1]) return "pairs of tensors A:B, with commas";
     const std::vector<Use> first = uses_of(sources, names[0]), second = uses_of(sources, names[1]);
     if (first.empty() || second.empty()) return no_tensor(first.empty() ? names[0] : names[1]);
+    for (const std::vector<Use>* uses : {&first, &second}) {
+      if (uses->size() == 1 || uses->front().source->name == sources.token_embedding.name) continue;
+      return "tensors of one weight ('" + std::string(uses->front().source->name) + "' holds several)";
+    }
     const WeightSource one = *first[0].source, other = *second[0].source;
     if (one.rows != other.rows || one.cols != other.cols || one.n != other.n || first[0].kind != second[0].kind) {
       return "tensors of one shape ('" + names[0] + "' and '" + names[1] + "' are not)";

@@ -30,6 +30,13 @@ struct YarnSpec {
 
 // Whether the file's rope_freqs.weight is of a RoPE.
 enum class RopeFactors : std::uint8_t { kOptional, kRequired, kNever };
+// LongRoPE (Ding et al. 2024, arXiv 2402.13753): two sets of divisors. Which one counts follows from the session's
+// context alone, never from how far a sequence is: keys that were turned before must fit those that follow.
+struct LongRopeSpec {
+  std::int64_t original_context = 0;  // sessions of more positions take the long ones
+  std::vector<float> long_divisors;   // empty: all sessions take RopeSpec::divisors
+  double magnitude = 1;               // cos and sin are multiplied by it, whichever counts
+};
 
 struct RopeSpec {
   RopePairing pairing = RopePairing::kHalves;
@@ -41,7 +48,12 @@ struct RopeSpec {
   std::vector<float> divisors;  // empty, or n_rot/2: inverse frequencies are divided by them (llama3 factors)
   std::string divisors_edit;    // what an edit said they are; empty: they are the file's
   std::optional<YarnSpec> yarn;
+  std::optional<LongRopeSpec> long_rope;  // `divisors` are the short ones
 
+  const std::vector<float>& divisors_for(std::int64_t context) const noexcept {
+    const bool longer = long_rope && context > long_rope->original_context && !long_rope->long_divisors.empty();
+    return longer ? long_rope->long_divisors : divisors;
+  }
   double exponent_denominator() const noexcept { return static_cast<double>(denominator > 0 ? denominator : n_rot); }
 };
 
@@ -173,6 +185,8 @@ struct LayerSpec {
   std::int64_t n_layer_embd = 0;
   bool output_scale = false;   // the stream behind the layer is multiplied by a number of its own
   bool matrix_scales = false;  // a product may have one factor of its own (tensor "<name>.scale")
+  bool product_norms = false;  // every product of attention and dense FFN norms its input by itself
+  bool fused = false;          // weights may lie in one tensor together (fused_weights())
 };
 
 struct ModelSpec {

@@ -31,6 +31,7 @@ const Change kQkNorms = layers([](LayerSpec& l) { l.attention.qk_norm = QkNorm::
 const Change kGated = layers([](LayerSpec& l) { l.attention.output_gate = true; });
 const Change kSinks = layers([](LayerSpec& l) { l.attention.sinks = true; });
 const Change kSubNorms = layers([](LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = true; });
+const Change kProductNorms = layers([](LayerSpec& l) { l.product_norms = true; });
 const Change kPostNorms = layers([](LayerSpec& l) { l.post_norms = true; });
 const Change kPostNormsAlone = layers([](LayerSpec& l) {
   l.input_norms = false;
@@ -75,6 +76,11 @@ void tempered(ModelSpec& spec) {
   spec.for_layers([](LayerSpec& layer) { layer.attention.temperature = {.scale = 0.25, .length = 4}; });
 }
 void linear(ModelSpec& spec) { spec.ropes[0].scale = 0.5; }
+// Random models run in a session of 200 positions (test_random_model.h).
+void long_rope(ModelSpec& spec) {
+  one_rope(spec);
+  spec.ropes[0].long_rope = {.original_context = 64, .long_divisors = {1, 3, 5, 9, 12, 16, 20, 30}, .magnitude = 1.25};
+}
 
 struct Case {
   const char* name;
@@ -100,6 +106,10 @@ const Case kCases[] = {
     {"rope_scale", "0.25,1", "0.5", nothing},
     {"rope_scaling", "llama3,none", "none", kPartOfHead},
     {"rope_scaling", "linear,llama3", "none", linear},
+    {"rope_scaling", "longrope", "none", long_rope},
+    {"rope_factors", "by_context", "short", long_rope},
+    {"rope_factors", "by_context", "inverse", long_rope},
+    {"rope_magnitude", "1.25", "2", long_rope},
     {"rope_dimensions", "16,8", "8", nothing},
     {"rope_denominator", "rotary", "head", kPartOfHead},
     {"rope_layers", "as_configured", "exchanged", two_ropes},
@@ -116,6 +126,7 @@ const Case kCases[] = {
     {"qk_norm_place", "before_rope", "after_rope", kQkNorms},
     {"sub_norms", "yes", "no", kSubNorms},
     {"post_norms", "yes", "no", kPostNorms},
+    {"product_norms", "yes", "no", kProductNorms},
     {"ffn_activation", "silu", "gelu_tanh", nothing},
     {"ffn_activation", "silu", "gelu_erf", nothing},
     {"ffn_activation", "silu", "gelu_quick", nothing},

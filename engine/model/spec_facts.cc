@@ -214,6 +214,8 @@ bool norms_sub(const LayerSpec& l) { return l.ffn.sub_norm; }
 void leave_sub_norms(LayerSpec& l) { l.attention.sub_norm = l.ffn.sub_norm = false; }
 bool norms_post(const LayerSpec& l) { return l.post_norms; }
 void leave_post_norms(LayerSpec& l) { l.post_norms = false; }
+bool norms_products(const LayerSpec& l) { return l.product_norms; }
+void leave_product_norms(LayerSpec& l) { l.product_norms = false; }
 bool adds_biases(const LayerSpec& l) { return l.attention.biases; }
 void leave_biases(LayerSpec& l) { l.attention.biases = false; }
 bool adds_expert_biases(const LayerSpec& l) { return l.ffn.biases; }
@@ -279,7 +281,11 @@ bool set_rope_dimensions(ModelSpec& spec, const std::string& text) {
 
 Values get_rope_scaling(const ModelSpec& spec) {
   return of_ropes(spec, [](const RopeSpec& rope) {
-    return std::string(rope.yarn ? "yarn" : !rope.divisors.empty() ? "llama3" : rope.scale != 1 ? "linear" : "none");
+    return std::string(rope.yarn                ? "yarn"
+                       : rope.long_rope         ? "longrope"
+                       : !rope.divisors.empty() ? "llama3"
+                       : rope.scale != 1        ? "linear"
+                                                : "none");
   });
 }
 bool set_rope_scaling(ModelSpec& spec, const std::string& text) {
@@ -289,6 +295,7 @@ bool set_rope_scaling(ModelSpec& spec, const std::string& text) {
     rope.divisors.clear();
     rope.divisors_edit.clear();
     rope.yarn.reset();
+    rope.long_rope.reset();
   }
   return true;
 }
@@ -320,23 +327,62 @@ std::vector<float> llama3_divisors(const RopeSpec& rope, double factor, double l
   return out;
 }
 
+bool has_two_sets(const RopeSpec& rope) { return rope.long_rope && !rope.long_rope->long_divisors.empty(); }
 Values get_rope_factors(const ModelSpec& spec) {
   return of_ropes(spec, [](const RopeSpec& rope) {
-    return !rope.divisors_edit.empty() ? rope.divisors_edit : std::string(rope.divisors.empty() ? "none" : "file");
+    if (!rope.divisors_edit.empty()) return rope.divisors_edit;
+    return std::string(has_two_sets(rope) ? "by_context" : rope.divisors.empty() ? "none" : "file");
   });
 }
+// Of two sets the one that an edit names counts for every context.
+bool choose_rope_factors(ModelSpec& spec, const std::string& text) {
+  if (!std::ranges::all_of(spec.ropes, has_two_sets)) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    if (text == "long") rope.divisors = rope.long_rope->long_divisors;
+    rope.long_rope->long_divisors.clear();
+    rope.divisors_edit = text;
+  }
+  return true;
+}
 bool set_rope_factors(ModelSpec& spec, const std::string& text) {
+  if (text == "short" || text == "long") return choose_rope_factors(spec, text);
   const bool none = text == "none", inverse = text == "inverse", first = text == "first_is_one";
   const std::vector<double> llama3 = parse_numbers(text, 4);
   if (!none && !inverse && !first && (llama3.empty() || llama3[0] < 1 || !(llama3[1] < llama3[2]))) return false;
   const bool any = std::ranges::any_of(spec.ropes, [](const RopeSpec& rope) { return !rope.divisors.empty(); });
   if ((inverse || first) && !any) return false;
+  const auto change = [&](std::vector<float>& divisors) {
+    const float fastest = divisors.empty() ? 1 : divisors.front();
+    for (float& divisor : divisors) divisor = inverse ? 1 / divisor : divisor / fastest;
+    if (none) divisors.clear();
+  };
   for (RopeSpec& rope : spec.ropes) {
-    const float fastest = rope.divisors.empty() ? 1 : rope.divisors.front();
-    for (float& divisor : rope.divisors) divisor = inverse ? 1 / divisor : divisor / fastest;
-    if (!llama3.empty()) rope.divisors = llama3_divisors(rope, llama3[0], llama3[1], llama3[2], llama3[3]);
-    if (none) rope.divisors.clear();
+    change(rope.divisors);
+    if (rope.long_rope) change(rope.long_rope->long_divisors);
+    if (!llama3.empty()) {
+      rope.divisors = llama3_divisors(rope, llama3[0], llama3[1], llama3[2], llama3[3]);
+      if (rope.long_rope) rope.long_rope->long_divisors.clear();
+    }
     rope.divisors_edit = none ? "" : text;
+  }
+  return true;
+}
+
+// Of RoPEs that have one beside their frequencies.
+Values get_rope_magnitude(const ModelSpec& spec) {
+  Values out;
+  for (const RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) out.insert(text_of(static_cast<float>(rope.yarn->magnitude)));
+    if (rope.long_rope) out.insert(text_of(static_cast<float>(rope.long_rope->magnitude)));
+  }
+  return out;
+}
+bool set_rope_magnitude(ModelSpec& spec, const std::string& text) {
+  float value = 0;
+  if (!parse_from(text, Low::kAboveZero, value)) return false;
+  for (RopeSpec& rope : spec.ropes) {
+    if (rope.yarn) rope.yarn->magnitude = static_cast<double>(value);
+    if (rope.long_rope) rope.long_rope->magnitude = static_cast<double>(value);
   }
   return true;
 }
@@ -460,23 +506,6 @@ constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
             for (const std::size_t layer : *layers) spec.layers[layer].*kField = true;
             return true;
           }};
-}
-
-// What YaRN multiplies cos and sin by.
-Values get_rope_magnitude(const ModelSpec& spec) {
-  Values out;
-  for (const RopeSpec& rope : spec.ropes) {
-    if (rope.yarn) out.insert(text_of(static_cast<float>(rope.yarn->magnitude)));
-  }
-  return out;
-}
-bool set_rope_magnitude(ModelSpec& spec, const std::string& text) {
-  float value = 0;
-  if (!parse_from(text, Low::kAboveZero, value)) return false;
-  for (RopeSpec& rope : spec.ropes) {
-    if (rope.yarn) rope.yarn->magnitude = static_cast<double>(value);
-  }
-  return true;
 }
 
 Values get_temperature(const ModelSpec& spec) {
@@ -661,7 +690,9 @@ constexpr SpecFact kFacts[] = {
     {{"rope_pairing", "halves or adjacent", kSession}, get_pairing, set_pairing},
     rope_number<&RopeSpec::base>("rope_base", kPositive),
     rope_number<&RopeSpec::scale>("rope_scale", "a number above 0, which positions are multiplied by"),
-    {{"rope_scaling", "none (no linear scale, llama3 factors or YaRN)", kSession}, get_rope_scaling, set_rope_scaling},
+    {{"rope_scaling", "none (no linear scale, llama3 factors, LongRoPE or YaRN)", kSession},
+     get_rope_scaling,
+     set_rope_scaling},
     {{"rope_scale_global", "a number above 0: rope_scale of the layers without a window, where others have one",
       kSession},
      get_global_scale,
@@ -675,16 +706,16 @@ constexpr SpecFact kFacts[] = {
      set_rope_denominator},
     {{"rope_factors",
       "none, or of llama3: FACTOR,LOW,HIGH,CONTEXT; where the file has them inverse, or first_is_one (divided by the "
-      "first)",
+      "first); of two sets short or long, in place of by_context",
       kSession},
      get_rope_factors,
      set_rope_factors},
+    {{"rope_magnitude", "a number above 0, which YaRN or LongRoPE multiplies cos and sin by", kSession},
+     get_rope_magnitude,
+     set_rope_magnitude},
     {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
      get_rope_layers,
      set_rope_layers},
-    {{"rope_magnitude", "a number above 0, which YaRN multiplies cos and sin by", kSession},
-     get_rope_magnitude,
-     set_rope_magnitude},
     {{"nope_layers", "none, or layers that turn neither q nor k: 3,7", kSession}, get_nope_layers, set_nope_layers},
     {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
     layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(
@@ -705,6 +736,7 @@ constexpr SpecFact kFacts[] = {
     switch_off<has_v, norms_v, leave_v_norm>("v_norm"),
     switch_off<any, norms_sub, leave_sub_norms>("sub_norms"),
     switch_off<any, norms_post, leave_post_norms>("post_norms"),
+    switch_off<any, norms_products, leave_product_norms>("product_norms"),
     layer_words<kActivations, any, kFfn, &FfnSpec::activation>(
         "ffn_activation", "silu, gelu_tanh, gelu_erf, gelu_quick, relu, relu_squared, sigmoid or none"),
     layer_number<any, kFfn, &FfnSpec::gate_limit, Low::kZero>("ffn_limit", kOrNone),

@@ -35,6 +35,9 @@ Presence q_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm 
 Presence k_norm(Layer l) { return has_k(l) ? q_norm(l) : kNever; }
 Presence sinks(Layer l) { return required_if(attends(l) && l.attention.sinks); }
 Presence attention_sub_norm(Layer l) { return required_if(attends(l) && l.attention.sub_norm); }
+Presence q_norm_in(Layer l) { return required_if(attends(l) && l.product_norms); }
+Presence k_norm_in(Layer l) { return has_k(l) ? q_norm_in(l) : kNever; }
+Presence v_norm_in(Layer l) { return has_v(l) ? q_norm_in(l) : kNever; }
 Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
 Presence post_norms(Layer l) { return required_if(l.post_norms); }
 Presence dense(Layer l) { return required_if(is_dense(l)); }
@@ -42,6 +45,7 @@ Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptiona
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
 Presence layer_input(Layer l) { return required_if(l.n_layer_embd > 0); }
 Presence output_scale(Layer l) { return required_if(l.output_scale); }
+Presence dense_norm_in(Layer l) { return required_if(is_dense(l) && l.product_norms); }
 Presence experts(Layer l) { return required_if(!is_dense(l)); }
 Presence expert_biases(Layer l) { return required_if(!is_dense(l) && l.ffn.biases); }
 Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
@@ -104,6 +108,10 @@ constexpr WeightInfo kTable[] = {
     {W::kAttnKNorm, kVector, kPlain, "attn_k_norm.weight", k_norm_vector, k_norm},
     {W::kAttnSubNorm, kVector, kPlain, "attn_sub_norm.weight", heads_vector, attention_sub_norm},
     {W::kAttnSinks, kVector, kPlain, "attn_sinks.weight", each_head, sinks},
+    {W::kAttnQNormIn, kVector, kPlain, "attn_q_norm_in.weight", embd, q_norm_in},
+    {W::kAttnKNormIn, kVector, kPlain, "attn_k_norm_in.weight", embd, k_norm_in},
+    {W::kAttnVNormIn, kVector, kPlain, "attn_v_norm_in.weight", embd, v_norm_in},
+    {W::kAttnOutputNormIn, kVector, kPlain, "attn_output_norm_in.weight", heads_vector, q_norm_in},
     {W::kDeltaQkv, kMatrix, kTurned, "attn_qkv.weight", delta_qkv, delta},
     {W::kDeltaGate, kMatrix, kTurned, "attn_gate.weight", delta_gate, delta},
     {W::kDeltaAlpha, kMatrix, kPlain, "ssm_alpha.weight", delta_head, delta},
@@ -122,6 +130,9 @@ constexpr WeightInfo kTable[] = {
     {W::kFfnUpScale, kVector, kPlain, "ffn_up.scale", one, dense_scale},
     {W::kFfnDownScale, kVector, kPlain, "ffn_down.scale", one, dense_scale},
     {W::kFfnSubNorm, kVector, kPlain, "ffn_sub_norm.weight", ffn_vector, dense_sub_norm},
+    {W::kFfnGateNormIn, kVector, kPlain, "ffn_gate_norm_in.weight", embd, dense_norm_in},
+    {W::kFfnUpNormIn, kVector, kPlain, "ffn_up_norm_in.weight", embd, dense_norm_in},
+    {W::kFfnDownNormIn, kVector, kPlain, "ffn_down_norm_in.weight", ffn_vector, dense_norm_in},
     {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
     {W::kRouterBias, kVector, kPlain, "exp_probs_b.bias", each_expert, choice_bias},
     {W::kRouterLogitBias, kVector, kPlain, "ffn_gate_inp.bias", each_expert, expert_biases},
@@ -150,9 +161,29 @@ constexpr bool in_order() {
 }
 static_assert(in_order());
 
+constexpr W kQkv[] = {W::kAttnQ, W::kAttnK, W::kAttnV}, kGateUp[] = {W::kFfnGate, W::kFfnUp};
+constexpr FusedWeights kFused[] = {{"attn_qkv.weight", kQkv}, {"ffn_up.weight", kGateUp}};
+
 }  // namespace
 
 std::span<const WeightInfo> weight_table() noexcept { return kTable; }
+std::span<const FusedWeights> fused_weights() noexcept { return kFused; }
+const FusedWeights* fused_with(W id) noexcept {
+  for (const FusedWeights& fused : kFused) {
+    if (std::ranges::find(fused.parts, id) != fused.parts.end()) return &fused;
+  }
+  return nullptr;
+}
+WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, const LayerSpec& layer) {
+  WeightShape all;
+  all.rows = 0;
+  for (const W id : fused.parts) {
+    const WeightShape part = weight_info(id).shape(model, layer);
+    all.cols = part.cols;
+    all.rows += part.rows;
+  }
+  return all;
+}
 
 WeightStorage WeightInfo::storage() const noexcept {
   if (hadamard) return WeightStorage::kAny;

@@ -31,6 +31,10 @@ enum class W : std::uint8_t {
   kAttnKNorm,
   kAttnSubNorm,
   kAttnSinks,
+  kAttnQNormIn,
+  kAttnKNormIn,
+  kAttnVNormIn,
+  kAttnOutputNormIn,
   kDeltaQkv,
   kDeltaGate,
   kDeltaAlpha,
@@ -49,6 +53,9 @@ enum class W : std::uint8_t {
   kFfnUpScale,
   kFfnDownScale,
   kFfnSubNorm,
+  kFfnGateNormIn,
+  kFfnUpNormIn,
+  kFfnDownNormIn,
   kRouter,
   kRouterBias,  // of the choice alone
   kRouterLogitBias,
@@ -108,6 +115,16 @@ struct WeightInfo {
     return "blk." + std::to_string(layer) + "." + std::string(name);
   }
 };
+
+// Weights of a layer that may lie in one tensor, the rows of one behind those of the other (LayerSpec::fused).
+struct FusedWeights {
+  std::string_view name;     // in GGUF, behind "blk.<layer>."
+  std::span<const W> parts;  // in their order; a file that has the first by its own name has all by theirs
+};
+std::span<const FusedWeights> fused_weights() noexcept;
+// The one that has it; nullptr: none.
+const FusedWeights* fused_with(W id) noexcept;
+WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, const LayerSpec& layer);
 
 // In the order of W.
 std::span<const WeightInfo> weight_table() noexcept;

@@ -30,7 +30,9 @@ struct WeightLoader {
   Status vector(const WeightSource& source, std::vector<float>& out) const {
     if (!source.present()) return {};
     out.resize(static_cast<std::size_t>(source.cols * source.rows));
-    std::memcpy(out.data(), source.bytes.data(), out.size() * sizeof(float));
+    for (std::int64_t row = 0; row < source.rows; ++row) {
+      decode_row(*source.format, source.bytes, row, source.cols, out.data() + row * source.cols);
+    }
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (std::isfinite(out[i])) continue;
       return in_tensor(file_name, source,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "base/fp_env.h"
@@ -28,15 +29,15 @@ struct Session::Impl {
   KvCache cache;
   KvLayers layers;
   Forward forward;
-  std::vector<float> logits;
-  std::int64_t n_logit_rows = 0;
+  std::vector<float> logits, states;
+  std::int64_t n_logit_rows = 0, n_state_rows = 0;
   std::vector<Status> item_status;
   // Of the batch in hand.
   std::vector<TokenId> tokens;
   std::vector<ForwardSequence> sequences;
   std::vector<SequenceId> ids;              // theirs
   std::vector<const std::int32_t*> tables;  // theirs, by group
-  std::vector<std::int32_t> logit_rows;
+  std::vector<std::int32_t> logit_rows, state_rows;
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Status forward_batch(std::span<const BatchItem> items);
@@ -131,7 +132,10 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                                 std::move(layers),
                                                 std::move(forward),
                                                 {},
+                                                {},
                                                 0,
+                                                0,
+                                                {},
                                                 {},
                                                 {},
                                                 {},
@@ -219,6 +223,11 @@ std::int64_t Session::n_logit_rows() const noexcept { return impl_->n_logit_rows
 std::span<const float> Session::logits(std::int64_t row) const noexcept {
   const std::size_t n_vocab = static_cast<std::size_t>(impl_->model->shape().n_vocab);
   return {impl_->logits.data() + static_cast<std::size_t>(row) * n_vocab, n_vocab};
+}
+std::int64_t Session::n_state_rows() const noexcept { return impl_->n_state_rows; }
+std::span<const float> Session::states(std::int64_t row) const noexcept {
+  const std::size_t n_embd = static_cast<std::size_t>(impl_->model->shape().n_embd);
+  return {impl_->states.data() + static_cast<std::size_t>(row) * n_embd, n_embd};
 }
 void Session::set_observer(TraceObserver* observer) noexcept { impl_->forward.set_observer(observer); }
 std::int64_t Session::context() const noexcept { return impl_->options.context; }
@@ -317,7 +326,7 @@ Status Session::Impl::add_rows(const BatchItem& item, std::int64_t position, std
 // max_batch rows. Rows of logits of the others stay as they are.
 Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
                               std::span<const Status> statuses) {
-  std::int64_t done_logits = 0;
+  std::int64_t done_logits = 0, done_states = 0;
   std::size_t item = 0;
   std::int64_t offset = 0;  // within the item
   while (item < items.size()) {
@@ -326,8 +335,10 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
     ids.clear();
     tables.clear();
     logit_rows.clear();
+    state_rows.clear();
     for (; item < items.size() && !statuses[item].ok(); ++item) {
       done_logits += rowmax::engine::n_logit_rows(items[item]);
+      done_states += rowmax::engine::n_state_rows(items[item]);
     }
     while (item < items.size() && statuses[item].ok() && std::ssize(tokens) < options.max_batch) {
       const BatchItem& from = items[item];
@@ -338,8 +349,8 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
           std::min(options.max_batch - begin, until_checkpoint(from, starts[item], position) - position);
       if (n > 0) ROWMAX_RETURN_IF_ERROR(add_rows(from, position, offset, n));
       for (std::int64_t row = 0; row < n; ++row) {
-        if (offset + row >= size - rowmax::engine::n_logit_rows(from)) {
-          logit_rows.push_back(static_cast<std::int32_t>(begin + row));
+        if (offset + row >= size - n_wanted_rows(from)) {
+          (from.states ? state_rows : logit_rows).push_back(static_cast<std::int32_t>(begin + row));
         }
       }
       offset += n;
@@ -352,12 +363,14 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       sequences[i].pages = std::span(tables).subspan(i * cache.groups().size(), cache.groups().size());
     }
     float* out = logits.data() + static_cast<std::size_t>(done_logits * model->shape().n_vocab);
-    Status computed = forward.run({tokens, sequences, logit_rows}, layers, out);
+    float* states_out = states.data() + static_cast<std::size_t>(done_states * model->shape().n_embd);
+    Status computed = forward.run({tokens, sequences, logit_rows, state_rows}, layers, out, states_out);
     // Rows of the embedding are read from the file as they are needed.
     ROWMAX_RETURN_IF_ERROR(model->file().check_intact());
     ROWMAX_RETURN_IF_ERROR(std::move(computed));
     save_checkpoints();
     done_logits += static_cast<std::int64_t>(logit_rows.size());
+    done_states += static_cast<std::int64_t>(state_rows.size());
   }
   return {};
 }
@@ -365,13 +378,15 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
 // The engine's last line: a logit that is not a number must never reach a sampler.
 Status Session::Impl::check_finite(const BatchItem& item, std::int64_t start, std::int64_t first_row) const {
   const RowKernels& kernels = row_kernels(backend.isa());
-  const std::int64_t n_vocab = model->shape().n_vocab;
-  const std::int64_t n = rowmax::engine::n_logit_rows(item);
+  const std::int64_t width = item.states ? model->shape().n_embd : model->shape().n_vocab;
+  const float* rows = item.states ? states.data() : logits.data();
+  const std::int64_t n = n_wanted_rows(item);
   const base::ScopedFpEnv environment;
   for (std::int64_t k = 0; k < n - item.n_draft; ++k) {
-    if (kernels.all_finite(logits.data() + (first_row + k) * n_vocab, n_vocab)) continue;
+    if (kernels.all_finite(rows + (first_row + k) * width, width)) continue;
     return Error{ErrorCode::kNumericFault,
-                 "a logit is not finite: sequence " + std::to_string(item.sequence) + ", position " +
+                 std::string(item.states ? "a state" : "a logit") + " is not finite: sequence " +
+                     std::to_string(item.sequence) + ", position " +
                      std::to_string(start + static_cast<std::int64_t>(item.tokens.size()) - n + k)};
   }
   return {};
@@ -416,22 +431,28 @@ class Appended {
 Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   item_status.clear();
   ROWMAX_RETURN_IF_ERROR(check(items));
-  std::int64_t n_rows = 0;
-  for (const BatchItem& item : items) n_rows += rowmax::engine::n_logit_rows(item);
-  std::size_t n_floats = 0;
-  if (!base::checked_mul(static_cast<std::size_t>(n_rows), static_cast<std::size_t>(model->shape().n_vocab),
-                         &n_floats)) {
-    return Error::out_of_memory();
+  std::int64_t n_rows = 0, n_state = 0;
+  for (const BatchItem& item : items) {
+    n_rows += rowmax::engine::n_logit_rows(item);
+    n_state += rowmax::engine::n_state_rows(item);
   }
-  n_logit_rows = 0;
-  if (logits.size() < n_floats) logits.resize(n_floats);
+  n_logit_rows = n_state_rows = 0;
+  for (const auto& [rows, width, memory] :
+       {std::tuple{n_rows, model->shape().n_vocab, &logits}, std::tuple{n_state, model->shape().n_embd, &states}}) {
+    std::size_t n_floats = 0;
+    if (!base::checked_mul(static_cast<std::size_t>(rows), static_cast<std::size_t>(width), &n_floats)) {
+      return Error::out_of_memory();
+    }
+    if (memory->size() < n_floats) memory->resize(n_floats);
+  }
   Appended appended(cache, items);
   std::vector<Status> statuses = appended.append();
   ROWMAX_RETURN_IF_ERROR(compute(items, appended.starts(), statuses));
-  std::int64_t row = 0;
+  std::int64_t row = 0, state_row = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    if (statuses[i].ok()) statuses[i] = check_finite(items[i], appended.starts()[i], row);
-    row += rowmax::engine::n_logit_rows(items[i]);
+    std::int64_t& first = items[i].states ? state_row : row;
+    if (statuses[i].ok()) statuses[i] = check_finite(items[i], appended.starts()[i], first);
+    first += n_wanted_rows(items[i]);
   }
   Status status;
   bool any = items.empty();
@@ -447,7 +468,10 @@ Status Session::Impl::forward_batch(std::span<const BatchItem> items) {
   }
   appended.keep();
   item_status = std::move(statuses);
-  if (any) n_logit_rows = n_rows;
+  if (any) {
+    n_logit_rows = n_rows;
+    n_state_rows = n_state;
+  }
   return status;
 }
 

@@ -80,8 +80,9 @@ struct Engine {
   }
 };
 
-std::vector<std::byte> model_bytes(const std::string& arch, const char* type) {
+std::vector<std::byte> model_bytes(const std::string& arch, const char* type, bool product_norms = false) {
   tools::SyntheticSpec spec = tools::odd_spec(arch);
+  spec.product_norms = product_norms;
   spec.context = 2048;
   spec.type = type;
   auto bytes = tools::synthetic_model_bytes(spec);
@@ -107,12 +108,13 @@ struct Case {
   Activations activations;
   KvType kv_type;
   std::uint64_t hash;
+  bool product_norms = false;
 };
 
 class SameBits : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    bytes_ = model_bytes(GetParam().arch, GetParam().type);
+    bytes_ = model_bytes(GetParam().arch, GetParam().type, GetParam().product_norms);
     config_.activations = GetParam().activations;
     config_.kv_type = GetParam().kv_type;
     Engine engine(bytes_, config_);
@@ -237,7 +239,10 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xa5e92dfe7832d10f},
                                          Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32, 0xad31fe52f9220b65},
                                          Case{"gpt-oss", "MXFP4", Activations::kInt8, KvType::kF16, 0xde6469cd0d7ea095},
-                                         Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a}),
+                                         Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
+                                         Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
+                                         Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a,
+                                              true}),
                          [](const auto& info) {
                            std::string arch = info.param.arch;
                            std::ranges::replace(arch, '-', '_');

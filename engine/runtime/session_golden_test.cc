@@ -28,6 +28,7 @@ TEST_P(GoldenModel, ExactPathAgreesWithTransformers) {
   ASSERT_TRUE(model.ok()) << model.error().message;
   SessionOptions session_options;
   session_options.kv_type = KvType::kF32;
+  session_options.context = std::ssize(golden.tokens);  // LongRoPE: transformers asks the sequence, rowmax the context
   auto session = Session::create(*model, session_options, **pool);
   ASSERT_TRUE(session.ok()) << session.error().message;
   const SequenceId sequence = *session->open();
@@ -54,7 +55,8 @@ TEST_P(GoldenModel, ExactPathAgreesWithTransformers) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                          testing::Values("llama3rope", "llama_bias", "qwen2", "qwen3", "qwen3_yarn", "gemma2", "gemma3",
-                                         "bitnet", "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
+                                         "bitnet", "phi3", "phi3_short", "bitnet_embed_qwen3", "bitnet_embed_gemma3",
+                                         "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
                                          "qwen35moe", "smollm3", "smollm3_listed", "granite", "mistral3", "minicpm",
                                          "minicpm_old", "hunyuan", "olmo2", "gptoss", "gemma4", "gemma4_vk"),
                          [](const auto& info) { return std::string(info.param); });

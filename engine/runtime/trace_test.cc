@@ -383,6 +383,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"qk_norm_place", "after_rope"},
       {"sub_norms", "no"},
       {"post_norms", "no"},
+      {"product_norms", "no"},
       {"gate_order", "up_gate"},
       {"ffn_limit", "0.01"},
       {"ffn_up_offset", "0.5"},

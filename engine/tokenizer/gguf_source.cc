@@ -211,6 +211,8 @@ Result<TokenizerSource> read_source(const GgufFile& file, const TokenizerOptions
   ROWMAX_TRY(add_bos, scalars.boolean("tokenizer.ggml.add_bos_token"));
   ROWMAX_TRY(add_space_prefix, scalars.boolean("tokenizer.ggml.add_space_prefix"));
   out.add_bos = add_bos;
+  ROWMAX_TRY(add_eos, scalars.boolean("tokenizer.ggml.add_eos_token"));
+  out.add_eos = add_eos;
   out.add_space_prefix = add_space_prefix;
   for (const char* name : kIdKeys) {
     ROWMAX_TRY(id, scalars.id(std::string("tokenizer.ggml.") + name));

@@ -11,7 +11,7 @@ constexpr std::string_view kRead[] = {
     "tokenizer.ggml.eos_token_ids", "tokenizer.ggml.eot_token_id",
     "tokenizer.ggml.eom_token_id",  "tokenizer.ggml.unknown_token_id",
     "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_space_prefix",
-    "tokenizer.chat_template",
+    "tokenizer.ggml.add_eos_token", "tokenizer.chat_template",
 };
 
 constexpr std::string_view kEncoders = "only encoders (BERT, T5) use it";
@@ -19,7 +19,6 @@ constexpr std::string_view kInfill = "only filling in the middle uses it";
 constexpr std::string_view kCopy = "another form of the vocabulary";
 
 const KeyRule kRules[] = {
-    {"tokenizer.ggml.add_eos_token", {"false"}, "EOS is put behind every text"},
     {"tokenizer.ggml.add_sep_token", {"false"}, "a separator is put behind every text"},
     {"tokenizer.ggml.add_seperator_token", {"false"}, "a separator is put behind every text"},
     {"tokenizer.ggml.add_cls_token", {"false"}, "a token for the class is put in front of every text"},

@@ -76,7 +76,7 @@ TEST(TokenizerKeys, EveryKeyThatGgufKnows) {
 }
 
 TEST(TokenizerKeys, WhatWouldChangeIdsIsRefusedAndCanBeIgnored) {
-  const std::string key = "tokenizer.ggml.add_eos_token";
+  const std::string key = "tokenizer.ggml.add_cls_token";
   EXPECT_TRUE(tokenizer_of(file_with([&](GgufWriter& w) { w.set_bool(key, false); })).ok());
   const auto bytes = file_with([&](GgufWriter& w) { w.set_bool(key, true); });
   expect_refused(tokenizer_of(bytes), ErrorCode::kUnsupported, {"m.gguf", key, "true", "--ignore-key"});
@@ -113,12 +113,12 @@ TEST(TokenizerKeys, OllamasListOfEnds) {
 
 TEST(TokenizerKeys, AllThatAreRefusedAreNamedAtOnce) {
   const auto bytes = file_with([](GgufWriter& w) {
-    w.set_bool("tokenizer.ggml.add_eos_token", true);
+    w.set_bool("tokenizer.ggml.add_cls_token", true);
     w.set_uint32("tokenizer.ggml.of_tomorrow", 1);
   });
   expect_refused(tokenizer_of(bytes), ErrorCode::kUnsupported,
-                 {"m.gguf: 2 keys", "'tokenizer.ggml.add_eos_token' = true", "'tokenizer.ggml.of_tomorrow' = 1",
-                  "--ignore-key tokenizer.ggml.add_eos_token --ignore-key tokenizer.ggml.of_tomorrow"});
+                 {"m.gguf: 2 keys", "'tokenizer.ggml.add_cls_token' = true", "'tokenizer.ggml.of_tomorrow' = 1",
+                  "--ignore-key tokenizer.ggml.add_cls_token --ignore-key tokenizer.ggml.of_tomorrow"});
 }
 
 TEST(TokenizerKeys, OverridesStandForKeys) {

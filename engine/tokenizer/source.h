@@ -20,6 +20,7 @@ struct TokenizerSource {
   std::optional<std::vector<std::int64_t>> token_types;
   std::optional<std::vector<std::string_view>> merges;
   std::optional<bool> add_bos;
+  std::optional<bool> add_eos;
   std::optional<bool> add_space_prefix;
   // rowmax.tokenizer.* (engine/tokenizer/rowmax_keys.h)
   std::optional<std::string> space_prefix;

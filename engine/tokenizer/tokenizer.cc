@@ -44,7 +44,7 @@ struct Tokenizer::Impl {
   SpmMerges spm;
   AddedTokens added;
   TokenId bos = -1, eos = -1, unknown = -1;
-  bool add_bos = false;
+  bool add_bos = false, add_eos = false;
   bool space_prefix = false;
   // Of the space in front: not where the text starts with one; only at the text's start.
   bool prefix_unless_space = false, prefix_first_only = false;
@@ -184,6 +184,11 @@ Status Tokenizer::Impl::read_ids(const TokenizerSource& source) {
 }
 
 Status Tokenizer::Impl::choose_bos(const TokenizerSource& source) {
+  add_eos = source.add_eos.value_or(false);
+  if (add_eos && eos < 0) {
+    return corrupt(source, "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
+  }
+  if (add_eos) notices.push_back("tokenizer.ggml.add_eos_token: EOS is put behind texts to embed, not behind prompts");
   add_bos = source.add_bos.value_or(is_bpe ? pre->default_add_bos : true);
   if (!add_bos || bos >= 0) return {};
   if (source.add_bos) {
@@ -386,6 +391,7 @@ std::vector<std::string_view> Tokenizer::pre_tokenizer_names() {
 }
 
 bool Tokenizer::add_bos() const noexcept { return impl_->add_bos; }
+bool Tokenizer::add_eos() const noexcept { return impl_->add_eos; }
 std::span<const TokenId> Tokenizer::end_of_generation() const noexcept { return impl_->end_of_generation; }
 bool Tokenizer::is_end_of_generation(TokenId id) const noexcept {
   return std::binary_search(impl_->end_of_generation.begin(), impl_->end_of_generation.end(), id);

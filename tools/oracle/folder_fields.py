@@ -24,6 +24,8 @@ ROPE = {
              "attention_factor": 1.0},
     "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
 }
+LONG_ROPE = {"long_factor": [1.0, 30.0], "short_factor": [1.0, 3.0], "original_max_position_embeddings": 64,
+             "attention_factor": 1.5}
 
 
 # Of those whose fields count for them alone.
@@ -37,13 +39,17 @@ def line(name, origin, value):
 
 def main():
     print(json.dumps({"source": f"transformers {transformers.__version__}, tools/oracle/folder_fields.py"}))
-    for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig",
+    for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig", "Phi3Config",
                  "Qwen3MoeConfig", "SmolLM3Config", "GraniteConfig", "Ministral3Config", "HunYuanDenseV1Config", "Olmo2Config", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
         make = getattr(transformers, name)
         fields = make().to_dict()
         if name in CLASSES:
             fields["architectures"] = [CLASSES[name]]
         line("config.json", name, fields)
+        if name == "Phi3Config":  # has no other scaling
+            config = make(rope_parameters=dict(LONG_ROPE, rope_type="longrope", rope_theta=10000.0), num_attention_heads=768)
+            line("config.json", "Phi3Config longrope", {"rope_parameters": config.to_dict()["rope_parameters"]})
+            continue
         for kind, values in ROPE.items():
             if name in ("Gemma3TextConfig", "Qwen3_5Config", "Qwen3_5MoeConfig"):
                 continue

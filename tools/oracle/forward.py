@@ -4,9 +4,10 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
-up, are turned as the keys say. RoPE scaling: linear, YaRN. Activations are real numbers; --int8 rounds the input of
+up, are turned as the keys say. RoPE scaling: linear, YaRN, LongRoPE (the long divisors for
+sequences that are longer than the original context, as transformers has it). Activations are real numbers; --int8 rounds the input of
 every matrix but the head as BitNet b1.58 models were trained: per token s = 127 / max(1e-5, max|x|),
 q = round half to even(x s) in -128 .. 127, y = W q / s.
 A tensor of the file that no step used, or an unknown RoPE scaling, is an error, so a wrong guess cannot pass.
@@ -26,7 +27,7 @@ import numpy as np
 NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
 ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
-ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4")
+ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4", "phi3")
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -167,7 +168,7 @@ class Model:
         self.eps = f.need("attention.layer_norm_rms_epsilon")
         self.rope_base = f.key("rope.freq_base", 10000.0)
         self.n_rot = f.key("rope.dimension_count", self.head_dim)
-        if self.n_rot != self.head_dim and not self.hybrid:
+        if self.n_rot != self.head_dim and not self.hybrid and self.arch != "phi3":
             raise ValueError("partial rotation is not covered")
         scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
         if scaling not in ("none", "linear", "yarn"):
@@ -178,9 +179,10 @@ class Model:
         turns = f.key("attention.rope_pattern", [(i + 1) % 4 != 0 for i in range(self.n_layer)])
         self.turns = turns if self.arch == "smollm3" else [True] * self.n_layer
         self.oss = self.arch == "gpt-oss"
-        windows = gemma or self.oss
+        windows = gemma or self.oss or self.arch == "phi3"
         self.window = f.key("attention.sliding_window", 4096 if self.arch == "gemma2" else 0) if windows else 0
-        # One global layer closes each group of 2 (gemma2, gpt-oss) or 6 (gemma3).
+        # One global layer closes each group of 2 (gemma2, gpt-oss) or 6 (gemma3); phi3 has none.
+        self.long_rope = f.has("rope_factors_long.weight")
         self.window_period = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}.get(self.arch, 0)
         self.attn_softcap = f.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
         self.final_softcap = f.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0) if gemma else 0.0
@@ -217,7 +219,7 @@ class Model:
     def is_local(self, layer):
         if self.gemma4:
             return bool(self.local[layer])
-        return bool(self.window) and (layer + 1) % self.window_period != 0
+        return bool(self.window) and (self.window_period == 0 or (layer + 1) % self.window_period != 0)
 
     def linear(self, x, name):
         if name + ".weight" in self.rotation.products:
@@ -225,6 +227,8 @@ class Model:
                 # The columns stayed by key head: a key head's value heads, then those of the next.
                 x = x.reshape(len(x), -1, self.n_key_heads, self.value_dim).swapaxes(1, 2).reshape(x.shape)
             x = self.rotation.of_product(x)
+        if self.file.has(name + "_norm_in.weight"):  # BitNet embeddings: of each product by itself
+            x = self.norm(x, name + "_norm_in")
         if self.jitter is not None:
             x = x * (1.0 + 2.0**-24 * self.jitter.standard_normal(x.shape))
         if self.int8:
@@ -250,6 +254,10 @@ class Model:
             d, factors = self.file.need("rope.dimension_count_swa"), 1.0
         inv_freq = base ** (-np.arange(0, d, 2, dtype=np.float64) / d) / factors / scale
         magnitude = 1.0
+        if self.long_rope:
+            long = len(positions) > self.file.need("rope.scaling.original_context_length")
+            sets = {name: self.file.tensor(f"rope_factors_{name}.weight") for name in ("short", "long")}
+            inv_freq, magnitude = inv_freq / sets["long" if long else "short"], self.file.need("rope.scaling.attn_factor")
         if self.yarn:
             inv_freq, magnitude = self.yarn_frequencies(inv_freq)
         angle = positions[:, None].astype(np.float64) * inv_freq
@@ -279,7 +287,12 @@ class Model:
     def attention(self, x, layer, positions):
         n, blk = len(x), f"blk.{layer}."
         local = self.is_local(layer)
-        q = self.linear(x, blk + "attn_q").reshape(n, self.n_head, -1)
+        if self.arch == "phi3":  # q, k and v in one matrix
+            sizes = np.cumsum([self.n_head * self.head_dim, self.n_kv_head * self.head_dim])
+            q, k, v = np.split(self.linear(x, blk + "attn_qkv"), sizes, axis=-1)
+        else:
+            q, k, v = (self.linear(x, blk + name) for name in ("attn_q", "attn_k", "attn_v"))
+        q = q.reshape(n, self.n_head, -1)
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         def turned(x, name):  # normed in front of RoPE or behind it, OLMo 2's over all heads together
             weight = blk + name
@@ -299,8 +312,10 @@ class Model:
             own = range(self.n_layer - self.n_shared)
             k, v = self.kv[max(i for i in own if self.is_local(i) == local)]
         else:
-            k = self.linear(x, blk + "attn_k").reshape(n, n_kv_head, -1)
-            v = k if self.gemma4 and not self.file.has(blk + "attn_v.weight") else self.linear(x, blk + "attn_v")
+            if self.arch != "phi3":
+                k = self.linear(x, blk + "attn_k")
+                v = k if self.gemma4 and not self.file.has(blk + "attn_v.weight") else self.linear(x, blk + "attn_v")
+            k = k.reshape(n, n_kv_head, -1)
             v = v.reshape(n, n_kv_head, -1)
             if self.gemma4:
                 v = rms_norm(v, 1.0, self.eps)
@@ -357,7 +372,11 @@ class Model:
         blk = f"blk.{layer}."
         if self.file.has(blk + "ffn_gate_inp.weight"):
             return self.experts(x, blk)
-        hidden = self.activation(self.linear(x, blk + "ffn_gate")) * self.linear(x, blk + "ffn_up")
+        if self.arch == "phi3":  # gate, then up
+            gate, up = np.split(self.linear(x, blk + "ffn_up"), 2, axis=-1)
+        else:
+            gate, up = self.linear(x, blk + "ffn_gate"), self.linear(x, blk + "ffn_up")
+        hidden = self.activation(gate) * up
         return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
 
     def experts(self, x, blk):

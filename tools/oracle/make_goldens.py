@@ -50,6 +50,19 @@ CASES = {
                        eps=1e-6, base=10000.0, qk_norm=True, tied=True, yarn=dict(factor=4.0, original=64)),
     "bitnet": dict(arch="bitnet-b1.58", seed=18, n_embd=48, n_layer=3, n_head=4, n_kv_head=2, head_dim=12, n_ff=72,
                    eps=1e-5, base=500000.0, tied=True),
+    # Fused projections, three quarters of a head turned. Sequences of 160 tokens: past the original context in the
+    # first, within it in the second (the short divisors), which also has a window.
+    "phi3": dict(arch="phi3", seed=22, n_embd=48, n_layer=3, n_head=3, n_kv_head=1, head_dim=16, n_ff=56, eps=1e-5,
+                 base=10000.0, tied=True, rotary=0.75, longrope=dict(original=64)),
+    "phi3_short": dict(arch="phi3", seed=23, n_embd=48, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=40, eps=1e-5,
+                       base=10000.0, window=24, rotary=1.0, longrope=dict(original=256)),
+    # BitNet's embedding models: a norm in front of each product, which gemma does not store less one. Norms in F16, as
+    # their converter writes them. NAME.states.golden: the final norm's output in place of logits.
+    "bitnet_embed_qwen3": dict(arch="qwen3", seed=24, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=72,
+                               eps=1e-6, base=1000000.0, qk_norm=True, tied=True, product_norms=True, pooling=3),
+    "bitnet_embed_gemma3": dict(arch="gemma3", seed=25, n_embd=32, n_layer=7, n_head=2, n_kv_head=1, head_dim=24, n_ff=40,
+                                eps=1e-6, base=10000.0, window=24, qk_norm=True, linear=1.0, tied=True,
+                                product_norms=True, pooling=1),
     # Experts: E of them, `used` a token, width `ff`. Delta rule: n_k and n_v heads of sizes d_k and d_v.
     "qwen3moe": dict(arch="qwen3moe", seed=190, n_embd=40, n_layer=2, n_head=3, n_kv_head=1, head_dim=32, n_ff=56,
                      eps=1e-6, base=1000000.0, qk_norm=True, tied=True, experts=dict(E=5, used=2, ff=24)),
@@ -141,6 +154,12 @@ def hf_config(c):
         return transformers.GptOssConfig(**common, head_dim=c["head_dim"], sliding_window=c["window"],
                                          num_local_experts=c["experts"]["E"], num_experts_per_tok=c["experts"]["used"],
                                          rope_parameters=rope | dict(truncate=False))
+    if c["arch"] == "phi3":
+        rope |= dict(rope_type="longrope", partial_rotary_factor=c["rotary"], long_factor=longrope_factors(c, 30.0),
+                     short_factor=longrope_factors(c, 3.0),
+                     original_max_position_embeddings=c["longrope"]["original"])
+        return transformers.Phi3Config(**common, sliding_window=c.get("window"), rope_parameters=rope,
+                                       original_max_position_embeddings=c["longrope"]["original"])
     if c["arch"] == "bitnet-b1.58":
         return transformers.BitNetConfig(**common, hidden_act="relu2", rope_parameters=rope)
     if c["arch"] == "llama":
@@ -227,7 +246,25 @@ def centered_norms(arch):
 
 
 def is_centered(name, arch):
-    return centered_norms(arch) and "norm" in name and "linear_attn.norm" not in name
+    return centered_norms(arch) and "norm" in name and "linear_attn.norm" not in name and "_proj.norm" not in name
+
+
+def norm_products(model, eps):
+    """Every product with a norm of its own in front, as the layers of BitNet's embedding models: x becomes
+    W (LlamaRMSNorm(x)). (They also round x and W, which the exact path does not.)"""
+    import torch
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    class Normed(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(self.norm(x))
+
+    for module in model.modules():
+        for name, child in list(module.named_children()):
+            if name.endswith("_proj"):
+                normed = Normed(child.in_features, child.out_features, bias=False)
+                normed.norm = LlamaRMSNorm(child.in_features, eps=eps)
+                setattr(module, name, normed)
 
 
 def random_weights(shapes, arch, seed):
@@ -242,6 +279,7 @@ def random_weights(shapes, arch, seed):
             x = np.clip(0.6 + 0.15 * x, 0.3, 0.9)  # scores have no other scale; what is behind is that of the whole stream
         elif "norm" in name:
             x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(is_centered(name, arch))
+            x = x.astype(np.float16).astype(np.float32) if "_proj.norm" in name else x  # what the file keeps
         elif name.endswith(("sinks", "proj_bias")) or arch == "gpt-oss" and name.endswith(".bias"):
             x = 1.5 * x  # of logits; and so that gates and ups meet their limit
         elif arch == "gpt-oss" and ".experts.gate_up_proj" in name:
@@ -265,6 +303,8 @@ def hf_logits(c, tokens):
     torch.set_num_threads(1)
     config = hf_config(c)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    if c.get("product_norms"):
+        norm_products(model, c["eps"])
     model.eval()
     state = model.state_dict()
     shapes = {k: tuple(v.shape) for k, v in state.items() if not (c.get("tied") and k == "lm_head.weight")}
@@ -276,6 +316,8 @@ def hf_logits(c, tokens):
     model.tie_weights()
     with torch.no_grad():
         logits = model(torch.tensor([tokens])).logits[0].numpy()
+        if c.get("product_norms"):
+            c["states"] = model.model(torch.tensor([tokens])).last_hidden_state[0].numpy()
     if c.get("mtp"):
         weights |= random_weights(mtp_shapes(c, shapes), c["arch"], 1000 + c["seed"])
     return weights, logits
@@ -283,7 +325,7 @@ def hf_logits(c, tokens):
 
 LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.query_layernorm": "attn_q_norm",
+    "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up", "self_attn.o_proj": "attn_output", "self_attn.query_layernorm": "attn_q_norm",
     "self_attn.key_layernorm": "attn_k_norm", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj", "post_per_layer_input_norm": "post_norm",
@@ -322,6 +364,8 @@ def gguf_name(name, c):
     if rest in WHOLE_NAMES:
         return f"blk.{layer}.{WHOLE_NAMES[rest]}"
     part, suffix = rest.rsplit(".", 1)
+    if part.endswith("_proj.norm"):
+        return f"blk.{layer}.{LAYER_NAMES[part.removesuffix('.norm')]}_norm_in.{suffix}"
     norms = PRE_NORM
     if c["arch"].startswith(("gemma", "olmo2")):
         norms = SANDWICH
@@ -356,7 +400,7 @@ def delta_tensor(name, x, c):
 def gguf_tensor(name, x, c):
     if is_centered(name, c["arch"]):
         return x + np.float32(1.0)
-    if c["arch"] in ADJACENT and ("q_proj" in name or "k_proj" in name):
+    if c["arch"] in ADJACENT and ("q_proj" in name or "k_proj" in name) and "_proj.norm" not in name:
         heads = c["n_head"] if "q_proj" in name else c["n_kv_head"]
         return x.reshape(heads, 2, c["head_dim"] // 2, -1).swapaxes(1, 2).reshape(x.shape)
     return delta_tensor(name, x, c) if "linear_attn." in name else x
@@ -413,6 +457,11 @@ def turned(tensors, c):
             "weight_names": [n for n in names if n != "token_embd.weight"],
             "inverse_weight_names": ["token_embd.weight"], "gdn_v_grouped": True, "version": 1}
     return out, keys
+
+
+def longrope_factors(c, most):
+    n = int(c["head_dim"] * c["rotary"]) // 2
+    return [float(np.float32(most ** (i / (n - 1)))) for i in range(n)]
 
 
 def llama3_factors(c):
@@ -479,7 +528,7 @@ def write_gguf(path, name, c, weights):
     import gguf
 
     w = gguf.GGUFWriter(path, c["arch"])
-    w.add_name(f"rowmax tiny {name}")
+    w.add_name(f"rowmax tiny {name.replace('phi3', 'fused')}")  # readers look for Phi 3's own tokens by the name
     w.add_context_length(N_CTX)
     w.add_embedding_length(c["n_embd"])
     w.add_block_count(c["n_layer"] + c.get("mtp", False))
@@ -538,10 +587,18 @@ def write_gguf(path, name, c, weights):
         if "all_dim" in c["yarn"]:
             w.add_rope_scaling_yarn_log_mul(c["yarn"]["all_dim"])
             w.add_attn_temperature_scale(c["yarn"]["temperature"])
+    if "pooling" in c:
+        w.add_pooling_type(gguf.PoolingType(c["pooling"]))
     if "linear" in c:
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c["linear"])
-    if "window" in c:
+    if "longrope" in c:
+        original = c["longrope"]["original"]
+        w.add_rope_dimension_count(int(c["head_dim"] * c["rotary"]))
+        w.add_rope_scaling_orig_ctx_len(original)
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(N_CTX / original) / math.log(original)))
+        w.add_sliding_window(c.get("window", 0))
+    elif "window" in c:
         w.add_sliding_window(c["window"])
     if "attn_softcap" in c:
         w.add_attn_logit_softcapping(c["attn_softcap"])
@@ -559,6 +616,9 @@ def write_gguf(path, name, c, weights):
     w.add_eos_token_id(2)
     w.add_pad_token_id(0)
     w.add_add_bos_token(False)
+    if "longrope" in c:
+        w.add_tensor("rope_factors_long.weight", np.asarray(longrope_factors(c, 30.0), np.float32))
+        w.add_tensor("rope_factors_short.weight", np.asarray(longrope_factors(c, 3.0), np.float32))
     if "llama3" in c:
         w.add_tensor("rope_freqs.weight", llama3_factors(c))
     tensors = list(gguf_tensors(weights, c))
@@ -573,7 +633,7 @@ def write_gguf(path, name, c, weights):
             add = {int: w.add_uint32, str: w.add_string, bool: w.add_bool, list: w.add_array}[type(value)]
             add("prism.hadamard." + key, value)
     for key, x in tensors:
-        w.add_tensor(key, x)
+        w.add_tensor(key, np.float16(x) if key.endswith("_norm_in.weight") else x)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -608,6 +668,8 @@ def make(name, out_dir):
         os.remove(path)
         raise SystemExit(f"{name}: a choice of experts is {model.router_margin:.3g} from another; take another seed")
     write_golden(os.path.join(out_dir, name + ".golden"), tokens, rows, logits)
+    if "states" in c:
+        write_golden(os.path.join(out_dir, name + ".states.golden"), tokens, list(range(N_TOKENS)), c["states"])
     margin = {"router_margin": model.router_margin} if "experts" in c else {}
     if c["arch"] == "gpt-oss":
         margin |= {"limited": model.n_limited.tolist()}

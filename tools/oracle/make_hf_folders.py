@@ -48,6 +48,23 @@ CASES = {
                           ternary="multiply", **COMMON),
     "llama_packed": dict(arch="llama", seed=39, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="divide",
                          **COMMON),
+    # Falcon-E and Falcon3-1.58bit: the other forms of transformers' bitnet quantisation. Master weights; codes as floats
+    # beside their scale; a norm in front of each packed product; master weights of which the configuration says nothing.
+    "llama_online": dict(arch="llama", seed=45, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="master", **COMMON),
+    "llama_float_codes": dict(arch="llama", seed=46, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="float_codes",
+                              **COMMON),
+    "llama_rms": dict(arch="llama", seed=47, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="rms_divide",
+                      product_norms="rms_norm", **COMMON),
+    "llama_prequantized": dict(arch="llama", seed=48, head_dim=8, eps=1e-5, base=10000.0, tied=True, ternary="silent",
+                               **COMMON),
+    # BitNet's embedding models, as published: the trunk alone, master weights, norms in front of products, the pooling.
+    "bitnet_embed": dict(arch="qwen3", seed=49, head_dim=12, eps=1e-6, base=1e6, qk_norm=True, tied=True, ternary="silent",
+                         product_norms="norm", trunk=True, pooling=3, **COMMON),
+    "bitnet_embed_gemma3": dict(arch="gemma3", seed=50, head_dim=12, eps=1e-6, base=10000.0, window=24, qk_norm=True,
+                                linear=8.0, tied=True, ternary="silent", product_norms="norm", trunk=True, pooling=1,
+                                **COMMON),
+    "phi3": dict(arch="phi3", seed=44, head_dim=8, eps=1e-5, base=10000.0, tied=True, logits=True, rotary=0.5,
+                 longrope=dict(original=64), **COMMON),
     "qwen3moe": dict(arch="qwen3moe", seed=40, head_dim=12, eps=1e-6, base=1e6, qk_norm=True, tied=True, logits=True,
                      experts=dict(E=5, used=2, ff=12), **COMMON),
     "qwen35": dict(arch="qwen35", seed=41, head_dim=16, eps=1e-6, base=10000.0, tied=False, logits=True,
@@ -114,16 +131,19 @@ def ternary_weights(weights, c):
             stored[name], meant[name] = bf16(x), x
             continue
         w = torch.from_numpy(x)
-        if c["ternary"] == "master":
+        if c["ternary"] in ("master", "silent"):
             scale = 1.0 / w.abs().mean().clamp_(min=1e-5)
             stored[name] = bf16(x)
             meant[name] = ((w * scale).round().clamp(-1, 1) / scale).numpy()
             continue
         codes = torch.sign(w) * (w.abs() > 0.5 * w.abs().mean())
         factor = torch.tensor([0.375 + 0.125 * (len(stored) % 5)], dtype=torch.bfloat16)
-        stored[name] = pack_weights(codes.to(torch.int8).clone())
+        packed = c["ternary"] != "float_codes"
+        stored[name] = pack_weights(codes.to(torch.int8).clone()) if packed else codes.to(torch.bfloat16)
         stored[name + "_scale"] = factor
-        meant[name] = (codes * factor.float() if c["ternary"] == "multiply" else codes / factor.float()).numpy()
+        divide = c["ternary"].endswith("divide")
+        meant[name] = (codes / factor.float() if divide else codes * factor.float()).numpy()
+        check_module(c, stored[name], factor, meant[name])
     return stored, meant
 
 
@@ -175,12 +195,35 @@ def save_packed(path, packed):
         json.dump(config, file, indent=1)
 
 
+def check_module(c, stored, factor, meant):
+    """transformers' own layer with what the folder has multiplies with what is meant, its input rounded by token."""
+    import torch
+    from transformers.integrations.bitnet import AutoBitLinear, BitLinear, unpack_weights
+
+    rows, cols = meant.shape
+    if c["ternary"].endswith("divide"):
+        layer = BitLinear(cols, rows, False, dtype=torch.float32)
+        layer.weight, layer.weight_scale = stored, factor.float()
+    else:
+        layer = AutoBitLinear(cols, rows, False, dtype=torch.float32)
+        packed = stored.dtype == torch.uint8  # which BitNetDeserialize unpacks
+        layer.weight.data = unpack_weights(stored, torch.float32) if packed else stored.float()
+        layer.weight_scale = factor.float()
+    x = torch.from_numpy(np.random.default_rng(3).standard_normal((5, cols)).astype(np.float32))
+    scale = 127 / x.abs().max(dim=-1, keepdim=True).values
+    want = (x * scale).round() / scale @ torch.from_numpy(meant).float().T
+    with torch.no_grad():
+        assert float((layer(x) - want).abs().max()) < 1e-4 * float(want.abs().max())
+
+
 def hf_model(c, to_stored):
     import torch
     import transformers
 
     config = goldens.hf_config(c)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if c.get("product_norms"):
+        goldens.norm_products(model, c["eps"])
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()
               if not (c.get("tied") and k == "lm_head.weight")}
     weights = goldens.random_weights(shapes, c["arch"], c["seed"])
@@ -276,17 +319,44 @@ def write_folder(path, c, full=False):
         write_mxfp4(path, packed, c)
     if "ternary" in c:
         stored, meant = ternary_weights(weights, c)
+        if c.get("product_norms") == "rms_norm":
+            stored = {k.replace("_proj.norm.", "_proj.rms_norm."): v for k, v in stored.items()}
+        if c.get("trunk"):
+            stored = {k.removeprefix("model."): v for k, v in stored.items()}
         save_file(stored, os.path.join(path, "model.safetensors"), metadata={"format": "pt"})
-        linear, mode = {"master": ("autobitlinear", "online"), "multiply": ("autobitlinear", "offline"),
+        if c["ternary"] == "silent":
+            if c.get("trunk"):
+                write_trunk(path, c)
+            return meant
+        linear, mode = {"float_codes": ("autobitlinear", "offline"), "rms_divide": ("bitlinear", "offline"), "master": ("autobitlinear", "online"), "multiply": ("autobitlinear", "offline"),
                         "divide": ("bitlinear", "offline")}[c["ternary"]]
         config_path = os.path.join(path, "config.json")
         with open(config_path) as file:
             config = json.load(file)
         config["quantization_config"] = dict(quant_method="bitnet", linear_class=linear, quantization_mode=mode,
                                              modules_to_not_convert=None)
+        if c["ternary"] == "rms_divide":
+            config["quantization_config"] |= dict(use_rms_norm=True, rms_norm_eps=c["eps"])
         with open(config_path, "w") as file:
             json.dump(config, file, indent=1)
     return meant
+
+
+def write_trunk(path, c):
+    """The class without a head, and the pooling as sentence-transformers writes it."""
+    config_path = os.path.join(path, "config.json")
+    with open(config_path) as file:
+        config = json.load(file)
+    config["architectures"] = [{"qwen3": "Qwen3Model", "gemma3": "Gemma3TextModel"}[c["arch"]]]
+    with open(config_path, "w") as file:
+        json.dump(config, file, indent=1)
+    modes = {"pooling_mode_cls_token": 2, "pooling_mode_mean_tokens": 1, "pooling_mode_lasttoken": 3}
+    os.makedirs(os.path.join(path, "1_Pooling"))
+    with open(os.path.join(path, "1_Pooling", "config.json"), "w") as file:
+        json.dump({"word_embedding_dimension": c["n_embd"]} | {k: v == c["pooling"] for k, v in modes.items()}, file)
+    with open(os.path.join(path, "modules.json"), "w") as file:
+        json.dump([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+                   {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}], file)
 
 
 def check_logits(c, weights, tokens, logits):

@@ -73,9 +73,14 @@ struct Layer {
   const LayerWeights& weights;
 
   const Vector& weight(W id) const { return weights.at(id); }
-  // The matrix's product with its scale and bias, where it has them (kCount: never).
+  // The matrix's product with its scale and bias, where it has them (kCount: never), of its input or of the norm of it.
   Vector linear(W matrix, W scale, W bias, const Vector& x) const {
-    Vector y = times(weight(matrix), x);
+    static const std::map<W, W> norms = {{W::kAttnQ, W::kAttnQNormIn},     {W::kAttnK, W::kAttnKNormIn},
+                                         {W::kAttnV, W::kAttnVNormIn},     {W::kAttnOutput, W::kAttnOutputNormIn},
+                                         {W::kFfnGate, W::kFfnGateNormIn}, {W::kFfnUp, W::kFfnUpNormIn},
+                                         {W::kFfnDown, W::kFfnDownNormIn}};
+    const bool norm_first = layer.product_norms && norms.contains(matrix);
+    Vector y = times(weight(matrix), norm_first ? normed(x, weight(norms.at(matrix)), x.size()) : x);
     if (weights.contains(scale)) {
       for (double& value : y) value *= weight(scale)[0];
     }

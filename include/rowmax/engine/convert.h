@@ -48,6 +48,9 @@ struct ConvertOptions {
   // convert_folder: fields of the folder's JSON files that would be refused, "FILE:FIELD" (fields of fields with dots
   // between), and are to be taken as if they were not there.
   std::vector<std::string> ignored_fields;
+  // convert_folder: the float matrices are master weights, which a ternary model (BitNet b1.58) rounds as it computes,
+  // though the configuration does not say so.
+  bool master_weights = false;
   GgufOptions input;  // quantize_gguf: layouts of the input
   // Not 0: matrices are stored turned by Hadamard matrices of this size (a power of two that divides their columns) and
   // random signs, which makes them easier to quantise; metadata prism.hadamard.* say so. Only readers that know these

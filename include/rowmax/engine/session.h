@@ -73,13 +73,17 @@ struct BatchItem {
   // no other sequence finds a page with one of them before confirm(). Of a model with recurrent layers the sequence
   // keeps a second state from then on: that before the last token which is no draft, to which truncate() can go back.
   std::int64_t n_draft = 0;
+  // In place of logits: the final norm's output, which the head would multiply (rowmax/engine/embed.h).
+  bool states = false;
 };
-// How many rows of logits an item asks for.
-constexpr std::int64_t n_logit_rows(const BatchItem& item) noexcept {
+// How many rows of logits (or states) an item asks for.
+constexpr std::int64_t n_wanted_rows(const BatchItem& item) noexcept {
   const auto size = static_cast<std::int64_t>(item.tokens.size());
   if (item.logits == LogitsFor::kNone) return 0;
   return item.logits == LogitsFor::kAll || size <= item.n_draft ? size : 1 + item.n_draft;
 }
+constexpr std::int64_t n_logit_rows(const BatchItem& item) noexcept { return item.states ? 0 : n_wanted_rows(item); }
+constexpr std::int64_t n_state_rows(const BatchItem& item) noexcept { return item.states ? n_wanted_rows(item) : 0; }
 
 class Session {
  public:
@@ -133,6 +137,9 @@ class Session {
   // forward().
   std::int64_t n_logit_rows() const noexcept;
   std::span<const float> logits(std::int64_t row) const noexcept;  // row: 0 to n_logit_rows() - 1
+  // Those of items that asked for states, in the same way: [n_rows, n_embd].
+  std::int64_t n_state_rows() const noexcept;
+  std::span<const float> states(std::int64_t row) const noexcept;
 
   // Shows the stages of the following forward() calls; nullptr: to nobody. The observer must outlive them.
   void set_observer(TraceObserver* observer) noexcept;

@@ -62,7 +62,7 @@ class Tokenizer {
   ~Tokenizer();
 
   // parse_special: the texts of control tokens inside `text` become those tokens; otherwise they stay plain text.
-  // User-defined tokens are always found. kOutOfMemory is the only error of these calls. Never adds BOS or EOS: see add_bos(). Invalid UTF-8 is not an error: its
+  // User-defined tokens are always found. kOutOfMemory is the only error of these calls. Never adds BOS or EOS: see add_bos() and add_eos(). Invalid UTF-8 is not an error: its
   // bytes are kept where the vocabulary has a token for them, else become U+FFFD (gpt2) or the unknown token (llama).
   Result<std::vector<TokenId>> encode(std::string_view text, bool parse_special) const;
   // The same for a text given in parts: tokens may reach over the parts' borders, control tokens never do. So a chat
@@ -83,6 +83,7 @@ class Tokenizer {
   TokenId bos() const noexcept;                               // -1 when the file has none
   TokenId eos() const noexcept;
   bool add_bos() const noexcept;  // the model expects BOS first (exactly one)
+  bool add_eos() const noexcept;  // and EOS behind texts that are whole: those to embed
   // Ids that end a turn: eos, eot, eom and the tokens known by text (<|im_end|>, <|eot_id|>, <end_of_turn>, ...);
   // sorted.
   std::span<const TokenId> end_of_generation() const noexcept;

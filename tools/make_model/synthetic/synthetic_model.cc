@@ -35,8 +35,9 @@ struct ArchRow {
   bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
-  bool gemma4 = false;  // heads of two sizes, shared keys and values, embeddings for each layer
-  bool hybrid = false;  // delta nets between the layers that attend
+  bool gemma4 = false;     // heads of two sizes, shared keys and values, embeddings for each layer
+  bool hybrid = false;     // delta nets between the layers that attend
+  bool long_rope = false;  // LongRoPE of three quarters of each head, from a 32nd of the context on
 };
 
 constexpr ArchRow kArchs[] = {
@@ -60,6 +61,7 @@ constexpr ArchRow kArchs[] = {
      .experts = true,
      .shared_expert = true,
      .hybrid = true},
+    {.name = "phi3", .pre = "gpt-4o", .eps = 1e-5, .long_rope = true},
     // Gemma 2 files carry no RoPE base: it is part of the architecture.
     {.name = "gemma2",
      .layers = 4,
@@ -181,6 +183,7 @@ class Builder {
     }
     if (spec_.rope_factors) add_rope_factors();
     if (row_.gemma4) add_layer_embeddings();
+    if (row_.long_rope) add_long_rope_factors();
     // Architectures with post norms multiply the embedding by sqrt(embd), so there the output norm takes the gain.
     const bool scaled = row_.post_norms;
     matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
@@ -198,6 +201,9 @@ class Builder {
   void add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size);
   void add_rope_factors();
   void add_layer_embeddings();
+  std::int64_t long_rope_dimensions() const { return std::max<std::int64_t>(spec_.head_dim * 3 / 8, 1) * 2; }
+  void add_long_rope_factors();
+  void add_fused(const engine::ModelSpec& model, std::int64_t index, const engine::FusedWeights& fused);
   // columns: the fan-in. Elements of standard deviation gain/sqrt(columns).
   void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain, MatrixChoice choice);
   void matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain = 1.0f) {
@@ -284,6 +290,12 @@ void Builder::add_keys() {
     count("rope.scaling.original_context_length",
           static_cast<std::int64_t>(static_cast<double>(spec_.context) / spec_.yarn_factor));
   }
+  if (row_.long_rope) {
+    count("rope.dimension_count", long_rope_dimensions());
+    count("rope.scaling.original_context_length", std::max<std::int64_t>(spec_.context / 32, 2));
+    writer_.set_float32(key("rope.scaling.attn_factor"), 1.1902381f);  // of 4096 made 131072
+    count("attention.sliding_window", 0);
+  }
   if (spec_.window > 0) count("attention.sliding_window", spec_.window);
   if (row_.soft_caps) {
     writer_.set_float32(key("attn_logit_softcapping"), 50.0f);
@@ -301,6 +313,7 @@ Result<engine::ModelSpec> Builder::read_spec() const {
     if (row.name == spec_.arch) row.read(keys, model);
   }
   if (keys.failed()) return keys.take_error();
+  model.for_layers([&](engine::LayerSpec& layer) { layer.product_norms = spec_.product_norms; });
   return model;
 }
 
@@ -311,6 +324,10 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
   // Projections so small that converters leave them alone.
   const MatrixChoice plain{engine::find_format("F32"), Values::kNormal};
   for (const engine::WeightInfo& info : engine::weight_table()) {
+    if (const engine::FusedWeights* fused = layer.fused ? engine::fused_with(info.id) : nullptr) {
+      if (info.id == fused->parts[0]) add_fused(model, index, *fused);
+      continue;
+    }
     const engine::Presence presence = info.presence(layer);
     const bool bias = info.name.ends_with(".bias");
     if (presence == engine::Presence::kNever) continue;
@@ -333,6 +350,13 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
         break;
     }
   }
+}
+
+void Builder::add_fused(const engine::ModelSpec& model, std::int64_t index, const engine::FusedWeights& fused) {
+  const engine::LayerSpec& layer = model.layers[static_cast<std::size_t>(index)];
+  const engine::WeightShape shape = engine::fused_shape(fused, model.shape, layer);
+  matrix(engine::WeightInfo::tensor(index, fused.name), shape.cols, shape.rows,
+         fused.parts[0] == engine::W::kAttnQ ? kSharp : 1.0f);
 }
 
 void Builder::add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size) {
@@ -387,6 +411,18 @@ void Builder::add_layer_embeddings() {
   matrix("per_layer_token_embd.weight", all, spec_.vocab, std::sqrt(static_cast<float>(spec_.layers)), head_);
   matrix("per_layer_model_proj.weight", spec_.embd, all);
   norm("per_layer_proj_norm.weight", spec_.layer_embd);
+}
+
+// Divisors as those of Phi 4 mini are: the slower a pair, the more; 1 to 32 above the original context, below it 1 to 4.
+void Builder::add_long_rope_factors() {
+  const std::int64_t n_pair = long_rope_dimensions() / 2;
+  for (const auto& [name, most] : {std::pair{"rope_factors_short.weight", 4.0}, {"rope_factors_long.weight", 32.0}}) {
+    std::vector<float> factors;
+    for (std::int64_t i = 0; i < n_pair; ++i) {
+      factors.push_back(static_cast<float>(base::pow_f64(most, static_cast<double>(i) / static_cast<double>(n_pair))));
+    }
+    tensors_.push_back(plan_vector(name, std::move(factors)));
+  }
 }
 
 void Builder::matrix(const std::string& name, std::int64_t columns, std::int64_t rows, float gain,
@@ -508,7 +544,7 @@ const std::vector<std::string>& synthetic_architectures() {
 
 std::string synthetic_models() {
   return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
-         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b";
+         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b, phi-4-mini";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {
@@ -564,6 +600,10 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.arch = "gpt-oss", spec.type = "Q8_0", spec.values = "normal", spec.untied = true, spec.window = 128;
     spec.experts = 32, spec.experts_used = 4, spec.expert_ff = 2880, spec.vocab = 201088, spec.context = 131072;
     spec.yarn_factor = 32;
+  } else if (name == "phi-4-mini") {
+    shape(32, 3072, 24, 8, 128, 8192);
+    spec.arch = "phi3", spec.type = "Q4_0", spec.values = "normal", spec.head_type = "Q6_K";
+    spec.vocab = 200064, spec.context = 131072;
   } else {
     return invalid("unknown model '" + std::string(name) + "', expected one of " + synthetic_models());
   }

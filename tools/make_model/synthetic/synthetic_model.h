@@ -50,7 +50,8 @@ struct SyntheticSpec {
   // llama: rope_freqs.weight with Llama 3's factors (factor 8, low 1, high 4), a quarter of the context being the
   // original one.
   bool rope_factors = false;
-  double yarn_factor = 0;  // above 1: RoPE scaling by YaRN, the original context being context / yarn_factor
+  bool product_norms = false;  // a norm in front of each product (BitNet embeddings)
+  double yarn_factor = 0;      // above 1: RoPE scaling by YaRN, the original context being context / yarn_factor
   // Matrices hold the same rows (some hundreds) again and again, which makes large files at the speed of the disk: for
   // measurements of speed alone.
   bool repeat = false;

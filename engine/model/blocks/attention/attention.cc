@@ -9,11 +9,12 @@ namespace rowmax::engine::attention {
 namespace {
 
 struct Buffers {
-  Rows normed, both, q, k, v, gate, mixed, output;
+  Rows normed, input, both, q, k, v, gate, mixed, output;
 };
 
 Buffers buffers_of(const ModelShape& shape, const AttentionSpec& a) {
   return {.normed = {Slot::kNormed, shape.n_embd},
+          .input = {Slot::kOutput, shape.n_embd},  // of one product, where each has a norm of its own
           .both = {Slot::kUp, 2 * a.q_width()},
           .q = {Slot::kQ, a.q_width()},
           .k = {Slot::kK, a.kv_width()},
@@ -71,7 +72,13 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   std::size_t n = 1;
   if (a.has_kv()) terms[n++] = {&weights.matrix(W::kAttnK), a.kv_exchanged ? b.v : b.k};
   if (a.has_kv() && !a.v_is_k) terms[n++] = {&weights.matrix(W::kAttnV), a.kv_exchanged ? b.k : b.v};
-  ops.project(std::span(terms).first(n), b.normed);
+  constexpr W kNorms[] = {W::kAttnQNormIn, W::kAttnKNormIn, W::kAttnVNormIn};
+  const bool norms = spec.layers[layer].product_norms;
+  if (!norms) ops.project(std::span(terms).first(n), b.normed);
+  for (std::size_t i = 0; norms && i < n; ++i) {
+    ops.norm(b.normed, weights.vector(kNorms[i]), b.input);
+    ops.project({&terms[i], 1}, b.input);
+  }
   ops.scale(q_out, weights.vector(W::kAttnQScale));
   // Where a gate lies behind each head, it is shown with it.
   ops.tap(Stage::kQRaw, layer, q_out, 0, a.n_head, q_out.width / a.n_head);
@@ -84,6 +91,7 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   ROWMAX_RETURN_IF_ERROR(ops.attend(layer, a, weights.vector_if(a.sinks, W::kAttnSinks), b.q, b.mixed));
   if (a.output_gate && !a.gate_unused) ops.gate_sigmoid(b.gate, b.mixed);
   if (a.sub_norm) ops.norm(b.mixed, weights.vector(W::kAttnSubNorm), b.mixed);
+  if (norms) ops.norm(b.mixed, weights.vector(W::kAttnOutputNormIn), b.mixed);
   ops.tap(Stage::kAttnOut, layer, b.mixed, 0, a.n_head, a.head_dim);
   const LinearTerm term{&weights.matrix(W::kAttnOutput), b.output};
   ops.project({&term, 1}, b.mixed);

@@ -55,6 +55,7 @@ const Fact kFacts[] = {
     {"sinks", [](LayerSpec& l, std::size_t) { l.attention.sinks = true; }},
     {"output_gate", [](LayerSpec& l, std::size_t) { l.attention.output_gate = true; }},
     {"sub_norm", [](LayerSpec& l, std::size_t) { l.attention.sub_norm = true; }},
+    {"product_norms", [](LayerSpec& l, std::size_t) { l.product_norms = true; }},
     {"matrix_scales", [](LayerSpec& l, std::size_t) { l.matrix_scales = true; }},
 };
 

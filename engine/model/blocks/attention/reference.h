@@ -37,8 +37,11 @@ inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t pos
   for (std::size_t begin = 0; begin < heads.size(); begin += d) {
     for (std::size_t i = 0; i < half; ++i) {
       double frequency = r.scale * std::pow(r.base, -2.0 * static_cast<double>(i) / denominator);
-      if (!r.divisors.empty()) frequency /= static_cast<double>(r.divisors[i]);
-      double magnitude = 1;
+      // LongRoPE: the tests' sessions are longer than what their models had at first.
+      const bool longer = r.long_rope && !r.long_rope->long_divisors.empty();
+      const std::vector<float>& divisors = longer ? r.long_rope->long_divisors : r.divisors;
+      if (!divisors.empty()) frequency /= static_cast<double>(divisors[i]);
+      double magnitude = r.long_rope ? r.long_rope->magnitude : 1;
       if (r.yarn) {
         const double share = yarn_share(r, denominator, static_cast<double>(i));
         frequency = frequency / r.yarn->factor * share + frequency * (1 - share);

@@ -1,5 +1,7 @@
 #include "engine/model/blocks/dense_ffn/dense_ffn.h"
 
+#include <iterator>
+
 namespace rowmax::engine::dense_ffn {
 
 void plan(const ModelShape&, const LayerSpec& spec, BufferPlan& buffers) {
@@ -14,13 +16,19 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const Rows gate{Slot::kGate, ffn.n_ff}, up{Slot::kUp, ffn.n_ff};
   const Rows gate_product = ffn.up_gates ? up : gate, up_product = ffn.up_gates ? gate : up;
   const LinearTerm terms[] = {{&weights.matrix(W::kFfnGate), gate_product}, {&weights.matrix(W::kFfnUp), up_product}};
-  ops.project(terms, normed);
+  const bool norms = spec.layers[layer].product_norms;
+  if (!norms) ops.project(terms, normed);
+  for (std::size_t i = 0; norms && i < std::size(terms); ++i) {
+    ops.norm(normed, weights.vector(i == 0 ? W::kFfnGateNormIn : W::kFfnUpNormIn), output);
+    ops.project({&terms[i], 1}, output);
+  }
   ops.scale(gate_product, weights.vector(W::kFfnGateScale));
   ops.scale(up_product, weights.vector(W::kFfnUpScale));
   ops.tap(Stage::kGate, layer, gate);
   ops.tap(Stage::kUp, layer, up);
   ops.gate(ffn, gate, up);
   if (ffn.sub_norm) ops.norm(gate, weights.vector(W::kFfnSubNorm), gate);
+  if (norms) ops.norm(gate, weights.vector(W::kFfnDownNormIn), gate);
   ops.tap(Stage::kAct, layer, gate);
   const LinearTerm term{&weights.matrix(W::kFfnDown), output};
   ops.project({&term, 1}, gate);

@@ -14,6 +14,11 @@ const Fact kFacts[] = {
     {"gate_limit", [](LayerSpec& l, std::size_t) { l.ffn.gate_limit = 0.5f; }},
     {"up_offset", [](LayerSpec& l, std::size_t) { l.ffn.up_offset = 1; }},
     {"sub_norm", [](LayerSpec& l, std::size_t) { l.ffn.sub_norm = true; }},
+    {"product_norms",
+     [](LayerSpec& l, std::size_t) {
+       l.product_norms = true;
+       l.ffn.sub_norm = true;
+     }},
     {"matrix_scales", [](LayerSpec& l, std::size_t) { l.matrix_scales = true; }},
 };
 

@@ -1,0 +1,152 @@
+#include "rowmax/engine/embed.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string>
+
+#include "base/fp_env.h"
+#include "base/guarded.h"
+#include "rowmax/engine/chat.h"
+#include "rowmax/try.h"
+
+namespace rowmax::engine {
+namespace {
+
+// Sequences that are closed again however the work ends.
+class OwnSequences {
+ public:
+  explicit OwnSequences(Session& session) noexcept : session_(session) {}
+  OwnSequences(const OwnSequences&) = delete;
+  OwnSequences& operator=(const OwnSequences&) = delete;
+  ~OwnSequences() {
+    for (const SequenceId id : ids_) session_.close(id);
+  }
+  // As many as there are, at most n; the error of the first.
+  Status open(std::size_t n) {
+    ids_.reserve(n);
+    while (ids_.size() < n) {
+      const auto id = session_.open();
+      if (!id.ok()) return ids_.empty() ? Status(id.error()) : Status();
+      ids_.push_back(*id);
+    }
+    return {};
+  }
+  std::size_t size() const noexcept { return ids_.size(); }
+  SequenceId operator[](std::size_t i) const { return ids_[i]; }
+
+ private:
+  Session& session_;
+  std::vector<SequenceId> ids_;
+};
+
+// rows: those of the session's states from `first` on.
+std::vector<float> pooled(const Session& session, std::int64_t first, std::int64_t n_row, bool normalize) {
+  const base::ScopedFpEnv environment;
+  std::vector<double> sum(session.states(first).size());
+  for (std::int64_t row = first; row < first + n_row; ++row) {
+    const std::span<const float> state = session.states(row);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += static_cast<double>(state[i]);
+  }
+  double squares = 0;
+  for (double& value : sum) {
+    value /= static_cast<double>(n_row);
+    squares += value * value;
+  }
+  const double length = normalize && squares > 0 ? std::sqrt(squares) : 1;
+  std::vector<float> out;
+  for (const double value : sum) out.push_back(static_cast<float>(value / length));
+  return out;
+}
+
+// Why a text has no embedding, as far as it shows beforehand.
+Status check(const Session& session, std::span<const TokenId> text) {
+  if (text.empty()) return Error::invalid_argument("a text to embed: expected at least one token, found none");
+  if (std::ssize(text) <= session.context()) return {};
+  return Error{ErrorCode::kLimit,
+               std::to_string(text.size()) + " tokens, the context is " + std::to_string(session.context())};
+}
+
+Result<std::vector<TextEmbedding>> embed_all(Session& session, std::span<const std::span<const TokenId>> texts,
+                                             const EmbedOptions& options) {
+  std::vector<TextEmbedding> out(texts.size());
+  OwnSequences sequences(session);
+  std::size_t together = std::max<std::size_t>(texts.size(), 1);
+  ROWMAX_RETURN_IF_ERROR(sequences.open(together));
+  together = sequences.size();
+  for (std::size_t next = 0; next < texts.size();) {
+    std::vector<BatchItem> items;
+    std::vector<std::size_t> owners;  // of the items
+    for (; next < texts.size() && items.size() < together; ++next) {
+      out[next].status = check(session, texts[next]);
+      if (!out[next].status.ok()) continue;
+      // No token sees those behind it: the first is what it is by itself.
+      const auto tokens = options.pooling == Pooling::kCls ? texts[next].first(1) : texts[next];
+      const SequenceId sequence = sequences[items.size()];
+      ROWMAX_TRY(left, session.truncate(sequence, 0));
+      items.push_back({.sequence = sequence,
+                       .tokens = tokens,
+                       .logits = options.pooling == Pooling::kMean ? LogitsFor::kAll : LogitsFor::kLast,
+                       .states = true});
+      if (left != 0) return Error::invalid_argument("embed: a sequence could not be emptied");
+      owners.push_back(next);
+    }
+    if (items.empty()) continue;
+    const Status computed = session.forward(items);
+    if (session.item_status().size() != items.size()) return computed.error();
+    std::int64_t row = 0;
+    bool any = false;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      TextEmbedding& embedding = out[owners[i]];
+      embedding.status = session.item_status()[i];
+      const std::int64_t n = n_state_rows(items[i]);
+      if (embedding.status.ok()) embedding.values = pooled(session, row, n, options.normalize);
+      any = any || embedding.status.ok();
+      row += n;
+    }
+    // One that found no room behind others is tried again in front of them.
+    const auto refused = std::ranges::find_if(
+        owners, [&](std::size_t i) { return !out[i].status.ok() && out[i].status.error().code == ErrorCode::kLimit; });
+    if (refused != owners.end() && *refused != owners.front() && any) next = *refused;
+  }
+  return out;
+}
+
+}  // namespace
+
+const char* pooling_name(Pooling pooling) noexcept {
+  return pooling == Pooling::kMean ? "mean" : pooling == Pooling::kCls ? "cls" : "last";
+}
+
+Result<Pooling> pooling_of(const Model& model) {
+  return base::guarded([&]() -> Result<Pooling> {
+    const GgufFile& file = model.file();
+    const std::string key = model.description().architecture + ".pooling_type";
+    const std::string place = file.name() + ": key '" + key + "'";
+    std::uint64_t found = 0;
+    if (file.find(key) != nullptr) {
+      ROWMAX_TRY(value, file.get_uint(key));
+      found = value;
+    }
+    if (found == 0) return Error{ErrorCode::kNotFound, place + " names no pooling"};
+    if (found <= 3) return static_cast<Pooling>(found);
+    return Error{ErrorCode::kUnsupported,
+                 place + ": expected 1 (mean), 2 (cls) or 3 (last), found " + std::to_string(found)};
+  });
+}
+
+Result<std::vector<TokenId>> encode_for_embedding(const Model& model, std::string_view text) {
+  return base::guarded([&]() -> Result<std::vector<TokenId>> {
+    ROWMAX_TRY(ids, encode_prompt(model, text, false));
+    const Tokenizer& tokenizer = model.tokenizer();
+    if (tokenizer.add_eos() && (ids.empty() || ids.back() != tokenizer.eos())) ids.push_back(tokenizer.eos());
+    return ids;
+  });
+}
+
+Result<std::vector<TextEmbedding>> embed(Session& session, std::span<const std::span<const TokenId>> texts,
+                                         const EmbedOptions& options) {
+  return base::guarded([&] { return embed_all(session, texts, options); });
+}
+
+}  // namespace rowmax::engine

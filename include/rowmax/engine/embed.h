@@ -1,0 +1,49 @@
+// Embeddings of texts: what the layers and the final norm make of a text's tokens, as one vector.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "rowmax/engine/session.h"
+#include "rowmax/engine/types.h"
+#include "rowmax/result.h"
+
+namespace rowmax::engine {
+
+// Of which tokens a vector is made. The numbers are those of GGUF's <architecture>.pooling_type.
+enum class Pooling : std::uint8_t {
+  kMean = 1,  // the mean of all
+  kCls = 2,   // the first
+  kLast = 3,  // the last
+};
+const char* pooling_name(Pooling pooling) noexcept;  // "mean", "cls", "last"
+
+// The pooling that the model's file names. kNotFound where it names none (the key is missing, or 0), kUnsupported for
+// another one (4: a classifier's), kCorrupt for a value of another type.
+Result<Pooling> pooling_of(const Model& model);
+
+// The ids of a text to embed: BOS in front and EOS behind where the model's tokenizer says so (each once: a text that
+// ends in EOS gets no second one). Control tokens in `text` stay plain text. kOutOfMemory.
+Result<std::vector<TokenId>> encode_for_embedding(const Model& model, std::string_view text);
+
+struct EmbedOptions {
+  Pooling pooling = Pooling::kLast;
+  bool normalize = true;  // the vector is divided by its length (L2); one of length 0 stays
+};
+
+struct TextEmbedding {
+  Status
+      status;  // why there is none: kLimit past the context or without room, kNumericFault, kInvalidArgument for no token
+  std::vector<float> values;  // [n_embd]
+};
+
+// One for each text, in their order. Texts are computed together, as many as the session has sequences, and what a text
+// gets has the same bits alone, in any company, chunk and at any number of threads. Sums over tokens and of squares run in f64, in order.
+// Opens sequences of the session and closes them again; kLimit where none is free. An error of the call means that no text
+// has a result.
+Result<std::vector<TextEmbedding>> embed(Session& session, std::span<const std::span<const TokenId>> texts,
+                                         const EmbedOptions& options = {});
+
+}  // namespace rowmax::engine

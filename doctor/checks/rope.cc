@@ -104,7 +104,8 @@ std::vector<float> divisors_of(Patient& patient, std::int64_t context, double& m
   const std::vector<float> long_ones = vector_of(patient, "rope_factors_long.weight");
   if (long_ones.empty()) return divisors;
   magnitude = number_of_edit(patient, "rope_magnitude", key_number(patient, "rope.scaling.attn_factor").value_or(1));
-  const double original = key_number(patient, "rope.scaling.original_context_length").value_or(0);
+  const double original = key_number(patient, "rope.scaling.original_context_length")
+                              .value_or(key_number(patient, "context_length").value_or(0));
   const bool longer = static_cast<double>(context) > original;
   const std::string set = edit_of(patient, "rope_factors").value_or(longer ? "long" : "short");
   return set == "long" ? long_ones : vector_of(patient, "rope_factors_short.weight");

@@ -103,12 +103,21 @@ YarnSpec read_yarn(KeyReader& keys) {
   return yarn;
 }
 
-// Its divisors are tensors (tensor_map.cc). Files of Phi 3 have them without a word in rope.scaling.type.
-LongRopeSpec read_long_rope(KeyReader& keys) {
+// Its divisors are tensors (tensor_map.cc). Files of Phi 3 have them without a word in rope.scaling.type; those of MiniCPM
+// may leave out the keys, as llama.cpp's converter did: the published models had their whole context from the first.
+LongRopeSpec read_long_rope(KeyReader& keys, const ModelSpec& spec) {
+  constexpr const char *kContext = "rope.scaling.original_context_length", *kMagnitude = "rope.scaling.attn_factor";
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
   LongRopeSpec rope;
-  rope.original_context =
-      keys.require_int("rope.scaling.original_context_length", 1, std::int64_t{1} << 31, "rope_original_context");
-  rope.magnitude = keys.require_float("rope.scaling.attn_factor", 1e-3, 1e3, "rope_magnitude");
+  if (spec.architecture == "minicpm") {
+    const std::int64_t context = spec.shape.context_length;
+    rope.original_context =
+        keys.int_or(kContext, context, 1, kMost, "rope_original_context", "default: context_length");
+    rope.magnitude = keys.float_or(kMagnitude, 1, 1e-3, 1e3, "rope_magnitude", "default of architecture minicpm");
+    return rope;
+  }
+  rope.original_context = keys.require_int(kContext, 1, kMost, "rope_original_context");
+  rope.magnitude = keys.require_float(kMagnitude, 1e-3, 1e3, "rope_magnitude");
   return rope;
 }
 
@@ -143,7 +152,7 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
                                          "': expected more than 1 with yarn scaling, found " + number_text(rope.base));
     }
   } else if (type == "longrope") {
-    rope.long_rope = read_long_rope(keys);
+    rope.long_rope = read_long_rope(keys, spec);
   } else if (type != "none") {
     keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("rope.scaling.type") +
                                            "': expected none, linear or yarn, or longrope, found '" + type + "'");

@@ -113,8 +113,22 @@ TEST(LlamaKin, MinicpmScalesWithoutKeys) {
   EXPECT_EQ(said.embedding_scale, 2);
   EXPECT_EQ(said.residual_scale, 0.5f);
   EXPECT_EQ(said.logit_scale, 0.0625f);
-  expect_refused(read("minicpm", [](GgufWriter& w) { w.set_string("minicpm.rope.scaling.type", "longrope"); }),
-                 {"rope.scaling.type", "longrope"});
+}
+
+// llama.cpp's converter wrote neither the original context nor the magnitude.
+TEST(LlamaKin, MinicpmLongRopeWithoutKeys) {
+  const auto long_rope = [](GgufWriter& w) { w.set_string("minicpm.rope.scaling.type", "longrope"); };
+  const ModelSpec old = spec_of("minicpm", long_rope);
+  ASSERT_TRUE(old.ropes[0].long_rope);
+  EXPECT_EQ(old.ropes[0].long_rope->original_context, old.shape.context_length);
+  EXPECT_EQ(old.ropes[0].long_rope->magnitude, 1);
+  const ModelSpec said = spec_of("minicpm", [&](GgufWriter& w) {
+    long_rope(w);
+    w.set_uint32("minicpm.rope.scaling.original_context_length", 32);
+    w.set_float32("minicpm.rope.scaling.attn_factor", 1.25f);
+  });
+  EXPECT_EQ(said.ropes[0].long_rope->original_context, 32);
+  EXPECT_EQ(said.ropes[0].long_rope->magnitude, 1.25);
 }
 
 TEST(LlamaKin, Mistral3MagnitudeAndTemperature) {

@@ -179,8 +179,6 @@ TEST_F(FolderFields, KnownOnesThatChangeTheMathematicsAreRefused) {
       {"qwen3", R"("embedding_multiplier": 2)", "embedding_multiplier"},
       {"ministral3", R"("sliding_window": 64)", "sliding_window"},
       {"ministral3", R"("rope_parameters": {"rope_type": "default", "rope_theta": 10000.0})", "rope_type"},
-      {"minicpm", R"("rope_scaling": {"rope_type": "longrope", "long_factor": [1], "short_factor": [1]})",
-       "long_factor"},
       {"hunyuan", R"("use_cla": true)", "use_cla"},
       {"hunyuan",
        R"("rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0, "alpha": 9, "xdrope_section": [1]})",

@@ -280,6 +280,11 @@ class ConfigConverter {
       return rope.fail(ErrorCode::kUnsupported, "rope_type", concat("expected yarn, found ", quote(type)));
     }
     if (model_.architecture->long_rope) return read_long_rope(rope, type);
+    if (model_.architecture->scales == HfScales::kMiniCpm && type == "longrope") {
+      rope.require_int("original_max_position_embeddings", 1, kMaxContext);
+      keys_.set_string(key("rope.scaling.type"), "longrope");
+      return read_long_rope(rope, type);
+    }
     if (type == "default") return;
     if (type == "linear") {
       keys_.set_string(key("rope.scaling.type"), "linear");

@@ -58,7 +58,8 @@ INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                                          "bitnet", "phi3", "phi3_short", "bitnet_embed_qwen3", "bitnet_embed_gemma3",
                                          "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
                                          "qwen35moe", "smollm3", "smollm3_listed", "granite", "mistral3", "minicpm",
-                                         "minicpm_old", "hunyuan", "olmo2", "gptoss", "gemma4", "gemma4_vk"),
+                                         "minicpm_long", "minicpm_old", "hunyuan", "olmo2", "gptoss", "gemma4",
+                                         "gemma4_vk"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

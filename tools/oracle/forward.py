@@ -171,7 +171,7 @@ class Model:
         if self.n_rot != self.head_dim and not self.hybrid and self.arch != "phi3":
             raise ValueError("partial rotation is not covered")
         scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
-        if scaling not in ("none", "linear", "yarn"):
+        if scaling not in ("none", "linear", "yarn", "longrope"):
             raise ValueError(f"rope scaling {scaling!r} is not covered")
         self.yarn = scaling == "yarn"
         self.rope_scale = f.key("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0

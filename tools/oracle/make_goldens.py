@@ -105,6 +105,10 @@ CASES = {
     "minicpm": dict(arch="minicpm", seed=205, n_embd=40, n_layer=3, n_head=4, n_kv_head=2, head_dim=10, n_ff=56, eps=1e-5,
                     base=10000.0, tied=True,
                     scales=dict(attention=10**-0.5, embedding=2.5, residual=1.4 / 3**0.5, logits=2.5)),
+    # LongRoPE, past the original context.
+    "minicpm_long": dict(arch="minicpm", seed=209, n_embd=48, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=56, eps=1e-5,
+                         base=10000.0, tied=True, rotary=1.0, longrope=dict(original=64),
+                         scales=dict(attention=12**-0.5, embedding=2.5, residual=1.4 / 2**0.5, logits=3.0)),
     # The scales that files without them mean.
     "minicpm_old": dict(arch="minicpm", seed=206, n_embd=64, n_layer=2, n_head=4, n_kv_head=4, head_dim=16, n_ff=56, eps=1e-5,
                         base=10000.0, tied=False, scales_written=False,
@@ -154,10 +158,11 @@ def hf_config(c):
         return transformers.GptOssConfig(**common, head_dim=c["head_dim"], sliding_window=c["window"],
                                          num_local_experts=c["experts"]["E"], num_experts_per_tok=c["experts"]["used"],
                                          rope_parameters=rope | dict(truncate=False))
-    if c["arch"] == "phi3":
+    if "longrope" in c:
         rope |= dict(rope_type="longrope", partial_rotary_factor=c["rotary"], long_factor=longrope_factors(c, 30.0),
                      short_factor=longrope_factors(c, 3.0),
                      original_max_position_embeddings=c["longrope"]["original"])
+    if c["arch"] == "phi3":
         return transformers.Phi3Config(**common, sliding_window=c.get("window"), rope_parameters=rope,
                                        original_max_position_embeddings=c["longrope"]["original"])
     if c["arch"] == "bitnet-b1.58":
@@ -594,10 +599,14 @@ def write_gguf(path, name, c, weights):
         w.add_rope_scaling_factor(c["linear"])
     if "longrope" in c:
         original = c["longrope"]["original"]
-        w.add_rope_dimension_count(int(c["head_dim"] * c["rotary"]))
+        if c["arch"] == "phi3":
+            w.add_rope_dimension_count(int(c["head_dim"] * c["rotary"]))
+        else:
+            w.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
         w.add_rope_scaling_orig_ctx_len(original)
         w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(N_CTX / original) / math.log(original)))
-        w.add_sliding_window(c.get("window", 0))
+        if c["arch"] == "phi3":
+            w.add_sliding_window(c.get("window", 0))
     elif "window" in c:
         w.add_sliding_window(c["window"])
     if "attn_softcap" in c:

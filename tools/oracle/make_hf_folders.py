@@ -81,6 +81,9 @@ CASES = {
                        **COMMON),
     "minicpm": dict(arch="minicpm", seed=47, head_dim=8, eps=1e-5, base=10000.0, tied=True, logits=True,
                     scales=dict(attention=8**-0.5, embedding=2.5, residual=1.4 / 2**0.5, logits=4.0), **COMMON),
+    "minicpm_long": dict(arch="minicpm", seed=50, head_dim=8, eps=1e-5, base=10000.0, tied=True, logits=True, rotary=1.0,
+                         longrope=dict(original=16), scales=dict(attention=8**-0.5, embedding=2.5, residual=1.4 / 2**0.5,
+                         logits=4.0), **COMMON),
     "hunyuan": dict(arch="hunyuan-dense", seed=48, head_dim=12, eps=1e-5, base=100.0, alpha=7.0, tied=True, bias="qkvo",
                     logits=True, **COMMON),
     "olmo2": dict(arch="olmo2", seed=49, head_dim=8, eps=1e-5, base=500000.0, tied=False, bias="qkvo", logits=True, **COMMON),
@@ -253,6 +256,10 @@ def rewrite(path, c, weights, to_stored):
         s = c["scales"]
         config |= dict(architectures=["MiniCPMForCausalLM"], model_type="minicpm", scale_emb=s["embedding"],
                        scale_depth=s["residual"] * c["n_layer"]**0.5, dim_model_base=c["n_embd"] / s["logits"])
+        if "longrope" in c:
+            rope = config.pop("rope_parameters")
+            config |= dict(rope_theta=rope["rope_theta"], rope_scaling={
+                k: rope[k] for k in ("rope_type", "long_factor", "short_factor", "original_max_position_embeddings")})
         with open(config_path, "w") as file:
             json.dump(config, file, indent=1)
         return

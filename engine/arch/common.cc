@@ -137,6 +137,17 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
             "architecture " + spec.architecture);
   const bool old_key = !keys.has("rope.scaling.type") && keys.has("rope.scale_linear");
   const bool unnamed = !keys.has("rope.scaling.type") && keys.has("rope.scaling.factor");
+  if (unnamed) {
+    for (const char* key :
+         {"rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_ext_factor",
+          "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_log_multiplier"}) {
+      if (!keys.has(key)) continue;
+      keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.scaling.type") + "' is missing beside '" +
+                                         keys.full_key(key) + "', which only YaRN has; --set " +
+                                         keys.full_key("rope.scaling.type") + "=yarn or =linear decides");
+      return;
+    }
+  }
   const bool long_factors = keys.file().find_tensor("rope_factors_long.weight") != nullptr;
   const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear"
                                                                : long_factors     ? "longrope"
@@ -159,6 +170,8 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   }
   keys.fact("rope_scaling", type,
             keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type")
+            : old_key                     ? "key " + keys.full_key("rope.scale_linear")
+            : unnamed                     ? "key " + keys.full_key("rope.scaling.factor")
             : long_factors                ? "tensor rope_factors_long.weight"
                                           : "default: none");
   spec.ropes.push_back(std::move(rope));

@@ -46,6 +46,14 @@ void read_experts(KeyReader& keys, ModelSpec& spec, bool shared) {
   expect(keys, "expert_gating_func", 1, "softmax");
   expect(keys, "expert_group_count", 1, "no groups");
   expect(keys, "expert_group_used_count", 1, "no groups");
+  expect(keys, "leading_dense_block_count", 0, "every FFN is a mixture of experts");
+  expect(keys, "interleave_moe_layer_step", 1, "every FFN is a mixture of experts");
+  const double cap = keys.float_or("router_logit_softcapping", 0.0, 0.0, 1e6, nullptr, "default: none");
+  if (cap > 0) {
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("router_logit_softcapping") +
+                                           "': expected 0 (logits of the router are not capped), found " +
+                                           number_text(cap));
+  }
   const double scale = keys.float_or("expert_weights_scale", 1.0, 0.0, 1e6, nullptr, "default: none");
   if (scale != 1.0 && scale != 0.0) {
     keys.fail(ErrorCode::kUnsupported,

@@ -92,5 +92,13 @@ TEST(Gemma4, KeysThatChangeItAreRefused) {
   });
 }
 
+// Of the architectures whose norm behind attention has that name too, none may stand for the one that is lost.
+TEST(Gemma4, ANormThatIsLostIsNoOther) {
+  for (const char* arch : {"gemma4", "gemma3", "gemma2"}) {
+    SCOPED_TRACE(arch);
+    expect_refused(arch, ErrorCode::kCorrupt, {"blk.1.ffn_norm.weight", "missing"}, {"blk.1.ffn_norm.weight"});
+  }
+}
+
 }  // namespace
 }  // namespace rowmax::engine

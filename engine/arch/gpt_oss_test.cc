@@ -54,5 +54,14 @@ TEST(GptOss, KeysThatChangeItAreReadOrRefused) {
                  [](GgufWriter& writer) { writer.remove("gpt-oss.attention.sliding_window"); });
 }
 
+TEST(GptOss, KeysOfOtherMixturesAreNotPassedOver) {
+  for (const char* key : {"leading_dense_block_count", "interleave_moe_layer_step"}) {
+    expect_refused("gpt-oss", ErrorCode::kUnsupported, {key, "found 3"}, {},
+                   [&](GgufWriter& writer) { writer.set_uint32(std::string("gpt-oss.") + key, 3); });
+  }
+  const auto capped = [](GgufWriter& writer) { writer.set_float32("gpt-oss.router_logit_softcapping", 3); };
+  expect_refused("gpt-oss", ErrorCode::kUnsupported, {"router_logit_softcapping", "found 3"}, {}, capped);
+}
+
 }  // namespace
 }  // namespace rowmax::engine

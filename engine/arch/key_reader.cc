@@ -112,6 +112,14 @@ std::optional<double> KeyReader::find_number(std::string_view key, bool integer,
       fail(ErrorCode::kCorrupt, "key '" + full + "': expected a number, found an array that is empty or of strings");
       return std::nullopt;
     }
+    const auto n_layer = file_.find_uint(full_key("block_count"));
+    if (key == "block_count" || (n_layer && array.size != *n_layer)) {
+      fail(ErrorCode::kCorrupt,
+           "key '" + full + "': expected a number" +
+               (key == "block_count" ? std::string() : " or one for each of " + std::to_string(*n_layer) + " layers") +
+               ", found an array of " + std::to_string(array.size));
+      return std::nullopt;
+    }
     for (std::size_t i = 1; i < array.size; ++i) {
       if (array.as_double(i) != array.as_double(0)) {
         fail(ErrorCode::kUnsupported, "key '" + full + "': values that differ between layers are not supported");

@@ -170,5 +170,41 @@ TEST(LlamaKin, WhereNormsStand) {
   }
 }
 
+TEST(LlamaKin, LayersThatTurnAreTrueOrFalse) {
+  expect_refused(read("smollm3",
+                      [](GgufWriter& w) {
+                        w.set_int32s("smollm3.attention.rope_pattern", {1, 1, 1, 0, 1, 1, 1, -1});
+                      }),
+                 {"smollm3.attention.rope_pattern", "true or false", "-1"});
+}
+
+TEST(LlamaKin, ScalingWithoutATypeIsLinearUnlessYarnsKeysSayThatItWasLost) {
+  const auto factor = [](GgufWriter& w) { w.set_float32("smollm3.rope.scaling.factor", 4); };
+  EXPECT_EQ(spec_of("smollm3", factor).ropes[0].scale, 0.25);
+  expect_refused(read("smollm3",
+                      [&](GgufWriter& w) {
+                        factor(w);
+                        w.set_float32("smollm3.rope.scaling.yarn_beta_fast", 16);
+                      }),
+                 {"smollm3.rope.scaling.type' is missing", "yarn_beta_fast", "--set"});
+}
+
+TEST(LlamaKin, AListInPlaceOfANumberHasAnEntryForEachLayer) {
+  const auto heads = [](std::size_t n) {
+    return [n](GgufWriter& w) {
+      w.remove("smollm3.attention.head_count");
+      w.set_int32s("smollm3.attention.head_count", std::vector<std::int32_t>(n, 4));
+    };
+  };
+  EXPECT_EQ(spec_of("smollm3", heads(8)).shape.n_head, 4);
+  expect_refused(read("smollm3", heads(7)), {"smollm3.attention.head_count", "8 layers", "7"});
+  expect_refused(read("smollm3",
+                      [](GgufWriter& w) {
+                        w.remove("smollm3.block_count");
+                        w.set_int32s("smollm3.block_count", std::vector<std::int32_t>(8, 8));
+                      }),
+                 {"smollm3.block_count", "expected a number"});
+}
+
 }  // namespace
 }  // namespace rowmax::engine

@@ -16,6 +16,11 @@ void read_smollm3(KeyReader& keys, ModelSpec& spec) {
                                               std::to_string(spec.layers.size()) + " values (block_count), found " +
                                               std::to_string(listed->size()));
   }
+  for (const std::int64_t turns : listed.value_or(std::vector<std::int64_t>())) {
+    if (turns == 0 || turns == 1) continue;
+    return keys.fail(ErrorCode::kCorrupt,
+                     "key '" + keys.full_key(kKey) + "': expected true or false, found " + std::to_string(turns));
+  }
   std::string nope;
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     const bool turns = listed ? (*listed)[i] != 0 : i % 4 != 3;

@@ -108,6 +108,13 @@ Status map_fused(Claims& claims, const ModelSpec& spec, std::int64_t index, cons
   return {};
 }
 
+// Whether a layer has a weight of its own by that name, for which it then stands.
+bool is_own_name(const LayerSpec& layer, std::string_view name) {
+  return std::ranges::any_of(weight_table(), [&](const WeightInfo& info) {
+    return info.name == name && info.presence(layer) != Presence::kNever;
+  });
+}
+
 Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& sources) {
   const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
   // What converters leave of a layer that reads the keys and values of another.
@@ -121,7 +128,7 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
     const Presence presence = info.presence(layer);
     if (presence == Presence::kNever || sources[info.id].present()) continue;
     std::string name = info.tensor(index);
-    if (!info.other_name.empty() && !claims.has(name)) {
+    if (!info.other_name.empty() && !claims.has(name) && !is_own_name(layer, info.other_name)) {
       const std::string other = WeightInfo::tensor(index, info.other_name);
       if (!claims.has(other) && presence == Presence::kRequired) return claims.missing(name + "' or '" + other);
       if (claims.has(other)) name = other;

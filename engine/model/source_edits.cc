@@ -301,6 +301,7 @@ std::string transpose(ModelSpec&, WeightSources& sources, const std::string& val
     const std::vector<Use> uses = uses_of(sources, name);
     if (uses.empty()) return no_tensor(name);
     const bool embedding = name == sources.token_embedding.name;
+    if (name == sources.layer_embedding.name) return "matrices of products ('" + name + "' is looked up by token)";
     if (!embedding && uses.size() > 1) return "matrices of one weight ('" + name + "' holds several)";
     const bool again = embedding ? sources.embedding != nullptr : uses.front().source->transposed;
     if (uses.front().kind != WeightKind::kMatrix || again) return "matrices, each once ('" + name + "' is none)";

@@ -148,7 +148,8 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
       return;
     }
   }
-  const bool long_factors = keys.file().find_tensor("rope_factors_long.weight") != nullptr;
+  const bool long_factors = keys.file().find_tensor("rope_factors_long.weight") != nullptr ||
+                            keys.file().find_tensor("rope_factors_short.weight") != nullptr;
   const std::string type = keys.string_or("rope.scaling.type", old_key || unnamed ? "linear"
                                                                : long_factors     ? "longrope"
                                                                                   : "none");
@@ -172,7 +173,7 @@ void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
             keys.has("rope.scaling.type") ? "key " + keys.full_key("rope.scaling.type")
             : old_key                     ? "key " + keys.full_key("rope.scale_linear")
             : unnamed                     ? "key " + keys.full_key("rope.scaling.factor")
-            : long_factors                ? "tensor rope_factors_long.weight"
+            : long_factors                ? "tensors rope_factors_*.weight"
                                           : "default: none");
   spec.ropes.push_back(std::move(rope));
 }

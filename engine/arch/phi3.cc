@@ -7,6 +7,13 @@ namespace rowmax::engine {
 void read_phi3(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
   read_window(keys, spec);
+  constexpr const char* kMagnitude = "rope.scaling.attn_factor";
+  const bool whole = !keys.file().tensors().empty();  // not keys alone, as a converter has them
+  if (!keys.failed() && whole && !spec.ropes[0].long_rope && keys.has(kMagnitude)) {
+    return keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(kMagnitude) +
+                                              "' belongs to LongRoPE, and tensors 'rope_factors_short.weight' and "
+                                              "'rope_factors_long.weight' are missing");
+  }
   spec.for_layers([](LayerSpec& layer) { layer.fused = true; });
 }
 

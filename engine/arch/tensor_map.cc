@@ -169,8 +169,9 @@ Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, 
     const std::string context = std::to_string(spec.ropes[0].long_rope->original_context);
     facts.push_back({"rope_frequency_factors", std::to_string(short_ones.size()) + " factors, two sets",
                      "tensors rope_factors_short.weight, rope_factors_long.weight"});
+    const std::string key = spec.architecture + ".rope.scaling.original_context_length";
     facts.push_back({"rope_factors_in_use", "short up to a context (--ctx) of " + context + ", long above",
-                     "key " + spec.architecture + ".rope.scaling.original_context_length"});
+                     file.find(key) != nullptr ? "key " + key : "default: context_length"});
     return {};
   }
   const bool required =

@@ -181,6 +181,29 @@ TEST_F(HfFolder, EmbeddingModels) {
     save(pooling, wrong);
     expect_error(convert(folder), ErrorCode::kUnsupported, {"1_Pooling/config.json", "one pooling_mode"});
   }
+  save(pooling, R"({"pooling_mode_lasttoken": "yes"})");
+  expect_error(convert(folder), ErrorCode::kUnsupported, {"1_Pooling/config.json", "one pooling_mode"});
+  save(pooling, sound);
+  // Whatever else the vectors pass through is not lost without a word, and no path leads out of the folder.
+  const std::string modules = folder + "/modules.json", known = content(modules);
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = known;
+    EXPECT_NE(text.find(from), std::string::npos) << from;
+    save(modules, text.replace(text.find(from), from.size(), to));
+    return convert(folder);
+  };
+  const std::string last = "\"sentence_transformers.models.Pooling\"}";
+  const auto behind = [&](const std::string& path, const std::string& kind) {
+    return with(last, last + R"(, {"path": ")" + path + R"(", "type": ")" + kind + "\"}");
+  };
+  EXPECT_TRUE(behind("2_Normalize", "sentence_transformers.models.Normalize").ok());
+  expect_error(behind("2_Dense", "sentence_transformers.models.Dense"), ErrorCode::kUnsupported,
+               {"modules.json", "Dense"});
+  expect_error(behind("2_Pooling", "sentence_transformers.models.Pooling"), ErrorCode::kUnsupported, {"2_Pooling"});
+  expect_error(with("sentence_transformers.models.Pooling", "my.Pooling"), ErrorCode::kUnsupported, {"my.Pooling"});
+  for (const char* path : {"../1_Pooling", "..", "/etc", ""}) {
+    expect_error(with("1_Pooling", path), ErrorCode::kUnsupported, {"modules.json", "one Pooling in a folder"});
+  }
   std::filesystem::remove(folder + "/modules.json");
   report = convert(folder);
   ASSERT_TRUE(report.ok()) << report.error().message;
@@ -227,6 +250,11 @@ TEST_F(HfFolder, FormsOfTernaryFoldersThatAreNone) {
   folder = hf_folder("llama_float_codes");  // packed layers have no floats
   replace_in(folder + "/config.json", "autobitlinear", "bitlinear");
   expect_error(convert(folder), ErrorCode::kUnsupported, {"weight_scale", "no packed matrix"});
+  std::filesystem::remove_all(folder);
+  folder = hf_folder("llama_float_codes");  // and codes without their scale are no weights
+  edit_tensors(folder + "/model.safetensors",
+               [](Tensors& tensors) { tensors.erase("model.layers.0.mlp.down_proj.weight_scale"); });
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"mlp.down_proj.weight", "there is no", "weight_scale"});
 }
 
 TEST_F(HfFolder, TheTokenizerWorks) {

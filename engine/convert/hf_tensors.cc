@@ -374,7 +374,10 @@ class Mapper {
     } else {
       read_floats(wanted, rows);
       if (wanted.matrix && model_.ternarise) ternarise(rows, executor_);
-      if (wanted.matrix && model_.float_codes && has(name + "_scale")) {
+      if (wanted.matrix && model_.float_codes && name.find("layers.") != std::string::npos) {
+        if (!has(name + "_scale")) {
+          return problem(ErrorCode::kCorrupt, find(name), name, "holds codes, but there is no " + name + "_scale");
+        }
         ROWMAX_TRY(factor, read_scale(find(name + "_scale"), name + "_scale"));
         multiply(rows, factor);
         out_.packed = true;

@@ -12,11 +12,10 @@
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
+#include "apps/cli/jsonl_texts.h"
 #include "apps/cli/kernel_list.h"
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
-#include "apps/cli/token_ids.h"
-#include "engine/io/json.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/try.h"
 
@@ -45,31 +44,8 @@ struct EmbedFlags {
   bool json = false, keep_newline = false;
 };
 
-struct Text {
-  std::string name;  // for messages: "texts.jsonl:3", "text 2"
-  std::vector<engine::TokenId> tokens;
-};
-
-Result<Text> read_line(const engine::Model& model, std::string_view line, std::string name) {
-  ROWMAX_TRY(document, engine::parse_json(line, name));
-  const engine::Json root = document.root(), text = root.find("text");
-  if (text && root.find("tokens")) {
-    return Error{ErrorCode::kCorrupt, name + R"(: both "text" and "tokens"; give one of them)"};
-  }
-  if (text.is_string()) {
-    ROWMAX_TRY(tokens, engine::encode_for_embedding(model, text.as_string()));
-    return Text{std::move(name), std::move(tokens)};
-  }
-  if (!root.find("tokens").is_array()) {
-    return Error{ErrorCode::kCorrupt,
-                 name + R"(: expected {"text": "..."} or {"tokens": [1, 2]}, found )" + root.text()};
-  }
-  ROWMAX_TRY(tokens, parse_token_ids(line, name, model.shape().n_vocab));
-  return Text{std::move(name), std::move(tokens)};
-}
-
-Result<std::vector<Text>> read_texts(const EmbedFlags& flags, const engine::Model& model) {
-  std::vector<Text> texts;
+Result<std::vector<TokenText>> read_texts(const EmbedFlags& flags, const engine::Model& model) {
+  std::vector<TokenText> texts;
   std::vector<std::string> whole = flags.texts;
   if (!flags.file.empty()) {
     ROWMAX_TRY(content, read_prompt(flags.file, flags.keep_newline));
@@ -81,17 +57,8 @@ Result<std::vector<Text>> read_texts(const EmbedFlags& flags, const engine::Mode
     texts.push_back({name, std::move(tokens)});
   }
   if (flags.jsonl.empty()) return texts;
-  ROWMAX_TRY(content, read_text(flags.jsonl));
-  std::string_view rest = content;
-  for (std::int64_t number = 1; !rest.empty(); ++number) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    ROWMAX_TRY(text, read_line(model, line, flags.jsonl + ":" + std::to_string(number)));
-    texts.push_back(std::move(text));
-  }
-  return texts;
+  return read_jsonl_texts(flags.jsonl, model,
+                          [&](std::string_view text) { return engine::encode_for_embedding(model, text); });
 }
 
 Result<engine::Pooling> choose_pooling(const EmbedFlags& flags, const engine::Model& model) {
@@ -120,7 +87,7 @@ double shortest(float value) {
   return out;
 }
 
-Json line_of(std::size_t index, const Text& text, const engine::TextEmbedding& embedding) {
+Json line_of(std::size_t index, const TokenText& text, const engine::TextEmbedding& embedding) {
   Json values = Json::array();
   for (const float value : embedding.values) values.push_back(shortest(value));
   return {{"index", index}, {"n_tokens", text.tokens.size()}, {"embedding", std::move(values)}};
@@ -140,7 +107,7 @@ Result<ExitCode> embed(EmbedFlags flags) {
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
-  for (const Text& text : texts) {  // before anything is printed
+  for (const TokenText& text : texts) {  // before anything is printed
     if (text.tokens.empty()) {
       return Error{ErrorCode::kInvalidArgument, text.name + ": expected at least one token, found none"};
     }
@@ -155,7 +122,7 @@ Result<ExitCode> embed(EmbedFlags flags) {
     const auto part =
         std::span(texts).subspan(first, std::min(static_cast<std::size_t>(flags.batch), texts.size() - first));
     std::vector<std::span<const engine::TokenId>> views;
-    for (const Text& text : part) views.emplace_back(text.tokens);
+    for (const TokenText& text : part) views.emplace_back(text.tokens);
     auto embeddings = engine::embed(session, views, how);
     if (!embeddings.ok()) return with_file(std::move(embeddings).error(), *engine.model);
     for (std::size_t i = 0; i < part.size(); ++i) {

@@ -9,7 +9,7 @@
 
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
-#include "apps/cli/token_ids.h"
+#include "apps/cli/jsonl_texts.h"
 #include "engine/io/json.h"
 #include "rowmax/engine/padded_batch.h"
 #include "rowmax/try.h"
@@ -17,46 +17,11 @@
 namespace rowmax::cli {
 namespace {
 
-struct Text {
-  std::string line;  // "file:3", for messages
-  std::vector<engine::TokenId> tokens;
-};
-
-Result<std::vector<engine::TokenId>> read_line(const engine::Model& model, std::string_view line,
-                                               const std::string& name) {
-  ROWMAX_TRY(document, engine::parse_json(line, name));
-  const engine::Json root = document.root();
-  const engine::Json text = root.find("text");
-  if (text && root.find("tokens")) {
-    return Error{ErrorCode::kCorrupt, name + R"(: both "text" and "tokens"; give one of them)"};
-  }
-  if (text.is_string()) return engine::encode_prompt(model, text.as_string(), false);
-  if (root.find("tokens").is_array()) return parse_token_ids(line, name, model.shape().n_vocab);
-  return Error{ErrorCode::kCorrupt, name + R"(: expected {"text": "..."} or {"tokens": [1, 2]}, found )" + root.text()};
-}
-
-Result<std::vector<Text>> read_texts(const engine::Model& model, const std::string& path) {
-  ROWMAX_TRY(content, read_text(path));
-  std::vector<Text> texts;
-  std::string_view rest = content;
-  for (std::int64_t number = 1; !rest.empty(); ++number) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    Text text{path + ":" + std::to_string(number), {}};
-    ROWMAX_TRY(tokens, read_line(model, line, text.line));
-    text.tokens = std::move(tokens);
-    texts.push_back(std::move(text));
-  }
-  return texts;
-}
-
 // As a data loader would hand it over.
 struct Rectangle {
-  Rectangle(std::span<const Text> texts, bool left) {
-    for (const Text& text : texts) width = std::max(width, std::ssize(text.tokens));
-    for (const Text& text : texts) {
+  Rectangle(std::span<const TokenText> texts, bool left) {
+    for (const TokenText& text : texts) width = std::max(width, std::ssize(text.tokens));
+    for (const TokenText& text : texts) {
       const std::size_t n_pad = static_cast<std::size_t>(width) - text.tokens.size();
       const std::size_t begin = ids.size() + (left ? n_pad : 0);
       ids.resize(ids.size() + static_cast<std::size_t>(width), 0);
@@ -70,11 +35,11 @@ struct Rectangle {
   std::int64_t width = 1;  // texts without tokens are rows of padding
 };
 
-Result<std::vector<engine::TextScore>> score_batch(engine::Session& session, std::span<const Text> texts,
+Result<std::vector<engine::TextScore>> score_batch(engine::Session& session, std::span<const TokenText> texts,
                                                    const std::string& padding) {
   if (padding == "none") {
     std::vector<std::span<const engine::TokenId>> views;
-    for (const Text& text : texts) views.emplace_back(text.tokens);
+    for (const TokenText& text : texts) views.emplace_back(text.tokens);
     return engine::score_texts(session, views);
   }
   const Rectangle rectangle(texts, padding == "left");
@@ -85,16 +50,18 @@ Result<std::vector<engine::TextScore>> score_batch(engine::Session& session, std
 
 Status score_texts(const Engine& engine, const ScoreTextsFlags& flags, engine::SessionOptions options,
                    const DebugFlags& debug_flags) {
-  ROWMAX_TRY(texts, read_texts(*engine.model, flags.file));
+  ROWMAX_TRY(texts, read_jsonl_texts(flags.file, *engine.model, [&](std::string_view text) {
+               return engine::encode_prompt(*engine.model, text, false);
+             }));
   options.max_sequences = static_cast<int>(std::clamp<std::int64_t>(std::ssize(texts), 1, flags.batch));
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;
   ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
   ROWMAX_TRY(debug, debug_observer(debug_flags, session));
   session.set_observer(debug.get());
-  for (const Text& text : texts) {
+  for (const TokenText& text : texts) {
     if (std::ssize(text.tokens) <= session.context()) continue;
-    return Error{ErrorCode::kLimit, text.line + ": " + std::to_string(text.tokens.size()) + " tokens, the context is " +
+    return Error{ErrorCode::kLimit, text.name + ": " + std::to_string(text.tokens.size()) + " tokens, the context is " +
                                         std::to_string(session.context()) + " (-c)"};
   }
   for (std::size_t first = 0; first < texts.size(); first += static_cast<std::size_t>(flags.batch)) {
@@ -106,7 +73,7 @@ Status score_texts(const Engine& engine, const ScoreTextsFlags& flags, engine::S
     for (std::size_t i = 0; i < part.size(); ++i) {
       const engine::TextScore& score = (*scores)[i];
       if (!score.status.ok())
-        return Error{score.status.error().code, part[i].line + ": " + score.status.error().message};
+        return Error{score.status.error().code, part[i].name + ": " + score.status.error().message};
       ROWMAX_RETURN_IF_ERROR(print_json({{"index", first + i}, {"n_scored", score.n_scored}, {"nll", score.nll}}));
     }
   }

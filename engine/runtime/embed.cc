@@ -7,38 +7,12 @@
 
 #include "base/fp_env.h"
 #include "base/guarded.h"
+#include "engine/runtime/own_sequences.h"
 #include "rowmax/engine/chat.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
-
-// Sequences that are closed again however the work ends.
-class OwnSequences {
- public:
-  explicit OwnSequences(Session& session) noexcept : session_(session) {}
-  OwnSequences(const OwnSequences&) = delete;
-  OwnSequences& operator=(const OwnSequences&) = delete;
-  ~OwnSequences() {
-    for (const SequenceId id : ids_) session_.close(id);
-  }
-  // As many as there are, at most n; the error of the first.
-  Status open(std::size_t n) {
-    ids_.reserve(n);
-    while (ids_.size() < n) {
-      const auto id = session_.open();
-      if (!id.ok()) return ids_.empty() ? Status(id.error()) : Status();
-      ids_.push_back(*id);
-    }
-    return {};
-  }
-  std::size_t size() const noexcept { return ids_.size(); }
-  SequenceId operator[](std::size_t i) const { return ids_[i]; }
-
- private:
-  Session& session_;
-  std::vector<SequenceId> ids_;
-};
 
 // rows: those of the session's states from `first` on.
 std::vector<float> pooled(const Session& session, std::int64_t first, std::int64_t n_row, bool normalize) {
@@ -72,7 +46,7 @@ Result<std::vector<TextEmbedding>> embed_all(Session& session, std::span<const s
   std::vector<TextEmbedding> out(texts.size());
   OwnSequences sequences(session);
   std::size_t together = std::max<std::size_t>(texts.size(), 1);
-  ROWMAX_RETURN_IF_ERROR(sequences.open(together));
+  ROWMAX_RETURN_IF_ERROR(sequences.open(together, 1));
   together = sequences.size();
   for (std::size_t next = 0; next < texts.size();) {
     std::vector<BatchItem> items;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/guarded.h"
+#include "engine/runtime/own_sequences.h"
 #include "rowmax/engine/sampler.h"
 #include "rowmax/try.h"
 
@@ -51,30 +52,6 @@ Result<std::vector<PaddedText>> find_texts(const PaddedBatch& batch) {
   return texts;
 }
 
-// Sequences that are closed again however the work ends.
-class OwnSequences {
- public:
-  explicit OwnSequences(Session& session) noexcept : session_(session) {}
-  OwnSequences(const OwnSequences&) = delete;
-  OwnSequences& operator=(const OwnSequences&) = delete;
-  ~OwnSequences() {
-    for (const SequenceId id : ids_) session_.close(id);
-  }
-  Status open(std::size_t n) {
-    ids_.reserve(n);
-    while (ids_.size() < n) {
-      ROWMAX_TRY(id, session_.open());
-      ids_.push_back(id);
-    }
-    return {};
-  }
-  SequenceId operator[](std::size_t i) const { return ids_[i]; }
-
- private:
-  Session& session_;
-  std::vector<SequenceId> ids_;
-};
-
 Status check_context(const Session& session, std::span<const PaddedText> texts) {
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (std::ssize(texts[i].tokens) <= session.context()) continue;
@@ -95,7 +72,7 @@ std::span<const TokenId> predicting(const PaddedText& text, std::int64_t from, s
 Result<std::vector<TextScore>> score_columns(Session& session, std::span<const PaddedText> texts) {
   ROWMAX_RETURN_IF_ERROR(check_context(session, texts));
   OwnSequences sequences(session);
-  ROWMAX_RETURN_IF_ERROR(sequences.open(texts.size()));
+  ROWMAX_RETURN_IF_ERROR(sequences.open(texts.size(), texts.size()));
   std::vector<TextScore> scores(texts.size());
   std::int64_t width = 0;
   for (std::size_t i = 0; i < texts.size(); ++i) {

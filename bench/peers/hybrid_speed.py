@@ -37,6 +37,11 @@ CASES = {
     # Of 48 and 40 layers as many as 10 GB hold.
     "Qwen3-30B-A3B Q4_0, 24 layers": ("qwen3-30b-a3b", [*Q4, "--layers", "24"], 16, (256, 8), True),
     "Qwen3.6-35B-A3B Q4_0, 20 layers": ("qwen3.6-35b-a3b", [*Q4, "--layers", "20"], 16, (256, 8), True),
+    # Experts MXFP4, the rest Q8_0, as its published files have them; of 24 layers all.
+    "gpt-oss-20b MXFP4": ("gpt-oss-20b", [], 16, (256, 8), True),
+    "Gemma-4-E2B Q4_0": ("gemma-4-e2b", Q4, 16, (512, 16), True),
+    "Gemma-4-E4B Q4_0": ("gemma-4-e4b", Q4, 16, (256, 8), True),
+    "Phi-4-mini Q4_0": ("phi-4-mini", Q4, 16, (256, 8), True),
 }
 
 

@@ -36,6 +36,7 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--eps", spec.eps, "epsilon of the norms (0: the architecture's choice)");
   app.add_option("--type", spec.type, "type of the matrices: F32, F16, Q8_0, Q4_1, ...")->capture_default_str();
   app.add_option("--head-type", spec.head_type, "type of the embedding and the output matrix (default: --type)");
+  app.add_option("--expert-type", spec.expert_type, "type of the experts (default: --type)");
   app.add_option(
          "--values", spec.values,
          "of the matrices: normal, ternary (-m, 0, m) or binary (-m, m); with --head-type the embedding and the "

@@ -170,8 +170,8 @@ struct MatrixChoice {
 
 class Builder {
  public:
-  Builder(const SyntheticSpec& spec, const ArchRow& row, MatrixChoice body, MatrixChoice head)
-      : spec_(spec), row_(row), body_(body), head_(head) {}
+  Builder(const SyntheticSpec& spec, const ArchRow& row, MatrixChoice body, MatrixChoice head, MatrixChoice experts)
+      : spec_(spec), row_(row), body_(body), head_(head), experts_(experts) {}
 
   Result<PlannedFile> build() {
     add_keys();
@@ -215,7 +215,7 @@ class Builder {
 
   const SyntheticSpec& spec_;
   const ArchRow& row_;
-  const MatrixChoice body_, head_;
+  const MatrixChoice body_, head_, experts_;
   GgufWriter writer_;
   std::vector<PlannedTensor> tensors_;
 };
@@ -345,7 +345,7 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
       case WeightKind::kMatrix: matrix(name, shape.cols, shape.rows, gain, info.hadamard ? body_ : plain); break;
       case WeightKind::kTransposed: matrix(name, shape.cols, shape.rows, gain, plain); break;
       case WeightKind::kExperts:
-        matrix(name, shape.cols, shape.rows * shape.n, gain, body_);
+        matrix(name, shape.cols, shape.rows * shape.n, gain, experts_);
         tensors_.back().shape = {shape.cols, shape.rows, shape.n};
         break;
     }
@@ -460,7 +460,12 @@ Result<PlannedFile> plan_file(const SyntheticSpec& partial) {
     ROWMAX_TRY(head_type, find_matrix_type(spec.head_type));
     head = {head_type, Values::kNormal};
   }
-  return Builder(spec, *find_arch(spec.arch), {type, values}, head).build();
+  MatrixChoice experts{type, values};
+  if (!spec.expert_type.empty()) {
+    ROWMAX_TRY(expert_type, find_matrix_type(spec.expert_type));
+    experts.type = expert_type;
+  }
+  return Builder(spec, *find_arch(spec.arch), {type, values}, head, experts).build();
 }
 
 }  // namespace
@@ -597,7 +602,8 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.layer_embd = 256, spec.vocab = 262144, spec.context = 131072;
   } else if (name == "gpt-oss-20b") {
     shape(24, 2880, 64, 8, 64, 2880);
-    spec.arch = "gpt-oss", spec.type = "Q8_0", spec.values = "normal", spec.untied = true, spec.window = 128;
+    spec.arch = "gpt-oss", spec.type = "Q8_0", spec.expert_type = "MXFP4", spec.values = "normal";
+    spec.untied = true, spec.window = 128;
     spec.experts = 32, spec.experts_used = 4, spec.expert_ff = 2880, spec.vocab = 201088, spec.context = 131072;
     spec.yarn_factor = 32;
   } else if (name == "phi-4-mini") {

@@ -40,6 +40,7 @@ struct SyntheticSpec {
   double eps = 0;            // llama, gpt-oss 1e-5, others 1e-6
   std::string type = "F32";  // of the matrices; rows that are no whole blocks of it are stored as F16
   std::string head_type;     // of the embedding and the output matrix; empty: as type
+  std::string expert_type;   // of the experts; empty: as type
   // "normal": bell-shaped. "ternary": -m, 0 and m with probabilities 1/4, 1/2, 1/4; "binary": -m and m. m is a half,
   // one for a tensor, so that every ternary (binary) type holds the same values. The embedding and the output matrix
   // stay normal where head_type is given.

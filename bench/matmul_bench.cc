@@ -1,5 +1,5 @@
 // Speed of engine/ops/matmul beside what the machine can do: GEMV in GB/s of packed weights against a plain streaming
-// read, GEMM in GOPS (2 * rows * cols * tokens) against independent vpdpbusd (or the widest integer dot at hand).
+// read, GEMM in GOPS (2 * rows * cols * tokens) against the fastest integer products (bench/limits.h).
 //
 //   rowmax_matmul_bench [--threads N] [--isa NAME | --table NAME] [--seconds S] [--shape MODEL] [--small] [--f32]
 //   [--cpu] [--experts] [FORMAT...]
@@ -20,7 +20,7 @@
 
 #include <time.h>
 
-#include "base/cpu_features.h"
+#include "bench/limits.h"
 #include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul.h"
 
@@ -111,81 +111,6 @@ double median_time(double seconds, Body&& body) {
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(wanted), times.end());
   return times[wanted];
 }
-
-// GB/s of all threads reading n_bytes in order.
-double read_bandwidth(Executor& executor, const std::byte* data, std::size_t n_bytes, double seconds) {
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>(executor.concurrency()) * 8);
-  constexpr std::size_t kPiece = 256 * 1024;
-  const auto n = static_cast<std::int64_t>(n_bytes / kPiece);
-  const double time = median_time(seconds, [&] {
-    parallel_for(executor, n, [&](std::int64_t piece, int worker) {
-      // Four streams side by side, each asked for ahead of time: one alone does not reach what a core can read.
-      constexpr std::size_t kStreams = 4, kPart = kPiece / kStreams / 8, kAhead = 2048 / 8;
-      const auto* words = reinterpret_cast<const std::uint64_t*>(data + static_cast<std::size_t>(piece) * kPiece);
-      std::uint64_t s[kStreams] = {};
-      for (std::size_t i = 0; i < kPart; i += 8) {
-        for (std::size_t stream = 0; stream < kStreams; ++stream) {
-          __builtin_prefetch(words + stream * kPart + i + kAhead);
-          s[stream] += words[stream * kPart + i];
-        }
-      }
-      for (const std::uint64_t value : s) sums[static_cast<std::size_t>(worker) * 8] += value;
-    });
-  });
-  return static_cast<double>(n) * kPiece / time * 1e-9;
-}
-
-#if defined(__x86_64__)
-// Independent vpdpbusd zmm chains; 128 integer operations each.
-__attribute__((target("avx512f,avx512vnni"))) void dot_chains(std::int64_t n) {
-  asm volatile(
-      "1:\n"
-      "vpdpbusd %%zmm16, %%zmm17, %%zmm0\n vpdpbusd %%zmm16, %%zmm17, %%zmm1\n"
-      "vpdpbusd %%zmm16, %%zmm17, %%zmm2\n vpdpbusd %%zmm16, %%zmm17, %%zmm3\n"
-      "vpdpbusd %%zmm16, %%zmm17, %%zmm4\n vpdpbusd %%zmm16, %%zmm17, %%zmm5\n"
-      "vpdpbusd %%zmm16, %%zmm17, %%zmm6\n vpdpbusd %%zmm16, %%zmm17, %%zmm7\n"
-      "vpdpbusd %%zmm16, %%zmm17, %%zmm8\n vpdpbusd %%zmm16, %%zmm17, %%zmm9\n"
-      "vpdpbusd %%zmm16, %%zmm17, %%zmm10\n vpdpbusd %%zmm16, %%zmm17, %%zmm11\n"
-      "dec %0\n jnz 1b\n"
-      : "+r"(n)::"cc", "zmm0", "zmm1", "zmm2", "zmm3", "zmm4", "zmm5", "zmm6", "zmm7", "zmm8", "zmm9", "zmm10",
-        "zmm11");
-}
-double dot_peak(Executor& executor) {
-  if (!isa_supported(Isa::kAvx512)) return 0.0;
-  constexpr std::int64_t kLoops = 2'000'000;
-  const double time = median_time(
-      0.05, [&] { parallel_for(executor, executor.concurrency(), [](std::int64_t, int) { dot_chains(kLoops); }); });
-  return static_cast<double>(kLoops) * 12 * 128 * executor.concurrency() / time * 1e-9;
-}
-// Four independent sums in tiles; 32768 integer operations each.
-__attribute__((target("amx-tile,amx-int8"))) void tile_chains(std::int64_t n) {
-  alignas(64) std::uint8_t config[64] = {1};
-  for (int tile = 0; tile < 8; ++tile) {
-    config[16 + 2 * tile] = 64;
-    config[48 + tile] = 16;
-  }
-  asm volatile(
-      "ldtilecfg %1\n"
-      "1:\n"
-      "tdpbusd %%tmm4, %%tmm5, %%tmm0\n tdpbusd %%tmm4, %%tmm6, %%tmm1\n"
-      "tdpbusd %%tmm4, %%tmm7, %%tmm2\n tdpbusd %%tmm5, %%tmm6, %%tmm3\n"
-      "dec %0\n jnz 1b\n"
-      "tilerelease\n"
-      : "+r"(n)
-      : "m"(config)
-      : "cc");
-}
-double tile_peak(Executor& executor) {
-  if (!base::has_amx_int8()) return 0.0;
-  constexpr std::int64_t kLoops = 200'000;
-  const double time = median_time(
-      0.05, [&] { parallel_for(executor, executor.concurrency(), [](std::int64_t, int) { tile_chains(kLoops); }); });
-  return static_cast<double>(kLoops) * 4 * 32768 * executor.concurrency() / time * 1e-9;
-}
-#else
-double dot_peak(Executor&) { return 0.0; }
-double tile_peak(Executor&) { return 0.0; }
-#endif
 
 struct Shape {
   const char* model;
@@ -317,10 +242,15 @@ int main(int argc, char** argv) {
   auto executor = make_thread_pool(options.threads);
   if (!executor.ok()) return 1;
   auto memory = base::Buffer::allocate_zeroed(std::size_t{512} << 20);
-  const double bandwidth = read_bandwidth(**executor, memory->data(), memory->size(), 0.5);
-  const double peak = dot_peak(**executor);
-  std::printf("%s, %d threads, %s: read %.1f GB/s, vpdpbusd %.0f GOPS, tdpbusd %.0f GOPS\n", cpu_name().data(),
-              options.threads, options.table->name.data(), bandwidth, peak, tile_peak(**executor));
+  const double bandwidth = bench::read_gb_per_s(**executor, {memory->data(), memory->size()}, 4, 0.5);
+  std::printf("%s, %d threads, %s: read %.1f GB/s", cpu_name().data(), options.threads, options.table->name.data(),
+              bandwidth);
+  double peak = 0;
+  for (const bench::Peak& each : bench::product_peaks(**executor)) {
+    std::printf(", %s %.0f GOPS", each.name.c_str(), each.gops);
+    if (each.integer) peak = std::max(peak, each.gops);
+  }
+  std::printf("\n");
   const Shape shapes[] = {{"135M q", 576, 576},     {"135M up", 1536, 576}, {"135M dn", 576, 1536},
                           {"135M out", 49152, 576}, {"1B q", 2048, 2048},   {"1B up", 8192, 2048},
                           {"1B dn", 2048, 8192},    {"2B4T q", 2560, 2560}, {"2B4T up", 6912, 2560},

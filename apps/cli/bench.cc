@@ -1,4 +1,6 @@
 // rowmax bench: speed of prompts and of generation at given sizes, depths and thread counts.
+#include <time.h>
+
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -29,6 +31,13 @@ constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
 constexpr std::size_t kProbeBytes = std::size_t{512} << 20;  // far beyond any cache
 
 using Clock = std::chrono::steady_clock;
+
+// Of all threads of this process.
+double processor_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
 
 struct BenchFlags {
   EngineFlags engine;
@@ -116,12 +125,16 @@ class Bench {
     }
     for (int repetition = -1; repetition < flags_.repetitions; ++repetition) {  // the first one warms up
       const auto start = Clock::now();
+      const double processor_start = processor_seconds();
       for (std::int64_t done = 0; done < row.n; done += step) {
         if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
         ROWMAX_RETURN_IF_ERROR(forward(session, sequence, row.depth + done, step));
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      if (repetition >= 0) row.samples.push_back(static_cast<double>(row.n) / seconds);
+      if (repetition >= 0) {
+        row.samples.push_back(static_cast<double>(row.n) / seconds);
+        row.processor_seconds.push_back(processor_seconds() - processor_start);
+      }
       ROWMAX_TRY(kept, session.truncate(sequence, row.depth));
       if (kept < row.depth) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, kept, row.depth - kept));
     }

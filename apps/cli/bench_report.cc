@@ -42,6 +42,7 @@ void describe(const engine::Model& model, const std::string& kv_type, BenchRepor
   report.kv_type = kv_type;
   report.cpu = cpu_name();
   report.bytes_per_token = model.bytes_per_token();
+  report.weights_per_token = model.weights_per_token();
 }
 
 std::string bench_markdown(const BenchReport& report) {
@@ -75,13 +76,21 @@ Json bench_json(const BenchReport& report) {
                    {"depth", row.depth},
                    {"threads", row.threads},
                    {"tokens_per_second", {{"median", spread.median}, {"min", spread.low}, {"max", spread.high}}},
-                   {"samples", row.samples}};
+                   {"samples", row.samples},
+                   {"processor_seconds", row.processor_seconds}};
     if (is_generation(row)) result["weights_gb_per_s"] = weights_gb_per_s(report, spread.median);
     results.push_back(std::move(result));
   }
-  return {{"model", report.model},     {"architecture", report.architecture},       {"isa", report.isa},
-          {"kernels", report.kernels}, {"activations", report.activations},         {"kv_type", report.kv_type},
-          {"cpu", report.cpu},         {"bytes_per_token", report.bytes_per_token}, {"machine", machines},
+  return {{"model", report.model},
+          {"architecture", report.architecture},
+          {"isa", report.isa},
+          {"kernels", report.kernels},
+          {"activations", report.activations},
+          {"kv_type", report.kv_type},
+          {"cpu", report.cpu},
+          {"bytes_per_token", report.bytes_per_token},
+          {"weights_per_token", report.weights_per_token},
+          {"machine", machines},
           {"results", results}};
 }
 

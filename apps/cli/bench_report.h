@@ -14,7 +14,8 @@ struct BenchRow {
   const char* kind = "";  // "pp": prompt, "tg": generation
   std::int64_t n = 0, depth = 0;
   int threads = 0;
-  std::vector<double> samples;  // tokens per second
+  std::vector<double> samples;            // tokens per second
+  std::vector<double> processor_seconds;  // of each sample, all threads together
 };
 
 struct BenchMachine {
@@ -24,7 +25,7 @@ struct BenchMachine {
 
 struct BenchReport {
   std::string model, architecture, isa, kernels, activations, kv_type, cpu;
-  std::int64_t bytes_per_token = 0;  // weights
+  std::int64_t bytes_per_token = 0, weights_per_token = 0;
   std::vector<BenchMachine> machines;
   std::vector<BenchRow> rows;
 };

@@ -8,18 +8,18 @@
 
 `make` writes the models (tools/make_model --repeat). `run` appends one line of JSON a measurement to FILE: in each round
 the machine's limits, then every engine once, A B C A B C ..., so that several short runs at quiet moments add up to one
-comparison. BUILD: a build folder of rowmax with make_model, rowmax and rowmax_matmul_bench (ROWMAX_BENCH=ON). PATH:
+comparison. BUILD: a build folder of rowmax with make_model, rowmax and rowmax_machine_limits (ROWMAX_BENCH=ON). PATH:
 llama_driver.cc built against that engine (llama_driver.sh). `table` prints medians as Markdown.
 
 A case is a shape and a type; a peer gets the same file, or its own best form of the same weights (ik_llama.cpp: IQ2_BN as
 it is, and repacked to IQ2_BN_R4 while loading). Generation's GB/s: weights that a token reads (all matrices, one row of
 the embedding unless it is the head) times tokens a second. GOPS of a prompt: two operations a weight (without the head,
-which is multiplied once) and token. Limits, the best seen in the case's rounds: a plain streaming read of 512 MB by all threads, and independent vpdpbusd, or tdpbusd where there is AMX.
+which is multiplied once) and token. Limits, the best seen in the case's rounds: reading by all threads
+(of several streams the best), and the fastest integer products of the machine (rowmax_machine_limits).
 """
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -97,9 +97,10 @@ def run_peer(args, driver, path, flags, prompt, generated):
 
 
 def limits(args):
-    text, _, _ = measured([os.path.join(args.build, "bench/rowmax_matmul_bench"), "--threads", args.threads, "--shape", "none"])
-    bandwidth, vpdpbusd, tdpbusd = re.search(r"read ([\d.]+) GB/s, vpdpbusd (\d+) GOPS, tdpbusd (\d+)", text).groups()
-    return {"read_gb_per_s": float(bandwidth), "int8_gops": max(float(vpdpbusd), float(tdpbusd))}
+    text, _, _ = measured([os.path.join(args.build, "bench/rowmax_machine_limits"), args.threads])
+    got = json.loads(text)["limits"][0]
+    return {"read_gb_per_s": max(got["read_gb_per_s"].values()),
+            "int8_gops": max((peak["gops"] for peak in got["peaks"] if peak["integer"]), default=0)}
 
 
 def chosen(args):

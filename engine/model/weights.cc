@@ -305,17 +305,23 @@ std::int64_t ModelWeights::packed_bytes() const noexcept {
   return static_cast<std::int64_t>(total);
 }
 
-std::int64_t ModelWeights::bytes_per_token(const ModelSpec& spec) const noexcept {
-  std::size_t total = output.matrix.bytes() + layer_projection.matrix.bytes();
+TokenCost ModelWeights::token_cost(const ModelSpec& spec) const noexcept {
+  TokenCost total;
+  const auto add = [&](const PackedMatrix& matrix) {
+    total.bytes += static_cast<std::int64_t>(matrix.bytes());
+    total.weights += matrix.rows() * matrix.cols();
+  };
+  add(output.matrix);
+  add(layer_projection.matrix);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     for (const WeightInfo& info : weight_table()) {
       const std::span<const Linear> all = layers[i].experts(info.id);
       const std::size_t used =
           info.kind == WeightKind::kExperts ? static_cast<std::size_t>(spec.layers[i].ffn.n_used) : all.size();
-      for (const Linear& linear : all.first(std::min(used, all.size()))) total += linear.matrix.bytes();
+      for (const Linear& linear : all.first(std::min(used, all.size()))) add(linear.matrix);
     }
   }
-  return static_cast<std::int64_t>(total);
+  return total;
 }
 
 Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kernels) {

@@ -40,6 +40,12 @@ class LayerWeights {
   std::array<std::vector<Linear>, kWeightCount> matrices_;  // one, or one for each expert
 };
 
+// What the products of one token take.
+struct TokenCost {
+  std::int64_t bytes = 0;    // read
+  std::int64_t weights = 0;  // multiplied with
+};
+
 struct ModelWeights {
   // Of the matrices: what was packed for these weights, then what they share with others.
   std::vector<std::shared_ptr<const base::Buffer>> memory;
@@ -54,8 +60,8 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
 
   std::int64_t packed_bytes() const noexcept;
-  // What computing one token reads: of the experts of a layer those that one row uses.
-  std::int64_t bytes_per_token(const ModelSpec& spec) const noexcept;
+  // Of the experts of a layer those that one row uses.
+  TokenCost token_cost(const ModelSpec& spec) const noexcept;
 };
 
 // The self-tests of other kernels than those that the weights were loaded for.

@@ -24,7 +24,8 @@ KernelVariant Model::kernels() const { return panel::variant_of(*impl_->kernels)
 std::string_view Model::chat_template() const noexcept { return impl_->chat_template; }
 std::int64_t Model::weight_bytes() const noexcept { return impl_->weights.packed_bytes(); }
 std::int64_t Model::own_weight_bytes() const noexcept { return impl_->weights.own_bytes; }
-std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.bytes_per_token(impl_->spec); }
+std::int64_t Model::bytes_per_token() const noexcept { return impl_->weights.token_cost(impl_->spec).bytes; }
+std::int64_t Model::weights_per_token() const noexcept { return impl_->weights.token_cost(impl_->spec).weights; }
 
 Result<std::vector<KeyReport>> report_keys(const GgufFile& file, const KeyOverrides& overrides,
                                            const IgnoredKeys& ignored) {

@@ -113,6 +113,8 @@ class Output(CommandTest):
         speed = row["tokens_per_second"]
         self.assertEqual(len(row["samples"]), 3)
         self.assertEqual(sorted(row["samples"]), [speed["min"], speed["median"], speed["max"]])
+        self.assertEqual(len(row["processor_seconds"]), 3)
+        self.assertTrue(all(0 < seconds < 60 for seconds in row["processor_seconds"]))
         self.assertEqual([m["threads"] for m in result["machine"]], [1, 2])
         self.assertTrue(all(0.2 < m["read_gb_per_s"] < 2000 for m in result["machine"]))
         self.assertIn("| tg4@32 | 2 |", self.output("bench", "-m", MODEL, "-p", 0, "-n", 4, "-d", 32, "-t", 2, "-r", 1))

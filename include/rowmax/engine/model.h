@@ -77,6 +77,8 @@ class Model {
   std::string_view chat_template() const noexcept;
   // Bytes of weights that one generated token must read (a tied embedding once).
   std::int64_t bytes_per_token() const noexcept;
+  // How many weights of matrices one generated token is multiplied with: two operations each.
+  std::int64_t weights_per_token() const noexcept;
   // What its sessions run where they say nothing else.
   KernelVariant kernels() const;
   // Bytes of the repacked weights, and how many of them were packed for this model; others share the rest with it.

@@ -102,10 +102,10 @@ class Bench {
       ROWMAX_TRY(sequence, session.open());
       if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, 0, depth));
       for (const std::int64_t n : plan_.prompts) {
-        ROWMAX_RETURN_IF_ERROR(measure({"pp", n, depth, executor.concurrency(), {}}, session, sequence, n));
+        ROWMAX_RETURN_IF_ERROR(measure({"pp", n, depth, executor.concurrency(), {}, {}}, session, sequence, n));
       }
       for (const std::int64_t n : plan_.generations) {
-        ROWMAX_RETURN_IF_ERROR(measure({"tg", n, depth, executor.concurrency(), {}}, session, sequence, 1));
+        ROWMAX_RETURN_IF_ERROR(measure({"tg", n, depth, executor.concurrency(), {}, {}}, session, sequence, 1));
       }
       session.close(sequence);
     }

@@ -187,7 +187,7 @@ CommandBody declare_bench(Flags& table) {
       .within(1, 1000);
   add_kernel_flags(table, flags->engine);
   table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
-  table.add("--kv-type", flags->kv_type, "f16 or f32").one_of({"f16", "f32"}).shows("f16");
+  add_kv_type_flag(table, flags->kv_type);
   table.add_switch("--json", flags->json, "print one JSON object in place of a markdown table");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : bench(*flags); };

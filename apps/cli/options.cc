@@ -185,14 +185,23 @@ void add_session_flags(Flags& table, SessionFlags& flags) {
   add_kv_flags(table, flags);
 }
 
+void add_kv_type_flag(Flags& table, std::string& kv_type) {
+  table.add("--kv-type", kv_type, "keys and values in the cache: f16, f32, or q8_0 (half the memory of f16, rounder)")
+      .one_of({"f16", "f32", "q8_0"})
+      .shows("f16");
+}
+
 void add_kv_flags(Flags& table, SessionFlags& flags) {
-  table.add("--kv-type", flags.kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
+  add_kv_type_flag(table, flags.kv_type);
   table.add("--kv-budget", flags.kv_budget, "most MiB of keys and values; 0: what the context needs")
       .within(0, std::int64_t{1} << 40);
 }
 
 engine::KvType kv_type(const SessionFlags& flags) {
-  return flags.kv_type == "f32" ? engine::KvType::kF32 : engine::KvType::kF16;
+  for (const engine::KvType type : engine::kKvTypes) {
+    if (flags.kv_type == dtype_name(engine::dtype_of(type))) return type;
+  }
+  return engine::KvType::kF16;
 }
 
 void add_sampling_flags(Flags& table, SamplingFlags& flags) {

@@ -56,6 +56,7 @@ struct SessionFlags {
   std::string kv_type = "f16";
   std::int64_t kv_budget = 0;  // MiB
 };
+void add_kv_type_flag(Flags& table, std::string& kv_type);
 void add_kv_flags(Flags& table, SessionFlags& flags);       // --kv-type, --kv-budget
 void add_session_flags(Flags& table, SessionFlags& flags);  // and -c
 engine::KvType kv_type(const SessionFlags& flags);

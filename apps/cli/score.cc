@@ -136,7 +136,7 @@ CommandBody declare_score(Flags& table) {
       .not_empty();
   table.add_switch("--force", flags->force, "replace an existing --logprobs file");
   add_engine_flags(table, flags->engine);
-  table.add("--kv-type", flags->kv_type, "f16 or f32 keys and values in the cache").one_of({"f16", "f32"}).shows("f16");
+  add_kv_type_flag(table, flags->kv_type);
   add_debug_flags(table, flags->debug);
   for (const char* of_texts : {"--batch", "--padding"}) table.only_with(of_texts, {"--jsonl"});
   table.apart("--keep-newline", {"--token-ids", "--jsonl"});

@@ -65,10 +65,13 @@ class Reader {
     if (std::in_range<std::int32_t>(found)) return static_cast<std::int32_t>(found);
     return bad("expected a number of 32 bits as " + std::string(name) + ", found " + value.text());
   }
-  Result<std::string> one_of(Value value, std::string_view name, std::string_view a, std::string_view b) const {
-    if (value.is(a) || value.is(b)) return std::string(value.as_string());
-    return bad("expected " + std::string(a) + " or " + std::string(b) + " as " + std::string(name) + ", found " +
-               value.text());
+  Result<std::string> one_of(Value value, std::string_view name, std::initializer_list<std::string_view> words) const {
+    std::string all;
+    for (const std::string_view word : words) {
+      if (value.is(word)) return std::string(word);
+      all += (all.empty() ? "" : word == *(words.end() - 1) ? " or " : ", ") + std::string(word);
+    }
+    return bad("expected " + all + " as " + std::string(name) + ", found " + value.text());
   }
   Result<std::vector<std::string>> texts(Value value, std::string_view name) const {
     std::vector<std::string> list;
@@ -174,7 +177,7 @@ Result<Claim> read_claim(const Reader& receipt) {
   ROWMAX_TRY(context, receipt.integer(receipt.at("computation", "context"), "context"));
   if (context < 1) return receipt.bad("expected 1 or more as context, found " + std::to_string(context));
   claim.session.context = context;
-  ROWMAX_TRY(kv_type, receipt.one_of(receipt.at("computation", "kv_type"), "kv_type", "f16", "f32"));
+  ROWMAX_TRY(kv_type, receipt.one_of(receipt.at("computation", "kv_type"), "kv_type", {"f16", "f32", "q8_0"}));
   claim.session.kv_type = std::move(kv_type);
   ROWMAX_TRY(stop, receipt.text(receipt.at("stop"), "stop"));
   claim.stop = std::move(stop);
@@ -191,7 +194,7 @@ Result<Claim> read_claim(const Reader& receipt) {
 
 // How the receipt's model was computed; -m, threads and kernels are those of here.
 Status take_computation(const Reader& receipt, EngineFlags& flags) {
-  ROWMAX_TRY(activations, receipt.one_of(receipt.at("computation", "activations"), "activations", "int8", "f32"));
+  ROWMAX_TRY(activations, receipt.one_of(receipt.at("computation", "activations"), "activations", {"int8", "f32"}));
   ROWMAX_TRY(pre, receipt.text(receipt.at("computation", "pre"), "pre"));
   flags.activations = std::move(activations);
   flags.pre = std::move(pre);

@@ -90,7 +90,9 @@ ForcedOptions computed_as(const Reference& reference) {
   };
   // A dump of rowmax's own: as it was made.
   if (is("activations", "int8")) out.activations = engine::Activations::kInt8;
-  if (is("kv_type", "f16")) out.kv_type = engine::KvType::kF16;
+  for (const engine::KvType type : engine::kKvTypes) {
+    if (is("kv_type", dtype_name(engine::dtype_of(type)))) out.kv_type = type;
+  }
   return out;
 }
 

@@ -162,6 +162,12 @@ void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) 
       if (view.dtype == DType::kF16) {
         kernels_->to_f16(from_k, d, static_cast<std::uint16_t*>(cache_->keys[layer]) + k_at, ks.dim_stride);
         kernels_->to_f16(from_v, d, static_cast<std::uint16_t*>(cache_->values[layer]) + v_at, vs.dim_stride);
+      } else if (view.dtype == DType::kQ8_0) {
+        const auto put = [&](const float* from, void* pool, std::int64_t at) {
+          kernels_->to_q8_0(from, d, static_cast<std::uint8_t*>(pool) + dtype_bytes(DType::kQ8_0, at));
+        };
+        put(from_k, cache_->keys[layer], k_at);
+        put(from_v, cache_->values[layer], v_at);
       } else {
         float* key = static_cast<float*>(cache_->keys[layer]) + k_at;
         for (std::int64_t i = 0; i < d; ++i) key[i * ks.dim_stride] = from_k[i];

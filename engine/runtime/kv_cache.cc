@@ -29,7 +29,6 @@ void make_room(std::vector<T>& list, std::size_t n) {
 Result<KvCache> KvCache::create(const Shape& shape) {
   KvCache cache;
   cache.shape_ = shape;
-  const std::int64_t element = shape.type == KvType::kF16 ? 2 : 4;
   for (const Layer& layer : shape.layers) {
     if (layer.n_kv_head == 0) {
       cache.places_.push_back({});
@@ -39,7 +38,7 @@ Result<KvCache> KvCache::create(const Shape& shape) {
     const auto index = static_cast<std::size_t>(same - cache.groups_.begin());
     if (same == cache.groups_.end()) cache.groups_.push_back({.window = layer.window});
     Group& group = cache.groups_[index];
-    const std::int64_t half = layer.n_kv_head * layer.head_dim * kPageTokens * element;
+    const std::int64_t half = dtype_bytes(dtype_of(shape.type), layer.n_kv_head * layer.head_dim * kPageTokens);
     cache.places_.push_back({index, group.page_bytes, group.page_bytes + half});
     group.page_bytes += 2 * half;
     ++group.n_layer;
@@ -91,11 +90,11 @@ Result<KvCache> KvCache::create(const Shape& shape) {
 KvView KvCache::view(std::int64_t layer) const noexcept {
   const auto i = static_cast<std::size_t>(layer);
   const Layer& l = shape_.layers[i];
-  const DType dtype = shape_.type == KvType::kF16 ? DType::kF16 : DType::kF32;
+  const DType dtype = dtype_of(shape_.type);
   KvView view = paged_kv(dtype, l.n_kv_head, l.head_dim, l.head_dim);
   if (l.n_kv_head > 0) {
     view.k.page_stride = view.v.page_stride =
-        groups_[places_[i].group].page_bytes / (shape_.type == KvType::kF16 ? 2 : 4);
+        groups_[places_[i].group].page_bytes / dtype_info(dtype).block_bytes * dtype_info(dtype).block_elements;
   }
   return view;
 }

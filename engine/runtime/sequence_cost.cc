@@ -12,10 +12,10 @@ namespace rowmax::engine {
 namespace {
 
 SequenceCost cost_of(const MemoryShape& memory, std::int64_t n_tokens, const SessionOptions& options) {
-  const std::int64_t element = options.kv_type == KvType::kF16 ? 2 : 4, n_pages = pages_of(n_tokens);
+  const std::int64_t n_pages = pages_of(n_tokens);
   SequenceCost cost;
   for (const MemoryShape::Group& group : memory.groups) {
-    const std::int64_t page_bytes = group.kv_width * element * kKeyTile;
+    const std::int64_t page_bytes = dtype_bytes(dtype_of(options.kv_type), group.kv_width * kKeyTile);
     const std::int64_t held = n_pages - std::min(first_page_seen(group.window, n_tokens), n_pages);
     const std::int64_t at_most = std::max(held, pages_at_once(group.window, options.max_batch, n_pages));
     cost.groups.push_back({.window = group.window,

@@ -81,8 +81,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     if (bytes >= 0) continue;
     return Error::invalid_argument(std::string(name) + ": expected 0 or more, found " + std::to_string(bytes));
   }
-  if (chosen.kv_type != KvType::kF16 && chosen.kv_type != KvType::kF32) {
-    return Error::invalid_argument("kv_type: expected kF16 or kF32, found " +
+  if (std::ranges::find(kKvTypes, chosen.kv_type) == std::end(kKvTypes)) {
+    return Error::invalid_argument("kv_type: expected kF16, kF32 or kQ80, found " +
                                    std::to_string(static_cast<int>(chosen.kv_type)));
   }
   auto spec = std::make_unique<ModelSpec>(m.spec);
@@ -97,6 +97,13 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   for (std::size_t i = 0; i < spec->layers.size(); ++i) {
     const AttentionSpec& a = spec->layers[i].attention;
     const bool has_kv = spec->layers[i].mixer == MixerKind::kAttention && a.has_kv();
+    if (const std::int64_t block = dtype_info(dtype_of(chosen.kv_type)).block_elements;
+        has_kv && a.head_dim % block != 0) {
+      return Error{ErrorCode::kUnsupported, std::string("kv_type ") + dtype_name(dtype_of(chosen.kv_type)) +
+                                                ": layer " + std::to_string(i) + " has heads of " +
+                                                std::to_string(a.head_dim) + ", expected a multiple of " +
+                                                std::to_string(block)};
+    }
     kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i)} : KvCache::Layer{});
   }
   ROWMAX_TRY(cache, KvCache::create({.layers = std::move(kv_layers),

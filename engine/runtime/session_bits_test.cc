@@ -241,6 +241,7 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"gpt-oss", "MXFP4", Activations::kInt8, KvType::kF16, 0xde6469cd0d7ea095},
                                          Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
                                          Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
+                                         Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0},
                                          Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a,
                                               true}),
                          [](const auto& info) {
@@ -264,6 +265,7 @@ TEST(Session, OptionsThatMeanNothingAreRefused) {
   refused([](SessionOptions& o) { o.kv_budget_bytes = -1; }, "kv_budget_bytes", "-1");
   refused([](SessionOptions& o) { o.checkpoint_bytes = -7; }, "checkpoint_bytes", "-7");
   refused([](SessionOptions& o) { o.kv_type = static_cast<KvType>(7); }, "kv_type", "7");
+  refused([](SessionOptions& o) { o.kv_type = KvType::kQ80; }, "kv_type q8_0: layer 0", "heads of 40");
   refused([](SessionOptions& o) { o.max_batch = 0; }, "max_batch", "0");
   SessionOptions options;
   options.max_batch = -1;

@@ -72,11 +72,12 @@ inline KvView packed_kv(DType dtype, std::int64_t n_kv_head, std::int64_t k_dim,
 
 // The fast paged layout: a page of keys is [head][dim][kKeyTile], a page of values [head][kKeyTile][dim]; both pools
 // are dense, so a page of keys has n_kv_head * k_dim * kKeyTile elements and one of values n_kv_head * v_dim *
-// kKeyTile.
+// kKeyTile. Types of blocks (q8_0) have keys as values: [head][kKeyTile][dim].
 inline KvView paged_kv(DType dtype, std::int64_t n_kv_head, std::int64_t k_dim, std::int64_t v_dim) noexcept {
   KvView view = packed_kv(dtype, n_kv_head, k_dim, v_dim);
   view.page_size = kKeyTile;
-  view.k = {n_kv_head * k_dim * kKeyTile, 1, k_dim * kKeyTile, kKeyTile};
+  const bool blocks = dtype_known(dtype) && dtype_info(dtype).block_elements > 1;
+  view.k = {n_kv_head * k_dim * kKeyTile, blocks ? k_dim : 1, k_dim * kKeyTile, blocks ? 1 : kKeyTile};
   view.v = {n_kv_head * v_dim * kKeyTile, v_dim, v_dim * kKeyTile, 1};
   return view;
 }

@@ -49,6 +49,10 @@ struct RowKernels {
   void (*softcap)(float* x, float cap, std::int64_t n);
   // Round to nearest even to IEEE half; out[i * out_stride].
   void (*to_f16)(const float* x, std::int64_t n, std::uint16_t* out, std::int64_t out_stride);
+  // Blocks of 34 bytes for each 32 numbers (n is a multiple): the half d nearest to the largest |x| / 127, then 32 codes,
+  // x / d rounded to nearest even and kept within +-127. A number that is not finite, or a d past the halves, makes all
+  // of the block's numbers NaN when they are read again.
+  void (*to_q8_0)(const float* x, std::int64_t n, std::uint8_t* out);
   // Whether every value is finite.
   bool (*all_finite)(const float* x, std::int64_t n);
   // y[i] = x[i] * w[i]; y may be x.

@@ -1,6 +1,9 @@
 // The algorithms of row_kernels.h over sixteen virtual lanes; included by one file per ISA.
 #pragma once
 
+#include <cstring>
+
+#include "base/half.h"
 #include "base/math/f64.h"
 #include "engine/ops/lanes.h"
 #include "engine/ops/rows/hadamard_body.h"
@@ -184,6 +187,32 @@ void to_f16(const float* x, std::int64_t n, std::uint16_t* out, std::int64_t out
   });
 }
 
+void to_q8_0(const float* x, std::int64_t n, std::uint8_t* out) {
+  constexpr std::uint16_t kNan = 0x7E00, kExponent = 0x7C00;
+  const F32x16 most = simd::splat(127.0f);
+  for (std::int64_t i = 0; i < n; i += 32, out += 34) {
+    const F32x16 halves[2] = {simd::load(x + i), simd::load(x + i + 16)};
+    const bool nan = (simd::mask_bits(simd::is_nan(halves[0])) | simd::mask_bits(simd::is_nan(halves[1]))) != 0;
+    const float largest = simd::reduce_max(simd::max(simd::abs(halves[0]), simd::abs(halves[1])));
+    std::uint16_t d = nan ? kNan : base::f32_to_f16(largest / 127.0f);
+    if ((d & kExponent) == kExponent) d = kNan;
+    std::memcpy(out, &d, sizeof d);
+    if (d == kNan || d == 0) {
+      std::memset(out + 2, 0, 32);
+      continue;
+    }
+    const F32x16 scale = simd::splat(base::f16_to_f32(d));
+    std::int32_t codes[32];
+    for (int half = 0; half < 2; ++half) {
+      const F32x16 code = simd::div(halves[half], scale);
+      // The half may be smaller than what it stands for.
+      simd::store_i32(codes + 16 * half,
+                      simd::round_to_i32(simd::min(simd::max(code, simd::sub(simd::splat(0.0f), most)), most)));
+    }
+    for (int k = 0; k < 32; ++k) out[2 + k] = static_cast<std::uint8_t>(codes[k]);
+  }
+}
+
 void multiply(const float* x, const float* w, std::int64_t n, float* y) {
   for_lanes(n, [&](std::int64_t i, int lanes) {
     store_lanes(y + i, simd::mul(load_lanes(x + i, lanes), load_lanes(w + i, lanes)), lanes);
@@ -220,6 +249,7 @@ constexpr RowKernels kRowKernels = {.rms_norm = rms_norm,
                                     .scale = scale,
                                     .softcap = softcap,
                                     .to_f16 = to_f16,
+                                    .to_q8_0 = to_q8_0,
                                     .all_finite = all_finite,
                                     .multiply = multiply,
                                     .hadamard = hadamard};

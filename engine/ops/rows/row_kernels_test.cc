@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "base/half.h"
@@ -304,6 +305,45 @@ TEST(RowKernels, ReluSquaredKeepsNaN) {
     row_kernels(isa).gate_relu_squared(gate.data(), up.data(), 17);
     EXPECT_TRUE(std::isnan(gate[0]) && std::isnan(gate[16])) << isa_name(isa);
     EXPECT_EQ(gate[1], 4.0f);
+  }
+}
+
+// Blocks of eight bits, from the definition in double, on every instruction set.
+TEST(RowKernels, BlocksOfEightBits) {
+  std::vector<float> x = random_row(32 * 9, 7, 5);
+  for (int i = 0; i < 32; ++i) x[static_cast<std::size_t>(i)] = 0;                      // all zero
+  for (int i = 32; i < 64; ++i) x[static_cast<std::size_t>(i)] *= 1e-9f;                // d is no half any more
+  for (int i = 64; i < 96; ++i) x[static_cast<std::size_t>(i)] *= 4e-6f;                // d is a coarse half
+  x[96 + 3] = NAN, x[128 + 31] = kInfinity, x[160] = -kInfinity, x[192 + 16] = 8.4e6f;  // 8.4e6 / 127 is no half
+  x[224 + 7] = -8.3e6f;
+  const auto n = static_cast<std::int64_t>(x.size());
+  for (Isa isa : supported_isas()) {
+    std::vector<std::uint8_t> out(x.size() / 32 * 34 + 1, 0xEE);
+    row_kernels(isa).to_q8_0(x.data(), n, out.data());
+    EXPECT_EQ(out.back(), 0xEE) << "written past the end";
+    for (std::size_t block = 0; block < x.size() / 32; ++block) {
+      SCOPED_TRACE(std::string(isa_name(isa)) + ", block " + std::to_string(block));
+      const float* const from = x.data() + block * 32;
+      std::uint16_t bits = 0;
+      std::memcpy(&bits, out.data() + block * 34, sizeof bits);
+      float largest = 0;
+      bool finite = true;
+      for (int i = 0; i < 32; ++i) {
+        finite = finite && std::isfinite(from[i]);
+        largest = std::max(largest, std::fabs(from[i]));
+      }
+      const float d = base::f16_to_f32(base::f32_to_f16(largest / 127.0f));
+      if (!finite || std::isinf(d)) {
+        EXPECT_TRUE(std::isnan(base::f16_to_f32(bits)));
+        continue;
+      }
+      EXPECT_EQ(base::f16_to_f32(bits), d);
+      for (int i = 0; i < 32; ++i) {
+        const double code = d == 0 ? 0.0 : static_cast<double>(from[i] / d);
+        const auto want = static_cast<int>(std::clamp(std::nearbyint(code), -127.0, 127.0));
+        EXPECT_EQ(static_cast<std::int8_t>(out[block * 34 + 2 + static_cast<std::size_t>(i)]), want) << i;
+      }
+    }
   }
 }
 

@@ -15,12 +15,19 @@
 
 #include "rowmax/engine/model.h"
 #include "rowmax/result.h"
+#include "rowmax/view.h"
 
 namespace rowmax::engine {
 
 class TraceObserver;  // trace.h
 
-enum class KvType : int { kF16 = 0, kF32 = 1 };
+// What keys and values are kept as: halves, floats, or blocks of 32 numbers of a head with eight bits each and one half
+// between them (8.5 bits a number; heads of whole blocks alone).
+enum class KvType : int { kF16 = 0, kF32 = 1, kQ80 = 2 };
+inline constexpr KvType kKvTypes[] = {KvType::kF16, KvType::kF32, KvType::kQ80};
+constexpr DType dtype_of(KvType type) noexcept {
+  return type == KvType::kQ80 ? DType::kQ8_0 : type == KvType::kF32 ? DType::kF32 : DType::kF16;
+}
 
 struct SessionOptions {
   std::int64_t context = 0;  // most tokens a sequence may hold; 0: min(the model's own, 4096)

@@ -113,6 +113,7 @@ TEST(HfLfm2, WhatItDoesNotHaveIsRefused) {
     expect_refused(convert(kOld, {{concat("\"", name, "\": 2048"), concat("\"", name, "\": 1024")}}),
                    ErrorCode::kUnsupported, {name, "expected 2048, found 1024"});
   }
+  expect_refused(convert(kOld, {{"theta\": 1000000.0", "theta\": 10000.0"}}), ErrorCode::kUnsupported, {"theta"});
   expect_refused(convert(kOld, {{"num_heads\": 32", "num_heads\": 16"}}), ErrorCode::kUnsupported, {"num_heads"});
   expect_refused(convert(kOld, {{"[2, 5", "[16, 5"}}), ErrorCode::kCorrupt, {"full_attn_idxs", "found 16"});
   expect_refused(convert(kOld, {{"[2, 5, 8, 10, 12, 14]", "[]"}}), ErrorCode::kUnsupported, {"full_attention"});

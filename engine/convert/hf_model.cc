@@ -224,10 +224,12 @@ class ConfigConverter {
     if (model_.architecture->tempered && !found) {
       return config_.fail(ErrorCode::kCorrupt, "rope_parameters", "is missing, expected an object");
     }
-    double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
-    if (model_.architecture->lfm2) outer = config_.number_or("theta", outer, 1, 1e12);  // its older name
+    const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
     const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
+    if (config_.number_or("theta", base, 1, 1e12) != base) {  // LFM2's older name, which transformers read once
+      config_.fail(ErrorCode::kUnsupported, "theta", concat("expected rope_theta ", number_text(base)));
+    }
     if (model_.architecture->alpha && type == "dynamic") return set_alpha(rope, base);
     if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
     const double usual = model_.architecture->hybrid ? 0.25 : 1;

@@ -48,20 +48,19 @@ void CpuOps::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::ve
   const DeltaKernels& kernels = delta_kernels(backend_.isa());
   const std::int64_t n_channel = spec.conv_channels();
   const std::vector<float>& in_order = conv_weights(layer, spec, weight);
-  for_channels(backend_.executor(), std::ssize(batch_->sequences), n_channel,
-               [&](std::size_t number, std::int64_t begin, std::int64_t end) {
-                 const ForwardSequence& sequence = batch_->sequences[number];
-                 const ConvInputs in{.weights = in_order.data(),
-                                     .n_taps = static_cast<int>(spec.conv_width),
-                                     .n_channel = n_channel,
-                                     .begin = begin,
-                                     .end = end,
-                                     .x = data(qkv, sequence.begin),
-                                     .x_stride = n_channel};
-                 (spec.conv_silu ? kernels.conv_silu : kernels.conv)(sequence.state + layout_.conv_offset(layer), in,
-                                                                     sequence.n_row, data(qkv, sequence.begin),
-                                                                     n_channel);
-               });
+  const auto run_piece = [&](std::size_t number, std::int64_t begin, std::int64_t end) {
+    const ForwardSequence& sequence = batch_->sequences[number];
+    const ConvInputs in{.weights = in_order.data(),
+                        .n_taps = static_cast<int>(spec.conv_width),
+                        .n_channel = n_channel,
+                        .begin = begin,
+                        .end = end,
+                        .x = data(qkv, sequence.begin),
+                        .x_stride = n_channel};
+    (spec.conv_silu ? kernels.conv_silu : kernels.conv)(sequence.state + layout_.conv_offset(layer), in, sequence.n_row,
+                                                        data(qkv, sequence.begin), n_channel);
+  };
+  for_channels(backend_.executor(), std::ssize(batch_->sequences), n_channel, run_piece);
   // IEEE square roots are correctly rounded everywhere.
   const auto q_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.key_dim)));
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {

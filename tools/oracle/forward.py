@@ -406,7 +406,8 @@ class Model:
         taken = order[:, : self.n_experts_used]
         if self.n_experts_used < router.shape[1]:
             ends = np.take_along_axis(scores, order[:, self.n_experts_used - 1 : self.n_experts_used + 1], axis=-1)
-            self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()))
+            steepest = 0.25 if self.lfm2 else 1.0  # what a sigmoid changes by for a logit, at most
+            self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()) / steepest)
         weight = np.take_along_axis(sigmoid(router) if self.lfm2 else softmax(router), taken, axis=-1)
         if self.file.key("expert_weights_norm", True):
             weight /= weight.sum(axis=-1, keepdims=True) + (1e-6 if self.lfm2 else 0.0)

@@ -182,7 +182,7 @@ MUTATIONS = [
            "engine/ops/delta/delta_kernels_body.h",
            "ROWMAX_UNROLL for (int j = 0; j < kOld; ++j) store_lanes(state + j * in.n_channel + c, inputs[j], lanes);",
            "ROWMAX_UNROLL for (int j = 0; j < kOld; ++j) store_lanes(state + j * in.n_channel + c, kSilu ? inputs[j] : simd::splat(0.0f), lanes);"),
-    engine("short_conv_gate_order", r"Blocks/ShortConv", "the second and the third run of the product are exchanged",
+    engine("short_conv_gate_order", r"Blocks/ShortConv", "the product's first run multiplies the convolution's outputs, too",
            OPS + "_short_conv.cc", "gate = spec.gate_run * n;", "gate = (spec.gate_run + 2) % 3 * n;"),
     engine("short_conv_input_gate_missing", r"Blocks/ShortConv", "x is convolved without b",
            OPS + "_short_conv.cc", "kernels_->multiply(x, data(bcx, row) + first + begin, width, x);", "(void)x, (void)width, (void)first;"),

@@ -86,7 +86,7 @@ TEST(Lfm2, LayersAreAsTheKvHeadsSay) {
     };
   };
   expect_refused("lfm2", ErrorCode::kCorrupt, {"blk.1.attn_q.weight", "missing"}, {}, with({0, 2, 2, 0}));
-  expect_refused("lfm2", ErrorCode::kCorrupt, {"blk.2.shortconv.in_proj.weight", "missing"}, {}, with({2, 0, 0, 0}));
+  expect_refused("lfm2", ErrorCode::kCorrupt, {"blk.2.shortconv.in_proj.weight", "missing"}, {}, with({0, 0, 0, 2}));
   expect_refused("lfm2", ErrorCode::kCorrupt, {"head_count_kv", "4 values"}, {}, with({0, 0, 2}));
   expect_refused("lfm2", ErrorCode::kCorrupt, {"head_count_kv", "divisor", "found 3"}, {}, with({0, 0, 3, 0}));
   expect_refused("lfm2", ErrorCode::kCorrupt, {"head_count_kv", "found 4 from -1"}, {}, with({0, 0, 2, -1}));

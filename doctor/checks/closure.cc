@@ -191,6 +191,8 @@ constexpr Known kKnown[] = {
     {"gemma3", "rope_base", "rope_base", "rope.freq_base", 1e6},
     {"gemma4", "rope_base", "rope_base", "rope.freq_base", 1e6},
     {"gpt-oss", "rope_base", "rope_base", "rope.freq_base", 1.5e5},
+    {"lfm2", "rope_base", "rope_base", "rope.freq_base", 1e6},
+    {"lfm2moe", "rope_base", "rope_base", "rope.freq_base", 1e6},
     {"bitnet-b1.58", "rope_base", "rope_base", "rope.freq_base", 5e5},
     {"bitnet-25", "rope_base", "rope_base", "rope.freq_base", 5e5},
 };

@@ -134,10 +134,14 @@ class Norms {
 
   void add_last(std::int64_t n_layer) {
     const auto before = keeper_.rows(Stage::kResidual, n_layer - 1);
-    const Vector last = in_f64(vector_of(patient_, "output_norm.weight"));
+    Vector last;
+    std::string name;
+    for (const char* each : {"token_embd_norm.weight", "output_norm.weight"}) {  // the first is LFM2's
+      if (last.empty()) last = in_f64(vector_of(patient_, name = each));
+    }
     const std::size_t n = keeper_.rows(Stage::kOutputNorm, -1).size();
     for (std::size_t i = 0; i < before.size() && i < n; ++i) {
-      compare("output_norm.weight", -1, Stage::kOutputNorm, i, in_f64(before[i].values), last);
+      compare(name.c_str(), -1, Stage::kOutputNorm, i, in_f64(before[i].values), last);
     }
   }
 

@@ -22,16 +22,17 @@ TEST(Sentences, PlacesOfTheEnginesOwnMessages) {
 }
 
 TEST(Sentences, EveryCauseIsInTheTable) {
-  for (const char* kind : {"attn_q.bias", "attn_sub_norm.weight", "attn_k_norm.weight", "attn_sinks.weight",
-                           "ffn_gate_inp.weight", "ssm_conv1d.weight", "ssm_a", "rope_freqs.weight", "attn_q.scale",
-                           "ffn_norm.weight", "post_ffw_norm.weight", "ffn_down.weight", "output_norm.bias"}) {
+  for (const char* kind :
+       {"attn_q.bias", "attn_sub_norm.weight", "attn_k_norm.weight", "attn_sinks.weight", "ffn_gate_inp.weight",
+        "ssm_conv1d.weight", "shortconv.conv.weight", "ssm_a", "rope_freqs.weight", "attn_q.scale", "ffn_norm.weight",
+        "post_ffw_norm.weight", "ffn_down.weight", "output_norm.bias"}) {
     const std::string_view cause = cause_of_tensor(kind);
     EXPECT_TRUE(std::ranges::any_of(cause_table(), [&](const CauseInfo& info) { return info.id == cause; })) << kind;
   }
   for (const char* key :
        {"attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.scaling.type", "rope.dimension_count",
         "attention.sliding_window", "attn_logit_softcapping", "attention.scale", "attention.head_count_kv",
-        "expert_count", "ssm.conv_kernel", "prism.hadamard.version", "tokenizer.ggml.pre"}) {
+        "expert_count", "ssm.conv_kernel", "shortconv.l_cache", "prism.hadamard.version", "tokenizer.ggml.pre"}) {
     const std::string_view cause = cause_of_key(key);
     EXPECT_TRUE(std::ranges::any_of(cause_table(), [&](const CauseInfo& info) { return info.id == cause; })) << key;
   }

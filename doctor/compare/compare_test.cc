@@ -139,7 +139,8 @@ INSTANTIATE_TEST_SUITE_P(
         Planted{"bitnet-b1.58", "sub_norms", "no", "attn_out"}, Planted{"qwen3", "qk_norm", "no", "q"},
         Planted{"qwen3moe", "expert_used_count", "1", "block_out"},
         Planted{"qwen35", "attention_output_gate", "no", "attn_out"},
-        Planted{"qwen2", "qk_permutation", "llama", "q_raw"}, Planted{"llama", "tied_head", "yes", "logits"}),
+        Planted{"lfm2", "short_conv_runs", "c_b_x", "attn_out"}, Planted{"qwen2", "qk_permutation", "llama", "q_raw"},
+        Planted{"llama", "tied_head", "yes", "logits"}),
     [](const auto& info) {
       std::string name = std::string(info.param.arch) + "_" + info.param.fact;
       for (char& letter : name) letter = std::isalnum(static_cast<unsigned char>(letter)) ? letter : '_';
@@ -266,7 +267,7 @@ TEST_P(NothingPlanted, NamesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Models, NothingPlanted,
                          testing::Values("llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58", "qwen3moe",
-                                         "qwen35", "qwen35moe"),
+                                         "qwen35", "qwen35moe", "lfm2", "lfm2moe"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name)

@@ -125,6 +125,8 @@ std::vector<OpVariant> norm_variants(const engine::Model& model, const Reference
                                : "blk." + std::to_string(theirs.layer) + "." +
                                      (theirs.stage == Stage::kAttnNorm ? "attn_norm.weight" : "ffn_norm.weight");
   std::vector<float> weight = vector_of(model, name);
+  if (weight.empty() && theirs.stage == Stage::kOutputNorm)
+    weight = vector_of(model, "token_embd_norm.weight");  // LFM2
   if (weight.empty() && theirs.stage == Stage::kFfnNorm) {
     weight = vector_of(model, "blk." + std::to_string(theirs.layer) + ".post_attention_norm.weight");
   }
@@ -148,9 +150,11 @@ struct ProductOp {
 };
 constexpr ProductOp kProducts[] = {
     {Stage::kQRaw, Stage::kAttnNorm, "attn_q.weight", nullptr, "attn_q.scale"},
+    {Stage::kQRaw, Stage::kAttnNorm, "shortconv.in_proj.weight", nullptr, nullptr},
     {Stage::kKRaw, Stage::kAttnNorm, "attn_k.weight", nullptr, "attn_k.scale"},
     {Stage::kV, Stage::kAttnNorm, "attn_v.weight", "attn_v.bias", "attn_v.scale"},
     {Stage::kMixerOut, Stage::kAttnOut, "attn_output.weight", "attn_output.bias", "attn_output.scale"},
+    {Stage::kMixerOut, Stage::kAttnOut, "shortconv.out_proj.weight", nullptr, nullptr},
     {Stage::kGate, Stage::kFfnNorm, "ffn_gate.weight", nullptr, "ffn_gate.scale"},
     {Stage::kUp, Stage::kFfnNorm, "ffn_up.weight", nullptr, "ffn_up.scale"},
     {Stage::kSharedGate, Stage::kFfnNorm, "ffn_gate_shexp.weight", nullptr, nullptr},
@@ -373,9 +377,11 @@ std::optional<Product> product_of(const engine::Model& model, const Reference& r
   std::string weight = file.find_tensor("output.weight") != nullptr ? "output.weight" : "token_embd.weight";
   std::vector<float> bias, scale;
   if (theirs.stage != Stage::kLogits) {
-    const auto* op = std::ranges::find(kProducts, theirs.stage, &ProductOp::out);
-    if (op == std::end(kProducts)) return std::nullopt;
     const std::string block = "blk." + std::to_string(theirs.layer) + ".";
+    const auto* op = std::ranges::find_if(kProducts, [&](const ProductOp& each) {
+      return each.out == theirs.stage && file.find_tensor(block + each.weight) != nullptr;
+    });
+    if (op == std::end(kProducts)) return std::nullopt;
     in = op->in;
     weight = block + op->weight;
     if (op->bias != nullptr) bias = vector_of(model, block + op->bias);

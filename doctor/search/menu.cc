@@ -188,6 +188,10 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return Values{"forward", "reversed"};
      }},
+    {"short_conv_runs", "conv",
+     [](const Context&) {
+       return Values{"b_c_x", "c_b_x", "b_x_c"};
+     }},
     {"delta_gate_activation", "activation",
      [](const Context&) {
        return Values{"silu", "sigmoid"};
@@ -633,7 +637,7 @@ std::vector<Variant> stem_variants(std::span<const EditableFact> facts, const en
     add(out, "transpose", names, "weight_transposed");
   }
   if (find_fact(facts, "tensor_factor") == nullptr) return out;
-  for (const char* name : {"output_norm.weight", "output.weight", "token_embd.weight"}) {
+  for (const char* name : {"output_norm.weight", "token_embd_norm.weight", "output.weight", "token_embd.weight"}) {
     if (file.find_tensor(name) == nullptr) continue;
     for (const char* factor : {"-1", "0.5", "2", "0.25", "4", "0.1", "10"}) {
       add(out, "tensor_factor", std::string(name) + ":" + factor, is_norm(name) ? "norm_weight" : "weight_scaled",

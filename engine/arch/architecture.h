@@ -5,6 +5,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "engine/arch/key_reader.h"
 #include "engine/model/spec.h"
@@ -37,16 +38,29 @@ void read_gemma2(KeyReader& keys, ModelSpec& spec);
 void read_gemma3(KeyReader& keys, ModelSpec& spec);
 void read_gemma4(KeyReader& keys, ModelSpec& spec);
 void read_gpt_oss(KeyReader& keys, ModelSpec& spec);
+void read_lfm2(KeyReader& keys, ModelSpec& spec);
+void read_lfm2moe(KeyReader& keys, ModelSpec& spec);
 void read_bitnet(KeyReader& keys, ModelSpec& spec);
 void read_bitnet_b158(KeyReader& keys, ModelSpec& spec);
 
 // What all of them share: sizes, head counts, eps, the (first) RoPE, one LayerSpec a layer. usual_scale: of the scores; 0:
 // 1/sqrt(head_dim).
 void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale = 0);
+// The same of a file that lists K/V heads by layer, 0 for layers that do not attend. Whether each layer attends.
+std::vector<bool> read_common_of_attending(KeyReader& keys, ModelSpec& spec, RopePairing pairing);
 // After read_common: the window of all layers, where the file has one.
 void read_window(KeyReader& keys, ModelSpec& spec);
-// After read_common: every FFN is a mixture of experts. shared: of one that all rows pass, too.
-void read_experts(KeyReader& keys, ModelSpec& spec, bool shared);
+// What an architecture's mixtures of experts are.
+struct ExpertsOf {
+  bool shared = false;  // and an expert that all rows pass
+  ExpertGate gate = ExpertGate::kSoftmax;
+  bool choice_bias = false;
+  bool scaled = false;       // by expert_weights_scale, where the file has it
+  bool dense_first = false;  // the first layers' FFNs may be dense
+  float sum_offset = FfnSpec().sum_offset;
+};
+// After read_common: FFNs are mixtures of experts.
+void read_experts(KeyReader& keys, ModelSpec& spec, const ExpertsOf& experts);
 
 // A file read as far as its metadata and tensor list go: every tensor claimed, every shape checked.
 struct ReadModel {

@@ -17,39 +17,41 @@ struct Listed {
   std::vector<std::int64_t> n_ff, n_kv_head;
 };
 
-// An array whose values differ, one for each layer; empty for anything else.
-std::vector<std::int64_t> read_listed(KeyReader& keys, const char* key, std::int64_t n_layer, std::int64_t high,
-                                      const char* fact) {
+// An array whose values differ, one for each layer; empty for anything else. least: of each value.
+std::vector<std::int64_t> read_listed(KeyReader& keys, const char* key, std::int64_t n_layer, std::int64_t least,
+                                      std::int64_t high, const char* fact) {
   const GgufValue* found = keys.file().find(keys.full_key(key));
   if (found == nullptr || found->type != GgufType::kArray) return {};
   auto values = keys.ints(key, 4096);
   if (!values || values->empty()) return {};
   const auto [low, most] = std::ranges::minmax(*values);
   if (low == most) return {};
-  if (std::ssize(*values) != n_layer || low < 1 || most > high) {
+  if (std::ssize(*values) != n_layer || low < least || most > high) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(key) + "': expected " + std::to_string(n_layer) +
-                                       " values (block_count) from 1 to " + std::to_string(high) + ", found " +
-                                       std::to_string(values->size()) + " from " + std::to_string(low) + " to " +
-                                       std::to_string(most));
+                                       " values (block_count) from " + std::to_string(least) + " to " +
+                                       std::to_string(high) + ", found " + std::to_string(values->size()) + " from " +
+                                       std::to_string(low) + " to " + std::to_string(most));
   }
   keys.fact(fact, std::to_string(low) + " to " + std::to_string(most), "key " + keys.full_key(key));
   return std::move(*values);
 }
 
-Listed read_shape(KeyReader& keys, ModelSpec& spec) {
+// attending: layers without K/V heads do not attend; else all do.
+Listed read_shape(KeyReader& keys, ModelSpec& spec, bool attending) {
   Listed listed;
   ModelShape& shape = spec.shape;
   shape.context_length = keys.require_int("context_length", 1, std::int64_t{1} << 31, "context_length");
   shape.n_embd = keys.require_int("embedding_length", 1, kMaxWidth, "embedding_length");
   shape.n_layer = keys.require_int("block_count", 1, 4096, "block_count");
   // Models whose FFNs are all experts have no width for others.
-  listed.n_ff = read_listed(keys, "feed_forward_length", shape.n_layer, kMaxWidth, "feed_forward_length");
+  listed.n_ff = read_listed(keys, "feed_forward_length", shape.n_layer, 1, kMaxWidth, "feed_forward_length");
   shape.n_ff = !listed.n_ff.empty() ? std::ranges::max(listed.n_ff)
                : keys.has("expert_feed_forward_length")
                    ? keys.int_or("feed_forward_length", 0, 0, kMaxWidth, nullptr, "default: none")
                    : keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
   shape.n_head = keys.require_int("attention.head_count", 1, 65536, "head_count");
-  listed.n_kv_head = read_listed(keys, "attention.head_count_kv", shape.n_layer, 65536, "head_count_kv");
+  listed.n_kv_head =
+      read_listed(keys, "attention.head_count_kv", shape.n_layer, attending ? 0 : 1, 65536, "head_count_kv");
   shape.n_kv_head = !listed.n_kv_head.empty() ? std::ranges::max(listed.n_kv_head)
                                               : keys.int_or("attention.head_count_kv", shape.n_head, 1, 65536,
                                                             "head_count_kv", "default: as many as heads");
@@ -57,7 +59,7 @@ Listed read_shape(KeyReader& keys, ModelSpec& spec) {
   std::vector<std::int64_t> counts = listed.n_kv_head;
   counts.push_back(shape.n_kv_head);
   for (const std::int64_t n_kv_head : counts) {
-    if (shape.n_head % n_kv_head == 0) continue;
+    if (n_kv_head == 0 || shape.n_head % n_kv_head == 0) continue;
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.head_count_kv") +
                                        "': expected a divisor of head_count " + std::to_string(shape.n_head) +
                                        ", found " + std::to_string(n_kv_head));
@@ -190,8 +192,9 @@ void read_window(KeyReader& keys, ModelSpec& spec) {
   spec.for_layers([&](LayerSpec& layer) { layer.attention.window = window; });
 }
 
-void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale) {
-  const Listed listed = read_shape(keys, spec);
+namespace {
+
+void read_layers(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale, const Listed& listed) {
   if (keys.failed()) return;
   spec.rms_norm_eps =
       static_cast<float>(keys.require_float("attention.layer_norm_rms_epsilon", 1e-20, 1.0, "rms_norm_eps"));
@@ -213,7 +216,23 @@ void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double u
   if (layer.product_norms) keys.fact("product_norms", "yes", "tensor blk.0.attn_q_norm_in.weight");
   spec.layers.assign(static_cast<std::size_t>(spec.shape.n_layer), layer);
   for (std::size_t i = 0; i < listed.n_ff.size(); ++i) spec.layers[i].ffn.n_ff = listed.n_ff[i];
-  for (std::size_t i = 0; i < listed.n_kv_head.size(); ++i) spec.layers[i].attention.n_kv_head = listed.n_kv_head[i];
+  for (std::size_t i = 0; i < listed.n_kv_head.size(); ++i) {
+    if (listed.n_kv_head[i] > 0) spec.layers[i].attention.n_kv_head = listed.n_kv_head[i];
+  }
+}
+
+}  // namespace
+
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale) {
+  read_layers(keys, spec, pairing, usual_scale, read_shape(keys, spec, false));
+}
+
+std::vector<bool> read_common_of_attending(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
+  const Listed listed = read_shape(keys, spec, true);
+  read_layers(keys, spec, pairing, 0, listed);
+  std::vector<bool> attends(spec.layers.size(), true);
+  for (std::size_t i = 0; i < listed.n_kv_head.size() && i < attends.size(); ++i) attends[i] = listed.n_kv_head[i] > 0;
+  return attends;
 }
 
 }  // namespace rowmax::engine

@@ -33,7 +33,7 @@ void read_windows(KeyReader& keys, ModelSpec& spec) {
 
 void read_gpt_oss(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
-  read_experts(keys, spec, false);
+  read_experts(keys, spec, {});
   if (keys.failed()) return;
   for (RopeSpec& rope : spec.ropes) {
     if (rope.yarn) rope.yarn->whole_pairs = false;

@@ -18,7 +18,7 @@ void read_qwen3(KeyReader& keys, ModelSpec& spec) {
 
 void read_qwen3moe(KeyReader& keys, ModelSpec& spec) {
   read_qwen3(keys, spec);
-  read_experts(keys, spec, false);
+  read_experts(keys, spec, {});
 }
 
 }  // namespace rowmax::engine

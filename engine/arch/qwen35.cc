@@ -107,7 +107,7 @@ void read_qwen35(KeyReader& keys, ModelSpec& spec) {
 
 void read_qwen35moe(KeyReader& keys, ModelSpec& spec) {
   read_qwen35(keys, spec);
-  read_experts(keys, spec, true);
+  read_experts(keys, spec, {.shared = true});
 }
 
 }  // namespace rowmax::engine

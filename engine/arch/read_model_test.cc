@@ -65,7 +65,7 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     const bool gemma = arch.starts_with("gemma");
     EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
     EXPECT_EQ(spec.layers[0].attention.qk_norm == QkNorm::kHead,
-              arch.starts_with("qwen3") || arch == "gemma3" || arch == "gemma4")
+              arch.starts_with("qwen3") || arch == "gemma3" || arch == "gemma4" || arch.starts_with("lfm2"))
         << arch;
     EXPECT_EQ(spec.layers[0].post_norms, gemma) << arch;
     EXPECT_EQ(spec.layers[0].ffn.activation, gemma                    ? FfnActivation::kGeluTanh
@@ -261,7 +261,7 @@ TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
     bool needs_more;
   };
   const Case cases[] = {{"gemma3n", "embeddings for each layer", true},
-                        {"lfm2", "short convolutions", true},
+                        {"granitehybrid", "state-space layers", true},
                         {"glm4moe", "nothing reads its keys", false},
                         {"a-name-of-tomorrow", "", false}};
   for (const auto& [name, says, needs_more] : cases) {

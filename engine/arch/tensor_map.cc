@@ -206,7 +206,12 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   const ModelShape& s = spec.shape;
   ROWMAX_RETURN_IF_ERROR(claims.take("token_embd.weight", {s.n_embd, s.n_vocab}, true, true, sources.token_embedding));
   ROWMAX_RETURN_IF_ERROR(check_vocabulary(file, s.n_vocab));
-  ROWMAX_RETURN_IF_ERROR(claims.take("output_norm.weight", {s.n_embd}, false, true, sources.output_norm));
+  std::string norm = "output_norm.weight";
+  if (!spec.output_norm_name.empty() && !claims.has(norm)) {
+    if (!claims.has(spec.output_norm_name)) return claims.missing(spec.output_norm_name + "' or '" + norm);
+    norm = spec.output_norm_name;
+  }
+  ROWMAX_RETURN_IF_ERROR(claims.take(norm, {s.n_embd}, false, true, sources.output_norm));
   ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", {s.n_embd, s.n_vocab}, true, false, sources.output));
   sources.tied = !sources.output.present();
   if (sources.tied) sources.output = sources.token_embedding;

@@ -67,7 +67,7 @@ TEST_F(FolderFields, AllThatTransformersWritesAreKnown) {
   EXPECT_EQ(
       counts,
       (std::map<std::string, int>{
-          {"config.json", 59}, {"generation_config.json", 2}, {"tokenizer.json", 5}, {"tokenizer_config.json", 5}}));
+          {"config.json", 67}, {"generation_config.json", 2}, {"tokenizer.json", 5}, {"tokenizer_config.json", 5}}));
 }
 
 TEST_F(FolderFields, UnknownOnesAreRefusedByName) {
@@ -184,6 +184,14 @@ TEST_F(FolderFields, KnownOnesThatChangeTheMathematicsAreRefused) {
        R"("rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0, "alpha": 9, "xdrope_section": [1]})",
        "xdrope_section"},
       {"olmo2", R"("clip_qkv": 8)", "clip_qkv"},
+      {"lfm2", R"("conv_bias": true)", "conv_bias"},
+      {"lfm2", R"("block_use_swiglu": false)", "block_use_swiglu"},
+      {"lfm2", R"("use_pos_enc": false)", "use_pos_enc"},
+      {"lfm2", R"("sliding_window": 64)", "sliding_window"},
+      {"lfm2", R"("num_dense_layers": 1)", "num_dense_layers"},
+      {"lfm2moe", R"("use_expert_bias": false)", "use_expert_bias"},
+      {"lfm2moe", R"("block_ffn_dim_multiplier": 2)", "block_ffn_dim_multiplier"},
+      {"llama", R"("conv_L_cache": 3)", "conv_L_cache"},
   };
   for (const auto& [name, member, field] : cases) {
     SCOPED_TRACE(member);

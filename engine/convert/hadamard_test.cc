@@ -26,7 +26,7 @@ class FoldTest : public FolderTest {
     tools::SyntheticSpec spec;
     spec.arch = arch;
     spec.untied = untied;
-    spec.layers = arch == "gemma3" ? 7 : arch.starts_with("qwen35") ? 4 : 2;
+    spec.layers = arch == "gemma3" ? 7 : arch.starts_with("qwen35") || arch.starts_with("lfm2") ? 4 : 2;
     if (arch.ends_with("moe")) spec.expert_ff = 96;
     if (arch == "qwen35moe") spec.shared_ff = 32;
     auto writer = tools::make_synthetic_model(spec);
@@ -93,8 +93,8 @@ TEST_F(FoldTest, WeightsAreThoseOfTheDefinition) {
 
 TEST_F(FoldTest, TheFoldedModelHasTheLogitsOfTheOther) {
   for (const bool untied : {true, false}) {
-    for (const char* arch :
-         {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe"}) {
+    for (const char* arch : {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35",
+                             "qwen35moe", "lfm2", "lfm2moe"}) {
       SCOPED_TRACE(arch);
       write_model(arch, untied);
       ASSERT_TRUE(fold(32).ok());

@@ -226,6 +226,23 @@ constexpr HfArchitecture kArchitectures[] = {
      .head_length_keys = true,
      .alpha = true},
     {.class_name = "Olmo2ForCausalLM", .name = "olmo2", .activation = "silu"},
+    {.class_name = "Lfm2ForCausalLM",
+     .name = "lfm2",
+     .activation = "silu",
+     .rope_base = 1e6,
+     .lfm2 = true,
+     .default_kv_heads = 8,
+     .biases = Biases::kNone,
+     .tied = true},
+    {.class_name = "Lfm2MoeForCausalLM",
+     .name = "lfm2moe",
+     .activation = "silu",
+     .rope_base = 1e6,
+     .lfm2 = true,
+     .default_kv_heads = 8,
+     .biases = Biases::kNone,
+     .experts = HfExperts::kBiased,
+     .tied = true},
 };
 
 }  // namespace

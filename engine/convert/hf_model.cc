@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/math/f64.h"
+#include "engine/convert/hf_lfm2.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -85,16 +86,19 @@ class ConfigConverter {
     model_.n_embd = config_.require_int("hidden_size", 1, kMaxWidth);
     model_.n_layer = config_.require_int("num_hidden_layers", 1, 4096);
     const bool dense = arch.experts != HfExperts::kShared;
-    const std::int64_t n_ff = dense ? config_.require_int("intermediate_size", 1, kMaxWidth) : 0;
+    const std::int64_t n_ff = arch.lfm2 ? lfm2_ffn_width(config_, arch)
+                              : dense   ? config_.require_int("intermediate_size", 1, kMaxWidth)
+                                        : 0;
     model_.n_head = config_.require_int("num_attention_heads", 1, 65536);
     const std::int64_t kv_heads = arch.default_kv_heads != 0 ? arch.default_kv_heads : model_.n_head;
     model_.n_kv_head = config_.int_or("num_key_value_heads", kv_heads, 1, 65536);
-    const double eps = config_.require_number("rms_norm_eps", 1e-20, 1.0);
+    const double eps = config_.require_number(arch.lfm2 ? "norm_eps" : "rms_norm_eps", 1e-20, 1.0);
     model_.vocab_size = config_.require_int("vocab_size", 1, 1 << 24);
     model_.tied = config_.bool_or("tie_word_embeddings", arch.gemma || arch.ternary || arch.tied);
     if (const Json tied = whole_.find("tie_word_embeddings"); arch.nested && tied.is_bool()) {
       model_.tied = tied.as_bool();  // transformers asks the outer model
     }
+    if (arch.lfm2) model_.tied = config_.bool_or("tie_embedding", model_.tied);  // its older name, which counts
     if (arch.trunk) model_.tied = true;  // there is no head, and rowmax's files need one
     read_activation();
     if (arch.hybrid) read_draft_layers();
@@ -157,6 +161,7 @@ class ConfigConverter {
     set("expert_count", n);
     set("expert_used_count", config_.require_int("num_experts_per_tok", 1, n));
     if (experts == HfExperts::kLimited) return read_limited_experts();
+    if (experts == HfExperts::kBiased) return read_lfm2_experts(config_, model_, keys_);
     set("expert_feed_forward_length", config_.require_int("moe_intermediate_size", 1, kMaxWidth));
     if (experts == HfExperts::kShared) {  // whose class always divides by the sum, and has experts in every layer
       return set("expert_shared_feed_forward_length",
@@ -222,6 +227,9 @@ class ConfigConverter {
     const double outer = config_.number_or("rope_theta", model_.architecture->rope_base, 1, 1e12);
     const double base = rope.number_or("rope_theta", outer, 1, 1e12);
     const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
+    if (config_.number_or("theta", base, 1, 1e12) != base) {  // LFM2's older name, which transformers read once
+      config_.fail(ErrorCode::kUnsupported, "theta", concat("expected rope_theta ", number_text(base)));
+    }
     if (model_.architecture->alpha && type == "dynamic") return set_alpha(rope, base);
     if (!model_.architecture->implied_base || base != model_.architecture->rope_base) set("rope.freq_base", base);
     const double usual = model_.architecture->hybrid ? 0.25 : 1;
@@ -411,6 +419,7 @@ class ConfigConverter {
     if (model_.architecture->gemma4) return;
     if (model_.architecture->gemma) return read_gemma();
     if (model_.architecture->hybrid) return read_hybrid();
+    if (model_.architecture->lfm2) return read_lfm2_layers(config_, model_, keys_);
     if (model_.architecture->window_pattern > 0) {
       set("attention.sliding_window", config_.require_int("sliding_window", 1, kMaxContext));
       return read_pattern(model_.architecture->window_pattern);

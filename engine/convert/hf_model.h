@@ -29,6 +29,7 @@ enum class HfExperts {
   kRouted,   // mixtures of experts
   kShared,   // mixtures of experts beside one that every row passes
   kLimited,  // gpt-oss: with biases and limited gates, columns stored as rows
+  kBiased,   // lfm2_moe: behind dense ones; by sigmoid, with a bias of the choice
 };
 
 // Scales of embedding, residual and logits (and scores), by their names.
@@ -54,6 +55,7 @@ struct HfArchitecture {
   bool gemma = false;               // names of norms, windows, soft caps
   bool llama3_scaling = false;      // the reader takes a divisor for each frequency
   bool gemma4 = false;              // heads, windows, layers and embeddings of Gemma 4
+  bool lfm2 = false;                // names, sizes and layers of LFM2
   bool soft_caps = false;           // both of them, always
   bool window_used = false;         // transformers applies sliding_window to every layer
   bool window_key = false;          // and so does the file's reader, where the key is not 0

@@ -90,9 +90,9 @@ class Mapper {
     }
     if (model_.n_draft_layer > 0) ROWMAX_RETURN_IF_ERROR(add_draft_layer());
     if (spec_.layer_embd() > 0) list_layer_embeddings();
-    add({.name = "output_norm.weight",
+    add({.name = spec_.output_norm_name.empty() ? "output_norm.weight" : spec_.output_norm_name,
          .shape = {n_embd},
-         .names = {prefix_ + "norm.weight"},
+         .names = {prefix_ + (arch_.lfm2 ? "embedding_norm.weight" : "norm.weight")},
          .stored = {n_embd},
          .form = HfForm::kNorm});
     if (wants_head()) {
@@ -171,7 +171,7 @@ class Mapper {
   Status add_layer(const std::string& prefix, std::int64_t index, const LayerSpec& layer) {
     std::map<W, std::string> found;  // by which name
     std::map<W, std::string> first;  // by which it would be
-    for (const HfWeight& row : hf_weights()) {
+    for (const HfWeight& row : hf_weights(arch_.lfm2)) {
       if (const FusedWeights* fused = layer.fused ? fused_with(row.id) : nullptr) {
         if (row.id == fused->parts[0]) add_fused(prefix, index, layer, *fused);
         continue;

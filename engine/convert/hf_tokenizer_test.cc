@@ -267,6 +267,10 @@ TEST_F(HfTokenizer, PreTokenizersByTheirExpressions) {
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   EXPECT_EQ(recognise(with_bytes(split(llama3), false), true), "llama-bpe");
   EXPECT_EQ(recognise(with_bytes(split(llama3), false), false), "smaug-bpe");
+  const char* const lfm25 =
+      R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s)";
+  EXPECT_EQ(recognise(with_bytes(split(lfm25), false), true), "lfm2");
+  EXPECT_EQ(recognise(with_bytes(split(lfm25), false), false), "smaug-bpe");
   EXPECT_EQ(recognise(with_bytes(split(qwen2), false), false), "qwen2");
   EXPECT_EQ(recognise(with_bytes({{"type", "Digits"}, {"individual_digits", true}}, true), false), "smollm");
   EXPECT_EQ(recognise({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}, false), "gpt-2");

@@ -86,6 +86,30 @@ constexpr HfWeight kTable[] = {
     {W::kSharedDown, "mlp.shared_expert.down_proj.weight"},
 };
 
+// Source: transformers 5.24, models/lfm2/modeling_lfm2.py and models/lfm2_moe/modeling_lfm2_moe.py; checkpoints have an
+// expert's three matrices by themselves.
+constexpr HfWeight kLfm2Table[] = {
+    {W::kAttnNorm, "operator_norm.weight", kNorm},
+    {W::kAttnQ, "self_attn.q_proj.weight", kQuery},
+    {W::kAttnK, "self_attn.k_proj.weight", kKey},
+    {W::kAttnV, "self_attn.v_proj.weight"},
+    {W::kAttnQNorm, "self_attn.q_layernorm.weight", kNorm},
+    {W::kAttnKNorm, "self_attn.k_layernorm.weight", kNorm},
+    {W::kAttnOutput, "self_attn.out_proj.weight"},
+    {W::kShortConvIn, "conv.in_proj.weight"},
+    {W::kShortConv, "conv.conv.weight", kConv},
+    {W::kShortConvOutput, "conv.out_proj.weight"},
+    {W::kFfnNorm, "ffn_norm.weight", kNorm},
+    {W::kFfnGate, "feed_forward.w1.weight"},
+    {W::kFfnUp, "feed_forward.w3.weight"},
+    {W::kFfnDown, "feed_forward.w2.weight"},
+    {W::kRouter, "feed_forward.gate.weight"},
+    {W::kRouterBias, "feed_forward.expert_bias"},
+    {W::kExpertGate, "feed_forward.experts.*.w1.weight", kPlain, kNoHeads, "feed_forward.experts.gate_up_proj", 0, 2},
+    {W::kExpertUp, "feed_forward.experts.*.w3.weight", kPlain, kNoHeads, "feed_forward.experts.gate_up_proj", 1, 2},
+    {W::kExpertDown, "feed_forward.experts.*.w2.weight", kPlain, kNoHeads, "feed_forward.experts.down_proj"},
+};
+
 // Source: llama.cpp's converter (Qwen3.5).
 constexpr HfDraftWeight kDraftTable[] = {
     {"fc.weight", "eh_proj.weight", false},
@@ -96,7 +120,9 @@ constexpr HfDraftWeight kDraftTable[] = {
 
 }  // namespace
 
-std::span<const HfWeight> hf_weights() noexcept { return kTable; }
+std::span<const HfWeight> hf_weights(bool lfm2) noexcept {
+  return lfm2 ? std::span<const HfWeight>(kLfm2Table) : kTable;
+}
 std::string_view hf_fused_name(W id) noexcept {
   return id == W::kAttnQ ? "self_attn.qkv_proj.weight" : "mlp.gate_up_proj.weight";
 }

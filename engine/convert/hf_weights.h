@@ -43,8 +43,9 @@ struct HfWeight {
   bool (*when)(const LayerSpec& layer) = nullptr;  // of names that mean different weights
 };
 
-// In the order in which files are written. Several rows with one id are names of which a folder has one.
-std::span<const HfWeight> hf_weights() noexcept;
+// In the order in which files are written. Several rows with one id are names of which a folder has one. lfm2: of Liquid AI's
+// models, which have names of their own throughout.
+std::span<const HfWeight> hf_weights(bool lfm2) noexcept;
 
 // What holds this weight and those fused with it, behind "model.layers.<layer>."; id: the first of them.
 std::string_view hf_fused_name(W id) noexcept;

@@ -20,6 +20,11 @@ namespace {
 constexpr std::string_view kGpt2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 constexpr std::string_view kDigits = "\\p{N}";
 constexpr std::string_view kLlama3 = ROWMAX_SHORT "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" ROWMAX_REST;
+// LFM2.5-8B-A1B's: the same words as Llama 3's. \s* takes all line ends but the last by itself, and what \s+(?!\S) leaves is
+// one character.
+constexpr std::string_view kLfm25 =
+    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]|"
+    "\\s+(?!\\S)|\\s";
 constexpr std::string_view kQwen2 = ROWMAX_SHORT "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" ROWMAX_REST;
 constexpr std::string_view kQwen35 = ROWMAX_SHORT
     "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -52,6 +57,8 @@ const Rule kRules[] = {
     {"smollm", {kDigits, kGpt2}, false},
     {"llama-bpe", {kLlama3}, true},
     {"smaug-bpe", {kLlama3}, false},
+    {"lfm2", {kLfm25}, true},
+    {"smaug-bpe", {kLfm25}, false},
     {"qwen2", {kQwen2}, false},
     {"qwen35", {kQwen35}, false},
     {"gpt-4o", {kGpt4o}, false},

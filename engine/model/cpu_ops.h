@@ -50,6 +50,8 @@ class CpuOps final : public Ops {
   void delta_rule(std::size_t layer, const DeltaNetSpec& spec, const LayerWeights& weights, Rows qkv, Rows alpha,
                   Rows beta, Rows out) override;
   void norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) override;
+  void short_convolve(std::size_t layer, const ShortConvSpec& spec, const std::vector<float>& weight, Rows bcx,
+                      Rows out) override;
   void run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                    Rows out) override;
   void add_gated(Rows out, Rows y, Rows gate) override;
@@ -93,6 +95,7 @@ class CpuOps final : public Ops {
                  std::int64_t n_group, std::int64_t width);
   void show_scores(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q, Rows out);
   void show_states(std::size_t layer, const DeltaNetSpec& spec);
+  void show_states(std::size_t layer, const ShortConvSpec& spec);
   void show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage);
   void show_chosen(std::size_t layer, const FfnSpec& spec);
   // With an observer, of a norm: its input, before it is overwritten, and afterwards both.

@@ -13,8 +13,6 @@
 namespace rowmax::engine {
 namespace {
 
-// Channels of a task: enough that handing it out costs nothing, few enough to share one token's among threads.
-constexpr std::int64_t kConvChannels = 512;
 // As transformers has it, whatever the model's own eps (modeling_qwen3_5.py, l2norm).
 constexpr float kUnitEps = 1e-6f;
 
@@ -48,23 +46,21 @@ const std::vector<float>& CpuOps::conv_weights(std::size_t layer, const DeltaNet
 
 void CpuOps::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::vector<float>& weight, Rows qkv) {
   const DeltaKernels& kernels = delta_kernels(backend_.isa());
-  const std::int64_t n_channel = spec.conv_channels(), n_range = (n_channel + kConvChannels - 1) / kConvChannels;
-  const auto n_sequence = static_cast<std::int64_t>(batch_->sequences.size());
+  const std::int64_t n_channel = spec.conv_channels();
   const std::vector<float>& in_order = conv_weights(layer, spec, weight);
-  parallel_for(backend_.executor(), n_sequence * n_range, [&](std::int64_t task, int) {
-    const base::ScopedFpEnv environment;
-    const ForwardSequence& sequence = batch_->sequences[static_cast<std::size_t>(task / n_range)];
-    const std::int64_t begin = task % n_range * kConvChannels;
+  const auto run_piece = [&](std::size_t number, std::int64_t begin, std::int64_t end) {
+    const ForwardSequence& sequence = batch_->sequences[number];
     const ConvInputs in{.weights = in_order.data(),
                         .n_taps = static_cast<int>(spec.conv_width),
                         .n_channel = n_channel,
                         .begin = begin,
-                        .end = std::min(begin + kConvChannels, n_channel),
+                        .end = end,
                         .x = data(qkv, sequence.begin),
                         .x_stride = n_channel};
     (spec.conv_silu ? kernels.conv_silu : kernels.conv)(sequence.state + layout_.conv_offset(layer), in, sequence.n_row,
                                                         data(qkv, sequence.begin), n_channel);
-  });
+  };
+  for_channels(backend_.executor(), std::ssize(batch_->sequences), n_channel, run_piece);
   // IEEE square roots are correctly rounded everywhere.
   const auto q_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.key_dim)));
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {

@@ -106,7 +106,7 @@ void CpuOps::route(const FfnSpec& spec, const std::vector<float>& bias, Rows rou
     // by 0, and changes no other sum (transformers, modeling_deepseek_v3.py).
     float sum = 0;
     for (std::int64_t i = 0; i < k; ++i) sum += p[experts[i]];
-    sum += 1e-20f;
+    sum += spec.sum_offset;
     std::sort(experts, experts + k);
     for (std::int64_t i = 0; i < k; ++i) {
       const float probability = spec.renormalise ? p[experts[i]] / sum : p[experts[i]];

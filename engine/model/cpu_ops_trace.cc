@@ -96,6 +96,21 @@ void CpuOps::show_states(std::size_t layer, const DeltaNetSpec& spec) {
   }
 }
 
+// As they lie.
+void CpuOps::show_states(std::size_t layer, const ShortConvSpec& spec) {
+  for (const ForwardSequence& sequence : batch_->sequences) {
+    const TraceRow row{sequence.id, sequence.position + sequence.n_row - 1};
+    const std::int64_t n = spec.conv_width - 1;
+    observer_->see({Stage::kState,
+                    static_cast<std::int64_t>(layer),
+                    {&row, 1},
+                    sequence.state + layout_.conv_offset(layer),
+                    n * spec.n_channel,
+                    n,
+                    spec.n_channel});
+  }
+}
+
 // Rows that lie sorted by expert, as rows of tokens.
 void CpuOps::show_experts(std::size_t layer, const FfnSpec& spec, Rows rows, Stage stage) {
   if (!wanted(stage, layer)) return;

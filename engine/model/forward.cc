@@ -7,6 +7,7 @@
 #include "engine/model/blocks/dense_ffn/dense_ffn.h"
 #include "engine/model/blocks/layer_embedding/layer_embedding.h"
 #include "engine/model/blocks/moe_ffn/moe_ffn.h"
+#include "engine/model/blocks/short_conv/short_conv.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
@@ -20,8 +21,9 @@ struct Block {
 };
 
 constexpr Block mixer_of(const LayerSpec& layer) {
-  return layer.mixer == MixerKind::kAttention ? Block{attention::plan, attention::run}
-                                              : Block{delta_net::plan, delta_net::run};
+  return layer.mixer == MixerKind::kAttention  ? Block{attention::plan, attention::run}
+         : layer.mixer == MixerKind::kDeltaNet ? Block{delta_net::plan, delta_net::run}
+                                               : Block{short_conv::plan, short_conv::run};
 }
 constexpr Block ffn_of(const LayerSpec& layer) {
   return layer.ffn.kind == FfnKind::kDense ? Block{dense_ffn::plan, dense_ffn::run}

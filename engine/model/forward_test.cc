@@ -99,6 +99,17 @@ void add_facts(ModelSpec& spec, Dice dice) {
     layer.output_scale = dice.one_in(4);
   }
   if (dice.one_in(3)) spec.for_layers([](LayerSpec& layer) { layer.n_layer_embd = 6; });
+  for (LayerSpec& layer : spec.layers) {
+    const bool owns_kv = std::ranges::any_of(
+        spec.layers, [&](const LayerSpec& other) { return other.attention.kv_layer == &layer - spec.layers.data(); });
+    if (!owns_kv && dice.one_in(5)) {
+      make_short_conv(layer);
+      layer.short_conv = {.n_channel = dice.between(1, 70),
+                          .conv_width = dice.between(1, 8),
+                          .gate_run = static_cast<std::uint8_t>(dice.between(0, 2))};
+    }
+    layer.ffn.sum_offset = dice.one_in(4) ? 0.25f : 1e-20f;
+  }
 }
 
 TEST(Forward, RandomModelsAreAsDefined) {

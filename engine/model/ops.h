@@ -132,6 +132,10 @@ class Ops {
   // out = RMSNorm(out) * silu(gate), or sigmoid(gate), head by head, in the order of the output product; gate is used up.
   virtual void norm_gate(const DeltaNetSpec& spec, const std::vector<float>& weight, Rows gate, Rows out) = 0;
 
+  // short convolution: bcx holds runs b, c and x (ShortConvSpec); out = c * conv(b * x). bcx is used up.
+  virtual void short_convolve(std::size_t layer, const ShortConvSpec& spec, const std::vector<float>& weight, Rows bcx,
+                              Rows out) = 0;
+
   // experts: out = the sum over the row's experts, ascending, of probability * FFN(x). router: their logits, used up.
   virtual void run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                            Rows out) = 0;

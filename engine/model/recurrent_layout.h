@@ -1,6 +1,7 @@
 // Where the recurrent state of each layer lies in the state of a sequence: f32, all layers behind each other. A layer of
 // gated delta net has the last conv_width - 1 inputs of its convolution, [conv_width - 1][channels], oldest first, and
-// the matrix of each value head (engine/ops/delta). Zero is the state before the first token.
+// the matrix of each value head (engine/ops/delta); a short convolution has such inputs alone. Zero is the state before the
+// first token.
 #pragma once
 
 #include <cstddef>

@@ -112,13 +112,16 @@ std::string shift_norms(ModelSpec&, WeightSources& sources, const std::string& v
 }
 
 std::string get_taps(const WeightSources& sources) {
-  const bool any =
-      std::ranges::any_of(sources.layers, [](const LayerSources& layer) { return layer[W::kDeltaConv].present(); });
+  const bool any = std::ranges::any_of(sources.layers, [](const LayerSources& layer) {
+    return layer[W::kDeltaConv].present() || layer[W::kShortConv].present();
+  });
   return any ? or_else(sources.conv_taps, "forward") : "";
 }
 std::string turn_taps(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value != "forward" && value != "reversed") return "forward or reversed";
-  for (LayerSources& layer : sources.layers) layer[W::kDeltaConv].reversed = value == "reversed";
+  for (LayerSources& layer : sources.layers) {
+    for (const W id : {W::kDeltaConv, W::kShortConv}) layer[id].reversed = value == "reversed";
+  }
   sources.conv_taps = value;
   return {};
 }

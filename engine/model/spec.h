@@ -131,6 +131,16 @@ struct DeltaNetSpec {
   std::int64_t conv_part(int part) const noexcept { return part == 2 ? value_width() : key_width(); }
 };
 
+// Gated short convolution (LFM2, arXiv 2511.23404): a product gives runs b, c and x of n_channel numbers; c is multiplied by
+// the causal convolution of b x, each channel's by itself. What the sequence remembers is the convolution's last inputs.
+struct ShortConvSpec {
+  std::int64_t n_channel = 0;
+  std::int64_t conv_width = 0;  // tokens the convolution sees
+  std::uint8_t gate_run = 1;    // which of the runs is c; the others are multiplied with each other
+
+  std::int64_t product_width() const noexcept { return 3 * n_channel; }
+};
+
 // The last four are for files that are taken for something else than they are (rowmax/engine/edits.h).
 enum class FfnActivation : std::uint8_t {
   kSilu,
@@ -164,19 +174,21 @@ struct FfnSpec {
   // counts is the sum of a group's two largest (DeepSeek-V3, arXiv 2412.19437).
   std::int64_t n_group = 1, n_group_used = 1;
   bool renormalise = false;       // the chosen ones' probabilities are divided by their sum
+  float sum_offset = 1e-20f;      // what is added to it first
   float expert_scale = 1;         // what they are multiplied by last
   std::int64_t expert_shift = 0;  // the router's expert e is the tensors' (e + shift) mod n_expert
   std::int64_t n_shared = 0;      // width of an expert that every row passes; 0: none
   bool shared_gate = true;        // it counts sigmoid(gate), else 1
 };
 
-enum class MixerKind : std::uint8_t { kAttention, kDeltaNet };
+enum class MixerKind : std::uint8_t { kAttention, kDeltaNet, kShortConv };
 
 // What may differ from layer to layer.
 struct LayerSpec {
   MixerKind mixer = MixerKind::kAttention;
   AttentionSpec attention;
   DeltaNetSpec delta;
+  ShortConvSpec short_conv;
   FfnSpec ffn;
   bool input_norms = true;                    // norm of what the mixer and the FFN see (see NormPlace)
   bool post_norms = false;                    // norm of the mixer's and the FFN's output, before the residual
@@ -202,6 +214,7 @@ struct ModelSpec {
   float logit_scale = 1;        // logits are multiplied by it, before they are capped
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
   std::string default_pre;
+  std::string output_norm_name;  // how files of this architecture may call output_norm.weight; "": only so
   // Tensors of layers behind the last one, for guessing tokens ahead: known, checked by name alone, not used.
   std::int64_t n_draft_layer = 0;
   std::vector<RopeSpec> ropes;

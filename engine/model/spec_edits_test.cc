@@ -40,6 +40,7 @@ const Change kPostNormsAlone = layers([](LayerSpec& l) {
 const Change kBiased = layers([](LayerSpec& l) { l.attention.qkv_bias_required = true; });
 const Change kThreeKvHeads = layers([](LayerSpec& l) { l.attention.n_head = 6, l.attention.n_kv_head = 3; });
 const Change kDeltaNets = layers(make_delta_net);
+const Change kShortConvs = layers(make_short_conv);
 const Change kExperts = layers(make_experts);
 const Change kRenormalised = layers([](LayerSpec& l) {
   make_experts(l);
@@ -188,6 +189,8 @@ const Case kCases[] = {
     {"v_norm", "yes", "no", kNormedV},
     {"layer_embeddings", "yes", "no", kLayerEmbeddings},
     {"layer_output_scale", "yes", "no", kOutputScales},
+    {"short_conv_runs", "b_c_x", "c_b_x", kShortConvs},
+    {"short_conv_runs", "b_c_x", "b_x_c", kShortConvs},
 };
 
 // The largest difference of two models' logits, of the largest logit.

@@ -102,13 +102,15 @@ constexpr Words<std::array<std::uint8_t, 3>, 6> kConvOrders{{{"q_k_v", {0, 1, 2}
                                                              {"q_v_k", {0, 2, 1}},
                                                              {"v_k_q", {2, 1, 0}}}};
 constexpr Words<bool, 2> kConvActivations{{{"silu", true}, {"none", false}}};
+constexpr Words<std::uint8_t, 3> kGateRuns{{{"b_c_x", 1}, {"c_b_x", 0}, {"b_x_c", 2}}};
 constexpr Words<bool, 2> kDeltaGates{{{"silu", false}, {"sigmoid", true}}};
 
 // ---- which layers
 
 bool any(const LayerSpec&) { return true; }
 bool attends(const LayerSpec& layer) { return layer.mixer == MixerKind::kAttention; }
-bool is_delta_net(const LayerSpec& layer) { return !attends(layer); }
+bool is_delta_net(const LayerSpec& layer) { return layer.mixer == MixerKind::kDeltaNet; }
+bool is_short_conv(const LayerSpec& layer) { return layer.mixer == MixerKind::kShortConv; }
 bool has_experts(const LayerSpec& layer) { return layer.ffn.kind == FfnKind::kExperts; }
 bool has_shared_expert(const LayerSpec& layer) { return has_experts(layer) && layer.ffn.n_shared > 0; }
 bool is_gated(const LayerSpec& layer) { return attends(layer) && layer.attention.output_gate; }
@@ -204,6 +206,7 @@ constexpr SpecFact switch_off(std::string_view name) {
 
 constexpr auto kAttention = &LayerSpec::attention;
 constexpr auto kDelta = &LayerSpec::delta;
+constexpr auto kShortConv = &LayerSpec::short_conv;
 constexpr auto kFfn = &LayerSpec::ffn;
 
 bool gates_output(const LayerSpec& l) { return l.attention.output_gate && !l.attention.gate_unused; }
@@ -752,6 +755,8 @@ constexpr SpecFact kFacts[] = {
                                                                                 "silu or sigmoid"),
     layer_words<kStates, is_delta_net, kDelta, &DeltaNetSpec::state>(
         "state_type", "f32, f16 or bf16: what delta nets' states are rounded to behind each token"),
+    layer_words<kGateRuns, is_short_conv, kShortConv, &ShortConvSpec::gate_run>(
+        "short_conv_runs", "b_c_x, c_b_x or b_x_c: which third of a short convolution's product is c, behind the taps"),
     {{"expert_used_count", "a number of experts, at most all", kSession}, get_used, set_used},
     layer_words<kSwitch, has_experts, kFfn, &FfnSpec::renormalise>("expert_renormalise", "yes or no"),
     switch_off<has_experts, adds_expert_biases, leave_expert_biases>("expert_biases"),

@@ -68,6 +68,11 @@ inline void make_delta_net(LayerSpec& layer) {
   layer.delta = {.n_key_head = 2, .n_value_head = 4, .key_dim = 16, .value_dim = 24, .conv_width = 4};
 }
 
+inline void make_short_conv(LayerSpec& layer) {
+  layer.mixer = MixerKind::kShortConv;
+  layer.short_conv = {.n_channel = 40, .conv_width = 3};
+}
+
 inline void make_experts(LayerSpec& layer) {
   layer.ffn.kind = FfnKind::kExperts;
   layer.ffn.n_ff = 20;

@@ -12,6 +12,7 @@
 #include "engine/model/blocks/dense_ffn/reference.h"
 #include "engine/model/blocks/layer_embedding/reference.h"
 #include "engine/model/blocks/moe_ffn/reference.h"
+#include "engine/model/blocks/short_conv/reference.h"
 
 namespace rowmax::engine::reference {
 
@@ -26,12 +27,17 @@ struct Weights {
 class Blocks {
  public:
   Blocks(const ModelSpec& spec, const Weights& weights)
-      : spec_(spec), weights_(weights), kv_(spec.layers.size()), delta_(spec.layers.size()) {}
+      : spec_(spec),
+        weights_(weights),
+        kv_(spec.layers.size()),
+        delta_(spec.layers.size()),
+        conv_(spec.layers.size()) {}
 
   Vector mixer(std::size_t layer, std::int64_t position, const Vector& x) {
     const Layer l = at(layer);
-    return l.layer.mixer == MixerKind::kAttention ? attention(l, layer, position, x, kv_)
-                                                  : delta_net(l, x, delta_[layer]);
+    return l.layer.mixer == MixerKind::kAttention  ? attention(l, layer, position, x, kv_)
+           : l.layer.mixer == MixerKind::kDeltaNet ? delta_net(l, x, delta_[layer])
+                                                   : short_conv(l, x, conv_[layer]);
   }
   Vector ffn(std::size_t layer, const Vector& x) {
     const Layer l = at(layer);
@@ -47,6 +53,7 @@ class Blocks {
   const Weights& weights_;
   std::vector<KvMemory> kv_;
   std::vector<DeltaMemory> delta_;
+  std::vector<ConvMemory> conv_;
   double margin_ = std::numeric_limits<double>::infinity();
 };
 

@@ -39,6 +39,7 @@ Presence q_norm_in(Layer l) { return required_if(attends(l) && l.product_norms);
 Presence k_norm_in(Layer l) { return has_k(l) ? q_norm_in(l) : kNever; }
 Presence v_norm_in(Layer l) { return has_v(l) ? q_norm_in(l) : kNever; }
 Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
+Presence short_conv(Layer l) { return required_if(l.mixer == MixerKind::kShortConv); }
 Presence post_norms(Layer l) { return required_if(l.post_norms); }
 Presence dense(Layer l) { return required_if(is_dense(l)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
@@ -74,6 +75,9 @@ WeightShape delta_conv(Shape, Layer l) { return {l.delta.conv_width, l.delta.con
 WeightShape delta_heads_vector(Shape, Layer l) { return {l.delta.n_value_head}; }
 WeightShape delta_value_vector(Shape, Layer l) { return {l.delta.value_dim}; }
 WeightShape delta_output(Shape s, Layer l) { return {l.delta.value_width(), s.n_embd}; }
+WeightShape short_conv_in(Shape s, Layer l) { return {s.n_embd, l.short_conv.product_width()}; }
+WeightShape short_conv_taps(Shape, Layer l) { return {l.short_conv.conv_width, l.short_conv.n_channel}; }
+WeightShape short_conv_output(Shape s, Layer l) { return {l.short_conv.n_channel, s.n_embd}; }
 WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff}; }
 WeightShape ffn_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd}; }
 WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
@@ -121,6 +125,9 @@ constexpr WeightInfo kTable[] = {
     {W::kDeltaDecayBias, kVector, kPlain, "ssm_dt.bias", delta_heads_vector, delta},
     {W::kDeltaNorm, kVector, kPlain, "ssm_norm.weight", delta_value_vector, delta},
     {W::kDeltaOutput, kMatrix, kTurned, "ssm_out.weight", delta_output, delta},
+    {W::kShortConvIn, kMatrix, kTurned, "shortconv.in_proj.weight", short_conv_in, short_conv},
+    {W::kShortConv, kTransposed, kPlain, "shortconv.conv.weight", short_conv_taps, short_conv},
+    {W::kShortConvOutput, kMatrix, kTurned, "shortconv.out_proj.weight", short_conv_output, short_conv},
     {W::kPostAttnNorm, kVector, kPlain, "post_attention_norm.weight", embd, post_norms},
     {W::kFfnNorm, kVector, kPlain, "ffn_norm.weight", embd, input_norms, "post_attention_norm.weight"},
     {W::kFfnGate, kMatrix, kTurned, "ffn_gate.weight", ffn_in, dense},

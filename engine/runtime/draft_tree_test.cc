@@ -134,7 +134,7 @@ class DraftTree : public testing::TestWithParam<const char*> {
  protected:
   const std::string arch_ = GetParam();
 };
-INSTANTIATE_TEST_SUITE_P(Models, DraftTree, testing::Values("llama", "gemma3", "qwen35"),
+INSTANTIATE_TEST_SUITE_P(Models, DraftTree, testing::Values("llama", "gemma3", "qwen35", "lfm2moe"),
                          [](const auto& info) { return std::string(info.param); });
 
 // Random shapes; tokens that are right, wrong, and siblings that are the same.

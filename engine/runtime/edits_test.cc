@@ -344,16 +344,18 @@ TEST(TensorEdits, NormWeightsAreThoseOfAFileThatHoldsOneMoreOrLess) {
 }
 
 TEST(TensorEdits, ConvTapsAreThoseOfAFileThatHoldsThemBackwards) {
-  const Bytes bytes = model_bytes("qwen35");
-  const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
-    if (!tensor.name.ends_with("ssm_conv1d.weight")) return true;
-    const std::span<float> all = floats(of_tensor);
-    const auto taps = static_cast<std::size_t>(tensor.shape[0]);
-    for (std::size_t at = 0; at < all.size(); at += taps) std::ranges::reverse(all.subspan(at, taps));
-    return true;
-  });
-  expect_is(bytes, {{"conv_taps", "reversed"}}, other, {});
-  expect_refused(loaded(bytes), "conv_taps", "no", {"conv_taps", "forward or reversed"});
+  for (const char* arch : {"qwen35", "lfm2"}) {
+    const Bytes bytes = model_bytes(arch);
+    const Bytes other = rewritten(bytes, [](const GgufTensor& tensor, Bytes& of_tensor) {
+      if (!tensor.name.ends_with("ssm_conv1d.weight") && !tensor.name.ends_with("shortconv.conv.weight")) return true;
+      const std::span<float> all = floats(of_tensor);
+      const auto taps = static_cast<std::size_t>(tensor.shape[0]);
+      for (std::size_t at = 0; at < all.size(); at += taps) std::ranges::reverse(all.subspan(at, taps));
+      return true;
+    });
+    expect_is(bytes, {{"conv_taps", "reversed"}}, other, {});
+    expect_refused(loaded(bytes), "conv_taps", "no", {"conv_taps", "forward or reversed"});
+  }
   expect_refused(loaded(model_bytes("llama")), "conv_taps", "reversed", {"no tensor of this model has it"});
 }
 
@@ -727,7 +729,8 @@ TEST(TokenEdits, ActOnTheTokenizerAlone) {
 
 // editable_facts tells of a file what edit_value tells of the model, and every value that it names can be given.
 TEST(EditableFacts, AreThoseOfTheModel) {
-  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4"}) {
+  for (const char* arch :
+       {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4", "lfm2", "lfm2moe"}) {
     const Bytes bytes = model_bytes(arch);
     const Model model = loaded(bytes, {{"rms_norm_eps", "0.25"}});
     const auto facts = editable_facts(model.file(), model.options(), &model.tokenizer());

@@ -187,7 +187,7 @@ TEST(Generation, ManyInOneBatchGiveWhatEachGivesAlone) {
 
 // Right drafts, wrong ones, partly right ones: time alone may differ.
 TEST(Generation, DraftsChangeNothingButTheNumberOfForwards) {
-  for (const char* arch : {"llama", "gemma2", "qwen35", "qwen35moe"}) {
+  for (const char* arch : {"llama", "gemma2", "qwen35", "qwen35moe", "lfm2"}) {
     for (const float temperature : {0.0f, 1.0f}) {
       const std::vector<TokenId> prompt = prompt_of(58);
       const GenerationOptions options = sampled(temperature, 24);
@@ -213,7 +213,8 @@ TEST(Generation, DraftsChangeNothingButTheNumberOfForwards) {
         EXPECT_EQ(n_forward, (24 + right) / (right + 1)) << what;
         // A recurrent state is computed again from before the drafts, and no further back: at most the token, the right
         // drafts and the one that was sampled in the wrong one's place.
-        const std::int64_t each = 6 + (std::string(arch).starts_with("qwen35") && right < 5 ? right + 1 : 0);
+        const bool recurrent = std::string(arch).starts_with("qwen35") || std::string(arch) == "lfm2";
+        const std::int64_t each = 6 + (recurrent && right < 5 ? right + 1 : 0);
         EXPECT_LE(n_computed, 58 + 5 + (n_forward - 1) * each) << what;
         // The sequence holds what was accepted, and the next logits have the bits of a plain one's.
         std::vector<TokenId> all = prompt;

@@ -123,7 +123,7 @@ TEST_P(Padding, ChangesNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Padding, testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen35"),
+INSTANTIATE_TEST_SUITE_P(Models, Padding, testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen35", "lfm2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name)

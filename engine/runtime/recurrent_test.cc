@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/runtime/kv_cache.h"
@@ -13,28 +16,42 @@
 namespace rowmax::engine {
 namespace {
 
-class Recurrent : public testing::Test {
+// A model with recurrent layers of one kind, and what it makes of the tokens.
+struct Subject {
+  std::vector<std::byte> bytes;
+  std::unique_ptr<Model> model;
+  std::vector<float> want;
+};
+
+class Recurrent : public testing::TestWithParam<const char*> {
  protected:
   static void SetUpTestSuite() {
-    tools::SyntheticSpec spec = tools::odd_spec("qwen35");
-    spec.context = 4096;
-    bytes_ = new std::vector<std::byte>(std::move(tools::synthetic_model_bytes(spec)).value());
-    auto file = GgufFile::parse(*bytes_, "synthetic");
-    ModelOptions options;
-    options.isa = supported_isas().back();
-    model_ = new Model(std::move(Model::load(std::move(file).value(), options, executor_)).value());
     for (TokenId i = 0; i < 2500; ++i) tokens_.push_back((i * 7919 + i / 7) % 431);
-    Session session = make({});
-    const SequenceId sequence = *session.open();
-    want_ = run(session, sequence, tokens_);
   }
   static void TearDownTestSuite() {
-    delete model_;
-    delete bytes_;
+    subjects_.clear();
     tokens_.clear();
   }
+  void SetUp() override {
+    Subject& subject = subjects_[GetParam()];
+    model_ = subject.model.get();
+    if (model_ == nullptr) {
+      tools::SyntheticSpec spec = tools::odd_spec(GetParam());
+      spec.context = 4096;
+      subject.bytes = std::move(tools::synthetic_model_bytes(spec)).value();
+      auto file = GgufFile::parse(subject.bytes, "synthetic");
+      ModelOptions options;
+      options.isa = supported_isas().back();
+      subject.model =
+          std::make_unique<Model>(std::move(Model::load(std::move(file).value(), options, executor_)).value());
+      model_ = subject.model.get();
+      Session session = make({});
+      subject.want = run(session, *session.open(), tokens_);
+    }
+    want_ = subject.want;
+  }
 
-  static Session make(SessionOptions options) {
+  Session make(SessionOptions options) const {
     options.context = 4096;
     options.max_sequences = 3;
     auto session = Session::create(*model_, options, executor_);
@@ -52,7 +69,7 @@ class Recurrent : public testing::Test {
     return all;
   }
   // Computes the tokens behind the sequence's own, and compares.
-  static void expect_rest(Session& session, SequenceId sequence, std::int64_t end, const char* what) {
+  void expect_rest(Session& session, SequenceId sequence, std::int64_t end, const char* what) const {
     const auto begin = static_cast<std::int64_t>(session.tokens(sequence).size());
     ASSERT_LT(begin, end) << what;
     const auto got = run(session, sequence, std::span(tokens_).subspan(begin, end - begin));
@@ -68,18 +85,18 @@ class Recurrent : public testing::Test {
   }
 
   static SerialExecutor executor_;
-  static std::vector<std::byte>* bytes_;
-  static Model* model_;
+  static std::map<std::string, Subject> subjects_;
   static std::vector<TokenId> tokens_;
-  static std::vector<float> want_;
+  const Model* model_ = nullptr;
+  std::span<const float> want_;
 };
 SerialExecutor Recurrent::executor_;
-std::vector<std::byte>* Recurrent::bytes_ = nullptr;
-Model* Recurrent::model_ = nullptr;
+std::map<std::string, Subject> Recurrent::subjects_;
 std::vector<TokenId> Recurrent::tokens_;
-std::vector<float> Recurrent::want_;
+INSTANTIATE_TEST_SUITE_P(Models, Recurrent, testing::Values("qwen35", "lfm2"),
+                         [](const auto& info) { return std::string(info.param); });
 
-TEST_F(Recurrent, TruncateGoesBackToAKeptState) {
+TEST_P(Recurrent, TruncateGoesBackToAKeptState) {
   Session session = make({});
   const SequenceId sequence = *session.open();
   run(session, sequence, first(2200));
@@ -94,7 +111,7 @@ TEST_F(Recurrent, TruncateGoesBackToAKeptState) {
   expect_rest(session, sequence, 70, "from the beginning");
 }
 
-TEST_F(Recurrent, APrefixIsTheSameColdWarmAndEvicted) {
+TEST_P(Recurrent, APrefixIsTheSameColdWarmAndEvicted) {
   Session session = make({});
   const SequenceId a = *session.open(), b = *session.open();
   EXPECT_EQ(*session.reuse(a, first(1500)), 0);
@@ -111,7 +128,7 @@ TEST_F(Recurrent, APrefixIsTheSameColdWarmAndEvicted) {
   expect_rest(session, a, 1800, "its own");
 }
 
-TEST_F(Recurrent, WithoutABudgetEverythingIsComputedAgain) {
+TEST_P(Recurrent, WithoutABudgetEverythingIsComputedAgain) {
   SessionOptions options;
   options.checkpoint_bytes = 0;
   Session session = make(options);
@@ -122,7 +139,7 @@ TEST_F(Recurrent, WithoutABudgetEverythingIsComputedAgain) {
   EXPECT_EQ(*session.truncate(a, 1499), 0);
 }
 
-TEST_F(Recurrent, ASequenceThatIsOpenedAgainBeginsFromNothing) {
+TEST_P(Recurrent, ASequenceThatIsOpenedAgainBeginsFromNothing) {
   SessionOptions options;
   options.reuse_prefixes = false;
   Session session = make(options);
@@ -130,6 +147,15 @@ TEST_F(Recurrent, ASequenceThatIsOpenedAgainBeginsFromNothing) {
     const SequenceId sequence = *session.open();
     expect_rest(session, sequence, 90, "a new sequence");
     session.close(sequence);
+  }
+}
+
+// A convolution's inputs of before come from the state wherever a chunk ends, of one token, too.
+TEST_P(Recurrent, EveryCutGivesTheSameBits) {
+  for (const std::int64_t step : {1, 2, 3, 5}) {
+    Session session = make({});
+    const SequenceId sequence = *session.open();
+    for (std::int64_t end = step; end <= 40; end += step) expect_rest(session, sequence, end, "in steps");
   }
 }
 

@@ -242,6 +242,8 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
                                          Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
                                          Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0},
+                                         Case{"lfm2", "Q4_0", Activations::kInt8, KvType::kF16, 0},
+                                         Case{"lfm2moe", "Q8_0", Activations::kF32, KvType::kF32, 0},
                                          Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a,
                                               true}),
                          [](const auto& info) {

@@ -217,7 +217,7 @@ TEST_P(Items, AGenerationThatFailsLeavesTheOthersAsTheyAre) {
   EXPECT_EQ(failed.error().code, ErrorCode::kNumericFault);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Items, testing::Values("llama", "qwen35"),
+INSTANTIATE_TEST_SUITE_P(Models, Items, testing::Values("llama", "qwen35", "lfm2"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Drafts, NoOtherSequenceFindsTheirPageBeforeTheyAreConfirmed) {

@@ -98,6 +98,19 @@ bool same(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
+// The state is what the convolution will see of the last tokens: b times x.
+void expect_conv_state(const Seen& runs, const Seen& state) {
+  const auto n = static_cast<std::size_t>(runs.width), n_token = static_cast<std::size_t>(state.n_group);
+  ASSERT_EQ(runs.n_group, 3);
+  ASSERT_EQ(state.width, runs.width);
+  ASSERT_EQ(state.rows.size(), 1u);
+  EXPECT_EQ(state.rows[0].position, runs.rows.back().position);
+  for (std::size_t i = 0; i < n_token * n; ++i) {
+    const std::span<const float> row = runs.row(runs.rows.size() - n_token + i / n);
+    ASSERT_EQ(state.values[i], row[i % n] * row[2 * n + i % n]) << i;
+  }
+}
+
 class Trace : public testing::TestWithParam<const char*> {};
 
 TEST_P(Trace, ShowsEveryStageAndChangesNothing) {
@@ -120,8 +133,14 @@ TEST_P(Trace, ShowsEveryStageAndChangesNothing) {
       for (const float value : seen.values) EXPECT_TRUE(std::isfinite(value)) << stage_name(stage);
       return seen;
     };
+    const bool short_conv = std::string(GetParam()).starts_with("lfm2") && layer != 2;
+    if (short_conv) expect_conv_state(at(Stage::kQRaw), at(Stage::kState));
     for (const Stage stage : {Stage::kAttnNorm, Stage::kQRaw, Stage::kQ, Stage::kKRaw, Stage::kK, Stage::kV,
                               Stage::kAttnOut, Stage::kFfnNorm, Stage::kGate, Stage::kUp, Stage::kAct}) {
+      if (short_conv && (stage == Stage::kQ || stage == Stage::kKRaw || stage == Stage::kK || stage == Stage::kV)) {
+        EXPECT_FALSE(recorder.found.contains({stage, layer})) << stage_name(stage);
+        continue;
+      }
       EXPECT_EQ(at(stage).rows.size(), kTokens.size()) << stage_name(stage);
       EXPECT_EQ(at(stage).rows.back().position, 8) << stage_name(stage);
     }
@@ -527,7 +546,7 @@ TEST_P(Trace, GoesOnWithWhatStagesAreReplacedBy) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Trace,
                          testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe",
-                                         "gpt-oss"),
+                                         "gpt-oss", "lfm2", "lfm2moe"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name)

@@ -11,9 +11,10 @@ namespace {
 using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
-  app.add_option(
-         "--arch", spec.arch,
-         "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gemma4, gpt-oss, bitnet or bitnet-b1.58")
+  app.add_option("--arch", spec.arch,
+                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gemma4, gpt-oss, lfm2, lfm2moe, "
+                 "phi3, bitnet or "
+                 "bitnet-b1.58")
       ->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");
@@ -23,14 +24,16 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--ff", spec.ff, "inner width of the feed-forward part");
   app.add_option("--vocab", spec.vocab, "tokens (0: as many as the tokenizer needs)");
   app.add_option("--ctx", spec.context, "context length");
-  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gpt-oss: experts (0: 8)");
+  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gpt-oss, lfm2moe: experts (0: 8)");
   app.add_option("--experts-used", spec.experts_used, "experts of a token (0: 2)");
   app.add_option("--expert-ff", spec.expert_ff, "inner width of an expert (0: ff / 2)");
   app.add_option("--shared-ff", spec.shared_ff, "qwen35moe: inner width of the expert of all tokens (0: expert-ff)");
-  app.add_option("--interval", spec.interval, "qwen35: every how many layers one attends (0: 4)");
+  app.add_option("--interval", spec.interval, "qwen35, lfm2: every how many layers one attends (0: 4; lfm2 3)");
   app.add_option("--delta-key-heads", spec.delta_key_heads, "qwen35: key heads of a delta net (0: 2)");
   app.add_option("--delta-value-heads", spec.delta_value_heads, "its value heads (0: 4)");
   app.add_option("--delta-dim", spec.delta_dim, "size of its heads (0: 16)");
+  app.add_option("--conv-width", spec.conv_width, "lfm2: tokens that a short convolution sees (0: 3)");
+  app.add_option("--dense-layers", spec.dense_layers, "lfm2moe: first layers without experts (0: 1)");
   app.add_option("--window", spec.window, "sliding window of gemma2, gemma3, gemma4 and gpt-oss (0: 64)");
   app.add_option("--rope-base", spec.rope_base, "RoPE base (0: the architecture's choice)");
   app.add_option("--eps", spec.eps, "epsilon of the norms (0: the architecture's choice)");
@@ -70,6 +73,7 @@ void apply_odd(const CLI::App& app, SyntheticSpec& spec) {
   unless_given("--experts-used", spec.experts_used, odd.experts_used);
   unless_given("--expert-ff", spec.expert_ff, odd.expert_ff);
   unless_given("--interval", spec.interval, odd.interval);
+  unless_given("--conv-width", spec.conv_width, odd.conv_width);
   unless_given("--delta-key-heads", spec.delta_key_heads, odd.delta_key_heads);
   unless_given("--delta-value-heads", spec.delta_value_heads, odd.delta_value_heads);
   unless_given("--delta-dim", spec.delta_dim, odd.delta_dim);

@@ -30,7 +30,8 @@ LONG_ROPE = {"long_factor": [1.0, 30.0], "short_factor": [1.0, 3.0], "original_m
 
 # Of those whose fields count for them alone.
 CLASSES = {"SmolLM3Config": "SmolLM3ForCausalLM", "GraniteConfig": "GraniteForCausalLM",
-           "Ministral3Config": "Ministral3ForCausalLM", "HunYuanDenseV1Config": "HunYuanDenseV1ForCausalLM"}
+           "Ministral3Config": "Ministral3ForCausalLM", "HunYuanDenseV1Config": "HunYuanDenseV1ForCausalLM",
+           "Lfm2Config": "Lfm2ForCausalLM", "Lfm2MoeConfig": "Lfm2MoeForCausalLM"}
 
 
 def line(name, origin, value):
@@ -40,7 +41,7 @@ def line(name, origin, value):
 def main():
     print(json.dumps({"source": f"transformers {transformers.__version__}, tools/oracle/folder_fields.py"}))
     for name in ("LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Gemma2Config", "Gemma3TextConfig", "BitNetConfig", "Phi3Config",
-                 "Qwen3MoeConfig", "SmolLM3Config", "GraniteConfig", "Ministral3Config", "HunYuanDenseV1Config", "Olmo2Config", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
+                 "Qwen3MoeConfig", "SmolLM3Config", "GraniteConfig", "Ministral3Config", "HunYuanDenseV1Config", "Olmo2Config", "Lfm2Config", "Lfm2MoeConfig", "Qwen3_5Config", "Qwen3_5TextConfig", "Qwen3_5MoeConfig", "Qwen3_5MoeTextConfig"):
         make = getattr(transformers, name)
         fields = make().to_dict()
         if name in CLASSES:

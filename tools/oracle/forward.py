@@ -4,7 +4,7 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3, lfm2, lfm2moe. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN, LongRoPE (the long divisors for
 sequences that are longer than the original context, as transformers has it). Activations are real numbers; --int8 rounds the input of
@@ -26,8 +26,9 @@ import numpy as np
 
 NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
+LFM2 = ("lfm2", "lfm2moe")
 ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
-ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4", "phi3")
+ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4", "phi3", *LFM2)
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
 
@@ -210,6 +211,10 @@ class Model:
         self.router_margin = np.inf
         self.n_limited = np.zeros(2, int)  # gates and ups that gpt-oss's limit changed
         self.recurrent = [False] * self.n_layer
+        self.lfm2 = self.arch in LFM2
+        if self.lfm2:  # layers without heads of keys are short convolutions
+            heads = self.n_kv_head if isinstance(self.n_kv_head, list) else [self.n_kv_head] * self.n_layer
+            self.recurrent = [n == 0 for n in heads]
         if self.hybrid:
             interval = f.key("full_attention_interval", 4)
             self.recurrent = f.key("attention.recurrent_layers", [(i + 1) % interval != 0 for i in range(self.n_layer)])
@@ -368,6 +373,17 @@ class Model:
         out = self.norm(out, blk + "ssm_norm") * silu(z)
         return self.linear(out.reshape(n, -1), blk + "ssm_out")
 
+    def short_conv(self, x, layer):
+        """LFM2's: c * conv(b * x) of a product's thirds, the convolution over this token and those before it."""
+        blk = f"blk.{layer}.shortconv."
+        kernel = self.file.tensor(blk + "conv.weight")  # [channel, tap]; the last tap meets the current token
+        if kernel.shape[1] != self.file.need("shortconv.l_cache"):
+            raise ValueError("shortconv.l_cache is not the kernel's width")
+        b, c, x = np.split(self.linear(x, blk + "in_proj"), 3, axis=-1)
+        padded = np.concatenate([np.zeros((kernel.shape[1] - 1, len(kernel))), b * x])
+        y = sum(padded[j : j + len(x)] * kernel[:, j] for j in range(kernel.shape[1]))
+        return self.linear(c * y, blk + "out_proj")
+
     def feed_forward(self, x, layer):
         blk = f"blk.{layer}."
         if self.file.has(blk + "ffn_gate_inp.weight"):
@@ -380,17 +396,22 @@ class Model:
         return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
 
     def experts(self, x, blk):
-        """Softmax over all experts, the best few, whose weights are then made to sum to one."""
+        """Softmax over all experts, the best few, whose weights are then made to sum to one. LFM2: sigmoids, and the best
+        with a bias that does not count otherwise."""
         if any(name.startswith(blk) and "_exps" in name for name in self.rotation.products):
             raise ValueError("turned experts are not covered")
         router = self.linear(x, blk + "ffn_gate_inp")
-        order = np.argsort(-router, axis=-1, kind="stable")
+        scores = sigmoid(router) + self.file.tensor(blk + "exp_probs_b.bias") if self.lfm2 else router
+        order = np.argsort(-scores, axis=-1, kind="stable")
         taken = order[:, : self.n_experts_used]
         if self.n_experts_used < router.shape[1]:
-            ends = np.take_along_axis(router, order[:, self.n_experts_used - 1 : self.n_experts_used + 1], axis=-1)
-            self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()))
-        weight = np.take_along_axis(softmax(router), taken, axis=-1)
-        weight /= weight.sum(axis=-1, keepdims=True)
+            ends = np.take_along_axis(scores, order[:, self.n_experts_used - 1 : self.n_experts_used + 1], axis=-1)
+            steepest = 0.25 if self.lfm2 else 1.0  # what a sigmoid changes by for a logit, at most
+            self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()) / steepest)
+        weight = np.take_along_axis(sigmoid(router) if self.lfm2 else softmax(router), taken, axis=-1)
+        if self.file.key("expert_weights_norm", True):
+            weight /= weight.sum(axis=-1, keepdims=True) + (1e-6 if self.lfm2 else 0.0)
+        weight *= self.file.key("expert_weights_scale", 1.0) if self.lfm2 else 1.0
         gate, up, down = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
         if self.oss:  # softmax over the chosen ones is the same as over all, made to sum to one
             return self.limited_experts(x, blk, taken, weight, gate, up, down)
@@ -438,7 +459,8 @@ class Model:
         for layer in range(self.n_layer):
             blk = f"blk.{layer}."
             y = self.optional_norm(x, blk + "attn_norm")
-            y = self.delta_net(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
+            recurrent = self.short_conv if self.lfm2 else self.delta_net
+            y = recurrent(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35, gpt-oss).
             other = self.hybrid or self.oss
             x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm")) * self.residual_scale
@@ -451,7 +473,7 @@ class Model:
                 x = x * self.file.tensor(blk + "layer_output_scale.weight")
             if taps is not None:
                 taps.append(x)
-        x = self.norm(x, "output_norm")
+        x = self.norm(x, "token_embd_norm" if self.lfm2 else "output_norm")
         x = x if rows is None else x[np.asarray(rows)]
         head_name = "output.weight" if self.file.has("output.weight") else "token_embd.weight"
         head = self.file.tensor(head_name, np.float32)

@@ -125,6 +125,17 @@ CASES = {
     "gemma4_vk": dict(arch="gemma4", seed=402, n_embd=40, n_layer=5, n_head=4, n_kv_head=2, head_dim=12, global_dim=32, n_ff=52,
                       eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="11010", global_kv=1, rotary=0.5,
                       tied=True),
+    # Short convolutions (c) between layers that attend (a).
+    "lfm2": dict(arch="lfm2", seed=501, n_embd=40, n_layer=5, n_head=4, n_kv_head=2, head_dim=10, n_ff=56, eps=1e-5,
+                 base=10000.0, tied=True, layers="ccaca", taps=3),
+    "lfm2_taps": dict(arch="lfm2", seed=502, n_embd=48, n_layer=4, n_head=4, n_kv_head=1, head_dim=12, n_ff=40, eps=1e-5,
+                      base=10000.0, tied=False, layers="acca", taps=5, yarn=dict(factor=4.0, original=64)),
+    "lfm2moe": dict(arch="lfm2moe", seed=503, n_embd=32, n_layer=5, n_head=4, n_kv_head=2, head_dim=8, n_ff=40, eps=1e-5,
+                    base=10000.0, tied=True, layers="caccc", taps=3, dense=2, experts=dict(E=6, used=2, ff=20)),
+    # Weights of experts that are not made to sum to one, and scaled: what llama.cpp's files cannot say.
+    "lfm2moe_scaled": dict(arch="lfm2moe", seed=504, n_embd=32, n_layer=4, n_head=2, n_kv_head=1, head_dim=16, n_ff=40,
+                           eps=1e-5, base=10000.0, tied=True, layers="cacc", taps=4, dense=0,
+                           experts=dict(E=5, used=3, ff=16, normed=False, scale=1.75)),
     # Biases everywhere; a window of 20 on layers 0 and 2; YaRN's ramp from 0.6 to 3.4 pairs of 12.
     "gptoss": dict(arch="gpt-oss", seed=303, n_embd=32, n_layer=3, n_head=4, n_kv_head=2, head_dim=24, n_ff=20, eps=1e-5,
                    base=10000.0, window=20, bias="qkvo", yarn=dict(factor=8.0, original=64, beta_fast=6.5, beta_slow=0.75),
@@ -162,6 +173,8 @@ def hf_config(c):
         rope |= dict(rope_type="longrope", partial_rotary_factor=c["rotary"], long_factor=longrope_factors(c, 30.0),
                      short_factor=longrope_factors(c, 3.0),
                      original_max_position_embeddings=c["longrope"]["original"])
+    if c["arch"].startswith("lfm2"):
+        return lfm2_config(c, common, rope)
     if c["arch"] == "phi3":
         return transformers.Phi3Config(**common, sliding_window=c.get("window"), rope_parameters=rope,
                                        original_max_position_embeddings=c["longrope"]["original"])
@@ -229,6 +242,20 @@ def qwen_config(c, common, rope):
                                              shared_expert_intermediate_size=c["experts"]["shared"])
 
 
+def lfm2_config(c, common, rope):
+    import transformers
+
+    common |= dict(norm_eps=common.pop("rms_norm_eps"), conv_L_cache=c["taps"], rope_parameters=rope,
+                   layer_types=["conv" if kind == "c" else "full_attention" for kind in c["layers"]])
+    if c["arch"] == "lfm2":  # the width as it is, or what the configuration makes of another
+        said = c.get("said", dict(block_auto_adjust_ff_dim=False))
+        return transformers.Lfm2Config(**(common | said))
+    e = c["experts"]
+    return transformers.Lfm2MoeConfig(**common, num_dense_layers=c["dense"], num_experts=e["E"],
+                                      num_experts_per_tok=e["used"], moe_intermediate_size=e["ff"],
+                                      norm_topk_prob=e.get("normed", True), routed_scaling_factor=e.get("scale", 1.0))
+
+
 def recurrent_layers(c):
     """One truth value a layer: from `layers` (r or a each), else every `interval`th (4th) layer is attention."""
     if "layers" in c:
@@ -289,6 +316,8 @@ def random_weights(shapes, arch, seed):
             x = 1.5 * x  # of logits; and so that gates and ups meet their limit
         elif arch == "gpt-oss" and ".experts.gate_up_proj" in name:
             x = x * (2.5 / math.sqrt(shape[-2]))
+        elif name.endswith(".expert_bias"):
+            x = 0.3 * x
         elif name.endswith((".bias", ".dt_bias")):
             x = 0.5 * x
         elif name.endswith(".A_log"):
@@ -340,10 +369,15 @@ LAYER_NAMES = {
     "mlp.shared_expert.down_proj": "ffn_down_shexp",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate", "linear_attn.in_proj_a": "ssm_alpha",
     "linear_attn.in_proj_b": "ssm_beta", "linear_attn.conv1d": "ssm_conv1d", "linear_attn.norm": "ssm_norm",
-    "linear_attn.out_proj": "ssm_out"}
+    "linear_attn.out_proj": "ssm_out",
+    "operator_norm": "attn_norm", "ffn_norm": "ffn_norm", "self_attn.out_proj": "attn_output",
+    "self_attn.q_layernorm": "attn_q_norm", "self_attn.k_layernorm": "attn_k_norm", "conv.in_proj": "shortconv.in_proj",
+    "conv.conv": "shortconv.conv", "conv.out_proj": "shortconv.out_proj", "feed_forward.w1": "ffn_gate",
+    "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down", "feed_forward.gate": "ffn_gate_inp"}
 # Names without a suffix, and what they become in full.
 WHOLE_NAMES = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
                "mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
+               "feed_forward.experts.down_proj": "ffn_down_exps.weight", "feed_forward.expert_bias": "exp_probs_b.bias",
                "self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight"}
 MTP_NAMES = {"mtp.fc": "nextn.eh_proj", "mtp.norm": "nextn.shared_head_norm", "mtp.pre_fc_norm_embedding": "nextn.enorm",
              "mtp.pre_fc_norm_hidden": "nextn.hnorm"}
@@ -352,6 +386,7 @@ PRE_NORM = {"post_attention_layernorm": "ffn_norm"}
 SANDWICH = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
             "post_feedforward_layernorm": "post_ffw_norm"}
 TOP_NAMES = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+             "model.embedding_norm.weight": "token_embd_norm.weight",
              "lm_head.weight": "output.weight", "model.embed_tokens_per_layer.weight": "per_layer_token_embd.weight",
              "model.per_layer_model_projection.weight": "per_layer_model_proj.weight",
              "model.per_layer_projection_norm.weight": "per_layer_proj_norm.weight"}
@@ -408,6 +443,8 @@ def gguf_tensor(name, x, c):
     if c["arch"] in ADJACENT and ("q_proj" in name or "k_proj" in name) and "_proj.norm" not in name:
         heads = c["n_head"] if "q_proj" in name else c["n_kv_head"]
         return x.reshape(heads, 2, c["head_dim"] // 2, -1).swapaxes(1, 2).reshape(x.shape)
+    if name.endswith("conv.conv.weight"):
+        return x.reshape(len(x), -1)
     return delta_tensor(name, x, c) if "linear_attn." in name else x
 
 
@@ -541,7 +578,8 @@ def write_gguf(path, name, c, weights):
         gemma4_keys(w, c)
     else:
         w.add_feed_forward_length(c["n_ff"]) if "n_ff" in c else None
-        w.add_head_count_kv(c["n_kv_head"])
+        lfm2 = c["arch"].startswith("lfm2")
+        w.add_head_count_kv([c["n_kv_head"] * (kind == "a") for kind in c["layers"]] if lfm2 else c["n_kv_head"])
     w.add_head_count(c["n_head"])
     w.add_layer_norm_rms_eps(c["eps"])
     w.add_vocab_size(N_VOCAB)
@@ -568,6 +606,15 @@ def write_gguf(path, name, c, weights):
         w.add_expert_feed_forward_length(e["ff"])
         if "shared" in e:
             w.add_expert_shared_feed_forward_length(e["shared"])
+    if "taps" in c:
+        w.add_shortconv_l_cache(c["taps"])
+    if "dense" in c:
+        w.add_leading_dense_block_count(c["dense"])
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        if not e.get("normed", True):
+            w.add_expert_weights_norm(False)
+        if "scale" in e:
+            w.add_expert_weights_scale(e["scale"])
     if "delta" in c:
         d = c["delta"]
         w.add_rope_dimension_count(int(c["head_dim"] * c["rotary"]))

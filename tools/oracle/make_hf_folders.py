@@ -93,6 +93,14 @@ CASES = {
                       layers="rara", experts=dict(E=5, used=2, ff=12, shared=8), mtp=True, nested=True,
                       **{k: v for k, v in (COMMON | dict(n_layer=4)).items() if k != "n_ff"}),
 }
+# The FFN's width by the rule: 24 of 36 times 1.3, up to a multiple of 8.
+CASES |= {
+    "lfm2": dict(arch="lfm2", seed=51, head_dim=8, eps=1e-5, base=1e6, tied=True, logits=True, layers="cca", taps=3,
+                 said=dict(intermediate_size=36, block_ffn_dim_multiplier=1.3, block_multiple_of=8),
+                 **(COMMON | dict(n_layer=3, n_ff=32))),
+    "lfm2moe": dict(arch="lfm2moe", seed=53, head_dim=8, eps=1e-5, base=1e6, tied=True, logits=True, layers="cac", taps=4,
+                    dense=1, experts=dict(E=5, used=2, ff=12), **(COMMON | dict(n_layer=3))),
+}
 OSS = dict(arch="gpt-oss", n_embd=32, n_layer=2, n_head=4, n_kv_head=2, head_dim=12, n_ff=32, eps=1e-5, base=10000.0, window=20,
            bias="qkvo", yarn=dict(factor=8.0, original=32, beta_fast=6.5, beta_slow=0.75), experts=dict(E=5, used=2, ff=32),
            logits=True)

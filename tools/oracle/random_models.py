@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tiny models of random shapes, ours beside transformers and fp64. A line a model; exit status 1 if any is wrong.
 
-    random_models.py [--arch qwen3moe,qwen35,qwen35moe] [--count 20] [--seed 1] [--published]
+    random_models.py [--arch qwen3moe,qwen35,qwen35moe,lfm2,lfm2moe] [--count 20] [--seed 1] [--published]
                      [--dump-logits PROGRAM] [--rowmax PROGRAM] [--llama-cpp] [--keep DIR]
 
 Sizes, heads, the list of layers, value heads a key head, experts, tied heads, a block that predicts a further token and
@@ -46,6 +46,8 @@ def draw(arch, rng, published):
     c = dict(arch=arch, seed=int(rng.integers(1 << 30)), n_embd=4 * int(rng.integers(4, 15)), n_layer=int(rng.integers(1, 6)),
              n_head=n_kv_head * pick(1, 2, 3), n_kv_head=n_kv_head, head_dim=head_dim, eps=1e-6, tied=maybe(),
              base=pick(1e4, 1e6, 1e7))
+    if arch in ("lfm2", "lfm2moe"):
+        return draw_lfm2(c, rng, pick)
     if arch != "qwen35moe":
         c["n_ff"] = 4 * int(rng.integers(4, 16))
     if arch in ("qwen3moe", "qwen35moe"):
@@ -74,6 +76,19 @@ def draw(arch, rng, published):
         return c | dict(layers="".join(layers))
     c["interval"] = min(pick(2, 3, 4), c["n_layer"])  # one attention layer at least
     return c | dict(interval_only=maybe())
+
+
+def draw_lfm2(c, rng, pick):
+    layers = [pick("c", "a") for _ in range(c["n_layer"])]
+    layers[rng.integers(len(layers))] = "a"
+    c |= dict(n_embd=c["n_head"] * c["head_dim"], layers="".join(layers), taps=pick(2, 3, 3, 4, 7),
+              n_ff=4 * int(rng.integers(4, 16)))
+    if c["arch"] == "lfm2moe":
+        n_experts = int(rng.integers(2, 10))
+        c |= dict(dense=int(rng.integers(0, c["n_layer"] + 1)),
+                  experts=dict(E=n_experts, used=int(rng.integers(1, min(n_experts, 4) + 1)), ff=4 * int(rng.integers(2, 9)),
+                               normed=pick(True, True, False), scale=pick(1.0, 1.0, 2.5)))
+    return c
 
 
 def difference(logits, ref):
@@ -162,7 +177,7 @@ class Case:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--arch", default="qwen3moe,qwen35,qwen35moe")
+    p.add_argument("--arch", default="qwen3moe,qwen35,qwen35moe,lfm2,lfm2moe")
     p.add_argument("--count", type=int, default=20)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--published", action="store_true")

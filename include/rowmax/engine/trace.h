@@ -19,14 +19,15 @@ namespace rowmax::engine {
 // The stages, about in the order in which they come up. Their names are those of stage_name().
 enum class Stage : std::uint8_t {
   kEmbedding,  // [n_embd], scaled
-  kAttnNorm,   // [n_embd], what the mixer (attention or delta net) sees
-  kQRaw,       // [n_head, head_dim] of the product, before bias, norm and RoPE; delta nets: before the convolution
-  kQ,          // the same as it is used
+  kAttnNorm,   // [n_embd], what the mixer (attention, delta net or short convolution) sees
+  kQRaw,  // [n_head, head_dim] of the product, before bias, norm and RoPE; delta nets: before the convolution; short
+          // convolutions: [3, n_channel], b, c and x
+  kQ,     // the same as it is used
   kKRaw,
   kK,         // [n_kv_head, head_dim]
   kV,         // as it is used
   kScores,    // [n_head, n_kv]: softmax weights of the keys up to the sequence's last token of the batch; 0: hidden
-  kAttnOut,   // heads' outputs as the output product sees them, after gate and norm
+  kAttnOut,   // heads' outputs as the output product sees them, after gate and norm; [n_channel] of a short convolution
   kMixerOut,  // [n_embd] behind the output product, before a norm that follows
   kFfnNorm,   // [n_embd], what the FFN sees
   kGate,
@@ -37,7 +38,8 @@ enum class Stage : std::uint8_t {
   kSharedGate,  // the same three of the expert that every token has beside the chosen ones: [n_shared]
   kSharedUp,
   kSharedAct,
-  kState,       // [n_value_head, key_dim, value_dim] of a delta net, behind the sequence's last token of the batch
+  kState,  // [n_value_head, key_dim, value_dim] of a delta net, [conv_width - 1, n_channel] of a short convolution (its
+           // last inputs, oldest first), behind the sequence's last token of the batch
   kBlockOut,    // [n_embd], what the FFN gives, before a norm that follows
   kResidual,    // [n_embd], the stream behind the layer
   kOutputNorm,  // [n_embd], of the rows whose logits are asked for

@@ -35,9 +35,10 @@ struct ArchRow {
   bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
-  bool gemma4 = false;     // heads of two sizes, shared keys and values, embeddings for each layer
-  bool hybrid = false;     // delta nets between the layers that attend
-  bool long_rope = false;  // LongRoPE of three quarters of each head, from a 32nd of the context on
+  bool gemma4 = false;      // heads of two sizes, shared keys and values, embeddings for each layer
+  bool hybrid = false;      // delta nets between the layers that attend
+  bool short_conv = false;  // short convolutions between them
+  bool long_rope = false;   // LongRoPE of three quarters of each head, from a 32nd of the context on
 };
 
 constexpr ArchRow kArchs[] = {
@@ -89,6 +90,21 @@ constexpr ArchRow kArchs[] = {
      .head_length_keys = true,
      .other_names = true,
      .experts = true},
+    {.name = "lfm2",
+     .pre = "lfm2",
+     .layers = 4,
+     .rope_base = 1e6,
+     .eps = 1e-5,
+     .square_query = true,
+     .short_conv = true},
+    {.name = "lfm2moe",
+     .pre = "lfm2",
+     .layers = 4,
+     .rope_base = 1e6,
+     .eps = 1e-5,
+     .square_query = true,
+     .experts = true,
+     .short_conv = true},
     {.name = "bitnet", .pre = "llama-bpe", .eps = 1e-5, .rope_dimension_key = true, .square_query = true},
     {.name = "bitnet-b1.58",
      .pre = "llama-bpe",
@@ -124,6 +140,9 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
   }
   if (row.hybrid && spec.delta_value_heads % spec.delta_key_heads != 0) {
     return invalid("delta_value_heads must be a multiple of delta_key_heads");
+  }
+  if (row.short_conv && (spec.conv_width < 2 || spec.conv_width > 8 || spec.interval < 1)) {
+    return invalid("conv_width must be 2 to 8, and interval positive");
   }
   if (spec.heads % spec.kv_heads != 0) return invalid("heads must be a multiple of kv_heads");
   if (spec.head_dim % 2 != 0) return invalid("head_dim must be even (RoPE turns pairs)");
@@ -188,7 +207,8 @@ class Builder {
     const bool scaled = row_.post_norms;
     matrix("token_embd.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
     for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer(model, layer);
-    norm("output_norm.weight", spec_.embd, scaled ? kLogits : 1.0f);
+    norm(model.output_norm_name.empty() ? "output_norm.weight" : model.output_norm_name, spec_.embd,
+         scaled ? kLogits : 1.0f);
     if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
     return PlannedFile{std::move(writer_), std::move(tensors_)};
   }
@@ -231,9 +251,9 @@ void Builder::add_keys() {
   count("context_length", spec_.context);
   count("embedding_length", spec_.embd);
   count("block_count", spec_.layers);
-  if (!row_.experts && !spec_.double_wide) count("feed_forward_length", spec_.ff);
+  if ((!row_.experts || row_.short_conv) && !spec_.double_wide) count("feed_forward_length", spec_.ff);
   count("attention.head_count", spec_.heads);
-  count("attention.head_count_kv", spec_.kv_heads);
+  if (!row_.short_conv) count("attention.head_count_kv", spec_.kv_heads);
   writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
   count("vocab_size", spec_.vocab);
   if (row_.rope_base_key || spec_.rope_base != row_.rope_base) {
@@ -248,6 +268,20 @@ void Builder::add_keys() {
     count("expert_count", spec_.experts);
     count("expert_used_count", spec_.experts_used);
     count("expert_feed_forward_length", spec_.expert_ff);
+  }
+  if (row_.short_conv) {
+    std::vector<std::int32_t> kv_heads;
+    for (std::int64_t layer = 0; layer < spec_.layers; ++layer) {
+      const bool attends = spec_.attending.empty() ? (layer + 1) % spec_.interval == 0
+                                                   : std::ranges::find(spec_.attending, layer) != spec_.attending.end();
+      kv_heads.push_back(attends ? static_cast<std::int32_t>(spec_.kv_heads) : 0);
+    }
+    writer_.set_int32s(key("attention.head_count_kv"), kv_heads);
+    count("shortconv.l_cache", spec_.conv_width);
+  }
+  if (row_.short_conv && row_.experts) {
+    count("leading_dense_block_count", spec_.dense_layers);
+    count("expert_gating_func", 2);
   }
   if (row_.shared_expert) count("expert_shared_feed_forward_length", spec_.shared_ff);
   if (row_.hybrid) {
@@ -488,7 +522,9 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   usual(row->experts, spec.expert_ff, spec.ff / 2);
   usual(row->shared_expert, spec.shared_ff, spec.expert_ff);
   usual(row->hybrid, spec.interval, 4);
-  usual(row->gemma4, spec.interval, 3);
+  usual(row->gemma4 || row->short_conv, spec.interval, 3);
+  usual(row->short_conv, spec.conv_width, 3);
+  usual(row->short_conv && row->experts, spec.dense_layers, 1);
   usual(row->gemma4 && spec.layer_embd == 0, spec.layer_embd, 16);
   usual(row->gemma4 && spec.shared_kv_layers == 0, spec.shared_kv_layers, 3);
   // Of each kind there is a layer before them.
@@ -525,6 +561,10 @@ SyntheticSpec odd_spec(std::string arch) {
     spec.delta_value_heads = 6;
     spec.delta_dim = 20;
   }
+  if (row != nullptr && row->short_conv) {
+    spec.layers = 5;
+    spec.conv_width = 4;
+  }
   if (row != nullptr && row->experts) {
     spec.experts = 7;
     spec.experts_used = 3;
@@ -549,7 +589,8 @@ const std::vector<std::string>& synthetic_architectures() {
 
 std::string synthetic_models() {
   return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
-         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b, phi-4-mini";
+         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b, phi-4-mini, "
+         "lfm2.5-1.2b, lfm2-8b-a1b";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {
@@ -610,6 +651,14 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     shape(32, 3072, 24, 8, 128, 8192);
     spec.arch = "phi3", spec.type = "Q4_0", spec.values = "normal", spec.head_type = "Q6_K";
     spec.vocab = 200064, spec.context = 131072;
+  } else if (name == "lfm2.5-1.2b" || name == "lfm2-8b-a1b") {
+    const bool experts = name == "lfm2-8b-a1b";
+    experts ? shape(24, 2048, 32, 8, 64, 7168) : shape(16, 2048, 32, 8, 64, 8192);
+    spec.arch = experts ? "lfm2moe" : "lfm2", spec.type = "Q4_0", spec.values = "normal", spec.head_type = "Q6_K";
+    spec.attending =
+        experts ? std::vector<std::int64_t>{2, 6, 10, 14, 18, 21} : std::vector<std::int64_t>{2, 5, 8, 10, 12, 14};
+    if (experts) spec.experts = 32, spec.experts_used = 4, spec.expert_ff = 1792, spec.dense_layers = 2;
+    spec.vocab = 65536, spec.context = 128000;
   } else {
     return invalid("unknown model '" + std::string(name) + "', expected one of " + synthetic_models());
   }

@@ -17,7 +17,7 @@ namespace rowmax::tools {
 // Zero means: the architecture's usual choice (see with_defaults).
 struct SyntheticSpec {
   std::string arch = "llama";  // one of synthetic_architectures()
-  std::int64_t layers = 0;     // 2; gemma2, gpt-oss 4; gemma3 7 (layer 5 is the first without a window)
+  std::int64_t layers = 0;     // 2; gemma2, gpt-oss, lfm2, lfm2moe 4; gemma3 7 (layer 5 is the first without a window)
   std::int64_t embd = 64;
   std::int64_t heads = 4;
   std::int64_t kv_heads = 2;
@@ -25,19 +25,23 @@ struct SyntheticSpec {
   std::int64_t ff = 160;
   std::int64_t vocab = 0;  // the tokenizer's own size; a larger one is filled up with unused tokens
   std::int64_t context = 512;
-  // qwen3moe, qwen35moe, gpt-oss: 8 experts, 2 of them used, of width ff / 2; qwen35moe: one more of that width for every row.
+  // qwen3moe, qwen35moe, gpt-oss, lfm2moe: 8 experts, 2 of them used, of width ff / 2; qwen35moe: one more of that width for every row.
   std::int64_t experts = 0, experts_used = 0, expert_ff = 0, shared_ff = 0;
   // qwen35, qwen35moe: every interval-th layer attends (4), the others are gated delta nets (2 key heads, 4 value heads
   // of 16) behind a convolution of 4 tokens; a quarter of a head's dimensions turns.
   std::int64_t interval = 0, delta_key_heads = 0, delta_value_heads = 0, delta_dim = 0;
+  // lfm2, lfm2moe: every interval-th layer attends (3), or those listed; the others are short convolutions of conv_width
+  // tokens (3). lfm2moe: FFNs of the first dense_layers (1) without experts.
+  std::vector<std::int64_t> attending;
+  std::int64_t conv_width = 0, dense_layers = 0;
   // gemma4: every interval-th layer (3) and the last one see everything, with heads of twice the size; the last
   // shared_kv_layers (3) read the keys and values of others, and have FFNs twice as wide where double_wide says so; tokens
   // bring layer_embd (16) numbers for each layer.
   std::int64_t shared_kv_layers = 0, layer_embd = 0;
   bool double_wide = false;
   std::int64_t window = 0;   // gemma2, gemma3, gemma4, gpt-oss: 64; must stay 0 for the others
-  double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3 1000000, gpt-oss 150000
-  double eps = 0;            // llama, gpt-oss 1e-5, others 1e-6
+  double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3, lfm2 1000000, gpt-oss 150000
+  double eps = 0;            // llama, gpt-oss, lfm2 1e-5, others 1e-6
   std::string type = "F32";  // of the matrices; rows that are no whole blocks of it are stored as F16
   std::string head_type;     // of the embedding and the output matrix; empty: as type
   std::string expert_type;   // of the experts; empty: as type

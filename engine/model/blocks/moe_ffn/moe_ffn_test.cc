@@ -22,6 +22,12 @@ const Fact kFacts[] = {
        l.ffn.renormalise = true;
        l.ffn.expert_scale = 2.5f;
      }},
+    {"experts_with_sum_offset",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.renormalise = true;
+       l.ffn.sum_offset = 0.5f;
+     }},
     {"experts_with_choice_bias",
      [](LayerSpec& l, std::size_t) {
        make_experts(l);

@@ -56,7 +56,7 @@ inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
     }
   }
   const std::vector<std::size_t> chosen = largest(scores, static_cast<std::size_t>(f.n_used), margin);
-  double sum = 0;
+  double sum = static_cast<double>(f.sum_offset);
   for (const std::size_t e : chosen) sum += p[e];
   Vector out(x.size());
   const auto ffn = [&](W gate_w, W up_w, W down_w, std::size_t e, std::size_t n, double factor) {

@@ -37,12 +37,14 @@ void read_gemma2(KeyReader& keys, ModelSpec& spec);
 void read_gemma3(KeyReader& keys, ModelSpec& spec);
 void read_gemma4(KeyReader& keys, ModelSpec& spec);
 void read_gpt_oss(KeyReader& keys, ModelSpec& spec);
+void read_deepseek2(KeyReader& keys, ModelSpec& spec);
 void read_bitnet(KeyReader& keys, ModelSpec& spec);
 void read_bitnet_b158(KeyReader& keys, ModelSpec& spec);
 
 // What all of them share: sizes, head counts, eps, the (first) RoPE, one LayerSpec a layer. usual_scale: of the scores; 0:
-// 1/sqrt(head_dim).
-void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale = 0);
+// 1/sqrt(head_dim). latent: every layer attends over one; its keys are the caller's.
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale = 0,
+                 const LatentSpec* latent = nullptr);
 // After read_common: the window of all layers, where the file has one.
 void read_window(KeyReader& keys, ModelSpec& spec);
 // After read_common: every FFN is a mixture of experts. shared: of one that all rows pass, too.

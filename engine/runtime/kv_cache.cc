@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/seeded_hash.h"
+#include "engine/model/batch.h"
 #include "engine/runtime/kv_pages.h"
 #include "rowmax/try.h"
 
@@ -40,8 +41,9 @@ Result<KvCache> KvCache::create(const Shape& shape) {
     if (same == cache.groups_.end()) cache.groups_.push_back({.window = layer.window});
     Group& group = cache.groups_[index];
     const std::int64_t half = layer.n_kv_head * layer.head_dim * kPageTokens * element;
-    cache.places_.push_back({index, group.page_bytes, group.page_bytes + half});
-    group.page_bytes += 2 * half;
+    const std::int64_t values = layer.v_in_k > 0 ? 0 : half;  // behind the keys, or in them
+    cache.places_.push_back({index, group.page_bytes, group.page_bytes + values});
+    group.page_bytes += half + values;
     ++group.n_layer;
   }
   const std::int64_t pages_each = pages_of(shape.context), n_blocks = pages_each * shape.max_sequences;
@@ -92,7 +94,7 @@ KvView KvCache::view(std::int64_t layer) const noexcept {
   const auto i = static_cast<std::size_t>(layer);
   const Layer& l = shape_.layers[i];
   const DType dtype = shape_.type == KvType::kF16 ? DType::kF16 : DType::kF32;
-  KvView view = paged_kv(dtype, l.n_kv_head, l.head_dim, l.head_dim);
+  KvView view = page_view(dtype, l.n_kv_head, l.head_dim, l.v_in_k);
   if (l.n_kv_head > 0) {
     view.k.page_stride = view.v.page_stride =
         groups_[places_[i].group].page_bytes / (shape_.type == KvType::kF16 ? 2 : 4);

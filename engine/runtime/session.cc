@@ -96,8 +96,9 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   std::vector<KvCache::Layer> kv_layers;
   for (std::size_t i = 0; i < spec->layers.size(); ++i) {
     const AttentionSpec& a = spec->layers[i].attention;
-    const bool has_kv = spec->layers[i].mixer == MixerKind::kAttention && a.has_kv();
-    kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i)} : KvCache::Layer{});
+    const bool has_kv = spec->layers[i].attends() && a.has_kv();
+    kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i), a.v_in_k}
+                               : KvCache::Layer{});
   }
   ROWMAX_TRY(cache, KvCache::create({.layers = std::move(kv_layers),
                                      .type = chosen.kv_type,

@@ -241,6 +241,7 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"gpt-oss", "MXFP4", Activations::kInt8, KvType::kF16, 0xde6469cd0d7ea095},
                                          Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
                                          Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
+                                         Case{"deepseek2", "Q4_0", Activations::kInt8, KvType::kF16, 0},
                                          Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a,
                                               true}),
                          [](const auto& info) {

@@ -127,7 +127,10 @@ constexpr const char* kCases[] = {"llama",
                                   "gptoss",
                                   "gptoss_mxfp4",
                                   "gemma4",
-                                  "gemma4_vk"};
+                                  "gemma4_vk",
+                                  "deepseek_v2",
+                                  "deepseek_v3",
+                                  "glm4_moe_lite"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {

@@ -371,7 +371,8 @@ std::vector<std::int64_t> chosen_layers(Patient& patient, const engine::GgufFile
   for (std::int64_t i = 0; i < n_layer; ++i) {
     const auto has = [&](std::string_view name) { return file.find_tensor(layer_tensor(i, name)) != nullptr; };
     // q, k and v may lie in one tensor, whose name delta nets use, too.
-    if (has("attn_q.weight") || has("attn_q_b.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight"))) attending.push_back(i);
+    if (has("attn_q.weight") || has("attn_q_b.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight")))
+      attending.push_back(i);
   }
   if (attending.empty()) return {};
   chosen = {attending.front()};

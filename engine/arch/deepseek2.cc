@@ -57,9 +57,9 @@ void read_gate(KeyReader& keys, FfnSpec& ffn) {
   const std::int64_t usual = ffn.choice_bias ? 2 : 1;
   const std::int64_t gate = keys.int_or(kKey, usual, 0, 1 << 16, nullptr, "follows from the bias");
   if (gate != 1 && gate != 2) {
-    return keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(kKey) +
-                                                  "': expected 1 (softmax) or 2 (sigmoid), found " +
-                                                  std::to_string(gate));
+    return keys.fail(
+        ErrorCode::kUnsupported,
+        "key '" + keys.full_key(kKey) + "': expected 1 (softmax) or 2 (sigmoid), found " + std::to_string(gate));
   }
   ffn.expert_gate = gate == 1 ? ExpertGate::kSoftmax : ExpertGate::kSigmoid;
   keys.fact("expert_gate", gate == 1 ? "softmax" : "sigmoid",
@@ -106,8 +106,7 @@ FfnSpec read_mixture(KeyReader& keys, std::int64_t first_layer) {
   ffn.renormalise = keys.bool_or("expert_weights_norm", false);
   const double scale = keys.float_or("expert_weights_scale", 0.0, 0.0, 1e6, nullptr, "default: none");
   if (scale != 0) ffn.expert_scale = static_cast<float>(scale);
-  ffn.choice_bias =
-      keys.file().find_tensor("blk." + std::to_string(first_layer) + ".exp_probs_b.bias") != nullptr;
+  ffn.choice_bias = keys.file().find_tensor("blk." + std::to_string(first_layer) + ".exp_probs_b.bias") != nullptr;
   if (ffn.choice_bias) keys.fact("expert_choice_bias", "yes", "tensors exp_probs_b.bias");
   read_gate(keys, ffn);
   keys.fact("expert_weights",

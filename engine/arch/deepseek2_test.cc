@@ -152,9 +152,8 @@ TEST(Deepseek2, MagnitudesOfYarn) {
   ASSERT_TRUE(plain.ok()) << plain.error().message;
   EXPECT_NEAR(plain->spec.layers[2].attention.scale, 1 / std::sqrt(32.0), 1e-6);
   EXPECT_NEAR(plain->spec.ropes[0].yarn->magnitude, 0.1 * std::log(40.0) + 1, 1e-12);
-  expect_refused(kArch, ErrorCode::kUnsupported, {"yarn_log_multiplier"}, {}, [](GgufWriter& writer) {
-    writer.set_float32("deepseek2.rope.scaling.yarn_log_multiplier", 0.0707f);
-  });
+  expect_refused(kArch, ErrorCode::kUnsupported, {"yarn_log_multiplier"}, {},
+                 [](GgufWriter& writer) { writer.set_float32("deepseek2.rope.scaling.yarn_log_multiplier", 0.0707f); });
 }
 
 TEST(Deepseek2, HowExpertsAreChosen) {
@@ -191,9 +190,9 @@ TEST(Deepseek2, HowExpertsAreChosen) {
 TEST(Deepseek2, WithoutExperts) {
   std::vector<std::string> without;
   for (int layer = 1; layer < 3; ++layer) {
-    for (const char* name : {"ffn_gate_inp.weight", "exp_probs_b.bias", "ffn_gate_exps.weight", "ffn_up_exps.weight",
-                             "ffn_down_exps.weight", "ffn_gate_shexp.weight", "ffn_up_shexp.weight",
-                             "ffn_down_shexp.weight"}) {
+    for (const char* name :
+         {"ffn_gate_inp.weight", "exp_probs_b.bias", "ffn_gate_exps.weight", "ffn_up_exps.weight",
+          "ffn_down_exps.weight", "ffn_gate_shexp.weight", "ffn_up_shexp.weight", "ffn_down_shexp.weight"}) {
       without.push_back("blk." + std::to_string(layer) + "." + name);
     }
   }

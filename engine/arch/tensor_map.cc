@@ -177,10 +177,10 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
       if (claims.has(other)) name = other;
     }
     const WeightShape shape = info.shape(spec.shape, layer);
-    ROWMAX_RETURN_IF_ERROR(info.kind == WeightKind::kHeads
-                               ? claims.take_heads(name, shape, sources[info.id])
-                               : claims.take(name, shape, is_matrix(info.kind), presence == Presence::kRequired,
-                                             sources[info.id]));
+    ROWMAX_RETURN_IF_ERROR(
+        info.kind == WeightKind::kHeads
+            ? claims.take_heads(name, shape, sources[info.id])
+            : claims.take(name, shape, is_matrix(info.kind), presence == Presence::kRequired, sources[info.id]));
   }
   return {};
 }

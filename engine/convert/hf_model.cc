@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 #include <iterator>
 #include <utility>
 
 #include "base/math/f64.h"
+#include "engine/convert/hf_latent.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -104,7 +104,7 @@ class ConfigConverter {
       config_.fail(ErrorCode::kCorrupt, "num_key_value_heads",
                    concat("expected a divisor of num_attention_heads ", model_.n_head, ", found ", model_.n_kv_head));
     }
-    if (arch.latent) read_latent();
+    if (arch.latent) read_hf_latent(config_, model_, keys_);
     if (config_.failed()) return;
     if (!arch.latent && !config_.has("head_dim") && arch.default_head_dim == 0 && model_.n_embd % model_.n_head != 0) {
       config_.fail(ErrorCode::kCorrupt, "head_dim",
@@ -126,34 +126,6 @@ class ConfigConverter {
       set("attention.value_length", model_.head_dim);
     }
     if (arch.rope_dimension_key) set("rope.dimension_count", model_.head_dim);
-  }
-
-  // The one K/V head of the latent, and the heads themselves. What turns is all that RoPE sees of a head.
-  void read_latent() {
-    const std::int64_t rank = config_.require_int("kv_lora_rank", 1, 574);
-    const std::int64_t turned = config_.require_int("qk_rope_head_dim", 2, 576 - rank);
-    const std::int64_t nope = config_.require_int("qk_nope_head_dim", 1, 2048);
-    if (!config_.names("q_lora_rank")) config_.fail(ErrorCode::kCorrupt, "q_lora_rank", "is missing");
-    const std::int64_t q_rank = config_.int_or("q_lora_rank", 0, 1, kMaxWidth);  // null: one product
-    if (model_.n_kv_head != model_.n_head) {
-      config_.fail(ErrorCode::kUnsupported, "num_key_value_heads",
-                   concat("expected num_attention_heads ", model_.n_head, ", found ", model_.n_kv_head));
-    }
-    if (config_.bool_or("attention_bias", false)) {
-      config_.fail(ErrorCode::kUnsupported, "attention_bias", "expected false");
-    }
-    if (!config_.bool_or("rope_interleave", true)) {
-      config_.fail(ErrorCode::kUnsupported, "rope_interleave", "expected true");
-    }
-    model_.n_kv_head = 1;
-    model_.head_dim = turned;
-    if (q_rank > 0) set("attention.q_lora_rank", q_rank);
-    set("attention.kv_lora_rank", rank);
-    set("attention.key_length", rank + turned);
-    set("attention.value_length", rank);
-    set("attention.key_length_mla", nope + turned);
-    set("attention.value_length_mla", config_.require_int("v_head_dim", 1, 4096));
-    model_.n_left_out = config_.int_or("num_nextn_predict_layers", 0, 0, 64);
   }
 
   // The tensors decide: fine-tuned models often have lost theirs. One layer is all that is published.
@@ -179,7 +151,9 @@ class ConfigConverter {
   void read_experts() {
     const HfExperts experts = model_.architecture->experts;
     if (experts == HfExperts::kNone) return;
-    if (experts == HfExperts::kBySoftmax || experts == HfExperts::kBySigmoid) return read_grouped_experts();
+    if (experts == HfExperts::kBySoftmax || experts == HfExperts::kBySigmoid) {
+      return read_hf_grouped_experts(config_, model_, keys_);
+    }
     const char* name = config_.has("num_experts") ? "num_experts" : "num_local_experts";
     const std::int64_t n = config_.require_int(name, 1, kMaxExperts);
     if (config_.int_or("num_local_experts", n, 1, kMaxExperts) != n) {
@@ -206,72 +180,6 @@ class ConfigConverter {
     if (const Json dense = config_.find("mlp_only_layers"); dense && (!dense.is_array() || dense.size() > 0)) {
       config_.fail(ErrorCode::kUnsupported, "mlp_only_layers",
                    concat("expected none (experts in every layer), found ", dense.text()));
-    }
-  }
-
-  // How many layers have a dense FFN in front of those with experts.
-  std::int64_t read_dense_layers() {
-    if (config_.int_or("moe_layer_freq", 1, 0, 1 << 20) != 1) {
-      config_.fail(ErrorCode::kUnsupported, "moe_layer_freq",
-                   concat("expected 1, found ", config_.find("moe_layer_freq").text()));
-    }
-    const std::int64_t n =
-        config_.int_or("first_k_dense_replace", model_.architecture->default_dense, 0, model_.n_layer);
-    const Json types = config_.find("mlp_layer_types");
-    if (!types) return n;
-    std::int64_t n_dense = 0, n_type = 0;
-    for (const Json& type : types.elements()) {
-      const bool dense = type.is("dense");
-      if ((!dense && !type.is("sparse")) || (dense && n_dense < n_type)) {
-        config_.fail(ErrorCode::kUnsupported, "mlp_layer_types",
-                     concat("expected dense in the first layers and sparse behind them, found ", types.text()));
-        return n;
-      }
-      ++n_type;
-      n_dense += dense;
-    }
-    if (n_type != model_.n_layer) {
-      config_.fail(ErrorCode::kCorrupt, "mlp_layer_types",
-                   concat("expected ", model_.n_layer, " entries, found ", n_type));
-    }
-    return n_dense;
-  }
-
-  void expect_text(const char* name, std::initializer_list<std::string_view> expected) {
-    const std::string found = config_.string_or(name, *expected.begin());
-    if (std::ranges::find(expected, found) != expected.end()) return;
-    std::string known;
-    for (const std::string_view each : expected) known += concat(known.empty() ? "" : " or ", quote(each));
-    config_.fail(ErrorCode::kUnsupported, name, concat("expected ", known, ", found ", quote(found)));
-  }
-
-  void read_grouped_experts() {
-    const bool sigmoid = model_.architecture->experts == HfExperts::kBySigmoid;
-    const std::int64_t n_dense = read_dense_layers();
-    const std::int64_t n = config_.require_int("n_routed_experts", 1, kMaxExperts);
-    const std::int64_t n_ff = config_.require_int("moe_intermediate_size", 1, kMaxWidth);
-    const std::int64_t n_shared = config_.int_or("n_shared_experts", 0, 0, kMaxWidth / n_ff);
-    sigmoid ? expect_text("scoring_func", {"sigmoid"}) : expect_text("scoring_func", {"softmax"});
-    sigmoid ? expect_text("topk_method", {"noaux_tc"}) : expect_text("topk_method", {"greedy", "group_limited_greedy"});
-    const bool renormalise = config_.bool_or("norm_topk_prob", sigmoid);
-    if (renormalise && !sigmoid) {  // transformers' class does not, DeepSeek's own does in place of the scale
-      config_.fail(ErrorCode::kUnsupported, "norm_topk_prob", "expected false");
-    }
-    set("leading_dense_block_count", n_dense);
-    set("expert_count", n);
-    set("expert_used_count", config_.require_int("num_experts_per_tok", 1, n));
-    set("expert_feed_forward_length", n_ff);
-    set("expert_shared_count", n_shared);
-    set("expert_weights_scale", config_.require_number("routed_scaling_factor", 1e-6, 1e6));
-    if (renormalise) keys_.set_bool(key("expert_weights_norm"), true);
-    set("expert_gating_func", std::int64_t{sigmoid ? 2 : 1});
-    if (!sigmoid && config_.string_or("topk_method", "greedy") == "greedy") return;
-    const std::int64_t n_group = config_.require_int("n_group", 1, n);
-    set("expert_group_count", n_group);
-    set("expert_group_used_count", config_.require_int("topk_group", 1, n_group));
-    if (n_group > 1 && !sigmoid) {
-      model_.notices.push_back(concat(config_.where(), ": groups of experts count as much as their best one: other "
-                                      "engines may take the sum of two"));
     }
   }
 

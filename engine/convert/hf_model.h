@@ -83,7 +83,7 @@ struct HfArchitecture {
   // Attention over latents. The first so many FFNs are dense where the configuration is silent.
   bool latent = false;
   std::int64_t default_dense = 0;
-  bool nested = false;              // a text model inside another: its fields are those of text_config
+  bool nested = false;  // a text model inside another: its fields are those of text_config
 
   // A folder of the class may hold more than the text model.
   bool other_text() const noexcept { return hybrid || gemma4 || nested; }

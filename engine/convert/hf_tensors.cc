@@ -366,7 +366,8 @@ class Mapper {
     }
     if (n_draft > 0) {
       out_.notices.push_back(concat(n_draft, " tensors of layers behind the last one, which guess tokens ahead (",
-                                    prefix_, "layers.", spec_.shape.n_layer, "), are left out: rowmax does not use them"));
+                                    prefix_, "layers.", spec_.shape.n_layer,
+                                    "), are left out: rowmax does not use them"));
     }
     if (n_unused > 0) {
       out_.notices.push_back(

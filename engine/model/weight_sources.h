@@ -72,7 +72,8 @@ struct WeightSource {
   bool packs_like(const WeightSource& other) const noexcept {
     return bytes.data() == other.bytes.data() && bytes.size() == other.bytes.size() && format == other.format &&
            rows == other.rows && cols == other.cols && n == other.n && order == other.order &&
-           first_row == other.first_row && columns == other.columns && transposed == other.transposed && code_values == other.code_values && low_bits_first == other.low_bits_first;
+           first_row == other.first_row && columns == other.columns && transposed == other.transposed &&
+           code_values == other.code_values && low_bits_first == other.low_bits_first;
   }
   std::int64_t stored_expert(std::int64_t e) const noexcept {
     return experts.empty() ? e : experts[static_cast<std::size_t>(e)];

@@ -57,10 +57,8 @@ TEST(KvCache, APrefixComputedByOneSequenceServesAnother) {
 }
 
 TEST(KvCache, ValuesThatLieInTheKeysTakeNoRoom) {
-  const auto cache = KvCache::create({.layers = {{1, 6, 0, 4}, {1, 4}},
-                                      .type = KvType::kF32,
-                                      .context = 2 * kPage,
-                                      .max_sequences = 1});
+  const auto cache = KvCache::create(
+      {.layers = {{1, 6, 0, 4}, {1, 4}}, .type = KvType::kF32, .context = 2 * kPage, .max_sequences = 1});
   ASSERT_TRUE(cache.ok());
   EXPECT_EQ(cache->bytes_per_token(), (6 + 2 * 4) * 4);
   const KvView view = cache->view(0);
@@ -74,7 +72,8 @@ TEST(KvCache, ValuesThatLieInTheKeysTakeNoRoom) {
     EXPECT_EQ(strides.page_stride, (6 + 2 * 4) * kPage);
   }
   EXPECT_NE(cache->layer_keys(1), cache->layer_values(1));
-  EXPECT_EQ(static_cast<const float*>(cache->layer_keys(1)) - static_cast<const float*>(cache->layer_keys(0)), 6 * kPage);
+  EXPECT_EQ(static_cast<const float*>(cache->layer_keys(1)) - static_cast<const float*>(cache->layer_keys(0)),
+            6 * kPage);
 }
 
 TEST(KvCache, AlwaysLeavesTheLastTokenToCompute) {

@@ -127,7 +127,8 @@ TEST_P(Trace, ShowsEveryStageAndChangesNothing) {
     }
     // Of deepseek2 in all layers but the first.
     const std::string arch = GetParam();
-    const bool shared = arch == "qwen35moe" || (arch == "deepseek2" && layer > 0), sinks = std::string(GetParam()) == "gpt-oss";
+    const bool shared = arch == "qwen35moe" || (arch == "deepseek2" && layer > 0),
+               sinks = std::string(GetParam()) == "gpt-oss";
     for (const Stage stage : {Stage::kSharedGate, Stage::kSharedUp, Stage::kSharedAct}) {
       EXPECT_EQ(recorder.found.contains({stage, layer}), shared) << stage_name(stage) << " of layer " << layer;
     }

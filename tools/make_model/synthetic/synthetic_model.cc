@@ -380,7 +380,8 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
     // As their files have them.
     const bool other = (row_.hybrid || row_.other_names) && !info.other_name.empty();
     const std::string name = engine::WeightInfo::tensor(index, other ? info.other_name : info.name);
-    const bool scores = info.id == W::kAttnQ || info.id == W::kAttnK || info.id == W::kLatentQB || info.id == W::kLatentK;
+    const bool scores =
+        info.id == W::kAttnQ || info.id == W::kAttnK || info.id == W::kLatentQB || info.id == W::kLatentK;
     const float gain = scores ? kSharp : 1.0f;
     switch (info.kind) {
       case WeightKind::kVector:
@@ -605,7 +606,8 @@ const std::vector<std::string>& synthetic_architectures() {
 
 std::string synthetic_models() {
   return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
-         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b, phi-4-mini, glm-4.7-flash, deepseek-v2-lite";
+         "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b, phi-4-mini, "
+         "glm-4.7-flash, deepseek-v2-lite";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {

@@ -40,8 +40,8 @@ Status run(Ops& ops, const ModelSpec& spec, std::size_t layer, const LayerWeight
   const LatentSpec& l = spec.layers[layer].latent;
   const Buffers b = buffers_of(spec.shape, spec.layers[layer]);
   const bool two = l.q_rank > 0;
-  const std::array<LinearTerm, 2> terms{
-      {{&weights.matrix(two ? W::kLatentQA : W::kAttnQ), two ? b.q_a : b.q_heads}, {&weights.matrix(W::kLatentKv), b.k}}};
+  const std::array<LinearTerm, 2> terms{{{&weights.matrix(two ? W::kLatentQA : W::kAttnQ), two ? b.q_a : b.q_heads},
+                                         {&weights.matrix(W::kLatentKv), b.k}}};
   ops.project(terms, b.normed);
   if (two) {
     ops.norm(b.q_a, weights.vector(W::kLatentQNorm), b.q_a);

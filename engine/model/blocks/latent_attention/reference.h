@@ -34,10 +34,10 @@ inline Vector latent_attention(const Layer& l, std::int64_t position, const Vect
   AttentionSpec turned = a;  // of the parts that turn alone
   turned.rope_first = 0;
   turned.head_dim = s.rope_dim;
-  Vector q = s.q_rank > 0 ? times(l.weight(W::kLatentQB), l.normed(times(l.weight(W::kLatentQA), x),
-                                                                   l.weight(W::kLatentQNorm),
-                                                                   static_cast<std::size_t>(s.q_rank)))
-                          : times(l.weight(W::kAttnQ), x);
+  Vector q = s.q_rank > 0
+                 ? times(l.weight(W::kLatentQB), l.normed(times(l.weight(W::kLatentQA), x), l.weight(W::kLatentQNorm),
+                                                          static_cast<std::size_t>(s.q_rank)))
+                 : times(l.weight(W::kAttnQ), x);
   const Vector kv = times(l.weight(W::kLatentKv), x);
   const auto end = kv.begin() + static_cast<std::ptrdiff_t>(rank);
   Vector remembered = l.normed(Vector(kv.begin(), end), l.weight(W::kLatentNorm), rank), k_turned(end, kv.end());

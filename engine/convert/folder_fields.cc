@@ -85,7 +85,8 @@ constexpr Rule kRules[] = {
     {.table = Table::kConfig,
      .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM Glm4MoeLiteForCausalLM",
      .names = "first_k_dense_replace kv_lora_rank mlp_layer_types moe_layer_freq n_group n_routed_experts "
-              "n_shared_experts num_nextn_predict_layers q_lora_rank qk_nope_head_dim qk_rope_head_dim rope_interleave "
+              "n_shared_experts num_mtp_layers num_nextn_predict_layers q_lora_rank qk_nope_head_dim qk_rope_head_dim "
+              "rope_interleave "
               "routed_scaling_factor scoring_func topk_group topk_method v_head_dim"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,

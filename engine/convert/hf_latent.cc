@@ -86,7 +86,8 @@ void read_hf_latent(JsonReader& config, HfModel& model, GgufWriter& keys) {
   out.set("attention.value_length", rank);
   out.set("attention.key_length_mla", nope + turned);
   out.set("attention.value_length_mla", config.require_int("v_head_dim", 1, kMaxPart));
-  model.n_left_out = config.int_or("num_nextn_predict_layers", 0, 0, kMaxDraftLayers);
+  const std::int64_t other = config.int_or("num_mtp_layers", 0, 0, kMaxDraftLayers);  // transformers' name for it
+  model.n_left_out = config.int_or("num_nextn_predict_layers", other, 0, kMaxDraftLayers);
 }
 
 void read_hf_grouped_experts(JsonReader& config, HfModel& model, GgufWriter& keys) {

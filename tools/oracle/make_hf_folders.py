@@ -106,7 +106,7 @@ CASES |= {"gemma4": dict(GEMMA4, seed=45, n_layer=5, head_dim=8, global_dim=16, 
 # Attention over latents. GLM-4.7-Flash as published: with a layer that predicts a further token behind the last one.
 LATENT = dict(arch="deepseek2", n_embd=16, n_layer=3, n_head=2, n_kv_head=2, head_dim=4, nope=6, v_dim=10, rank=12, n_ff=24,
               eps=1e-6, base=10000.0, tied=False, logits=True)
-CASES |= {"deepseek_v2": dict(LATENT, cls="DeepseekV2", seed=51,
+CASES |= {"deepseek_v2": dict(LATENT, cls="DeepseekV2", seed=57,
                               experts=dict(E=8, used=3, ff=12, shared=2, dense=1, groups=4, best=2, scale=1.5)),
           "deepseek_v3": dict(LATENT, cls="DeepseekV3", seed=52, q_rank=14,
                               yarn=dict(factor=8.0, original=16, beta_fast=4.0, beta_slow=1.0, mscale=0.8),
@@ -389,7 +389,7 @@ def check_logits(c, weights, tokens, logits):
         own = model.forward(tokens)
     delta = float(np.abs(own - logits).max() / np.ptp(own))
     print(f"fp64 to transformers: {delta:.2g} of the range, router margin {model.router_margin:.2g}")
-    assert delta < 2e-5 and model.router_margin > goldens.MIN_ROUTER_MARGIN
+    assert delta < 2e-5 and model.router_margin > goldens.least_margin(c)
 
 
 def write_tokenizer(path):

@@ -132,7 +132,7 @@ TEST(Forward, RandomModelsAreAsDefined) {
     for (std::size_t layer = 0; layer < spec.layers.size(); ++layer)
       spec.layers[layer] = random_layer(dice, spec, layer);
     add_facts(spec, Dice(2000 + static_cast<std::uint64_t>(i)));
-    add_latents(spec, Dice(4000 + static_cast<std::uint64_t>(i)));
+    add_latents(spec, Dice(6000 + static_cast<std::uint64_t>(i)));
     spec.embedding_scale = dice.one_in(2) ? 1.0f : 1.5f;
     spec.attention_softcap = dice.one_in(3) ? 5.0f : 0.0f;
     spec.final_softcap = dice.one_in(3) ? 3.0f : 0.0f;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,13 +14,19 @@ namespace {
 
 constexpr const char* kArch = "deepseek2";
 
+// In place of what the key was.
+void set(GgufWriter& writer, const std::string& key, std::uint32_t value) {
+  writer.remove("deepseek2." + key);
+  writer.set_uint32("deepseek2." + key, value);
+}
+
 // As files of DeepSeek V2 were first written: keys of the heads alone.
 void as_older(GgufWriter& writer) {
   writer.remove("deepseek2.attention.key_length_mla");
   writer.remove("deepseek2.attention.value_length_mla");
-  writer.set_uint32("deepseek2.attention.key_length", 32);
-  writer.set_uint32("deepseek2.attention.value_length", 24);
-  writer.set_uint32("deepseek2.attention.head_count_kv", 4);
+  set(writer, "attention.key_length", 32);
+  set(writer, "attention.value_length", 24);
+  set(writer, "attention.head_count_kv", 4);
 }
 
 void expect_usual(const ModelSpec& spec) {
@@ -112,9 +119,9 @@ TEST(Deepseek2, KAndVInOneTensorOrBesideIt) {
                  });
   // One scale for both.
   expect_refused(kArch, ErrorCode::kUnsupported, {"attn_kv_b.weight", "one scale"}, apart, [](GgufWriter& writer) {
-    writer.set_uint32("deepseek2.attention.kv_lora_rank", 128);
-    writer.set_uint32("deepseek2.attention.key_length", 136);
-    writer.set_uint32("deepseek2.attention.value_length", 128);
+    set(writer, "attention.kv_lora_rank", 128);
+    set(writer, "attention.key_length", 136);
+    set(writer, "attention.value_length", 128);
     writer.add_tensor("blk.0.attn_kv_b.weight", 36, {128, 4 * 48}, std::vector<std::byte>(128 * 4 * 48 / 4 + 32));
   });
   // Both forms: those apart count, as in files for ik_llama.cpp, which has them without a dimension for heads.
@@ -136,7 +143,7 @@ TEST(Deepseek2, MagnitudesOfYarn) {
     return [multiplier](GgufWriter& writer) {
       writer.set_string("deepseek2.rope.scaling.type", "yarn");
       writer.set_float32("deepseek2.rope.scaling.factor", 40);
-      writer.set_uint32("deepseek2.rope.scaling.original_context_length", 4096);
+      set(writer, "rope.scaling.original_context_length", 4096);
       if (multiplier > 0) {
         writer.set_float32("deepseek2.rope.scaling.yarn_log_multiplier", static_cast<float>(multiplier));
       }
@@ -180,11 +187,11 @@ TEST(Deepseek2, HowExpertsAreChosen) {
   expect_refused(kArch, ErrorCode::kCorrupt, {"blk.2.exp_probs_b.bias", "missing"}, {"blk.2.exp_probs_b.bias"});
   expect_refused(kArch, ErrorCode::kUnsupported, {"blk.2.exp_probs_b.bias", "not used"}, {"blk.1.exp_probs_b.bias"});
   expect_refused(kArch, ErrorCode::kUnsupported, {"expert_gating_func", "1 (softmax) or 2 (sigmoid)", "found 4"}, {},
-                 [](GgufWriter& writer) { writer.set_uint32("deepseek2.expert_gating_func", 4); });
+                 [](GgufWriter& writer) { set(writer, "expert_gating_func", 4); });
   expect_refused(kArch, ErrorCode::kCorrupt, {"expert_group_count", "expert_count 8", "found 3"}, {},
-                 [](GgufWriter& writer) { writer.set_uint32("deepseek2.expert_group_count", 3); });
+                 [](GgufWriter& writer) { set(writer, "expert_group_count", 3); });
   expect_refused(kArch, ErrorCode::kCorrupt, {"expert_used_count", "1 to 8", "found 9"}, {},
-                 [](GgufWriter& writer) { writer.set_uint32("deepseek2.expert_used_count", 9); });
+                 [](GgufWriter& writer) { set(writer, "expert_used_count", 9); });
 }
 
 TEST(Deepseek2, WithoutExperts) {
@@ -197,7 +204,7 @@ TEST(Deepseek2, WithoutExperts) {
     }
   }
   const auto dense = [](GgufWriter& writer) {
-    writer.set_uint32("deepseek2.leading_dense_block_count", 3);
+    set(writer, "leading_dense_block_count", 3);
     writer.remove("deepseek2.expert_count");
     for (int layer = 1; layer < 3; ++layer) {
       const std::string start = "blk." + std::to_string(layer) + ".ffn_";
@@ -212,15 +219,15 @@ TEST(Deepseek2, WithoutExperts) {
   expect_refused(kArch, ErrorCode::kUnsupported, {"expert_count", "mixture of experts"}, without,
                  [&](GgufWriter& writer) {
                    dense(writer);
-                   writer.set_uint32("deepseek2.expert_count", 8);
+                   set(writer, "expert_count", 8);
                  });
 }
 
 // Layers for guessing tokens ahead are passed over by name.
 TEST(Deepseek2, DraftLayers) {
   const auto change = [](GgufWriter& writer) {
-    writer.set_uint32("deepseek2.block_count", 4);
-    writer.set_uint32("deepseek2.nextn_predict_layers", 1);
+    set(writer, "block_count", 4);
+    set(writer, "nextn_predict_layers", 1);
     writer.add_tensor("blk.3.nextn.eh_proj.weight", 0, {128, 64}, std::vector<std::byte>(128 * 64 * 4));
     writer.add_tensor("blk.3.attn_q_a.weight", 0, {64, 24}, std::vector<std::byte>(64 * 24 * 4));
   };
@@ -233,8 +240,8 @@ TEST(Deepseek2, DraftLayers) {
   }));
   expect_refused(kArch, ErrorCode::kCorrupt, {"nextn_predict_layers", "blk.3.nextn.eh_proj.weight", "missing"}, {},
                  [](GgufWriter& writer) {
-                   writer.set_uint32("deepseek2.block_count", 4);
-                   writer.set_uint32("deepseek2.nextn_predict_layers", 1);
+                   set(writer, "block_count", 4);
+                   set(writer, "nextn_predict_layers", 1);
                  });
 }
 
@@ -243,7 +250,7 @@ TEST(Deepseek2, KeysThatDoNotFitAreNamed) {
                           std::initializer_list<const char*> texts, bool older = false) {
     expect_refused(kArch, code, texts, {}, [&](GgufWriter& writer) {
       if (older) as_older(writer);
-      writer.set_uint32("deepseek2." + key, value);
+      set(writer, key, value);
     });
   };
   const ErrorCode corrupt = ErrorCode::kCorrupt, unsupported = ErrorCode::kUnsupported;
@@ -253,7 +260,7 @@ TEST(Deepseek2, KeysThatDoNotFitAreNamed) {
   refused(corrupt, "attention.head_count_kv", 1, {"head_count_kv", "expected 4", "found 1"}, true);
   refused(corrupt, "attention.key_length_mla", 8, {"key_length_mla", "9 to 4096", "found 8"});
   refused(corrupt, "rope.dimension_count", 546, {"rope.dimension_count", "2 to 544", "found 546"});
-  refused(corrupt, "rope.dimension_count", 7, {"rope.dimension_count", "even", "found 7"});
+  refused(corrupt, "rope.dimension_count", 7, {"rope.dimension_count", "even", "found 7"}, true);
   refused(corrupt, "attention.kv_lora_rank", 600, {"kv_lora_rank", "found 600"});
   refused(corrupt, "leading_dense_block_count", 4, {"leading_dense_block_count", "0 to 3", "found 4"});
   refused(unsupported, "attention.indexer.top_k", 2048, {"attention.indexer.top_k"});

@@ -134,6 +134,14 @@ std::vector<double> scales_of_file(Patient& patient) {
   if (edit_of(patient, "attention_scale")) return {};
   if (const auto key = key_number(patient, "attention.scale")) return {*key};
   if (architecture(patient) == "gemma4") return {1};
+  if (key_number(patient, "attention.kv_lora_rank")) {  // latents: of the heads, and YaRN's magnitude, squared
+    const auto newer = key_number(patient, "attention.key_length_mla");
+    const double d = newer ? *newer : key_number(patient, "attention.key_length").value_or(1);
+    const double factor = key_number(patient, "rope.scaling.factor").value_or(1);
+    const double m =
+        key_number(patient, "rope.scaling.yarn_log_multiplier").value_or(0) * base::log_f64(std::max(factor, 1.0)) + 1;
+    return {m * m / std::sqrt(d)};
+  }
   const double n_embd = key_number(patient, "embedding_length").value_or(0);
   const double n_head = key_number(patient, "attention.head_count").value_or(0);
   if (n_head == 0 || n_embd == 0) return {};

@@ -35,6 +35,13 @@ double number_of_edit(Patient& patient, std::string_view name, double otherwise)
   return edit ? std::strtod(edit->c_str(), nullptr) : otherwise;
 }
 
+// Of attention over latents: the last dimensions of a head, before and behind its way into the latent's space. 0: whole
+// heads.
+std::int64_t turned_part(Patient& patient) {
+  if (!key_number(patient, "attention.kv_lora_rank")) return 0;
+  return static_cast<std::int64_t>(key_number(patient, "rope.dimension_count").value_or(0));
+}
+
 // Gemma 3's and 4's layers with a window turn with a base of their own.
 bool is_local(Patient& patient, std::int64_t layer) {
   const std::string arch = architecture(patient);
@@ -74,12 +81,14 @@ void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
                                .value_or(key_number(patient, "rope.scaling.yarn_attn_factor").value_or(1));
   turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
   const double multiplier = key_number(patient, "rope.scaling.yarn_log_multiplier").value_or(0);
-  if (multiplier > 0) turns.magnitude /= 0.1 * multiplier * base::log_f64(factor) + 1;
+  // Of latents the scores have it, and mscale is mscale_all_dim.
+  const double divisor = turned_part(patient) > 0 ? 1 : multiplier;
+  if (multiplier > 0) turns.magnitude /= 0.1 * divisor * base::log_f64(factor) + 1;
   turns.magnitude = number_of_edit(patient, "rope_magnitude", turns.magnitude);
 }
 
 // Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
-constexpr std::string_view kAdjacent[] = {"granite", "llama", "minicpm", "mistral3", "smollm3"};
+constexpr std::string_view kAdjacent[] = {"deepseek2", "granite", "llama", "minicpm", "mistral3", "smollm3"};
 
 // SmolLM3's every fourth layer, or those that are listed; all of some Granites.
 bool is_nope(Patient& patient, std::int64_t layer) {
@@ -211,14 +220,17 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
       !norm.empty() &&
       edit_of(patient, "qk_norm_place").value_or(architecture(patient) == "hunyuan-dense" ? "after_rope" : "") ==
           "after_rope";
+  const std::int64_t part = turned_part(patient);
   std::vector<Head> heads;
   for (std::size_t r = 0; r < used_rows.size() && r < raw_rows.size(); ++r) {
     const KeptRow &raw = raw_rows[r], &used = used_rows[r];
     // Behind each query head may lie its gate.
     std::vector<double> row;
+    const std::int64_t width = part > 0 ? std::min(part, used.width) : used.width;
+    const std::int64_t first = part > 0 ? raw.width - width : 0;
     for (std::int64_t h = 0; h < used.n_group; ++h) {
-      for (std::int64_t d = 0; d < used.width; ++d) {
-        const auto at = static_cast<std::size_t>(h * raw.width + d);
+      for (std::int64_t d = 0; d < width; ++d) {
+        const auto at = static_cast<std::size_t>(h * raw.width + first + d);
         row.push_back(static_cast<double>(raw.values[at]) + (at < bias.size() ? static_cast<double>(bias[at]) : 0.0));
       }
     }
@@ -227,9 +239,9 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
       for (double& value : row) value *= temperature_at(patient, used.position);
     }
     for (std::int64_t h = 0; h < used.n_group; ++h) {
-      const auto begin = row.begin() + h * used.width;
+      const auto begin = row.begin() + h * width;
       const auto after = used.group(h);
-      Head head{used.position, {begin, begin + used.width}, {after.begin(), after.end()}, 0};
+      Head head{used.position, {begin, begin + width}, {after.end() - width, after.end()}, 0};
       if (behind && std::ssize(norm) == used.width) {
         undo_norm(head.before, norm, eps, turns_of(patient, layer, used.width, context).magnitude, head.after);
       }
@@ -359,7 +371,8 @@ std::vector<std::int64_t> chosen_layers(Patient& patient, const engine::GgufFile
   for (std::int64_t i = 0; i < n_layer; ++i) {
     const auto has = [&](std::string_view name) { return file.find_tensor(layer_tensor(i, name)) != nullptr; };
     // q, k and v may lie in one tensor, whose name delta nets use, too.
-    if (has("attn_q.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight"))) attending.push_back(i);
+    if (has("attn_q.weight") || has("attn_q_b.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight")))
+      attending.push_back(i);
   }
   if (attending.empty()) return {};
   chosen = {attending.front()};

@@ -40,12 +40,14 @@ void read_gemma4(KeyReader& keys, ModelSpec& spec);
 void read_gpt_oss(KeyReader& keys, ModelSpec& spec);
 void read_lfm2(KeyReader& keys, ModelSpec& spec);
 void read_lfm2moe(KeyReader& keys, ModelSpec& spec);
+void read_deepseek2(KeyReader& keys, ModelSpec& spec);
 void read_bitnet(KeyReader& keys, ModelSpec& spec);
 void read_bitnet_b158(KeyReader& keys, ModelSpec& spec);
 
 // What all of them share: sizes, head counts, eps, the (first) RoPE, one LayerSpec a layer. usual_scale: of the scores; 0:
-// 1/sqrt(head_dim).
-void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale = 0);
+// 1/sqrt(head_dim). latent: every layer attends over one; its keys are the caller's.
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale = 0,
+                 const LatentSpec* latent = nullptr);
 // The same of a file that lists K/V heads by layer, 0 for layers that do not attend. Whether each layer attends.
 std::vector<bool> read_common_of_attending(KeyReader& keys, ModelSpec& spec, RopePairing pairing);
 // After read_common: the window of all layers, where the file has one.

@@ -36,8 +36,26 @@ std::vector<std::int64_t> read_listed(KeyReader& keys, const char* key, std::int
   return std::move(*values);
 }
 
+void read_head_dim(KeyReader& keys, ModelShape& shape) {
+  const bool has_length = keys.has("attention.key_length");
+  if (!has_length && shape.n_embd % shape.n_head != 0) {
+    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.key_length") +
+                                       "' is missing and embedding_length " + std::to_string(shape.n_embd) +
+                                       " is not a multiple of head_count " + std::to_string(shape.n_head));
+    return;
+  }
+  shape.head_dim = keys.int_or("attention.key_length", shape.n_embd / shape.n_head, 2, 576, "head_dim",
+                               "default: embedding_length / head_count");
+  for (const char* key : {"attention.value_length", "attention.head_dim"}) {  // the second: ollama's
+    const std::int64_t length = keys.int_or(key, shape.head_dim, 2, 576, nullptr, "default: as the key length");
+    if (length == shape.head_dim) continue;
+    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(key) + "': expected the key length " +
+                                           std::to_string(shape.head_dim) + ", found " + std::to_string(length));
+  }
+}
+
 // attending: layers without K/V heads do not attend; else all do.
-Listed read_shape(KeyReader& keys, ModelSpec& spec, bool attending) {
+Listed read_shape(KeyReader& keys, ModelSpec& spec, bool attending, const LatentSpec* latent) {
   Listed listed;
   ModelShape& shape = spec.shape;
   shape.context_length = keys.require_int("context_length", 1, std::int64_t{1} << 31, "context_length");
@@ -65,20 +83,10 @@ Listed read_shape(KeyReader& keys, ModelSpec& spec, bool attending) {
                                        ", found " + std::to_string(n_kv_head));
     return listed;
   }
-  const bool has_length = keys.has("attention.key_length");
-  if (!has_length && shape.n_embd % shape.n_head != 0) {
-    keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.key_length") +
-                                       "' is missing and embedding_length " + std::to_string(shape.n_embd) +
-                                       " is not a multiple of head_count " + std::to_string(shape.n_head));
-    return listed;
-  }
-  shape.head_dim = keys.int_or("attention.key_length", shape.n_embd / shape.n_head, 2, 576, "head_dim",
-                               "default: embedding_length / head_count");
-  for (const char* key : {"attention.value_length", "attention.head_dim"}) {  // the second: ollama's
-    const std::int64_t length = keys.int_or(key, shape.head_dim, 2, 576, nullptr, "default: as the key length");
-    if (length == shape.head_dim) continue;
-    keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(key) + "': expected the key length " +
-                                           std::to_string(shape.head_dim) + ", found " + std::to_string(length));
+  if (latent == nullptr) {
+    read_head_dim(keys, shape);
+  } else {
+    shape.head_dim = latent->qk_dim();
   }
   return listed;
 }
@@ -194,7 +202,8 @@ void read_window(KeyReader& keys, ModelSpec& spec) {
 
 namespace {
 
-void read_layers(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale, const Listed& listed) {
+void read_layers(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale, const Listed& listed,
+                 const LatentSpec* latent) {
   if (keys.failed()) return;
   spec.rms_norm_eps =
       static_cast<float>(keys.require_float("attention.layer_norm_rms_epsilon", 1e-20, 1.0, "rms_norm_eps"));
@@ -210,6 +219,13 @@ void read_layers(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double u
   layer.attention.n_kv_head = spec.shape.n_kv_head;
   layer.attention.head_dim = spec.shape.head_dim;
   layer.attention.scale = attention_scale;
+  if (latent != nullptr) {
+    layer.mixer = MixerKind::kLatent;
+    layer.latent = *latent;
+    layer.attention.n_kv_head = spec.shape.n_kv_head = 1;
+    layer.attention.head_dim = latent->rank + latent->rope_dim;
+    layer.attention.rope_first = layer.attention.v_in_k = latent->rank;
+  }
   layer.ffn.n_ff = spec.shape.n_ff;
   // BitNet embeddings: their files are those of the trunk's architecture, and say it by their tensors alone.
   layer.product_norms = keys.file().find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
@@ -223,13 +239,13 @@ void read_layers(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double u
 
 }  // namespace
 
-void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale) {
-  read_layers(keys, spec, pairing, usual_scale, read_shape(keys, spec, false));
+void read_common(KeyReader& keys, ModelSpec& spec, RopePairing pairing, double usual_scale, const LatentSpec* latent) {
+  read_layers(keys, spec, pairing, usual_scale, read_shape(keys, spec, false, latent), latent);
 }
 
 std::vector<bool> read_common_of_attending(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
-  const Listed listed = read_shape(keys, spec, true);
-  read_layers(keys, spec, pairing, 0, listed);
+  const Listed listed = read_shape(keys, spec, true, nullptr);
+  read_layers(keys, spec, pairing, 0, listed, nullptr);
   std::vector<bool> attends(spec.layers.size(), true);
   for (std::size_t i = 0; i < listed.n_kv_head.size() && i < attends.size(); ++i) attends[i] = listed.n_kv_head[i] > 0;
   return attends;

@@ -153,7 +153,7 @@ class Reader {
     ByName out{{sources_.output.name, &sources_.output}};
     for (LayerSources& layer : sources_.layers) {
       for (const WeightInfo& info : weight_table()) {
-        if (layer[info.id].present() && (info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts)) {
+        if (layer[info.id].present() && is_matrix(info.kind)) {
           out.emplace(layer[info.id].name, &layer[info.id]);
         }
       }
@@ -174,6 +174,9 @@ class Reader {
                             key == "weight_names" ? "multiplies with" : "looks rows up in"));
       }
       if (!seen.insert(name).second) return wrong(ErrorCode::kCorrupt, key, concat(quote(name), " is listed twice"));
+      if (std::ranges::any_of(first, last, [](const auto& part) { return part.second->columns; })) {
+        return wrong(ErrorCode::kUnsupported, key, concat(quote(name), " is multiplied with by its columns"));
+      }
       ROWMAX_TRY(hadamard, hadamard_for(key, *first->second));
       for (auto part = first; part != last; ++part) part->second->hadamard = hadamard;
     }

@@ -63,7 +63,8 @@ TEST(ReadModel, EveryArchitectureStatesItsConventions) {
     ASSERT_TRUE(model.ok()) << model.error().message;
     const ModelSpec& spec = model->spec;
     const bool gemma = arch.starts_with("gemma");
-    EXPECT_EQ(spec.ropes[0].pairing, arch == "llama" ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
+    const bool adjacent = arch == "llama" || arch == "deepseek2";
+    EXPECT_EQ(spec.ropes[0].pairing, adjacent ? RopePairing::kAdjacent : RopePairing::kHalves) << arch;
     EXPECT_EQ(spec.layers[0].attention.qk_norm == QkNorm::kHead,
               arch.starts_with("qwen3") || arch == "gemma3" || arch == "gemma4" || arch.starts_with("lfm2"))
         << arch;

@@ -36,6 +36,7 @@ constexpr Architecture kArchitectures[] = {
     {"phi3", read_phi3},
     {"lfm2", read_lfm2},
     {"lfm2moe", read_lfm2moe},
+    {"deepseek2", read_deepseek2},
 };
 
 // What architectures that cannot be loaded yet would need beyond what there is, for whoever meets such a file; "": a
@@ -48,16 +49,19 @@ constexpr Lacking kLacking[] = {
     {"apertus", "the xIELU activation"},
     {"cohere2", "LayerNorms, attention and FFN side by side, a scale of the logits"},
     {"command-r", "LayerNorms, attention and FFN side by side, a scale of the logits"},
-    {"deepseek2", "attention over a latent (MLA)"},
+    {"deepseek", ""},
+    {"deepseek32", "keys that an indexer chooses (DSA)"},
     {"exaone4", ""},
     {"falcon-h1", "state-space layers (Mamba 2) beside attention"},
     {"gemma3n", "embeddings for each layer, alternating updates, sparse activations"},
     {"glm4", "norms in front of and behind the blocks, a fused gate and up projection"},
     {"glm4moe", ""},
+    {"glm-dsa", "keys that an indexer chooses (DSA)"},
     {"gpt2", "LayerNorms, learned positions, an FFN without a gate"},
     {"granitehybrid", "state-space layers (Mamba 2)"},
     {"granitemoe", ""},
     {"jamba", "state-space layers (Mamba)"},
+    {"kimi-linear", "a delta rule with a decay for each channel (KDA)"},
     {"llama4", "experts whose input is scaled, attention in chunks"},
     {"mamba", "state-space layers (Mamba)"},
     {"mamba2", "state-space layers (Mamba 2)"},

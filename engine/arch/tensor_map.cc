@@ -51,6 +51,20 @@ class Claims {
     return {};
   }
 
+  // Matrices for each head, as take(), or in one with all their rows, as some converters write them.
+  Status take_heads(const std::string& name, const WeightShape& shape, WeightSource& source) {
+    const GgufTensor* tensor = file_.find_tensor(name);
+    if (tensor == nullptr || tensor->shape.size() != 2) return take(name, shape, true, true, source);
+    ROWMAX_RETURN_IF_ERROR(take(name, {shape.cols, shape.rows * shape.n}, true, true, source));
+    if (source.format->tail_bytes > 0 || shape.rows % source.format->row_group != 0) {
+      return unsupported(name, std::string(source.format->name) +
+                                   " has one scale for the whole tensor or rows in groups across heads");
+    }
+    source.rows = shape.rows;
+    source.n = shape.n;
+    return {};
+  }
+
   Error missing(const std::string& name) const {
     return {ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "' is missing"};
   }
@@ -108,6 +122,34 @@ Status map_fused(Claims& claims, const ModelSpec& spec, std::int64_t index, cons
   return {};
 }
 
+constexpr std::string_view kLatentTogether = "attn_kv_b.weight";
+
+// Older files of latent attention have both matrices of all heads in one tensor: of each head the columns of k's, then the
+// rows of v's.
+Status map_latent(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& sources) {
+  const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
+  const std::string name = WeightInfo::tensor(index, kLatentTogether);
+  if (layer.mixer != MixerKind::kLatent || !claims.has(name)) return {};
+  if (claims.has(weight_info(W::kLatentK).tensor(index))) return {};
+  const WeightShape k = weight_info(W::kLatentK).shape(spec.shape, layer),
+                    v = weight_info(W::kLatentV).shape(spec.shape, layer);
+  WeightSource whole;
+  ROWMAX_RETURN_IF_ERROR(claims.take(name, {v.cols, k.n * (k.cols + v.rows)}, true, true, whole));
+  if (whole.format->tail_bytes > 0 || whole.format->row_group > 1) {
+    return claims.unsupported(name, std::string(whole.format->name) +
+                                        " has one scale for the whole tensor or rows in groups across its parts");
+  }
+  whole.n = k.n;
+  WeightSource &keys = sources[W::kLatentK] = whole, &values = sources[W::kLatentV] = whole;
+  keys.rows = k.rows;
+  keys.cols = k.cols;
+  keys.columns = true;
+  values.rows = v.rows;
+  values.cols = v.cols;
+  values.first_row = k.cols;
+  return {};
+}
+
 // Whether a layer has a weight of its own by that name, for which it then stands.
 bool is_own_name(const LayerSpec& layer, std::string_view name) {
   return std::ranges::any_of(weight_table(), [&](const WeightInfo& info) {
@@ -124,6 +166,7 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
   for (const FusedWeights& fused : fused_weights()) {
     if (layer.fused) ROWMAX_RETURN_IF_ERROR(map_fused(claims, spec, index, fused, sources));
   }
+  ROWMAX_RETURN_IF_ERROR(map_latent(claims, spec, index, sources));
   for (const WeightInfo& info : weight_table()) {
     const Presence presence = info.presence(layer);
     if (presence == Presence::kNever || sources[info.id].present()) continue;
@@ -133,9 +176,11 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
       if (!claims.has(other) && presence == Presence::kRequired) return claims.missing(name + "' or '" + other);
       if (claims.has(other)) name = other;
     }
-    const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
+    const WeightShape shape = info.shape(spec.shape, layer);
     ROWMAX_RETURN_IF_ERROR(
-        claims.take(name, info.shape(spec.shape, layer), matrix, presence == Presence::kRequired, sources[info.id]));
+        info.kind == WeightKind::kHeads
+            ? claims.take_heads(name, shape, sources[info.id])
+            : claims.take(name, shape, is_matrix(info.kind), presence == Presence::kRequired, sources[info.id]));
   }
   return {};
 }
@@ -227,12 +272,21 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
     ROWMAX_RETURN_IF_ERROR(claims.take("per_layer_proj_norm.weight", {n}, false, true, sources.layer_projection_norm));
   }
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));
+  std::int64_t n_doubled = 0;
   for (std::int64_t i = 0; i < s.n_layer; ++i) {
+    if (spec.layers[static_cast<std::size_t>(i)].mixer == MixerKind::kLatent &&
+        claims.has(weight_info(W::kLatentK).tensor(i))) {
+      n_doubled += claims.pass_over(WeightInfo::tensor(i, kLatentTogether));
+    }
     LayerSources& layer = sources.layers[static_cast<std::size_t>(i)];
     ROWMAX_RETURN_IF_ERROR(map_layer(claims, spec, i, layer));
     spec.layers[static_cast<std::size_t>(i)].attention.biases =
         std::ranges::any_of(std::initializer_list<W>{W::kAttnQBias, W::kAttnKBias, W::kAttnVBias, W::kAttnOutputBias},
                             [&](W id) { return layer[id].present(); });
+  }
+  if (n_doubled > 0) {
+    facts.push_back({"latent_together", std::to_string(n_doubled) + " tensors, not used: those apart hold the same",
+                     "blk.*." + std::string(kLatentTogether)});
   }
   for (std::int64_t i = s.n_layer; i < s.n_layer + spec.n_draft_layer; ++i) {
     const std::string needed = "blk." + std::to_string(i) + ".nextn.eh_proj.weight";

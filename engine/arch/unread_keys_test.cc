@@ -108,7 +108,8 @@ TEST(UnreadKeys, KeysThatChangeTheMathematicsAreRefusedByName) {
       }));
       const bool reads =
           ((arch == "llama" || arch == "phi3" || arch == "gpt-oss") && key == "attention.sliding_window") ||
-          (arch == "gpt-oss" && key == "expert_count") || (arch == "phi3" && key == "rope.scaling.attn_factor") ||
+          ((arch == "gpt-oss" || arch == "deepseek2") && key == "expert_count") ||
+          (arch == "phi3" && key == "rope.scaling.attn_factor") ||
           (arch.starts_with("gemma") && (key == "attention.sliding_window" || key.starts_with("final"))) ||
           (arch.ends_with("moe") && key == "expert_count") || (arch == "gemma2" && key.starts_with("attn_logit"));
       EXPECT_EQ(model.ok(), reads) << full;
@@ -130,7 +131,7 @@ TEST(UnreadKeys, FilesOfTheConvertersLoad) {
       }
       w.set_uint32(a + "vocab_size", 32000);
       w.set_float32(a + "attention.layer_norm_epsilon", 1e-5f);
-      if (!arch.ends_with("moe") && arch != "gpt-oss") {
+      if (!arch.ends_with("moe") && arch != "gpt-oss" && arch != "deepseek2") {
         w.set_uint32(a + "expert_count", 0);
         w.set_uint32(a + "expert_used_count", 0);
       }

@@ -72,7 +72,11 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   ROWMAX_TRY(checkpoint, Checkpoint::open(folder));
   ROWMAX_TRY(model, read_hf_config(config.root(), config_path, look_at(checkpoint), options.master_weights, keys));
   ROWMAX_TRY(spec, spec_of(keys, config_path, model.global_v_is_k));
-  spec.for_layers([&](LayerSpec& layer) { layer.product_norms = model.product_norms; });
+  spec.for_layers([&](LayerSpec& layer) {
+    layer.product_norms = model.product_norms;
+    // No key says it, the tensors do.
+    layer.ffn.choice_bias = layer.ffn.kind == FfnKind::kExperts && model.architecture->experts == HfExperts::kBySigmoid;
+  });
   ROWMAX_RETURN_IF_ERROR(write_pooling(folder, model, keys));
   keys.set_string("general.name", name_of(folder));
   ROWMAX_TRY(files, read_tokenizer_files(folder));

@@ -105,6 +105,17 @@ constexpr Rule kRules[] = {
      .classes = "GraniteForCausalLM",
      .names = "attention_multiplier embedding_multiplier logits_scaling residual_multiplier"},
     {.table = Table::kConfig,
+     .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM Glm4MoeLiteForCausalLM",
+     .names = "first_k_dense_replace kv_lora_rank mlp_layer_types moe_layer_freq n_group n_routed_experts "
+              "n_shared_experts num_mtp_layers num_nextn_predict_layers q_lora_rank qk_nope_head_dim qk_rope_head_dim "
+              "rope_interleave "
+              "routed_scaling_factor scoring_func topk_group topk_method v_head_dim"},
+    {.table = Table::kConfig,
+     .use = Use::kHarmless,
+     .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM Glm4MoeLiteForCausalLM",
+     .names = "aux_loss_alpha ep_size qk_head_dim seq_aux",
+     .why = "training, the number of machines, and a sum of others"},
+    {.table = Table::kConfig,
      .names = "_sliding_window_pattern architectures attention_bias attn_logit_softcapping bos_token_id "
               "eos_token_id final_logit_softcapping head_dim hidden_act hidden_activation hidden_size "
               "intermediate_size is_causal layer_types max_position_embeddings mlp_bias num_attention_heads "

@@ -129,7 +129,10 @@ constexpr const char* kCases[] = {"llama",
                                   "gptoss",
                                   "gptoss_mxfp4",
                                   "gemma4",
-                                  "gemma4_vk"};
+                                  "gemma4_vk",
+                                  "deepseek_v2",
+                                  "deepseek_v3",
+                                  "glm4_moe_lite"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {
   for (const std::string name : kCases) {
@@ -259,6 +262,20 @@ TEST_F(HfFolder, FormsOfTernaryFoldersThatAreNone) {
   expect_error(convert(folder), ErrorCode::kCorrupt, {"mlp.down_proj.weight", "there is no", "weight_scale"});
 }
 
+// Layers that guess tokens ahead; groups that other engines may judge otherwise.
+TEST_F(HfFolder, WhatIsSaidOfDeepseeksKin) {
+  auto report = convert(hf_folder("glm4_moe_lite"));
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "guess tokens ahead (model.layers.3), are left out"));
+  report = convert(hf_folder("deepseek_v2"));
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(has_notice(*report, "count as much as their best one"));
+  report = convert(hf_folder("deepseek_v3"));
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_FALSE(has_notice(*report, "count as much as their best one"));
+  EXPECT_FALSE(has_notice(*report, "guess tokens ahead"));
+}
+
 TEST_F(HfFolder, TheTokenizerWorks) {
   ASSERT_TRUE(convert(hf_folder("qwen2")).ok());
   const auto file = GgufFile::open(path("out.gguf"));
@@ -319,6 +336,30 @@ TEST_F(HfFolder, ConfigurationsThatRowmaxCouldNotRun) {
   refused("bitnet", "\"quant_method\": \"bitnet\"", "\"quant_method\": \"gptq\"", unsupported,
           {"quant_method", "gptq"});
   refused("bitnet", "{", "[", corrupt, {"config.json", "malformed"});
+  refused("deepseek_v2", "\"norm_topk_prob\": false", "\"norm_topk_prob\": true", unsupported,
+          {"norm_topk_prob", "expected false"});
+  refused("deepseek_v2", "\"group_limited_greedy\"", "\"noaux_tc\"", unsupported, {"topk_method", "'noaux_tc'"});
+  refused("deepseek_v2", "\"n_group\": 4", "\"n_group\": 3", corrupt, {"could not run", "expert_group_count"});
+  refused("deepseek_v2", "\"n_group\": 4", "\"n_group\": 4, \"moe_layer_freq\": 2", unsupported, {"moe_layer_freq"});
+  refused("deepseek_v2", "\"n_group\": 4", "\"n_group\": 4, \"scoring_func\": \"sigmoid\"", unsupported,
+          {"scoring_func", "'softmax'"});
+  refused("deepseek_v3", "\"rope_interleave\": true", "\"rope_interleave\": false", unsupported, {"rope_interleave"});
+  refused("deepseek_v3", "\"attention_bias\": false", "\"attention_bias\": true", unsupported, {"attention_bias"});
+  refused("deepseek_v3", "\"mscale\": 0.8", "\"mscale\": 0.7", unsupported, {"mscale", "mscale_all_dim 0.8", "0.7"});
+  refused("deepseek_v3", "\"mscale\": 0.8", "\"mscale\": 0.8, \"attention_factor\": 2", unsupported,
+          {"attention_factor"});
+  refused("deepseek_v3", "\"kv_lora_rank\": 12", "\"kv_lora_rank\": 13", corrupt,
+          {"kv_a_proj_with_mqa", "[16, 16]", "[17, 16]"});
+  refused("deepseek_v3", "\"q_lora_rank\": 14", "\"q_lora_rank\": null", unsupported, {"q_a_", "not known"});
+  refused("deepseek_v3", "\"q_lora_rank\": 14,", "", corrupt, {"q_lora_rank", "missing"});
+  refused("deepseek_v3", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 1", unsupported,
+          {"num_key_value_heads", "expected num_attention_heads 2"});
+  refused("deepseek_v3", "\"n_group\": 4", "\"n_group\": 4, \"quantization_config\": {\"quant_method\": \"fp8\"}",
+          unsupported, {"quant_method", "fp8"});
+  refused("deepseek_v3", "\"n_group\": 4", "\"n_group\": 4, \"index_topk\": 2048", unsupported, {"index_topk"});
+  refused("glm4_moe_lite", "\"dense\",\n  \"sparse\"", "\"sparse\",\n  \"dense\"", unsupported, {"mlp_layer_types"});
+  refused("glm4_moe_lite", "\"num_nextn_predict_layers\": 1", "\"num_nextn_predict_layers\": 0", unsupported,
+          {"model.layers.3.", "not known"});
   refused("qwen3moe", "\"num_local_experts\": 5", "\"num_local_experts\": 4", unsupported, {"experts.4", "not known"});
   refused("qwen3moe", "\"num_local_experts\": 5", "\"num_local_experts\": 6", corrupt, {"experts.5", "missing"});
   refused("qwen3moe", "\"num_local_experts\": 5", "\"num_local_experts\": 5, \"num_experts\": 6", corrupt,

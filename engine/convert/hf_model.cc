@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/math/f64.h"
+#include "engine/convert/hf_latent.h"
 #include "engine/convert/hf_lfm2.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -107,12 +108,14 @@ class ConfigConverter {
       config_.fail(ErrorCode::kCorrupt, "num_key_value_heads",
                    concat("expected a divisor of num_attention_heads ", model_.n_head, ", found ", model_.n_kv_head));
     }
-    if (!config_.has("head_dim") && arch.default_head_dim == 0 && model_.n_embd % model_.n_head != 0) {
+    if (arch.latent) read_hf_latent(config_, model_, keys_);
+    if (config_.failed()) return;
+    if (!arch.latent && !config_.has("head_dim") && arch.default_head_dim == 0 && model_.n_embd % model_.n_head != 0) {
       config_.fail(ErrorCode::kCorrupt, "head_dim",
                    "is missing, and hidden_size is no multiple of num_attention_heads");
     }
     const std::int64_t head_dim = arch.default_head_dim != 0 ? arch.default_head_dim : model_.n_embd / model_.n_head;
-    model_.head_dim = config_.int_or("head_dim", head_dim, 2, 576);
+    if (!arch.latent) model_.head_dim = config_.int_or("head_dim", head_dim, 2, 576);
     if (model_.head_dim % 2 != 0) config_.fail(ErrorCode::kUnsupported, "head_dim", "expected an even number");
     set("context_length", context_);
     set("embedding_length", model_.n_embd);
@@ -122,7 +125,7 @@ class ConfigConverter {
     set("attention.head_count_kv", model_.n_kv_head);
     set("attention.layer_norm_rms_epsilon", eps);
     set("vocab_size", model_.vocab_size);
-    if (!arch.gemma4 && (arch.head_length_keys || model_.head_dim * model_.n_head != model_.n_embd)) {
+    if (!arch.gemma4 && !arch.latent && (arch.head_length_keys || model_.head_dim * model_.n_head != model_.n_embd)) {
       set("attention.key_length", model_.head_dim);
       set("attention.value_length", model_.head_dim);
     }
@@ -152,6 +155,9 @@ class ConfigConverter {
   void read_experts() {
     const HfExperts experts = model_.architecture->experts;
     if (experts == HfExperts::kNone) return;
+    if (experts == HfExperts::kBySoftmax || experts == HfExperts::kBySigmoid) {
+      return read_hf_grouped_experts(config_, model_, keys_);
+    }
     const char* name = config_.has("num_experts") ? "num_experts" : "num_local_experts";
     const std::int64_t n = config_.require_int(name, 1, kMaxExperts);
     if (config_.int_or("num_local_experts", n, 1, kMaxExperts) != n) {
@@ -309,9 +315,9 @@ class ConfigConverter {
 
   void read_yarn(JsonReader& rope) {
     const double factor = rope.require_number("factor", 1.0, 1e6);
-    const bool tempered = model_.architecture->tempered;
+    const bool tempered = model_.architecture->tempered, latent = model_.architecture->latent;
     for (const char* unknown : {"mscale", "mscale_all_dim"}) {
-      if (rope.has(unknown) && !tempered) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
+      if (rope.has(unknown) && !tempered && !latent) rope.fail(ErrorCode::kUnsupported, unknown, "is not supported");
     }
     const bool truncated = !model_.architecture->exact_yarn;
     if (rope.bool_or("truncate", true) != truncated) {
@@ -322,6 +328,7 @@ class ConfigConverter {
     set("rope.scaling.original_context_length", rope.require_int("original_max_position_embeddings", 1, kMaxContext));
     if (rope.has("beta_fast")) set("rope.scaling.yarn_beta_fast", rope.number_or("beta_fast", 32, 1e-3, 1e6));
     if (rope.has("beta_slow")) set("rope.scaling.yarn_beta_slow", rope.number_or("beta_slow", 1, 1e-3, 1e6));
+    if (latent) return read_mscale(rope);
     // transformers' factor replaces the paper's magnitude, GGUF's multiplies it.
     const auto magnitude_of = [&](double scale) { return 0.1 * scale * base::log_f64(factor) + 1.0; };
     const double scale = rope.number_or("mscale", 0, 0, 1e3), of_all = rope.number_or("mscale_all_dim", 0, 0, 1e3);
@@ -333,6 +340,18 @@ class ConfigConverter {
     if (!tempered) return;
     const double temperature = rope.require_number("llama_4_scaling_beta", 0, 1e3);
     if (temperature > 0) set("attention.temperature_scale", temperature);
+  }
+
+  // Files have a tenth of mscale_all_dim, and mscale is taken to be the same: cos and sin then have no magnitude, the
+  // scores its square.
+  void read_mscale(JsonReader& rope) {
+    const double scale = rope.number_or("mscale", 0, 0, 1e3), all = rope.number_or("mscale_all_dim", 0, 0, 1e3);
+    if (scale != all) {
+      rope.fail(ErrorCode::kUnsupported, "mscale",
+                concat("expected mscale_all_dim ", number_text(all), ", found ", number_text(scale)));
+    }
+    if (rope.has("attention_factor")) rope.fail(ErrorCode::kUnsupported, "attention_factor", "expected none");
+    if (all > 0) set("rope.scaling.yarn_log_multiplier", 0.1 * all);
   }
 
   // Files of such models say what the context was before, whether the frequencies are divided or not.

@@ -30,6 +30,9 @@ enum class HfExperts {
   kShared,   // mixtures of experts beside one that every row passes
   kLimited,  // gpt-oss: with biases and limited gates, columns stored as rows
   kBiased,   // lfm2_moe: behind dense ones; by sigmoid, with a bias of the choice
+  // DeepSeek: the first layers dense, groups, shared experts without a gate.
+  kBySoftmax,
+  kBySigmoid,  // with a bias of the choice
 };
 
 // Scales of embedding, residual and logits (and scores), by their names.
@@ -79,7 +82,10 @@ struct HfArchitecture {
   bool tempered = false;            // mscale and llama_4_scaling_beta among RoPE's parameters, which must be there
   std::string_view text_type = {};  // of a nested model: what text_config's model_type must be; empty: any
   bool trunk = false;               // without a head: embedding models
-  bool nested = false;              // a text model inside another: its fields are those of text_config
+  // Attention over latents. The first so many FFNs are dense where the configuration is silent.
+  bool latent = false;
+  std::int64_t default_dense = 0;
+  bool nested = false;  // a text model inside another: its fields are those of text_config
 
   // A folder of the class may hold more than the text model.
   bool other_text() const noexcept { return hybrid || gemma4 || nested; }
@@ -102,6 +108,7 @@ struct HfModel {
   bool global_v_is_k = false;      // of layers without a window
   std::int64_t n_shared_kv = 0;    // of the last layers; their own k and v, where the folder has them, are not used
   std::int64_t n_draft_layer = 0;  // of the checkpoint's mtp.layers: those that are written, behind the others
+  std::int64_t n_left_out = 0;     // layers behind the last one, which guess tokens ahead and are not written
   Json text;                       // the object with the text model's fields; good as long as the document
   std::string text_path;           // what errors call it
   std::vector<std::string> notices;

@@ -123,15 +123,26 @@ class Mapper {
 
   // Of layers that read the keys and values of others; transformers passes over what they have of their own.
   bool is_unused_kv(std::string_view name) const {
-    const std::string start = prefix_ + "layers.";
-    if (model_.n_shared_kv == 0 || !name.starts_with(start)) return false;
-    std::int64_t layer = -1;
-    const char* const end = name.data() + name.size();
-    const auto parsed = std::from_chars(name.data() + start.size(), end, layer);
-    const std::string_view rest(parsed.ptr, end);
+    const auto [layer, rest] = layer_of(name);
     const bool kv =
         rest == ".self_attn.k_proj.weight" || rest == ".self_attn.v_proj.weight" || rest == ".self_attn.k_norm.weight";
     return kv && layer >= spec_.shape.n_layer - model_.n_shared_kv && layer < spec_.shape.n_layer;
+  }
+
+  // Of layers that the configuration counts behind the model's.
+  bool is_draft(std::string_view name) const {
+    const std::int64_t layer = layer_of(name).first;
+    return layer >= spec_.shape.n_layer && layer < spec_.shape.n_layer + model_.n_left_out;
+  }
+
+  // The number of a layer, -1 for other tensors, and what is behind it.
+  std::pair<std::int64_t, std::string_view> layer_of(std::string_view name) const {
+    const std::string start = prefix_ + "layers.";
+    std::int64_t layer = -1;
+    if (!name.starts_with(start)) return {layer, {}};
+    const char* const end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + start.size(), end, layer);
+    return {layer, std::string_view(parsed.ptr, end)};
   }
 
   // Whether the head is a tensor of its own: as transformers has it, one that differs counts even where it is tied.
@@ -244,6 +255,12 @@ class Mapper {
       out.also_stored = out.stored;
       out.stored = {size.rows, 1, size.cols};
     }
+    if (info.kind == WeightKind::kHeads) {
+      const LatentSpec& latent = layer.latent;
+      out.shape.push_back(size.n);
+      out.stored = {size.n * (latent.nope_dim + latent.v_dim), latent.rank};
+      return out;
+    }
     if (info.kind != WeightKind::kExperts) return out;
     out.shape.push_back(size.n);
     if (row.form == HfForm::kColumns) {
@@ -315,7 +332,7 @@ class Mapper {
   }
 
   Status check_all_known() {
-    std::int64_t n_visual = 0, n_unused = 0;
+    std::int64_t n_visual = 0, n_unused = 0, n_draft = 0;
     std::string_view visual;
     for (const auto& [key, found] : checkpoint_.tensors()) {
       const std::string name(key);
@@ -336,12 +353,21 @@ class Mapper {
         continue;
       }
       if (arch_.hybrid && name.starts_with("mtp.") && model_.n_draft_layer == 0) continue;  // hf_model.cc says so
+      if (is_draft(name)) {
+        ++n_draft;
+        continue;
+      }
       return unsupported(found, name,
                          concat("is not known to ", arch_.class_name,
                                 name.ends_with(".bias") ? " with these attention_bias and mlp_bias" : ""));
     }
     if (n_visual > 0) {
       out_.notices.push_back(concat("the part that sees images (", n_visual, " tensors ", visual, "*) is left out"));
+    }
+    if (n_draft > 0) {
+      out_.notices.push_back(concat(n_draft, " tensors of layers behind the last one, which guess tokens ahead (",
+                                    prefix_, "layers.", spec_.shape.n_layer,
+                                    "), are left out: rowmax does not use them"));
     }
     if (n_unused > 0) {
       out_.notices.push_back(
@@ -437,6 +463,9 @@ class Mapper {
       parts.push_back({format, {part.tensor->data.data(), n, cols}});
     }
     if (wanted.form == HfForm::kColumns) return read_columns(wanted, parts[0].format, parts[0].view.bytes, rows);
+    if (wanted.form == HfForm::kHeadColumns || wanted.form == HfForm::kHeadRows) {
+      return read_heads(wanted, parts[0].format, parts[0].view.bytes, rows);
+    }
     if (parts.size() == 1 && (wanted.weight == nullptr || parts[0].view.rows == rows.rows())) {
       rows.format = parts[0].format;
       rows.bytes = find(wanted.names[0]).tensor->data;
@@ -481,6 +510,28 @@ class Mapper {
         const std::int64_t first = row / height * cols * width + row % height * parts + part;
         for (std::int64_t col = 0; col < cols; ++col) {  // numbers as rows of one
           const std::int64_t at = first + col * width;
+          format->decode({data, at + 1, 1}, at, 1, out++);
+        }
+      }
+    };
+  }
+
+  // HfForm::kHeadColumns and kHeadRows.
+  static void read_heads(const Wanted& wanted, const FormatInfo* format, const std::byte* data, TensorRows& rows) {
+    const std::int64_t cols = rows.cols(), height = rows.shape[1], stride = wanted.stored[0] / rows.shape[2];
+    if (wanted.form == HfForm::kHeadRows) {
+      rows.read = [=](std::int64_t row, std::int64_t n_rows, float* out) {
+        for (const std::int64_t end = row + n_rows; row < end; ++row, out += cols) {
+          const std::int64_t at = row / height * stride + (stride - height) + row % height;
+          format->decode({data, at + 1, cols}, at, 1, out);
+        }
+      };
+      return;
+    }
+    rows.read = [=](std::int64_t row, std::int64_t n_rows, float* out) {
+      for (const std::int64_t end = row + n_rows; row < end; ++row) {
+        for (std::int64_t col = 0; col < cols; ++col) {  // numbers as rows of one
+          const std::int64_t at = (row / height * stride + col) * height + row % height;
           format->decode({data, at + 1, 1}, at, 1, out++);
         }
       }

@@ -37,6 +37,13 @@ constexpr HfWeight kTable[] = {
     {W::kAttnVNormIn, "self_attn.v_proj.rms_norm.weight"},
     {W::kAttnOutputNormIn, "self_attn.o_proj.norm.weight"},
     {W::kAttnOutputNormIn, "self_attn.o_proj.rms_norm.weight"},
+    {W::kLatentQA, "self_attn.q_a_proj.weight"},
+    {W::kLatentQNorm, "self_attn.q_a_layernorm.weight", kNorm},
+    {W::kLatentQB, "self_attn.q_b_proj.weight"},
+    {W::kLatentKv, "self_attn.kv_a_proj_with_mqa.weight"},
+    {W::kLatentNorm, "self_attn.kv_a_layernorm.weight", kNorm},
+    {W::kLatentK, "self_attn.kv_b_proj.weight", kHeadColumns},
+    {W::kLatentV, "self_attn.kv_b_proj.weight", kHeadRows},
     {W::kAttnOutput, "self_attn.o_proj.weight"},
     {W::kAttnOutputBias, "self_attn.o_proj.bias"},
     {W::kDeltaQkv, "linear_attn.in_proj_qkv.weight", kPlain, HfValueHeads::kChannels},
@@ -69,6 +76,7 @@ constexpr HfWeight kTable[] = {
     {W::kFfnDown, "mlp.down_proj.weight"},
     {W::kRouter, "mlp.gate.weight"},
     {W::kRouter, "mlp.router.weight"},
+    {W::kRouterBias, "mlp.gate.e_score_correction_bias"},
     {W::kRouterLogitBias, "mlp.router.bias"},
     {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2,
      plain_experts},
@@ -84,6 +92,9 @@ constexpr HfWeight kTable[] = {
     {W::kSharedGate, "mlp.shared_expert.gate_proj.weight"},
     {W::kSharedUp, "mlp.shared_expert.up_proj.weight"},
     {W::kSharedDown, "mlp.shared_expert.down_proj.weight"},
+    {W::kSharedGate, "mlp.shared_experts.gate_proj.weight"},
+    {W::kSharedUp, "mlp.shared_experts.up_proj.weight"},
+    {W::kSharedDown, "mlp.shared_experts.down_proj.weight"},
 };
 
 // Source: transformers 5.24, models/lfm2/modeling_lfm2.py and models/lfm2_moe/modeling_lfm2_moe.py; checkpoints have an

@@ -20,6 +20,9 @@ enum class HfForm : std::uint8_t {
   // `part`-th on; or its rows packed, _blocks [n, parts * rows, cols / 32, 16] of MXFP4 and their _scales. Biases: [n,
   // parts * cols].
   kColumns,
+  // Of latents: of each head the rows of k's matrix, which are the file's columns, in front of v's.
+  kHeadColumns,
+  kHeadRows,
 };
 
 // Value heads of a delta net: in folders those of one key head lie together, in files value head j goes with key head

@@ -11,6 +11,18 @@
 
 namespace rowmax::engine {
 
+// How a page of a layer lies. v_in_k above 0: values are the first so many numbers of the keys, a page is [head][key][dim]
+// and one pool is both. (The values are then read as they lie, the keys are turned tile by tile.)
+inline KvView page_view(DType dtype, std::int64_t n_kv_head, std::int64_t head_dim, std::int64_t v_in_k) noexcept {
+  KvView view = paged_kv(dtype, n_kv_head, head_dim, head_dim);
+  if (v_in_k == 0) return view;
+  view.v_dim = v_in_k;
+  view.k.key_stride = head_dim;
+  view.k.dim_stride = 1;
+  view.v = view.k;
+  return view;
+}
+
 // Keys and values of the layers that have them, and how to address them.
 struct KvLayers {
   std::vector<KvView> views;  // [n_layer]; n_kv_head 0 for a layer without

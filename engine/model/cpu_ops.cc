@@ -37,7 +37,9 @@ Result<std::unique_ptr<Ops>> CpuOps::create(const ModelSpec& spec, const ModelWe
   const std::int64_t widest = plan.widest_product();
   if (!weights.sources.hadamards.empty()) ROWMAX_RETURN_IF_ERROR(allocate(ops.turned_, options.max_rows, widest));
   ROWMAX_RETURN_IF_ERROR(ops.plan_experts(options));
-  ROWMAX_TRY(matmul_memory, base::Buffer::allocate(ops.matmul_bytes(widest)));
+  ops.head_groups_.reserve(static_cast<std::size_t>(plan.head_products()));
+  ops.head_terms_.reserve(static_cast<std::size_t>(plan.head_products()));
+  ROWMAX_TRY(matmul_memory, base::Buffer::allocate(ops.matmul_bytes(plan)));
   ops.matmul_workspace_ = std::move(matmul_memory);
   ROWMAX_RETURN_IF_ERROR(ops.plan_attention(options));
   return std::unique_ptr<Ops>(std::move(made));
@@ -123,6 +125,18 @@ void CpuOps::norm(Rows x, const std::vector<float>& weight, Rows y) {
     }
   });
   if (observer_ != nullptr) show_norm(weight, y);
+}
+
+void CpuOps::norm_first(Rows x, const std::vector<float>& weight) {
+  const std::size_t n = weight.size();
+  if (observer_ != nullptr && observer_->wants_norms()) {
+    norm_input_.clear();
+    for (std::int64_t row = 0; row < n_row_; ++row) {
+      norm_input_.insert(norm_input_.end(), data(x, row), data(x, row) + n);
+    }
+  }
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) { norm_row(data(x, row), weight, data(x, row)); });
+  if (observer_ != nullptr) show_norm(weight, x, 1);
 }
 
 void CpuOps::norm_plain(std::size_t layer, Rows x, std::int64_t n) {
@@ -211,6 +225,46 @@ void CpuOps::project(std::span<const LinearTerm> terms, Rows x) {
   std::array<Product, kMaxProducts> products;
   for (std::size_t i = 0; i < terms.size(); ++i) products[i] = {terms[i].linear, data(terms[i].y)};
   multiply(std::span(products).first(terms.size()), data(x), n_row_);
+}
+
+void CpuOps::project_heads(std::span<const Linear> heads, HeadParts from, HeadParts to) {
+  const auto n_head = static_cast<std::int64_t>(heads.size());
+  const std::int64_t from_run = from.rows.width / n_head, to_run = to.rows.width / n_head;
+  if (const Hadamard* hadamard = heads[0].hadamard) {
+    for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+      for (std::int64_t h = 0; h < n_head; ++h) {
+        float* x = data(from.rows, row) + h * from_run + from.first;
+        if (!hadamard->signs.empty()) kernels_->multiply(x, hadamard->signs.data(), from.width, x);
+        kernels_->hadamard(x, from.width, hadamard->block);
+      }
+    });
+  }
+  head_groups_.clear();
+  head_terms_.clear();
+  for (std::int64_t h = 0; h < n_head; ++h) {
+    const PackedMatrix& matrix = heads[static_cast<std::size_t>(h)].matrix;
+    head_terms_.push_back({&matrix, data(to.rows) + h * to_run + to.first, to.rows.width});
+    head_groups_.push_back(
+        {{&head_terms_.back(), 1}, data(from.rows) + h * from_run + from.first, from.rows.width, n_row_});
+  }
+  matmul_groups(head_groups_, activations_, {matmul_workspace_.data(), matmul_workspace_.size()}, *products_,
+                backend_.executor());
+  if (heads[0].factor == 1.0f) return;
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+    for (std::int64_t h = 0; h < n_head; ++h) {
+      kernels_->scale(data(to.rows, row) + h * to_run + to.first, heads[0].factor, to.width);
+    }
+  });
+}
+
+void CpuOps::copy_heads(std::int64_t n_head, HeadParts from, HeadParts to) {
+  const std::int64_t from_run = from.rows.width / n_head, to_run = to.rows.width / n_head;
+  for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
+    for (std::int64_t h = 0; h < n_head; ++h) {
+      std::memcpy(data(to.rows, row) + h * to_run + to.first, data(from.rows, row) + h * from_run + from.first,
+                  static_cast<std::size_t>(to.width) * sizeof(float));
+    }
+  });
 }
 
 void CpuOps::gate(const FfnSpec& spec, Rows gate, Rows up) { gate_rows(spec, gate, up, n_row_); }

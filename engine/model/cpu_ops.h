@@ -29,6 +29,7 @@ class CpuOps final : public Ops {
   void embed(float scale, Rows stream) override;
   void embed_layers(float scale, Rows rows) override;
   void norm(Rows x, const std::vector<float>& weight, Rows y) override;
+  void norm_first(Rows x, const std::vector<float>& weight) override;
   void norm_plain(std::size_t layer, Rows x, std::int64_t n) override;
   void copy(Rows from, Rows to) override;
   void add(Rows stream, Rows y, const std::vector<float>& post_norm, float factor) override;
@@ -37,12 +38,14 @@ class CpuOps final : public Ops {
   void scale(Rows y, float factor) override;
   void take_columns(Rows from, std::int64_t first, Rows to) override;
   void project(std::span<const LinearTerm> terms, Rows x) override;
+  void project_heads(std::span<const Linear> heads, HeadParts from, HeadParts to) override;
+  void copy_heads(std::int64_t n_head, HeadParts from, HeadParts to) override;
   void gate(const FfnSpec& spec, Rows gate, Rows up) override;
   void split_gate(Rows both, std::int64_t run, Rows q, Rows gate) override;
   void finish_heads(const AttentionSpec& spec, Rows heads, const std::vector<float>& norm) override;
   void temper(const TemperatureSpec& spec, Rows q) override;
   void order_heads(const AttentionSpec& spec, Rows heads) override;
-  void store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) override;
+  void store_kv(std::size_t layer, const AttentionSpec& spec, Rows k, Rows v) override;
   Status attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
                 Rows out) override;
   void gate_sigmoid(Rows gate, Rows x) override;
@@ -89,6 +92,8 @@ class CpuOps final : public Ops {
   std::vector<TraceRow> trace_rows_;
   std::vector<float> trace_scratch_;
 
+  // n numbers of a key or a value into a pool, from element `at` on.
+  void store_head(const float* from, std::int64_t n, DType dtype, void* pool, std::int64_t at, std::int64_t stride) const;
   void show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
             std::int64_t width) override;
   void show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow> rows, float* first, std::int64_t stride,
@@ -101,10 +106,17 @@ class CpuOps final : public Ops {
   // With an observer, of a norm: its input, before it is overwritten, and afterwards both.
   std::vector<float> norm_input_;
   void keep_norm_input(Rows x);
-  void show_norm(const std::vector<float>& weight, Rows y);
+  // Of runs of weight.size() numbers, the first n_group of a row.
+  void show_norm(const std::vector<float>& weight, Rows y, std::int64_t n_group);
+  void show_norm(const std::vector<float>& weight, Rows y) {
+    show_norm(weight, y, y.width / static_cast<std::int64_t>(weight.size()));
+  }
   void show_norm(std::string_view name, std::int64_t layer, std::span<const TraceRow> rows, const float* y,
                  std::int64_t y_stride, std::int64_t n_group, std::int64_t width);
 
+  // Of project_heads.
+  std::vector<MatmulGroup> head_groups_;
+  std::vector<MatmulTerm> head_terms_;
   // Pairs of a row and one of its experts, [n_row][n_used].
   struct Routing {
     std::vector<std::int32_t> experts;  // ascending in a row
@@ -131,7 +143,7 @@ class CpuOps final : public Ops {
   Status plan_experts(const OpsOptions& options);
   void look_up(const WeightSource& table, float scale, Rows rows);
   void norm_row(const float* x, const std::vector<float>& weight, float* y);
-  std::size_t matmul_bytes(std::int64_t widest) const noexcept;
+  std::size_t matmul_bytes(const BufferPlan& plan) const noexcept;
   void (*gate_kernel(FfnActivation activation) const noexcept)(float*, const float*, std::int64_t);
   void gate_rows(const FfnSpec& spec, Rows gate, Rows up, std::int64_t n_row);
   void turn(const Hadamard& hadamard, const float* x, std::int64_t n, std::int64_t n_row);

@@ -49,7 +49,7 @@ Status CpuOps::plan_attention(const OpsOptions& options) {
   std::size_t n_bytes = 0;
   for (const LayerSpec& layer : spec_->layers) {
     const AttentionSpec& a = layer.attention;
-    if (layer.mixer != MixerKind::kAttention) {
+    if (!layer.attends()) {
       plan_of_layer_.push_back(0);
       continue;
     }
@@ -65,7 +65,7 @@ Status CpuOps::plan_attention(const OpsOptions& options) {
                                                         .n_head = n_head,
                                                         .n_kv_head = a.n_kv_head,
                                                         .k_dim = a.head_dim,
-                                                        .v_dim = a.head_dim},
+                                                        .v_dim = a.v_dim()},
                                                        backend_));
   }
   ROWMAX_TRY(memory, base::Buffer::allocate(n_bytes));
@@ -119,7 +119,7 @@ void CpuOps::finish_heads(const AttentionSpec& spec, Rows heads, const std::vect
     float* first = data(heads, row);
     if (normed && !spec.norm_after_rope) norm_runs(first);
     for (std::int64_t i = 0; table != nullptr && i < heads.width; i += spec.head_dim) {
-      turn(first + i, table->cos(row), table->sin(row), table->n_pair());
+      turn(first + i + spec.rope_first, table->cos(row), table->sin(row), table->n_pair());
     }
     if (normed && spec.norm_after_rope) norm_runs(first);
   });
@@ -145,10 +145,11 @@ void CpuOps::order_heads(const AttentionSpec& spec, Rows heads) {
   });
 }
 
-void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) {
+void CpuOps::store_kv(std::size_t layer, const AttentionSpec& spec, Rows k, Rows v) {
   const KvView& view = cache_->views[layer];
   const KvStrides &ks = view.k, &vs = view.v;
-  const std::int64_t d = head_dim;
+  const std::int64_t d = spec.head_dim;
+  const bool values = spec.v_in_k == 0;  // apart
   const std::int32_t* const pages =
       page_of_row_.data() + static_cast<std::int64_t>(cache_->group_of_layer[layer]) * n_row_;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
@@ -157,25 +158,22 @@ void CpuOps::store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) 
     for (std::int64_t h = 0; h < view.n_kv_head; ++h) {
       const std::int64_t k_at = page * ks.page_stride + h * ks.head_stride + slot * ks.key_stride;
       const std::int64_t v_at = page * vs.page_stride + h * vs.head_stride + slot * vs.key_stride;
-      const float* from_k = data(k, row) + h * d;
-      const float* from_v = data(v, row) + h * d;
-      if (view.dtype == DType::kF16) {
-        kernels_->to_f16(from_k, d, static_cast<std::uint16_t*>(cache_->keys[layer]) + k_at, ks.dim_stride);
-        kernels_->to_f16(from_v, d, static_cast<std::uint16_t*>(cache_->values[layer]) + v_at, vs.dim_stride);
-      } else if (view.dtype == DType::kQ8_0) {
-        const auto put = [&](const float* from, void* pool, std::int64_t at) {
-          kernels_->to_q8_0(from, d, static_cast<std::uint8_t*>(pool) + dtype_bytes(DType::kQ8_0, at));
-        };
-        put(from_k, cache_->keys[layer], k_at);
-        put(from_v, cache_->values[layer], v_at);
-      } else {
-        float* key = static_cast<float*>(cache_->keys[layer]) + k_at;
-        for (std::int64_t i = 0; i < d; ++i) key[i * ks.dim_stride] = from_k[i];
-        std::memcpy(static_cast<float*>(cache_->values[layer]) + v_at, from_v,
-                    static_cast<std::size_t>(d) * sizeof(float));
-      }
+      store_head(data(k, row) + h * d, d, view.dtype, cache_->keys[layer], k_at, ks.dim_stride);
+      if (values) store_head(data(v, row) + h * d, d, view.dtype, cache_->values[layer], v_at, vs.dim_stride);
     }
   });
+}
+
+void CpuOps::store_head(const float* from, std::int64_t n, DType dtype, void* pool, std::int64_t at,
+                        std::int64_t stride) const {
+  if (dtype == DType::kF16) {
+    kernels_->to_f16(from, n, static_cast<std::uint16_t*>(pool) + at, stride);
+  } else if (dtype == DType::kQ8_0) {
+    kernels_->to_q8_0(from, n, static_cast<std::uint8_t*>(pool) + dtype_bytes(dtype, at));
+  } else {
+    float* const to = static_cast<float*>(pool) + at;
+    for (std::int64_t i = 0; i < n; ++i) to[i * stride] = from[i];
+  }
 }
 
 // weights: nothing, or where the softmax weights of all heads go.
@@ -204,8 +202,8 @@ Status CpuOps::attend_heads(std::size_t layer, const AttentionSpec& spec, const 
     HeadsView heads = packed_heads(data(q) + first * spec.head_dim, n_row_, n_head, spec.head_dim);
     heads.row_stride = q.width;
     args.q = heads;
-    heads.data = data(out) + first * spec.head_dim;
-    args.out = heads;
+    args.out = packed_heads(data(out) + first * spec.v_dim(), n_row_, n_head, spec.v_dim());
+    args.out.row_stride = out.width;
     if (!sinks.empty()) args.sinks = sinks.data() + first;
     look.first_head = first;
     if (weights.data != nullptr) args.weights.data = weights.data + first * weights.head_stride;

@@ -35,10 +35,12 @@ Status CpuOps::plan_experts(const OpsOptions& options) {
   return {};
 }
 
-std::size_t CpuOps::matmul_bytes(std::int64_t widest) const noexcept {
-  const std::int64_t n_pair = max_rows_ * n_used_;
-  return std::max(matmul_workspace_bytes(max_rows_, widest),
-                  n_pair == 0 ? 0 : matmul_groups_workspace_bytes(std::min(n_expert_, n_pair), n_pair, widest));
+std::size_t CpuOps::matmul_bytes(const BufferPlan& plan) const noexcept {
+  const std::int64_t n_pair = max_rows_ * n_used_, widest = plan.widest_product(), n_head = plan.head_products();
+  return std::max(
+      {matmul_workspace_bytes(max_rows_, widest),
+       n_pair == 0 ? 0 : matmul_groups_workspace_bytes(std::min(n_expert_, n_pair), n_pair, widest),
+       n_head == 0 ? 0 : matmul_groups_workspace_bytes(n_head, max_rows_ * n_head, plan.widest_head_product())});
 }
 
 namespace {
@@ -57,12 +59,11 @@ void choose(const float* scores, std::int64_t n, std::int64_t k, std::int32_t* c
   }
 }
 
-// A group counts as much as its two largest together.
-float group_score(const float* scores, std::int64_t n) {
-  if (n == 1) return scores[0];
-  std::int32_t two[2];
-  choose(scores, n, 2, two);
-  return scores[two[0]] + scores[two[1]];
+// A group counts as much as its two largest together, or as its largest.
+float group_score(const float* scores, std::int64_t n, std::int64_t n_best) {
+  std::int32_t best[2];
+  choose(scores, n, 2, best);
+  return n == 1 || n_best == 1 ? scores[best[0]] : scores[best[0]] + scores[best[1]];
 }
 
 }  // namespace
@@ -77,7 +78,7 @@ const float* CpuOps::choice_scores(const FfnSpec& spec, const float* bias, std::
   const std::int64_t n = spec.n_expert / spec.n_group;
   float* groups = routing_.group_scores.data() + row * n_group_;
   std::int32_t* chosen = routing_.chosen_groups.data() + row * n_group_;
-  for (std::int64_t g = 0; g < spec.n_group; ++g) groups[g] = group_score(scores + g * n, n);
+  for (std::int64_t g = 0; g < spec.n_group; ++g) groups[g] = group_score(scores + g * n, n, spec.n_group_best);
   choose(groups, spec.n_group, spec.n_group_used, chosen);
   for (std::int32_t g = 0; g < spec.n_group; ++g) {
     if (std::find(chosen, chosen + spec.n_group_used, g) != chosen + spec.n_group_used) continue;
@@ -169,7 +170,7 @@ void CpuOps::add_expert_bias(const FfnSpec& spec, const std::vector<float>& bias
 
 void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                          Rows out) {
-  route(spec, weights.vector(W::kRouterBias), router);
+  route(spec, weights.vector_if(spec.choice_bias, W::kRouterBias), router);
   tap(Stage::kRouter, layer, router);
   show_chosen(layer, spec);
   const std::int64_t k = spec.n_used, n_pair = n_row_ * k;

@@ -41,7 +41,7 @@ void CpuOps::show_norm(std::string_view name, std::int64_t layer, std::span<cons
 }
 
 // Whose norm it is follows from its weights, so that blocks need not say it.
-void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
+void CpuOps::show_norm(const std::vector<float>& weight, Rows y, std::int64_t n_group) {
   if (!observer_->wants_norms()) return;
   const auto n = static_cast<std::int64_t>(weight.size());
   for (std::size_t layer = 0; layer < weights_->layers.size(); ++layer) {
@@ -49,7 +49,7 @@ void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
       if (&weights_->layers[layer].vector(info.id) != &weight) continue;
       constexpr std::string_view kEnd = ".weight";
       show_norm(info.name.substr(0, info.name.size() - kEnd.size()), static_cast<std::int64_t>(layer), trace_rows_,
-                data(y), y.width, y.width / n, n);
+                data(y), y.width, n_group, n);
       return;
     }
   }

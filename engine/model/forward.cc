@@ -5,6 +5,7 @@
 #include "engine/model/blocks/attention/attention.h"
 #include "engine/model/blocks/delta_net/delta_net.h"
 #include "engine/model/blocks/dense_ffn/dense_ffn.h"
+#include "engine/model/blocks/latent_attention/latent_attention.h"
 #include "engine/model/blocks/layer_embedding/layer_embedding.h"
 #include "engine/model/blocks/moe_ffn/moe_ffn.h"
 #include "engine/model/blocks/short_conv/short_conv.h"
@@ -21,9 +22,13 @@ struct Block {
 };
 
 constexpr Block mixer_of(const LayerSpec& layer) {
-  return layer.mixer == MixerKind::kAttention  ? Block{attention::plan, attention::run}
-         : layer.mixer == MixerKind::kDeltaNet ? Block{delta_net::plan, delta_net::run}
-                                               : Block{short_conv::plan, short_conv::run};
+  switch (layer.mixer) {
+    case MixerKind::kAttention: return {attention::plan, attention::run};
+    case MixerKind::kLatent: return {latent_attention::plan, latent_attention::run};
+    case MixerKind::kShortConv: return {short_conv::plan, short_conv::run};
+    case MixerKind::kDeltaNet: break;
+  }
+  return {delta_net::plan, delta_net::run};
 }
 constexpr Block ffn_of(const LayerSpec& layer) {
   return layer.ffn.kind == FfnKind::kDense ? Block{dense_ffn::plan, dense_ffn::run}

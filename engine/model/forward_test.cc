@@ -112,6 +112,27 @@ void add_facts(ModelSpec& spec, Dice dice) {
   }
 }
 
+// Latents in place of keys and values that no other layer reads.
+void add_latents(ModelSpec& spec, Dice dice) {
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    LayerSpec& layer = spec.layers[i];
+    const bool is_read = std::ranges::any_of(spec.layers, [&](const LayerSpec& other) {
+      return other.attends() && other.attention.kv_layer == static_cast<int>(i);
+    });
+    layer.ffn.n_group_best = dice.one_in(2) ? 1 : 2;
+    if (!dice.one_in(3) || is_read || layer.mixer != MixerKind::kAttention || !layer.attention.has_kv()) continue;
+    const int rope = layer.attention.rope;
+    make_latent(layer);
+    layer.latent.rank = dice.between(5, 40);
+    layer.latent.q_rank = dice.one_in(2) ? dice.between(8, 30) : 0;
+    layer.latent.nope_dim = dice.between(3, 20);
+    layer.latent.v_dim = dice.between(3, 30);
+    layer.attention.n_head = dice.between(1, 9);
+    layer.attention.rope = rope;
+    fit_latent(layer);
+  }
+}
+
 TEST(Forward, RandomModelsAreAsDefined) {
   int close = 0;
   double worst = 0, worst_block = 0;
@@ -122,6 +143,7 @@ TEST(Forward, RandomModelsAreAsDefined) {
     for (std::size_t layer = 0; layer < spec.layers.size(); ++layer)
       spec.layers[layer] = random_layer(dice, spec, layer);
     add_facts(spec, Dice(2000 + static_cast<std::uint64_t>(i)));
+    add_latents(spec, Dice(6000 + static_cast<std::uint64_t>(i)));
     spec.embedding_scale = dice.one_in(2) ? 1.0f : 1.5f;
     spec.attention_softcap = dice.one_in(3) ? 5.0f : 0.0f;
     spec.final_softcap = dice.one_in(3) ? 3.0f : 0.0f;

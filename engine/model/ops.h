@@ -57,10 +57,23 @@ class BufferPlan {
   // Of the inputs of products.
   void need_product(std::int64_t cols) noexcept { widest_ = widest_ < cols ? cols : widest_; }
   std::int64_t widest_product() const noexcept { return widest_; }
+  // Of the inputs of products of which each head has its own.
+  void need_head_products(std::int64_t n_head, std::int64_t cols) noexcept {
+    n_head_ = n_head_ < n_head ? n_head : n_head_;
+    widest_head_ = widest_head_ < cols ? cols : widest_head_;
+  }
+  std::int64_t head_products() const noexcept { return n_head_; }  // of a row
+  std::int64_t widest_head_product() const noexcept { return widest_head_; }
 
  private:
   std::array<std::int64_t, static_cast<std::size_t>(Slot::kCount)> widths_{};
-  std::int64_t widest_ = 0;
+  std::int64_t widest_ = 0, n_head_ = 0, widest_head_ = 0;
+};
+
+// A part of each of n_head runs of a row, all as long: `width` numbers from `first` on.
+struct HeadParts {
+  Rows rows;
+  std::int64_t first, width;
 };
 
 // One product of the rows given: y has as many columns as the matrix rows.
@@ -92,6 +105,8 @@ class Ops {
   virtual void embed_layers(float scale, Rows rows) = 0;
   // y = the model's norm of x (NormKind) on runs of weight.size() numbers; y may be x.
   virtual void norm(Rows x, const std::vector<float>& weight, Rows y) = 0;
+  // x's first weight.size() numbers alone, in place.
+  virtual void norm_first(Rows x, const std::vector<float>& weight) = 0;
   // RMSNorm of the layer's v on runs of n numbers, without weights.
   virtual void norm_plain(std::size_t layer, Rows x, std::int64_t n) = 0;
   virtual void copy(Rows from, Rows to) = 0;
@@ -105,6 +120,9 @@ class Ops {
   virtual void scale(Rows y, float factor) = 0;
   // Products of one input, at most four.
   virtual void project(std::span<const LinearTerm> terms, Rows x) = 0;
+  // to's part of head h = heads[h] * from's, as many heads as there are matrices; from's is used up.
+  virtual void project_heads(std::span<const Linear> heads, HeadParts from, HeadParts to) = 0;
+  virtual void copy_heads(std::int64_t n_head, HeadParts from, HeadParts to) = 0;
   // gate = activation(gate) * up, both limited and up moved first where the spec says so; up is used up.
   virtual void gate(const FfnSpec& spec, Rows gate, Rows up) = 0;
 
@@ -115,8 +133,8 @@ class Ops {
   // K/V heads in the order that the spec has (kv_shift, kv_reversed).
   virtual void order_heads(const AttentionSpec& spec, Rows heads) = 0;
   virtual void temper(const TemperatureSpec& spec, Rows q) = 0;
-  // Into the sequences' pages, rounded to their type.
-  virtual void store_kv(std::size_t layer, std::int64_t head_dim, Rows k, Rows v) = 0;
+  // Into the sequences' pages, rounded to their type. v is not looked at where values lie in the keys.
+  virtual void store_kv(std::size_t layer, const AttentionSpec& spec, Rows k, Rows v) = 0;
   // sinks: empty, or one number a head.
   virtual Status attend(std::size_t layer, const AttentionSpec& spec, const std::vector<float>& sinks, Rows q,
                         Rows out) = 0;

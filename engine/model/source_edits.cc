@@ -76,7 +76,12 @@ std::string tie_head(ModelSpec&, WeightSources& sources, const std::string& valu
   return {};
 }
 
-const char* rows_of(RopePairing pairing) { return pairing == RopePairing::kAdjacent ? "llama" : "none"; }
+// Of models that have rows of k.
+std::string get_permutation(const WeightSources& sources) {
+  const bool any =
+      std::ranges::any_of(sources.layers, [](const LayerSources& layer) { return layer[W::kAttnK].present(); });
+  return !any ? "" : sources.qk_rows == RopePairing::kAdjacent ? "llama" : "none";
+}
 
 // What converters do to q and k for RoPE of adjacent pairs is done or undone, as they do it: over whole heads.
 std::string permute_heads(ModelSpec& spec, WeightSources& sources, const std::string& value) {
@@ -96,8 +101,9 @@ std::string permute_heads(ModelSpec& spec, WeightSources& sources, const std::st
 }
 
 // A delta net's own norm counts as it is even where the others' weights are stored less one (Qwen 3.5).
-constexpr W kNorms[] = {W::kAttnNorm,     W::kAttnQNorm, W::kAttnKNorm,   W::kAttnSubNorm,   W::kFfnSubNorm,
-                        W::kPostAttnNorm, W::kFfnNorm,   W::kPostFfnNorm, W::kLayerInputNorm};
+constexpr W kNorms[] = {W::kAttnNorm,    W::kAttnQNorm,    W::kAttnKNorm,     W::kAttnSubNorm,
+                        W::kFfnSubNorm,  W::kPostAttnNorm, W::kFfnNorm,       W::kPostFfnNorm,
+                        W::kLatentQNorm, W::kLatentNorm,   W::kLayerInputNorm};
 
 std::string shift_norms(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value != "plain" && value != "plus_one" && value != "minus_one") return "plain, plus_one or minus_one";
@@ -144,7 +150,9 @@ std::string take_for_turned(WeightSources& sources, std::int64_t block) {
   if (!sources.tied) turned = {&sources.token_embedding, &sources.output};
   for (LayerSources& layer : sources.layers) {
     for (const WeightInfo& info : weight_table()) {
-      if (info.hadamard && layer[info.id].present()) turned.push_back(&layer[info.id]);
+      const WeightSource& source = layer[info.id];
+      const bool whole = !source.columns && source.first_row == 0;
+      if (info.hadamard && source.present() && whole) turned.push_back(&layer[info.id]);
     }
   }
   for (const WeightSource* source : turned) {
@@ -379,7 +387,7 @@ constexpr Fact kFacts[] = {
      [](const WeightSources& sources) { return std::string(yes_no(sources.tied)); },
      tie_head},
     {{"qk_permutation", "none or llama: what a converter did to the rows of q and k", kTensor},
-     [](const WeightSources& sources) { return std::string(rows_of(sources.qk_rows)); },
+     get_permutation,
      permute_heads},
     {{"norm_weights", "plain, plus_one or minus_one: a weight w counts w, w + 1 or w - 1", kTensor},
      [](const WeightSources& sources) { return or_else(sources.norm_weights, "plain"); },

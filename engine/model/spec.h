@@ -78,9 +78,12 @@ struct AttentionSpec {
   std::int64_t window = 0;         // 0: every earlier key; else the query sees itself and window - 1 keys before it
   float scale = 0;                 // of the scores
   int rope = 0;                    // index into ModelSpec::ropes; negative: positions show in the mask alone
+  std::int64_t rope_first = 0;     // the first dimension of a head that turns
   QkNorm qk_norm = QkNorm::kNone;
   bool norm_after_rope = false;  // the norm of q and k; else it comes first
   TemperatureSpec temperature;
+  // Above 0: values are the first so many numbers of the keys, which are all that is remembered.
+  std::int64_t v_in_k = 0;
   // No keys and values of its own: those of this earlier layer, which has as many K/V heads of the same size, and its
   // own. -1: its own.
   int kv_layer = -1;
@@ -101,7 +104,24 @@ struct AttentionSpec {
 
   std::int64_t q_width() const noexcept { return n_head * head_dim; }
   std::int64_t kv_width() const noexcept { return n_kv_head * head_dim; }
+  std::int64_t v_dim() const noexcept { return v_in_k > 0 ? v_in_k : head_dim; }
+  // Numbers of one token that the sequence remembers.
+  std::int64_t remembered() const noexcept { return (v_in_k > 0 ? 1 : 2) * kv_width(); }
+  // Dimensions of a head from rope_first on.
+  std::int64_t may_turn() const noexcept { return head_dim - rope_first; }
   bool has_kv() const noexcept { return kv_layer < 0; }
+};
+
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): one latent a token, normed, and a part that turns, which
+// all heads share, are the key; the latent is the value. Each head's q without positions goes through a matrix of its
+// own into the latent's space, and what it gives through another out of it. AttentionSpec says the rest: one K/V head
+// of rank + rope_dim numbers, v_in_k and rope_first = rank.
+struct LatentSpec {
+  std::int64_t rank = 0;                               // of the latent
+  std::int64_t q_rank = 0;                             // q is two products with a norm of so many between; 0: one
+  std::int64_t nope_dim = 0, rope_dim = 0, v_dim = 0;  // of a head: what does not turn, what does, its output
+
+  std::int64_t qk_dim() const noexcept { return nope_dim + rope_dim; }
 };
 
 // What a delta net's state is rounded to behind each token.
@@ -171,8 +191,9 @@ struct FfnSpec {
   bool choice_bias = false;  // added to the probabilities for choosing alone
   bool biases = false;       // of the router's logits and of the experts' products
   // Experts lie in n_group groups of equal size, and only those of the n_group_used best groups can be chosen. What
-  // counts is the sum of a group's two largest (DeepSeek-V3, arXiv 2412.19437).
-  std::int64_t n_group = 1, n_group_used = 1;
+  // counts is the sum of a group's n_group_best largest, one (DeepSeek-V2, arXiv 2405.04434) or two (DeepSeek-V3, arXiv
+  // 2412.19437).
+  std::int64_t n_group = 1, n_group_used = 1, n_group_best = 2;
   bool renormalise = false;       // the chosen ones' probabilities are divided by their sum
   float sum_offset = 1e-20f;      // what is added to it first
   float expert_scale = 1;         // what they are multiplied by last
@@ -181,12 +202,13 @@ struct FfnSpec {
   bool shared_gate = true;        // it counts sigmoid(gate), else 1
 };
 
-enum class MixerKind : std::uint8_t { kAttention, kDeltaNet, kShortConv };
+enum class MixerKind : std::uint8_t { kAttention, kLatent, kDeltaNet, kShortConv };
 
 // What may differ from layer to layer.
 struct LayerSpec {
   MixerKind mixer = MixerKind::kAttention;
-  AttentionSpec attention;
+  AttentionSpec attention;  // of kLatent, too
+  LatentSpec latent;
   DeltaNetSpec delta;
   ShortConvSpec short_conv;
   FfnSpec ffn;
@@ -199,6 +221,9 @@ struct LayerSpec {
   bool matrix_scales = false;  // a product may have one factor of its own (tensor "<name>.scale")
   bool product_norms = false;  // every product of attention and dense FFN norms its input by itself
   bool fused = false;          // weights may lie in one tensor together (fused_weights())
+
+  // Over keys and values that the sequence remembers.
+  bool attends() const noexcept { return mixer != MixerKind::kDeltaNet; }
 };
 
 struct ModelSpec {
@@ -237,7 +262,7 @@ struct ModelSpec {
   std::int64_t kv_window(std::size_t i) const noexcept {
     std::int64_t widest = layers[i].attention.window;
     for (const LayerSpec& layer : layers) {
-      if (layer.mixer != MixerKind::kAttention || layer.attention.kv_layer != static_cast<int>(i)) continue;
+      if (!layer.attends() || layer.attention.kv_layer != static_cast<int>(i)) continue;
       const std::int64_t window = layer.attention.window;
       widest = widest == 0 || window == 0 ? 0 : std::max(widest, window);
     }

@@ -27,13 +27,13 @@ Result<const SpecFact*> fact_named(std::string_view name) {
 // What turns must be there to turn, and have a factor for each pair where there are factors.
 Status check_turns(const ModelSpec& spec) {
   for (const LayerSpec& layer : spec.layers) {
-    const int number = layer.mixer == MixerKind::kAttention ? spec.rope_of(layer.attention) : -1;
+    const int number = layer.attends() ? spec.rope_of(layer.attention) : -1;
     if (number < 0) continue;
     const RopeSpec& rope = spec.ropes[static_cast<std::size_t>(number)];
     const std::int64_t n_factor = std::ssize(rope.divisors);
-    if (rope.n_rot > layer.attention.head_dim) {
+    if (rope.n_rot > layer.attention.may_turn()) {
       return no_such_fact("rope_dimensions", std::to_string(rope.n_rot) + " dimensions turn, and heads have " +
-                                                 std::to_string(layer.attention.head_dim));
+                                                 std::to_string(layer.attention.may_turn()));
     }
     if (n_factor > 0 && 2 * n_factor != rope.n_rot) {
       return no_such_fact("rope_factors", "there are " + std::to_string(n_factor) + ", and " +

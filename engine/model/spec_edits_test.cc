@@ -54,6 +54,11 @@ const Change kBiasedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.biases = true;
 });
+const Change kBiasedChoice = layers([](LayerSpec& l) {
+  make_experts(l);
+  l.ffn.choice_bias = true;
+});
+const Change kLatents = layers(make_latent);
 const Change kNormedV = layers([](LayerSpec& l) { l.attention.v_norm = true; });
 const Change kLayerEmbeddings = layers([](LayerSpec& l) { l.n_layer_embd = 12; });
 const Change kOutputScales = layers([](LayerSpec& l) { l.output_scale = true; });
@@ -191,6 +196,15 @@ const Case kCases[] = {
     {"layer_output_scale", "yes", "no", kOutputScales},
     {"short_conv_runs", "b_c_x", "c_b_x", kShortConvs},
     {"short_conv_runs", "b_c_x", "b_x_c", kShortConvs},
+    {"expert_choice_bias", "yes", "no", kBiasedChoice},
+    {"attention_scale", "0.5", "0.125", kLatents},
+    {"attention_softcap", "0", "0.5", kLatents},
+    {"attention_temperature", "0", "0.5", kLatents},
+    {"rope_pairing", "adjacent,halves", "adjacent", kLatents},
+    {"rope_dimensions", "16,8", "8", kLatents},
+    {"nope_layers", "none", "1", kLatents},
+    {"sliding_window", "0", "3", kLatents},
+    {"norm_kind", "rms", "layer", kLatents},
 };
 
 // The largest difference of two models' logits, of the largest logit.

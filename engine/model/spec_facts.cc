@@ -108,7 +108,8 @@ constexpr Words<bool, 2> kDeltaGates{{{"silu", false}, {"sigmoid", true}}};
 // ---- which layers
 
 bool any(const LayerSpec&) { return true; }
-bool attends(const LayerSpec& layer) { return layer.mixer == MixerKind::kAttention; }
+bool attends(const LayerSpec& layer) { return layer.attends(); }
+bool has_qkv(const LayerSpec& layer) { return layer.mixer == MixerKind::kAttention; }
 bool is_delta_net(const LayerSpec& layer) { return layer.mixer == MixerKind::kDeltaNet; }
 bool is_short_conv(const LayerSpec& layer) { return layer.mixer == MixerKind::kShortConv; }
 bool has_experts(const LayerSpec& layer) { return layer.ffn.kind == FfnKind::kExperts; }
@@ -123,10 +124,8 @@ bool has_kv_heads(const LayerSpec& layer) {
 bool norms_and_turns(const LayerSpec& layer) {
   return attends(layer) && layer.attention.qk_norm != QkNorm::kNone && layer.attention.rope >= 0;
 }
-bool has_v(const LayerSpec& layer) { return attends(layer) && layer.attention.has_kv(); }
-bool has_k_and_v(const LayerSpec& layer) {
-  return attends(layer) && layer.attention.has_kv() && !layer.attention.v_is_k;
-}
+bool has_v(const LayerSpec& layer) { return has_qkv(layer) && layer.attention.has_kv(); }
+bool has_k_and_v(const LayerSpec& layer) { return has_v(layer) && !layer.attention.v_is_k; }
 
 template <class Get>
 Values of_layers(const ModelSpec& spec, LayerTest has, Get get) {
@@ -231,6 +230,8 @@ bool scales_output(const LayerSpec& l) { return l.output_scale; }
 void leave_output_scale(LayerSpec& l) { l.output_scale = false; }
 bool has_sinks(const LayerSpec& l) { return l.attention.sinks; }
 void leave_sinks(LayerSpec& l) { l.attention.sinks = false; }
+bool has_choice_bias(const LayerSpec& l) { return l.ffn.choice_bias; }
+void leave_choice_bias(LayerSpec& l) { l.ffn.choice_bias = false; }
 void leave_shared_expert(LayerSpec& l) { l.ffn.n_shared = 0; }
 bool gates_shared_expert(const LayerSpec& l) { return l.ffn.shared_gate; }
 void leave_shared_gate(LayerSpec& l) { l.ffn.shared_gate = false; }
@@ -274,7 +275,7 @@ bool set_rope_dimensions(ModelSpec& spec, const std::string& text) {
   std::int64_t value = 0;
   if (!parse_count(text, 2, 1 << 20, value) || value % 2 != 0) return false;
   for (const LayerSpec& layer : spec.layers) {
-    if (attends(layer) && value > layer.attention.head_dim) return false;
+    if (attends(layer) && value > layer.attention.may_turn()) return false;
   }
   for (RopeSpec& rope : spec.ropes) {
     rope.n_rot = value;
@@ -430,7 +431,7 @@ std::int64_t head_dim_of(const ModelSpec& spec, std::size_t rope) {
   std::int64_t size = -1;
   for (const LayerSpec& layer : spec.layers) {
     if (!attends(layer) || spec.rope_of(layer.attention) != static_cast<int>(rope)) continue;
-    size = size < 0 || size == layer.attention.head_dim ? layer.attention.head_dim : 0;
+    size = size < 0 || size == layer.attention.may_turn() ? layer.attention.may_turn() : 0;
   }
   return std::max<std::int64_t>(size, 0);
 }
@@ -463,7 +464,7 @@ bool set_rope_layers(ModelSpec& spec, const std::string& text) {
   for (const LayerSpec& layer : spec.layers) {
     if (!attends(layer) || layer.attention.rope < 0) continue;
     const int rope = *value ? 1 - layer.attention.rope : layer.attention.rope;
-    if (spec.ropes[static_cast<std::size_t>(rope)].n_rot > layer.attention.head_dim) return false;
+    if (spec.ropes[static_cast<std::size_t>(rope)].n_rot > layer.attention.may_turn()) return false;
   }
   spec.ropes_exchanged = *value;
   return true;
@@ -617,7 +618,7 @@ bool set_kv_heads(ModelSpec& spec, const std::string& text) {
 
 // Of the same products. What has one number for a head, or for each number of one, says their size itself.
 bool has_free_heads(const LayerSpec& layer) {
-  return attends(layer) && layer.attention.qk_norm != QkNorm::kHead && !layer.attention.sinks;
+  return has_qkv(layer) && layer.attention.qk_norm != QkNorm::kHead && !layer.attention.sinks;
 }
 Values get_head_count(const ModelSpec& spec) {
   const bool all =
@@ -728,12 +729,12 @@ constexpr SpecFact kFacts[] = {
      set_kv_heads},
     layer_words<kKvOrders, has_k_and_v, kAttention, &AttentionSpec::kv_exchanged>(
         "kv_order", "k_v or v_k (the products for k and v exchanged)"),
-    switch_off<attends, adds_biases, leave_biases>("biases"),
-    switch_off<attends, has_sinks, leave_sinks>("sinks"),
-    switch_off<attends, gates_output, leave_gate>("attention_output_gate"),
+    switch_off<has_qkv, adds_biases, leave_biases>("biases"),
+    switch_off<has_qkv, has_sinks, leave_sinks>("sinks"),
+    switch_off<has_qkv, gates_output, leave_gate>("attention_output_gate"),
     layer_words<kGateLayouts, is_gated, kAttention, &AttentionSpec::gate_flat>(
         "attention_gate_layout", "per_head or flat (all of q, then all gates)"),
-    switch_off<attends, norms_qk, leave_qk_norm>("qk_norm"),
+    switch_off<has_qkv, norms_qk, leave_qk_norm>("qk_norm"),
     layer_words<kQkNormPlaces, norms_and_turns, kAttention, &AttentionSpec::norm_after_rope>(
         "qk_norm_place", "before_rope or after_rope"),
     switch_off<has_v, norms_v, leave_v_norm>("v_norm"),
@@ -760,6 +761,7 @@ constexpr SpecFact kFacts[] = {
     {{"expert_used_count", "a number of experts, at most all", kSession}, get_used, set_used},
     layer_words<kSwitch, has_experts, kFfn, &FfnSpec::renormalise>("expert_renormalise", "yes or no"),
     switch_off<has_experts, adds_expert_biases, leave_expert_biases>("expert_biases"),
+    switch_off<has_experts, has_choice_bias, leave_choice_bias>("expert_choice_bias"),
     layer_words<kExpertGates, has_experts, kFfn, &FfnSpec::expert_gate>("expert_gate", "softmax or sigmoid"),
     layer_number<has_experts, kFfn, &FfnSpec::expert_scale>("expert_scale", kPositive),
     {{"expert_shift", "a number n: the router's expert e is the tensors' e + n", kSession},

@@ -72,6 +72,20 @@ inline void make_short_conv(LayerSpec& layer) {
   layer.mixer = MixerKind::kShortConv;
   layer.short_conv = {.n_channel = 40, .conv_width = 3};
 }
+// What follows from the sizes of a latent.
+inline void fit_latent(LayerSpec& layer) {
+  AttentionSpec& a = layer.attention;
+  a.n_kv_head = 1;
+  a.head_dim = layer.latent.rank + layer.latent.rope_dim;
+  a.rope_first = a.v_in_k = layer.latent.rank;
+}
+inline void make_latent(LayerSpec& layer) {
+  const AttentionSpec& was = layer.attention;
+  layer.mixer = MixerKind::kLatent;
+  layer.latent = {.rank = 20, .nope_dim = 12, .rope_dim = 16, .v_dim = 10};
+  layer.attention = {.n_head = was.n_head, .window = was.window, .scale = was.scale, .temperature = was.temperature};
+  fit_latent(layer);
+}
 
 inline void make_experts(LayerSpec& layer) {
   layer.ffn.kind = FfnKind::kExperts;
@@ -139,9 +153,8 @@ class RandomModel {
     if (info.id == W::kDeltaDecay) return {-1.5f, -0.05f};
     if (info.id == W::kAttnSinks || info.id == W::kRouter) return {-1.0f, 1.0f};
     if (info.id == W::kRouterBias) return {-0.3f, 0.3f};
-    const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
     const float most = 2.0f / std::sqrt(static_cast<float>(cols));
-    return matrix ? std::pair{-most, most} : std::pair{0.5f, 1.5f};
+    return is_matrix(info.kind) ? std::pair{-most, most} : std::pair{0.5f, 1.5f};
   }
   void add_layer(std::size_t i, Dice& dice) {
     const LayerSpec& layer = spec.layers[i];
@@ -165,13 +178,13 @@ class Memory {
     layers.n_group = 1;
     for (const LayerSpec& layer : spec.layers) {
       const AttentionSpec& a = layer.attention;
-      const bool has_kv = layer.mixer == MixerKind::kAttention && a.has_kv();
+      const bool has_kv = layer.attends() && a.has_kv();
       const auto n = static_cast<std::size_t>(has_kv ? kPages * a.kv_width() * kKeyTile : 1);
       // What no token wrote must not be looked at.
       pools_.push_back(std::make_unique<std::vector<float>>(2 * n, std::numeric_limits<float>::quiet_NaN()));
-      layers.views.push_back(has_kv ? paged_kv(DType::kF32, a.n_kv_head, a.head_dim, a.head_dim) : KvView{});
+      layers.views.push_back(has_kv ? page_view(DType::kF32, a.n_kv_head, a.head_dim, a.v_in_k) : KvView{});
       layers.keys.push_back(pools_.back()->data());
-      layers.values.push_back(pools_.back()->data() + n);
+      layers.values.push_back(pools_.back()->data() + (a.v_in_k > 0 ? 0 : n));
       layers.group_of_layer.push_back(0);
     }
   }

@@ -10,6 +10,7 @@
 #include "engine/model/blocks/attention/reference.h"
 #include "engine/model/blocks/delta_net/reference.h"
 #include "engine/model/blocks/dense_ffn/reference.h"
+#include "engine/model/blocks/latent_attention/reference.h"
 #include "engine/model/blocks/layer_embedding/reference.h"
 #include "engine/model/blocks/moe_ffn/reference.h"
 #include "engine/model/blocks/short_conv/reference.h"
@@ -35,9 +36,13 @@ class Blocks {
 
   Vector mixer(std::size_t layer, std::int64_t position, const Vector& x) {
     const Layer l = at(layer);
-    return l.layer.mixer == MixerKind::kAttention  ? attention(l, layer, position, x, kv_)
-           : l.layer.mixer == MixerKind::kDeltaNet ? delta_net(l, x, delta_[layer])
-                                                   : short_conv(l, x, conv_[layer]);
+    switch (l.layer.mixer) {
+      case MixerKind::kAttention: return attention(l, layer, position, x, kv_);
+      case MixerKind::kLatent: return latent_attention(l, position, x, kv_[layer]);
+      case MixerKind::kShortConv: return short_conv(l, x, conv_[layer]);
+      case MixerKind::kDeltaNet: break;
+    }
+    return delta_net(l, x, delta_[layer]);
   }
   Vector ffn(std::size_t layer, const Vector& x) {
     const Layer l = at(layer);

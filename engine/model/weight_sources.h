@@ -49,6 +49,9 @@ struct WeightSource {
   RowOrder order = {};
   float factor = 1;  // of all values; a matrix's product is multiplied with it
   float shift = 0;   // vectors: is added to all values, before the factor
+  // Of n: the weight's rows in each of those stored begin behind so many others (and may end before more).
+  std::int64_t first_row = 0;
+  bool columns = false;  // matrices: each row stored is a column
   // Matrices: what is stored is their columns, one behind the other. Vectors of WeightKind::kTransposed: each row backwards.
   bool transposed = false, reversed = false;
   // Matrices of has_codes(): what the codes 0, 1 and 2 stand for, times the scale; a permutation. And whether the first of a
@@ -62,12 +65,15 @@ struct WeightSource {
   // In a format with four codes of two bits in each byte and, behind the last row, one scale (I2_S).
   bool has_codes() const noexcept { return present() && format->tail_bytes > 0; }
   // What the matrix is packed from.
-  const FormatInfo& packed_format() const noexcept { return transposed ? *find_format("F32") : *format; }
+  const FormatInfo& packed_format() const noexcept { return transposed || columns ? *find_format("F32") : *format; }
+  std::int64_t stored_rows() const noexcept { return columns ? cols : rows; }
+  std::int64_t stored_cols() const noexcept { return columns ? rows : cols; }
   // Packing either gives the same bytes.
   bool packs_like(const WeightSource& other) const noexcept {
     return bytes.data() == other.bytes.data() && bytes.size() == other.bytes.size() && format == other.format &&
            rows == other.rows && cols == other.cols && n == other.n && order == other.order &&
-           transposed == other.transposed && code_values == other.code_values && low_bits_first == other.low_bits_first;
+           first_row == other.first_row && columns == other.columns && transposed == other.transposed &&
+           code_values == other.code_values && low_bits_first == other.low_bits_first;
   }
   std::int64_t stored_expert(std::int64_t e) const noexcept {
     return experts.empty() ? e : experts[static_cast<std::size_t>(e)];

@@ -13,11 +13,14 @@ using enum Presence;
 
 Presence required_if(bool condition) { return condition ? kRequired : kNever; }
 bool attends(Layer layer) { return layer.mixer == MixerKind::kAttention; }
+bool is_latent(Layer layer) { return layer.mixer == MixerKind::kLatent; }
+bool has_q_rank(Layer layer) { return is_latent(layer) && layer.latent.q_rank > 0; }
 bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
 
 // When a weight is there.
 Presence input_norms(Layer l) { return required_if(l.input_norms); }
-Presence attention(Layer l) { return required_if(attends(l)); }
+Presence query(Layer l) { return required_if(l.attends() && !has_q_rank(l)); }
+Presence heads_output(Layer l) { return required_if(l.attends()); }
 Presence q_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
 bool has_k(Layer l) { return attends(l) && l.attention.has_kv(); }
 bool has_v(Layer l) { return has_k(l) && !l.attention.v_is_k; }
@@ -38,6 +41,8 @@ Presence attention_sub_norm(Layer l) { return required_if(attends(l) && l.attent
 Presence q_norm_in(Layer l) { return required_if(attends(l) && l.product_norms); }
 Presence k_norm_in(Layer l) { return has_k(l) ? q_norm_in(l) : kNever; }
 Presence v_norm_in(Layer l) { return has_v(l) ? q_norm_in(l) : kNever; }
+Presence latent(Layer l) { return required_if(is_latent(l)); }
+Presence latent_query(Layer l) { return required_if(has_q_rank(l)); }
 Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
 Presence short_conv(Layer l) { return required_if(l.mixer == MixerKind::kShortConv); }
 Presence post_norms(Layer l) { return required_if(l.post_norms); }
@@ -53,10 +58,12 @@ Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_
 Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
 Presence shared_gate(Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; }
 
-// How large it is: {cols, rows, experts}.
+// How large it is: {cols, rows, experts or heads}.
 WeightShape one(Shape, Layer) { return {1}; }
 WeightShape embd(Shape s, Layer) { return {s.n_embd}; }
+std::int64_t latent_q_width(Layer l) { return l.attention.n_head * l.latent.qk_dim(); }
 WeightShape q_projection(Shape s, Layer l) {
+  if (is_latent(l)) return {s.n_embd, latent_q_width(l)};
   return {s.n_embd, l.attention.q_width() * (l.attention.output_gate ? 2 : 1)};
 }
 WeightShape kv_projection(Shape s, Layer l) { return {s.n_embd, l.attention.kv_width()}; }
@@ -67,7 +74,16 @@ bool whole_width(Layer l) { return l.attention.qk_norm == QkNorm::kWidth; }
 WeightShape q_norm_vector(Shape, Layer l) { return {whole_width(l) ? l.attention.q_width() : l.attention.head_dim}; }
 WeightShape k_norm_vector(Shape, Layer l) { return {whole_width(l) ? l.attention.kv_width() : l.attention.head_dim}; }
 WeightShape each_head(Shape, Layer l) { return {l.attention.n_head}; }
-WeightShape attention_output(Shape s, Layer l) { return {l.attention.q_width(), s.n_embd}; }
+WeightShape attention_output(Shape s, Layer l) {
+  return {is_latent(l) ? l.attention.n_head * l.latent.v_dim : l.attention.q_width(), s.n_embd};
+}
+WeightShape latent_q_a(Shape s, Layer l) { return {s.n_embd, l.latent.q_rank}; }
+WeightShape latent_q_vector(Shape, Layer l) { return {l.latent.q_rank}; }
+WeightShape latent_q_b(Shape, Layer l) { return {l.latent.q_rank, latent_q_width(l)}; }
+WeightShape latent_kv(Shape s, Layer l) { return {s.n_embd, l.latent.rank + l.latent.rope_dim}; }
+WeightShape latent_vector(Shape, Layer l) { return {l.latent.rank}; }
+WeightShape latent_k(Shape, Layer l) { return {l.latent.nope_dim, l.latent.rank, l.attention.n_head}; }
+WeightShape latent_v(Shape, Layer l) { return {l.latent.rank, l.latent.v_dim, l.attention.n_head}; }
 WeightShape delta_qkv(Shape s, Layer l) { return {s.n_embd, l.delta.conv_channels()}; }
 WeightShape delta_gate(Shape s, Layer l) { return {s.n_embd, l.delta.value_width()}; }
 WeightShape delta_head(Shape s, Layer l) { return {s.n_embd, l.delta.n_value_head}; }
@@ -96,10 +112,10 @@ constexpr bool kTurned = true, kPlain = false;
 
 constexpr WeightInfo kTable[] = {
     {W::kAttnNorm, kVector, kPlain, "attn_norm.weight", embd, input_norms},
-    {W::kAttnQ, kMatrix, kTurned, "attn_q.weight", q_projection, attention},
+    {W::kAttnQ, kMatrix, kTurned, "attn_q.weight", q_projection, query},
     {W::kAttnK, kMatrix, kTurned, "attn_k.weight", kv_projection, key},
     {W::kAttnV, kMatrix, kTurned, "attn_v.weight", kv_projection, value},
-    {W::kAttnOutput, kMatrix, kTurned, "attn_output.weight", attention_output, attention},
+    {W::kAttnOutput, kMatrix, kTurned, "attn_output.weight", attention_output, heads_output},
     {W::kAttnQBias, kVector, kPlain, "attn_q.bias", q_vector, q_bias},
     {W::kAttnKBias, kVector, kPlain, "attn_k.bias", kv_vector, k_bias},
     {W::kAttnVBias, kVector, kPlain, "attn_v.bias", kv_vector, v_bias},
@@ -116,6 +132,13 @@ constexpr WeightInfo kTable[] = {
     {W::kAttnKNormIn, kVector, kPlain, "attn_k_norm_in.weight", embd, k_norm_in},
     {W::kAttnVNormIn, kVector, kPlain, "attn_v_norm_in.weight", embd, v_norm_in},
     {W::kAttnOutputNormIn, kVector, kPlain, "attn_output_norm_in.weight", heads_vector, q_norm_in},
+    {W::kLatentQA, kMatrix, kTurned, "attn_q_a.weight", latent_q_a, latent_query},
+    {W::kLatentQNorm, kVector, kPlain, "attn_q_a_norm.weight", latent_q_vector, latent_query},
+    {W::kLatentQB, kMatrix, kTurned, "attn_q_b.weight", latent_q_b, latent_query},
+    {W::kLatentKv, kMatrix, kTurned, "attn_kv_a_mqa.weight", latent_kv, latent},
+    {W::kLatentNorm, kVector, kPlain, "attn_kv_a_norm.weight", latent_vector, latent},
+    {W::kLatentK, kHeads, kTurned, "attn_k_b.weight", latent_k, latent},
+    {W::kLatentV, kHeads, kTurned, "attn_v_b.weight", latent_v, latent},
     {W::kDeltaQkv, kMatrix, kTurned, "attn_qkv.weight", delta_qkv, delta},
     {W::kDeltaGate, kMatrix, kTurned, "attn_gate.weight", delta_gate, delta},
     {W::kDeltaAlpha, kMatrix, kPlain, "ssm_alpha.weight", delta_head, delta},

@@ -35,6 +35,13 @@ enum class W : std::uint8_t {
   kAttnKNormIn,
   kAttnVNormIn,
   kAttnOutputNormIn,
+  kLatentQA,
+  kLatentQNorm,
+  kLatentQB,
+  kLatentKv,
+  kLatentNorm,
+  kLatentK,
+  kLatentV,
   kDeltaQkv,
   kDeltaGate,
   kDeltaAlpha,
@@ -85,15 +92,20 @@ enum class WeightKind : std::uint8_t {
   kVector,      // f32 [cols], or [rows, cols]: one for each expert
   kMatrix,      // [rows, cols] in any format: y = W x
   kExperts,     // [n, rows, cols]: a matrix for each expert
+  kHeads,       // [n, rows, cols]: a matrix for each head
   kTransposed,  // f32 [rows, cols], few columns: kept as [cols][rows]
 };
 
 enum class Presence : std::uint8_t { kNever, kOptional, kRequired };
 
+inline constexpr bool is_matrix(WeightKind kind) noexcept {
+  return kind == WeightKind::kMatrix || kind == WeightKind::kExperts || kind == WeightKind::kHeads;
+}
+
 struct WeightShape {
   std::int64_t cols = 0;
   std::int64_t rows = 1;
-  std::int64_t n = 1;  // experts
+  std::int64_t n = 1;  // experts, heads
 };
 
 // What converters may store a weight in.

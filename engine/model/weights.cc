@@ -11,8 +11,6 @@
 namespace rowmax::engine {
 namespace {
 
-bool is_matrix(WeightKind kind) { return kind == WeightKind::kMatrix || kind == WeightKind::kExperts; }
-
 Error in_tensor(std::string_view file_name, const WeightSource& source, Error error) {
   error.message = std::string(file_name) + ": tensor '" + std::string(source.name) + "': " + error.message;
   return error;
@@ -134,6 +132,20 @@ struct WeightLoader {
     return {};
   }
 
+  // Rows that are columns.
+  Status turn_columns(const WeightSource& source, Stored& stored) const {
+    const auto n_row = static_cast<std::size_t>(source.rows), n_col = static_cast<std::size_t>(source.cols);
+    ROWMAX_TRY(copy, base::Buffer::allocate(n_row * n_col * sizeof(float)));
+    std::vector<float> column(n_row);
+    for (std::size_t col = 0; col < n_col; ++col) {
+      decode_row(*stored.format, stored.bytes, static_cast<std::int64_t>(col), source.rows, column.data());
+      for (std::size_t row = 0; row < n_row; ++row) copy.as<float>()[row * n_col + col] = column[row];
+    }
+    stored.take(std::move(copy));
+    stored.format = &source.packed_format();
+    return {};
+  }
+
   Status reorder(const WeightSource& source, Stored& stored) const {
     if (stored.format->row_group > 1) {
       return in_tensor(
@@ -156,6 +168,7 @@ struct WeightLoader {
     if (source.code_values != WeightSource().code_values || source.low_bits_first) {
       ROWMAX_RETURN_IF_ERROR(change_codes(source, stored));
     }
+    if (source.columns) ROWMAX_RETURN_IF_ERROR(turn_columns(source, stored));
     if (source.transposed) ROWMAX_RETURN_IF_ERROR(transpose(source, stored));
     if (source.order.run != 0) ROWMAX_RETURN_IF_ERROR(reorder(source, stored));
     return stored;
@@ -166,11 +179,20 @@ struct WeightLoader {
     ROWMAX_TRY(stored, as_wanted(source));
     auto packed = begin_pack(*stored.format, stored.bytes, source.rows, source.cols, memory.first(n_bytes));
     if (!packed.ok()) return in_tensor(file_name, source, std::move(packed).error());
-    ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) -> Status {
-      ROWMAX_RETURN_IF_ERROR(check_sound(source, begin, end));
-      pack_rows(*packed, stored.bytes, begin, end, executor);
-      return {};
-    }));
+    if (source.columns) {
+      WeightSource turned = source;
+      turned.format = stored.format;
+      turned.bytes = stored.bytes;
+      ROWMAX_RETURN_IF_ERROR(check_sound(turned, 0, source.rows));
+      pack_rows(*packed, stored.bytes, 0, source.rows, executor);
+      ROWMAX_RETURN_IF_ERROR(done_with(source.bytes));
+    } else {
+      ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) -> Status {
+        ROWMAX_RETURN_IF_ERROR(check_sound(source, begin, end));
+        pack_rows(*packed, stored.bytes, begin, end, executor);
+        return {};
+      }));
+    }
     memory = memory.subspan(n_bytes);
     own_bytes += static_cast<std::int64_t>(n_bytes);
     out = {std::move(packed).value(), source.hadamard, source.factor};
@@ -196,6 +218,12 @@ struct WeightLoader {
       one.n = 1;
       one.experts.clear();
       one.bytes = source.bytes.subspan(stored * n_bytes, n_bytes);
+      if (source.columns || source.first_row > 0) {
+        const std::int64_t row_bytes = format_row_bytes(*source.format, source.stored_cols());
+        one.bytes = one.bytes.subspan(static_cast<std::size_t>(source.first_row * row_bytes),
+                                      static_cast<std::size_t>(source.stored_rows() * row_bytes));
+        one.first_row = 0;
+      }
       ROWMAX_RETURN_IF_ERROR(matrix(one, out[i]));
     }
     return {};

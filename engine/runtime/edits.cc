@@ -169,7 +169,7 @@ Result<std::string> edit_value(const Model& model, std::string_view name, std::i
     ModelSpec one = whole;
     one.layers = {whole.layers[static_cast<std::size_t>(layer)]};
     const LayerSpec& spec = one.layers[0];
-    const bool turns = spec.mixer == MixerKind::kAttention && spec.attention.rope >= 0;
+    const bool turns = spec.attends() && spec.attention.rope >= 0;
     one.ropes.clear();
     if (turns) one.ropes.push_back(whole.ropes[static_cast<std::size_t>(spec.attention.rope)]);
     return edit_value(one, name);

@@ -187,7 +187,7 @@ TEST(Generation, ManyInOneBatchGiveWhatEachGivesAlone) {
 
 // Right drafts, wrong ones, partly right ones: time alone may differ.
 TEST(Generation, DraftsChangeNothingButTheNumberOfForwards) {
-  for (const char* arch : {"llama", "gemma2", "qwen35", "qwen35moe", "lfm2"}) {
+  for (const char* arch : {"llama", "gemma2", "qwen35", "qwen35moe", "lfm2", "deepseek2"}) {
     for (const float temperature : {0.0f, 1.0f}) {
       const std::vector<TokenId> prompt = prompt_of(58);
       const GenerationOptions options = sampled(temperature, 24);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/seeded_hash.h"
+#include "engine/model/batch.h"
 #include "engine/runtime/kv_pages.h"
 #include "rowmax/try.h"
 
@@ -39,8 +40,9 @@ Result<KvCache> KvCache::create(const Shape& shape) {
     if (same == cache.groups_.end()) cache.groups_.push_back({.window = layer.window});
     Group& group = cache.groups_[index];
     const std::int64_t half = dtype_bytes(dtype_of(shape.type), layer.n_kv_head * layer.head_dim * kPageTokens);
-    cache.places_.push_back({index, group.page_bytes, group.page_bytes + half});
-    group.page_bytes += 2 * half;
+    const std::int64_t values = layer.v_in_k > 0 ? 0 : half;  // behind the keys, or in them
+    cache.places_.push_back({index, group.page_bytes, group.page_bytes + values});
+    group.page_bytes += half + values;
     ++group.n_layer;
   }
   const std::int64_t pages_each = pages_of(shape.context), n_blocks = pages_each * shape.max_sequences;
@@ -91,7 +93,7 @@ KvView KvCache::view(std::int64_t layer) const noexcept {
   const auto i = static_cast<std::size_t>(layer);
   const Layer& l = shape_.layers[i];
   const DType dtype = dtype_of(shape_.type);
-  KvView view = paged_kv(dtype, l.n_kv_head, l.head_dim, l.head_dim);
+  KvView view = page_view(dtype, l.n_kv_head, l.head_dim, l.v_in_k);
   if (l.n_kv_head > 0) {
     view.k.page_stride = view.v.page_stride =
         groups_[places_[i].group].page_bytes / dtype_info(dtype).block_bytes * dtype_info(dtype).block_elements;

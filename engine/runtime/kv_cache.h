@@ -42,6 +42,8 @@ class KvCache {
   struct Layer {
     std::int64_t n_kv_head = 0, head_dim = 0;  // 0: the layer has no keys and values
     std::int64_t window = 0;                   // 0: every earlier key is seen; else the token and window - 1 before it
+    // Above 0: values are the first so many numbers of the keys, and lie there.
+    std::int64_t v_in_k = 0;
   };
   struct Shape {
     std::vector<Layer> layers;

@@ -56,6 +56,26 @@ TEST(KvCache, APrefixComputedByOneSequenceServesAnother) {
   EXPECT_EQ(cache.reuse(c, prompt), 3 * kPage);  // still findable after the sequence ended
 }
 
+TEST(KvCache, ValuesThatLieInTheKeysTakeNoRoom) {
+  const auto cache = KvCache::create(
+      {.layers = {{1, 6, 0, 4}, {1, 4}}, .type = KvType::kF32, .context = 2 * kPage, .max_sequences = 1});
+  ASSERT_TRUE(cache.ok());
+  EXPECT_EQ(cache->bytes_per_token(), (6 + 2 * 4) * 4);
+  const KvView view = cache->view(0);
+  EXPECT_EQ(cache->layer_keys(0), cache->layer_values(0));
+  EXPECT_EQ(view.k_dim, 6);
+  EXPECT_EQ(view.v_dim, 4);
+  // Rows of keys one behind the other; the pages of both layers lie together.
+  for (const KvStrides& strides : {view.k, view.v}) {
+    EXPECT_EQ(strides.dim_stride, 1);
+    EXPECT_EQ(strides.key_stride, 6);
+    EXPECT_EQ(strides.page_stride, (6 + 2 * 4) * kPage);
+  }
+  EXPECT_NE(cache->layer_keys(1), cache->layer_values(1));
+  EXPECT_EQ(static_cast<const float*>(cache->layer_keys(1)) - static_cast<const float*>(cache->layer_keys(0)),
+            6 * kPage);
+}
+
 TEST(KvCache, AlwaysLeavesTheLastTokenToCompute) {
   KvCache cache = make(4 * kPage, 2);
   const SequenceId a = *cache.open(), b = *cache.open();

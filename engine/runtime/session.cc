@@ -96,15 +96,16 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   std::vector<KvCache::Layer> kv_layers;
   for (std::size_t i = 0; i < spec->layers.size(); ++i) {
     const AttentionSpec& a = spec->layers[i].attention;
-    const bool has_kv = spec->layers[i].mixer == MixerKind::kAttention && a.has_kv();
+    const bool has_kv = spec->layers[i].attends() && a.has_kv();
     if (const std::int64_t block = dtype_info(dtype_of(chosen.kv_type)).block_elements;
-        has_kv && a.head_dim % block != 0) {
+        has_kv && (a.head_dim % block != 0 || a.v_in_k % block != 0)) {
       return Error{ErrorCode::kUnsupported, std::string("kv_type ") + dtype_name(dtype_of(chosen.kv_type)) +
                                                 ": layer " + std::to_string(i) + " has heads of " +
                                                 std::to_string(a.head_dim) + ", expected a multiple of " +
                                                 std::to_string(block)};
     }
-    kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i)} : KvCache::Layer{});
+    kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i), a.v_in_k}
+                               : KvCache::Layer{});
   }
   ROWMAX_TRY(cache, KvCache::create({.layers = std::move(kv_layers),
                                      .type = chosen.kv_type,

@@ -244,6 +244,7 @@ INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                                          Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0},
                                          Case{"lfm2", "Q4_0", Activations::kInt8, KvType::kF16, 0},
                                          Case{"lfm2moe", "Q8_0", Activations::kF32, KvType::kF32, 0},
+                                         Case{"deepseek2", "Q4_0", Activations::kInt8, KvType::kF16, 0},
                                          Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a,
                                               true}),
                          [](const auto& info) {

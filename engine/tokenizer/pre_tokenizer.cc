@@ -39,6 +39,8 @@ constexpr PreTokenizer kPreTokenizers[] = {
     {"lfm2", kLlama3, true, true},
     {"smaug-bpe", kLlama3, false, false},
     {"dbrx", kLlama3, false, false},
+    {"glm4", kLlama3, false, false},
+    {"chatglm-bpe", kLlama3, false, false},
     {"qwen2", kQwen2, false, false},
     {"deepseek-r1-qwen", kQwen2, false, false},
     {"megrez", kQwen2, false, false},

@@ -24,7 +24,7 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--ff", spec.ff, "inner width of the feed-forward part");
   app.add_option("--vocab", spec.vocab, "tokens (0: as many as the tokenizer needs)");
   app.add_option("--ctx", spec.context, "context length");
-  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gpt-oss, lfm2moe: experts (0: 8)");
+  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gpt-oss, lfm2moe, deepseek2: experts (0: 8)");
   app.add_option("--experts-used", spec.experts_used, "experts of a token (0: 2)");
   app.add_option("--expert-ff", spec.expert_ff, "inner width of an expert (0: ff / 2)");
   app.add_option("--shared-ff", spec.shared_ff, "qwen35moe: inner width of the expert of all tokens (0: expert-ff)");
@@ -72,6 +72,8 @@ void apply_odd(const CLI::App& app, SyntheticSpec& spec) {
   unless_given("--experts", spec.experts, odd.experts);
   unless_given("--experts-used", spec.experts_used, odd.experts_used);
   unless_given("--expert-ff", spec.expert_ff, odd.expert_ff);
+  spec.kv_rank = odd.kv_rank, spec.q_rank = odd.q_rank, spec.rope_dim = odd.rope_dim;
+  spec.value_dim = odd.value_dim, spec.expert_groups = odd.expert_groups;
   unless_given("--interval", spec.interval, odd.interval);
   unless_given("--conv-width", spec.conv_width, odd.conv_width);
   unless_given("--delta-key-heads", spec.delta_key_heads, odd.delta_key_heads);

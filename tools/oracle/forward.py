@@ -4,7 +4,8 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3, lfm2, lfm2moe. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3, lfm2, lfm2moe, deepseek2 (attention over latents in its plain form: keys
+and values of every head). The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN, LongRoPE (the long divisors for
 sequences that are longer than the original context, as transformers has it). Activations are real numbers; --int8 rounds the input of
@@ -27,7 +28,7 @@ import numpy as np
 NORM_LAST = ("hunyuan-dense",)  # q and k turn before they are normed
 HYBRIDS = ("qwen35", "qwen35moe")
 LFM2 = ("lfm2", "lfm2moe")
-ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm")
+ADJACENT = ("llama", "smollm3", "granite", "mistral3", "minicpm", "deepseek2")
 ARCHITECTURES = (*ADJACENT, *NORM_LAST, "olmo2", "qwen2", "qwen3", "qwen3moe", *HYBRIDS, "gemma2", "gemma3", "bitnet-b1.58", "gpt-oss", "gemma4", "phi3", *LFM2)
 L2_EPS = 1e-6  # of the delta rule's queries and keys; a constant of the model classes, no key
 
@@ -169,6 +170,11 @@ class Model:
         self.eps = f.need("attention.layer_norm_rms_epsilon")
         self.rope_base = f.key("rope.freq_base", 10000.0)
         self.n_rot = f.key("rope.dimension_count", self.head_dim)
+        self.latent = self.arch == "deepseek2"
+        if self.latent:  # what turns is a part of its own
+            newer = f.key("attention.key_length_mla") is not None
+            self.qk_dim = f.key("attention.key_length_mla") if newer else self.head_dim
+            self.head_dim = self.n_rot
         if self.n_rot != self.head_dim and not self.hybrid and self.arch != "phi3":
             raise ValueError("partial rotation is not covered")
         scaling = f.key("rope.scaling.type", "linear" if f.key("rope.scaling.factor") else "none")
@@ -197,6 +203,9 @@ class Model:
         by_width = (self.arch, self.n_layer) in (("gemma2", 46), ("gemma3", 62))
         self.attn_scale = 1.0 / math.sqrt(self.n_embd // self.n_head if by_width else self.head_dim)
         self.attn_scale = f.key("attention.scale", self.attn_scale)
+        if self.latent:  # YaRN's magnitude is the scores'; files have a tenth of mscale_all_dim
+            magnitude = f.key("rope.scaling.yarn_log_multiplier", 0.0) * math.log(f.key("rope.scaling.factor", 1.0)) + 1.0
+            self.attn_scale = magnitude**2 / math.sqrt(self.qk_dim)
         if self.arch == "granite" and not f.key("rope.scaling.finetuned", True):
             self.turns = [False] * self.n_layer
         if self.gemma4:
@@ -286,7 +295,11 @@ class Model:
         low, high = max(low, 0), min(high, self.head_dim - 1)
         kept = 1.0 - np.clip((np.arange(self.head_dim // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
         magnitude = f.key("rope.scaling.attn_factor", 1.0) * (0.1 * math.log(factor) + 1.0)
-        magnitude /= 0.1 * f.key("rope.scaling.yarn_log_multiplier", 0.0) * math.log(factor) + 1.0
+        multiplier = f.key("rope.scaling.yarn_log_multiplier", 0.0)
+        if self.latent:  # of cos and sin: m(mscale) / m(mscale_all_dim), which are the same where there are any
+            magnitude = f.key("rope.scaling.attn_factor", 1.0) if multiplier else magnitude
+        else:
+            magnitude /= 0.1 * multiplier * math.log(factor) + 1.0
         return inv_freq / factor * (1.0 - kept) + inv_freq * kept, magnitude
 
     def attention(self, x, layer, positions):
@@ -346,6 +359,33 @@ class Model:
             out = out * sigmoid(gate)
         return self.linear(self.optional_norm(out.reshape(n, -1), blk + "attn_sub_norm"), blk + "attn_output")
 
+    def latent_attention(self, x, layer, positions):
+        """DeepSeek-V2, arXiv 2405.04434, section 2.1: k and v of every head from one normed latent a token, and a part of
+        k that turns and is all heads'."""
+        n, blk, h = len(x), f"blk.{layer}.", self.n_head
+        rank, turns = self.file.need("attention.kv_lora_rank"), self.n_rot
+        nope = self.qk_dim - turns
+        if self.file.has(blk + "attn_q_a.weight"):
+            q = self.linear(self.norm(self.linear(x, blk + "attn_q_a"), blk + "attn_q_a_norm"), blk + "attn_q_b")
+        else:
+            q = self.linear(x, blk + "attn_q")
+        q = q.reshape(n, h, self.qk_dim)
+        kv = self.linear(x, blk + "attn_kv_a_mqa")
+        latent = self.norm(kv[:, :rank], blk + "attn_kv_a_norm")
+        if self.file.has(blk + "attn_kv_b.weight"):
+            w = self.file.tensor(blk + "attn_kv_b.weight").reshape(h, -1, rank)
+            w_k, w_v = w[:, :nope], w[:, nope:]
+        else:
+            w_k, w_v = self.file.tensor(blk + "attn_k_b.weight").swapaxes(1, 2), self.file.tensor(blk + "attn_v_b.weight")
+        k = np.einsum("hdr,tr->thd", w_k, latent)
+        v = np.einsum("hdr,tr->thd", w_v, latent)
+        k_turned = self.rotate(kv[:, None, rank:], positions, False)
+        q_turned = self.rotate(q[..., nope:], positions, False)
+        scores = np.einsum("thd,shd->hts", q[..., :nope], k) + np.einsum("thd,sd->hts", q_turned, k_turned[:, 0])
+        scores = np.where(positions[:, None] >= positions[None, :], scores * self.attn_scale, -np.inf)
+        out = np.einsum("hts,shd->thd", softmax(scores), v)
+        return self.linear(out.reshape(n, -1), blk + "attn_output")
+
     def delta_net(self, x, layer):
         """Yang et al. 2025, "Gated Delta Networks", as Qwen3.5 has it: value head j of the file reads key head
         j mod n_key_heads."""
@@ -398,6 +438,8 @@ class Model:
     def experts(self, x, blk):
         """Softmax over all experts, the best few, whose weights are then made to sum to one. LFM2: sigmoids, and the best
         with a bias that does not count otherwise."""
+        if self.latent:
+            return self.grouped_experts(x, blk)
         if any(name.startswith(blk) and "_exps" in name for name in self.rotation.products):
             raise ValueError("turned experts are not covered")
         router = self.linear(x, blk + "ffn_gate_inp")
@@ -425,6 +467,44 @@ class Model:
             share = sigmoid(x @ self.file.tensor(blk + "ffn_gate_inp_shexp.weight").reshape(-1, 1))
             out = out + share * self.linear(shared, blk + "ffn_down_shexp")
         return out
+
+    def grouped_experts(self, x, blk):
+        """DeepSeek: softmax (V2) or sigmoid (V3), chosen with a bias among those of the best groups: by their best expert
+        (V2) or their two best (V3)."""
+        f = self.file
+        logits = self.linear(x, blk + "ffn_gate_inp")
+        has_bias = f.has(blk + "exp_probs_b.bias")
+        by_sigmoid = f.key("expert_gating_func", 2 if has_bias else 1) == 2
+        p = sigmoid(logits) if by_sigmoid else softmax(logits)
+        choice = p + (f.tensor(blk + "exp_probs_b.bias") if has_bias else 0.0)
+        n, n_expert = p.shape
+        n_group, n_best = f.key("expert_group_count", 1), f.key("expert_group_used_count", 1)
+
+        def best(scores, count):
+            order = np.argsort(-scores, axis=-1, kind="stable")
+            if count < scores.shape[1]:
+                ends = np.take_along_axis(scores, order[:, count - 1 : count + 1], axis=-1)
+                self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()))
+            return order[:, :count]
+
+        if n_group > 1:
+            groups = np.sort(choice.reshape(n, n_group, -1), axis=-1)[..., -(2 if by_sigmoid else 1) :].sum(axis=-1)
+            is_open = np.zeros((n, n_group), bool)
+            np.put_along_axis(is_open, best(groups, n_best), True, axis=-1)
+            choice = np.where(np.repeat(is_open, n_expert // n_group, axis=-1), choice, -np.inf)
+        taken = best(choice, self.n_experts_used)
+        weight = np.take_along_axis(p, taken, axis=-1)
+        if f.key("expert_weights_norm", False):
+            weight = weight / weight.sum(axis=-1, keepdims=True)
+        weight = weight * f.key("expert_weights_scale", 1.0)
+        gate, up, down = (f.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
+        out = np.zeros_like(x)
+        for e in range(n_expert):
+            token, place = np.nonzero(taken == e)
+            y = (silu(x[token] @ gate[e].T) * (x[token] @ up[e].T)) @ down[e].T
+            out[token] += weight[token, place][:, None] * y
+        shared = silu(self.linear(x, blk + "ffn_gate_shexp")) * self.linear(x, blk + "ffn_up_shexp")
+        return out + self.linear(shared, blk + "ffn_down_shexp")
 
     def layer_embeddings(self, x, tokens):
         """gemma4: what each token brings for each layer, [n, n_layer, n_side]."""
@@ -460,7 +540,8 @@ class Model:
             blk = f"blk.{layer}."
             y = self.optional_norm(x, blk + "attn_norm")
             recurrent = self.short_conv if self.lfm2 else self.delta_net
-            y = recurrent(y, layer) if self.recurrent[layer] else self.attention(y, layer, positions)
+            mix = self.latent_attention if self.latent else self.attention
+            y = recurrent(y, layer) if self.recurrent[layer] else mix(y, layer, positions)
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35, gpt-oss).
             other = self.hybrid or self.oss
             x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm")) * self.residual_scale

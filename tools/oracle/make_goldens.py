@@ -140,8 +140,22 @@ CASES = {
     "gptoss": dict(arch="gpt-oss", seed=303, n_embd=32, n_layer=3, n_head=4, n_kv_head=2, head_dim=24, n_ff=20, eps=1e-5,
                    base=10000.0, window=20, bias="qkvo", yarn=dict(factor=8.0, original=64, beta_fast=6.5, beta_slow=0.75),
                    experts=dict(E=5, used=2, ff=20)),
+    # Attention over latents. Experts: `best` of `groups` groups can be chosen. As files of DeepSeek V2 were first written: one
+    # matrix for k and v of all heads, keys of the heads alone; q is one product.
+    "deepseek2_v2": dict(arch="deepseek2", cls="DeepseekV2", seed=604, n_embd=36, n_layer=3, n_head=3, n_kv_head=3, head_dim=6,
+                         nope=10, v_dim=14, rank=12, n_ff=40, eps=1e-6, base=10000.0, together=True,
+                         experts=dict(E=8, used=3, ff=12, shared=2, dense=1, groups=4, best=2, scale=1.5)),
+    "deepseek2_v3": dict(arch="deepseek2", cls="DeepseekV3", seed=603, n_embd=40, n_layer=3, n_head=4, n_kv_head=4, head_dim=8,
+                         nope=12, v_dim=10, rank=20, q_rank=18, n_ff=40, eps=1e-6, base=10000.0,
+                         yarn=dict(factor=8.0, original=48, beta_fast=4.0, beta_slow=1.0, mscale=0.8),
+                         experts=dict(E=8, used=2, ff=12, shared=1, dense=1, groups=4, best=2, scale=2.5)),
+    # A block that predicts a further token; files without a word of the sigmoid, which follows from the bias.
+    "glm47_flash": dict(arch="deepseek2", cls="Glm4MoeLite", seed=604, n_embd=44, n_layer=3, n_head=5, n_kv_head=5, head_dim=10,
+                        nope=18, v_dim=24, rank=28, q_rank=22, n_ff=52, eps=1e-6, base=1000000.0, mtp=True, silent=True,
+                        experts=dict(E=6, used=2, ff=16, shared=1, dense=1, groups=1, best=1, scale=1.8)),
 }
 MIN_ROUTER_MARGIN = 3e-3  # logits; rounding in f32 is a hundred times finer
+MIN_CHOICE_MARGIN = 6e-4  # the same of probabilities, by which deepseek2 chooses
 
 
 def hf_config(c):
@@ -162,6 +176,8 @@ def hf_config(c):
         rope |= dict(rope_type="yarn", factor=c["yarn"]["factor"],
                      original_max_position_embeddings=c["yarn"]["original"])
         rope |= {k: c["yarn"][k] for k in ("beta_fast", "beta_slow") if k in c["yarn"]}
+    if c["arch"] == "deepseek2":
+        return deepseek_config(c, common, rope)
     if c["arch"] == "mistral3":
         rope |= dict(mscale=1.0, mscale_all_dim=c["yarn"]["all_dim"], llama_4_scaling_beta=c["yarn"]["temperature"])
         return transformers.Ministral3Config(**common, head_dim=c["head_dim"], rope_parameters=rope)
@@ -222,6 +238,24 @@ def hf_config(c):
         "full_attention": rope, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})
 
 
+def deepseek_config(c, common, rope):
+    import transformers
+
+    e = c["experts"]
+    if "yarn" in c:
+        rope |= dict(mscale=c["yarn"]["mscale"], mscale_all_dim=c["yarn"]["mscale"])
+    common |= dict(rope_parameters=rope, q_lora_rank=c.get("q_rank"), kv_lora_rank=c["rank"], qk_nope_head_dim=c["nope"],
+                   qk_rope_head_dim=c["head_dim"], v_head_dim=c["v_dim"], n_routed_experts=e["E"], n_shared_experts=e["shared"],
+                   num_experts_per_tok=e["used"], moe_intermediate_size=e["ff"], routed_scaling_factor=e["scale"],
+                   n_group=e["groups"], topk_group=e["best"])
+    if c["cls"] == "DeepseekV2":
+        return transformers.DeepseekV2Config(**common, first_k_dense_replace=e["dense"], norm_topk_prob=False,
+                                             topk_method="group_limited_greedy")
+    if c["cls"] == "DeepseekV3":
+        return transformers.DeepseekV3Config(**common, first_k_dense_replace=e["dense"], norm_topk_prob=True)
+    return transformers.Glm4MoeLiteConfig(**common, norm_topk_prob=True)
+
+
 def qwen_config(c, common, rope):
     import transformers
 
@@ -266,6 +300,12 @@ def recurrent_layers(c):
 
 def mtp_shapes(c, shapes):
     """The tensors of a block that predicts a further token, beside those of a whole attention layer."""
+    if c["arch"] == "deepseek2":
+        last, ahead = (f"model.layers.{c['n_layer'] + i}." for i in (-1, 0))
+        block = {ahead + k[len(last):]: v for k, v in shapes.items() if k.startswith(last)}
+        norms = {f"{ahead}{k}.weight": (c["n_embd"],) for k in ("enorm", "hnorm", "shared_head.norm")}
+        rows = {f"{ahead}{k}.weight": (N_VOCAB, c["n_embd"]) for k in ("embed_tokens", "shared_head.head")}
+        return block | norms | rows | {f"{ahead}eh_proj.weight": (c["n_embd"], 2 * c["n_embd"])}
     layer = f"model.layers.{recurrent_layers(c).index(False)}."
     block = {f"mtp.layers.0.{k[len(layer):]}": v for k, v in shapes.items() if k.startswith(layer)}
     norms = {f"mtp.{k}.weight": (c["n_embd"],) for k in ("norm", "pre_fc_norm_embedding", "pre_fc_norm_hidden")}
@@ -320,6 +360,8 @@ def random_weights(shapes, arch, seed):
             x = 0.3 * x
         elif name.endswith((".bias", ".dt_bias")):
             x = 0.5 * x
+        elif name.endswith("e_score_correction_bias"):
+            x = 0.2 * x
         elif name.endswith(".A_log"):
             x = 1.2 * x - 2.0
         elif "embed_tokens" in name:
@@ -366,7 +408,13 @@ LAYER_NAMES = {
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
     "mlp.router": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
-    "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp",
+    "self_attn.q_a_proj": "attn_q_a", "self_attn.q_a_layernorm": "attn_q_a_norm", "self_attn.q_b_proj": "attn_q_b",
+    "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa", "self_attn.kv_a_layernorm": "attn_kv_a_norm",
+    "self_attn.kv_b_proj": "attn_kv_b", "eh_proj": "nextn.eh_proj", "enorm": "nextn.enorm", "hnorm": "nextn.hnorm",
+    "shared_head.norm": "nextn.shared_head_norm", "shared_head.head": "nextn.shared_head_head",
+    "embed_tokens": "nextn.embed_tokens",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate", "linear_attn.in_proj_a": "ssm_alpha",
     "linear_attn.in_proj_b": "ssm_beta", "linear_attn.conv1d": "ssm_conv1d", "linear_attn.norm": "ssm_norm",
     "linear_attn.out_proj": "ssm_out",
@@ -375,7 +423,7 @@ LAYER_NAMES = {
     "conv.conv": "shortconv.conv", "conv.out_proj": "shortconv.out_proj", "feed_forward.w1": "ffn_gate",
     "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down", "feed_forward.gate": "ffn_gate_inp"}
 # Names without a suffix, and what they become in full.
-WHOLE_NAMES = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
+WHOLE_NAMES = {"mlp.gate.e_score_correction_bias": "exp_probs_b.bias", "linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
                "mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
                "feed_forward.experts.down_proj": "ffn_down_exps.weight", "feed_forward.expert_bias": "exp_probs_b.bias",
                "self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight"}
@@ -462,7 +510,11 @@ def gpt_oss_experts(name, x, c):
 def gguf_tensors(weights, c):
     """(name, array) of the file for transformers' weights. An expert's gate and up projections part."""
     for name, x in weights.items():
-        if c["arch"] == "gpt-oss" and "experts." in name:
+        if name.endswith("kv_b_proj.weight") and not c.get("together"):
+            heads, whole = x.reshape(c["n_head"], c["nope"] + c["v_dim"], -1), gguf_name(name, c)
+            yield whole.replace("kv_b", "k_b"), np.ascontiguousarray(heads[:, : c["nope"]].swapaxes(1, 2))
+            yield whole.replace("kv_b", "v_b"), np.ascontiguousarray(heads[:, c["nope"] :])
+        elif c["arch"] == "gpt-oss" and "experts." in name:
             yield from gpt_oss_experts(name, x, c)
         elif name.endswith("experts.gate_up_proj"):
             blk = gguf_name(name.replace("gate_up_proj", "down_proj"), c).removesuffix("down_exps.weight")
@@ -555,6 +607,40 @@ def gemma4_keys(w, c):
     w.add_rope_freq_base_swa(c["local_base"])
 
 
+def deepseek_keys(w, c):
+    import gguf
+
+    e, rope = c["experts"], c["head_dim"]
+    w.add_head_count_kv(c["n_head"] if c.get("together") else 1)
+    w.add_kv_lora_rank(c["rank"])
+    if "q_rank" in c:
+        w.add_q_lora_rank(c["q_rank"])
+    if c.get("together"):
+        w.add_key_length(c["nope"] + rope)
+        w.add_value_length(c["v_dim"])
+    else:
+        w.add_key_length(c["rank"] + rope)
+        w.add_value_length(c["rank"])
+        w.add_key_length_mla(c["nope"] + rope)
+        w.add_value_length_mla(c["v_dim"])
+    w.add_rope_dimension_count(rope)
+    w.add_leading_dense_block_count(e["dense"])
+    w.add_expert_shared_count(e["shared"])
+    w.add_expert_weights_scale(e["scale"])
+    sigmoid = c["cls"] != "DeepseekV2"
+    if sigmoid:
+        w.add_expert_weights_norm(True)
+    if not c.get("silent"):
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
+    if not c.get("greedy"):
+        w.add_expert_group_count(e["groups"])
+        w.add_expert_group_used_count(e["best"])
+    if c.get("mtp"):
+        w.add_nextn_predict_layers(1)
+    if "yarn" in c:
+        w.add_rope_scaling_yarn_log_mul(0.1 * c["yarn"]["mscale"])
+
+
 def unused_kv(c):
     """Published checkpoints hold k and v of layers that read those of others, and so do the files."""
     rng = np.random.default_rng(3000 + c["seed"])
@@ -576,6 +662,9 @@ def write_gguf(path, name, c, weights):
     w.add_block_count(c["n_layer"] + c.get("mtp", False))
     if c["arch"] == "gemma4":
         gemma4_keys(w, c)
+    elif c["arch"] == "deepseek2":
+        w.add_feed_forward_length(c["n_ff"])
+        deepseek_keys(w, c)
     else:
         w.add_feed_forward_length(c["n_ff"]) if "n_ff" in c else None
         lfm2 = c["arch"].startswith("lfm2")
@@ -604,7 +693,7 @@ def write_gguf(path, name, c, weights):
         w.add_expert_count(e["E"])
         w.add_expert_used_count(e["used"])
         w.add_expert_feed_forward_length(e["ff"])
-        if "shared" in e:
+        if "shared" in e and c["arch"] != "deepseek2":
             w.add_expert_shared_feed_forward_length(e["shared"])
     if "taps" in c:
         w.add_shortconv_l_cache(c["taps"])
@@ -696,6 +785,10 @@ def write_gguf(path, name, c, weights):
     w.close()
 
 
+def least_margin(c):
+    return MIN_CHOICE_MARGIN if c["arch"] == "deepseek2" else MIN_ROUTER_MARGIN
+
+
 def write_golden(path, tokens, rows, logits):
     with open(path, "wb") as f:
         f.write(b"RMGOLD1\0" + struct.pack("<4I", len(tokens), len(rows), logits.shape[1], 0))
@@ -720,7 +813,7 @@ def make(name, out_dir):
     if not delta < 2e-5:
         os.remove(path)
         raise SystemExit(f"{name}: transformers and forward.py differ by {delta:.3g} of the logit range")
-    if model.router_margin < MIN_ROUTER_MARGIN:
+    if model.router_margin < least_margin(c):
         os.remove(path)
         raise SystemExit(f"{name}: a choice of experts is {model.router_margin:.3g} from another; take another seed")
     write_golden(os.path.join(out_dir, name + ".golden"), tokens, rows, logits)

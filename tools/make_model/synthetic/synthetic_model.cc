@@ -36,6 +36,7 @@ struct ArchRow {
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
   bool gemma4 = false;      // heads of two sizes, shared keys and values, embeddings for each layer
+  bool latent = false;      // attention over latents, DeepSeek's experts
   bool hybrid = false;      // delta nets between the layers that attend
   bool short_conv = false;  // short convolutions between them
   bool long_rope = false;   // LongRoPE of three quarters of each head, from a 32nd of the context on
@@ -105,6 +106,14 @@ constexpr ArchRow kArchs[] = {
      .square_query = true,
      .experts = true,
      .short_conv = true},
+    {.name = "deepseek2",
+     .pre = "deepseek-v3",
+     .layers = 3,
+     .head_dim = 32,
+     .rope_base = 1e6,
+     .rope_dimension_key = true,
+     .experts = true,
+     .latent = true},
     {.name = "bitnet", .pre = "llama-bpe", .eps = 1e-5, .rope_dimension_key = true, .square_query = true},
     {.name = "bitnet-b1.58",
      .pre = "llama-bpe",
@@ -137,6 +146,22 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
   }
   if (row.experts && !(spec.experts_used <= spec.experts && spec.expert_ff > 0 && spec.expert_ff <= 1 << 24)) {
     return invalid("experts_used must be at most experts, and expert_ff positive");
+  }
+  if (row.latent) {
+    const std::pair<const char*, std::int64_t> parts[] = {
+        {"kv_rank", spec.kv_rank}, {"rope_dim", spec.rope_dim}, {"value_dim", spec.value_dim}};
+    for (const auto& [name, value] : parts) {
+      if (value < 1 || value > 4096) return invalid(std::string(name) + " must be from 1 to 4096");
+    }
+    if (spec.rope_dim % 2 != 0 || spec.rope_dim >= spec.head_dim) {
+      return invalid("rope_dim must be even and below head_dim");
+    }
+    if (spec.q_rank > 1 << 24) return invalid("q_rank must be at most 16777216");
+    if (spec.dense_layers < 0 || spec.dense_layers > spec.layers) return invalid("dense_layers must be at most layers");
+    const std::int64_t groups = spec.expert_groups;
+    if (groups < 1 || spec.experts % groups != 0 || spec.experts_used > spec.experts / groups * ((groups + 1) / 2)) {
+      return invalid("expert_groups must divide experts, and half of them hold experts_used");
+    }
   }
   if (row.hybrid && spec.delta_value_heads % spec.delta_key_heads != 0) {
     return invalid("delta_value_heads must be a multiple of delta_key_heads");
@@ -251,7 +276,7 @@ void Builder::add_keys() {
   count("context_length", spec_.context);
   count("embedding_length", spec_.embd);
   count("block_count", spec_.layers);
-  if ((!row_.experts || row_.short_conv) && !spec_.double_wide) count("feed_forward_length", spec_.ff);
+  if ((!row_.experts || row_.short_conv || row_.latent) && !spec_.double_wide) count("feed_forward_length", spec_.ff);
   count("attention.head_count", spec_.heads);
   if (!row_.short_conv) count("attention.head_count_kv", spec_.kv_heads);
   writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
@@ -259,11 +284,11 @@ void Builder::add_keys() {
   if (row_.rope_base_key || spec_.rope_base != row_.rope_base) {
     writer_.set_float32(key("rope.freq_base"), static_cast<float>(spec_.rope_base));
   }
-  if (!row_.gemma4 && (row_.head_length_keys || spec_.head_dim * spec_.heads != spec_.embd)) {
+  if (!row_.gemma4 && !row_.latent && (row_.head_length_keys || spec_.head_dim * spec_.heads != spec_.embd)) {
     count("attention.key_length", spec_.head_dim);
     count("attention.value_length", spec_.head_dim);
   }
-  if (row_.rope_dimension_key) count("rope.dimension_count", spec_.head_dim);
+  if (row_.rope_dimension_key) count("rope.dimension_count", row_.latent ? spec_.rope_dim : spec_.head_dim);
   if (row_.experts) {
     count("expert_count", spec_.experts);
     count("expert_used_count", spec_.experts_used);
@@ -282,6 +307,21 @@ void Builder::add_keys() {
   if (row_.short_conv && row_.experts) {
     count("leading_dense_block_count", spec_.dense_layers);
     count("expert_gating_func", 2);
+  }
+  if (row_.latent) {
+    count("attention.key_length", spec_.kv_rank + spec_.rope_dim);
+    count("attention.value_length", spec_.kv_rank);
+    count("attention.key_length_mla", spec_.head_dim);
+    count("attention.value_length_mla", spec_.value_dim);
+    count("attention.kv_lora_rank", spec_.kv_rank);
+    if (spec_.q_rank > 0) count("attention.q_lora_rank", spec_.q_rank);
+    count("leading_dense_block_count", spec_.dense_layers);
+    count("expert_shared_count", 1);
+    count("expert_gating_func", 2);
+    count("expert_group_count", spec_.expert_groups);
+    count("expert_group_used_count", (spec_.expert_groups + 1) / 2);
+    writer_.set_float32(key("expert_weights_scale"), 1.75f);
+    writer_.set_bool(key("expert_weights_norm"), true);
   }
   if (row_.shared_expert) count("expert_shared_feed_forward_length", spec_.shared_ff);
   if (row_.hybrid) {
@@ -323,6 +363,7 @@ void Builder::add_keys() {
     writer_.set_float32(key("rope.scaling.factor"), static_cast<float>(spec_.yarn_factor));
     count("rope.scaling.original_context_length",
           static_cast<std::int64_t>(static_cast<double>(spec_.context) / spec_.yarn_factor));
+    if (row_.latent) writer_.set_float32(key("rope.scaling.yarn_log_multiplier"), 0.0707f);  // as DeepSeek V2 Lite
   }
   if (row_.long_rope) {
     count("rope.dimension_count", long_rope_dimensions());
@@ -347,7 +388,10 @@ Result<engine::ModelSpec> Builder::read_spec() const {
     if (row.name == spec_.arch) row.read(keys, model);
   }
   if (keys.failed()) return keys.take_error();
-  model.for_layers([&](engine::LayerSpec& layer) { layer.product_norms = spec_.product_norms; });
+  model.for_layers([&](engine::LayerSpec& layer) {
+    layer.product_norms = spec_.product_norms;
+    layer.ffn.choice_bias = row_.latent && layer.ffn.kind == engine::FfnKind::kExperts;  // a tensor says it
+  });
   return model;
 }
 
@@ -370,7 +414,9 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
     // As their files have them.
     const bool other = (row_.hybrid || row_.other_names) && !info.other_name.empty();
     const std::string name = engine::WeightInfo::tensor(index, other ? info.other_name : info.name);
-    const float gain = info.id == W::kAttnQ || info.id == W::kAttnK ? kSharp : 1.0f;
+    const bool scores =
+        info.id == W::kAttnQ || info.id == W::kAttnK || info.id == W::kLatentQB || info.id == W::kLatentK;
+    const float gain = scores ? kSharp : 1.0f;
     switch (info.kind) {
       case WeightKind::kVector:
         add_vector(info, name, shape.cols * shape.rows);
@@ -379,7 +425,8 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
       case WeightKind::kMatrix: matrix(name, shape.cols, shape.rows, gain, info.hadamard ? body_ : plain); break;
       case WeightKind::kTransposed: matrix(name, shape.cols, shape.rows, gain, plain); break;
       case WeightKind::kExperts:
-        matrix(name, shape.cols, shape.rows * shape.n, gain, experts_);
+      case WeightKind::kHeads:
+        matrix(name, shape.cols, shape.rows * shape.n, gain, info.kind == WeightKind::kExperts ? experts_ : body_);
         tensors_.back().shape = {shape.cols, shape.rows, shape.n};
         break;
     }
@@ -521,6 +568,13 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   usual(row->experts, spec.experts_used, 2);
   usual(row->experts, spec.expert_ff, spec.ff / 2);
   usual(row->shared_expert, spec.shared_ff, spec.expert_ff);
+  usual(row->latent, spec.kv_rank, 32);
+  usual(row->latent, spec.q_rank, 24);
+  usual(row->latent, spec.rope_dim, 8);
+  usual(row->latent, spec.value_dim, 24);
+  usual(row->latent, spec.dense_layers, 1);
+  usual(row->latent, spec.expert_groups, 2);
+  if (row->latent) spec.kv_heads = 1;
   usual(row->hybrid, spec.interval, 4);
   usual(row->gemma4 || row->short_conv, spec.interval, 3);
   usual(row->short_conv, spec.conv_width, 3);
@@ -570,6 +624,14 @@ SyntheticSpec odd_spec(std::string arch) {
     spec.experts_used = 3;
     spec.expert_ff = 96;
   }
+  if (row != nullptr && row->latent) {
+    spec.kv_rank = 36;
+    spec.q_rank = 28;
+    spec.rope_dim = 12;
+    spec.value_dim = 20;
+    spec.experts = 9;
+    spec.expert_groups = 3;
+  }
   if (row != nullptr && row->window > 0) {
     spec.window = 37;
     spec.layers = 7;
@@ -590,7 +652,8 @@ const std::vector<std::string>& synthetic_architectures() {
 std::string synthetic_models() {
   return "bitnet-2b-4t, bonsai-1.7b, bonsai-8b, llama-1b, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, bonsai-2-9b, "
          "bonsai-2-27b, qwen3-30b-a3b, qwen3.6-35b-a3b, gpt-oss-20b, gemma-4-e2b, gemma-4-e4b, phi-4-mini, "
-         "lfm2.5-1.2b, lfm2-8b-a1b";
+         "lfm2.5-1.2b, lfm2-8b-a1b, "
+         "glm-4.7-flash, deepseek-v2-lite";
 }
 
 Result<SyntheticSpec> spec_of_model(std::string_view name) {
@@ -647,6 +710,18 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.untied = true, spec.window = 128;
     spec.experts = 32, spec.experts_used = 4, spec.expert_ff = 2880, spec.vocab = 201088, spec.context = 131072;
     spec.yarn_factor = 32;
+  } else if (name == "glm-4.7-flash") {
+    shape(47, 2048, 20, 1, 256, 10240);
+    spec.arch = "deepseek2", spec.type = "Q4_0", spec.values = "normal", spec.untied = true, spec.pre = "glm4";
+    spec.kv_rank = 512, spec.q_rank = 768, spec.rope_dim = 64, spec.value_dim = 256, spec.dense_layers = 1;
+    spec.experts = 64, spec.experts_used = 4, spec.expert_ff = 1536, spec.expert_groups = 1;
+    spec.eps = 1e-5, spec.vocab = 154880, spec.context = 202752;
+  } else if (name == "deepseek-v2-lite") {
+    shape(27, 2048, 16, 1, 192, 10944);
+    spec.arch = "deepseek2", spec.type = "Q4_0", spec.values = "normal", spec.untied = true, spec.pre = "deepseek-llm";
+    spec.kv_rank = 512, spec.q_rank = -1, spec.rope_dim = 64, spec.value_dim = 128, spec.dense_layers = 1;
+    spec.experts = 64, spec.experts_used = 6, spec.expert_ff = 1408, spec.expert_groups = 1;
+    spec.rope_base = 10000, spec.vocab = 102400, spec.context = 163840, spec.yarn_factor = 40;
   } else if (name == "phi-4-mini") {
     shape(32, 3072, 24, 8, 128, 8192);
     spec.arch = "phi3", spec.type = "Q4_0", spec.values = "normal", spec.head_type = "Q6_K";

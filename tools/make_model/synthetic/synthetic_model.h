@@ -25,7 +25,8 @@ struct SyntheticSpec {
   std::int64_t ff = 160;
   std::int64_t vocab = 0;  // the tokenizer's own size; a larger one is filled up with unused tokens
   std::int64_t context = 512;
-  // qwen3moe, qwen35moe, gpt-oss, lfm2moe: 8 experts, 2 of them used, of width ff / 2; qwen35moe: one more of that width for every row.
+  // qwen3moe, qwen35moe, gpt-oss, lfm2moe, deepseek2: 8 experts, 2 of them used, of width ff / 2; qwen35moe, deepseek2: one more of that
+  // width for every row.
   std::int64_t experts = 0, experts_used = 0, expert_ff = 0, shared_ff = 0;
   // qwen35, qwen35moe: every interval-th layer attends (4), the others are gated delta nets (2 key heads, 4 value heads
   // of 16) behind a convolution of 4 tokens; a quarter of a head's dimensions turns.
@@ -39,6 +40,10 @@ struct SyntheticSpec {
   // bring layer_embd (16) numbers for each layer.
   std::int64_t shared_kv_layers = 0, layer_embd = 0;
   bool double_wide = false;
+  // deepseek2: a head's head_dim has rope_dim (8) that turn, its values are of value_dim (24); a latent of kv_rank (32), q
+  // by way of q_rank (24; negative: one product); the first dense_layers (1) without experts, which lie in expert_groups (2),
+  // of which half can be chosen.
+  std::int64_t kv_rank = 0, q_rank = 0, rope_dim = 0, value_dim = 0, dense_layers = 0, expert_groups = 0;
   std::int64_t window = 0;   // gemma2, gemma3, gemma4, gpt-oss: 64; must stay 0 for the others
   double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3, lfm2 1000000, gpt-oss 150000
   double eps = 0;            // llama, gpt-oss, lfm2 1e-5, others 1e-6

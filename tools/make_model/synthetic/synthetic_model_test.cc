@@ -64,6 +64,7 @@ TEST(Synthetic, TheSameBytesEverywhere) {
       {"gemma4", 6220718401300279641u},
       {"lfm2", 0u},
       {"lfm2moe", 0u},
+      {"deepseek2", 0u},
   };
   for (const std::string& arch : synthetic_architectures()) {
     SyntheticSpec spec = spec_of(arch);

@@ -49,7 +49,7 @@ void make_kv(Ops& ops, const AttentionSpec& a, std::size_t layer, const LayerWei
   ops.finish_heads(a, b.k, weights.vector(W::kAttnKNorm));
   ops.tap(Stage::kK, layer, b.k, 0, a.n_kv_head, a.head_dim);
   ops.tap(Stage::kV, layer, b.v, 0, a.n_kv_head, a.head_dim);
-  ops.store_kv(layer, a.head_dim, b.k, b.v);
+  ops.store_kv(layer, a, b.k, b.v);
 }
 
 }  // namespace

@@ -49,8 +49,9 @@ inline void rope(const ModelSpec& spec, const AttentionSpec& a, std::int64_t pos
       }
       const double angle = static_cast<double>(position) * frequency;
       const bool halves = r.pairing == RopePairing::kHalves;
-      double& x = heads[begin + (halves ? i : 2 * i)];
-      double& y = heads[begin + (halves ? i + half : 2 * i + 1)];
+      const std::size_t first = begin + static_cast<std::size_t>(a.rope_first);
+      double& x = heads[first + (halves ? i : 2 * i)];
+      double& y = heads[first + (halves ? i + half : 2 * i + 1)];
       const double c = magnitude * std::cos(angle), s = magnitude * std::sin(angle);
       const double turned = x * c - y * s;
       y = y * c + x * s;

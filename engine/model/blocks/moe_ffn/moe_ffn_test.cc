@@ -40,6 +40,13 @@ const Fact kFacts[] = {
        l.ffn.n_group = 4;
        l.ffn.n_group_used = 2;
      }},
+    {"expert_groups_by_their_best",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.n_group = 4;
+       l.ffn.n_group_used = 2;
+       l.ffn.n_group_best = 1;
+     }},
     {"expert_groups_of_one_with_bias",
      [](LayerSpec& l, std::size_t) {
        make_experts(l);

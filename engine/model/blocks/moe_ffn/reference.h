@@ -47,7 +47,7 @@ inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
       Vector group(scores.begin() + static_cast<std::ptrdiff_t>(g * size),
                    scores.begin() + static_cast<std::ptrdiff_t>((g + 1) * size));
       std::sort(group.rbegin(), group.rend());
-      groups.push_back(group[0] + (size > 1 ? group[1] : 0));
+      groups.push_back(group[0] + (size > 1 && f.n_group_best == 2 ? group[1] : 0));
     }
     std::vector<bool> open(n_group);
     for (const std::size_t g : largest(groups, static_cast<std::size_t>(f.n_group_used), margin)) open[g] = true;

@@ -47,9 +47,8 @@ void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
   for (std::size_t layer = 0; layer < weights_->layers.size(); ++layer) {
     for (const WeightInfo& info : weight_table()) {
       if (&weights_->layers[layer].vector(info.id) != &weight) continue;
-      constexpr std::string_view kEnd = ".weight";
-      show_norm(info.name.substr(0, info.name.size() - kEnd.size()), static_cast<std::int64_t>(layer), trace_rows_,
-                data(y), y.width, y.width / n, n);
+      show_norm(info.name.substr(0, info.name.rfind('.')), static_cast<std::int64_t>(layer), trace_rows_, data(y),
+                y.width, y.width / n, n);
       return;
     }
   }

@@ -49,6 +49,7 @@ const Change kSharedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.n_shared = 28;
 });
+const Change kExpertsBeside = layers(make_experts_beside);
 const Change kBiasedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.biases = true;
@@ -150,6 +151,10 @@ const Case kCases[] = {
     {"expert_shift", "0", "5", kExperts},
     {"shared_expert", "yes", "no", kSharedExperts},
     {"shared_expert_gate", "yes", "no", kSharedExperts},
+    {"shared_expert", "yes", "no", kExpertsBeside},
+    {"expert_factors", "yes", "no", kExpertsBeside},
+    {"router_norm", "yes", "no", kExpertsBeside},
+    {"branch_norms", "yes", "no", kExpertsBeside},
     {"skip_mixer", "none", "1", nothing},
     {"skip_mixer", "none", "0,2", kDeltaNets},
     {"skip_ffn", "none", "0,2", nothing},
@@ -286,6 +291,7 @@ TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   for (const char* name : {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation",
                            "delta_gate_activation", "state_type", "expert_used_count", "expert_renormalise",
                            "expert_gate", "expert_scale", "expert_shift", "shared_expert", "shared_expert_gate",
+                           "expert_factors", "router_norm", "branch_norms",
                            "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");

@@ -595,6 +595,54 @@ TEST(TensorEdits, AnOrderOfExpertsIsThatOfAFileThatHoldsThemSo) {
                  {"no tensor of this model has it"});
 }
 
+// Biases and factors of experts lie in the order of their matrices; gate and up may lie in one tensor.
+TEST(TensorEdits, AnOrderOfExpertsIsThatOfTheirNumbersToo) {
+  struct Case {
+    const char* arch;
+    const char* order;
+    std::vector<std::string_view> moved;  // by three
+  };
+  const Case cases[] = {
+      {"gpt-oss", "ffn_gate_exps.weight:3", {".ffn_gate_exps.weight", ".ffn_gate_exps.bias"}},
+      {"gpt-oss", "ffn_up_exps.weight:3", {".ffn_up_exps.weight", ".ffn_up_exps.bias"}},
+      {"gpt-oss", "blk.1.ffn_down_exps.weight:3", {"blk.1.ffn_down_exps.weight", "blk.1.ffn_down_exps.bias"}},
+      {"gemma4_moe", "ffn_gate_up_exps.weight:3", {".ffn_gate_up_exps.weight"}},
+      {"gemma4_moe", "ffn_down_exps.weight:3", {".ffn_down_exps.weight", ".ffn_down_exps.scale"}}};
+  for (const Case& one : cases) {
+    const Bytes bytes = model_bytes(one.arch);
+    const Model model = loaded(bytes);
+    std::size_t n_moved = 0;
+    const Bytes other = rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
+      const auto is = [&](std::string_view part) { return tensor.name.find(part) != std::string_view::npos; };
+      if (std::ranges::none_of(one.moved, is)) return true;
+      ++n_moved;
+      const Bytes before = of_tensor;
+      const auto n = static_cast<std::size_t>(tensor.shape.back());
+      const std::size_t size = before.size() / n;
+      for (std::size_t e = 0; e < n; ++e) {
+        std::memcpy(of_tensor.data() + e * size, before.data() + (e + 3) % n * size, size);
+      }
+      return true;
+    });
+    EXPECT_GE(n_moved, one.moved.size());
+    const std::vector<float> want = logits(loaded(other));
+    const Model edited = variant(model, {{"expert_order", one.order}});
+    EXPECT_EQ(edited.own_weight_bytes(), 0);
+    EXPECT_TRUE(same(logits(edited), want)) << one.order;
+    EXPECT_FALSE(same(logits(model), want)) << one.order;
+    EXPECT_TRUE(same(logits(variant(edited, {{"expert_order", "stored"}})), logits(model))) << one.order;
+  }
+  // All of them with the router: expert_shift.
+  const std::pair<const char*, const char*> all[] = {
+      {"gpt-oss", "ffn_gate_exps.weight:2,ffn_up_exps.weight:2,ffn_down_exps.weight:2"},
+      {"gemma4_moe", "ffn_gate_up_exps.weight:2,ffn_down_exps.weight:2"}};
+  for (const auto& [arch, orders] : all) {
+    const Bytes bytes = model_bytes(arch);
+    const Model model = loaded(bytes);
+    EXPECT_TRUE(same(logits(variant(model, {{"expert_order", orders}})), logits(model, {{"expert_shift", "2"}}))) << arch;
+  }
+}
+
 TEST(TensorEdits, AFactorIsThatOfAFileWithOtherNumbers) {
   const auto times = [](const Bytes& bytes, const std::map<std::string_view, float>& factors) {
     return rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
@@ -727,7 +775,8 @@ TEST(TokenEdits, ActOnTheTokenizerAlone) {
 
 // editable_facts tells of a file what edit_value tells of the model, and every value that it names can be given.
 TEST(EditableFacts, AreThoseOfTheModel) {
-  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4"}) {
+  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4",
+                           "gemma4_moe"}) {
     const Bytes bytes = model_bytes(arch);
     const Model model = loaded(bytes, {{"rms_norm_eps", "0.25"}});
     const auto facts = editable_facts(model.file(), model.options(), &model.tokenizer());

@@ -4,7 +4,7 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
+gemma2, gemma3, gemma4, gpt-oss, bitnet-b1.58, phi3. The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN, LongRoPE (the long divisors for
 sequences that are longer than the original context, as transformers has it). Activations are real numbers; --int8 rounds the input of
@@ -368,10 +368,23 @@ class Model:
         out = self.norm(out, blk + "ssm_norm") * silu(z)
         return self.linear(out.reshape(n, -1), blk + "ssm_out")
 
-    def feed_forward(self, x, layer):
+    def feed_forward(self, x, layer, stream):
+        """x: what the layer's norm gives of the stream."""
         blk = f"blk.{layer}."
+        if self.gemma4 and self.file.has(blk + "ffn_gate_inp.weight"):
+            return self.experts_beside(x, stream, blk)
         if self.file.has(blk + "ffn_gate_inp.weight"):
             return self.experts(x, blk)
+        return self.dense(x, blk)
+
+    def experts_beside(self, x, stream, blk):
+        """gemma4: a dense FFN and experts, each behind a norm of its own of the stream, and so the router, whose norm has no
+        weights but a scale, over the root of the width. Both are normed before they are added up."""
+        route = rms_norm(stream, self.file.tensor(blk + "ffn_gate_inp.scale"), self.eps) / math.sqrt(self.n_embd)
+        routed = self.experts(self.norm(stream, blk + "pre_ffw_norm_2"), blk, route)
+        return self.norm(self.dense(x, blk), blk + "post_ffw_norm_1") + self.norm(routed, blk + "post_ffw_norm_2")
+
+    def dense(self, x, blk):
         if self.arch == "phi3":  # gate, then up
             gate, up = np.split(self.linear(x, blk + "ffn_up"), 2, axis=-1)
         else:
@@ -379,11 +392,12 @@ class Model:
         hidden = self.activation(gate) * up
         return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
 
-    def experts(self, x, blk):
-        """Softmax over all experts, the best few, whose weights are then made to sum to one."""
+    def experts(self, x, blk, route=None):
+        """Softmax over all experts, the best few, whose weights are then made to sum to one (and, gemma4, multiplied by a
+        number of each). route: what the router sees, where that is not x."""
         if any(name.startswith(blk) and "_exps" in name for name in self.rotation.products):
             raise ValueError("turned experts are not covered")
-        router = self.linear(x, blk + "ffn_gate_inp")
+        router = self.linear(x if route is None else route, blk + "ffn_gate_inp")
         order = np.argsort(-router, axis=-1, kind="stable")
         taken = order[:, : self.n_experts_used]
         if self.n_experts_used < router.shape[1]:
@@ -391,13 +405,19 @@ class Model:
             self.router_margin = min(self.router_margin, float((ends[:, 0] - ends[:, 1]).min()))
         weight = np.take_along_axis(softmax(router), taken, axis=-1)
         weight /= weight.sum(axis=-1, keepdims=True)
-        gate, up, down = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
+        if self.file.has(blk + "ffn_down_exps.scale"):
+            weight = weight * self.file.tensor(blk + "ffn_down_exps.scale")[taken]
+        down = self.file.tensor(blk + "ffn_down_exps.weight")
+        if self.file.has(blk + "ffn_gate_up_exps.weight"):  # of each expert gate, then up
+            gate, up = np.split(self.file.tensor(blk + "ffn_gate_up_exps.weight"), 2, axis=1)
+        else:
+            gate, up = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up"))
         if self.oss:  # softmax over the chosen ones is the same as over all, made to sum to one
             return self.limited_experts(x, blk, taken, weight, gate, up, down)
         out = np.zeros_like(x)
         for e in range(len(gate)):
             token, place = np.nonzero(taken == e)
-            y = (silu(x[token] @ gate[e].T) * (x[token] @ up[e].T)) @ down[e].T
+            y = (self.activation(x[token] @ gate[e].T) * (x[token] @ up[e].T)) @ down[e].T
             out[token] += weight[token, place][:, None] * y
         if self.file.has(blk + "ffn_gate_shexp.weight"):
             shared = silu(self.linear(x, blk + "ffn_gate_shexp")) * self.linear(x, blk + "ffn_up_shexp")
@@ -442,7 +462,8 @@ class Model:
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35, gpt-oss).
             other = self.hybrid or self.oss
             x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm")) * self.residual_scale
-            y = self.feed_forward(self.optional_norm(x, blk + ("post_attention_norm" if other else "ffn_norm")), layer)
+            normed = self.optional_norm(x, blk + ("post_attention_norm" if other else "ffn_norm"))
+            y = self.feed_forward(normed, layer, x)
             x = x + self.optional_norm(y, blk + "post_ffw_norm") * self.residual_scale
             if side is not None:
                 y = gelu_tanh(self.linear(x, blk + "inp_gate")) * side[:, layer]

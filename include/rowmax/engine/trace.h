@@ -28,13 +28,13 @@ enum class Stage : std::uint8_t {
   kScores,    // [n_head, n_kv]: softmax weights of the keys up to the sequence's last token of the batch; 0: hidden
   kAttnOut,   // heads' outputs as the output product sees them, after gate and norm
   kMixerOut,  // [n_embd] behind the output product, before a norm that follows
-  kFfnNorm,   // [n_embd], what the FFN sees
+  kFfnNorm,   // [n_embd], what the FFN sees; experts beside a dense one see the stream through another norm
   kGate,
   kUp,          // [n_ff] of the products; experts: [n_used, n_ff], experts ascending
   kAct,         // activation(gate) * up, as the down product sees it
   kRouter,      // [n_expert], the experts' probabilities
   kExperts,     // [n_used, 2]: number and weight of each chosen expert, ascending
-  kSharedGate,  // the same three of the expert that every token has beside the chosen ones: [n_shared]
+  kSharedGate,  // the same three of what every token has beside the chosen ones, an expert or a dense FFN: [n_shared]
   kSharedUp,
   kSharedAct,
   kState,       // [n_value_head, key_dim, value_dim] of a delta net, behind the sequence's last token of the batch
@@ -64,7 +64,7 @@ struct TraceView {
 
 // An RMSNorm of any kind: y = x / sqrt(mean(x^2) + eps) * weight.
 struct NormView {
-  std::string_view name;    // its weight's tensor without "blk.N." and ".weight": "attn_norm"; "v_norm" has none
+  std::string_view name;    // its weight's tensor without "blk.N." and what is behind the dot: "attn_norm"; "v_norm" has none
   std::int64_t layer = -1;  // -1: output_norm
   std::span<const TraceRow> rows;
   // Row i of x starts at x + i * x_stride, and is [n_group, width]: each group is normed by itself. y likewise: what came

@@ -97,12 +97,13 @@ void read_head_sizes(KeyReader& keys, ModelSpec& spec, const std::vector<bool>& 
 // In every layer, beside the FFN that the others have: each sees the stream through a norm of its own and is normed before
 // both are added up; the router has a norm of its own too, and each expert a factor.
 void read_experts_beside(KeyReader& keys, ModelSpec& spec) {
-  constexpr const char *kCount = "expert_count", *kLength = "expert_feed_forward_length", *kDense = "feed_forward_length";
+  constexpr const char *kCount = "expert_count", *kLength = "expert_feed_forward_length",
+                       *kDense = "feed_forward_length";
   if (keys.int_or(kCount, 0, 0, 1 << 16, nullptr, "default: none") == 0) return;
   for (const char* key : {kLength, kDense}) {
     if (keys.has(key)) continue;
-    return keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(key) + "' is missing beside '" +
-                                              keys.full_key(kCount) + "'");
+    return keys.fail(ErrorCode::kCorrupt,
+                     "key '" + keys.full_key(key) + "' is missing beside '" + keys.full_key(kCount) + "'");
   }
   if (spec.shape.n_ff == 0) {
     return keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(kDense) + "': expected at least 1, found 0");

@@ -82,10 +82,11 @@ TEST(Gemma4, KeysThatChangeItAreRefused) {
                  [](GgufWriter& writer) { writer.set_uint32("gemma4.expert_count", 128); });
   expect_refused("gemma4", ErrorCode::kCorrupt, {"sliding_window_pattern", "found none"}, {},
                  [](GgufWriter& writer) { writer.remove("gemma4.attention.sliding_window_pattern"); });
-  expect_refused("gemma4", ErrorCode::kUnsupported, {"value_length_swa", "length 32, found 16"}, {}, [](GgufWriter& writer) {
-    writer.remove("gemma4.attention.value_length_swa");
-    writer.set_uint32("gemma4.attention.value_length_swa", 16);
-  });
+  expect_refused("gemma4", ErrorCode::kUnsupported, {"value_length_swa", "length 32, found 16"}, {},
+                 [](GgufWriter& writer) {
+                   writer.remove("gemma4.attention.value_length_swa");
+                   writer.set_uint32("gemma4.attention.value_length_swa", 16);
+                 });
   // Five layers of one kind cannot share those of the other.
   expect_refused("gemma4", ErrorCode::kCorrupt, {"shared_kv_layers", "none is of layer"}, {}, [](GgufWriter& writer) {
     writer.remove("gemma4.attention.shared_kv_layers");
@@ -148,8 +149,7 @@ TEST(Gemma4, WhatExpertsNeed) {
   expect_refused("gemma4_moe", ErrorCode::kUnsupported, {"expert_shared_count", "experts are added"}, {},
                  set("gemma4.expert_shared_count", 1));
   // Without experts their tensors are nobody's.
-  expect_refused("gemma4_moe", ErrorCode::kUnsupported, {"blk.0.", "is not used"}, {},
-                 set("gemma4.expert_count", 0));
+  expect_refused("gemma4_moe", ErrorCode::kUnsupported, {"blk.0.", "is not used"}, {}, set("gemma4.expert_count", 0));
 }
 
 // Gate and up by themselves, as other files of experts have them.

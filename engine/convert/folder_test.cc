@@ -127,6 +127,7 @@ constexpr const char* kCases[] = {"llama",
                                   "gptoss",
                                   "gptoss_mxfp4",
                                   "gemma4",
+                                  "gemma4_moe",
                                   "gemma4_vk"};
 
 TEST_F(HfFolder, KeyByKeyAndTensorByTensorAsTheOracle) {

@@ -446,9 +446,9 @@ class ConfigConverter {
     const Json both_ways = config_.find("use_bidirectional_attention");
     const bool of_images = model_.architecture->gemma4 && both_ways.is("vision");
     if (both_ways && !of_images && !(both_ways.is_bool() && !both_ways.as_bool())) {
-      config_.fail(ErrorCode::kUnsupported, "use_bidirectional_attention",
-                   concat("expected ", model_.architecture->gemma4 ? "null or vision" : "false", ", found ",
-                          both_ways.text()));
+      config_.fail(
+          ErrorCode::kUnsupported, "use_bidirectional_attention",
+          concat("expected ", model_.architecture->gemma4 ? "null or vision" : "false", ", found ", both_ways.text()));
     }
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
     if (model_.architecture->biases == Biases::kAll && !config_.bool_or("attention_bias", true)) {

@@ -47,8 +47,10 @@ void CpuOps::show_norm(const std::vector<float>& weight, Rows y) {
   for (std::size_t layer = 0; layer < weights_->layers.size(); ++layer) {
     for (const WeightInfo& info : weight_table()) {
       if (&weights_->layers[layer].vector(info.id) != &weight) continue;
-      show_norm(info.name.substr(0, info.name.rfind('.')), static_cast<std::int64_t>(layer), trace_rows_, data(y),
-                y.width, y.width / n, n);
+      constexpr std::string_view kEnd = ".weight";
+      const std::string_view name =
+          info.name.ends_with(kEnd) ? info.name.substr(0, info.name.size() - kEnd.size()) : info.name;
+      show_norm(name, static_cast<std::int64_t>(layer), trace_rows_, data(y), y.width, y.width / n, n);
       return;
     }
   }

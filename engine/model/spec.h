@@ -174,7 +174,8 @@ struct FfnSpec {
   // norm of their own. Without shared_gate alone.
   bool beside = false;
   bool branch_norms = false;  // of what the dense FFN gives and of what the experts give, before they are added up
-  bool router_norm = false;   // the router sees norm(stream) / sqrt(n_embd), with weights of its own; else what experts see
+  bool router_norm =
+      false;  // the router sees norm(stream) / sqrt(n_embd), with weights of its own; else what experts see
 };
 
 enum class MixerKind : std::uint8_t { kAttention, kDeltaNet };
@@ -207,7 +208,7 @@ struct ModelSpec {
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
   float logit_scale = 1;        // logits are multiplied by it, before they are capped
-  bool may_tie = true;  // a file without a head means the embedding; else it has lost it
+  bool may_tie = true;          // a file without a head means the embedding; else it has lost it
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
   std::string default_pre;
   // Tensors of layers behind the last one, for guessing tokens ahead: known, checked by name alone, not used.

@@ -151,10 +151,6 @@ const Case kCases[] = {
     {"expert_shift", "0", "5", kExperts},
     {"shared_expert", "yes", "no", kSharedExperts},
     {"shared_expert_gate", "yes", "no", kSharedExperts},
-    {"shared_expert", "yes", "no", kExpertsBeside},
-    {"expert_factors", "yes", "no", kExpertsBeside},
-    {"router_norm", "yes", "no", kExpertsBeside},
-    {"branch_norms", "yes", "no", kExpertsBeside},
     {"skip_mixer", "none", "1", nothing},
     {"skip_mixer", "none", "0,2", kDeltaNets},
     {"skip_ffn", "none", "0,2", nothing},
@@ -193,6 +189,10 @@ const Case kCases[] = {
     {"v_norm", "yes", "no", kNormedV},
     {"layer_embeddings", "yes", "no", kLayerEmbeddings},
     {"layer_output_scale", "yes", "no", kOutputScales},
+    {"shared_expert", "yes", "no", kExpertsBeside},
+    {"expert_factors", "yes", "no", kExpertsBeside},
+    {"router_norm", "yes", "no", kExpertsBeside},
+    {"branch_norms", "yes", "no", kExpertsBeside},
 };
 
 // The largest difference of two models' logits, of the largest logit.
@@ -288,11 +288,11 @@ TEST(SpecEdits, HeadsOfAnotherSize) {
 // A plain model has no such thing.
 TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   ModelSpec spec = plain_spec(3);
-  for (const char* name : {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation",
-                           "delta_gate_activation", "state_type", "expert_used_count", "expert_renormalise",
-                           "expert_gate", "expert_scale", "expert_shift", "shared_expert", "shared_expert_gate",
-                           "expert_factors", "router_norm", "branch_norms",
-                           "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
+  for (const char* name : {"attention_gate_layout", "qk_norm_place",     "delta_head_order",  "delta_conv_activation",
+                           "delta_gate_activation", "state_type",        "expert_used_count", "expert_renormalise",
+                           "expert_gate",           "expert_scale",      "expert_shift",      "shared_expert",
+                           "shared_expert_gate",    "expert_factors",    "router_norm",       "branch_norms",
+                           "rope_denominator",      "rope_scale_global", "rope_magnitude",    "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");
     ASSERT_FALSE(status.ok()) << name;

@@ -123,9 +123,9 @@ struct WeightInfo {
 
 // Weights of a layer that may lie in one tensor, the rows of one behind those of the other; of experts, each one's.
 struct FusedWeights {
-  std::string_view name;     // in GGUF, behind "blk.<layer>."
-  std::span<const W> parts;  // in their order; a file that has the first by its own name has all by theirs
-  bool (*read)(const LayerSpec& layer);     // whether files may have them so
+  std::string_view name;                 // in GGUF, behind "blk.<layer>."
+  std::span<const W> parts;              // in their order; a file that has the first by its own name has all by theirs
+  bool (*read)(const LayerSpec& layer);  // whether files may have them so
   bool (*written)(const LayerSpec& layer);  // and whether those that converters write have
 };
 std::span<const FusedWeights> fused_weights() noexcept;

@@ -64,7 +64,7 @@ struct TraceView {
 
 // An RMSNorm of any kind: y = x / sqrt(mean(x^2) + eps) * weight.
 struct NormView {
-  std::string_view name;    // its weight's tensor without "blk.N." and what is behind the dot: "attn_norm"; "v_norm" has none
+  std::string_view name;    // its weight's tensor without "blk.N." and ".weight": "attn_norm"; "v_norm" has none
   std::int64_t layer = -1;  // -1: output_norm
   std::span<const TraceRow> rows;
   // Row i of x starts at x + i * x_stride, and is [n_group, width]: each group is normed by itself. y likewise: what came

@@ -22,7 +22,7 @@ using engine::GgufWriter;
 struct ArchRow {
   std::string_view name;
   std::string_view written = {};  // general.architecture, where that is another name
-  const char* pre = nullptr;  // nullptr: a SentencePiece vocabulary
+  const char* pre = nullptr;      // nullptr: a SentencePiece vocabulary
   std::int64_t layers = 2;
   std::int64_t head_dim = 0;  // 0: embd / heads
   std::int64_t window = 0;
@@ -320,8 +320,7 @@ void Builder::add_gemma4_keys() {
   std::vector<std::int32_t> widths, kv_heads;
   for (std::int64_t layer = 1; layer <= spec_.layers; ++layer) {
     local.push_back(layer % spec_.interval != 0 && layer != spec_.layers);
-    widths.push_back(
-        static_cast<std::int32_t>(layer <= first_shared || !spec_.double_wide ? spec_.ff : 2 * spec_.ff));
+    widths.push_back(static_cast<std::int32_t>(layer <= first_shared || !spec_.double_wide ? spec_.ff : 2 * spec_.ff));
   }
   writer_.set_bools(key("attention.sliding_window_pattern"), local);
   for (const bool windowed : local) {

@@ -1,4 +1,4 @@
-// The order in which a file's experts lie, as an edit: that of a file that holds them so, to the bit.
+// Experts as files hold them: gate and up in one tensor or in two, and, as an edit, in another order. All of it to the bit.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -12,6 +12,44 @@
 
 namespace rowmax::engine {
 namespace {
+
+// Of each expert gate, then up, in one tensor: the logits of a file that holds them apart, in types with blocks of all kinds.
+TEST(Experts, GateAndUpInOneTensorAreThoseApart) {
+  for (const char* type : {"F32", "BF16", "Q4_0", "Q6_K", "IQ4_XS", "MXFP4", "TQ2_0", "IQ2_BN_R4"}) {
+    SCOPED_TRACE(type);
+    const Bytes whole = model_bytes("gemma4_moe", [&](tools::SyntheticSpec& spec) {
+      spec.embd = 256;
+      spec.ff = spec.expert_ff = 128;
+      spec.layers = 2;
+      spec.type = type;
+      if (spec.type.starts_with("TQ") || spec.type.starts_with("IQ2")) spec.values = "ternary";
+    });
+    const GgufFile file = std::move(GgufFile::parse(whole, "whole.gguf")).value();
+    std::size_t n_split = 0;
+    const Bytes apart = rewritten(
+        whole, [](const GgufTensor& tensor, Bytes&) { return !tensor.name.ends_with("gate_up_exps.weight"); },
+        [&](GgufWriter& writer) {
+          for (const GgufTensor& tensor : file.tensors()) {
+            if (!tensor.name.ends_with("gate_up_exps.weight")) continue;
+            const auto n = static_cast<std::size_t>(tensor.shape[2]);
+            const std::size_t half = tensor.data.size() / n / 2;
+            const std::string layer(tensor.name.substr(0, tensor.name.find("gate_up")));
+            for (const std::size_t part : {0, 1}) {
+              Bytes bytes;
+              for (std::size_t e = 0; e < n; ++e) {
+                const auto expert = tensor.data.subspan((2 * e + part) * half, half);
+                bytes.insert(bytes.end(), expert.begin(), expert.end());
+              }
+              writer.add_tensor(layer + (part == 0 ? "gate_exps.weight" : "up_exps.weight"), tensor.type,
+                                {tensor.shape[0], tensor.shape[1] / 2, tensor.shape[2]}, std::move(bytes));
+            }
+            ++n_split;
+          }
+        });
+    EXPECT_EQ(n_split, 2u);
+    EXPECT_TRUE(same(logits(loaded(whole)), logits(loaded(apart))));
+  }
+}
 
 // Nothing is packed again: experts stand in each other's places.
 TEST(TensorEdits, AnOrderOfExpertsIsThatOfAFileThatHoldsThemSo) {

@@ -130,7 +130,8 @@ TEST(Gemma4, WhatExpertsNeed) {
     const std::string tensor = std::string("blk.1.") + name;
     expect_refused("gemma4_moe", ErrorCode::kCorrupt, {tensor.c_str(), "missing"}, {tensor});
   }
-  expect_refused("gemma4_moe", ErrorCode::kCorrupt, {"blk.1.ffn_gate_exps.weight", "missing"},
+  expect_refused("gemma4_moe", ErrorCode::kCorrupt,
+                 {"'blk.1.ffn_gate_exps.weight' or 'blk.1.ffn_gate_up_exps.weight' is missing"},
                  {"blk.1.ffn_gate_up_exps.weight"});
   const auto set = [](const char* key, std::uint32_t value) {
     return [=](GgufWriter& writer) {

@@ -134,6 +134,10 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
       if (!claims.has(other) && presence == Presence::kRequired) return claims.missing(name + "' or '" + other);
       if (claims.has(other)) name = other;
     }
+    for (const FusedWeights& fused : fused_weights()) {
+      if (!fused.read(layer) || fused.parts[0] != info.id || claims.has(name)) continue;
+      return claims.missing(name + "' or '" + WeightInfo::tensor(index, fused.name));
+    }
     const bool matrix = info.kind == WeightKind::kMatrix || info.kind == WeightKind::kExperts;
     ROWMAX_RETURN_IF_ERROR(
         claims.take(name, info.shape(spec.shape, layer), matrix, presence == Presence::kRequired, sources[info.id]));

@@ -291,7 +291,7 @@ class Model:
             sizes = np.cumsum([self.n_head * self.head_dim, self.n_kv_head * self.head_dim])
             q, k, v = np.split(self.linear(x, blk + "attn_qkv"), sizes, axis=-1)
         else:
-            q, k, v = (self.linear(x, blk + name) for name in ("attn_q", "attn_k", "attn_v"))
+            q = self.linear(x, blk + "attn_q")
         q = q.reshape(n, self.n_head, -1)
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         def turned(x, name):  # normed in front of RoPE or behind it, OLMo 2's over all heads together

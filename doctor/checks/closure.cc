@@ -430,8 +430,10 @@ Result<CheckResult> check_closure(Patient& patient) {
   check_meanings(**file, findings);
   check_long_factors(**file, findings);
   check_rotation(**file, findings);
-  std::string reason = "every one of " + std::to_string((*file)->tensors().size()) +
-                       " tensors is used once, none is missing, shapes fit the keys";
+  const std::int64_t n_unused = (*model)->n_unused_tensors, n_used = std::ssize((*file)->tensors()) - n_unused;
+  std::string reason = "every one of " + std::to_string(n_used) +
+                       " tensors is used once, none is missing, shapes fit the keys" +
+                       (n_unused > 0 ? "; " + std::to_string(n_unused) + " more are known and not used" : "");
   CheckResult result = CheckResult::pass(kId, findings.n_compared);
   if (!findings.causes.empty()) {
     std::ranges::stable_sort(findings.causes,

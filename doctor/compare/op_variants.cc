@@ -384,6 +384,14 @@ std::optional<Product> product_of(const engine::Model& model, const Reference& r
     if (op == std::end(kProducts)) return std::nullopt;
     in = op->in;
     weight = block + op->weight;
+    // Beside experts the dense FFN's stages are those that all tokens share, by its own tensors.
+    if (file.find_tensor(block + "pre_ffw_norm_2.weight") != nullptr) {
+      const bool gate = theirs.stage == Stage::kSharedGate;
+      if (theirs.stage == Stage::kGate || theirs.stage == Stage::kUp || theirs.stage == Stage::kBlockOut) {
+        return std::nullopt;
+      }
+      if (gate || theirs.stage == Stage::kSharedUp) weight = block + (gate ? "ffn_gate.weight" : "ffn_up.weight");
+    }
     if (op->bias != nullptr) bias = vector_of(model, block + op->bias);
     if (op->scale != nullptr) scale = vector_of(model, block + op->scale);
   }

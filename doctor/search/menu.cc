@@ -23,7 +23,8 @@ std::optional<double> number_of(std::string_view text) {
 struct Context {
   const engine::ModelShape& shape;
   std::int64_t n_expert = 0;
-  std::optional<double> now;  // the value in effect, where it is one number
+  std::vector<std::string_view> expert_tensors;  // kinds that the file has
+  std::optional<double> now;                     // the value in effect, where it is one number
 };
 
 using Values = std::vector<std::string>;
@@ -54,13 +55,16 @@ Values shifts(std::int64_t n) {
   }
   return out;
 }
-constexpr std::string_view kExpertTensors[] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"};
-// All tensors against the router, and each against the two others (all three moved alike: expert_shift).
+constexpr std::string_view kExpertTensors[] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_gate_up_exps.weight",
+                                               "ffn_down_exps.weight"};
+// All tensors against the router, and each against the others (all of them moved alike: expert_shift).
 Values expert_orders(const Context& context) {
   std::string all;
-  for (const std::string_view kind : kExpertTensors) all += (all.empty() ? "" : ",") + std::string(kind) + ":reversed";
+  for (const std::string_view kind : context.expert_tensors) {
+    all += (all.empty() ? "" : ",") + std::string(kind) + ":reversed";
+  }
   Values out = {all};
-  for (const std::string_view kind : kExpertTensors) {
+  for (const std::string_view kind : context.expert_tensors) {
     for (const std::string& order : joined({"reversed", "pairs"}, shifts(context.n_expert))) {
       out.push_back(std::string(kind) + ":" + order);
     }
@@ -291,6 +295,9 @@ const MenuRow kMenu[] = {
      [](const Context&) {
        return numbers({1, 2.5, 0.5, 2});
      }},
+    {"expert_factors", "router", [](const Context&) { return Values{"no"}; }},
+    {"router_norm", "router", [](const Context&) { return Values{"no"}; }},
+    {"branch_norms", "norm_place", [](const Context&) { return Values{"no"}; }},
     {"shared_expert", "router", [](const Context&) { return Values{"no"}; }},
     {"shared_expert_gate", "router",
      [](const Context&) {
@@ -453,6 +460,11 @@ std::vector<Variant> convention_variants(std::span<const EditableFact> facts, st
                                          const Edits& asked, const engine::Model& model) {
   const auto said = model.file().find_uint(model.description().architecture + ".expert_count");
   const std::int64_t n_expert = said && *said < 65536 ? static_cast<std::int64_t>(*said) : 0;
+  std::vector<std::string_view> expert_tensors;
+  for (const std::string_view kind : kExpertTensors) {
+    const auto is_kind = [&](const engine::GgufTensor& tensor) { return kind_of(tensor.name) == kind; };
+    if (std::ranges::any_of(model.file().tensors(), is_kind)) expert_tensors.push_back(kind);
+  }
   std::vector<Variant> out;
   for (const auto& [name, value] : asked) {
     const EditableFact* fact = find_fact(file_facts, name);
@@ -464,7 +476,7 @@ std::vector<Variant> convention_variants(std::span<const EditableFact> facts, st
   for (const MenuRow& row : kMenu) {
     const EditableFact* fact = find_fact(facts, row.fact);
     if (fact == nullptr) continue;
-    const Context context{model.shape(), n_expert, number_of(fact->value)};
+    const Context context{model.shape(), n_expert, expert_tensors, number_of(fact->value)};
     for (const std::string& value : row.values == nullptr ? words_of(fact->values) : row.values(context)) {
       if (!same_value(value, fact->value)) add(out, row.fact, value, row.cause);
     }

@@ -1,6 +1,6 @@
-// Gemma 4 without experts: as Gemma 3, and scores that are not scaled, V normed without weights, heads of another size in
-// layers with a window, keys and values of earlier layers in the last ones, embeddings for each layer, a scale of each
-// layer's output, and layers without a window whose V is K.
+// Gemma 4: as Gemma 3, and scores that are not scaled, V normed without weights, heads of another size in layers with a
+// window, keys and values of earlier layers in the last ones, embeddings for each layer, a scale of each layer's output,
+// layers without a window whose V is K, and experts beside the FFN.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -66,9 +66,12 @@ void read_head_sizes(KeyReader& keys, ModelSpec& spec, const std::vector<bool>& 
   const std::int64_t global = spec.shape.head_dim;
   const std::int64_t size =
       keys.int_or("attention.key_length_swa", global, 2, 576, "head_dim_local", "default: as the others");
-  if (keys.int_or("attention.value_length_swa", size, 2, 576, nullptr, "default: as the key length") != size) {
+  const std::int64_t values =
+      keys.int_or("attention.value_length_swa", size, 2, 576, nullptr, "default: as the key length");
+  if (values != size) {
     keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("attention.value_length_swa") +
-                                           "': expected the key length " + std::to_string(size));
+                                           "': expected the key length " + std::to_string(size) + ", found " +
+                                           std::to_string(values));
   }
   // Local layers turn whole heads, with a base of their own and without factors.
   RopeSpec rope;
@@ -91,10 +94,43 @@ void read_head_sizes(KeyReader& keys, ModelSpec& spec, const std::vector<bool>& 
   }
 }
 
+// In every layer, beside the FFN that the others have: each sees the stream through a norm of its own and is normed before
+// both are added up; the router has a norm of its own too, and each expert a factor.
+void read_experts_beside(KeyReader& keys, ModelSpec& spec) {
+  constexpr const char *kCount = "expert_count", *kLength = "expert_feed_forward_length",
+                       *kDense = "feed_forward_length";
+  if (keys.int_or(kCount, 0, 0, 1 << 16, nullptr, "default: none") == 0) return;
+  for (const char* key : {kLength, kDense}) {
+    if (keys.has(key)) continue;
+    return keys.fail(ErrorCode::kCorrupt,
+                     "key '" + keys.full_key(key) + "' is missing beside '" + keys.full_key(kCount) + "'");
+  }
+  if (spec.shape.n_ff == 0) {
+    return keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(kDense) + "': expected at least 1, found 0");
+  }
+  std::vector<std::int64_t> widths;
+  for (const LayerSpec& layer : spec.layers) widths.push_back(layer.ffn.n_ff);
+  read_experts(keys, spec, false);
+  if (keys.failed()) return;
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    FfnSpec& ffn = spec.layers[i].ffn;
+    ffn.n_shared = widths[i];
+    ffn.shared_gate = false;
+    ffn.beside = ffn.branch_norms = ffn.router_norm = ffn.expert_factors = true;
+  }
+  const auto [low, high] = std::ranges::minmax(widths);
+  keys.fact("dense_ffn", std::to_string(low) + (low == high ? "" : " to " + std::to_string(high)) + ", beside experts",
+            "key " + keys.full_key(kDense));
+  for (const char* fact : {"branch_norms", "router_norm", "expert_factors"}) {
+    keys.fact(fact, "yes", "architecture " + spec.architecture);
+  }
+}
+
 }  // namespace
 
 void read_gemma4(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves, 1);
+  read_experts_beside(keys, spec);
   if (keys.failed()) return;
   const std::string why = "architecture " + spec.architecture;
   const std::int64_t n_layer_embd =

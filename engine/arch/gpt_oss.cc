@@ -38,6 +38,7 @@ void read_gpt_oss(KeyReader& keys, ModelSpec& spec) {
   for (RopeSpec& rope : spec.ropes) {
     if (rope.yarn) rope.yarn->whole_pairs = false;
   }
+  spec.may_tie = false;
   spec.for_layers([](LayerSpec& layer) {
     layer.attention.qkv_bias_required = layer.attention.output_bias_required = true;
     layer.attention.sinks = true;

@@ -26,6 +26,12 @@ TEST(GptOss, WhatItsFilesMean) {
   }
 }
 
+// The embedding does not stand for a head that was lost.
+TEST(GptOss, TheHeadMustBeThere) {
+  expect_refused("gpt-oss", ErrorCode::kCorrupt, {"'output.weight' is missing", "gpt-oss", "head of their own"},
+                 {"output.weight"});
+}
+
 TEST(GptOss, EveryBiasAndSinkMustBeThere) {
   for (const char* name : {"attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias", "attn_sinks.weight",
                            "ffn_gate_inp.bias", "ffn_gate_exps.bias", "ffn_up_exps.bias", "ffn_down_exps.bias"}) {

@@ -158,6 +158,11 @@ TEST(LlamaKin, Mistral3MagnitudeAndTemperature) {
   EXPECT_EQ(unscaled.layers[0].attention.temperature.length, 512);
 }
 
+TEST(LlamaKin, Olmo2HasAHeadOfItsOwn) {
+  EXPECT_FALSE(spec_of("olmo2").may_tie);
+  EXPECT_TRUE(spec_of("hunyuan-dense").may_tie && spec_of("smollm3").may_tie && spec_of("llama").may_tie);
+}
+
 TEST(LlamaKin, WhereNormsStand) {
   const ModelSpec hunyuan = spec_of("hunyuan-dense"), olmo = spec_of("olmo2");
   for (std::size_t i = 0; i < 8; ++i) {

@@ -5,6 +5,7 @@ namespace rowmax::engine {
 
 void read_olmo2(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
+  spec.may_tie = false;
   spec.for_layers([](LayerSpec& layer) {
     layer.attention.qk_norm = QkNorm::kWidth;
     layer.input_norms = false;

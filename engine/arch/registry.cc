@@ -143,7 +143,8 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
                        .memory = memory_shape(model.spec),
                        .facts = std::move(keys.facts()),
                        .notices = std::move(keys.notices()),
-                       .default_pre = model.spec.default_pre};
+                       .default_pre = model.spec.default_pre,
+                       .n_unused_tensors = model.sources.n_passed_over};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);
   return model;
 }

@@ -80,8 +80,10 @@ class Claims {
       claimed_[i] = true;
       ++n;
     }
+    n_passed_over_ += n;
     return n;
   }
+  std::int64_t n_passed_over() const { return n_passed_over_; }
 
   Status all_claimed() const {
     for (std::size_t i = 0; i < claimed_.size(); ++i) {
@@ -96,6 +98,7 @@ class Claims {
  private:
   const GgufFile& file_;
   std::vector<bool> claimed_;
+  std::int64_t n_passed_over_ = 0;
 };
 
 // The parts of a tensor that holds several weights; none where the file has them apart.
@@ -114,9 +117,11 @@ Status map_fused(Claims& claims, const ModelSpec& spec, std::int64_t index, cons
                                           " has one scale for the whole tensor or rows in groups across its parts");
     }
     const auto n = static_cast<std::size_t>(shape.rows * format_row_bytes(*whole.format, shape.cols));
+    const std::size_t stride = whole.bytes.size() / static_cast<std::size_t>(whole.n);
     sources[id] = whole;
     sources[id].rows = shape.rows;
-    sources[id].bytes = whole.bytes.subspan(begin, n);
+    sources[id].stride = whole.n > 1 ? stride : 0;
+    sources[id].bytes = whole.bytes.subspan(begin, static_cast<std::size_t>(whole.n - 1) * stride + n);
     begin += n;
   }
   return {};
@@ -159,12 +164,8 @@ bool is_own_name(const LayerSpec& layer, std::string_view name) {
 
 Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, LayerSources& sources) {
   const LayerSpec& layer = spec.layers[static_cast<std::size_t>(index)];
-  // What converters leave of a layer that reads the keys and values of another.
-  if (layer.mixer == MixerKind::kAttention && !layer.attention.has_kv()) {
-    for (const W id : {W::kAttnK, W::kAttnV, W::kAttnKNorm}) claims.pass_over(weight_info(id).tensor(index));
-  }
   for (const FusedWeights& fused : fused_weights()) {
-    if (layer.fused) ROWMAX_RETURN_IF_ERROR(map_fused(claims, spec, index, fused, sources));
+    if (fused.read(layer)) ROWMAX_RETURN_IF_ERROR(map_fused(claims, spec, index, fused, sources));
   }
   ROWMAX_RETURN_IF_ERROR(map_latent(claims, spec, index, sources));
   for (const WeightInfo& info : weight_table()) {
@@ -177,10 +178,45 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
       if (claims.has(other)) name = other;
     }
     const WeightShape shape = info.shape(spec.shape, layer);
+    for (const FusedWeights& fused : fused_weights()) {
+      if (!fused.read(layer) || fused.parts[0] != info.id || claims.has(name)) continue;
+      return claims.missing(name + "' or '" + WeightInfo::tensor(index, fused.name));
+    }
     ROWMAX_RETURN_IF_ERROR(
         info.kind == WeightKind::kHeads
             ? claims.take_heads(name, shape, sources[info.id])
             : claims.take(name, shape, is_matrix(info.kind), presence == Presence::kRequired, sources[info.id]));
+  }
+  return {};
+}
+
+// What converters leave of layers that read the keys and values of others.
+void pass_over_kv(Claims& claims, const ModelSpec& spec, std::vector<ModelFact>& facts) {
+  std::int64_t n = 0, n_layer = 0;
+  for (std::int64_t i = 0; i < spec.shape.n_layer; ++i) {
+    const LayerSpec& layer = spec.layers[static_cast<std::size_t>(i)];
+    if (layer.mixer != MixerKind::kAttention || layer.attention.has_kv()) continue;
+    const std::int64_t before = n;
+    for (const W id : {W::kAttnK, W::kAttnV, W::kAttnKNorm}) n += claims.pass_over(weight_info(id).tensor(i));
+    n_layer += n > before ? 1 : 0;
+  }
+  if (n == 0) return;
+  facts.push_back({"shared_kv", std::to_string(n) + " tensors, not used",
+                   "attn_k, attn_v and attn_k_norm of the last " + std::to_string(n_layer) + " layers that have them"});
+}
+
+// Biases that may be there are there in every layer, or in none.
+Status check_biases(const Claims& claims, const ModelSpec& spec, const std::vector<LayerSources>& sources) {
+  for (const WeightInfo& info : weight_table()) {
+    std::int64_t with = -1, without = -1;
+    for (std::size_t i = sources.size(); i-- > 0;) {
+      if (info.presence(spec.layers[i]) != Presence::kOptional || !info.name.ends_with(".bias")) continue;
+      (sources[i][info.id].present() ? with : without) = static_cast<std::int64_t>(i);
+    }
+    if (with < 0 || without < 0) continue;
+    Error error = claims.missing(info.tensor(without));
+    error.message += ", while '" + info.tensor(with) + "' is there: expected it in all layers or in none";
+    return error;
   }
   return {};
 }
@@ -257,6 +293,11 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
     norm = spec.output_norm_name;
   }
   ROWMAX_RETURN_IF_ERROR(claims.take(norm, {s.n_embd}, false, true, sources.output_norm));
+  if (!spec.may_tie && !claims.has("output.weight")) {
+    Error error = claims.missing("output.weight");
+    error.message += "; models of architecture " + spec.architecture + " have a head of their own";
+    return error;
+  }
   ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", {s.n_embd, s.n_vocab}, true, false, sources.output));
   sources.tied = !sources.output.present();
   if (sources.tied) sources.output = sources.token_embedding;
@@ -273,6 +314,7 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   }
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));
   std::int64_t n_doubled = 0;
+  pass_over_kv(claims, spec, facts);
   for (std::int64_t i = 0; i < s.n_layer; ++i) {
     if (spec.layers[static_cast<std::size_t>(i)].mixer == MixerKind::kLatent &&
         claims.has(weight_info(W::kLatentK).tensor(i))) {
@@ -288,6 +330,7 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
     facts.push_back({"latent_together", std::to_string(n_doubled) + " tensors, not used: those apart hold the same",
                      "blk.*." + std::string(kLatentTogether)});
   }
+  ROWMAX_RETURN_IF_ERROR(check_biases(claims, spec, sources.layers));
   for (std::int64_t i = s.n_layer; i < s.n_layer + spec.n_draft_layer; ++i) {
     const std::string needed = "blk." + std::to_string(i) + ".nextn.eh_proj.weight";
     if (!claims.has(needed)) {
@@ -300,6 +343,7 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
     facts.push_back({"draft_layer", std::to_string(n) + " tensors, not used", "blk." + std::to_string(i) + ".*"});
   }
   ROWMAX_RETURN_IF_ERROR(take_rope_factors(file, claims, spec, facts));
+  sources.n_passed_over = claims.n_passed_over();
   return claims.all_claimed();
 }
 

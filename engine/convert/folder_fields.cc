@@ -129,12 +129,8 @@ constexpr Rule kRules[] = {
     {.table = Table::kConfig, .names = "swiglu_alpha swiglu_limit"},
     {.table = Table::kConfig,
      .names = "attention_k_eq_v enable_moe_block global_head_dim hidden_size_per_layer_input "
-              "num_global_key_value_heads num_kv_shared_layers per_layer_config use_double_wide_mlp "
+              "num_global_key_value_heads num_kv_shared_layers per_layer_config top_k_experts use_double_wide_mlp "
               "vocab_size_per_layer_input"},
-    {.table = Table::kConfig,
-     .use = Use::kHarmless,
-     .names = "top_k_experts",
-     .why = "counts with enable_moe_block alone, which is refused"},
     {.table = Table::kConfig,
      .use = Use::kHarmless,
      .names = "audio_config audio_token_id boa_token_id boi_token_id eoa_token_id eoa_token_index eoi_token_id "

@@ -160,6 +160,12 @@ TEST_F(FolderFields, KnownOnesThatChangeTheMathematicsAreRefused) {
       {"qwen2", R"("use_sliding_window": true)", "use_sliding_window"},
       {"qwen3", R"("layer_types": ["sliding_attention"])", "layer_types"},
       {"gemma3", R"("use_bidirectional_attention": true)", "use_bidirectional_attention"},
+      {"gemma2", R"("use_bidirectional_attention": true)", "use_bidirectional_attention: expected false, found true"},
+      {"bitnet_embed", R"("use_bidirectional_attention": true)", "use_bidirectional_attention"},  // Qwen3Model
+      {"bitnet_embed_gemma3", R"("use_bidirectional_attention": true)", "use_bidirectional_attention"},
+      {"llama", R"("use_bidirectional_attention": "vision")", "use_bidirectional_attention"},
+      {"gemma4_vk", R"("use_bidirectional_attention": "all")", "use_bidirectional_attention: expected null or vision"},
+      {"gemma4_vk", R"("use_bidirectional_attention": true)", "use_bidirectional_attention"},
       {"gemma2", R"("hidden_activation": "gelu")", "hidden_activation"},
       {"bitnet", R"("hidden_act": "silu")", "hidden_act"},
       {"qwen3moe", R"("decoder_sparse_step": 2)", "decoder_sparse_step"},

@@ -34,7 +34,7 @@ std::set<std::string_view> draft_layers(const std::vector<TensorRows>& tensors) 
 
 bool is_layer_matrix(std::string_view name, const std::set<std::string_view>& draft) {
   const WeightInfo* row = find_layer_weight(name);
-  return row != nullptr && row->hadamard && !draft.contains(name.substr(0, name.size() - row->name.size()));
+  return row != nullptr && row->hadamard && !draft.contains(name.substr(0, name.find('.', name.find('.') + 1) + 1));
 }
 
 // Fair coins, fixed by width and column: the finaliser of splitmix64.

@@ -94,7 +94,7 @@ TEST_F(FoldTest, WeightsAreThoseOfTheDefinition) {
 TEST_F(FoldTest, TheFoldedModelHasTheLogitsOfTheOther) {
   for (const bool untied : {true, false}) {
     for (const char* arch : {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35",
-                             "qwen35moe", "lfm2", "lfm2moe"}) {
+                             "qwen35moe", "lfm2", "lfm2moe", "phi3", "gemma4_moe"}) {
       SCOPED_TRACE(arch);
       write_model(arch, untied);
       ASSERT_TRUE(fold(32).ok());

@@ -471,6 +471,13 @@ class ConfigConverter {
     if (!config_.bool_or("is_causal", true)) {  // embedding models: every query sees every key
       config_.fail(ErrorCode::kUnsupported, "is_causal", "expected true");
     }
+    const Json both_ways = config_.find("use_bidirectional_attention");
+    const bool of_images = model_.architecture->gemma4 && both_ways.is("vision");
+    if (both_ways && !of_images && !(both_ways.is_bool() && !both_ways.as_bool())) {
+      config_.fail(
+          ErrorCode::kUnsupported, "use_bidirectional_attention",
+          concat("expected ", model_.architecture->gemma4 ? "null or vision" : "false", ", found ", both_ways.text()));
+    }
     const bool all = config_.bool_or("attention_bias", false) && model_.architecture->biases == Biases::kConfig;
     if (model_.architecture->biases == Biases::kAll && !config_.bool_or("attention_bias", true)) {
       config_.fail(ErrorCode::kUnsupported, "attention_bias", "expected true");
@@ -583,9 +590,6 @@ class ConfigConverter {
     // What the head's size does not give.
     const double scalar = config_.number_or("query_pre_attn_scalar", 256, 1e-3, 1e6);
     if (scalar != static_cast<double>(model_.head_dim)) set("attention.scale", 1.0 / std::sqrt(scalar));
-    if (config_.bool_or("use_bidirectional_attention", false)) {
-      config_.fail(ErrorCode::kUnsupported, "use_bidirectional_attention", "expected false");
-    }
     read_pattern(model_.architecture->window_pattern);
   }
 
@@ -657,11 +661,11 @@ class ConfigConverter {
       config_.fail(ErrorCode::kUnsupported, "vocab_size_per_layer_input",
                    concat("expected vocab_size ", model_.vocab_size));
     }
-    if (config_.bool_or("enable_moe_block", false)) {
-      config_.fail(ErrorCode::kUnsupported, "enable_moe_block", "expected false (experts beside the FFN)");
-    }
-    if (config_.string_or("use_bidirectional_attention", "vision") != "vision") {  // of images alone
-      config_.fail(ErrorCode::kUnsupported, "use_bidirectional_attention", "expected null or vision");
+    if (config_.bool_or("enable_moe_block", false)) {  // in every layer, beside the FFN
+      const std::int64_t n = config_.require_int("num_experts", 1, kMaxExperts);
+      set("expert_count", n);
+      set("expert_used_count", config_.require_int("top_k_experts", 1, n));
+      set("expert_feed_forward_length", config_.require_int("moe_intermediate_size", 1, kMaxWidth));
     }
     const double cap = config_.number_or("final_logit_softcapping", 0, 0, 1e6);
     if (cap != 0) set("final_logit_softcapping", cap);

@@ -95,7 +95,13 @@ class Mapper {
          .names = {prefix_ + (arch_.lfm2 ? "embedding_norm.weight" : "norm.weight")},
          .stored = {n_embd},
          .form = HfForm::kNorm});
-    if (wants_head()) {
+    const bool head = wants_head();
+    if (!head && !spec_.may_tie) {
+      return Error{ErrorCode::kUnsupported,
+                   concat(model_.text_path, ": tie_word_embeddings: expected false (models of architecture ",
+                          spec_.architecture, " have a head of their own), found true")};
+    }
+    if (head) {
       add({.name = "output.weight",
            .shape = {n_embd, model_.vocab_size},
            .names = {head_},
@@ -183,8 +189,9 @@ class Mapper {
     std::map<W, std::string> found;  // by which name
     std::map<W, std::string> first;  // by which it would be
     for (const HfWeight& row : hf_weights(arch_.lfm2)) {
-      if (const FusedWeights* fused = layer.fused ? fused_with(row.id) : nullptr) {
-        if (row.id == fused->parts[0]) add_fused(prefix, index, layer, *fused);
+      if (const FusedWeights* fused = fused_with(row.id, layer)) {
+        const bool first_row = row.id == fused->parts[0] && found.emplace(row.id, row.name).second;
+        if (first_row) add_fused(prefix, index, layer, *fused);
         continue;
       }
       if (!is_wanted(row, layer)) continue;
@@ -208,11 +215,16 @@ class Mapper {
   // As the folder has it, so the file has it.
   void add_fused(const std::string& prefix, std::int64_t index, const LayerSpec& layer, const FusedWeights& fused) {
     const auto [cols, rows, n] = fused_shape(fused, spec_.shape, layer);
-    add({.name = WeightInfo::tensor(index, fused.name),
-         .shape = {cols, rows},
-         .names = {concat(prefix, hf_fused_name(fused.parts[0]))},
-         .stored = {rows, cols},
-         .matrix = true});
+    Wanted wanted{.name = WeightInfo::tensor(index, fused.name),
+                  .shape = {cols, rows},
+                  .names = {concat(prefix, hf_fused_name(fused.parts[0]))},
+                  .stored = {rows, cols}};
+    wanted.matrix = weight_info(fused.parts[0]).kind == WeightKind::kMatrix;
+    if (!wanted.matrix) {  // of experts
+      wanted.shape.push_back(n);
+      wanted.stored.insert(wanted.stored.begin(), n);
+    }
+    add(std::move(wanted));
   }
 
   // Biases are there where the configuration says so.

@@ -83,7 +83,7 @@ class HfTensorsTest : public FolderTest {
 
 TEST_F(HfTensorsTest, LogitsOfTransformers) {
   const std::pair<const char*, double> cases[] = {
-      {"phi3", 3e-6}, {"qwen3moe", 3e-6}, {"qwen35", 1e-5}, {"qwen35moe", 1e-5}, {"smollm3", 3e-6}, {"granite", 3e-6}, {"ministral3", 3e-6}, {"minicpm", 3e-6}, {"minicpm_long", 3e-6}, {"hunyuan", 3e-6}, {"lfm2", 3e-6}, {"lfm2moe", 3e-6}, {"olmo2", 3e-6}, {"gptoss", 3e-6}, {"gptoss_mxfp4", 3e-6}, {"gemma4", 3e-6}, {"gemma4_vk", 3e-6}, {"deepseek_v2", 3e-6}, {"deepseek_v3", 3e-6}, {"glm4_moe_lite", 3e-6}};
+      {"phi3", 3e-6}, {"qwen3moe", 3e-6}, {"qwen35", 1e-5}, {"qwen35moe", 1e-5}, {"smollm3", 3e-6}, {"granite", 3e-6}, {"ministral3", 3e-6}, {"minicpm", 3e-6}, {"minicpm_long", 3e-6}, {"hunyuan", 3e-6}, {"lfm2", 3e-6}, {"lfm2moe", 3e-6}, {"olmo2", 3e-6}, {"gptoss", 3e-6}, {"gptoss_mxfp4", 3e-6}, {"gemma4", 3e-6}, {"gemma4_moe", 3e-6}, {"gemma4_vk", 3e-6}, {"deepseek_v2", 3e-6}, {"deepseek_v3", 3e-6}, {"glm4_moe_lite", 3e-6}};
   for (const auto& [name, limit] : cases) {
     for (const char* type : {"F32", "BF16", ""}) {  // as the folder has them
       SCOPED_TRACE(std::string(name) + " " + type);
@@ -329,6 +329,61 @@ TEST_F(HfTensorsTest, TiedAsTheOuterModelSays) {
   expect_error(convert(folder), ErrorCode::kCorrupt, {"lm_head.weight", "missing"});
   replace_in(config, "\n \"tie_word_embeddings\": false", "\n \"transformers_version\": \"5\"");
   EXPECT_TRUE(convert(folder).ok());
+}
+
+// A head of its own that lies in the folder counts, whatever the configuration says; none is no embedding.
+TEST_F(HfTensorsTest, ArchitecturesThatNeverTieTheHead) {
+  for (const char* name : {"olmo2", "gptoss"}) {
+    SCOPED_TRACE(name);
+    const std::string folder = hf_folder(name);
+    replace_in(folder + "/config.json", "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
+    const auto kept = convert(folder);
+    ASSERT_TRUE(kept.ok()) << kept.error().message;
+    EXPECT_TRUE(has_notice(*kept, "lm_head.weight is kept"));
+    edit_tensors(weights_of(folder), [](Tensors& tensors) { tensors.erase("lm_head.weight"); });
+    expect_error(convert(folder), ErrorCode::kUnsupported,
+                 {"config.json: tie_word_embeddings: expected false", "head of their own"});
+  }
+}
+
+// Experts beside an FFN, in one tensor for gate and up as the folder has them.
+TEST_F(HfTensorsTest, ExpertsBesideTheFfn) {
+  const std::string folder = hf_folder("gemma4_moe"), config = folder + "/config.json";
+  ASSERT_TRUE(convert(folder).ok());
+  const auto file = GgufFile::open(path("out.gguf"));
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const GgufTensor* both = file->find_tensor("blk.1.ffn_gate_up_exps.weight");
+  ASSERT_NE(both, nullptr);
+  EXPECT_EQ(both->shape, (std::vector<std::int64_t>{16, 24, 5}));
+  EXPECT_EQ(file->find_tensor("blk.1.ffn_gate_exps.weight"), nullptr);
+  const auto broken = [&](const std::function<void(Tensors&)>& change, ErrorCode code,
+                          std::initializer_list<std::string_view> texts) {
+    std::filesystem::remove_all(folder);
+    hf_folder("gemma4_moe");
+    edit_tensors(weights_of(folder), change);
+    expect_error(convert(folder), code, texts);
+  };
+  const std::string layer = "model.language_model.layers.1.";
+  for (const char* name : {"router.scale", "router.proj.weight", "router.per_expert_scale", "experts.gate_up_proj",
+                           "pre_feedforward_layernorm_2.weight", "post_feedforward_layernorm_1.weight",
+                           "post_feedforward_layernorm_2.weight", "mlp.up_proj.weight"}) {
+    const std::string tensor = layer + name;
+    broken([&](Tensors& tensors) { ASSERT_EQ(tensors.erase(tensor), 1u) << tensor; }, ErrorCode::kCorrupt,
+           {tensor, "missing"});
+  }
+  broken(
+      [&](Tensors& tensors) {
+        tensors.at(layer + "experts.gate_up_proj").shape = {5, 48, 8};
+      },
+      ErrorCode::kCorrupt, {"experts.gate_up_proj", "[5, 48, 8]", "[5, 24, 16]"});
+  broken([&](Tensors& tensors) { tensors[layer + "router.bias"] = tensors.at(layer + "router.scale"); },
+         ErrorCode::kUnsupported, {"router.bias", "not known"});
+  std::filesystem::remove_all(folder);
+  hf_folder("gemma4_moe");
+  replace_in(config, "\"top_k_experts\": 2", "\"top_k_experts\": 6");
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"top_k_experts", "5"});
+  replace_in(config, "\"top_k_experts\": 6", "\"top_k_experts\": null");
+  expect_error(convert(folder), ErrorCode::kCorrupt, {"top_k_experts", "missing"});
 }
 
 TEST_F(HfTensorsTest, ProbabilitiesThatAreNotRenormalised) {

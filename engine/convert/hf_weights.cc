@@ -8,7 +8,9 @@ constexpr auto kNoHeads = HfValueHeads::kNone;
 
 bool sandwich(const LayerSpec& layer) { return layer.post_norms; }
 bool biased_experts(const LayerSpec& layer) { return layer.ffn.biases; }
-bool plain_experts(const LayerSpec& layer) { return !layer.ffn.biases; }
+bool beside(const LayerSpec& layer) { return layer.ffn.beside; }
+bool not_beside(const LayerSpec& layer) { return !layer.ffn.beside; }
+bool plain_experts(const LayerSpec& layer) { return !layer.ffn.biases && !layer.ffn.beside; }
 bool no_sandwich(const LayerSpec& layer) { return !layer.post_norms; }
 
 // Source: transformers 5.24, models/*/modeling_*.py; the 1bitLLM models' own code for inner_attn_ln and ffn_layernorm;
@@ -74,14 +76,21 @@ constexpr HfWeight kTable[] = {
     {W::kFfnDownNormIn, "mlp.down_proj.norm.weight"},
     {W::kFfnDownNormIn, "mlp.down_proj.rms_norm.weight"},
     {W::kFfnDown, "mlp.down_proj.weight"},
-    {W::kRouter, "mlp.gate.weight"},
-    {W::kRouter, "mlp.router.weight"},
+    {W::kExpertsNorm, "pre_feedforward_layernorm_2.weight", kNorm},
+    {W::kPostDenseNorm, "post_feedforward_layernorm_1.weight", kNorm},
+    {W::kPostExpertsNorm, "post_feedforward_layernorm_2.weight", kNorm},
+    {W::kRouterNorm, "router.scale"},
+    {W::kRouter, "router.proj.weight", kPlain, kNoHeads, {}, 0, 1, beside},
+    {W::kRouter, "mlp.gate.weight", kPlain, kNoHeads, {}, 0, 1, not_beside},
+    {W::kRouter, "mlp.router.weight", kPlain, kNoHeads, {}, 0, 1, not_beside},
     {W::kRouterBias, "mlp.gate.e_score_correction_bias"},
     {W::kRouterLogitBias, "mlp.router.bias"},
     {W::kExpertGate, "mlp.experts.*.gate_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 0, 2,
      plain_experts},
     {W::kExpertUp, "mlp.experts.*.up_proj.weight", kPlain, kNoHeads, "mlp.experts.gate_up_proj", 1, 2, plain_experts},
     {W::kExpertDown, "mlp.experts.*.down_proj.weight", kPlain, kNoHeads, "mlp.experts.down_proj", 0, 1, plain_experts},
+    {W::kExpertDown, "experts.*.down_proj.weight", kPlain, kNoHeads, "experts.down_proj", 0, 1, beside},
+    {W::kExpertFactors, "router.per_expert_scale"},
     {W::kExpertGate, "mlp.experts.gate_up_proj", kColumns, kNoHeads, {}, 0, 2, biased_experts},
     {W::kExpertUp, "mlp.experts.gate_up_proj", kColumns, kNoHeads, {}, 1, 2, biased_experts},
     {W::kExpertDown, "mlp.experts.down_proj", kColumns, kNoHeads, {}, 0, 1, biased_experts},
@@ -135,6 +144,7 @@ std::span<const HfWeight> hf_weights(bool lfm2) noexcept {
   return lfm2 ? std::span<const HfWeight>(kLfm2Table) : kTable;
 }
 std::string_view hf_fused_name(W id) noexcept {
+  if (id == W::kExpertGate) return "experts.gate_up_proj";
   return id == W::kAttnQ ? "self_attn.qkv_proj.weight" : "mlp.gate_up_proj.weight";
 }
 std::span<const HfDraftWeight> hf_draft_weights() noexcept { return kDraftTable; }

@@ -153,7 +153,7 @@ class CpuOps final : public Ops {
   };
   void scale_product(const Linear& linear, float* y, std::int64_t n_row);
   void multiply(std::span<const Product> products, const float* x, std::int64_t n_row);
-  void route(const FfnSpec& spec, const std::vector<float>& bias, Rows router);
+  void route(const FfnSpec& spec, const LayerWeights& weights, Rows router);
   const float* choice_scores(const FfnSpec& spec, const float* bias, std::int64_t row, const float* p);
   struct ExpertTerm {
     std::span<const Linear> experts;

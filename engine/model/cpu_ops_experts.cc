@@ -89,7 +89,9 @@ const float* CpuOps::choice_scores(const FfnSpec& spec, const float* bias, std::
 
 // The experts of each row, ascending, with their probabilities; and the place of each such pair among all pairs, sorted
 // by expert.
-void CpuOps::route(const FfnSpec& spec, const std::vector<float>& bias, Rows router) {
+void CpuOps::route(const FfnSpec& spec, const LayerWeights& weights, Rows router) {
+  const std::vector<float>& bias = weights.vector_if(spec.choice_bias, W::kRouterBias);
+  const std::vector<float>& factors = weights.vector_if(spec.expert_factors, W::kExpertFactors);
   const std::int64_t k = spec.n_used;
   const bool by_probability = bias.empty() && spec.n_group == 1;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {
@@ -111,7 +113,9 @@ void CpuOps::route(const FfnSpec& spec, const std::vector<float>& bias, Rows rou
     std::sort(experts, experts + k);
     for (std::int64_t i = 0; i < k; ++i) {
       const float probability = spec.renormalise ? p[experts[i]] / sum : p[experts[i]];
-      probabilities[i] = probability * spec.expert_scale;
+      const std::int64_t tensor = (experts[i] + spec.expert_shift) % spec.n_expert;
+      const float factor = factors.empty() ? 1.0f : factors[static_cast<std::size_t>(tensor)];
+      probabilities[i] = probability * spec.expert_scale * factor;
     }
   });
   std::vector<std::int64_t>& ends = routing_.ends;
@@ -170,7 +174,7 @@ void CpuOps::add_expert_bias(const FfnSpec& spec, const std::vector<float>& bias
 
 void CpuOps::run_experts(std::size_t layer, const FfnSpec& spec, const LayerWeights& weights, Rows router, Rows x,
                          Rows out) {
-  route(spec, weights.vector_if(spec.choice_bias, W::kRouterBias), router);
+  route(spec, weights, router);
   tap(Stage::kRouter, layer, router);
   show_chosen(layer, spec);
   const std::int64_t k = spec.n_used, n_pair = n_row_ * k;

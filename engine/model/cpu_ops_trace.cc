@@ -48,8 +48,9 @@ void CpuOps::show_norm(const std::vector<float>& weight, Rows y, std::int64_t n_
     for (const WeightInfo& info : weight_table()) {
       if (&weights_->layers[layer].vector(info.id) != &weight) continue;
       constexpr std::string_view kEnd = ".weight";
-      show_norm(info.name.substr(0, info.name.size() - kEnd.size()), static_cast<std::int64_t>(layer), trace_rows_,
-                data(y), y.width, n_group, n);
+      const std::string_view name =
+          info.name.ends_with(kEnd) ? info.name.substr(0, info.name.size() - kEnd.size()) : info.name;
+      show_norm(name, static_cast<std::int64_t>(layer), trace_rows_, data(y), y.width, n_group, n);
       return;
     }
   }

@@ -101,9 +101,9 @@ std::string permute_heads(ModelSpec& spec, WeightSources& sources, const std::st
 }
 
 // A delta net's own norm counts as it is even where the others' weights are stored less one (Qwen 3.5).
-constexpr W kNorms[] = {W::kAttnNorm,    W::kAttnQNorm,    W::kAttnKNorm,     W::kAttnSubNorm,
-                        W::kFfnSubNorm,  W::kPostAttnNorm, W::kFfnNorm,       W::kPostFfnNorm,
-                        W::kLatentQNorm, W::kLatentNorm,   W::kLayerInputNorm};
+constexpr W kNorms[] = {W::kAttnNorm,    W::kAttnQNorm,     W::kAttnKNorm,       W::kAttnSubNorm,
+                        W::kFfnSubNorm,  W::kPostAttnNorm,  W::kFfnNorm,         W::kPostFfnNorm,
+                        W::kExpertsNorm, W::kPostDenseNorm, W::kPostExpertsNorm, W::kLatentQNorm, W::kLatentNorm, W::kLayerInputNorm};
 
 std::string shift_norms(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value != "plain" && value != "plus_one" && value != "minus_one") return "plain, plus_one or minus_one";
@@ -265,6 +265,21 @@ std::vector<std::int64_t> expert_order(const std::string& text, std::int64_t n) 
   return order;
 }
 
+// What experts' products are added and multiplied with, which lies in the order of their matrices.
+std::vector<WeightSource*> numbers_of(WeightSources& sources, const WeightSource& matrices) {
+  constexpr std::pair<W, W> kNumbers[] = {{W::kExpertGate, W::kExpertGateBias},
+                                          {W::kExpertUp, W::kExpertUpBias},
+                                          {W::kExpertDown, W::kExpertDownBias},
+                                          {W::kExpertDown, W::kExpertFactors}};
+  std::vector<WeightSource*> out;
+  for (LayerSources& layer : sources.layers) {
+    for (const auto& [of, numbers] : kNumbers) {
+      if (&layer[of] == &matrices && layer[numbers].present()) out.push_back(&layer[numbers]);
+    }
+  }
+  return out;
+}
+
 std::string order_experts(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value == "stored") return {};
   for (const std::string& part : split(value, ',')) {
@@ -277,6 +292,7 @@ std::string order_experts(ModelSpec&, WeightSources& sources, const std::string&
       if (use.kind != WeightKind::kExperts || (name != words[0] && !of_all)) continue;
       use.source->experts = expert_order(words[1], use.source->n);
       if (use.source->experts.empty()) return "reversed, pairs or a number below that of experts ('" + words[1] + "')";
+      for (WeightSource* of_them : numbers_of(sources, *use.source)) of_them->experts = use.source->experts;
       ++n_hit;
     }
     if (n_hit == 0) return "tensors of experts ('" + words[0] + "' is none)";

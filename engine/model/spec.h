@@ -198,8 +198,16 @@ struct FfnSpec {
   float sum_offset = 1e-20f;      // what is added to it first
   float expert_scale = 1;         // what they are multiplied by last
   std::int64_t expert_shift = 0;  // the router's expert e is the tensors' (e + shift) mod n_expert
-  std::int64_t n_shared = 0;      // width of an expert that every row passes; 0: none
-  bool shared_gate = true;        // it counts sigmoid(gate), else 1
+  // An expert's weight is multiplied by a number of its own, behind the sum.
+  bool expert_factors = false;
+  std::int64_t n_shared = 0;  // width of an expert that every row passes; 0: none
+  bool shared_gate = true;    // it counts sigmoid(gate), else 1
+  // The shared one is a dense FFN, by its tensors' names too, and the experts lie beside it: they see the stream through a
+  // norm of their own. Without shared_gate alone.
+  bool beside = false;
+  bool branch_norms = false;  // of what the dense FFN gives and of what the experts give, before they are added up
+  bool router_norm =
+      false;  // the router sees norm(stream) / sqrt(n_embd), with weights of its own; else what experts see
 };
 
 enum class MixerKind : std::uint8_t { kAttention, kLatent, kDeltaNet, kShortConv };
@@ -237,6 +245,7 @@ struct ModelSpec {
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // 0: none
   float logit_scale = 1;        // logits are multiplied by it, before they are capped
+  bool may_tie = true;          // a file without a head means the embedding; else it has lost it
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
   std::string default_pre;
   std::string output_norm_name;  // how files of this architecture may call output_norm.weight; "": only so

@@ -50,6 +50,7 @@ const Change kSharedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.n_shared = 28;
 });
+const Change kExpertsBeside = layers(make_experts_beside);
 const Change kBiasedExperts = layers([](LayerSpec& l) {
   make_experts(l);
   l.ffn.biases = true;
@@ -205,6 +206,10 @@ const Case kCases[] = {
     {"nope_layers", "none", "1", kLatents},
     {"sliding_window", "0", "3", kLatents},
     {"norm_kind", "rms", "layer", kLatents},
+    {"shared_expert", "yes", "no", kExpertsBeside},
+    {"expert_factors", "yes", "no", kExpertsBeside},
+    {"router_norm", "yes", "no", kExpertsBeside},
+    {"branch_norms", "yes", "no", kExpertsBeside},
 };
 
 // The largest difference of two models' logits, of the largest logit.
@@ -300,10 +305,11 @@ TEST(SpecEdits, HeadsOfAnotherSize) {
 // A plain model has no such thing.
 TEST(SpecEdits, WhatNoLayerHasCannotBeChanged) {
   ModelSpec spec = plain_spec(3);
-  for (const char* name : {"attention_gate_layout", "qk_norm_place", "delta_head_order", "delta_conv_activation",
-                           "delta_gate_activation", "state_type", "expert_used_count", "expert_renormalise",
-                           "expert_gate", "expert_scale", "expert_shift", "shared_expert", "shared_expert_gate",
-                           "rope_denominator", "rope_scale_global", "rope_magnitude", "conv_channels"}) {
+  for (const char* name : {"attention_gate_layout", "qk_norm_place",     "delta_head_order",  "delta_conv_activation",
+                           "delta_gate_activation", "state_type",        "expert_used_count", "expert_renormalise",
+                           "expert_gate",           "expert_scale",      "expert_shift",      "shared_expert",
+                           "shared_expert_gate",    "expert_factors",    "router_norm",       "branch_norms",
+                           "rope_denominator",      "rope_scale_global", "rope_magnitude",    "conv_channels"}) {
     EXPECT_EQ(*edit_value(spec, name), "") << name;
     const Status status = apply_edit(spec, name, "no");
     ASSERT_FALSE(status.ok()) << name;

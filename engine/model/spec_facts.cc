@@ -235,6 +235,12 @@ void leave_choice_bias(LayerSpec& l) { l.ffn.choice_bias = false; }
 void leave_shared_expert(LayerSpec& l) { l.ffn.n_shared = 0; }
 bool gates_shared_expert(const LayerSpec& l) { return l.ffn.shared_gate; }
 void leave_shared_gate(LayerSpec& l) { l.ffn.shared_gate = false; }
+bool multiplies_experts(const LayerSpec& l) { return l.ffn.expert_factors; }
+void leave_expert_factors(LayerSpec& l) { l.ffn.expert_factors = false; }
+bool norms_router(const LayerSpec& l) { return l.ffn.router_norm; }
+void leave_router_norm(LayerSpec& l) { l.ffn.router_norm = false; }
+bool norms_branches(const LayerSpec& l) { return l.ffn.branch_norms; }
+void leave_branch_norms(LayerSpec& l) { l.ffn.branch_norms = false; }
 
 // ---- RoPE: of every one of the model's
 
@@ -769,6 +775,9 @@ constexpr SpecFact kFacts[] = {
      set_expert_shift},
     switch_off<has_experts, has_shared_expert, leave_shared_expert>("shared_expert"),
     switch_off<has_shared_expert, gates_shared_expert, leave_shared_gate>("shared_expert_gate"),
+    switch_off<has_experts, multiplies_experts, leave_expert_factors>("expert_factors"),
+    switch_off<has_experts, norms_router, leave_router_norm>("router_norm"),
+    switch_off<has_experts, norms_branches, leave_branch_norms>("branch_norms"),
     switch_off<any, has_layer_embedding, leave_layer_embedding>("layer_embeddings"),
     switch_off<any, scales_output, leave_output_scale>("layer_output_scale"),
     layer_list<&LayerSpec::skip_mixer>("skip_mixer", "none, or layers whose mixer adds nothing: 0,3"),

@@ -94,6 +94,14 @@ inline void make_experts(LayerSpec& layer) {
   layer.ffn.n_used = 3;
 }
 
+// Beside a dense FFN, as in Gemma 4.
+inline void make_experts_beside(LayerSpec& layer) {
+  make_experts(layer);
+  layer.ffn.n_shared = 28;
+  layer.ffn.shared_gate = false;
+  layer.ffn.beside = layer.ffn.branch_norms = layer.ffn.router_norm = layer.ffn.expert_factors = true;
+}
+
 // A model in memory: the spec, weights as files have them, and the same weights as the engine loads them.
 class RandomModel {
  public:
@@ -153,6 +161,7 @@ class RandomModel {
     if (info.id == W::kDeltaDecay) return {-1.5f, -0.05f};
     if (info.id == W::kAttnSinks || info.id == W::kRouter) return {-1.0f, 1.0f};
     if (info.id == W::kRouterBias) return {-0.3f, 0.3f};
+    if (info.id == W::kRouterNorm) return {3.0f, 9.0f};  // or the router would hardly tell experts apart
     const float most = 2.0f / std::sqrt(static_cast<float>(cols));
     return is_matrix(info.kind) ? std::pair{-most, most} : std::pair{0.5f, 1.5f};
   }
@@ -214,15 +223,26 @@ class BlockChecker final : public TraceObserver {
     return stage == Stage::kAttnNorm || stage == Stage::kMixerOut || stage == Stage::kFfnNorm ||
            stage == Stage::kBlockOut;
   }
+  bool wants_norms() override { return true; }
+  // The stream, of experts that have a norm of their own.
+  void see_norm(const NormView& view) override {
+    if (view.name != "pre_ffw_norm_2") return;
+    streams_.clear();
+    for (std::size_t i = 0; i < view.rows.size(); ++i) {
+      const float* row = view.x + static_cast<std::int64_t>(i) * view.x_stride;
+      streams_.emplace_back(row, row + view.width);
+    }
+  }
   void see(const TraceView& view) override {
     const bool input = view.stage == Stage::kAttnNorm || view.stage == Stage::kFfnNorm;
     if (input) inputs_.clear();
+    if (view.stage == Stage::kAttnNorm) streams_.clear();
     for (std::size_t i = 0; i < view.rows.size(); ++i) {
       const float* row = view.data + static_cast<std::int64_t>(i) * view.row_stride;
       if (input) {
         inputs_.emplace_back(row, row + view.width);
       } else {
-        check(view, view.rows[i], inputs_[i], row);
+        check(view, i, row);
       }
     }
   }
@@ -230,11 +250,14 @@ class BlockChecker final : public TraceObserver {
   double worst = 0;  // of the largest number of its row
 
  private:
-  void check(const TraceView& view, const TraceRow& row, const reference::Vector& x, const float* got) {
+  void check(const TraceView& view, std::size_t at, const float* got) {
+    const TraceRow& row = view.rows[at];
+    const reference::Vector& x = inputs_[at];
     reference::Blocks& blocks = sequences_[row.sequence];
     const auto layer = static_cast<std::size_t>(view.layer);
-    const reference::Vector wanted =
-        view.stage == Stage::kMixerOut ? blocks.mixer(layer, row.position, x) : blocks.ffn(layer, x);
+    const reference::Vector wanted = view.stage == Stage::kMixerOut ? blocks.mixer(layer, row.position, x)
+                                     : at < streams_.size()         ? blocks.ffn(layer, x, streams_[at])
+                                                                    : blocks.ffn(layer, x, {});
     double most = 0, range = 0;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       most = std::max(most, std::isfinite(got[i]) ? std::abs(static_cast<double>(got[i]) - wanted[i]) : 1e30);
@@ -243,7 +266,7 @@ class BlockChecker final : public TraceObserver {
     worst = std::max(worst, range == 0 && most == 0 ? 0 : most / range);
   }
   reference::Blocks sequences_[2];
-  std::vector<reference::Vector> inputs_;
+  std::vector<reference::Vector> inputs_, streams_;
 };
 
 // Two sequences of different lengths, in batches of random cuts.

@@ -24,7 +24,7 @@ struct Weights {
   std::vector<LayerWeights> layers;
 };
 
-// The blocks of all layers with what they remember of one sequence; x is what the layer's norm gives.
+// The blocks of all layers with what they remember of one sequence; x is what the layer's norm gives of the stream.
 class Blocks {
  public:
   Blocks(const ModelSpec& spec, const Weights& weights)
@@ -44,9 +44,9 @@ class Blocks {
     }
     return delta_net(l, x, delta_[layer]);
   }
-  Vector ffn(std::size_t layer, const Vector& x) {
+  Vector ffn(std::size_t layer, const Vector& x, const Vector& stream) {
     const Layer l = at(layer);
-    return l.layer.ffn.kind == FfnKind::kDense ? dense_ffn(l, x) : moe_ffn(l, x, margin_);
+    return l.layer.ffn.kind == FfnKind::kDense ? dense_ffn(l, x) : moe_ffn(l, x, stream, margin_);
   }
   // Of the choices of experts so far (moe_ffn).
   double margin() const { return margin_; }
@@ -90,7 +90,8 @@ class Model {
       };
       add_block(W::kAttnNorm, W::kPostAttnNorm, l.skip_mixer,
                 [&](const Vector& x) { return blocks_.mixer(layer, position_, x); });
-      add_block(W::kFfnNorm, W::kPostFfnNorm, l.skip_ffn, [&](const Vector& x) { return blocks_.ffn(layer, x); });
+      add_block(W::kFfnNorm, W::kPostFfnNorm, l.skip_ffn,
+                [&](const Vector& x) { return blocks_.ffn(layer, x, stream); });
       const Layer at{spec_, l, weights_.layers[layer]};
       if (l.n_layer_embd > 0) add(stream, layer_embedding(at, layer, stream, numbers));
       for (double& x : stream) x *= l.output_scale ? at.weight(W::kLayerOutputScale)[0] : 1;

@@ -36,8 +36,8 @@ struct RowOrder {
   bool operator==(const RowOrder&) const = default;
 };
 
-// n matrices [rows, cols] in the file's format, one behind the other, or a vector (rows 1); empty bytes mean that the
-// model has none.
+// n matrices [rows, cols] in the file's format, one behind the other, or a vector, or one for each of `rows` experts; empty
+// bytes mean that the model has none.
 struct WeightSource {
   std::string_view name;
   const FormatInfo* format = nullptr;
@@ -45,6 +45,7 @@ struct WeightSource {
   std::int64_t cols = 0;
   std::int64_t n = 1;
   std::span<const std::byte> bytes;
+  std::size_t stride = 0;              // of n: from one to the next, where others lie between them; 0: none do
   const Hadamard* hadamard = nullptr;  // matrices: how it is stored turned
   RowOrder order = {};
   float factor = 1;  // of all values; a matrix's product is multiplied with it
@@ -58,7 +59,8 @@ struct WeightSource {
   // byte's four lies in its lowest bits, and so on upwards.
   std::array<std::int8_t, 3> code_values = {-1, 0, 1};
   bool low_bits_first = false;
-  // Of n: which of those stored each expert is; empty: the same. Packing does not depend on it.
+  // Of n matrices, or of the numbers of a vector for experts: which of those stored each expert is; empty: the same.
+  // Packing does not depend on it.
   std::vector<std::int64_t> experts = {};
 
   bool present() const noexcept { return !bytes.empty(); }
@@ -71,9 +73,15 @@ struct WeightSource {
   // Packing either gives the same bytes.
   bool packs_like(const WeightSource& other) const noexcept {
     return bytes.data() == other.bytes.data() && bytes.size() == other.bytes.size() && format == other.format &&
-           rows == other.rows && cols == other.cols && n == other.n && order == other.order &&
+           rows == other.rows && cols == other.cols && n == other.n && stride == other.stride && order == other.order &&
            first_row == other.first_row && columns == other.columns && transposed == other.transposed &&
            code_values == other.code_values && low_bits_first == other.low_bits_first;
+  }
+  // Those of the i-th of the n that are stored.
+  std::span<const std::byte> bytes_of(std::int64_t i) const noexcept {
+    const std::size_t n_bytes = stride != 0 ? bytes.size() - static_cast<std::size_t>(n - 1) * stride
+                                            : bytes.size() / static_cast<std::size_t>(n);
+    return bytes.subspan(static_cast<std::size_t>(i) * (stride != 0 ? stride : n_bytes), n_bytes);
   }
   std::int64_t stored_expert(std::int64_t e) const noexcept {
     return experts.empty() ? e : experts[static_cast<std::size_t>(e)];
@@ -99,6 +107,7 @@ struct WeightSources {
   WeightSource layer_embedding, layer_projection, layer_projection_norm;
   RopePairing qk_rows = RopePairing::kHalves;  // what the rows of q and k are stored for
   std::vector<LayerSources> layers;
+  std::int64_t n_passed_over = 0;  // tensors of the file that are known, and that nothing uses
   // Facts that were changed, as they were given (rowmax/engine/edits.h); empty: as the file has them.
   std::string norm_weights, conv_taps, hadamard_block, ternary_scale, ternary_values, ternary_bits, expert_order,
       transposed, exchanged, factors;

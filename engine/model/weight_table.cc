@@ -16,6 +16,8 @@ bool attends(Layer layer) { return layer.mixer == MixerKind::kAttention; }
 bool is_latent(Layer layer) { return layer.mixer == MixerKind::kLatent; }
 bool has_q_rank(Layer layer) { return is_latent(layer) && layer.latent.q_rank > 0; }
 bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
+bool has_experts(Layer layer) { return !is_dense(layer); }
+bool has_beside(Layer layer) { return has_experts(layer) && layer.ffn.beside; }
 
 // When a weight is there.
 Presence input_norms(Layer l) { return required_if(l.input_norms); }
@@ -46,16 +48,20 @@ Presence latent_query(Layer l) { return required_if(has_q_rank(l)); }
 Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
 Presence short_conv(Layer l) { return required_if(l.mixer == MixerKind::kShortConv); }
 Presence post_norms(Layer l) { return required_if(l.post_norms); }
-Presence dense(Layer l) { return required_if(is_dense(l)); }
+Presence dense(Layer l) { return required_if(is_dense(l) || (has_beside(l) && l.ffn.n_shared > 0)); }
 Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
 Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
 Presence layer_input(Layer l) { return required_if(l.n_layer_embd > 0); }
 Presence output_scale(Layer l) { return required_if(l.output_scale); }
 Presence dense_norm_in(Layer l) { return required_if(is_dense(l) && l.product_norms); }
-Presence experts(Layer l) { return required_if(!is_dense(l)); }
-Presence expert_biases(Layer l) { return required_if(!is_dense(l) && l.ffn.biases); }
-Presence choice_bias(Layer l) { return required_if(!is_dense(l) && l.ffn.choice_bias); }
-Presence shared(Layer l) { return required_if(!is_dense(l) && l.ffn.n_shared > 0); }
+Presence experts(Layer l) { return required_if(has_experts(l)); }
+Presence expert_biases(Layer l) { return required_if(has_experts(l) && l.ffn.biases); }
+Presence choice_bias(Layer l) { return required_if(has_experts(l) && l.ffn.choice_bias); }
+Presence expert_factors(Layer l) { return required_if(has_experts(l) && l.ffn.expert_factors); }
+Presence router_norm(Layer l) { return required_if(has_experts(l) && l.ffn.router_norm); }
+Presence experts_norm(Layer l) { return required_if(has_beside(l)); }
+Presence branch_norms(Layer l) { return required_if(has_beside(l) && l.ffn.branch_norms); }
+Presence shared(Layer l) { return required_if(has_experts(l) && l.ffn.n_shared > 0 && !l.ffn.beside); }
 Presence shared_gate(Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; }
 
 // How large it is: {cols, rows, experts or heads}.
@@ -94,8 +100,9 @@ WeightShape delta_output(Shape s, Layer l) { return {l.delta.value_width(), s.n_
 WeightShape short_conv_in(Shape s, Layer l) { return {s.n_embd, l.short_conv.product_width()}; }
 WeightShape short_conv_taps(Shape, Layer l) { return {l.short_conv.conv_width, l.short_conv.n_channel}; }
 WeightShape short_conv_output(Shape s, Layer l) { return {l.short_conv.n_channel, s.n_embd}; }
-WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff}; }
-WeightShape ffn_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd}; }
+std::int64_t dense_width(Layer l) { return is_dense(l) ? l.ffn.n_ff : l.ffn.n_shared; }
+WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, dense_width(l)}; }
+WeightShape ffn_out(Shape s, Layer l) { return {dense_width(l), s.n_embd}; }
 WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
 WeightShape layer_input_in(Shape s, Layer l) { return {s.n_embd, l.n_layer_embd}; }
 WeightShape layer_input_out(Shape s, Layer l) { return {l.n_layer_embd, s.n_embd}; }
@@ -163,19 +170,24 @@ constexpr WeightInfo kTable[] = {
     {W::kFfnGateNormIn, kVector, kPlain, "ffn_gate_norm_in.weight", embd, dense_norm_in},
     {W::kFfnUpNormIn, kVector, kPlain, "ffn_up_norm_in.weight", embd, dense_norm_in},
     {W::kFfnDownNormIn, kVector, kPlain, "ffn_down_norm_in.weight", ffn_vector, dense_norm_in},
+    {W::kRouterNorm, kVector, kPlain, "ffn_gate_inp.scale", embd, router_norm},
     {W::kRouter, kMatrix, kPlain, "ffn_gate_inp.weight", router, experts},
     {W::kRouterBias, kVector, kPlain, "exp_probs_b.bias", each_expert, choice_bias},
     {W::kRouterLogitBias, kVector, kPlain, "ffn_gate_inp.bias", each_expert, expert_biases},
+    {W::kExpertsNorm, kVector, kPlain, "pre_ffw_norm_2.weight", embd, experts_norm},
     {W::kExpertGate, kExperts, kTurned, "ffn_gate_exps.weight", expert_in, experts},
     {W::kExpertUp, kExperts, kTurned, "ffn_up_exps.weight", expert_in, experts},
     {W::kExpertDown, kExperts, kTurned, "ffn_down_exps.weight", expert_out, experts},
     {W::kExpertGateBias, kVector, kPlain, "ffn_gate_exps.bias", expert_in_vectors, expert_biases},
     {W::kExpertUpBias, kVector, kPlain, "ffn_up_exps.bias", expert_in_vectors, expert_biases},
     {W::kExpertDownBias, kVector, kPlain, "ffn_down_exps.bias", expert_out_vectors, expert_biases},
+    {W::kExpertFactors, kVector, kPlain, "ffn_down_exps.scale", each_expert, expert_factors},
     {W::kSharedRouter, kMatrix, kPlain, "ffn_gate_inp_shexp.weight", embd, shared_gate},
     {W::kSharedGate, kMatrix, kTurned, "ffn_gate_shexp.weight", shared_in, shared},
     {W::kSharedUp, kMatrix, kTurned, "ffn_up_shexp.weight", shared_in, shared},
     {W::kSharedDown, kMatrix, kTurned, "ffn_down_shexp.weight", shared_out, shared},
+    {W::kPostDenseNorm, kVector, kPlain, "post_ffw_norm_1.weight", embd, branch_norms},
+    {W::kPostExpertsNorm, kVector, kPlain, "post_ffw_norm_2.weight", embd, branch_norms},
     {W::kPostFfnNorm, kVector, kPlain, "post_ffw_norm.weight", embd, post_norms},
     {W::kLayerInputGate, kMatrix, kPlain, "inp_gate.weight", layer_input_in, layer_input},
     {W::kLayerInputOutput, kMatrix, kPlain, "proj.weight", layer_input_out, layer_input},
@@ -191,16 +203,20 @@ constexpr bool in_order() {
 }
 static_assert(in_order());
 
-constexpr W kQkv[] = {W::kAttnQ, W::kAttnK, W::kAttnV}, kGateUp[] = {W::kFfnGate, W::kFfnUp};
-constexpr FusedWeights kFused[] = {{"attn_qkv.weight", kQkv}, {"ffn_up.weight", kGateUp}};
+bool fused(Layer l) { return l.fused; }
+constexpr W kQkv[] = {W::kAttnQ, W::kAttnK, W::kAttnV}, kGateUp[] = {W::kFfnGate, W::kFfnUp},
+            kExpertsGateUp[] = {W::kExpertGate, W::kExpertUp};
+constexpr FusedWeights kFused[] = {{"attn_qkv.weight", kQkv, fused, fused},
+                                   {"ffn_up.weight", kGateUp, fused, fused},
+                                   {"ffn_gate_up_exps.weight", kExpertsGateUp, has_experts, has_beside}};
 
 }  // namespace
 
 std::span<const WeightInfo> weight_table() noexcept { return kTable; }
 std::span<const FusedWeights> fused_weights() noexcept { return kFused; }
-const FusedWeights* fused_with(W id) noexcept {
+const FusedWeights* fused_with(W id, const LayerSpec& layer) noexcept {
   for (const FusedWeights& fused : kFused) {
-    if (std::ranges::find(fused.parts, id) != fused.parts.end()) return &fused;
+    if (fused.written(layer) && std::ranges::find(fused.parts, id) != fused.parts.end()) return &fused;
   }
   return nullptr;
 }
@@ -211,6 +227,7 @@ WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, cons
     const WeightShape part = weight_info(id).shape(model, layer);
     all.cols = part.cols;
     all.rows += part.rows;
+    all.n = part.n;
   }
   return all;
 }
@@ -229,8 +246,12 @@ const WeightInfo* find_layer_weight(std::string_view tensor) noexcept {
   if (dot == 0 || dot == std::string_view::npos) return nullptr;
   const bool number =
       std::ranges::all_of(tensor.substr(0, dot), [](char letter) { return letter >= '0' && letter <= '9'; });
-  const auto* row = std::ranges::find(kTable, tensor.substr(dot + 1), &WeightInfo::name);
-  return number && row != std::end(kTable) ? row : nullptr;
+  if (!number) return nullptr;
+  const std::string_view name = tensor.substr(dot + 1);
+  const auto* row = std::ranges::find(kTable, name, &WeightInfo::name);
+  if (row != std::end(kTable)) return row;
+  const auto* fused = std::ranges::find(kFused, name, &FusedWeights::name);
+  return fused != std::end(kFused) ? &weight_info(fused->parts[0]) : nullptr;
 }
 
 }  // namespace rowmax::engine

@@ -66,19 +66,24 @@ enum class W : std::uint8_t {
   kFfnGateNormIn,
   kFfnUpNormIn,
   kFfnDownNormIn,
+  kRouterNorm,
   kRouter,
   kRouterBias,  // of the choice alone
   kRouterLogitBias,
+  kExpertsNorm,
   kExpertGate,
   kExpertUp,
   kExpertDown,
   kExpertGateBias,
   kExpertUpBias,
   kExpertDownBias,
+  kExpertFactors,
   kSharedRouter,
   kSharedGate,
   kSharedUp,
   kSharedDown,
+  kPostDenseNorm,
+  kPostExpertsNorm,
   kPostFfnNorm,
   kLayerInputGate,
   kLayerInputOutput,
@@ -131,20 +136,22 @@ struct WeightInfo {
   }
 };
 
-// Weights of a layer that may lie in one tensor, the rows of one behind those of the other (LayerSpec::fused).
+// Weights of a layer that may lie in one tensor, the rows of one behind those of the other; of experts, each one's.
 struct FusedWeights {
-  std::string_view name;     // in GGUF, behind "blk.<layer>."
-  std::span<const W> parts;  // in their order; a file that has the first by its own name has all by theirs
+  std::string_view name;                 // in GGUF, behind "blk.<layer>."
+  std::span<const W> parts;              // in their order; a file that has the first by its own name has all by theirs
+  bool (*read)(const LayerSpec& layer);  // whether files may have them so
+  bool (*written)(const LayerSpec& layer);  // and whether those that converters write have
 };
 std::span<const FusedWeights> fused_weights() noexcept;
-// The one that has it; nullptr: none.
-const FusedWeights* fused_with(W id) noexcept;
+// The one that has it in files that converters write; nullptr: none.
+const FusedWeights* fused_with(W id, const LayerSpec& layer) noexcept;
 WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, const LayerSpec& layer);
 
 // In the order of W.
 std::span<const WeightInfo> weight_table() noexcept;
 inline const WeightInfo& weight_info(W id) noexcept { return weight_table()[static_cast<std::size_t>(id)]; }
-// The row of a tensor "blk.<layer>.<name>"; nullptr for any other.
+// The row of a tensor "blk.<layer>.<name>", of fused ones that of the first part; nullptr for any other.
 const WeightInfo* find_layer_weight(std::string_view tensor) noexcept;
 
 }  // namespace rowmax::engine

@@ -40,10 +40,13 @@ struct WeightLoader {
     if (source.shift != 0 || source.factor != 1) {
       for (float& value : out) value = (value + source.shift) * source.factor;
     }
-    if (source.order.run == 0) return {};
+    if (source.order.run == 0 && source.experts.empty()) return {};
     const std::vector<float> stored = out;
+    const std::size_t width = source.experts.empty() ? 1 : out.size() / source.experts.size();  // of an expert
     for (std::size_t i = 0; i < out.size(); ++i) {
-      out[i] = stored[static_cast<std::size_t>(source.order.stored(static_cast<std::int64_t>(i)))];
+      const auto at = static_cast<std::int64_t>(i / width);
+      const std::int64_t from = source.experts.empty() ? source.order.stored(at) : source.stored_expert(at);
+      out[i] = stored[static_cast<std::size_t>(from) * width + i % width];
     }
     return {};
   }
@@ -207,7 +210,6 @@ struct WeightLoader {
     for (std::size_t i = 0; i < packed.size(); ++i) {
       packed_at[static_cast<std::size_t>(packed_from->stored_expert(static_cast<std::int64_t>(i)))] = i;
     }
-    const std::size_t n_bytes = source.bytes.size() / out.size();
     for (std::size_t i = 0; i < out.size(); ++i) {
       const auto stored = static_cast<std::size_t>(source.stored_expert(static_cast<std::int64_t>(i)));
       if (!packed.empty()) {
@@ -216,8 +218,9 @@ struct WeightLoader {
       }
       WeightSource one = source;
       one.n = 1;
+      one.stride = 0;
       one.experts.clear();
-      one.bytes = source.bytes.subspan(stored * n_bytes, n_bytes);
+      one.bytes = source.bytes_of(static_cast<std::int64_t>(stored));
       if (source.columns || source.first_row > 0) {
         const std::int64_t row_bytes = format_row_bytes(*source.format, source.stored_cols());
         one.bytes = one.bytes.subspan(static_cast<std::size_t>(source.first_row * row_bytes),

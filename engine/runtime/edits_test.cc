@@ -18,139 +18,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/runtime/model_impl.h"
-#include "rowmax/engine/session.h"
-#include "tools/make_model/synthetic/synthetic_model.h"
+#include "engine/runtime/test_edits.h"
 
 namespace rowmax::engine {
 namespace {
-
-using Bytes = std::vector<std::byte>;
-
-const std::vector<TokenId> kTokens = {5, 17, 99, 17, 230, 8, 1, 64, 33};
-
-Bytes model_bytes(const std::string& arch, const std::function<void(tools::SyntheticSpec&)>& change = {}) {
-  tools::SyntheticSpec spec = tools::odd_spec(arch);
-  if (change) change(spec);
-  auto bytes = tools::synthetic_model_bytes(spec);
-  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
-  return std::move(bytes).value();
-}
-
-// The file again; `tensor` may change a tensor's bytes or say false to leave it away.
-using ChangeTensor = std::function<bool(const GgufTensor& tensor, Bytes& bytes)>;
-Bytes rewritten(const Bytes& file_bytes, const ChangeTensor& change,
-                const std::function<void(GgufWriter&)>& set_keys = {}) {
-  const GgufFile file = std::move(GgufFile::parse(file_bytes, "before.gguf")).value();
-  GgufWriter writer;
-  for (const auto& [key, value] : file.metadata()) writer.set_value(std::string(key), value);
-  if (set_keys) set_keys(writer);
-  for (const GgufTensor& tensor : file.tensors()) {
-    Bytes bytes(tensor.data.begin(), tensor.data.end());
-    if (change(tensor, bytes)) writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, std::move(bytes));
-  }
-  return std::move(writer.bytes()).value();
-}
-
-Result<Model> load(const Bytes& bytes, const Edits& edits = {}, const GgufOptions& gguf = {}) {
-  static SerialExecutor executor;
-  ModelOptions options;
-  options.isa = supported_isas().back();
-  options.edits = edits;
-  auto file = GgufFile::parse(bytes, "m.gguf", gguf);
-  if (!file.ok()) return file.error();
-  return Model::load(std::move(file).value(), options, executor);
-}
-
-Model loaded(const Bytes& bytes, const Edits& edits = {}, const GgufOptions& gguf = {}) {
-  auto model = load(bytes, edits, gguf);
-  EXPECT_TRUE(model.ok()) << model.error().message;
-  return std::move(model).value();
-}
-
-Result<Model> try_variant(const Model& model, const Edits& edits) {
-  SerialExecutor executor;
-  return model.with_edits(edits, executor);
-}
-Model variant(const Model& model, const Edits& edits) {
-  auto made = try_variant(model, edits);
-  EXPECT_TRUE(made.ok()) << made.error().message;
-  return std::move(made).value();
-}
-
-std::vector<float> logits(const Model& model, const Edits& session_edits = {}) {
-  SerialExecutor executor;
-  SessionOptions options;
-  options.edits = session_edits;
-  auto session = Session::create(model, options, executor);
-  EXPECT_TRUE(session.ok()) << session.error().message;
-  const SequenceId sequence = *session->open();
-  const BatchItem item{sequence, kTokens, LogitsFor::kAll};
-  const Status status = session->forward({&item, 1});
-  EXPECT_TRUE(status.ok()) << status.error().message;
-  std::vector<float> all;
-  for (std::int64_t row = 0; row < session->n_logit_rows(); ++row) {
-    all.insert(all.end(), session->logits(row).begin(), session->logits(row).end());
-  }
-  return all;
-}
-
-bool same(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(a[i] - b[i])));
-  return worst;
-}
-
-// The matrices of a model by their tensors, as addresses of what is packed.
-std::map<std::string, std::pair<const std::byte*, std::size_t>> matrices(const Model& model) {
-  std::map<std::string, std::pair<const std::byte*, std::size_t>> out;
-  const ModelWeights& weights = model.impl().weights;
-  out["output"] = {weights.output.matrix.panel(0), weights.output.matrix.bytes()};
-  if (weights.sources.layer_projection.present()) {
-    out["per_layer_model_proj.weight"] = {weights.layer_projection.matrix.panel(0),
-                                          weights.layer_projection.matrix.bytes()};
-  }
-  for (std::size_t i = 0; i < weights.layers.size(); ++i) {
-    for (const WeightInfo& info : weight_table()) {
-      std::size_t n = 0;
-      for (const Linear& linear : weights.layers[i].experts(info.id)) {
-        out[info.tensor(static_cast<std::int64_t>(i)) + "/" + std::to_string(n++)] = {linear.matrix.panel(0),
-                                                                                      linear.matrix.bytes()};
-      }
-    }
-  }
-  return out;
-}
-
-// Those and only those whose names hold one of `changed` were packed again, and are counted.
-void expect_shared(const Model& model, const Model& other, const std::vector<std::string>& changed) {
-  const auto before = matrices(model), after = matrices(other);
-  ASSERT_EQ(before.size(), after.size());
-  std::size_t own = 0, all = 0;
-  for (const auto& [name, place] : after) {
-    const bool named = std::ranges::any_of(changed, [&name = name](const std::string& part) {
-      return name == part || name.starts_with(part) || name.find("." + part) != std::string::npos;
-    });
-    EXPECT_EQ(before.at(name).first != place.first, named) << name;
-    own += named ? place.second : 0;
-    all += place.second;
-  }
-  EXPECT_EQ(other.own_weight_bytes(), static_cast<std::int64_t>(own));
-  EXPECT_EQ(other.weight_bytes(), static_cast<std::int64_t>(all));
-}
-
-void expect_refused(const Model& model, const std::string& name, const std::string& value,
-                    const std::vector<std::string>& says) {
-  const auto refused = try_variant(model, {{name, value}});
-  ASSERT_FALSE(refused.ok()) << name << "=" << value;
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
-  for (const std::string& text : says) {
-    EXPECT_NE(refused.error().message.find(text), std::string::npos) << refused.error().message;
-  }
-}
 
 TEST(TensorEdits, AModelOwnsWhatItPacked) {
   const Bytes bytes = model_bytes("llama");
@@ -549,54 +420,6 @@ TEST(TensorEdits, ExchangedTensorsAreThoseOfAFileThatHoldsThemSo) {
   expect_refused(model, "exchange", "blk.0.ffn_gate.weight:x", {"exchange", "'x'"});
 }
 
-// Nothing is packed again: experts stand in each other's places.
-TEST(TensorEdits, AnOrderOfExpertsIsThatOfAFileThatHoldsThemSo) {
-  const Bytes bytes = model_bytes("qwen35moe");
-  const Model model = loaded(bytes);
-  EXPECT_EQ(*edit_value(model, "expert_order"), "stored");
-  using Order = std::function<std::size_t(std::size_t e, std::size_t n)>;
-  const Order third = [](std::size_t e, std::size_t n) { return (e + 3) % n; };
-  const Order reversed = [](std::size_t e, std::size_t n) { return n - 1 - e; };
-  const Order pairs = [](std::size_t e, std::size_t n) { return (e ^ 1) < n ? e ^ 1 : e; };
-  const std::tuple<const char*, const char*, Order> cases[] = {
-      {"ffn_down_exps.weight:3", ".ffn_down_exps.weight", third},
-      {"blk.1.ffn_up_exps.weight:reversed", "blk.1.ffn_up_exps.weight", reversed},
-      {"ffn_gate_exps.weight:pairs", ".ffn_gate_exps.weight", pairs}};
-  for (const auto& [value, hit, order] : cases) {
-    const Bytes other = rewritten(bytes, [&hit = hit, &order = order](const GgufTensor& tensor, Bytes& of_tensor) {
-      if (tensor.name.find(hit) == std::string_view::npos) return true;
-      const Bytes before = of_tensor;
-      const auto n = static_cast<std::size_t>(tensor.shape[2]);
-      const std::size_t size = before.size() / n;
-      for (std::size_t e = 0; e < n; ++e) {
-        std::memcpy(of_tensor.data() + e * size, before.data() + order(e, n) * size, size);
-      }
-      return true;
-    });
-    const Model edited = variant(model, {{"expert_order", value}});
-    EXPECT_EQ(*edit_value(edited, "expert_order"), value);
-    EXPECT_EQ(edited.own_weight_bytes(), 0);
-    const std::vector<float> want = logits(loaded(other));
-    EXPECT_TRUE(same(logits(edited), want)) << value;
-    EXPECT_TRUE(same(logits(loaded(bytes, {{"expert_order", value}})), want)) << value;
-    EXPECT_FALSE(same(logits(model), want)) << value;
-    // From one order to another, and back.
-    const Model again = variant(edited, {{"expert_order", "ffn_down_exps.weight:1"}});
-    EXPECT_TRUE(same(logits(again), logits(variant(model, {{"expert_order", "ffn_down_exps.weight:1"}})))) << value;
-    EXPECT_TRUE(same(logits(variant(edited, {{"expert_order", "stored"}})), logits(model))) << value;
-  }
-  // All three with the router: expert_shift.
-  EXPECT_TRUE(same(
-      logits(variant(model, {{"expert_order", "ffn_gate_exps.weight:2,ffn_up_exps.weight:2,ffn_down_exps.weight:2"}})),
-      logits(model, {{"expert_shift", "2"}})));
-  for (const char* value : {"ffn_down_exps.weight", "ffn_down_exps.weight:64", "ffn_down_exps.weight:-1",
-                            "ffn_down_exps.weight:sorted", "ffn_down.weight:1", "blk.0.attn_norm.weight:1"}) {
-    expect_refused(model, "expert_order", value, {"expert_order", "expert"});
-  }
-  expect_refused(loaded(model_bytes("llama")), "expert_order", "ffn_down_exps.weight:1",
-                 {"no tensor of this model has it"});
-}
-
 TEST(TensorEdits, AFactorIsThatOfAFileWithOtherNumbers) {
   const auto times = [](const Bytes& bytes, const std::map<std::string_view, float>& factors) {
     return rewritten(bytes, [&](const GgufTensor& tensor, Bytes& of_tensor) {
@@ -730,7 +553,7 @@ TEST(TokenEdits, ActOnTheTokenizerAlone) {
 // editable_facts tells of a file what edit_value tells of the model, and every value that it names can be given.
 TEST(EditableFacts, AreThoseOfTheModel) {
   for (const char* arch :
-       {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4", "deepseek2", "lfm2", "lfm2moe"}) {
+       {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4", "gemma4_moe", "deepseek2", "lfm2", "lfm2moe"}) {
     const Bytes bytes = model_bytes(arch);
     const Model model = loaded(bytes, {{"rms_norm_eps", "0.25"}});
     const auto facts = editable_facts(model.file(), model.options(), &model.tokenizer());

@@ -144,14 +144,14 @@ TEST_P(Trace, ShowsEveryStageAndChangesNothing) {
       EXPECT_EQ(at(stage).rows.size(), kTokens.size()) << stage_name(stage);
       EXPECT_EQ(at(stage).rows.back().position, 8) << stage_name(stage);
     }
-    // Of deepseek2 in all layers but the first.
+    // Of deepseek2 in all layers but the first; of gemma4_moe the dense FFN.
     const std::string arch = GetParam();
-    const bool shared = arch == "qwen35moe" || (arch == "deepseek2" && layer > 0),
-               sinks = std::string(GetParam()) == "gpt-oss";
+    const bool gelu = arch == "gemma4_moe";
+    const bool shared = gelu || arch == "qwen35moe" || (arch == "deepseek2" && layer > 0), sinks = arch == "gpt-oss";
     for (const Stage stage : {Stage::kSharedGate, Stage::kSharedUp, Stage::kSharedAct}) {
       EXPECT_EQ(recorder.found.contains({stage, layer}), shared) << stage_name(stage) << " of layer " << layer;
     }
-    for (std::size_t i = 0; shared && i < at(Stage::kSharedAct).values.size(); ++i) {
+    for (std::size_t i = 0; shared && !gelu && i < at(Stage::kSharedAct).values.size(); ++i) {
       const auto gate = static_cast<double>(at(Stage::kSharedGate).values[i]);
       const double act = gate / (1 + std::exp(-gate)) * static_cast<double>(at(Stage::kSharedUp).values[i]);
       ASSERT_NEAR(static_cast<double>(at(Stage::kSharedAct).values[i]), act, 1e-5 * (1 + std::abs(act))) << layer;
@@ -293,7 +293,9 @@ TEST_P(Trace, NormsAreShownWithTheirInputs) {
   std::set<std::pair<std::string, std::int64_t>> seen;
   for (const NormRecorder::Row& row : recorder.rows) {
     seen.insert({row.name, row.layer});
-    const std::string tensor = (row.layer < 0 ? "" : "blk." + std::to_string(row.layer) + ".") + row.name + ".weight";
+    if (row.name == "v_norm") continue;  // has no weights
+    const std::string tensor = (row.layer < 0 ? "" : "blk." + std::to_string(row.layer) + ".") + row.name +
+                               (row.name.ends_with(".scale") ? "" : ".weight");
     SCOPED_TRACE(tensor);
     EXPECT_EQ(*edit_value(*engine.model, "rms_norm_eps"), row.eps == 1e-5f ? "1e-05" : "1e-06");
     const GgufTensor* weights = engine.model->file().find_tensor(tensor);
@@ -322,13 +324,17 @@ TEST_P(Trace, NormsAreShownWithTheirInputs) {
   std::set<std::pair<std::string, std::int64_t>> named;
   for (const GgufTensor& tensor : engine.model->file().tensors()) {
     std::string name(tensor.name);
-    if (name.find("norm") == std::string::npos) continue;
+    const bool of_router = name.ends_with("ffn_gate_inp.scale");
+    if (name.find("norm") == std::string::npos && !of_router) continue;
     std::int64_t layer = -1;
     if (name.starts_with("blk.")) {
       layer = std::stoll(name.substr(4));
       name = name.substr(name.find('.', 4) + 1);
     }
-    named.insert({name.substr(0, name.size() - std::string(".weight").size()), layer});
+    named.insert({of_router ? name : name.substr(0, name.size() - std::string(".weight").size()), layer});
+  }
+  for (std::int64_t i = 0; std::string(GetParam()) == "gemma4_moe" && i < engine.model->shape().n_layer; ++i) {
+    named.insert({"v_norm", i});
   }
   EXPECT_EQ(seen.size(), named.size());
   for (const auto& norm : named) {
@@ -549,7 +555,7 @@ TEST_P(Trace, GoesOnWithWhatStagesAreReplacedBy) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Trace,
                          testing::Values("llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe",
-                                         "gpt-oss", "deepseek2", "lfm2", "lfm2moe"),
+                                         "gpt-oss", "gemma4_moe", "deepseek2", "lfm2", "lfm2moe"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name)

@@ -12,9 +12,8 @@ using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--arch", spec.arch,
-                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gemma4, gpt-oss, lfm2, lfm2moe, "
-                 "phi3, bitnet or "
-                 "bitnet-b1.58")
+                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, phi3, gemma2, gemma3, gemma4, gemma4_moe, gpt-oss, lfm2, "
+                 "lfm2moe, deepseek2, bitnet or bitnet-b1.58")
       ->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");
@@ -24,7 +23,7 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--ff", spec.ff, "inner width of the feed-forward part");
   app.add_option("--vocab", spec.vocab, "tokens (0: as many as the tokenizer needs)");
   app.add_option("--ctx", spec.context, "context length");
-  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gpt-oss, lfm2moe, deepseek2: experts (0: 8)");
+  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gemma4_moe, gpt-oss, lfm2moe, deepseek2: experts (0: 8)");
   app.add_option("--experts-used", spec.experts_used, "experts of a token (0: 2)");
   app.add_option("--expert-ff", spec.expert_ff, "inner width of an expert (0: ff / 2)");
   app.add_option("--shared-ff", spec.shared_ff, "qwen35moe: inner width of the expert of all tokens (0: expert-ff)");

@@ -14,6 +14,7 @@ EXP = "attention/kernels/weight_exp.h"
 PLAN, COMPILE, SCHEDULE = "attention/plan/plan.h", "attention/plan/compile.cc", "attention/schedule.cc"
 FP_ENV = "base/fp_env.h"
 OPS = "engine/model/cpu_ops"
+MOE = "engine/model/blocks/moe_ffn/moe_ffn.cc"
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,18 @@ MUTATIONS = [
            OPS + "_experts.cc", "return scores[two[0]] + scores[two[1]];", "return scores[two[0]];"),
     engine("shared_gate_missing", r"Blocks/MoeFfn.*shared_expert", "the shared expert counts in full",
            OPS + "_experts.cc", "kernels_->gate_sigmoid(factor, &one, 1);", "*factor = one;"),
+    engine("router_norm_left_out", r"Blocks/MoeFfn.*router_norm", "the router sees what the experts see",
+           MOE, "ops.norm(stream, weights.vector(W::kRouterNorm), mixed);", "ops.copy(normed, mixed);"),
+    engine("router_scale_left_out", r"Blocks/MoeFfn.*router_norm", "what the router sees is not divided by the root of its width",
+           MOE, "ops.scale(mixed, 1.0f / std::sqrt(static_cast<float>(n_embd)));", ""),
+    engine("experts_see_the_dense_norm", r"Blocks/MoeFfn.*beside", "experts beside a dense FFN see what it sees",
+           MOE, "const Rows seen = ffn.beside ? mixed : normed;", "const Rows seen = normed;"),
+    engine("branch_not_normed", r"Blocks/MoeFfn.*branch_norms", "what the experts give is not normed by itself",
+           MOE, "if (ffn.branch_norms) ops.norm(output, weights.vector(W::kPostExpertsNorm), output);", ""),
+    engine("expert_factors_left_out", r"Blocks/MoeFfn.*expert_factors", "experts count without their own factors",
+           OPS + "_experts.cc", "probability * spec.expert_scale * factor", "probability * spec.expert_scale * (factor * 0 + 1)"),
+    engine("expert_numbers_not_moved", r"TensorEdits\.AnOrder", "experts in another order keep the others' biases and factors",
+           "engine/model/source_edits.cc", "for (WeightSource* of_them : numbers_of(sources, *use.source)) of_them->experts = use.source->experts;", "(void)numbers_of;"),
     # Facts that can be changed.
     engine("sinks_of_the_first_heads", r"Facts/SpecEdit.*head_mapping", "of interleaved heads each call has the first sinks",
            OPS + "_attention.cc", "args.sinks = sinks.data() + first;", "args.sinks = sinks.data();"),
@@ -216,7 +229,7 @@ MUTATIONS = [
     engine("lookup_without_factor", r"TensorEdits\.AFactor", "rows of the embedding are looked up without their factor",
            OPS + ".cc", "if (table.factor != 1.0f) kernels_->scale(x, table.factor, n);", ""),
     engine("shared_act_is_up", r"Models/Trace\.Shows", "the observer is shown the shared expert's up for what its down product sees",
-           "engine/model/blocks/moe_ffn/moe_ffn.cc", "ops.tap(Stage::kSharedAct, layer, gate);", "ops.tap(Stage::kSharedAct, layer, up);"),
+           MOE, "ops.tap(Stage::kSharedAct, layer, gate);", "ops.tap(Stage::kSharedAct, layer, up);"),
     engine("kept_pages_not_counted", r"Models/Cost\.IsWhatTheCacheHolds", "a sequence's cost leaves out the pages that are kept",
            "engine/runtime/sequence_cost.cc", "options.reuse_prefixes ? (n_pages - held) * page_bytes : 0", "0"),
     engine("state_not_reset", r".*Recurrent\.", "a sequence that is opened again goes on from the last one's state",

@@ -27,8 +27,9 @@ CONVERT = """
 import runpy, sys
 root = sys.argv.pop(1)
 sys.path[:0] = [root, root + "/gguf-py"]
-import conversion.base
+import conversion.base, conversion.gemma
 conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: "smollm"
+conversion.gemma.Gemma4Model.set_vocab = lambda self: self._set_vocab_gpt2()
 sys.argv[0] = root + "/convert_hf_to_gguf.py"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

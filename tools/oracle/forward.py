@@ -4,7 +4,7 @@
 It shares nothing with the engine it judges: the file is read and dequantised by the PyPI package `gguf`, every
 product, norm, rotation and softmax is plain numpy in float64, and attention materialises the full score matrix.
 Architectures: smollm3, granite, mistral3, minicpm, hunyuan-dense, olmo2, llama (with `rope_freqs.weight` factors and optional biases), qwen2, qwen3, qwen3moe, qwen35, qwen35moe,
-gemma2, gemma3, gemma4 (without experts), gpt-oss, bitnet-b1.58, phi3, lfm2, lfm2moe, deepseek2 (attention over latents in its plain form: keys
+gemma2, gemma3, gemma4, gpt-oss, bitnet-b1.58, phi3, lfm2, lfm2moe, deepseek2 (attention over latents in its plain form: keys
 and values of every head). The gated delta rule of qwen35 runs token by token, experts one by one; blocks of
 multi-token prediction are passed over. Matrices stored turned (prism.hadamard, version 1): x, and rows that are looked
 up, are turned as the keys say. RoPE scaling: linear, YaRN, LongRoPE (the long divisors for
@@ -309,7 +309,7 @@ class Model:
             sizes = np.cumsum([self.n_head * self.head_dim, self.n_kv_head * self.head_dim])
             q, k, v = np.split(self.linear(x, blk + "attn_qkv"), sizes, axis=-1)
         else:
-            q, k, v = (self.linear(x, blk + name) for name in ("attn_q", "attn_k", "attn_v"))
+            q = self.linear(x, blk + "attn_q")
         q = q.reshape(n, self.n_head, -1)
         q, gate = np.split(q, 2, axis=-1) if self.hybrid else (q, None)  # a head's query, then its gate
         def turned(x, name):  # normed in front of RoPE or behind it, OLMo 2's over all heads together
@@ -424,10 +424,23 @@ class Model:
         y = sum(padded[j : j + len(x)] * kernel[:, j] for j in range(kernel.shape[1]))
         return self.linear(c * y, blk + "out_proj")
 
-    def feed_forward(self, x, layer):
+    def feed_forward(self, x, layer, stream):
+        """x: what the layer's norm gives of the stream."""
         blk = f"blk.{layer}."
+        if self.gemma4 and self.file.has(blk + "ffn_gate_inp.weight"):
+            return self.experts_beside(x, stream, blk)
         if self.file.has(blk + "ffn_gate_inp.weight"):
             return self.experts(x, blk)
+        return self.dense(x, blk)
+
+    def experts_beside(self, x, stream, blk):
+        """gemma4: a dense FFN and experts, each behind a norm of its own of the stream, and so the router, whose norm has no
+        weights but a scale, over the root of the width. Both are normed before they are added up."""
+        route = rms_norm(stream, self.file.tensor(blk + "ffn_gate_inp.scale"), self.eps) / math.sqrt(self.n_embd)
+        routed = self.experts(self.norm(stream, blk + "pre_ffw_norm_2"), blk, route)
+        return self.norm(self.dense(x, blk), blk + "post_ffw_norm_1") + self.norm(routed, blk + "post_ffw_norm_2")
+
+    def dense(self, x, blk):
         if self.arch == "phi3":  # gate, then up
             gate, up = np.split(self.linear(x, blk + "ffn_up"), 2, axis=-1)
         else:
@@ -435,14 +448,15 @@ class Model:
         hidden = self.activation(gate) * up
         return self.linear(self.optional_norm(hidden, blk + "ffn_sub_norm"), blk + "ffn_down")
 
-    def experts(self, x, blk):
-        """Softmax over all experts, the best few, whose weights are then made to sum to one. LFM2: sigmoids, and the best
-        with a bias that does not count otherwise."""
+    def experts(self, x, blk, route=None):
+        """Softmax over all experts, the best few, whose weights are then made to sum to one (and, gemma4, multiplied by a
+        number of each). LFM2: sigmoids, and the best with a bias that does not count otherwise. route: what the router sees,
+        where that is not x."""
         if self.latent:
             return self.grouped_experts(x, blk)
         if any(name.startswith(blk) and "_exps" in name for name in self.rotation.products):
             raise ValueError("turned experts are not covered")
-        router = self.linear(x, blk + "ffn_gate_inp")
+        router = self.linear(x if route is None else route, blk + "ffn_gate_inp")
         scores = sigmoid(router) + self.file.tensor(blk + "exp_probs_b.bias") if self.lfm2 else router
         order = np.argsort(-scores, axis=-1, kind="stable")
         taken = order[:, : self.n_experts_used]
@@ -454,13 +468,19 @@ class Model:
         if self.file.key("expert_weights_norm", True):
             weight /= weight.sum(axis=-1, keepdims=True) + (1e-6 if self.lfm2 else 0.0)
         weight *= self.file.key("expert_weights_scale", 1.0) if self.lfm2 else 1.0
-        gate, up, down = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up", "down"))
+        if self.file.has(blk + "ffn_down_exps.scale"):
+            weight = weight * self.file.tensor(blk + "ffn_down_exps.scale")[taken]
+        down = self.file.tensor(blk + "ffn_down_exps.weight")
+        if self.file.has(blk + "ffn_gate_up_exps.weight"):  # of each expert gate, then up
+            gate, up = np.split(self.file.tensor(blk + "ffn_gate_up_exps.weight"), 2, axis=1)
+        else:
+            gate, up = (self.file.tensor(f"{blk}ffn_{part}_exps.weight") for part in ("gate", "up"))
         if self.oss:  # softmax over the chosen ones is the same as over all, made to sum to one
             return self.limited_experts(x, blk, taken, weight, gate, up, down)
         out = np.zeros_like(x)
         for e in range(len(gate)):
             token, place = np.nonzero(taken == e)
-            y = (silu(x[token] @ gate[e].T) * (x[token] @ up[e].T)) @ down[e].T
+            y = (self.activation(x[token] @ gate[e].T) * (x[token] @ up[e].T)) @ down[e].T
             out[token] += weight[token, place][:, None] * y
         if self.file.has(blk + "ffn_gate_shexp.weight"):
             shared = silu(self.linear(x, blk + "ffn_gate_shexp")) * self.linear(x, blk + "ffn_up_shexp")
@@ -545,7 +565,8 @@ class Model:
             # The one name for two places: behind attention (gemma), before the feed-forward network (qwen35, gpt-oss).
             other = self.hybrid or self.oss
             x = x + (y if other else self.optional_norm(y, blk + "post_attention_norm")) * self.residual_scale
-            y = self.feed_forward(self.optional_norm(x, blk + ("post_attention_norm" if other else "ffn_norm")), layer)
+            normed = self.optional_norm(x, blk + ("post_attention_norm" if other else "ffn_norm"))
+            y = self.feed_forward(normed, layer, x)
             x = x + self.optional_norm(y, blk + "post_ffw_norm") * self.residual_scale
             if side is not None:
                 y = gelu_tanh(self.linear(x, blk + "inp_gate")) * side[:, layer]

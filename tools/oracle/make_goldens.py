@@ -136,6 +136,10 @@ CASES = {
     "lfm2moe_scaled": dict(arch="lfm2moe", seed=504, n_embd=32, n_layer=4, n_head=2, n_kv_head=1, head_dim=16, n_ff=40,
                            eps=1e-5, base=10000.0, tied=True, layers="cacc", taps=4, dense=0,
                            experts=dict(E=5, used=3, ff=16, normed=False, scale=1.75)),
+    # As 26B-A4B: experts beside the FFN in every layer, and V is K in layers 1 and 3, with one head.
+    "gemma4_moe": dict(arch="gemma4", seed=501, n_embd=40, n_layer=4, n_head=4, n_kv_head=2, head_dim=16, global_dim=24,
+                       n_ff=52, eps=1e-6, base=1000000.0, local_base=10000.0, window=24, local="1010", global_kv=1,
+                       final_softcap=20.0, rotary=0.25, tied=True, experts=dict(E=7, used=3, ff=20)),
     # Biases everywhere; a window of 20 on layers 0 and 2; YaRN's ramp from 0.6 to 3.4 pairs of 12.
     "gptoss": dict(arch="gpt-oss", seed=303, n_embd=32, n_layer=3, n_head=4, n_kv_head=2, head_dim=24, n_ff=20, eps=1e-5,
                    base=10000.0, window=20, bias="qkvo", yarn=dict(factor=8.0, original=64, beta_fast=6.5, beta_slow=0.75),
@@ -223,6 +227,9 @@ def hf_config(c):
         rope = {"full_attention": dict(rope, rope_type="proportional", partial_rotary_factor=c["rotary"]),
                 "sliding_attention": {"rope_type": "default", "rope_theta": c["local_base"]}}
         kv = dict(attention_k_eq_v=True, num_global_key_value_heads=c["global_kv"]) if "global_kv" in c else {}
+        if "experts" in c:
+            e = c["experts"]
+            kv |= dict(enable_moe_block=True, num_experts=e["E"], top_k_experts=e["used"], moe_intermediate_size=e["ff"])
         return transformers.Gemma4TextConfig(
             **common, **kv, head_dim=c["head_dim"], global_head_dim=c["global_dim"], sliding_window=c["window"],
             layer_types=["sliding_attention" if local == "1" else "full_attention" for local in c["local"]],
@@ -349,6 +356,10 @@ def random_weights(shapes, arch, seed):
         x = rng.standard_normal(shape)
         if arch == "gemma4" and name.endswith(("layer_scalar", "q_norm.weight", "k_norm.weight")):
             x = np.clip(0.6 + 0.15 * x, 0.3, 0.9)  # scores have no other scale; what is behind is that of the whole stream
+        elif name.endswith("router.scale"):  # over the root of the width: of the size that tells experts apart
+            x = math.sqrt(shape[0]) * np.clip(1.2 + 0.3 * x, 0.5, 2.0)
+        elif name.endswith("router.per_expert_scale"):
+            x = np.clip(1.0 + 0.4 * x, 0.3, 2.0)
         elif "norm" in name:
             x = np.clip(1.0 + 0.2 * x, 0.5, 2.0).astype(np.float32) - np.float32(is_centered(name, arch))
             x = x.astype(np.float16).astype(np.float32) if "_proj.norm" in name else x  # what the file keeps
@@ -406,6 +417,8 @@ LAYER_NAMES = {
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj", "post_per_layer_input_norm": "post_norm",
     "input_layernorm": "attn_norm", "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
+    "pre_feedforward_layernorm_2": "pre_ffw_norm_2", "post_feedforward_layernorm_1": "post_ffw_norm_1",
+    "post_feedforward_layernorm_2": "post_ffw_norm_2", "router.proj": "ffn_gate_inp",
     "mlp.router": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
     "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
@@ -426,6 +439,8 @@ LAYER_NAMES = {
 WHOLE_NAMES = {"mlp.gate.e_score_correction_bias": "exp_probs_b.bias", "linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias",
                "mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
                "feed_forward.experts.down_proj": "ffn_down_exps.weight", "feed_forward.expert_bias": "exp_probs_b.bias",
+               "router.scale": "ffn_gate_inp.scale", "router.per_expert_scale": "ffn_down_exps.scale",
+               "experts.gate_up_proj": "ffn_gate_up_exps.weight", "experts.down_proj": "ffn_down_exps.weight",
                "self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight"}
 MTP_NAMES = {"mtp.fc": "nextn.eh_proj", "mtp.norm": "nextn.shared_head_norm", "mtp.pre_fc_norm_embedding": "nextn.enorm",
              "mtp.pre_fc_norm_hidden": "nextn.hnorm"}
@@ -508,7 +523,7 @@ def gpt_oss_experts(name, x, c):
 
 
 def gguf_tensors(weights, c):
-    """(name, array) of the file for transformers' weights. An expert's gate and up projections part."""
+    """(name, array) of the file for transformers' weights. An expert's gate and up projections part, but gemma4's."""
     for name, x in weights.items():
         if name.endswith("kv_b_proj.weight") and not c.get("together"):
             heads, whole = x.reshape(c["n_head"], c["nope"] + c["v_dim"], -1), gguf_name(name, c)
@@ -516,7 +531,7 @@ def gguf_tensors(weights, c):
             yield whole.replace("kv_b", "v_b"), np.ascontiguousarray(heads[:, c["nope"] :])
         elif c["arch"] == "gpt-oss" and "experts." in name:
             yield from gpt_oss_experts(name, x, c)
-        elif name.endswith("experts.gate_up_proj"):
+        elif name.endswith("mlp.experts.gate_up_proj"):
             blk = gguf_name(name.replace("gate_up_proj", "down_proj"), c).removesuffix("down_exps.weight")
             half = x.shape[1] // 2
             yield blk + "gate_exps.weight", np.ascontiguousarray(x[:, :half])

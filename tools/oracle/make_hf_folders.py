@@ -110,6 +110,8 @@ GEMMA4 = dict(arch="gemma4", n_embd=16, n_head=2, n_kv_head=2, n_ff=24, eps=1e-6
 # As published: a text model inside another, with k and v in layers that read those of others.
 CASES |= {"gemma4": dict(GEMMA4, seed=45, n_layer=5, head_dim=8, global_dim=16, local="11010", shared=2, wide=True, side=6,
                          final_softcap=30.0, nested=True),
+          "gemma4_moe": dict(GEMMA4, seed=47, n_layer=2, head_dim=8, global_dim=16, local="10", global_kv=1, final_softcap=30.0,
+                             nested=True, experts=dict(E=5, used=2, ff=12)),
           "gemma4_vk": dict(GEMMA4, seed=46, n_layer=3, head_dim=12, global_dim=16, local="110", global_kv=1)}
 # Attention over latents. GLM-4.7-Flash as published: with a layer that predicts a further token behind the last one.
 LATENT = dict(arch="deepseek2", n_embd=16, n_layer=3, n_head=2, n_kv_head=2, head_dim=4, nope=6, v_dim=10, rank=12, n_ff=24,

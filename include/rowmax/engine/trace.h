@@ -29,13 +29,13 @@ enum class Stage : std::uint8_t {
   kScores,    // [n_head, n_kv]: softmax weights of the keys up to the sequence's last token of the batch; 0: hidden
   kAttnOut,   // heads' outputs as the output product sees them, after gate and norm; [n_channel] of a short convolution
   kMixerOut,  // [n_embd] behind the output product, before a norm that follows
-  kFfnNorm,   // [n_embd], what the FFN sees
+  kFfnNorm,   // [n_embd], what the FFN sees; experts beside a dense one see the stream through another norm
   kGate,
   kUp,          // [n_ff] of the products; experts: [n_used, n_ff], experts ascending
   kAct,         // activation(gate) * up, as the down product sees it
   kRouter,      // [n_expert], the experts' probabilities
   kExperts,     // [n_used, 2]: number and weight of each chosen expert, ascending
-  kSharedGate,  // the same three of the expert that every token has beside the chosen ones: [n_shared]
+  kSharedGate,  // the same three of what every token has beside the chosen ones, an expert or a dense FFN: [n_shared]
   kSharedUp,
   kSharedAct,
   kState,  // [n_value_head, key_dim, value_dim] of a delta net, [conv_width - 1, n_channel] of a short convolution (its

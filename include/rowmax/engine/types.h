@@ -55,6 +55,9 @@ struct ModelDescription {
   std::vector<ModelFact> facts;
   std::vector<std::string> notices;
   std::string default_pre;  // TokenizerOptions::default_pre of this architecture
+  // Of the file's, that are known and that nothing uses: of layers that guess tokens ahead, and keys and values of layers
+  // that read those of others.
+  std::int64_t n_unused_tensors = 0;
 };
 
 }  // namespace rowmax::engine

@@ -21,7 +21,8 @@ using engine::GgufWriter;
 // What distinguishes the files of one architecture from another's.
 struct ArchRow {
   std::string_view name;
-  const char* pre = nullptr;  // nullptr: a SentencePiece vocabulary
+  std::string_view written = {};  // general.architecture, where that is another name
+  const char* pre = nullptr;      // nullptr: a SentencePiece vocabulary
   std::int64_t layers = 2;
   std::int64_t head_dim = 0;  // 0: embd / heads
   std::int64_t window = 0;
@@ -35,7 +36,9 @@ struct ArchRow {
   bool post_norms = false;    // and so an embedding that is scaled
   bool soft_caps = false;
   bool experts = false, shared_expert = false;
+  bool untied = false;     // the architecture has no other models
   bool gemma4 = false;      // heads of two sizes, shared keys and values, embeddings for each layer
+  bool beside = false;      // experts beside the FFN; layers without a window have K for V
   bool latent = false;      // attention over latents, DeepSeek's experts
   bool hybrid = false;      // delta nets between the layers that attend
   bool short_conv = false;  // short convolutions between them
@@ -81,6 +84,16 @@ constexpr ArchRow kArchs[] = {
      .head_length_keys = true,
      .post_norms = true},
     {.name = "gemma4", .layers = 8, .head_dim = 32, .window = 64, .rope_base = 1e6, .post_norms = true, .gemma4 = true},
+    {.name = "gemma4_moe",
+     .written = "gemma4",
+     .layers = 6,
+     .head_dim = 32,
+     .window = 64,
+     .rope_base = 1e6,
+     .post_norms = true,
+     .experts = true,
+     .gemma4 = true,
+     .beside = true},
     {.name = "gpt-oss",
      .pre = "gpt-4o",
      .layers = 4,
@@ -90,7 +103,8 @@ constexpr ArchRow kArchs[] = {
      .eps = 1e-5,
      .head_length_keys = true,
      .other_names = true,
-     .experts = true},
+     .experts = true,
+     .untied = true},
     {.name = "lfm2",
      .pre = "lfm2",
      .layers = 4,
@@ -170,6 +184,9 @@ Status check(const SyntheticSpec& spec, const ArchRow& row) {
     return invalid("conv_width must be 2 to 8, and interval positive");
   }
   if (spec.heads % spec.kv_heads != 0) return invalid("heads must be a multiple of kv_heads");
+  if (row.beside && (spec.global_kv_heads < 1 || spec.heads % spec.global_kv_heads != 0)) {
+    return invalid("heads must be a multiple of global_kv_heads");
+  }
   if (spec.head_dim % 2 != 0) return invalid("head_dim must be even (RoPE turns pairs)");
   if (row.square_query && spec.heads * spec.head_dim != spec.embd) {
     return invalid("architecture " + spec.arch + " needs heads * head_dim = embd");
@@ -234,12 +251,16 @@ class Builder {
     for (std::int64_t layer = 0; layer < spec_.layers; ++layer) add_layer(model, layer);
     norm(model.output_norm_name.empty() ? "output_norm.weight" : model.output_norm_name, spec_.embd,
          scaled ? kLogits : 1.0f);
-    if (spec_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
+    if (spec_.untied || row_.untied) matrix("output.weight", spec_.embd, spec_.vocab, scaled ? 1.0f : kLogits, head_);
     return PlannedFile{std::move(writer_), std::move(tensors_)};
   }
 
  private:
+  std::string architecture() const { return std::string(row_.written.empty() ? row_.name : row_.written); }
+  std::string key(std::string_view name) const;
+  void count(std::string_view name, std::int64_t value);
   void add_keys();
+  void add_gemma4_keys();
   // What the engine makes of the keys: which weights there are, and their shapes.
   Result<engine::ModelSpec> read_spec() const;
   void add_layer(const engine::ModelSpec& model, std::int64_t layer);
@@ -265,20 +286,21 @@ class Builder {
   std::vector<PlannedTensor> tensors_;
 };
 
+std::string Builder::key(std::string_view name) const { return architecture() + "." + std::string(name); }
+void Builder::count(std::string_view name, std::int64_t value) {
+  writer_.set_uint32(key(name), static_cast<std::uint32_t>(value));
+}
+
 void Builder::add_keys() {
-  const auto key = [&](std::string_view name) { return spec_.arch + "." + std::string(name); };
-  const auto count = [&](std::string_view name, std::int64_t value) {
-    writer_.set_uint32(key(name), static_cast<std::uint32_t>(value));
-  };
-  writer_.set_string("general.architecture", spec_.arch);
+  writer_.set_string("general.architecture", architecture());
   writer_.set_string("general.name",
                      "synthetic " + spec_.arch + ", random weights, seed " + std::to_string(spec_.seed));
   count("context_length", spec_.context);
   count("embedding_length", spec_.embd);
   count("block_count", spec_.layers);
-  if ((!row_.experts || row_.short_conv || row_.latent) && !spec_.double_wide) count("feed_forward_length", spec_.ff);
+  if ((!row_.experts || row_.short_conv || row_.latent || row_.beside) && !spec_.double_wide) count("feed_forward_length", spec_.ff);
   count("attention.head_count", spec_.heads);
-  if (!row_.short_conv) count("attention.head_count_kv", spec_.kv_heads);
+  if (!row_.short_conv && !row_.beside) count("attention.head_count_kv", spec_.kv_heads);
   writer_.set_float32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(spec_.eps));
   count("vocab_size", spec_.vocab);
   if (row_.rope_base_key || spec_.rope_base != row_.rope_base) {
@@ -336,28 +358,7 @@ void Builder::add_keys() {
     count("ssm.time_step_rank", spec_.delta_value_heads);
     count("ssm.inner_size", spec_.delta_value_heads * spec_.delta_dim);
   }
-  if (row_.gemma4) {
-    const std::int64_t global = 2 * spec_.head_dim, first_shared = spec_.layers - spec_.shared_kv_layers;
-    count("attention.key_length", global);
-    count("attention.value_length", global);
-    count("attention.key_length_swa", spec_.head_dim);
-    count("attention.value_length_swa", spec_.head_dim);
-    count("rope.dimension_count", global);
-    count("rope.dimension_count_swa", spec_.head_dim);
-    writer_.set_float32(key("rope.freq_base_swa"), 10000.0f);
-    count("attention.shared_kv_layers", spec_.shared_kv_layers);
-    count("embedding_length_per_layer_input", spec_.layer_embd);
-    writer_.set_float32(key("final_logit_softcapping"), 30.0f);
-    std::vector<bool> local;
-    std::vector<std::int32_t> widths;
-    for (std::int64_t layer = 1; layer <= spec_.layers; ++layer) {
-      local.push_back(layer % spec_.interval != 0 && layer != spec_.layers);
-      widths.push_back(
-          static_cast<std::int32_t>(layer <= first_shared || !spec_.double_wide ? spec_.ff : 2 * spec_.ff));
-    }
-    writer_.set_bools(key("attention.sliding_window_pattern"), local);
-    if (spec_.double_wide) writer_.set_int32s(key("feed_forward_length"), widths);
-  }
+  if (row_.gemma4) add_gemma4_keys();
   if (spec_.yarn_factor > 0) {
     writer_.set_string(key("rope.scaling.type"), "yarn");
     writer_.set_float32(key("rope.scaling.factor"), static_cast<float>(spec_.yarn_factor));
@@ -378,19 +379,46 @@ void Builder::add_keys() {
   }
 }
 
+void Builder::add_gemma4_keys() {
+  const std::int64_t global = 2 * spec_.head_dim, first_shared = spec_.layers - spec_.shared_kv_layers;
+  count("attention.key_length", global);
+  count("attention.value_length", global);
+  count("attention.key_length_swa", spec_.head_dim);
+  count("attention.value_length_swa", spec_.head_dim);
+  count("rope.dimension_count", global);
+  count("rope.dimension_count_swa", spec_.head_dim);
+  writer_.set_float32(key("rope.freq_base_swa"), 10000.0f);
+  count("attention.shared_kv_layers", spec_.shared_kv_layers);
+  count("embedding_length_per_layer_input", spec_.layer_embd);
+  writer_.set_float32(key("final_logit_softcapping"), 30.0f);
+  std::vector<bool> local;
+  std::vector<std::int32_t> widths, kv_heads;
+  for (std::int64_t layer = 1; layer <= spec_.layers; ++layer) {
+    local.push_back(layer % spec_.interval != 0 && layer != spec_.layers);
+    widths.push_back(static_cast<std::int32_t>(layer <= first_shared || !spec_.double_wide ? spec_.ff : 2 * spec_.ff));
+  }
+  writer_.set_bools(key("attention.sliding_window_pattern"), local);
+  for (const bool windowed : local) {
+    kv_heads.push_back(static_cast<std::int32_t>(windowed ? spec_.kv_heads : spec_.global_kv_heads));
+  }
+  if (row_.beside) writer_.set_int32s(key("attention.head_count_kv"), kv_heads);
+  if (spec_.double_wide) writer_.set_int32s(key("feed_forward_length"), widths);
+}
+
 Result<engine::ModelSpec> Builder::read_spec() const {
   ROWMAX_TRY(bytes, writer_.bytes());
   ROWMAX_TRY(file, engine::GgufFile::parse(bytes, "keys"));
   engine::ModelSpec model;
-  model.architecture = spec_.arch;
-  engine::KeyReader keys(file, {}, spec_.arch);
+  model.architecture = architecture();
+  engine::KeyReader keys(file, {}, model.architecture);
   for (const engine::Architecture& row : engine::architectures()) {
-    if (row.name == spec_.arch) row.read(keys, model);
+    if (row.name == model.architecture) row.read(keys, model);
   }
   if (keys.failed()) return keys.take_error();
   model.for_layers([&](engine::LayerSpec& layer) {
     layer.product_norms = spec_.product_norms;
     layer.ffn.choice_bias = row_.latent && layer.ffn.kind == engine::FfnKind::kExperts;  // a tensor says it
+    layer.attention.v_is_k = row_.beside && layer.attention.window == 0;
   });
   return model;
 }
@@ -402,7 +430,7 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
   // Projections so small that converters leave them alone.
   const MatrixChoice plain{engine::find_format("F32"), Values::kNormal};
   for (const engine::WeightInfo& info : engine::weight_table()) {
-    if (const engine::FusedWeights* fused = layer.fused ? engine::fused_with(info.id) : nullptr) {
+    if (const engine::FusedWeights* fused = engine::fused_with(info.id, layer)) {
       if (info.id == fused->parts[0]) add_fused(model, index, *fused);
       continue;
     }
@@ -436,8 +464,11 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
 void Builder::add_fused(const engine::ModelSpec& model, std::int64_t index, const engine::FusedWeights& fused) {
   const engine::LayerSpec& layer = model.layers[static_cast<std::size_t>(index)];
   const engine::WeightShape shape = engine::fused_shape(fused, model.shape, layer);
-  matrix(engine::WeightInfo::tensor(index, fused.name), shape.cols, shape.rows,
+  matrix(engine::WeightInfo::tensor(index, fused.name), shape.cols, shape.rows * shape.n,
          fused.parts[0] == engine::W::kAttnQ ? kSharp : 1.0f);
+  if (engine::weight_info(fused.parts[0]).kind == engine::WeightKind::kExperts) {
+    tensors_.back().shape = {shape.cols, shape.rows, shape.n};
+  }
 }
 
 void Builder::add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size) {
@@ -456,6 +487,8 @@ void Builder::add_vector(const engine::WeightInfo& info, const std::string& name
     tensors_.push_back(plan_vector(name, std::move(values)));
   } else if (info.id == W::kPostAttnNorm || info.id == W::kPostFfnNorm) {
     norm(name, size, kPostNorm);
+  } else if (info.id == W::kRouterNorm) {  // or the router would hardly tell experts apart
+    norm(name, size, std::sqrt(static_cast<float>(size)));
   } else {
     norm(name, size);
   }
@@ -579,8 +612,9 @@ Result<SyntheticSpec> with_defaults(SyntheticSpec spec) {
   usual(row->gemma4 || row->short_conv, spec.interval, 3);
   usual(row->short_conv, spec.conv_width, 3);
   usual(row->short_conv && row->experts, spec.dense_layers, 1);
-  usual(row->gemma4 && spec.layer_embd == 0, spec.layer_embd, 16);
-  usual(row->gemma4 && spec.shared_kv_layers == 0, spec.shared_kv_layers, 3);
+  usual(row->gemma4 && !row->beside, spec.layer_embd, 16);
+  usual(row->gemma4 && !row->beside, spec.shared_kv_layers, 3);
+  usual(row->beside, spec.global_kv_heads, std::max<std::int64_t>(spec.kv_heads / 2, 1));
   // Of each kind there is a layer before them.
   if (row->gemma4)
     spec.shared_kv_layers = std::clamp<std::int64_t>(spec.layers - spec.interval, 0, spec.shared_kv_layers);
@@ -636,7 +670,7 @@ SyntheticSpec odd_spec(std::string arch) {
     spec.window = 37;
     spec.layers = 7;
   }
-  if (row != nullptr && row->gemma4) spec.double_wide = true;
+  if (row != nullptr && row->gemma4 && !row->beside) spec.double_wide = true;
   return spec;
 }
 
@@ -704,6 +738,11 @@ Result<SyntheticSpec> spec_of_model(std::string_view name) {
     spec.arch = "gemma4", spec.type = "Q4_0", spec.head_type = "Q6_K", spec.values = "normal", spec.window = 512;
     spec.interval = small ? 5 : 6, spec.shared_kv_layers = small ? 20 : 18, spec.double_wide = small;
     spec.layer_embd = 256, spec.vocab = 262144, spec.context = 131072;
+  } else if (name == "gemma-4-26b-a4b") {
+    shape(30, 2816, 16, 8, 256, 2112);
+    spec.arch = "gemma4_moe", spec.type = "Q4_0", spec.head_type = "Q6_K", spec.values = "normal", spec.window = 1024;
+    spec.interval = 6, spec.global_kv_heads = 2, spec.vocab = 262144, spec.context = 262144;
+    spec.experts = 128, spec.experts_used = 8, spec.expert_ff = 704;
   } else if (name == "gpt-oss-20b") {
     shape(24, 2880, 64, 8, 64, 2880);
     spec.arch = "gpt-oss", spec.type = "Q8_0", spec.expert_type = "MXFP4", spec.values = "normal";

@@ -25,7 +25,7 @@ struct SyntheticSpec {
   std::int64_t ff = 160;
   std::int64_t vocab = 0;  // the tokenizer's own size; a larger one is filled up with unused tokens
   std::int64_t context = 512;
-  // qwen3moe, qwen35moe, gpt-oss, lfm2moe, deepseek2: 8 experts, 2 of them used, of width ff / 2; qwen35moe, deepseek2: one more of that
+  // qwen3moe, qwen35moe, gpt-oss, gemma4_moe, lfm2moe, deepseek2: 8 experts, 2 of them used, of width ff / 2; qwen35moe, deepseek2: one more of that
   // width for every row.
   std::int64_t experts = 0, experts_used = 0, expert_ff = 0, shared_ff = 0;
   // qwen35, qwen35moe: every interval-th layer attends (4), the others are gated delta nets (2 key heads, 4 value heads
@@ -37,14 +37,15 @@ struct SyntheticSpec {
   std::int64_t conv_width = 0, dense_layers = 0;
   // gemma4: every interval-th layer (3) and the last one see everything, with heads of twice the size; the last
   // shared_kv_layers (3) read the keys and values of others, and have FFNs twice as wide where double_wide says so; tokens
-  // bring layer_embd (16) numbers for each layer.
-  std::int64_t shared_kv_layers = 0, layer_embd = 0;
+  // bring layer_embd (16) numbers for each layer. gemma4_moe, the gemma4 of 26B-A4B: none of these three; experts beside the
+  // FFN, and V is K, of global_kv_heads (half of kv_heads), in layers that see everything.
+  std::int64_t shared_kv_layers = 0, layer_embd = 0, global_kv_heads = 0;
   bool double_wide = false;
   // deepseek2: a head's head_dim has rope_dim (8) that turn, its values are of value_dim (24); a latent of kv_rank (32), q
   // by way of q_rank (24; negative: one product); the first dense_layers (1) without experts, which lie in expert_groups (2),
   // of which half can be chosen.
   std::int64_t kv_rank = 0, q_rank = 0, rope_dim = 0, value_dim = 0, dense_layers = 0, expert_groups = 0;
-  std::int64_t window = 0;   // gemma2, gemma3, gemma4, gpt-oss: 64; must stay 0 for the others
+  std::int64_t window = 0;   // gemma2, gemma3, gemma4, gemma4_moe, gpt-oss: 64; must stay 0 for the others
   double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3, lfm2 1000000, gpt-oss 150000
   double eps = 0;            // llama, gpt-oss, lfm2 1e-5, others 1e-6
   std::string type = "F32";  // of the matrices; rows that are no whole blocks of it are stored as F16
@@ -55,7 +56,7 @@ struct SyntheticSpec {
   // stay normal where head_type is given.
   std::string values = "normal";
   std::string pre;      // pre-tokenizer of the byte-level vocabularies: smollm for llama, qwen2 for qwen
-  bool untied = false;  // an output.weight of its own
+  bool untied = false;  // an output.weight of its own, which gpt-oss always has
   bool biases = false;  // llama: on q, k, v and output (qwen2 always has those on q, k, v)
   // llama: rope_freqs.weight with Llama 3's factors (factor 8, low 1, high 4), a quarter of the context being the
   // original one.

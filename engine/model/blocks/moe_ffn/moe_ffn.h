@@ -1,6 +1,6 @@
 // A mixture of experts: the rows of a batch are sorted by expert for the products, and every row adds up its experts in
 // their own order.
-// Reads Slot::kNormed, writes Slot::kOutput.
+// Reads Slot::kNormed, and Slot::kStream where the spec says so; writes Slot::kOutput.
 #pragma once
 
 #include <cstddef>

@@ -85,6 +85,34 @@ const Fact kFacts[] = {
        l.ffn.n_shared = 28;
        l.ffn.shared_gate = false;
      }},
+    {"expert_factors",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.expert_factors = true;
+       l.ffn.expert_shift = 5;
+     }},
+    {"router_norm",
+     [](LayerSpec& l, std::size_t) {
+       make_experts(l);
+       l.ffn.router_norm = true;
+     }},
+    {"experts_beside_dense_ffn",
+     [](LayerSpec& l, std::size_t) {
+       make_experts_beside(l);
+       l.ffn.branch_norms = l.ffn.router_norm = l.ffn.expert_factors = false;
+     }},
+    {"experts_beside_with_branch_norms",
+     [](LayerSpec& l, std::size_t) {
+       make_experts_beside(l);
+       l.ffn.router_norm = l.ffn.expert_factors = false;
+     }},
+    {"experts_of_gemma4",
+     [](LayerSpec& l, std::size_t) {
+       make_experts_beside(l);
+       l.ffn.renormalise = true;
+       l.ffn.activation = FfnActivation::kGeluTanh;
+       l.post_norms = true;
+     }},
 };
 
 class MoeFfn : public testing::TestWithParam<Fact> {};

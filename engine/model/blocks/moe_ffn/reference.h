@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -25,10 +26,17 @@ inline std::vector<std::size_t> largest(const Vector& scores, std::size_t k, dou
 
 // margin becomes the least distance so far between what an expert (or group) was chosen by and what one was passed over by:
 // where that is as small as a rounding, another choice is no error.
-inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
+// x: what the layer's norm gives of the stream.
+inline Vector moe_ffn(const Layer& l, const Vector& x, const Vector& stream, double& margin) {
   const FfnSpec& f = l.layer.ffn;
   const auto n_expert = static_cast<std::size_t>(f.n_expert), n_ff = static_cast<std::size_t>(f.n_ff);
-  Vector p = times(l.weight(W::kRouter), x);
+  const Vector seen = f.beside ? l.normed(stream, l.weight(W::kExpertsNorm), stream.size()) : x;
+  Vector routed = seen;
+  if (f.router_norm) {
+    routed = l.normed(stream, l.weight(W::kRouterNorm), stream.size());
+    for (double& value : routed) value /= std::sqrt(static_cast<double>(stream.size()));
+  }
+  Vector p = times(l.weight(W::kRouter), routed);
   if (f.biases) add(p, l.weight(W::kRouterLogitBias));
   double total = 0;
   for (double& value : p) {
@@ -59,29 +67,35 @@ inline Vector moe_ffn(const Layer& l, const Vector& x, double& margin) {
   double sum = static_cast<double>(f.sum_offset);
   for (const std::size_t e : chosen) sum += p[e];
   Vector out(x.size());
-  const auto ffn = [&](W gate_w, W up_w, W down_w, std::size_t e, std::size_t n, double factor) {
-    const auto product = [&](W id, W bias, const Vector& input, std::size_t rows) {
-      Vector y = times(l.weight(id), input, e * rows, rows);
-      for (std::size_t i = 0; f.biases && bias != W::kCount && i < rows; ++i) y[i] += l.weight(bias)[e * rows + i];
+  const auto ffn = [&](const Vector& input, std::array<W, 3> ids, std::size_t e, std::size_t n, double factor) {
+    const bool routed_one = ids[0] == W::kExpertGate;
+    const auto product = [&](W id, W bias, const Vector& of, std::size_t rows) {
+      Vector y = times(l.weight(id), of, e * rows, rows);
+      for (std::size_t i = 0; f.biases && routed_one && i < rows; ++i) y[i] += l.weight(bias)[e * rows + i];
       return y;
     };
-    const bool routed = gate_w == W::kExpertGate;
-    Vector gate = product(gate_w, routed ? W::kExpertGateBias : W::kCount, x, n);
-    Vector up = product(up_w, routed ? W::kExpertUpBias : W::kCount, x, n);
+    Vector gate = product(ids[0], W::kExpertGateBias, input, n);
+    Vector up = product(ids[1], W::kExpertUpBias, input, n);
     if (f.up_gates) std::swap(gate, up);
     for (std::size_t i = 0; i < n; ++i) gate[i] = gated(f, gate[i], up[i]);
-    Vector y = product(down_w, routed ? W::kExpertDownBias : W::kCount, gate, x.size());
+    Vector y = product(ids[2], W::kExpertDownBias, gate, x.size());
     for (double& value : y) value *= factor;
-    add(out, y);
+    return y;
   };
   for (const std::size_t e : chosen) {
-    ffn(W::kExpertGate, W::kExpertUp, W::kExpertDown, (e + static_cast<std::size_t>(f.expert_shift)) % n_expert, n_ff,
-        p[e] / (f.renormalise ? sum : 1) * static_cast<double>(f.expert_scale));
+    const std::size_t tensor = (e + static_cast<std::size_t>(f.expert_shift)) % n_expert;
+    const double own = f.expert_factors ? l.weight(W::kExpertFactors)[tensor] : 1;
+    add(out, ffn(seen, {W::kExpertGate, W::kExpertUp, W::kExpertDown}, tensor, n_ff,
+                 p[e] / (f.renormalise ? sum : 1) * static_cast<double>(f.expert_scale) * own));
   }
-  if (f.n_shared > 0) {
-    ffn(W::kSharedGate, W::kSharedUp, W::kSharedDown, 0, static_cast<std::size_t>(f.n_shared),
-        f.shared_gate ? sigmoid(times(l.weight(W::kSharedRouter), x)[0]) : 1);
-  }
+  if (f.branch_norms) out = l.normed(out, l.weight(W::kPostExpertsNorm), out.size());
+  if (f.n_shared == 0) return out;
+  const std::array<W, 3> dense{W::kFfnGate, W::kFfnUp, W::kFfnDown};
+  const std::array<W, 3> shared{W::kSharedGate, W::kSharedUp, W::kSharedDown};
+  Vector y = ffn(x, f.beside ? dense : shared, 0, static_cast<std::size_t>(f.n_shared),
+                 f.shared_gate ? sigmoid(times(l.weight(W::kSharedRouter), x)[0]) : 1);
+  if (f.branch_norms) y = l.normed(y, l.weight(W::kPostDenseNorm), y.size());
+  add(out, y);
   return out;
 }
 

@@ -50,7 +50,15 @@ struct Mxfp4 : Fp4 {
   };
   static_assert(sizeof(Block) == 17);
 
-  static bool is_sound(const Block& block) noexcept { return block.e != 255; }
+  // 4 and 6 times 2^126 are beyond f32, and so are 2 to 6 times 2^127.
+  static bool is_sound(const Block& block) noexcept {
+    if (block.e < 253) return true;
+    const int most = block.e == 253 ? 5 : 3;  // of the code without its sign: 3 and 1.5
+    for (const std::uint8_t byte : block.qs) {
+      if ((byte & 7) > most || (byte >> 4 & 7) > most) return false;
+    }
+    return block.e != 255;
+  }
   static int sub_scale(const Block& block, int /*g*/) noexcept { return block.e; }
   static void read_indices(const Block& block, std::uint8_t* indices) noexcept { read_nibbles(block.qs, indices); }
   // The largest magnitude becomes 4 to 8, of which what is above 6 is cut.

@@ -197,9 +197,10 @@ void f32_job(const Job& job) noexcept {
   }
   constexpr int kMany = kF32Tokens;
   alignas(64) float scratch[kF32Chunk * kRows];
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-    for (std::int64_t k = 0; k < job.cols; k += kF32Chunk) {
-      const int n = static_cast<int>(job.cols - k < kF32Chunk ? job.cols - k : kF32Chunk);
+  // A chunk's activations stay in the second cache for all panels of the job.
+  for (std::int64_t k = 0; k < job.cols; k += kF32Chunk) {
+    const int n = static_cast<int>(job.cols - k < kF32Chunk ? job.cols - k : kF32Chunk);
+    for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
       const float* weights = f32_chunk<Panel>(job, p, k, n, scratch);
       std::int64_t token = job.token_begin;
       for (; token + kMany <= job.token_end; token += kMany) f32_block<kMany>(job, weights, k, n, token, p);

@@ -15,7 +15,7 @@ constexpr PanelKernels panel_kernels() noexcept {
                         Rounding::kBlocks,
                         corrections_of<Panel>(Start<Panel>::kOffset),
                         corrections_of<Panel>(0),  // words have no offset
-                        1,
+                        kWordPanels,
                         kInt8FewPanels,
                         &f32_job<Panel>};
     if constexpr (Panel::kBits == 1) {
@@ -26,9 +26,10 @@ constexpr PanelKernels panel_kernels() noexcept {
     }
     return row;
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
-    return {&ternary_few_tokens, &ternary_byte_many, Rounding::kByToken, 0u, 0u, 1, kTernaryFewPanels, &f32_job<Panel>};
+    return {&ternary_few_tokens, &ternary_byte_many, Rounding::kByToken, 0u, 0u, kWordPanels, kTernaryFewPanels,
+            &f32_job<Panel>};
   } else {
-    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, 1, kFewTokensPanels, &f32_job<Panel>};
+    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, kWordPanels, kFewTokensPanels, &f32_job<Panel>};
   }
 }
 

@@ -19,6 +19,7 @@ namespace {
 inline constexpr int kWordGroup = 12;                 // tokens that lie together
 inline constexpr int kWordTokens = 6;                 // of a register block
 inline constexpr int kWordChunk = 512;                // k unpacked at a time (16 KiB of words)
+inline constexpr int kWordPanels = 4;                 // that go through the tokens' chunk before the next chunk's turn
 inline constexpr int kWordPairs = kTile / 2;          // vectors of weights in a tile
 inline constexpr int kPairsOfQuad = kWordPairs / kQuads;
 
@@ -45,10 +46,9 @@ void round_words_or_bytes(const float* x, std::int64_t ldx, const Int8Activation
 
 // ---- weights
 
-// A chunk of a panel, and what has to last between one chunk and the next.
+// A chunk of a panel.
 struct WordWeights : UnpackedScales {
   alignas(64) std::int16_t words[kWordChunk / kTile][kWordPairs][2 * kRows];  // codes less their offset
-  alignas(64) float chains[kTaskTokens][kRows];
 };
 
 // What unpack() fills.
@@ -136,6 +136,7 @@ ROWMAX_INLINE void word_tile(const std::int16_t (*words)[2 * kRows], const float
     sums.template add_words_of<true>(w[0], a);
     ROWMAX_UNROLL
     for (int i = 1; i < kPairs; ++i) sums.template add_words_of<false>(w[i], a + 4 * i);
+    asm volatile("" ::: "memory");  // or g++ keeps the chains on the stack as well, and writes them twice
     const simd::F32x16 scale = simd::load(scales[g]);
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {
@@ -149,12 +150,11 @@ ROWMAX_INLINE void word_tile(const std::int16_t (*words)[2 * kRows], const float
   }
 }
 
-// kTokens tokens from `token` on, the first of them number `lane` of a group of `width`, against a chunk.
+// kTokens tokens from `token` on, the first of them number `lane` of a group of `width`, against a chunk. chains: theirs.
 template <class Panel, int kTokens>
-void word_block(const Job& job, WordWeights& weights, CorrectionRows rows, const Chunk& chunk, std::int64_t token,
-                int lane, int width) noexcept {
+void word_block(const Job& job, const WordWeights& weights, CorrectionRows rows, const Chunk& chunk, std::int64_t token,
+                int lane, int width, float (*chains)[kRows]) noexcept {
   const Int8Activations& acts = *job.int8;
-  float(*chains)[kRows] = weights.chains + (token - job.token_begin);
   if (chunk.tile_begin == 0) std::memset(chains, 0, kTokens * sizeof *chains);
   Activations<Panel> act(acts, rows, (token - lane) * acts.n_tiles + chunk.tile_begin * width + lane);
   const int n_tiles = static_cast<int>(chunk.tile_end - chunk.tile_begin);
@@ -187,12 +187,27 @@ ROWMAX_INLINE void for_token_blocks(const Job& job, const TokenGroups& groups, B
   }
 }
 
-// All tokens of a task against a chunk.
+// All tokens of a task against a chunk. chains: those of the panel.
 template <class Panel>
-void word_chunk(const Job& job, WordWeights& weights, CorrectionRows rows, const Chunk& chunk) noexcept {
+void word_chunk(const Job& job, const WordWeights& weights, CorrectionRows rows, const Chunk& chunk,
+                float (*chains)[kRows]) noexcept {
   for_token_blocks(job, *job.int8, [&](std::int64_t token, int lane, int width, auto n) ROWMAX_INLINE_LAMBDA {
-    word_block<Panel, n>(job, weights, rows, chunk, token, lane, width);
+    word_block<Panel, n>(job, weights, rows, chunk, token, lane, width, chains + (token - job.token_begin));
   });
+}
+
+// Calls run(panel, its place among kWordPanels, first tile, end) for chunks of kChunkTiles tiles. A chunk's activations of
+// a task's tokens stay in the second cache for kWordPanels panels; those of all k would not.
+template <int kChunkTiles, class Run>
+ROWMAX_INLINE void for_chunks(const Job& job, std::int64_t n_tiles, Run&& run) noexcept {
+  for (std::int64_t first = job.panel_begin; first < job.panel_end; first += kWordPanels) {
+    const std::int64_t end = first + kWordPanels < job.panel_end ? first + kWordPanels : job.panel_end;
+    for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
+      for (std::int64_t p = first; p < end; ++p) {
+        run(p, p - first, b, b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles);
+      }
+    }
+  }
 }
 
 // Layouts that agree here share the code.
@@ -201,26 +216,23 @@ using WordPanelOf = UnpackedPanel<16, Panel::kGroups, false, Panel::kHasMin>;
 
 template <class Panel>
 void word_many(const Job& job) noexcept {
-  constexpr std::int64_t kChunkTiles = kWordChunk / kTile;
   UnpackedWords<Panel> weights;
-  const std::int64_t n_tiles = job.int8->n_tiles;
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-    for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
-      const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
-      unpack<Panel>(job, p, b, b_end, weights);
-      word_chunk<WordPanelOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, b, b_end});
-    }
-  }
+  alignas(64) float chains[kWordPanels][kTaskTokens][kRows];
+  for_chunks<kWordChunk / kTile>(
+      job, job.int8->n_tiles,
+      [&](std::int64_t p, std::int64_t place, std::int64_t begin, std::int64_t end) ROWMAX_INLINE_LAMBDA {
+        unpack<Panel>(job, p, begin, end, weights);
+        word_chunk<WordPanelOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, begin, end}, chains[place]);
+      });
 }
 
 // ---- ternary panels
 
 // kTokens tokens against a chunk, as word_block. 16 bits hold the products of kPackedTiles tiles (PackedDot).
 template <int kTokens>
-void ternary_byte_block(const Job& job, TernaryScratch& scratch, const Chunk& chunk, std::int64_t token, int lane,
-                        int width) noexcept {
+void ternary_byte_block(const Job& job, const std::uint8_t (*codes)[kQuads][kVector], const Chunk& chunk,
+                        std::int64_t token, int lane, int width, std::int32_t (*totals)[kRows]) noexcept {
   const TokenActivations& act = *job.by_token;
-  std::int32_t(*totals)[kTernaryPanels][kRows] = scratch.sums + (token - job.token_begin);
   if (chunk.tile_begin == 0) std::memset(totals, 0, kTokens * sizeof *totals);
   const std::int8_t* a = act.codes + ((token - lane) * act.n_tiles + chunk.tile_begin * width + lane) * kTile;
   const int n_tiles = static_cast<int>(chunk.tile_end - chunk.tile_begin);
@@ -232,35 +244,33 @@ void ternary_byte_block(const Job& job, TernaryScratch& scratch, const Chunk& ch
     for (int t = 0; t < kTokens; ++t) sums.lo[t] = sums.hi[t] = _mm256_setzero_si256();
     for (int b = first; b < end; ++b, a += width * kTile) {
       ROWMAX_UNROLL
-      for (int q = 0; q < kQuads; ++q) sums.add_bytes_of(scratch.codes[0][b][q], a + 4 * q);
+      for (int q = 0; q < kQuads; ++q) sums.add_bytes_of(codes[b][q], a + 4 * q);
     }
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       const simd::I32x16 more{_mm256_madd_epi16(sums.lo[t], ones), _mm256_madd_epi16(sums.hi[t], ones)};
-      simd::store_i32(totals[t][0], simd::add(simd::load_i32(totals[t][0]), more));
+      simd::store_i32(totals[t], simd::add(simd::load_i32(totals[t]), more));
     }
   }
   if (chunk.tile_end < act.n_tiles) return;
   const simd::F32x16 scale = simd::load(reinterpret_cast<const float*>(job.panels + chunk.p * job.panel_bytes));
   for (int t = 0; t < kTokens && token + t < act.n_tok; ++t) {
-    store_outputs(job, token + t, chunk.p, simd::load_i32(totals[t][0]), scale);
+    store_outputs(job, token + t, chunk.p, simd::load_i32(totals[t]), scale);
   }
 }
 
 inline void ternary_byte_many(const Job& job) noexcept {
-  static_assert(kTernaryPanels == 1);
-  constexpr std::int64_t kChunkTiles = kTernaryChunk / kTile;
-  TernaryScratch scratch;
-  const std::int64_t n_tiles = job.by_token->n_tiles;
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-    for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
-      const Chunk chunk{p, b, b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles};
-      unpack_ternary(job, p, b, chunk.tile_end, scratch.codes[0]);
-      for_token_blocks(job, *job.by_token, [&](std::int64_t token, int lane, int width, auto n) ROWMAX_INLINE_LAMBDA {
-        ternary_byte_block<n>(job, scratch, chunk, token, lane, width);
+  alignas(64) std::uint8_t codes[kTernaryChunk / kTile][kQuads][kVector];
+  alignas(64) std::int32_t totals[kWordPanels][kTaskTokens][kRows];
+  for_chunks<kTernaryChunk / kTile>(
+      job, job.by_token->n_tiles,
+      [&](std::int64_t p, std::int64_t place, std::int64_t begin, std::int64_t end) ROWMAX_INLINE_LAMBDA {
+        unpack_ternary(job, p, begin, end, codes);
+        const Chunk chunk{p, begin, end};
+        for_token_blocks(job, *job.by_token, [&](std::int64_t token, int lane, int width, auto n) ROWMAX_INLINE_LAMBDA {
+          ternary_byte_block<n>(job, codes, chunk, token, lane, width, totals[place] + (token - job.token_begin));
+        });
       });
-    }
-  }
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ constexpr bool terms_are_bytes() noexcept {
 static_assert(terms_are_bytes());
 
 struct TermsOf127 {
-  static ROWMAX_INLINE void store(std::int8_t* codes, simd::I32x16 a) noexcept {
+  static ROWMAX_INLINE void store(std::int8_t* codes, int half, simd::I32x16 a) noexcept {
+    codes += 16 * half;
     const simd::I32x16 nearly = simd::add(simd::add(a, simd::shift_right<kTermShift>(a)), simd::splat_i32(64));
     const simd::I32x16 coarse{_mm512_min_epi32(simd::shift_right<kTermShift>(nearly).v, _mm512_set1_epi32(kCoarse))};
     store_i8(codes, coarse);

@@ -17,16 +17,15 @@ namespace {
 #ifdef __AVXVNNI__
 inline constexpr bool kUnsignedBytes = true;  // vpdpbusd takes unsigned codes
 inline constexpr bool kSplitChains = true;
-inline constexpr bool kTermsTogether = false;
 #else
 inline constexpr bool kUnsignedBytes = false;
 inline constexpr bool kSplitChains = false;
-inline constexpr bool kTermsTogether = true;
 #endif
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
+inline constexpr int kF32Tokens = 6;   // the same on the exact path
 inline constexpr int kFewTokens = 4;   // of up to 4 that share codes on their way from packed bytes
 
 struct Codes {
@@ -108,6 +107,11 @@ struct PackedDot {
 
 #else  // AVX2 alone
 
+// Additions that g++ can only do in place. Where it may choose, it gives every sum a new register, runs out of them and
+// takes the sums to the stack and back (docs/performance.md).
+ROWMAX_INLINE void add_words(__m256i& sum, __m256i x) noexcept { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x)); }
+ROWMAX_INLINE void add_dwords(__m256i& sum, __m256i x) noexcept { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x)); }
+
 constexpr int dot_bits(int bits) noexcept { return bits < 4 ? 4 : bits; }
 
 // vpmaddubsw adds two products of an unsigned code and a signed activation into 16 bits, which must not saturate. With
@@ -152,9 +156,13 @@ struct Dot {
       lo = _mm256_maddubs_epi16(w.lo, quad);
       hi = _mm256_maddubs_epi16(w.hi, quad);
     }
-    const bool fresh = index % kQuads16 == 0;
-    pairs_lo = fresh ? lo : _mm256_add_epi16(pairs_lo, lo);
-    pairs_hi = fresh ? hi : _mm256_add_epi16(pairs_hi, hi);
+    if (index % kQuads16 == 0) {
+      pairs_lo = lo;
+      pairs_hi = hi;
+    } else {
+      add_words(pairs_lo, lo);
+      add_words(pairs_hi, hi);
+    }
     if (index % kQuads16 == kQuads16 - 1) flush();
   }
   ROWMAX_INLINE simd::I32x16 value(int n_added) noexcept {
@@ -175,8 +183,8 @@ struct PackedDot {
     std::memcpy(&bytes, a, 4);
     const __m256i quad = _mm256_set1_epi32(bytes);
     const Codes codes = shifted<-2 * j, 3>(packed);
-    pairs_lo = _mm256_add_epi16(pairs_lo, _mm256_maddubs_epi16(codes.lo, quad));
-    pairs_hi = _mm256_add_epi16(pairs_hi, _mm256_maddubs_epi16(codes.hi, quad));
+    add_words(pairs_lo, _mm256_maddubs_epi16(codes.lo, quad));
+    add_words(pairs_hi, _mm256_maddubs_epi16(codes.hi, quad));
   }
   ROWMAX_INLINE void flush() noexcept {
     const __m256i ones = _mm256_set1_epi16(1);

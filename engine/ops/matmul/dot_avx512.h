@@ -18,8 +18,8 @@ inline constexpr int kTernaryPanels = 2;
 inline constexpr int kTernaryFewPanels = 4, kInt8FewPanels = 2;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 12;  // tokens in one register block
+inline constexpr int kF32Tokens = 12;   // the same on the exact path
 inline constexpr int kFewTokens = 4;    // of up to 4 that share codes on their way from packed bytes
-inline constexpr bool kTermsTogether = false;
 
 struct Codes {
   __m512i v;

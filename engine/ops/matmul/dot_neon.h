@@ -23,8 +23,8 @@ inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;  // tokens in one register block
+inline constexpr int kF32Tokens = 4;   // the same on the exact path
 inline constexpr int kFewTokens = 4;   // of up to 4 that share codes on their way from packed bytes
-inline constexpr bool kTermsTogether = false;
 
 struct Codes {
   uint8x16_t v[4];

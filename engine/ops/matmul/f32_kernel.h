@@ -102,14 +102,13 @@ void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std:
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) sum[t] = simd::fma(w, simd::splat(x[t * job.ldx + i]), sum[t]);
   }
-  const std::int64_t left = job.rows - p * kRows;
-  const int n_rows = left < kRows ? static_cast<int>(left) : kRows;
+  const int n_rows = rows_of_panel(job, p);
   float* y = job.y + token * job.ldy + p * kRows;
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t, y += job.ldy) {
-    simd::F32x16 value = k == 0 ? sum[t] : simd::add(simd::load_n(y, n_rows), sum[t]);
+    simd::F32x16 value = k == 0 ? sum[t] : simd::add(load_rows(y, n_rows), sum[t]);
     if (k + n == job.cols) value = simd::canonical_nan(value);
-    simd::store_n(y, value, n_rows);
+    store_rows(y, value, n_rows);
   }
 }
 
@@ -162,11 +161,10 @@ void f32_few_tokens(const Job& job, std::int64_t p) noexcept {
   }
   ROWMAX_UNROLL
   for (int j = 0; j < kPanels; ++j) {
-    const std::int64_t left = job.rows - (p + j) * kRows;
-    const int n_rows = left < kRows ? static_cast<int>(left) : kRows;
+    const int n_rows = rows_of_panel(job, p + j);
     float* y = job.y + job.token_begin * job.ldy + (p + j) * kRows;
     ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) simd::store_n(y + t * job.ldy, simd::canonical_nan(total[j][t]), n_rows);
+    for (int t = 0; t < kTokens; ++t) store_rows(y + t * job.ldy, simd::canonical_nan(total[j][t]), n_rows);
   }
 }
 
@@ -197,11 +195,12 @@ void f32_job(const Job& job) noexcept {
       default: break;
     }
   }
-  constexpr int kMany = kGemmTokens;
+  constexpr int kMany = kF32Tokens;
   alignas(64) float scratch[kF32Chunk * kRows];
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-    for (std::int64_t k = 0; k < job.cols; k += kF32Chunk) {
-      const int n = static_cast<int>(job.cols - k < kF32Chunk ? job.cols - k : kF32Chunk);
+  // A chunk's activations stay in the second cache for all panels of the job.
+  for (std::int64_t k = 0; k < job.cols; k += kF32Chunk) {
+    const int n = static_cast<int>(job.cols - k < kF32Chunk ? job.cols - k : kF32Chunk);
+    for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
       const float* weights = f32_chunk<Panel>(job, p, k, n, scratch);
       std::int64_t token = job.token_begin;
       for (; token + kMany <= job.token_end; token += kMany) f32_block<kMany>(job, weights, k, n, token, p);

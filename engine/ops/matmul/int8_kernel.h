@@ -4,9 +4,8 @@
 // dot_*.h provides Codes (a quad: 16 rows x 4 k bytes) with load_codes, store_codes, shifted, merge, flip_sign;
 // Dot<bits> with start(I32x16), add(weights, 4 activations, index), value(), and dot_bits(bits), the bits whose Dot
 // stands for that of fewer; kUnsignedBytes; kSplitChains; kInt8FewPanels, the panels that one token takes side by side;
-// kFewTokens, how many of up to 4 tokens share codes on their way from packed bytes; kGemmTokens; kTermsTogether, where
-// a block of so many is faster with both bytes of an activation multiplied at once; and small loads. Each activation is
-// two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128, is where the one of the fine bytes
+// kFewTokens, how many of up to 4 tokens share codes on their way from packed bytes; kGemmTokens; and small loads. Each
+// activation is two bytes, coarse * 128 + fine: the dot product of the coarse bytes, times 128, is where the one of the fine bytes
 // starts. Integer sums are exact everywhere, so only the float chain per output needs an order, and that is lane-wise.
 #pragma once
 
@@ -49,21 +48,6 @@ ROWMAX_INLINE float group_sum(const Int8Activations& act, int group, std::int64_
   } else {
     return act.sums[at];
   }
-}
-
-ROWMAX_INLINE void store_rows(float* y, simd::F32x16 value, int n_rows) noexcept {
-  if (n_rows == kRows) {
-    simd::store(y, value);
-  } else {
-    simd::store_n(y, value, n_rows);
-  }
-}
-ROWMAX_INLINE simd::F32x16 load_rows(const float* y, int n_rows) noexcept {
-  return n_rows == kRows ? simd::load(y) : simd::load_n(y, n_rows);
-}
-ROWMAX_INLINE int rows_of_panel(const Job& job, std::int64_t p) noexcept {
-  const std::int64_t left = job.rows - p * kRows;
-  return left < kRows ? static_cast<int>(left) : kRows;
 }
 
 // Sums that a token's part of a tile is added up in: one for each group, or two for one group where a chain of dot
@@ -286,44 +270,6 @@ ROWMAX_INLINE void int8_tile(const std::uint8_t (*codes)[kVector], const float (
   }
 }
 
-// The same with both bytes of each activation while a quad is in registers.
-template <class Panel, int kTokens>
-ROWMAX_INLINE void int8_tile_together(const std::uint8_t (*codes)[kVector], const float (*scales)[kRows],
-                                      const float (*mins)[kRows], const Activations<Panel>& act,
-                                      simd::F32x16 (&acc)[kTokens]) noexcept {
-  constexpr int kQuadsOfGroup = Panel::kQuadsOfGroup;
-  ROWMAX_UNROLL
-  for (int g = 0; g < Panel::kGroups; ++g) {
-    Dot<Panel::kDotBits> coarse[kTokens], fine[kTokens];
-    ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-      coarse[t].start(simd::splat_i32(0));
-      fine[t].start(simd::splat_i32(act.start(g, t)));
-    }
-    ROWMAX_UNROLL
-    for (int q = 0; q < kQuadsOfGroup; ++q) {
-      const auto w = Dot<Panel::kDotBits>::prepare(load_codes(codes[g * kQuadsOfGroup + q]));
-      const std::int8_t* a = act.codes + 4 * (g * kQuadsOfGroup + q);
-      ROWMAX_UNROLL
-      for (int t = 0; t < kTokens; ++t) {
-        coarse[t].add(w, a + kCodeBytes * t, q);
-        fine[t].add(w, a + kCodeBytes * t + kTile, q);
-      }
-    }
-    const simd::F32x16 scale = simd::load(scales[g]);
-    ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-      const simd::I32x16 high = simd::shift_left<kTermShift>(coarse[t].value(kQuadsOfGroup));
-      const simd::I32x16 sum = simd::add(high, fine[t].value(kQuadsOfGroup));
-      simd::F32x16 chain = simd::fma(simd::to_f32(sum), simd::mul(scale, simd::splat(act.scales[t])), acc[t]);
-      if constexpr (Panel::kHasMin) {
-        chain = simd::fma(simd::load(mins[g]), simd::splat(act.group_sum(g, t)), chain);
-      }
-      acc[t] = chain;
-    }
-  }
-}
-
 // Tiles [tile_begin, tile_end) of panel p.
 struct Chunk {
   std::int64_t p, tile_begin, tile_end;
@@ -350,11 +296,7 @@ void int8_block(const Job& job, const Unpacked& weights, CorrectionRows rows, co
   for (int b = 0; b < n_tiles; ++b) {
     const auto* codes = weights.codes[b];
     const auto *scales = weights.scales + b * Panel::kGroups, *mins = weights.mins + b * Panel::kGroups;
-    if constexpr (kTermsTogether) {
-      int8_tile_together<Panel, kTokens>(codes, scales, mins, act, acc);
-    } else {
-      int8_tile<Panel, kTokens>(codes, scales, mins, act, acc);
-    }
+    int8_tile<Panel, kTokens>(codes, scales, mins, act, acc);
     act.next(kTokens);
   }
   const bool last = tile_end == job.int8->n_tiles;

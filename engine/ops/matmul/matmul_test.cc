@@ -282,6 +282,25 @@ TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
   }
 }
 
+// Every way to cut tokens into groups and blocks of registers, over more panels and chunks of k than are taken at once: one
+// format for each kind of panel.
+TEST(Matmul, EveryNumberOfTokensInAGroup) {
+  for (const char* name : {"Q4_0", "Q4_1", "Q8_0", "Q6_K", "Q2_K", "Q2_0", "Q1_0", "I2_S", "F16"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    const std::int64_t cols = 1280, rows = 16 * 5 + 3;
+    const auto tensor = matmul_test::random_tensor(format, rows, cols, 21);
+    const PackedMatrix matrix = packed(format, tensor, rows, cols);
+    const auto x = matmul_test::random_input(28 * cols, 22);
+    for (std::int64_t n_tok = 5; n_tok <= 28; ++n_tok) {
+      const auto expected = run({&matrix}, x, cols, n_tok, Activations::kInt8, supported_tables().front(), serial());
+      for (const panel::KernelTable& table : supported_tables()) {
+        const auto found = run({&matrix}, x, cols, n_tok, Activations::kInt8, table, serial());
+        ASSERT_EQ(difference(found, expected), "") << name << " " << table.name << " n_tok " << n_tok;
+      }
+    }
+  }
+}
+
 // Scales that are bytes by themselves: each of the 256, with the exact path's and the integer path's arithmetic.
 TEST(Matmul, EveryScaleOfAByte) {
   for (const char* name : {"MXFP4", "NVFP4"}) {

@@ -195,7 +195,7 @@ struct TokenGroups {
 // Tables of sums of few tokens' activations that kernels may look up by codes in place of multiplying: kLutBytes each a
 // tile and token. What they hold is the business of the instruction set that builds and reads them.
 enum Lut : int { kPairLut, kQuadLut, kLuts };  // for codes of 2 bits (0, 1, 2) and of 1 bit
-inline constexpr int kLutBytes[kLuts] = {512, 256};
+inline constexpr int kLutBytes[kLuts] = {512, 384};
 
 // Rounded in blocks of 32: kCodeBytes bytes of codes and one of everything else an index.
 struct Int8Activations : TokenGroups {

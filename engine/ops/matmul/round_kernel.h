@@ -12,11 +12,12 @@ namespace {
 
 // 16 activations |a| <= kMaxCode as a = coarse * 128 + fine with -127 <= coarse <= 127 and -64 <= fine <= 63.
 struct BinaryTerms {
-  static ROWMAX_INLINE void store(std::int8_t* codes, simd::I32x16 a) noexcept {
-    const simd::I32x16 half = simd::splat_i32(1 << (kTermShift - 1));
-    const simd::I32x16 coarse = simd::shift_right<kTermShift>(simd::add(a, half));
-    store_i8(codes, coarse);
-    store_i8(codes + kTile, simd::sub(a, simd::shift_left<kTermShift>(coarse)));
+  // half: which of the block's halves they are, 0 or 1.
+  static ROWMAX_INLINE void store(std::int8_t* codes, int half, simd::I32x16 a) noexcept {
+    const simd::I32x16 unit_half = simd::splat_i32(1 << (kTermShift - 1));
+    const simd::I32x16 coarse = simd::shift_right<kTermShift>(simd::add(a, unit_half));
+    store_i8(codes + 16 * half, coarse);
+    store_i8(codes + 16 * half + kTile, simd::sub(a, simd::shift_left<kTermShift>(coarse)));
   }
 };
 
@@ -43,14 +44,14 @@ ROWMAX_INLINE void round_block(const float* x, const Int8Activations& out, std::
     const simd::F32x16 factor = simd::splat(static_cast<float>(kMaxCode) / most);
     const simd::I32x16 low = simd::round_to_i32(simd::mul(simd::load(x), factor));
     const simd::I32x16 high = simd::round_to_i32(simd::mul(simd::load(x + 16), factor));
-    Terms::store(codes, low);
-    Terms::store(codes + 16, high);
+    Terms::store(codes, 0, low);
+    Terms::store(codes, 1, high);
     sum = sum_lanes(simd::add(low, high));
     if (out.half_sums) low_sum = sum_lanes(low);
   } else {
     if (bits >= kInfinityBits) d = kNan;
-    Terms::store(codes, simd::splat_i32(0));
-    Terms::store(codes + 16, simd::splat_i32(0));
+    Terms::store(codes, 0, simd::splat_i32(0));
+    Terms::store(codes, 1, simd::splat_i32(0));
   }
   out.scales[at] = d;
   out.sums[at] = d * static_cast<float>(sum);

@@ -96,6 +96,15 @@ struct TernaryScratch {
   alignas(64) std::int32_t sums[kTaskTokens + kMaxTokenGroup][kTernaryPanels][kRows];
 };
 
+// Tiles [tile_begin, tile_end) of panel p.
+ROWMAX_INLINE void unpack_ternary(const Job& job, std::int64_t p, std::int64_t tile_begin, std::int64_t tile_end,
+                                  std::uint8_t (*codes)[kQuads][kVector]) noexcept {
+  const std::byte* tiles = job.panels + p * job.panel_bytes + TernaryPanel::kHeadBytes;
+  for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    unpack_tile<TernaryPanel>(tiles + tile * TernaryPanel::kTileBytes, StoreQuads{codes[tile - tile_begin]});
+  }
+}
+
 // One group of kTokens tokens (padding included) against a chunk of kPanels unpacked panels.
 template <int kPanels, int kTokens>
 ROWMAX_INLINE void ternary_block(const Job& job, TernaryScratch& scratch, std::int64_t tile_begin,
@@ -148,12 +157,7 @@ void ternary_panels(const Job& job, std::int64_t p, TernaryScratch& scratch) noe
   const std::int64_t n_tiles = job.by_token->n_tiles;
   for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
     const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
-    for (int i = 0; i < kPanels; ++i) {
-      const std::byte* tiles = job.panels + (p + i) * job.panel_bytes + TernaryPanel::kHeadBytes;
-      for (std::int64_t tile = b; tile < b_end; ++tile) {
-        unpack_tile<TernaryPanel>(tiles + tile * TernaryPanel::kTileBytes, StoreQuads{scratch.codes[i][tile - b]});
-      }
-    }
+    for (int i = 0; i < kPanels; ++i) unpack_ternary(job, p + i, b, b_end, scratch.codes[i]);
     for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
       const int width = job.by_token->width(token);
       if (width == kGemmTokens) {

@@ -6,6 +6,21 @@
 namespace rowmax::engine::panel {
 namespace {
 
+ROWMAX_INLINE void store_rows(float* y, simd::F32x16 value, int n_rows) noexcept {
+  if (n_rows == kRows) {
+    simd::store(y, value);
+  } else {
+    simd::store_n(y, value, n_rows);
+  }
+}
+ROWMAX_INLINE simd::F32x16 load_rows(const float* y, int n_rows) noexcept {
+  return n_rows == kRows ? simd::load(y) : simd::load_n(y, n_rows);
+}
+ROWMAX_INLINE int rows_of_panel(const Job& job, std::int64_t p) noexcept {
+  const std::int64_t left = job.rows - p * kRows;
+  return left < kRows ? static_cast<int>(left) : kRows;
+}
+
 // The bytes that a panel's indices stand for in dot products.
 template <class Panel>
 ROWMAX_INLINE ByteTable book_bytes(const Job& job) noexcept {

@@ -44,7 +44,7 @@ struct SyntheticSpec {
   // deepseek2: a head's head_dim has rope_dim (8) that turn, its values are of value_dim (24); a latent of kv_rank (32), q
   // by way of q_rank (24; negative: one product); the first dense_layers (1) without experts, which lie in expert_groups (2),
   // of which half can be chosen.
-  std::int64_t kv_rank = 0, q_rank = 0, rope_dim = 0, value_dim = 0, dense_layers = 0, expert_groups = 0;
+  std::int64_t kv_rank = 0, q_rank = 0, rope_dim = 0, value_dim = 0, expert_groups = 0;
   std::int64_t window = 0;   // gemma2, gemma3, gemma4, gemma4_moe, gpt-oss: 64; must stay 0 for the others
   double rope_base = 0;      // llama, gemma2 10000; qwen2, qwen3, gemma3, lfm2 1000000, gpt-oss 150000
   double eps = 0;            // llama, gpt-oss, lfm2 1e-5, others 1e-6

@@ -33,7 +33,7 @@ std::vector<bool> attending(JsonReader& config, std::int64_t n_layer) {
       return {};
     }
   } else if (const Json listed = config.find("full_attn_idxs")) {
-    std::ranges::fill(out, false);
+    out.assign(out.size(), false);
     for (const Json& layer : listed.elements()) {
       const std::int64_t at = layer.as_int().value_or(-1);
       if (at < 0 || at >= n_layer) {

@@ -37,7 +37,7 @@ std::vector<std::byte> poisoned_model(const std::string& arch) {
   for (std::size_t d = 0; d < embd; ++d) {
     set(*bytes, *file, "token_embd.weight", kPoison * embd + d, d == 0 ? 1e6f : 0);
   }
-  set(*bytes, *file, "output_norm.weight", 0, 7.5e37f);
+  set(*bytes, *file, arch == "lfm2" ? "token_embd_norm.weight" : "output_norm.weight", 0, 7.5e37f);
   const std::size_t n_vocab = file->find_tensor("output.weight")->data.size() / sizeof(float) / embd;
   for (std::size_t id = 0; id < n_vocab; ++id) set(*bytes, *file, "output.weight", id * embd, 0);
   return std::move(bytes).value();

@@ -301,6 +301,8 @@ TEST_P(Trace, NormsAreShownWithTheirInputs) {
     const GgufTensor* weights = engine.model->file().find_tensor(tensor);
     if (weights == nullptr)
       weights = engine.model->file().find_tensor("blk." + std::to_string(row.layer) + ".post_attention_norm.weight");
+    if (weights == nullptr && row.name == "output_norm")  // LFM2's files
+      weights = engine.model->file().find_tensor("token_embd_norm.weight");
     ASSERT_NE(weights, nullptr);
     double squares = 0, length = 0, shown = 0;
     for (const float x : row.x) squares += static_cast<double>(x) * static_cast<double>(x);
@@ -424,6 +426,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"delta_conv_activation", "none"},
       {"delta_gate_activation", "sigmoid"},
       {"conv_channels", "v_q_k"},
+      {"short_conv_runs", "c_b_x"},
       {"state_type", "bf16"},
       {"expert_used_count", "1"},
       {"expert_renormalise", "no"},

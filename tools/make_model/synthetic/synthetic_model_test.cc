@@ -62,8 +62,8 @@ TEST(Synthetic, TheSameBytesEverywhere) {
       {"bitnet-b1.58", 6609185468110108096u}, {"qwen3moe", 5696877055617379903u}, {"qwen35", 12574016103064431626u},
       {"qwen35moe", 17014740494898450343u},   {"phi3", 14553738470352908005u},    {"gpt-oss", 8638610781863526082u},
       {"gemma4", 6220718401300279641u},
-      {"lfm2", 0u},
-      {"lfm2moe", 0u},
+      {"lfm2", 10893642185294916888u},
+      {"lfm2moe", 589356667666785015u},
       {"deepseek2", 0u},
   };
   for (const std::string& arch : synthetic_architectures()) {

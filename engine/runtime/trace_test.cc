@@ -433,6 +433,7 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"expert_gate", "sigmoid"},
       {"expert_scale", "2"},
       {"expert_shift", "1"},
+      {"expert_choice_bias", "no"},
       {"shared_expert", "no"},
       {"shared_expert_gate", "no"},
       {"skip_mixer", "1"},

@@ -123,11 +123,11 @@ void add_latents(ModelSpec& spec, Dice dice) {
     if (!dice.one_in(3) || is_read || layer.mixer != MixerKind::kAttention || !layer.attention.has_kv()) continue;
     const int rope = layer.attention.rope;
     make_latent(layer);
-    layer.latent.rank = dice.between(5, 40);
+    layer.latent.rank = dice.between(8, 40);
     layer.latent.q_rank = dice.one_in(2) ? dice.between(8, 30) : 0;
     layer.latent.nope_dim = dice.between(3, 20);
-    layer.latent.v_dim = dice.between(3, 30);
-    layer.attention.n_head = dice.between(1, 9);
+    layer.latent.v_dim = dice.between(8, 30);
+    layer.attention.n_head = dice.between(2, 9);
     layer.attention.rope = rope;
     fit_latent(layer);
   }

@@ -224,9 +224,9 @@ class BlockChecker final : public TraceObserver {
            stage == Stage::kBlockOut;
   }
   bool wants_norms() override { return true; }
-  // The stream, of experts that have a norm of their own.
+  // The stream, where experts or their router have a norm of their own.
   void see_norm(const NormView& view) override {
-    if (view.name != "pre_ffw_norm_2") return;
+    if (view.name != "pre_ffw_norm_2" && view.name != "ffn_gate_inp.scale") return;
     streams_.clear();
     for (std::size_t i = 0; i < view.rows.size(); ++i) {
       const float* row = view.x + static_cast<std::int64_t>(i) * view.x_stride;

@@ -436,6 +436,9 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
       {"expert_choice_bias", "no"},
       {"shared_expert", "no"},
       {"shared_expert_gate", "no"},
+      {"expert_factors", "no"},
+      {"router_norm", "no"},
+      {"branch_norms", "no"},
       {"skip_mixer", "1"},
       {"skip_ffn", "0"},
       {"layer_order", other_order},
@@ -463,6 +466,8 @@ TEST_P(Trace, AFactSetToItsOwnValueChangesNothingAndToAnotherSomething) {
                               : name == "rope_pairing" ? (*value == "halves" ? "adjacent" : "halves")
                                                        : (*value == "silu" ? "gelu_tanh" : "silu");
     if (other == *value) continue;
+    // Gemma 4 has divisors for each pair that turns.
+    if (name == "rope_dimensions" && std::string(GetParam()) == "gemma4_moe") continue;
     ASSERT_TRUE(engine.edited(name, other).ok()) << name << "=" << other;
     EXPECT_FALSE(same(engine.logits(kTokens), want)) << name << "=" << other << " changed nothing";
     ++n_changed;

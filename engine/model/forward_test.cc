@@ -133,6 +133,18 @@ void add_latents(ModelSpec& spec, Dice dice) {
   }
 }
 
+void add_experts_beside(ModelSpec& spec, Dice dice) {
+  for (LayerSpec& layer : spec.layers) {
+    FfnSpec& ffn = layer.ffn;
+    if (ffn.kind != FfnKind::kExperts) continue;
+    ffn.expert_factors = dice.one_in(3);
+    ffn.router_norm = dice.one_in(3);
+    ffn.beside = dice.one_in(2);
+    ffn.branch_norms = ffn.beside && dice.one_in(2);
+    if (ffn.beside) ffn.shared_gate = false;
+  }
+}
+
 TEST(Forward, RandomModelsAreAsDefined) {
   int close = 0;
   double worst = 0, worst_block = 0;
@@ -163,15 +175,7 @@ TEST(Forward, RandomModelsAreAsDefined) {
     Dice later(9000 + static_cast<std::uint64_t>(i));  // of facts that came later: the models stay as they were
     spec.logit_scale = later.one_in(3) ? 0.25f : 1.0f;
     for (LayerSpec& layer : spec.layers) layer.input_norms = !(layer.post_norms && later.one_in(3));
-    for (LayerSpec& layer : spec.layers) {
-      FfnSpec& ffn = layer.ffn;
-      if (ffn.kind != FfnKind::kExperts) continue;
-      ffn.expert_factors = later.one_in(3);
-      ffn.router_norm = later.one_in(3);
-      ffn.beside = later.one_in(2);
-      ffn.branch_norms = ffn.beside && later.one_in(2);
-      if (ffn.beside) ffn.shared_gate = false;
-    }
+    add_experts_beside(spec, Dice(9100 + static_cast<std::uint64_t>(i)));
     const RandomModel model(spec, dice);
     const Outcome outcome = compare(model, dice);
     if (outcome.margin <= kMargin) {

@@ -73,6 +73,7 @@ TEST(Synthetic, TheSameBytesEverywhere) {
       {"lfm2", 10893642185294916888u},
       {"lfm2moe", 589356667666785015u},
       {"deepseek2", 2592764696635149535u},
+      {"gemma4_moe", 8644860202321592948u},
   };
   for (const std::string& arch : synthetic_architectures()) {
     SyntheticSpec spec = spec_of(arch);

@@ -53,6 +53,10 @@ class Embed(CommandTest):
         self.assertEqual(self.lines("-m", GEMMA3, TEXTS[0], "--pooling", "mean"), mean)
         self.assertNotEqual(self.lines("-m", GEMMA3, TEXTS[0], "--pooling", "last"), mean)
         self.assertIn("--pooling last", self.run_command("embed", "-m", GEMMA3, "a")[2])
+        last = self.lines("-m", GEMMA3, TEXTS[0], "--pooling", "last")
+        self.assertEqual(self.lines("-m", GEMMA3, TEXTS[0], "--set", "gemma3.pooling_type=3"), last)
+        keys = {row["key"]: row["use"] for row in self.json("inspect", "-m", GEMMA3)["keys"]}
+        self.assertEqual(keys["gemma3.pooling_type"], "read")
         self.fails_with(8, "embed", "-m", GOLDEN / "qwen3.gguf", "a", says=["qwen3.pooling_type", "--pooling"])
 
     def test_words_win_over_variables(self):

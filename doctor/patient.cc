@@ -40,6 +40,16 @@ Result<const engine::ModelDescription*> Patient::description() {
   return made(description_);
 }
 
+Result<const std::vector<std::vector<engine::EditableFact>>*> Patient::conventions() {
+  if (!conventions_) {
+    conventions_ = [&]() -> Result<std::vector<std::vector<engine::EditableFact>>> {
+      ROWMAX_TRY(opened, file());
+      return engine::facts_of_layers(*opened, options_.model);
+    }();
+  }
+  return made(conventions_);
+}
+
 Result<const engine::Tokenizer*> Patient::tokenizer() {
   if (model_ && model_->ok()) return &model_->value().tokenizer();
   if (!tokenizer_) {
@@ -90,6 +100,7 @@ Status Patient::memory() const {
   };
   look(file_);
   look(description_);
+  look(conventions_);
   look(tokenizer_);
   look(model_);
   look(text_);

@@ -35,6 +35,8 @@ class Patient {
   Result<engine::GgufFile> file_as_sizes_suggest() const;
   // What the file describes, without its tensors' numbers.
   Result<const engine::ModelDescription*> description();
+  // What the file says of each layer, with the options' overrides and edits: its architecture's conventions.
+  Result<const std::vector<std::vector<engine::EditableFact>>*> conventions();
   Result<const engine::Tokenizer*> tokenizer();
   // Loaded with the options' edits; its error where the engine refuses it.
   Result<const engine::Model*> model();
@@ -54,6 +56,7 @@ class Patient {
   std::string_view check_;  // that runs
   std::optional<Result<engine::GgufFile>> file_;
   std::optional<Result<engine::ModelDescription>> description_;
+  std::optional<Result<std::vector<std::vector<engine::EditableFact>>>> conventions_;
   std::optional<Result<engine::Tokenizer>> tokenizer_;
   std::optional<Result<engine::Model>> model_;
   std::optional<Result<std::vector<TextPiece>>> text_;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 #include <sstream>
 
 #include "apps/cli/nearest.h"
@@ -11,7 +12,7 @@ namespace rowmax::cli {
 namespace {
 
 CLI::Option* add_flag(CLI::App& app, const Flag& flag) {
-  const std::string help = flag.grouped || (flag.is_list() && !flag.variable.empty())
+  const std::string help = flag.told_apart || (flag.is_list() && !flag.variable.empty())
                                ? flag.help + " (Env:" + flag.variable + ")"
                                : flag.help;
   if (flag.is_switch()) return app.add_flag(flag.names, *std::get<bool*>(flag.target), help)->take_last();
@@ -43,7 +44,7 @@ void declare(CLI::App& app, const Flags& flags) {
 // The help shows what the library believes to be its own to read. It is read here: the library would not tell it from a flag.
 void show_variables(CLI::App& app, const Flags& flags) {
   for (const Flag& flag : flags.table()) {
-    if (!flag.grouped && !flag.is_list() && !flag.variable.empty()) {
+    if (!flag.told_apart && !flag.is_list() && !flag.variable.empty()) {
       app.get_option(flag.name())->envname(flag.variable);
     }
   }
@@ -55,47 +56,114 @@ std::string variable_of(const Flag& flag) {
   return variable == nullptr ? "" : variable;
 }
 
-void read_variables(const CLI::App& app, const Flags& flags) {
-  for (const Flag& flag : flags.table()) {
-    const std::string variable = variable_of(flag);
-    if (flag.grouped || variable.empty() || app.count(flag.name()) > 0) continue;
-    std::vector<std::string> values{variable};
-    if (flag.is_list()) {
-      std::get<std::vector<std::string>*>(flag.target)->clear();
-      values.clear();
-      std::istringstream lines(variable);
-      for (std::string line; std::getline(lines, line);) {
-        if (!line.empty()) values.push_back(line);
-      }
-    }
-    for (const std::string& value : values) {
-      if (const std::string problem = flag.complaint(value); !problem.empty()) {
-        throw CLI::ValidationError(flag.name(), problem);
-      }
-      flag.read(value);
-    }
-  }
-}
-
-// Whether a line (or, where that is asked, a variable) has what a rule speaks of: "--name", or "--name=value".
-bool has(const CLI::App& app, const Flags& flags, const std::string& what, bool or_variable) {
+// Whether the line has what a rule speaks of: "--name", or "--name=value".
+bool in_line(const CLI::App& app, const Flags& flags, const std::string& what) {
   const std::size_t equals = what.find('=');
   const Flag& flag = *flags.find(what.substr(0, equals));
-  if (app.count(flag.name()) == 0 && !(or_variable && !variable_of(flag).empty())) return false;
+  if (app.count(flag.name()) == 0) return false;
   if (flag.is_switch()) return *std::get<bool*>(flag.target);
-  return equals == std::string::npos || flag.value() == what.substr(equals + 1);
+  return equals == std::string::npos ? !flag.value().empty() : flag.value() == what.substr(equals + 1);
 }
 
-void check_rules(const CLI::App& app, const Flags& flags) {
+// Whether a variable says it.
+bool in_variable(const CLI::App& app, const Flags& flags, const std::string& what) {
+  const std::size_t equals = what.find('=');
+  const Flag& flag = *flags.find(what.substr(0, equals));
+  const std::string variable = variable_of(flag);
+  if ((app.count(flag.name()) > 0 && !flag.value().empty()) || variable.empty()) return false;
+  if (flag.is_switch()) return variable == "1" || variable == "true";
+  return equals == std::string::npos || variable == what.substr(equals + 1);
+}
+
+// What is said by variables, and what of it counts.
+class Variables {
+ public:
+  Variables(const CLI::App& app, const Flags& flags) : app_(app), flags_(flags) {
+    for (const auto& ways : flags.choices()) choose(ways);
+    for (const FlagRule& rule : flags.rules()) {
+      for (const std::string& other : rule.others) {
+        if (!rule.needs) keep_apart(rule.flag, other), keep_apart(other, rule.flag);
+      }
+    }
+  }
+
+  void read() const {
+    for (const Flag& flag : flags_.table()) {
+      const std::string variable = variable_of(flag);
+      if (flag.told_apart || variable.empty() || passed_over_.contains(&flag)) continue;
+      if (app_.count(flag.name()) > 0 && !chosen_.contains(&flag)) continue;
+      std::vector<std::string> values{variable};
+      if (flag.is_list()) {
+        std::get<std::vector<std::string>*>(flag.target)->clear();
+        values.clear();
+        std::istringstream lines(variable);
+        for (std::string line; std::getline(lines, line);) {
+          if (!line.empty()) values.push_back(line);
+        }
+      }
+      for (const std::string& value : values) {
+        if (const std::string problem = flag.complaint(value); !problem.empty()) {
+          throw CLI::ValidationError(flag.name() + " (" + flag.variable + ")", problem);
+        }
+        flag.read(value);
+      }
+    }
+  }
+
+  // " (ROWMAX_FILE)" where that is what was chosen, else "".
+  std::string chosen(const std::string& what) const {
+    const Flag& flag = *flags_.find(what.substr(0, what.find('=')));
+    return chosen_.contains(&flag) && in_variable(app_, flags_, what) ? " (" + flag.variable + ")" : "";
+  }
+
+ private:
+  template <class Says>
+  static std::ptrdiff_t first_way(const std::vector<std::vector<std::string>>& ways, Says says) {
+    return std::ranges::find_if(ways, [&](const auto& way) { return std::ranges::any_of(way, says); }) - ways.begin();
+  }
+
+  void choose(const std::vector<std::vector<std::string>>& ways) {
+    const auto by_line = first_way(ways, [&](const std::string& name) { return in_line(app_, flags_, name); });
+    const auto by_variable = first_way(ways, [&](const std::string& name) { return in_variable(app_, flags_, name); });
+    const bool from_line = by_line != std::ssize(ways);
+    for (std::ptrdiff_t i = 0; i < std::ssize(ways); ++i) {
+      for (const std::string& name : ways[static_cast<std::size_t>(i)]) {
+        if (i != (from_line ? by_line : by_variable)) passed_over_.insert(flags_.find(name));
+        if (i == by_variable && !from_line) chosen_.insert(flags_.find(name));
+      }
+    }
+  }
+
+  // Beside `said`, on the line or chosen, a variable of `other` has no effect.
+  void keep_apart(const std::string& said, const std::string& other) {
+    if (!in_variable(app_, flags_, other) || !chosen(other).empty()) return;
+    if (in_line(app_, flags_, said) || !chosen(said).empty()) {
+      passed_over_.insert(flags_.find(other.substr(0, other.find('='))));
+    }
+  }
+
+  const CLI::App& app_;
+  const Flags& flags_;
+  std::set<const Flag*> passed_over_, chosen_;
+};
+
+void check_rules(const CLI::App& app, const Flags& flags, const Variables& variables) {
   for (const FlagRule& rule : flags.rules()) {
-    if (rule.needs || !has(app, flags, rule.flag, false)) continue;
+    const auto refuse = [&](const std::string& flag, const std::string& other) {
+      const std::string chosen = variables.chosen(other);
+      if (in_line(app, flags, flag) && (in_line(app, flags, other) || !chosen.empty())) {
+        throw CLI::ValidationError(flag, "has no effect beside " + other + chosen);
+      }
+    };
     for (const std::string& other : rule.others) {
-      if (has(app, flags, other, false)) throw CLI::ValidationError(rule.flag, "has no effect beside " + other);
+      if (!rule.needs) refuse(rule.flag, other), refuse(other, rule.flag);
     }
   }
   for (const FlagRule& rule : flags.rules()) {
-    const auto there = [&](const std::string& other) { return has(app, flags, other, true); };
-    if (!rule.needs || !has(app, flags, rule.flag, false) || std::ranges::any_of(rule.others, there)) continue;
+    const auto there = [&](const std::string& other) {
+      return in_line(app, flags, other) || in_variable(app, flags, other);
+    };
+    if (!rule.needs || !in_line(app, flags, rule.flag) || std::ranges::any_of(rule.others, there)) continue;
     std::string all;
     for (const std::string& other : rule.others) {
       const Flag& flag = *flags.find(other.substr(0, other.find('=')));
@@ -123,8 +191,9 @@ struct Parser {
         for (const Flag& flag : command.flags.table()) {
           if (flag.named != nullptr) *flag.named = sub->count(flag.name()) > 0;
         }
-        read_variables(*sub, command.flags);
-        check_rules(*sub, command.flags);
+        const Variables variables(*sub, command.flags);
+        variables.read();
+        check_rules(*sub, command.flags, variables);
         chosen = command.name;
       });
     }

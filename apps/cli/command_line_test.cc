@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 
@@ -50,6 +51,13 @@ std::vector<std::string> companions(const Flags& flags, const std::string& name)
     if (rule.needs && rule.flag == name) words = words_for(flags, rule.others[0]);
   }
   return words;
+}
+
+// Whether it is one of several ways to say one thing.
+bool is_choice(const Flags& flags, const std::string& name) {
+  return std::ranges::any_of(flags.choices(), [&](const auto& ways) {
+    return std::ranges::any_of(ways, [&](const auto& way) { return std::ranges::find(way, name) != way.end(); });
+  });
 }
 
 // What a command line of the command with these words is refused with; "" where it is taken.
@@ -104,7 +112,7 @@ TEST(CommandLine, EveryFlagHasItsVariable) {
       const std::string as_flag = value_after(command, i, {set});
       EXPECT_EQ(as_flag, flag.is_list() ? first + "\n" : first) << where;
       ++walked;
-      if (flag.grouped) continue;  // read where the group is known
+      if (flag.told_apart) continue;
       const std::string own = value_after(command, i, {});
       const Variable variable(flag.variable, first);
       EXPECT_EQ(value_after(command, i, {}), as_flag) << where;
@@ -134,20 +142,20 @@ TEST(CommandLine, WhatAFlagDoesNotTakeIsRefusedFromAVariableToo) {
     const CommandBody body = command.declare(flags);
     for (std::size_t i = 0; i < flags.table().size(); ++i) {
       const Flag& flag = flags.table()[i];
-      if (flag.positional || flag.grouped || flag.complaint("no such value").empty()) continue;
+      if (flag.positional || flag.told_apart || flag.complaint("no such value").empty()) continue;
       const Variable variable(flag.variable, "no such value");
       const std::string refused = value_after(command, i, {});
       EXPECT_TRUE(refused.starts_with("error: ")) << command.name << " " << flag.names;
-      EXPECT_NE(refused.find(long_name(flag)), std::string::npos) << refused;
+      EXPECT_NE(refused.find(long_name(flag) + " (" + flag.variable + ")"), std::string::npos) << refused;
       EXPECT_NE(refused.find("found \"no such value\""), std::string::npos) << refused;
     }
   }
 }
 
 // Each rule of each command: a flag that would do nothing is refused where the line names it, with both names; a variable is a
-// standing wish, which may do nothing and may be what a flag needs.
+// standing wish, which may do nothing and may be what a flag needs, and is named where nothing but it is there to work on.
 TEST(CommandLine, AFlagThatWouldDoNothingIsRefused) {
-  int walked = 0;
+  int walked = 0, by_variable = 0;
   for (const Command& command : all_commands()) {
     Flags flags;
     const CommandBody body = command.declare(flags);
@@ -177,11 +185,87 @@ TEST(CommandLine, AFlagThatWouldDoNothingIsRefused) {
         }
         if (flag->positional || other.find('=') != std::string::npos) continue;
         const Variable variable(flag->variable, sample(*flag, 0));
-        EXPECT_EQ(beside(rule.needs ? std::vector<std::string>() : companions(flags, rule.flag)), "") << where;
+        const std::string alone = beside(rule.needs ? std::vector<std::string>() : companions(flags, rule.flag));
+        if (rule.needs || !is_choice(flags, other) || is_choice(flags, rule.flag)) {
+          EXPECT_EQ(alone, "") << where;
+        } else {  // all that there is to compute with
+          EXPECT_NE(alone.find(rule.flag + ": "), std::string::npos) << where << alone;
+          EXPECT_NE(alone.find(other + " (" + flag->variable + ")"), std::string::npos) << where << alone;
+          ++by_variable;
+        }
       }
     }
   }
   EXPECT_GT(walked, 40);
+  EXPECT_GT(by_variable, 4);
+}
+
+// Of each choice: the line wins over variables, an earlier way over a later one, and what is not meant is not read.
+TEST(CommandLine, OfWaysToSayOneThingOneIsMeant) {
+  int walked = 0;
+  for (const Command& command : all_commands()) {
+    Flags flags;
+    const CommandBody body = command.declare(flags);
+    const auto index_of = [&](const std::string& name) {
+      return static_cast<std::size_t>(std::ranges::find(flags.table(), name, &Flag::name) - flags.table().begin());
+    };
+    for (const auto& ways : flags.choices()) {
+      for (std::size_t i = 0; i < ways.size(); ++i) {
+        for (std::size_t j = 0; j < ways.size(); ++j) {
+          const Flag &one = flags.table()[index_of(ways[i][0])], &other = flags.table()[index_of(ways[j][0])];
+          if (i == j || other.positional) continue;
+          const std::string where = std::string(command.name) + " " + one.names + " " + other.names;
+          const Variable variable(other.variable, sample(other, 0));
+          const std::vector<std::string> line = words_for(flags, ways[i][0]);
+          EXPECT_EQ(value_after(command, index_of(ways[j][0]), line), other.value()) << where;
+          ++walked;
+          if (one.positional) continue;
+          const Variable both(one.variable, sample(one, 0));
+          const std::string read = value_after(command, index_of(ways[j][0]), {});
+          EXPECT_EQ(read == other.value(), i < j) << where << read;
+        }
+      }
+    }
+  }
+  EXPECT_GT(walked, 30);
+}
+
+// A variable that a flag of the line makes useless is not read, and one that makes such a flag useless does not count.
+TEST(CommandLine, VariablesGiveWayToTheLine) {
+  CommandLine line("", "");
+  std::string text, file;
+  bool keep = false, fast = false;
+  int number = 1;
+  Flags& flags = line.add_command("a", "");
+  flags.add("--text", text, "");
+  flags.add("--file", file, "");
+  flags.add_switch("--keep", keep, "");
+  flags.add_switch("--fast", fast, "");
+  flags.add("--number", number, "");
+  flags.choose_one({{"--text"}, {"--file"}});
+  flags.apart("--keep", {"--text"});
+  flags.apart("--fast", {"--number"});
+  const auto message = [&](std::vector<std::string> words) {
+    text = file = "";
+    keep = fast = false;
+    number = 1;
+    words.insert(words.begin(), "a");
+    const auto parsed = line.parse(words);
+    return parsed.ok() ? "" : parsed.error().message;
+  };
+  const Variable of_text("ROWMAX_TEXT", "t"), of_number("ROWMAX_NUMBER", "5");
+  EXPECT_EQ(message({"--file=f", "--keep"}), "");
+  EXPECT_TRUE(text.empty() && file == "f" && keep);
+  EXPECT_NE(message({"--keep"}).find("--keep: has no effect beside --text (ROWMAX_TEXT)"), std::string::npos);
+  EXPECT_EQ(message({"--fast"}), "");
+  EXPECT_TRUE(fast && number == 1 && text == "t");
+  const Variable of_fast("ROWMAX_FAST", "1"), of_keep("ROWMAX_KEEP", "1");
+  EXPECT_EQ(message({"--number=3"}), "");
+  EXPECT_TRUE(!fast && number == 3 && !keep && text == "t");
+  EXPECT_EQ(message({"--text="}), "");
+  EXPECT_EQ(text, "t");
+  const Variable wrong("ROWMAX_NUMBER", "many");
+  EXPECT_NE(message({}).find("--number (ROWMAX_NUMBER): expected a whole number"), std::string::npos) << message({});
 }
 
 TEST(CommandLine, VariablesOfOtherCommandsAreNotRead) {

@@ -285,8 +285,7 @@ Status check_flags(const CompareFlags& flags) {
   return {};
 }
 
-Result<ExitCode> compare(CompareFlags flags) {
-  use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
+Result<ExitCode> compare(const CompareFlags& flags) {
   ROWMAX_RETURN_IF_ERROR(check_flags(flags));
   ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
@@ -310,12 +309,10 @@ CommandBody declare_compare(Flags& table) {
       .add("--reference", flags->references,
            "a dump of another engine, .safetensors or .npz in the form of `rowmax dump`; two may be given")
       .type("FILE");
-  table.add_grouped("-p,--prompt", flags->trace.prompt, "the prompt, where the reference does not say its tokens")
+  table.add("-p,--prompt", flags->trace.prompt, "the prompt, where the reference does not say its tokens")
       .type("TEXT")
       .not_empty();
-  table.add_grouped("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text")
-      .type("IDS")
-      .not_empty();
+  table.add("--tokens", flags->trace.tokens, "its token ids, 1,2,3, in place of a text").type("IDS").not_empty();
   table.add("--tolerance", flags->tolerance,
             "of relative L2; of a server, nat; 0: 1e-4 for references in f32, else from the measured noise up to 1e-2; "
             "ours with ours: the same bits");
@@ -345,6 +342,10 @@ CommandBody declare_compare(Flags& table) {
     table.only_with(of_server, {"--server"});
   }
   table.apart("--server-model", {"--server-api=llama"});
+  table.choose_one({{"--tokens"}, {"--prompt"}});
+  table.choose_one({{"--reference"},
+                    {"--server"},
+                    {"--other-isa", "--other-threads", "--other-model", "--other-activations", "--other-convention"}});
   table.add_switch("--json", flags->json, "print one JSON object");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : compare(*flags); };

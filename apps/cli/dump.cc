@@ -30,8 +30,7 @@ struct DumpFlags {
   bool force = false, json = false;
 };
 
-Result<ExitCode> dump(DumpFlags flags) {
-  use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
+Result<ExitCode> dump(const DumpFlags& flags) {
   ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
   const engine::Model& model = *engine.model;

@@ -93,8 +93,7 @@ Json line_of(std::size_t index, const TokenText& text, const engine::TextEmbeddi
   return {{"index", index}, {"n_tokens", text.tokens.size()}, {"embedding", std::move(values)}};
 }
 
-Result<ExitCode> embed(EmbedFlags flags) {
-  use_variables({{"--jsonl", &flags.jsonl}, {"--file", &flags.file}});
+Result<ExitCode> embed(const EmbedFlags& flags) {
   if (!flags.texts.empty() + !flags.file.empty() + !flags.jsonl.empty() != 1) {
     return Error{ErrorCode::kInvalidArgument, "give texts, or one of -f FILE and --jsonl FILE"};
   }
@@ -150,11 +149,11 @@ Result<ExitCode> embed(EmbedFlags flags) {
 CommandBody declare_embed(Flags& table) {
   auto flags = std::make_shared<EmbedFlags>();
   table.add_words("text", flags->texts, "the texts").type("TEXT");
-  table.add_grouped("-f,--file", flags->file, "file with one text; - is standard input").type("FILE");
+  table.add("-f,--file", flags->file, "file with one text; - is standard input").type("FILE");
   add_keep_newline(table, flags->keep_newline);
   table
-      .add_grouped("--jsonl", flags->jsonl,
-                   "many texts: {\"text\": \"...\"} or {\"tokens\": [1, 2]} a line; - is standard input")
+      .add("--jsonl", flags->jsonl,
+           "many texts: {\"text\": \"...\"} or {\"tokens\": [1, 2]} a line; - is standard input")
       .type("FILE");
   table.add("--pooling", flags->pooling, "last, mean or cls (the first): of which tokens; default: as the file says")
       .one_of({"last", "mean", "cls"});
@@ -162,7 +161,8 @@ CommandBody declare_embed(Flags& table) {
   table.add("--batch", flags->batch, "texts computed together").within(1, kMaxBatch);
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
-  table.apart("--keep-newline", {"--jsonl"});
+  table.choose_one({{"text"}, {"--jsonl"}, {"--file"}});
+  table.apart("--keep-newline", {"text", "--jsonl"});
   table.add_switch("--json", flags->json, "print one JSON object in place of a line a text");
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : embed(*flags); };

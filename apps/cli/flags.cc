@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cstdlib>
 #include <limits>
 #include <type_traits>
 
@@ -207,9 +206,9 @@ Flag& Flags::add(std::string names, std::vector<std::string>& value, std::string
 Flag& Flags::add_switch(std::string names, bool& value, std::string help) {
   return append(std::move(names), &value, std::move(help), "");
 }
-Flag& Flags::add_grouped(std::string names, std::string& value, std::string help) {
+Flag& Flags::add_told_apart(std::string names, std::string& value, std::string help) {
   Flag& flag = append(std::move(names), &value, std::move(help), "TEXT");
-  flag.grouped = true;
+  flag.told_apart = true;
   return flag;
 }
 Flag& Flags::add_word(std::string name, std::string& value, std::string help) {
@@ -225,21 +224,10 @@ void Flags::apart(std::string flag, std::vector<std::string> others) {
 void Flags::only_with(std::string flag, std::vector<std::string> others) {
   rules_.push_back({std::move(flag), true, std::move(others)});
 }
+void Flags::choose_one(std::vector<std::vector<std::string>> ways) { choices_.push_back(std::move(ways)); }
 const Flag* Flags::find(std::string_view name) const {
   const auto found = std::find_if(table_.begin(), table_.end(), [&](const Flag& flag) { return flag.name() == name; });
   return found == table_.end() ? nullptr : &*found;
-}
-
-void use_variables(std::initializer_list<GroupedFlag> group) {
-  for (const GroupedFlag& flag : group) {
-    if (!flag.value->empty()) return;
-  }
-  for (const GroupedFlag& flag : group) {
-    const char* variable = std::getenv(environment_name(flag.name).c_str());
-    if (variable == nullptr || *variable == '\0') continue;
-    *flag.value = variable;
-    return;
-  }
 }
 
 }  // namespace rowmax::cli

@@ -34,7 +34,7 @@ struct Flag {
   bool positional = false;
   bool required = false;
   bool may_be_empty = true;  // a text
-  bool grouped = false;      // the variable is not read while parsing, but by use_variables()
+  bool told_apart = false;   // the variable is not read here: its reader must know that it is no flag
   bool* named = nullptr;     // is told whether the command line names the flag
 
   Flag& type(std::string name);
@@ -57,7 +57,8 @@ struct Flag {
   std::string value() const;
 };
 
-// When a flag on the command line would have no effect, which is refused. A variable is a standing wish and may have none.
+// When a flag on the command line would have no effect, which is refused. A variable is a standing wish and may have none:
+// beside a flag that it would keep from having an effect it is not read.
 // Of a switch that is turned off ("--json=0") nothing is asked.
 struct FlagRule {
   std::string flag;
@@ -79,9 +80,8 @@ class Flags {
   Flag& add(std::string names, std::vector<std::string>& value, std::string help);
   // A flag without one.
   Flag& add_switch(std::string names, bool& value, std::string help);
-  // A text of which one is to be given (-p or -f): the help names the variable, but it counts only where none of the
-  // group is on the command line, which use_variables() looks at after parsing, in the order given.
-  Flag& add_grouped(std::string names, std::string& value, std::string help);
+  // A flag whose variable is shown in the help and left to whoever asks for it.
+  Flag& add_told_apart(std::string names, std::string& value, std::string help);
   // A word without a flag in front, or all that are left. No variable.
   Flag& add_word(std::string name, std::string& value, std::string help);
   Flag& add_words(std::string name, std::vector<std::string>& value, std::string help);
@@ -90,6 +90,11 @@ class Flags {
   void apart(std::string flag, std::vector<std::string> others);
   void only_with(std::string flag, std::vector<std::string> others);
   const std::vector<FlagRule>& rules() const { return rules_; }
+  // Ways to say one thing, each by one flag or several, of which one is meant: that on the command line (an empty text is
+  // none); where there is none, the first that has a variable. Variables of the others are not read. What a rule keeps
+  // apart from the chosen variable is refused on the command line, and the variable is named: there is no other way.
+  void choose_one(std::vector<std::vector<std::string>> ways);
+  const std::vector<std::vector<std::vector<std::string>>>& choices() const { return choices_; }
   // nullptr: there is none of this name.
   const Flag* find(std::string_view name) const;
 
@@ -102,13 +107,8 @@ class Flags {
 
   std::deque<Flag> table_;  // references to rows stay valid
   std::vector<FlagRule> rules_;
+  std::vector<std::vector<std::vector<std::string>>> choices_;
   std::string examples_;
 };
-
-struct GroupedFlag {
-  const char* name;  // "--file"
-  std::string* value;
-};
-void use_variables(std::initializer_list<GroupedFlag> group);
 
 }  // namespace rowmax::cli

@@ -59,12 +59,12 @@ void add_model_flag(Flags& table, EngineFlags& flags) {
 }
 
 void add_kernel_flags(Flags& table, EngineFlags& flags) {
-  // Grouped, so that it is known which of the two is a flag and which a variable.
-  table.add_grouped("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
+  // A flag wins over the other one's variable (kernels_to_use).
+  table.add_told_apart("--isa", flags.isa, "instruction set: scalar, avx2, avx512 or neon; default: the fastest here")
       .type("NAME");
   table
-      .add_grouped("--kernels", flags.kernels,
-                   "kernels that multiply weights, by name, or without some: -amx,-avxvnni; `list` shows them")
+      .add_told_apart("--kernels", flags.kernels,
+                      "kernels that multiply weights, by name, or without some: -amx,-avxvnni; `list` shows them")
       .type("NAME");
 }
 
@@ -101,9 +101,8 @@ Result<std::vector<std::pair<std::string, std::string>>> pairs_of(const std::vec
 }  // namespace
 
 std::string kernel_names(const EngineFlags& flags) {
-  std::string names = flags.kernels;
-  use_variables({{"--kernels", &names}});
-  return names;
+  const char* variable = std::getenv(environment_name("--kernels").c_str());
+  return !flags.kernels.empty() || variable == nullptr ? flags.kernels : variable;
 }
 
 namespace {

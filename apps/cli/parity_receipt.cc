@@ -353,9 +353,6 @@ Status write_files(const ReceiptFlags& flags, const engine::GgufFile& model, con
 }
 
 Result<ExitCode> receipt(ReceiptFlags flags) {
-  if (flags.prompt.empty() && flags.tokens.empty()) {
-    use_variables({{"--tokens", &flags.tokens}, {"--prompt", &flags.prompt}});
-  }
   if (!flags.prompt.empty() && !flags.tokens.empty()) {
     return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT or --tokens IDS"};
   }
@@ -382,11 +379,12 @@ Result<ExitCode> receipt(ReceiptFlags flags) {
 CommandBody declare_receipt(Flags& table) {
   auto flags = std::make_shared<ReceiptFlags>();
   table.add("-o,--output", flags->folder, "folder for the files; it is made where it is not there").type("DIR");
-  table.add_grouped("-p,--prompt", flags->prompt, "the prompt, taken as it is")
+  table.add("-p,--prompt", flags->prompt, "the prompt, taken as it is")
       .type("TEXT")
       .not_empty()
       .shows("The capital of France is");
-  table.add_grouped("--tokens", flags->tokens, "its token ids, 1,2,3, in place of a text").type("IDS").not_empty();
+  table.add("--tokens", flags->tokens, "its token ids, 1,2,3, in place of a text").type("IDS").not_empty();
+  table.choose_one({{"--tokens"}, {"--prompt"}});
   table.add("--reference", flags->reference, "decode_parity.json of another engine, for the same prompt").type("FILE");
   table.add("--reference-name", flags->reference_name, "who wrote it: transformers, llama.cpp, ...").type("NAME");
   table.only_with("--reference-name", {"--reference"});

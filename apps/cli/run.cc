@@ -80,15 +80,12 @@ Result<std::string> with_piped_text(const RunFlags& flags, std::string text) {
   return text + piped;
 }
 
-Result<PromptSource> find_prompt(RunFlags flags) {
+Result<PromptSource> find_prompt(const RunFlags& flags) {
   std::string words;
   for (const std::string& word : flags.words) words += (words.empty() ? "" : " ") + word;
   const int given = !flags.prompt.empty() + !words.empty() + !flags.file.empty() + !flags.tokens.empty();
   if (given > 1) {
     return Error{ErrorCode::kInvalidArgument, "give one prompt: -p TEXT, -f FILE, --tokens IDS or plain words"};
-  }
-  if (words.empty()) {
-    use_variables({{"--file", &flags.file}, {"--tokens", &flags.tokens}, {"--prompt", &flags.prompt}});
   }
   PromptSource source;
   source.tokens = flags.tokens;
@@ -233,11 +230,11 @@ Result<ExitCode> run(const RunFlags& flags) {
 CommandBody declare_run(Flags& table) {
   auto flags = std::make_shared<RunFlags>();
   table.add_words("words", flags->words, "the prompt, as one argument or several words").type("PROMPT");
-  table.add_grouped("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it")
+  table.add("-p,--prompt", flags->prompt, "the prompt; piped text goes behind it")
       .type("TEXT")
       .tells(flags->prompt_named);
-  table.add_grouped("-f,--file", flags->file, "file with the prompt; - is standard input").type("FILE");
-  table.add_grouped("--tokens", flags->tokens, "the prompt as token ids, 1,2,3").type("IDS");
+  table.add("-f,--file", flags->file, "file with the prompt; - is standard input").type("FILE");
+  table.add("--tokens", flags->tokens, "the prompt as token ids, 1,2,3").type("IDS");
   add_keep_newline(table, flags->keep_newline);
   table.add_switch("--raw", flags->raw, "no chat template: go on with the text as it is");
   add_template_flags(table, flags->chat);
@@ -252,6 +249,7 @@ CommandBody declare_run(Flags& table) {
       .not_empty();
   table.add_switch("--force", flags->force, "replace an existing --receipt file");
   table.add_switch("--json", flags->json, "print one JSON object when done");
+  table.choose_one({{"words"}, {"--file"}, {"--tokens"}, {"--prompt"}});
   table.only_with("--force", {"--receipt"});
   table.apart("--tokens", {"--system", "--chat-template", "--keep-newline"});
   table.set_examples(kExamples);

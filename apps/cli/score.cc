@@ -96,12 +96,10 @@ Result<ExitCode> score_windows(const ScoreFlags& flags) {
 }
 
 Result<ExitCode> score(ScoreFlags flags) {
-  use_variables({{"--token-ids", &flags.token_ids}, {"--jsonl", &flags.texts.file}, {"--file", &flags.file}});
   if (!flags.file.empty() + !flags.token_ids.empty() + !flags.texts.file.empty() != 1) {
     return Error{ErrorCode::kInvalidArgument, "give one of -f FILE, --token-ids FILE.json and --jsonl FILE"};
   }
   if (flags.texts.file.empty()) return score_windows(flags);
-  if (!flags.logprobs.empty()) return Error{ErrorCode::kInvalidArgument, "--logprobs does not go with --jsonl"};
   if (flags.texts.padding.empty()) flags.texts.padding = "none";
   ROWMAX_TRY(engine, load_engine(flags.engine));
   for (const std::string& notice : engine.notices) note(notice);
@@ -113,12 +111,12 @@ Result<ExitCode> score(ScoreFlags flags) {
 
 CommandBody declare_score(Flags& table) {
   auto flags = std::make_shared<ScoreFlags>();
-  table.add_grouped("-f,--file", flags->file, "the text; - is standard input").type("FILE");
+  table.add("-f,--file", flags->file, "the text; - is standard input").type("FILE");
   add_keep_newline(table, flags->keep_newline);
-  table.add_grouped("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
+  table.add("--token-ids", flags->token_ids, "JSON list of token ids in place of a text").type("FILE");
   table
-      .add_grouped("--jsonl", flags->texts.file,
-                   "many texts, each scored by itself: {\"text\": \"...\"} or {\"tokens\": [1, 2]} a line")
+      .add("--jsonl", flags->texts.file,
+           "many texts, each scored by itself: {\"text\": \"...\"} or {\"tokens\": [1, 2]} a line")
       .type("FILE");
   table.add("--batch", flags->texts.batch, "of --jsonl: texts computed together").within(1, kMaxBatch);
   table
@@ -138,6 +136,7 @@ CommandBody declare_score(Flags& table) {
   add_engine_flags(table, flags->engine);
   add_kv_type_flag(table, flags->kv_type);
   add_debug_flags(table, flags->debug);
+  table.choose_one({{"--token-ids"}, {"--jsonl"}, {"--file"}});
   for (const char* of_texts : {"--batch", "--padding"}) table.only_with(of_texts, {"--jsonl"});
   table.apart("--keep-newline", {"--token-ids", "--jsonl"});
   table.apart("--jsonl", {"--logprobs"});

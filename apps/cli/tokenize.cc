@@ -30,8 +30,7 @@ struct TokenizeFlags {
   bool special = false, bos = false, json = false, keep_newline = false;
 };
 
-Result<ExitCode> tokenize(TokenizeFlags flags) {
-  use_variables({{"--file", &flags.file}, {"--prompt", &flags.prompt}});
+Result<ExitCode> tokenize(const TokenizeFlags& flags) {
   if (flags.prompt.empty() == flags.file.empty()) {
     return Error{ErrorCode::kInvalidArgument, "give either -p TEXT or -f FILE"};
   }
@@ -75,9 +74,11 @@ Result<ExitCode> tokenize(TokenizeFlags flags) {
 
 CommandBody declare_tokenize(Flags& table) {
   auto flags = std::make_shared<TokenizeFlags>();
-  table.add_grouped("-p,--prompt", flags->prompt, "the text").type("TEXT");
-  table.add_grouped("-f,--file", flags->file, "file with the text; - is standard input").type("FILE");
+  table.add("-p,--prompt", flags->prompt, "the text").type("TEXT");
+  table.add("-f,--file", flags->file, "file with the text; - is standard input").type("FILE");
   add_keep_newline(table, flags->keep_newline);
+  table.choose_one({{"--file"}, {"--prompt"}});
+  table.apart("--keep-newline", {"--prompt"});
   table.add_switch("--special", flags->special, "the texts of control tokens become those tokens");
   table.add_switch("--bos", flags->bos, "put the model's BOS token first");
   add_model_flag(table, flags->engine);

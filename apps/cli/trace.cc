@@ -145,8 +145,7 @@ class Table {
   Json rows_ = Json::array();
 };
 
-Result<ExitCode> trace(TraceCommandFlags flags) {
-  use_variables({{"--tokens", &flags.trace.tokens}, {"--prompt", &flags.trace.prompt}});
+Result<ExitCode> trace(const TraceCommandFlags& flags) {
   ROWMAX_TRY(engine, load_engine(flags.trace.engine));
   for (const std::string& notice : engine.notices) note(notice);
   if (flags.gates) return print_gates(engine, flags.trace, {flags.token, flags.token_named, flags.head, flags.json});

@@ -96,8 +96,9 @@ Result<std::vector<engine::TokenId>> prompt_tokens(const engine::Model& model, c
 }
 
 void add_trace_flags(Flags& table, TraceFlags& flags) {
-  table.add_grouped("-p,--prompt", flags.prompt, "the prompt, taken as it is").type("TEXT").not_empty();
-  table.add_grouped("--tokens", flags.tokens, "its token ids, 1,2,3, in place of a text").type("IDS").not_empty();
+  table.add("-p,--prompt", flags.prompt, "the prompt, taken as it is").type("TEXT").not_empty();
+  table.add("--tokens", flags.tokens, "its token ids, 1,2,3, in place of a text").type("IDS").not_empty();
+  table.choose_one({{"--tokens"}, {"--prompt"}});
   std::string names;
   for (int i = 0; i < static_cast<int>(engine::Stage::kCount); ++i) {
     names += (i == 0 ? "" : " ") + std::string(engine::stage_name(static_cast<engine::Stage>(i)));

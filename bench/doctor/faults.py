@@ -331,6 +331,43 @@ fault("rope_base_low.smollm2", "smollm2", "rope_base", set_key(".rope.freq_base"
 fault("specials_normal.smollm2", "smollm2", "special_tokens", all_of(token_type("<|im_start|>", 1), token_type("<|im_end|>", 1)))
 fault("layers_swapped.smollm2", "smollm2", "layer_order", swap_layers(3, 20))
 
+# Families whose models are not stored (small_models.py --only, run.py --more): what only they have.
+graph("rope_pairing.smollm3", "smollm3", "rope_pairing", "rope_pairing=halves")
+graph("nope_layers_none.smollm3", "smollm3", "rope_dimension", "nope_layers=none", source="SmolLM3 with RoPE everywhere")
+graph("embedding_scale_off.granite", "granite", "embedding_scale", "embedding_scale=1")
+graph("residual_scale_off.granite", "granite", "residual_scale", "residual_scale=1")
+fault("residual_scale_key.granite", "granite", "residual_scale", set_key(".residual_scale", 1.0))
+fault("logit_scale_key.granite", "granite", "logit_scale", set_key(".logit_scale", 1.0))
+graph("attention_scale_of_heads.granite", "granite", "attention_scale", "attention_scale=0.17677669")
+graph("attention_temperature_off.mistral3", "mistral3", "attention_scale", "attention_temperature=0")
+graph("rope_scaling_off.mistral3", "mistral3", "rope_scaling", "rope_scaling=none")
+graph("rope_magnitude.mistral3", "mistral3", "rope_scaling", "rope_magnitude=2")
+graph("embedding_scale_off.minicpm", "minicpm", "embedding_scale", "embedding_scale=1")
+graph("logit_scale_off.minicpm", "minicpm", "logit_scale", "logit_scale=1")
+fault("scales_lost.minicpm", "minicpm", "embedding_scale residual_scale logit_scale",
+      drop_key(".embedding_scale", ".residual_scale", ".logit_scale"), source="files without them mean MiniCPM 1's")
+graph("qk_norm_before_rope.hunyuan", "hunyuan", "qk_norm", "qk_norm_place=before_rope", source="Hunyuan turns first")
+fault("qk_norm_swapped.hunyuan", "hunyuan", "qk_norm weight_swapped", swap("attn_q_norm.weight", "attn_k_norm.weight"))
+fault("rope_alpha_lost.hunyuan", "hunyuan", "rope_base", set_key(".rope.freq_base", 100.0), source="base without alpha")
+graph("qk_norm_off.olmo2", "olmo2", "qk_norm", "qk_norm=no")
+graph("post_norms_off.olmo2", "olmo2", "norm_place", "post_norms=no")
+fault("norm_place.olmo2", "olmo2", "weight_swapped norm_place norm_weight", swap("post_attention_norm.weight", "post_ffw_norm.weight"))
+fault("k_v_swapped.phi3", "phi3", "weight_swapped", reorder("attn_qkv.weight", lambda n: blocks([0, 1, 2, 3, 6, 7, 4, 5], n // 8)),
+      source="q, v, k in the fused product")
+fault("gate_up_swapped.phi3", "phi3", "gate_order weight_swapped", reorder("ffn_up.weight", lambda n: blocks([1, 0], n // 2)),
+      source="up, gate in the fused product")
+graph("rope_factors_long.phi3", "phi3", "rope_scaling", "rope_factors=long", source="the set of the other context")
+graph("sinks_off.gptoss", "gptoss", "sinks", "sinks=no")
+fault("sinks_zero.gptoss", "gptoss", "sinks weight_zero", zero("attn_sinks.weight"))
+graph("up_offset_off.gptoss", "gptoss", "activation", "ffn_up_offset=0", source="up in place of up + 1")
+graph("expert_biases_off.gptoss", "gptoss", "missing_bias", "expert_biases=no")
+graph("window_ignored.gptoss", "gptoss", "window", "sliding_window=0")
+graph("v_norm_off.gemma4", "gemma4", "qk_norm", "v_norm=no")
+graph("layer_embeddings_off.gemma4", "gemma4", "residual_scale", "layer_embeddings=no")
+graph("layer_output_scale_off.gemma4", "gemma4", "residual_scale", "layer_output_scale=no")
+graph("window_ignored.gemma4", "gemma4", "window", "sliding_window=0")
+fault("rope_factors_lost.gemma4", "gemma4", "rope_scaling rope_dimension", drop("rope_freqs.weight"), source="all of a global head turned")
+
 # What is no fault and must not be called one: the same function, or the same one quantised.
 HEALTHY = {
     "heads_in_other_order.qwen2": ("qwen2", all_of(

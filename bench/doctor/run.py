@@ -21,8 +21,7 @@ from suite import FAULTS, HEALTHY, ROOT, Suite, changes, judge
 from table import write_misses, write_table
 
 VISIBLE = 0.02  # nats a token; what a fault changes less is invisible to loss
-TRAINED = ["stories", "qwen2", "qwen35", "qwen3moe", "gemma3", "llama", "gemma2", "qwen2_turned", "stories_q2_0", "smollm2"]
-ARCHITECTURES = ["llama", "qwen2", "qwen3", "qwen3moe", "qwen35", "qwen35moe", "gemma2", "gemma3", "bitnet", "bitnet-b1.58"]
+TRAINED = sorted({fault.base for fault in FAULTS})  # those whose files are there
 
 
 def read_lines(path):
@@ -117,8 +116,9 @@ def healthy_files(suite, args):
             path = suite.work / "requantised.gguf"
             yield f"healthy.{name}.{type_}", path, lambda name=name, type_=type_, path=path: suite.run(
                 "quantize", suite.base(name), path, type_, "--force", "-q", check=True)
-    for seed in range(args.seeds if args.make_model else 0):
-        for arch in ARCHITECTURES:
+    architectures = subprocess.check_output([args.make_model, "--list"], text=True).split() if args.make_model else []
+    for seed in range(args.seeds):
+        for arch in architectures:
             for odd in ([], ["--odd"]) if seed % 4 == 3 else ([],):
                 path = suite.work / "random.gguf"
                 command = [args.make_model, "--arch", arch, "--seed", str(seed + 1), *odd, "--out", path]
@@ -146,6 +146,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rowmax", type=Path, required=True, help="the command")
     p.add_argument("--models", type=Path, default=ROOT / "tests" / "golden" / "doctor", help="folder of small_models.py's files")
+    p.add_argument("--more", type=Path, help="folder of its files that are not stored; without it their faults are left out")
     p.add_argument("--work", type=Path, default=Path("/tmp/rowmax_doctor_suite"), help="folder for planted files")
     p.add_argument("--results", type=Path, default=Path("results.jsonl"))
     p.add_argument("--losses", type=Path, default=Path(__file__).parent / "losses.jsonl")
@@ -163,7 +164,7 @@ def main():
     p.add_argument("--seeds", type=int, default=8)
     args = p.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    suite = Suite(args.rowmax, args.models, args.work, args.budget)
+    suite = Suite(args.rowmax, args.models, args.work, args.budget, more=args.more)
     faults = [f for f in FAULTS if fnmatch.fnmatch(f.id, args.only)]
     until = time.time() + args.seconds
     if args.plant_only:

@@ -14,8 +14,9 @@ FAULTY, HEALTHY_EXIT, INCONCLUSIVE = 10, 0, 11
 
 
 class Suite:
-    def __init__(self, rowmax, models, work, budget=None, quick=False):
+    def __init__(self, rowmax, models, work, budget=None, quick=False, more=None):
         self.rowmax, self.models, self.work = Path(rowmax), Path(models), Path(work)
+        self.more = more and Path(more)
         self.budget, self.quick = budget, quick
         self.loaded = {}
 
@@ -28,6 +29,8 @@ class Suite:
         if name == "stories":
             return ROOT / "models" / "stories.gguf"
         path = self.models / f"{name}.gguf"
+        if not path.exists() and self.more:
+            path = self.more / f"{name}.gguf"
         if name == "stories_q2_0":
             path = self.work / "stories_q2_0.gguf"
             if not path.exists():

@@ -83,9 +83,10 @@ def write_table(path, lines, losses, visible):
     budgets = sorted({x.get("budget") or 0 for x in faulty})
     said = " and ".join(f"{b:g}" if b else "the default of" for b in budgets) + " seconds"
     cut = sum(bool(x.get("cut")) for x in faulty)
+    others = "" if len(faulty) == len(FAULTS) else " (the others' models were not there)"
     text = f"""# What the doctor finds
 
-Written by `bench/doctor/run.py`; do not edit. {len(faulty)} faults of the {len(FAULTS)} in `bench/doctor/faults.py`, each planted alone
+Written by `bench/doctor/run.py`; do not edit. {len(faulty)} faults of the {len(FAULTS)} in `bench/doctor/faults.py`{others}, each planted alone
 into a small trained model (`tools/train/small_models.py`) or into the engine that reads it (`--convention`, `--format`). A third
 of them is held out: chosen by a checksum of their names, not looked at while the doctor was built. "loss": what the fault
 does to the mean loss of held-out stories, in nats a token; below {visible} no search by loss can see it; "refused": the engine
@@ -105,8 +106,7 @@ does not load the file, and the doctor must say why. --budget: {said}; {cut} sea
 
 Faults of code that no file and no `--convention` can express: masks and padding, the bookkeeping of keys, values and recurrent
 states (rollback, reuse, chunks), the kernels of a format or an instruction set, the sampler, LayerNorm in place of RMSNorm, a
-missing SiLU behind the convolution, guessing tokens ahead; sinks, which no architecture here has. The checks for those are
-broken in code by the tests beside them.
+missing SiLU behind the convolution, guessing tokens ahead. The checks for those are broken in code by the tests beside them.
 
 ## Every fault
 

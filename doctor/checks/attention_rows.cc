@@ -129,26 +129,13 @@ Status look(Patient& patient, std::span<const engine::TokenId> tokens, std::size
   return {};
 }
 
-// The scales that the file allows; none where an edit sets it.
-std::vector<double> scales_of_file(Patient& patient) {
-  if (edit_of(patient, "attention_scale")) return {};
-  if (const auto key = key_number(patient, "attention.scale")) return {*key};
-  if (architecture(patient) == "gemma4") return {1};
-  if (key_number(patient, "attention.kv_lora_rank")) {  // latents: of the heads, and YaRN's magnitude, squared
-    const auto newer = key_number(patient, "attention.key_length_mla");
-    const double d = newer ? *newer : key_number(patient, "attention.key_length").value_or(1);
-    const double factor = key_number(patient, "rope.scaling.factor").value_or(1);
-    const double m =
-        key_number(patient, "rope.scaling.yarn_log_multiplier").value_or(0) * base::log_f64(std::max(factor, 1.0)) + 1;
-    return {m * m / std::sqrt(d)};
+// The scales that layers have.
+std::vector<double> scales_of_file(Patient& patient, std::int64_t n_layer) {
+  std::vector<double> scales;
+  for (std::int64_t layer = 0; layer < n_layer; ++layer) {
+    const double scale = convention_number(patient, "attention_scale", layer, 0);
+    if (scale > 0 && std::ranges::find(scales, scale) == scales.end()) scales.push_back(scale);
   }
-  const double n_embd = key_number(patient, "embedding_length").value_or(0);
-  const double n_head = key_number(patient, "attention.head_count").value_or(0);
-  if (n_head == 0 || n_embd == 0) return {};
-  const double head_dim = key_number(patient, "attention.key_length").value_or(n_embd / n_head);
-  std::vector<double> scales{1 / std::sqrt(head_dim)};
-  // The largest Gemmas divide by their own number, and only their size says so.
-  if (architecture(patient).starts_with("gemma")) scales.push_back(1 / std::sqrt(n_embd / n_head));
   return scales;
 }
 
@@ -204,7 +191,9 @@ std::optional<CheckResult> failed_gate(Patient& patient, const Judge& judge) {
 }
 
 std::optional<CheckResult> wrong_scale(Patient& patient, const Judge& judge) {
-  const std::vector<double> allowed = scales_of_file(patient);
+  const auto layers = patient.conventions();
+  if (!layers.ok()) return {};
+  const std::vector<double> allowed = scales_of_file(patient, std::ssize(**layers));
   if (allowed.empty()) return {};
   const auto fits = [&](double scale) {
     return std::ranges::any_of(allowed, [&](double want) { return std::fabs(scale - want) <= 1e-6 * want; });

@@ -127,22 +127,6 @@ std::optional<double> key_number(Patient& patient, std::string_view key) {
   return {};
 }
 
-std::string key_text(Patient& patient, std::string_view key) {
-  const std::string full = architecture(patient) + "." + std::string(key);
-  if (const std::string* text = override_of(patient, full)) return *text;
-  const engine::GgufValue* value = key_value(patient, full);
-  const auto* text = value == nullptr ? nullptr : std::get_if<std::string_view>(&value->value);
-  return text == nullptr ? "" : std::string(*text);
-}
-
-std::optional<std::string> edit_of(Patient& patient, std::string_view name) {
-  std::optional<std::string> found;
-  for (const auto& [edit, value] : patient.options().model.edits) {
-    if (edit == name) found = value;
-  }
-  return found;
-}
-
 std::vector<float> vector_of(Patient& patient, const std::string& name) {
   const auto file = patient.file();
   const engine::GgufTensor* tensor = file.ok() ? (*file)->find_tensor(name) : nullptr;
@@ -156,27 +140,20 @@ std::string layer_tensor(std::int64_t layer, std::string_view name) {
   return "blk." + std::to_string(layer) + "." + std::string(name);
 }
 
+std::string convention_of(Patient& patient, std::string_view name, std::int64_t layer) {
+  const auto layers = patient.conventions();
+  if (!layers.ok() || layer < 0 || layer >= std::ssize(**layers)) return "";
+  const auto& facts = (**layers)[static_cast<std::size_t>(layer)];
+  const auto found = std::ranges::find(facts, name, &engine::EditableFact::name);
+  return found == facts.end() ? "" : found->value;
+}
+
+double convention_number(Patient& patient, std::string_view name, std::int64_t layer, double otherwise) {
+  return number_in(convention_of(patient, name, layer)).value_or(otherwise);
+}
+
 std::int64_t window_of_layer(Patient& patient, std::int64_t layer) {
-  if (const auto edit = edit_of(patient, "sliding_window")) {
-    return static_cast<std::int64_t>(number_in(*edit).value_or(0));
-  }
-  const std::string arch = architecture(patient);
-  const auto window = static_cast<std::int64_t>(
-      key_number(patient, "attention.sliding_window").value_or(arch == "gemma2" ? 4096.0 : 0.0));
-  if (arch == "gemma2") return layer % 2 == 0 ? window : 0;
-  if (arch != "gemma3" && arch != "gemma4" && arch != "gpt-oss") {
-    return arch == "llama" || arch == "phi3" ? window : 0;
-  }
-  const engine::GgufValue* listed = key_value(patient, arch + ".attention.sliding_window_pattern");
-  const auto* list = listed == nullptr ? nullptr : std::get_if<engine::GgufArray>(&listed->value);
-  if (list != nullptr && list->size > 1 && layer < static_cast<std::int64_t>(list->size)) {
-    return list->as_int(static_cast<std::size_t>(layer)) != 0 ? window : 0;
-  }
-  const auto pattern = static_cast<std::int64_t>(
-      list != nullptr && list->size == 1
-          ? list->as_double(0)
-          : key_number(patient, "attention.sliding_window_pattern").value_or(arch == "gpt-oss" ? 2 : 6));
-  return layer % pattern != pattern - 1 ? window : 0;
+  return static_cast<std::int64_t>(convention_number(patient, "sliding_window", layer, 0));
 }
 
 double dot_of(std::span<const float> a, std::span<const float> b) {

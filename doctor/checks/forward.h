@@ -1,5 +1,5 @@
 // What checks of a model that computes share: the fixed text as one run of tokens, sessions, stages that are kept, and
-// what the file says, read without the engine's readers.
+// what the file says: its keys and tensors, and what its architecture makes of them.
 #pragma once
 
 #include <cstdint>
@@ -60,14 +60,15 @@ class StageKeeper : public engine::TraceObserver {
 const engine::GgufValue* key_value(Patient& patient, const std::string& key);
 // A number of the file's metadata under the architecture's prefix, the options' overrides first.
 std::optional<double> key_number(Patient& patient, std::string_view key);
-std::string key_text(Patient& patient, std::string_view key);
 std::string architecture(Patient& patient);
-// What the options' edits make of a fact; the last one counts.
-std::optional<std::string> edit_of(Patient& patient, std::string_view name);
+// What the file's architecture has it that a layer does, by the names of rowmax/engine/edits.h, after the options' edits; ""
+// (otherwise) where the layer has no such thing. No architecture is known here by its name.
+std::string convention_of(Patient& patient, std::string_view name, std::int64_t layer);
+double convention_number(Patient& patient, std::string_view name, std::int64_t layer, double otherwise);
 // A tensor of one row as numbers; empty where the file has none of this name.
 std::vector<float> vector_of(Patient& patient, const std::string& name);
 std::string layer_tensor(std::int64_t layer, std::string_view name);  // "blk.3.attn_norm.weight"
-// The sliding window of a layer as the file has it, by the rules of its architecture; 0: none.
+// The sliding window of a layer; 0: none.
 std::int64_t window_of_layer(Patient& patient, std::int64_t layer);
 
 // sum of a_i b_i, largest magnitude.

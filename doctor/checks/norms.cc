@@ -104,8 +104,8 @@ class Norms {
     const Vector post_mixer = weights(layer, "post_attention_norm.weight"), ffn = weights(layer, "ffn_norm.weight");
     const Vector post_block = weights(layer, "post_ffw_norm.weight");
     const Vector mixer = weights(layer, "attn_norm.weight");
-    // Without a norm of its own before the FFN, that behind the mixer is it; without any before the mixer it is not.
-    const bool sandwich = !post_mixer.empty() && (!ffn.empty() || mixer.empty());
+    // Where blocks have no norm behind them, that of this name stands before the FFN.
+    const bool sandwich = convention_of(patient_, "post_norms", layer) == "yes";
     for (std::size_t i = 0; i < before.size() && i < mixed.size() && i < after.size() && i < block.size(); ++i) {
       const Vector x = in_f64(before[i].values);
       compare("attn_norm.weight", layer, Stage::kAttnNorm, i, x, mixer);
@@ -219,10 +219,8 @@ std::string eps_words(const Case& c, double eps, bool* wrong) {
 
 Result<CheckResult> run(Patient& patient) {
   ROWMAX_TRY(model, patient.model());
-  const auto edit = edit_of(patient, "rms_norm_eps");
-  const auto key = edit ? std::optional(std::strtod(edit->c_str(), nullptr))
-                        : key_number(patient, "attention.layer_norm_rms_epsilon");
-  if (!key) return CheckResult::inconclusive(kId, "the file has no attention.layer_norm_rms_epsilon");
+  ROWMAX_RETURN_IF_ERROR(patient.conventions());
+  const double eps = convention_number(patient, "rms_norm_eps", 0, 0);
   ROWMAX_TRY(tokens, text_tokens(patient, kTokens));
   StageKeeper keeper([](Stage stage, std::int64_t) {
     return stage == Stage::kEmbedding || stage == Stage::kAttnNorm || stage == Stage::kMixerOut ||
@@ -235,24 +233,24 @@ Result<CheckResult> run(Patient& patient) {
   const engine::BatchItem item{sequence, tokens, engine::LogitsFor::kAll};
   ROWMAX_RETURN_IF_ERROR(session.forward({&item, 1}));
   ROWMAX_TRY(residual, engine::edit_value(*model, "residual_scale"));
-  Norms norms(patient, keeper, *key, std::strtod(residual.c_str(), nullptr));
+  Norms norms(patient, keeper, eps, std::strtod(residual.c_str(), nullptr));
   const std::int64_t n_layer = model->shape().n_layer;
   for (std::int64_t layer = 0; layer < n_layer; ++layer) norms.add_layer(layer);
   norms.add_last(n_layer);
-  if (norms.wrong) return failed(patient, norms, *key);
+  if (norms.wrong) return failed(patient, norms, eps);
   if (!norms.smallest) return CheckResult::inconclusive(kId, "no norm of this model could be computed again");
   bool wrong = false;
-  const std::string eps = eps_words(*norms.smallest, *key, &wrong);
+  const std::string words = eps_words(*norms.smallest, eps, &wrong);
   if (wrong) {
     norms.wrong = norms.smallest;
-    CheckResult result = failed(patient, norms, *key);
+    CheckResult result = failed(patient, norms, eps);
     result.causes.front().id = "norm_eps";
-    result.causes.front().text = "The eps of the norms is not the file's" + eps + ".";
+    result.causes.front().text = "The eps of the norms is not the file's" + words + ".";
     result.reason = result.causes.front().text;
     return result;
   }
   CheckResult result = CheckResult::pass(
-      kId, norms.n_compared, std::to_string(norms.n_compared) + " rows are the RMS norm of what goes in" + eps);
+      kId, norms.n_compared, std::to_string(norms.n_compared) + " rows are the RMS norm of what goes in" + words);
   result.measured = norms.worst;
   return result;
 }

@@ -1,11 +1,10 @@
 // Check 10: how queries and keys turn with their position: which dimensions pair, how fast each pair turns, and that
-// nothing else becomes of them. Angles are computed here from the file's keys; nothing of the engine's table is used.
+// nothing else becomes of them. Angles are computed here from what the architecture makes of the file's keys; nothing of the
+// engine's table is used.
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <optional>
-#include <variant>
 
 #include "base/math/f64.h"
 #include "doctor/check.h"
@@ -30,11 +29,6 @@ struct Turns {
   std::string words;
 };
 
-double number_of_edit(Patient& patient, std::string_view name, double otherwise) {
-  const auto edit = edit_of(patient, name);
-  return edit ? std::strtod(edit->c_str(), nullptr) : otherwise;
-}
-
 // Of attention over latents: the last dimensions of a head, before and behind its way into the latent's space. 0: whole
 // heads.
 std::int64_t turned_part(Patient& patient) {
@@ -42,117 +36,67 @@ std::int64_t turned_part(Patient& patient) {
   return static_cast<std::int64_t>(key_number(patient, "rope.dimension_count").value_or(0));
 }
 
-// Gemma 3's and 4's layers with a window turn with a base of their own.
-bool is_local(Patient& patient, std::int64_t layer) {
-  const std::string arch = architecture(patient);
-  return (arch == "gemma3" || arch == "gemma4") && window_of_layer(patient, layer) > 0;
-}
-
-double base_of(Patient& patient, std::int64_t layer) {
-  double base =
-      key_number(patient, "rope.global.freq_base").value_or(key_number(patient, "rope.freq_base").value_or(10000.0));
-  if (is_local(patient, layer)) {
-    base = key_number(patient, "rope.freq_base_swa")
-               .value_or(key_number(patient, "rope.local.freq_base").value_or(10000.0));
-  }
-  return number_of_edit(patient, "rope_base", base);
-}
-
 // YaRN (arXiv 2309.00071): pairs that turn less than beta_slow times in the original context are slowed down by the
-// factor, those that turn more than beta_fast times are not, a ramp between them; gpt-oss does not round its ends.
-void apply_yarn(Patient& patient, double base, double n_rot, Turns& turns) {
+// factor, those that turn more than beta_fast times are not, a ramp between them, whose ends may be rounded.
+void apply_yarn(Patient& patient, double base, double n_rot, bool exact, Turns& turns) {
   const double factor = key_number(patient, "rope.scaling.factor").value_or(1);
   const double context = key_number(patient, "rope.scaling.original_context_length").value_or(1);
   const auto pair_that_turns = [&](double n) {
     return n_rot / 2 * base::log_f64(context / (2 * kPi * n)) / base::log_f64(base);
   };
-  const double fast = key_number(patient, "rope.scaling.yarn_beta_fast").value_or(32);
-  const double slow = key_number(patient, "rope.scaling.yarn_beta_slow").value_or(1);
-  const bool exact =
-      edit_of(patient, "yarn_ramp").value_or(architecture(patient) == "gpt-oss" ? "exact" : "whole_pairs") == "exact";
-  const double first = pair_that_turns(fast), last = pair_that_turns(slow);
+  const double first = pair_that_turns(key_number(patient, "rope.scaling.yarn_beta_fast").value_or(32));
+  const double last = pair_that_turns(key_number(patient, "rope.scaling.yarn_beta_slow").value_or(1));
   const double low = std::max(0.0, exact ? first : std::floor(first));
   const double high = std::max(std::min(n_rot - 1, exact ? last : std::ceil(last)), low + 0.001);
   for (std::size_t i = 0; i < turns.frequencies.size(); ++i) {
     const double slowed = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
     turns.frequencies[i] *= slowed / factor + (1 - slowed);
   }
-  const double attention = key_number(patient, "rope.scaling.attn_factor")
-                               .value_or(key_number(patient, "rope.scaling.yarn_attn_factor").value_or(1));
-  turns.magnitude = attention * (0.1 * base::log_f64(factor) + 1);
-  const double multiplier = key_number(patient, "rope.scaling.yarn_log_multiplier").value_or(0);
-  // Of latents the scores have it, and mscale is mscale_all_dim.
-  const double divisor = turned_part(patient) > 0 ? 1 : multiplier;
-  if (multiplier > 0) turns.magnitude /= 0.1 * divisor * base::log_f64(factor) + 1;
-  turns.magnitude = number_of_edit(patient, "rope_magnitude", turns.magnitude);
 }
 
-// Whose files have q and k reordered for it (llama.cpp, llama_model_rope_type).
-constexpr std::string_view kAdjacent[] = {"deepseek2", "granite", "llama", "minicpm", "mistral3", "smollm3"};
-
-// SmolLM3's every fourth layer, or those that are listed; all of some Granites.
-bool is_nope(Patient& patient, std::int64_t layer) {
-  if (const auto edit = edit_of(patient, "nope_layers")) {
-    return ("," + *edit + ",").find("," + std::to_string(layer) + ",") != std::string::npos;
+// What frequencies are divided by. LongRoPE: sessions of more positions than the model had at first divide by the long set.
+// None where an edit says another thing than which of the file's.
+std::optional<std::vector<float>> divisors_of(Patient& patient, std::int64_t layer, std::int64_t context) {
+  std::string which = convention_of(patient, "rope_factors", layer);
+  if (which == "none" || which.empty()) return std::vector<float>();
+  if (which == "file") return vector_of(patient, "rope_freqs.weight");
+  if (which == "by_context") {
+    const double original = key_number(patient, "rope.scaling.original_context_length")
+                                .value_or(key_number(patient, "context_length").value_or(0));
+    which = static_cast<double>(context) > original ? "long" : "short";
   }
-  if (architecture(patient) == "granite") {
-    const engine::GgufValue* finetuned = key_value(patient, "granite.rope.scaling.finetuned");
-    const bool* value = finetuned == nullptr ? nullptr : std::get_if<bool>(&finetuned->value);
-    return value != nullptr && !*value;
-  }
-  if (architecture(patient) != "smollm3") return false;
-  const engine::GgufValue* pattern = key_value(patient, "smollm3.attention.rope_pattern");
-  const auto* list = pattern == nullptr ? nullptr : std::get_if<engine::GgufArray>(&pattern->value);
-  const auto at = static_cast<std::size_t>(layer);
-  return list != nullptr && at < list->size ? list->as_int(at) == 0 : layer % 4 == 3;
+  if (which != "long" && which != "short") return {};
+  return vector_of(patient, "rope_factors_" + which + ".weight");
 }
 
-// LongRoPE: sessions of more positions than the model had at first divide by the long set.
-std::vector<float> divisors_of(Patient& patient, std::int64_t context, double& magnitude) {
-  std::vector<float> divisors = vector_of(patient, "rope_freqs.weight");
-  const std::vector<float> long_ones = vector_of(patient, "rope_factors_long.weight");
-  if (long_ones.empty()) return divisors;
-  magnitude = number_of_edit(patient, "rope_magnitude", key_number(patient, "rope.scaling.attn_factor").value_or(1));
-  const double original = key_number(patient, "rope.scaling.original_context_length")
-                              .value_or(key_number(patient, "context_length").value_or(0));
-  const bool longer = static_cast<double>(context) > original;
-  const std::string set = edit_of(patient, "rope_factors").value_or(longer ? "long" : "short");
-  return set == "long" ? long_ones : vector_of(patient, "rope_factors_short.weight");
-}
-
-Turns turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim, std::int64_t context) {
+// By what the layer's architecture has it that heads turn; none where this cannot be computed here.
+std::optional<Turns> turns_of(Patient& patient, std::int64_t layer, std::int64_t head_dim, std::int64_t context) {
   Turns turns;
-  if (is_nope(patient, layer)) {
+  const std::string pairing = convention_of(patient, "rope_pairing", layer);
+  if (pairing.empty()) {
     turns.words = "not at all";
     return turns;
   }
-  const bool adjacent = std::ranges::find(kAdjacent, architecture(patient)) != std::end(kAdjacent);
-  const std::string pairing = edit_of(patient, "rope_pairing").value_or(adjacent ? "adjacent" : "halves");
   turns.adjacent = pairing == "adjacent";
-  // Gemma 4's heads have another size there, and the divisors are of the others.
-  const bool other_size = architecture(patient) == "gemma4" && is_local(patient, layer);
-  const double n_rot =
-      number_of_edit(patient, "rope_dimensions",
-                     key_number(patient, other_size ? "rope.dimension_count_swa" : "rope.dimension_count")
-                         .value_or(static_cast<double>(head_dim)));
-  const double base = base_of(patient, layer);
-  std::string type = key_text(patient, "rope.scaling.type");
-  const auto old_factor = key_number(patient, "rope.scale_linear"), factor = key_number(patient, "rope.scaling.factor");
-  if (type.empty() && (old_factor || factor)) type = "linear";
-  double scale = 1;
-  if (type == "linear" && !is_local(patient, layer)) scale = 1 / (old_factor ? *old_factor : factor.value_or(1));
-  scale = number_of_edit(patient, "rope_scale", scale);
-  const std::vector<float> divisors =
-      other_size ? std::vector<float>() : divisors_of(patient, context, turns.magnitude);
+  const double n_rot = convention_number(patient, "rope_dimensions", layer, 0);
+  const double base = convention_number(patient, "rope_base", layer, 0);
+  const double scale = convention_number(patient, "rope_scale", layer, 1);
+  const bool of_head = convention_of(patient, "rope_denominator", layer) == "head";
+  const double denominator = of_head ? static_cast<double>(head_dim) : n_rot;
+  const auto divisors = divisors_of(patient, layer, context);
+  if (!divisors) return {};
   const auto n_pair = static_cast<std::size_t>(n_rot / 2);
   for (std::size_t i = 0; i < n_pair; ++i) {
-    double frequency = scale * base::pow_f64(base, -2 * static_cast<double>(i) / n_rot);
-    if (i < divisors.size()) frequency /= static_cast<double>(divisors[i]);
+    double frequency = scale * base::pow_f64(base, -2 * static_cast<double>(i) / denominator);
+    if (i < divisors->size()) frequency /= static_cast<double>((*divisors)[i]);
     turns.frequencies.push_back(frequency);
   }
-  if (type == "yarn") apply_yarn(patient, base, n_rot, turns);
+  const std::string ramp = convention_of(patient, "yarn_ramp", layer);
+  if (!ramp.empty()) apply_yarn(patient, base, n_rot, ramp == "exact", turns);
+  turns.magnitude = convention_number(patient, "rope_magnitude", layer, 1);
+  const std::string type = convention_of(patient, "rope_scaling", layer);
   turns.words = pairing + " pairs, " + std::to_string(2 * n_pair) + " of " + std::to_string(head_dim) +
-                " dimensions, base " + engine::number_text(base) + (type.empty() || type == "none" ? "" : ", " + type);
+                " dimensions, base " + engine::number_text(base) + (type == "none" ? "" : ", " + type);
   return turns;
 }
 
@@ -177,10 +121,9 @@ struct Kind {
 constexpr std::array<Kind, 2> kKinds{{{Stage::kQRaw, Stage::kQ, "attn_q.bias", "attn_q_norm.weight", "queries"},
                                       {Stage::kKRaw, Stage::kK, "attn_k.bias", "attn_k_norm.weight", "keys"}}};
 
-// What later queries are multiplied by (mistral3).
-double temperature_at(Patient& patient, std::int64_t position) {
-  const double scale =
-      number_of_edit(patient, "attention_temperature", key_number(patient, "attention.temperature_scale").value_or(0));
+// What later queries are multiplied by.
+double temperature_at(Patient& patient, std::int64_t layer, std::int64_t position) {
+  const double scale = convention_number(patient, "attention_temperature", layer, 0);
   if (scale == 0) return 1;
   const auto original = key_number(patient, "rope.scaling.original_context_length");
   const double length = original ? *original : key_number(patient, "context_length").value_or(1);
@@ -208,18 +151,15 @@ void undo_norm(std::span<const double> before, const std::vector<float>& weight,
   }
 }
 
-std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind,
-                           std::int64_t context) {
+std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int64_t layer, const Kind& kind) {
   const auto raw_rows = keeper.rows(kind.raw, layer), used_rows = keeper.rows(kind.used, layer);
-  const std::vector<float> bias = vector_of(patient, layer_tensor(layer, kind.bias));
-  std::vector<float> norm = vector_of(patient, layer_tensor(layer, kind.norm));
-  if (edit_of(patient, "qk_norm").value_or("yes") == "no") norm.clear();
-  const double eps =
-      number_of_edit(patient, "rms_norm_eps", key_number(patient, "attention.layer_norm_rms_epsilon").value_or(0));
-  const bool behind =
-      !norm.empty() &&
-      edit_of(patient, "qk_norm_place").value_or(architecture(patient) == "hunyuan-dense" ? "after_rope" : "") ==
-          "after_rope";
+  const auto vector_if = [&](std::string_view convention, const char* tensor) {
+    const bool there = convention_of(patient, convention, layer) == "yes";
+    return there ? vector_of(patient, layer_tensor(layer, tensor)) : std::vector<float>();
+  };
+  const std::vector<float> bias = vector_if("biases", kind.bias), norm = vector_if("qk_norm", kind.norm);
+  const double eps = convention_number(patient, "rms_norm_eps", layer, 0);
+  const bool behind = !norm.empty() && convention_of(patient, "qk_norm_place", layer) == "after_rope";
   const std::int64_t part = turned_part(patient);
   std::vector<Head> heads;
   for (std::size_t r = 0; r < used_rows.size() && r < raw_rows.size(); ++r) {
@@ -236,14 +176,14 @@ std::vector<Head> heads_of(Patient& patient, const StageKeeper& keeper, std::int
     }
     if (!behind) norm_runs(row, norm, eps);
     if (kind.used == Stage::kQ) {
-      for (double& value : row) value *= temperature_at(patient, used.position);
+      for (double& value : row) value *= temperature_at(patient, layer, used.position);
     }
     for (std::int64_t h = 0; h < used.n_group; ++h) {
       const auto begin = row.begin() + h * width;
       const auto after = used.group(h);
       Head head{used.position, {begin, begin + width}, {after.end() - width, after.end()}, 0};
       if (behind && std::ssize(norm) == used.width) {
-        undo_norm(head.before, norm, eps, turns_of(patient, layer, used.width, context).magnitude, head.after);
+        undo_norm(head.before, norm, eps, convention_number(patient, "rope_magnitude", layer, 1), head.after);
       }
       for (const double value : head.before) head.largest = std::max(head.largest, std::fabs(value));
       heads.push_back(std::move(head));
@@ -366,13 +306,10 @@ std::optional<std::pair<const char*, std::string>> explain(const std::vector<Hea
 }
 
 // The first layer that attends, the last, and the first whose window is of the other kind.
-std::vector<std::int64_t> chosen_layers(Patient& patient, const engine::GgufFile& file, std::int64_t n_layer) {
+std::vector<std::int64_t> chosen_layers(Patient& patient, std::int64_t n_layer) {
   std::vector<std::int64_t> attending, chosen;
   for (std::int64_t i = 0; i < n_layer; ++i) {
-    const auto has = [&](std::string_view name) { return file.find_tensor(layer_tensor(i, name)) != nullptr; };
-    // q, k and v may lie in one tensor, whose name delta nets use, too.
-    if (has("attn_q.weight") || has("attn_q_b.weight") || (has("attn_qkv.weight") && !has("ssm_conv1d.weight")))
-      attending.push_back(i);
+    if (!convention_of(patient, "attention_scale", i).empty()) attending.push_back(i);
   }
   if (attending.empty()) return {};
   chosen = {attending.front()};
@@ -404,10 +341,10 @@ CheckResult failed(Patient& patient, const std::pair<const char*, std::string>& 
 }
 
 Result<CheckResult> run(Patient& patient) {
-  ROWMAX_TRY(file, patient.file());
   ROWMAX_TRY(model, patient.model());
+  ROWMAX_RETURN_IF_ERROR(patient.conventions());
   ROWMAX_TRY(tokens, text_tokens(patient, kTokens));
-  const std::vector<std::int64_t> layers = chosen_layers(patient, *file, model->shape().n_layer);
+  const std::vector<std::int64_t> layers = chosen_layers(patient, model->shape().n_layer);
   StageKeeper keeper([&](Stage stage, std::int64_t layer) {
     const bool kind = std::ranges::any_of(kKinds, [&](const Kind& k) { return stage == k.raw || stage == k.used; });
     return kind && std::ranges::find(layers, layer) != layers.end();
@@ -422,9 +359,11 @@ Result<CheckResult> run(Patient& patient) {
   std::string words, unknown;
   for (const std::int64_t layer : layers) {
     for (const Kind& kind : kKinds) {
-      const std::vector<Head> heads = heads_of(patient, keeper, layer, kind, session.context());
+      const std::vector<Head> heads = heads_of(patient, keeper, layer, kind);
       if (heads.empty()) continue;
-      const Turns turns = turns_of(patient, layer, std::ssize(heads[0].before), session.context());
+      const auto found = turns_of(patient, layer, std::ssize(heads[0].before), session.context());
+      if (!found) return CheckResult::inconclusive(kId, "--convention rope_factors: its angles are not computed here");
+      const Turns& turns = *found;
       if (2 * turns.frequencies.size() > heads[0].before.size()) continue;
       const double error = worst_of(heads, turns);
       n_compared += std::ssize(heads) * std::max<std::int64_t>(std::ssize(turns.frequencies), 1);

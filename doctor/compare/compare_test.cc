@@ -236,6 +236,27 @@ INSTANTIATE_TEST_SUITE_P(
                                "without attn_q.bias"},
                     OtherBytes{"k_bias_lost", "qwen2", "F32", "attn_k.bias", each_float([](float) { return 0.0f; }),
                                "without attn_k.bias"},
+                    OtherBytes{"q4_1_minimum_of_q_k_and_v", "phi3", "Q4_1", "attn_qkv.weight",
+                               each_block(20, [](std::byte* block) { block[2] = block[3] = std::byte{0}; }),
+                               "attn_qkv.weight, format Q4_1: without the block minimum"},
+                    OtherBytes{"gate_and_up_exchanged", "phi3", "Q8_0", "ffn_up.weight",
+                               [](std::byte* data, std::size_t n) { std::rotate(data, data + n / 2, data + n); },
+                               "ffn_up.weight, format Q8_0: the rows of its neighbour"},
+                    OtherBytes{"k_and_v_exchanged", "phi3", "Q8_0", "attn_qkv.weight",
+                               [](std::byte* data, std::size_t n) {  // as many heads of each
+                                 std::rotate(data + n / 3, data + n / 3 * 2, data + n);
+                               },
+                               "attn_qkv.weight, format Q8_0: the rows of its neighbour"},
+                    OtherBytes{"gate_and_up_in_turns", "phi3", "F32", "blk.0.ffn_up.weight",
+                               [](std::byte* data, std::size_t n) {  // rows of 64 numbers
+                                 constexpr std::size_t kRow = 64 * sizeof(float);
+                                 const std::vector<std::byte> was(data, data + n);
+                                 for (std::size_t i = 0; i < n / kRow / 2; ++i) {
+                                   std::copy_n(&was[2 * i * kRow], kRow, data + i * kRow);
+                                   std::copy_n(&was[(2 * i + 1) * kRow], kRow, data + n / 2 + i * kRow);
+                                 }
+                               },
+                               "blk.0.ffn_up.weight, format F32: its rows and its neighbour's in turns"},
                     OtherBytes{"v_bias_lost", "qwen2", "F32", "attn_v.bias", each_float([](float) { return 0.0f; }),
                                "attn_v.weight, format F32: without the bias"}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -267,7 +288,7 @@ TEST_P(NothingPlanted, NamesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Models, NothingPlanted,
                          testing::Values("llama", "qwen2", "qwen3", "gemma2", "gemma3", "bitnet-b1.58", "qwen3moe",
-                                         "qwen35", "qwen35moe", "lfm2", "lfm2moe"),
+                                         "qwen35", "qwen35moe", "phi3", "lfm2", "lfm2moe"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name)

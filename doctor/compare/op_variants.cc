@@ -142,21 +142,25 @@ std::vector<OpVariant> norm_variants(const engine::Model& model, const Reference
 
 // ---- products
 
+// Where its rows lie in a tensor that several products share.
+enum class Part { kFirst, kLastButOne, kLast };
 struct ProductOp {
   Stage out, in;
   const char* weight;
   const char* bias;
   const char* scale;
+  const char* shared = nullptr;  // the tensor that may have its rows: q, k and v in it, or gate and up
+  Part part = Part::kFirst;
 };
 constexpr ProductOp kProducts[] = {
-    {Stage::kQRaw, Stage::kAttnNorm, "attn_q.weight", nullptr, "attn_q.scale"},
+    {Stage::kQRaw, Stage::kAttnNorm, "attn_q.weight", nullptr, "attn_q.scale", "attn_qkv.weight", Part::kFirst},
     {Stage::kQRaw, Stage::kAttnNorm, "shortconv.in_proj.weight", nullptr, nullptr},
-    {Stage::kKRaw, Stage::kAttnNorm, "attn_k.weight", nullptr, "attn_k.scale"},
-    {Stage::kV, Stage::kAttnNorm, "attn_v.weight", "attn_v.bias", "attn_v.scale"},
+    {Stage::kKRaw, Stage::kAttnNorm, "attn_k.weight", nullptr, "attn_k.scale", "attn_qkv.weight", Part::kLastButOne},
+    {Stage::kV, Stage::kAttnNorm, "attn_v.weight", "attn_v.bias", "attn_v.scale", "attn_qkv.weight", Part::kLast},
     {Stage::kMixerOut, Stage::kAttnOut, "attn_output.weight", "attn_output.bias", "attn_output.scale"},
     {Stage::kMixerOut, Stage::kAttnOut, "shortconv.out_proj.weight", nullptr, nullptr},
-    {Stage::kGate, Stage::kFfnNorm, "ffn_gate.weight", nullptr, "ffn_gate.scale"},
-    {Stage::kUp, Stage::kFfnNorm, "ffn_up.weight", nullptr, "ffn_up.scale"},
+    {Stage::kGate, Stage::kFfnNorm, "ffn_gate.weight", nullptr, "ffn_gate.scale", "ffn_up.weight", Part::kLastButOne},
+    {Stage::kUp, Stage::kFfnNorm, "ffn_up.weight", nullptr, "ffn_up.scale", "ffn_up.weight", Part::kLast},
     {Stage::kSharedGate, Stage::kFfnNorm, "ffn_gate_shexp.weight", nullptr, nullptr},
     {Stage::kSharedUp, Stage::kFfnNorm, "ffn_up_shexp.weight", nullptr, nullptr},
     {Stage::kBlockOut, Stage::kAct, "ffn_down.weight", nullptr, "ffn_down.scale"},
@@ -254,11 +258,24 @@ Matrix rounded(Matrix x, const Rounding& rounding) {
   return x;
 }
 
+// Rows of a tensor: those of a product, and where others as many lie that could be taken for them.
+struct TensorRows {
+  const GgufTensor* tensor = nullptr;
+  std::int64_t first = 0, n = 0;
+  std::int64_t neighbour = -1;  // the first of k's for v, of v's for k, of up's for gate, of gate's for up; -1: none
+  bool whole() const { return n == tensor->shape[1]; }
+};
+
 class Product {
+  // Row i of those that begin there.
+  auto read_from(std::int64_t first, const BlockVariant* variant = nullptr, const BlockFields* fields = nullptr) const {
+    return [this, first, variant, fields](std::int64_t i) { return read_row(tensor_, first + i, variant, fields); };
+  }
+
  public:
-  Product(Matrix x, const GgufTensor& tensor, std::vector<float> bias, double scale)
-      : x_(std::move(x)), tensor_(tensor), bias_(std::move(bias)), scale_(scale) {
-    const std::int64_t n = tensor.shape[1], step = std::max<std::int64_t>(1, n / kMostColumns);
+  Product(Matrix x, const TensorRows& rows, std::vector<float> bias, double scale)
+      : x_(std::move(x)), tensor_(*rows.tensor), rows_(rows), bias_(std::move(bias)), scale_(scale) {
+    const std::int64_t n = rows.n, step = std::max<std::int64_t>(1, n / kMostColumns);
     for (std::int64_t i = 0; i < n && std::ssize(columns_) < kMostColumns; i += step) columns_.push_back(i);
   }
 
@@ -277,8 +294,7 @@ class Product {
     for (const Rounding& rounding : kRoundings) {
       Product other = *this;
       other.x_ = rounded(x_, rounding);
-      const auto plain = [&](std::int64_t row) { return read_row(tensor_, row, nullptr, nullptr); };
-      out.emplace_back(place() + rounding.name, other.product(plain, 1));
+      out.emplace_back(place() + rounding.name, other.product(read_from(rows_.first), 1));
     }
     return out;
   }
@@ -299,7 +315,7 @@ class Product {
  private:
   std::vector<std::pair<std::string, Matrix>> with_this_input() const {
     std::vector<std::pair<std::string, Matrix>> out;
-    const auto plain = [&](std::int64_t row) { return read_row(tensor_, row, nullptr, nullptr); };
+    const auto plain = read_from(rows_.first);
     out.emplace_back("", product(plain, 1));
     const std::string_view format = tensor_.format->name;
     const std::string where = place();
@@ -307,8 +323,7 @@ class Product {
     if (fields != std::end(kBlocks)) {
       for (const BlockVariant& variant : kBlockVariants) {
         if (!variant.applies(*fields)) continue;
-        out.emplace_back(where + variant.name,
-                         product([&](std::int64_t row) { return read_row(tensor_, row, &variant, fields); }, 1));
+        out.emplace_back(where + variant.name, product(read_from(rows_.first, &variant, fields), 1));
       }
       if (fields->n_nibble_bytes == 16) {
         out.emplace_back(where + "a byte's halves taken for neighbours",
@@ -323,7 +338,15 @@ class Product {
       }
       if (bias_.empty()) out.emplace_back(where + "without the matrix's scale", std::move(unscaled));
     }
-    if (tensor_.shape[0] == tensor_.shape[1]) out.emplace_back(where + "the matrix transposed", transposed());
+    if (rows_.neighbour >= 0) {
+      out.emplace_back(where + "the rows of its neighbour", product(read_from(rows_.neighbour), 1));
+      const std::int64_t begin = std::min(rows_.first, rows_.neighbour);
+      const std::int64_t odd = rows_.first == begin ? 0 : 1;
+      const auto in_turns = [&](std::int64_t i) { return read_row(tensor_, begin + 2 * i + odd, nullptr, nullptr); };
+      out.emplace_back(where + "its rows and its neighbour's in turns", product(in_turns, 1));
+    }
+    if (rows_.whole() && tensor_.shape[0] == tensor_.shape[1])
+      out.emplace_back(where + "the matrix transposed", transposed());
     return out;
   }
 
@@ -365,47 +388,66 @@ class Product {
 
   Matrix x_;
   const GgufTensor& tensor_;
+  TensorRows rows_;
   std::vector<float> bias_;
   double scale_;
   std::vector<std::int64_t> columns_;
 };
 
+// The rows of a product of `width` numbers; none where the file has neither a tensor of its own nor a shared one.
+std::optional<TensorRows> rows_of(const engine::GgufFile& file, const std::string& block, const ProductOp& op,
+                                  std::int64_t width) {
+  const auto find = [&](const char* name) {
+    const GgufTensor* tensor = file.find_tensor(block + name);
+    return tensor != nullptr && tensor->format != nullptr && tensor->shape.size() == 2 ? tensor : nullptr;
+  };
+  const GgufTensor* own = find(op.weight);
+  if (own != nullptr && own->shape[1] == width) return TensorRows{own, 0, width, -1};
+  // Delta nets have one of this name, too.
+  const GgufTensor* shared = op.shared == nullptr || find("ssm_out.weight") != nullptr ? nullptr : find(op.shared);
+  if (shared == nullptr) return std::nullopt;
+  const std::int64_t last = shared->shape[1] - width, before = last - width;
+  if (before < 0) return std::nullopt;
+  if (op.part == Part::kFirst) return TensorRows{shared, 0, width, -1};
+  return op.part == Part::kLast ? TensorRows{shared, last, width, before} : TensorRows{shared, before, width, last};
+}
+
 // The product that makes the stage; nothing where it is another kind of operation or its input is not there.
 std::optional<Product> product_of(const engine::Model& model, const Reference& reference, const StageValues& theirs) {
   const engine::GgufFile& file = model.file();
   Stage in = Stage::kOutputNorm;
-  std::string weight = file.find_tensor("output.weight") != nullptr ? "output.weight" : "token_embd.weight";
+  std::optional<TensorRows> rows;
   std::vector<float> bias, scale;
-  if (theirs.stage != Stage::kLogits) {
+  if (theirs.stage == Stage::kLogits) {
+    const ProductOp own{Stage::kLogits, in, "output.weight", nullptr, nullptr},
+        tied{Stage::kLogits, in, "token_embd.weight", nullptr, nullptr};
+    rows = rows_of(file, "", file.find_tensor(own.weight) != nullptr ? own : tied, theirs.width);
+  } else {
     const std::string block = "blk." + std::to_string(theirs.layer) + ".";
-    const auto* op = std::ranges::find_if(kProducts, [&](const ProductOp& each) {
-      return each.out == theirs.stage && file.find_tensor(block + each.weight) != nullptr;
-    });
-    if (op == std::end(kProducts)) return std::nullopt;
-    in = op->in;
-    weight = block + op->weight;
     // Beside experts the dense FFN's stages are those that all tokens share, by its own tensors.
-    if (file.find_tensor(block + "pre_ffw_norm_2.weight") != nullptr) {
-      const bool gate = theirs.stage == Stage::kSharedGate;
-      if (theirs.stage == Stage::kGate || theirs.stage == Stage::kUp || theirs.stage == Stage::kBlockOut) {
-        return std::nullopt;
-      }
-      if (gate || theirs.stage == Stage::kSharedUp) weight = block + (gate ? "ffn_gate.weight" : "ffn_up.weight");
+    const bool beside = file.find_tensor(block + "pre_ffw_norm_2.weight") != nullptr;
+    if (beside && (theirs.stage == Stage::kGate || theirs.stage == Stage::kUp || theirs.stage == Stage::kBlockOut)) {
+      return std::nullopt;
     }
-    if (op->bias != nullptr) bias = vector_of(model, block + op->bias);
-    if (op->scale != nullptr) scale = vector_of(model, block + op->scale);
+    for (ProductOp op : kProducts) {
+      if (op.out != theirs.stage) continue;
+      if (beside && op.out == Stage::kSharedGate) op.weight = "ffn_gate.weight";
+      if (beside && op.out == Stage::kSharedUp) op.weight = "ffn_up.weight";
+      rows = rows_of(file, block, op, theirs.width);
+      if (!rows) continue;
+      in = op.in;
+      if (op.bias != nullptr) bias = vector_of(model, block + op.bias);
+      if (op.scale != nullptr) scale = vector_of(model, block + op.scale);
+      break;
+    }
   }
-  const GgufTensor* tensor = file.find_tensor(weight);
   // A matrix that is stored turned multiplies turned rows.
-  if (tensor == nullptr || tensor->format == nullptr || file.find("prism.hadamard.version") != nullptr) {
-    return std::nullopt;
-  }
+  if (!rows || file.find("prism.hadamard.version") != nullptr) return std::nullopt;
   auto x = rows_at(reference.find(in, theirs.layer), theirs.positions);
-  if (!x || tensor->shape.size() != 2 || tensor->shape[1] != theirs.width || std::ssize((*x)[0]) != tensor->shape[0] ||
-      (!bias.empty() && std::ssize(bias) != theirs.width)) {
+  if (!x || std::ssize((*x)[0]) != rows->tensor->shape[0] || (!bias.empty() && std::ssize(bias) != theirs.width)) {
     return std::nullopt;
   }
-  return Product(std::move(*x), *tensor, std::move(bias), scale.empty() ? 1 : scale[0]);
+  return Product(std::move(*x), *rows, std::move(bias), scale.empty() ? 1 : scale[0]);
 }
 
 std::vector<OpVariant> product_variants(const engine::Model& model, const Reference& reference,

@@ -124,6 +124,17 @@ Status check_ignored(const GgufFile& file, const IgnoredKeys& ignored) {
 
 }  // namespace
 
+namespace {
+
+// All that is read under an architecture's prefix. pooling_type: of embeddings, which no layer asks for.
+void read_keys(const Architecture& row, KeyReader& keys, ModelSpec& spec, std::int64_t& pooling_type) {
+  row.read(keys, spec);
+  const char* const fact = keys.has("pooling_type") ? "pooling_type" : nullptr;
+  pooling_type = keys.int_or("pooling_type", 0, 0, std::int64_t{1} << 31, fact, "default: none");
+}
+
+}  // namespace
+
 Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides, const IgnoredKeys& ignored,
                              std::span<const KeyReport> tokenizer) {
   ROWMAX_TRY(row, architecture_of(file));
@@ -132,7 +143,8 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
   KeyReader keys(file, overrides, std::string(row->name));
   model.spec.architecture = row->name;
   keys.fact("architecture", std::string(row->name), "key general.architecture");
-  row->read(keys, model.spec);
+  std::int64_t pooling_type = 0;
+  read_keys(*row, keys, model.spec, pooling_type);
   if (!keys.failed()) keys.check_overrides_used();
   if (!keys.failed()) keys.check_all_read(ignored, tokenizer);
   if (keys.failed()) return keys.take_error();
@@ -144,6 +156,7 @@ Result<ReadModel> read_model(const GgufFile& file, const KeyOverrides& overrides
                        .facts = std::move(keys.facts()),
                        .notices = std::move(keys.notices()),
                        .default_pre = model.spec.default_pre,
+                       .pooling_type = pooling_type,
                        .n_unused_tensors = model.sources.n_passed_over};
   for (const std::string& text : file.notices()) model.description.notices.push_back(text);
   return model;
@@ -174,7 +187,8 @@ std::vector<KeyReport> report_model_keys(const GgufFile& file, const KeyOverride
   if (!row.ok()) return {};
   KeyReader keys(file, overrides, std::string((*row)->name));
   ModelSpec spec;
-  (*row)->read(keys, spec);
+  std::int64_t pooling_type = 0;
+  read_keys(**row, keys, spec, pooling_type);
   return keys.report(ignored);
 }
 

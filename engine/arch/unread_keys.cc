@@ -7,7 +7,6 @@ constexpr std::string_view kNoExperts = "only experts use it, and there are none
 constexpr std::string_view kRmsNorm = "the norms here are RMSNorms";
 constexpr std::string_view kNoYarn = "only YaRN scaling uses it";
 constexpr std::string_view kImages = "only images use it, and a prompt here is text";
-constexpr std::string_view kEmbeddings = "only pooled embeddings use it";
 
 const KeyRule kRules[] = {
     {"vocab_size", {}, "the embedding has that many rows"},
@@ -74,7 +73,6 @@ const KeyRule kRules[] = {
     {"embedding_scale", {"0", "1"}, "the embeddings are scaled"},
     {"final_logit_softcapping", {"0"}, "the logits are capped"},
     {"adapters.count", {"0"}, "adapters are added"},
-    {"pooling_type", {}, kEmbeddings},
     {"classifier.*", {}, "only a classifier's head uses it"},
     {"vision.*", {}, kImages},
     {"mm.tokens_per_image", {}, kImages},

@@ -159,6 +159,33 @@ Result<std::string> edit_value(const Model& model, std::string_view name) {
   });
 }
 
+namespace {
+
+// The model as if it had this layer and what it turns by alone.
+ModelSpec one_layer(const ModelSpec& whole, std::size_t layer) {
+  ModelSpec one = whole;
+  one.layers = {whole.layers[layer]};
+  one.ropes.clear();
+  one.ropes_exchanged = false;
+  AttentionSpec& attention = one.layers[0].attention;
+  if (one.layers[0].attends() && attention.rope >= 0) {
+    one.ropes.push_back(whole.ropes[static_cast<std::size_t>(whole.rope_of(attention))]);
+    attention.rope = 0;
+  }
+  return one;
+}
+
+// What editable_facts read.
+Result<ReadModel> read_edited(const GgufFile& file, const ModelOptions& options) {
+  ROWMAX_TRY(edits, last_edits(options.edits));
+  ROWMAX_RETURN_IF_ERROR(check_layouts(file, edits));
+  ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys));
+  ROWMAX_RETURN_IF_ERROR(edit_read_model(read, edits));
+  return read;
+}
+
+}  // namespace
+
 Result<std::string> edit_value(const Model& model, std::string_view name, std::int64_t layer) {
   return base::guarded([&]() -> Result<std::string> {
     const ModelSpec& whole = model.impl().spec;
@@ -166,29 +193,36 @@ Result<std::string> edit_value(const Model& model, std::string_view name, std::i
       return Error::invalid_argument("layer: expected 0 to " + std::to_string(std::ssize(whole.layers) - 1) +
                                      ", found " + std::to_string(layer));
     }
-    ModelSpec one = whole;
-    one.layers = {whole.layers[static_cast<std::size_t>(layer)]};
-    const LayerSpec& spec = one.layers[0];
-    const bool turns = spec.attends() && spec.attention.rope >= 0;
-    one.ropes.clear();
-    if (turns) one.ropes.push_back(whole.ropes[static_cast<std::size_t>(spec.attention.rope)]);
-    return edit_value(one, name);
+    return edit_value(one_layer(whole, static_cast<std::size_t>(layer)), name);
   });
 }
 
 Result<std::vector<EditableFact>> editable_facts(const GgufFile& file, const ModelOptions& options,
                                                  const Tokenizer* tokenizer) {
   return base::guarded([&]() -> Result<std::vector<EditableFact>> {
-    ROWMAX_TRY(edits, last_edits(options.edits));
-    ROWMAX_RETURN_IF_ERROR(check_layouts(file, edits));
-    ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys));
-    ROWMAX_RETURN_IF_ERROR(edit_read_model(read, edits));
+    ROWMAX_TRY(read, read_edited(file, options));
     std::vector<EditableFact> facts;
     for (const EditInfo& info : edit_table()) {
       ROWMAX_TRY(fact, fact_of(info, read.spec, read.sources, file, tokenizer));
       if (!fact.value.empty()) facts.push_back(std::move(fact));
     }
     return facts;
+  });
+}
+
+Result<std::vector<std::vector<EditableFact>>> facts_of_layers(const GgufFile& file, const ModelOptions& options) {
+  return base::guarded([&]() -> Result<std::vector<std::vector<EditableFact>>> {
+    ROWMAX_TRY(read, read_edited(file, options));
+    std::vector<std::vector<EditableFact>> layers(read.spec.layers.size());
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const ModelSpec one = one_layer(read.spec, i);
+      for (const EditInfo& info : edit_table()) {
+        if (info.scope != EditScope::kSession) continue;
+        ROWMAX_TRY(fact, fact_of(info, one, read.sources, file, nullptr));
+        if (!fact.value.empty()) layers[i].push_back(std::move(fact));
+      }
+    }
+    return layers;
   });
 }
 

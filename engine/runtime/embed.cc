@@ -94,14 +94,9 @@ const char* pooling_name(Pooling pooling) noexcept {
 
 Result<Pooling> pooling_of(const Model& model) {
   return base::guarded([&]() -> Result<Pooling> {
-    const GgufFile& file = model.file();
-    const std::string key = model.description().architecture + ".pooling_type";
-    const std::string place = file.name() + ": key '" + key + "'";
-    std::uint64_t found = 0;
-    if (file.find(key) != nullptr) {
-      ROWMAX_TRY(value, file.get_uint(key));
-      found = value;
-    }
+    const ModelDescription& description = model.description();
+    const std::string place = model.file().name() + ": key '" + description.architecture + ".pooling_type'";
+    const std::int64_t found = description.pooling_type;
     if (found == 0) return Error{ErrorCode::kNotFound, place + " names no pooling"};
     if (found <= 3) return static_cast<Pooling>(found);
     return Error{ErrorCode::kUnsupported,

@@ -136,6 +136,22 @@ TEST(Embed, APoolingIsTheFilesOrNone) {
   EXPECT_NE(none.error().message.find("'qwen3.pooling_type' names no pooling"), std::string::npos);
 }
 
+// An override stands in for the key, where the file has one and where it has none.
+TEST(Embed, AnOverrideSaysThePooling) {
+  const auto pooling = [](const std::string& name, const std::string& key, const std::string& value) {
+    ModelOptions options;
+    options.overrides = {{key, value}};
+    const std::string path = std::string(ROWMAX_SOURCE_DIR) + "/tests/golden/" + name + ".gguf";
+    auto model = Model::load(path, options, test_executor());
+    return model.ok() ? pooling_of(*model) : Result<Pooling>(model.error());
+  };
+  EXPECT_EQ(*pooling("bitnet_embed_gemma3", "gemma3.pooling_type", "3"), Pooling::kLast);
+  EXPECT_EQ(*pooling("qwen3", "qwen3.pooling_type", "2"), Pooling::kCls);
+  EXPECT_EQ(pooling("qwen3", "qwen3.pooling_type", "4").error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(pooling("qwen3", "qwen3.pooling_type", "last").error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(pooling("bitnet_embed_qwen3", "qwen3.pooling_type", "0").error().code, ErrorCode::kNotFound);
+}
+
 TEST(Embed, ATextThatCannotBeFailsForItselfAlone) {
   Session session = test_session("qwen35", 64, 2);
   const Texts texts = {{1, 2, 3}, {}, std::vector<TokenId>(65, 4), {5}, std::vector<TokenId>(64, 6)};

@@ -1,5 +1,6 @@
 """A dozen planted faults, of files and of the graph, in models that lie here: `rowmax doctor` must name each, and must find
 nothing in the models themselves. All faults, and more models: bench/doctor."""
+import json
 import sys
 import unittest
 from pathlib import Path
@@ -63,6 +64,26 @@ class DoctorFaults(CommandTest):
                 self.suite.plant(fault, self.home / "planted.gguf")
                 found = changes(before, Gguf.load(self.home / "planted.gguf"))
                 self.assertEqual(len(found) if isinstance(wanted, int) else found, wanted)
+
+    def test_faults_of_models_that_are_not_stored(self):
+        """Trained where they are wanted (bench/doctor/README.md): random models of the same names show what each row hits."""
+        suite, ids = Suite(PROGRAM, GOLDEN / "doctor", self.home, more=GOLDEN), self.home / "ids.json"
+        ids.write_text(json.dumps(list(range(3, 123))))
+
+        def score(fault, *flags):
+            said = suite.run("score", "-m", suite.base(fault.base), "--token-ids", ids, "--ctx", 60, "--json", "-q", *flags)
+            self.assertEqual(said.returncode, 0, (fault.id, said.stderr))
+            return json.loads(said.stdout)["nll"]
+
+        rows = [fault for fault in FAULTS if not self.suite.base(fault.base) and fault.base != "smollm2"]
+        self.assertEqual(len({fault.base for fault in rows}), 9)
+        for fault in rows:
+            with self.subTest(fault.id):
+                if fault.kind == "graph":
+                    self.assertNotEqual(score(fault, *suite.flags(fault)), score(fault))
+                else:
+                    suite.plant(fault, self.home / "planted.gguf")
+                    self.assertTrue(changes(suite.gguf(fault.base)[1], Gguf.load(self.home / "planted.gguf")))
 
     def test_what_is_not_changed_stays(self):
         for path in [*GOLDEN.glob("*.gguf"), *(GOLDEN / "doctor").glob("*.gguf"), ROOT / "models" / "stories.gguf"]:

@@ -53,7 +53,23 @@ class Embed(CommandTest):
         self.assertEqual(self.lines("-m", GEMMA3, TEXTS[0], "--pooling", "mean"), mean)
         self.assertNotEqual(self.lines("-m", GEMMA3, TEXTS[0], "--pooling", "last"), mean)
         self.assertIn("--pooling last", self.run_command("embed", "-m", GEMMA3, "a")[2])
+        last = self.lines("-m", GEMMA3, TEXTS[0], "--pooling", "last")
+        self.assertEqual(self.lines("-m", GEMMA3, TEXTS[0], "--set", "gemma3.pooling_type=3"), last)
+        keys = {row["key"]: row["use"] for row in self.json("inspect", "-m", GEMMA3)["keys"]}
+        self.assertEqual(keys["gemma3.pooling_type"], "read")
         self.fails_with(8, "embed", "-m", GOLDEN / "qwen3.gguf", "a", says=["qwen3.pooling_type", "--pooling"])
+
+    def test_words_win_over_variables(self):
+        alone = self.lines("-m", QWEN3, TEXTS[0])
+        for name in ("ROWMAX_FILE", "ROWMAX_JSONL"):
+            out = self.output("embed", "-q", "-m", QWEN3, TEXTS[0], env={name: "/no/such/file"})
+            self.assertEqual([json.loads(line) for line in out.splitlines()], alone)
+            self.fails(8, "embed", "-q", "-m", QWEN3, env={name: "/no/such/file"}, says="/no/such/file")
+        self.fails(2, "embed", "-m", QWEN3, TEXTS[0], "--keep-newline", says="--keep-newline: has no effect beside text")
+        self.fails(2, "embed", "-m", QWEN3, "--keep-newline", env={"ROWMAX_JSONL": "x"},
+                   says="--keep-newline: has no effect beside --jsonl (ROWMAX_JSONL)")
+        self.fails(2, "tokenize", "-m", QWEN3, "-p", "a", "--keep-newline", says="--keep-newline")
+        self.fails(2, "run", "-m", QWEN3, "--system", "a", env={"ROWMAX_TOKENS": "1,2"}, says="ROWMAX_TOKENS")
 
     def test_what_cannot_be_embedded_is_named(self):
         self.fails_with(2, "embed", "-m", QWEN3, says=["give texts"])

@@ -1,5 +1,6 @@
 // make_model: writes a GGUF model with random weights, tiny or of a published shape. See synthetic/synthetic_model.h.
 #include <CLI/CLI.hpp>
+#include <cstddef>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -11,10 +12,7 @@ namespace {
 using rowmax::tools::SyntheticSpec;
 
 void add_options(CLI::App& app, SyntheticSpec& spec) {
-  app.add_option("--arch", spec.arch,
-                 "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, phi3, gemma2, gemma3, gemma4, gemma4_moe, gpt-oss, lfm2, "
-                 "lfm2moe, deepseek2, bitnet or bitnet-b1.58")
-      ->capture_default_str();
+  app.add_option("--arch", spec.arch, "an architecture of --list")->capture_default_str();
   app.add_option("--layers", spec.layers, "number of blocks (0: 2; gemma2 4; gemma3 7)");
   app.add_option("--embd", spec.embd, "width of the model");
   app.add_option("--heads", spec.heads, "query heads");
@@ -111,6 +109,11 @@ int main(int argc, char** argv) {
   CLI::App app("Writes a GGUF model with random weights; the same options give the same bytes everywhere.");
   app.footer(kExamples);
   SyntheticSpec spec;
+  const auto list_architectures = [](std::size_t) {
+    for (const std::string& name : rowmax::tools::synthetic_architectures()) std::printf("%s\n", name.c_str());
+    throw CLI::Success();
+  };
+  app.add_flag("--list", list_architectures, "print the architectures, a line each")->trigger_on_parse();
   std::string out, model = model_name(argc, argv);
   bool odd = false;
   if (!model.empty()) {

@@ -4,7 +4,8 @@ learned nothing.
 
     tools/train/small_models.py --work DIR --rowmax build/dev/rowmax --out DIR [--only NAME...] [--seconds N]
 
-For each: a byte-level BPE, stories of the grammar (some of them told in a chat), training with transformers' own class
+The six of STORED lie in tests/golden/doctor; the others are of further families, and trained where they are wanted
+(`--only phi3 gemma4`, `bench/doctor/run.py --more`). For each: a byte-level BPE, stories of the grammar (some of them told in a chat), training with transformers' own class
 (`DIR/NAME/checkpoint.pt` every minute; run again to go on), its Hugging Face folder, `rowmax convert`, and a comparison of
 `rowmax score` with PyTorch's loss on the same tokens. `models.json` in --out keeps steps, losses and the files' SHA-256.
 --seconds ends a run early, at a checkpoint, with exit code 3. One thread. Needs torch, transformers, tokenizers, numpy.
@@ -93,6 +94,73 @@ def gemma2():
         final_logit_softcapping=8.0, rope_parameters=DEFAULT_ROPE | dict(rope_theta=10000.0)))
 
 
+# Families that are not stored: small, with each fact on that only they have.
+SHAPE = {k: v for k, v in COMMON.items() if k != "head_dim"}  # of classes whose heads have width / heads numbers
+
+
+def smollm3():
+    return transformers.SmolLM3Config(**SHAPE | dict(num_hidden_layers=4, tie_word_embeddings=True,
+                                                     rope_parameters=DEFAULT_ROPE | dict(rope_theta=5000.0)))
+
+
+def granite(**scales):
+    scales = scales or dict(attention_multiplier=0.25, embedding_multiplier=6.0, residual_multiplier=0.5, logits_scaling=4.0)
+    return transformers.GraniteConfig(**SHAPE | scales | dict(
+        num_hidden_layers=3, tie_word_embeddings=True, rope_parameters=DEFAULT_ROPE | dict(rope_theta=10000.0)))
+
+
+def minicpm():
+    """transformers has no MiniCPM; its Granite has all that it has (write_folder says it in MiniCPM's words)."""
+    return granite(attention_multiplier=32**-0.5, embedding_multiplier=4.0, residual_multiplier=1.4 / 3**0.5,
+                   logits_scaling=4.0)
+
+
+def mistral3():
+    return transformers.Ministral3Config(**COMMON | dict(
+        num_hidden_layers=3, tie_word_embeddings=False, rope_parameters=dict(
+            rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=48, beta_fast=16.0,
+            beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.5)))
+
+
+def hunyuan():
+    return transformers.HunYuanDenseV1Config(**COMMON | dict(
+        num_hidden_layers=3, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="dynamic", rope_theta=100.0, alpha=20.0, factor=1.0)))
+
+
+def olmo2():
+    return transformers.Olmo2Config(**SHAPE | dict(num_hidden_layers=3, tie_word_embeddings=False,
+                                                   rope_parameters=DEFAULT_ROPE | dict(rope_theta=5000.0)))
+
+
+def phi3():
+    """Within the original context, whose factors are the short ones."""
+    pairs = COMMON["head_dim"] // 2
+    return transformers.Phi3Config(**SHAPE | dict(
+        num_hidden_layers=3, tie_word_embeddings=True, original_max_position_embeddings=LENGTH, rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=LENGTH,
+            short_factor=[2.0 ** (i / pairs) for i in range(pairs)], long_factor=[20.0 ** (i / pairs) for i in range(pairs)])))
+
+
+def gptoss():
+    return transformers.GptOssConfig(**COMMON | dict(
+        num_hidden_layers=4, intermediate_size=96, num_local_experts=8, num_experts_per_tok=2, router_aux_loss_coef=0.01,
+        sliding_window=24, tie_word_embeddings=False, rope_parameters=dict(
+            rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=64, beta_fast=6.5,
+            beta_slow=0.75, truncate=False)))
+
+
+def gemma4():
+    return transformers.Gemma4TextConfig(**COMMON | dict(
+        num_hidden_layers=6, hidden_size=96, intermediate_size=192, num_attention_heads=2, num_key_value_heads=1,
+        tie_word_embeddings=True, global_head_dim=64, sliding_window=24, final_logit_softcapping=15.0,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2, num_kv_shared_layers=3,
+        use_double_wide_mlp=True, hidden_size_per_layer_input=32, vocab_size_per_layer_input=VOCABULARY, rope_parameters={
+            "full_attention": dict(rope_type="proportional", rope_theta=5000.0, partial_rotary_factor=0.25),
+            "sliding_attention": DEFAULT_ROPE | dict(rope_theta=100.0)}))
+
+
+STORED = ["qwen2", "qwen35", "qwen3moe", "gemma3", "llama", "gemma2"]
 # What is trained, how it cuts text, whether texts begin with BOS, and the attention that the class can compute.
 MODELS = {
     "qwen2": dict(config=qwen2, pre="qwen2", bos=False, attention="sdpa", steps=500),
@@ -101,6 +169,15 @@ MODELS = {
     "gemma3": dict(config=gemma3, pre="gpt-2", bos=True, attention="sdpa", steps=260),
     "llama": dict(config=llama, pre="llama-bpe", bos=True, attention="sdpa", steps=450),
     "gemma2": dict(config=gemma2, pre="gpt-2", bos=True, attention="eager", steps=240),
+    "smollm3": dict(config=smollm3, pre="llama-bpe", bos=False, attention="sdpa", steps=300),
+    "granite": dict(config=granite, pre="gpt-2", bos=False, attention="sdpa", steps=300),
+    "mistral3": dict(config=mistral3, pre="llama-bpe", bos=True, attention="sdpa", steps=300),
+    "minicpm": dict(config=minicpm, pre="llama-bpe", bos=True, attention="sdpa", steps=300),
+    "hunyuan": dict(config=hunyuan, pre="llama-bpe", bos=True, attention="sdpa", steps=300),
+    "olmo2": dict(config=olmo2, pre="gpt-2", bos=False, attention="sdpa", steps=300),
+    "phi3": dict(config=phi3, pre="llama-bpe", bos=False, attention="sdpa", steps=300),
+    "gptoss": dict(config=gptoss, pre="llama-bpe", bos=False, attention="eager", steps=300),
+    "gemma4": dict(config=gemma4, pre="gpt-2", bos=True, attention="eager", steps=260),
 }
 
 
@@ -191,19 +268,23 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_matrix(name, p):
-    return p.ndim >= 2 and not any(part in name for part in ("embed_tokens", "lm_head", "conv1d", "mlp.gate.weight"))
+    others = ("embed_tokens", "lm_head", "conv1d", "mlp.gate.weight", "router.weight", "bias")
+    return p.ndim >= 2 and not any(part in name for part in others)
 
 
 def make_model(row):
     torch.manual_seed(1)
     config = row["config"]()
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=row["attention"])
-    with torch.no_grad():  # biases as large as those of published models are, so that one without them is another model
+    with torch.no_grad():  # as large as those of published models are, so that one without them is another model
         for name, p in model.named_parameters():
-            if name.endswith(("q_proj.bias", "k_proj.bias")):
+            if name.endswith(("q_proj.bias", "k_proj.bias", "sinks")):
                 p.normal_(0, 1.0)
-            elif name.endswith("v_proj.bias"):
+            elif name.endswith(("v_proj.bias", "experts.gate_up_proj_bias", "experts.down_proj_bias")):
                 p.normal_(0, 0.3)
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.fill_(0.7)
     return model
 
 
@@ -267,9 +348,19 @@ class Trainer:
         return True
 
 
+def as_minicpm(config):
+    """Granite's configuration as MiniCPM's says the same."""
+    embedding, residual, logits = (config.pop(k) for k in ("embedding_multiplier", "residual_multiplier", "logits_scaling"))
+    assert math.isclose(config.pop("attention_multiplier"), COMMON["head_dim"]**-0.5)
+    return config | dict(architectures=["MiniCPMForCausalLM"], model_type="minicpm", scale_emb=embedding,
+                         scale_depth=residual * config["num_hidden_layers"]**0.5, dim_model_base=config["hidden_size"] / logits)
+
+
 def write_folder(name, folder, model):
     row, path = MODELS[name], folder / "hf"
     model.save_pretrained(path)
+    if name == "minicpm":
+        (path / "config.json").write_text(json.dumps(as_minicpm(json.loads((path / "config.json").read_text())), indent=1))
     (path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text())
     settings = dict(bos_token=SPECIALS[BOS], eos_token=SPECIALS[EOS], pad_token=SPECIALS[EOS], add_bos_token=row["bos"],
                     chat_template=CHAT_TEMPLATE, tokenizer_class="PreTrainedTokenizerFast")
@@ -321,7 +412,7 @@ def main():
     p.add_argument("--work", type=Path, required=True, help="tokenizers, texts, checkpoints, Hugging Face folders")
     p.add_argument("--out", type=Path, required=True, help="folder for NAME.gguf and models.json")
     p.add_argument("--rowmax", type=Path, required=True, help="the command, for convert and score")
-    p.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
+    p.add_argument("--only", nargs="+", choices=MODELS, default=STORED)
     p.add_argument("--seconds", type=float, default=1e9, help="end at a checkpoint after so long")
     args = p.parse_args()
     torch.set_num_threads(1)

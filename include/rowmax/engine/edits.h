@@ -59,6 +59,9 @@ struct EditableFact {
 Result<std::vector<EditableFact>> editable_facts(const GgufFile& file, const ModelOptions& options,
                                                  const Tokenizer* tokenizer);
 
+// Those of EditScope::kSession that each of its layers has, with the value there. Errors as editable_facts.
+Result<std::vector<std::vector<EditableFact>>> facts_of_layers(const GgufFile& file, const ModelOptions& options);
+
 // For those who open a file or a tokenizer by themselves: adds what edits say of them. kInvalidArgument for any edit
 // whose name is not in the table, and for values that are none.
 Status edit_options(const Edits& edits, GgufOptions& gguf, TokenizerOptions& tokenizer);

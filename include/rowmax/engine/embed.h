@@ -20,8 +20,8 @@ enum class Pooling : std::uint8_t {
 };
 const char* pooling_name(Pooling pooling) noexcept;  // "mean", "cls", "last"
 
-// The pooling that the model's file names. kNotFound where it names none (the key is missing, or 0), kUnsupported for
-// another one (4: a classifier's), kCorrupt for a value of another type.
+// The pooling that the model's file (or an override) names. kNotFound where it names none (the key is missing, or 0),
+// kUnsupported for another one (4: a classifier's).
 Result<Pooling> pooling_of(const Model& model);
 
 // The ids of a text to embed: BOS in front and EOS behind where the model's tokenizer says so (each once: a text that

@@ -54,7 +54,8 @@ struct ModelDescription {
   MemoryShape memory;  // with the model's edits; a session's may change it
   std::vector<ModelFact> facts;
   std::vector<std::string> notices;
-  std::string default_pre;  // TokenizerOptions::default_pre of this architecture
+  std::string default_pre;        // TokenizerOptions::default_pre of this architecture
+  std::int64_t pooling_type = 0;  // <architecture>.pooling_type, whatever it is (rowmax/engine/embed.h); 0: none
   // Of the file's, that are known and that nothing uses: of layers that guess tokens ahead, and keys and values of layers
   // that read those of others.
   std::int64_t n_unused_tensors = 0;

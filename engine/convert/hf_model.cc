@@ -8,6 +8,7 @@
 #include "base/math/f64.h"
 #include "engine/convert/hf_latent.h"
 #include "engine/convert/hf_lfm2.h"
+#include "engine/convert/hf_quantization.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -37,7 +38,7 @@ class ConfigConverter {
     if (!config_.failed()) read_experts();
     if (!config_.failed()) model_.architecture->gemma4 ? read_gemma4() : read_rope();
     if (!config_.failed()) read_attention();
-    if (!config_.failed()) read_quantization();
+    if (!config_.failed()) read_hf_quantization(config_, model_, master_weights_);
     ROWMAX_RETURN_IF_ERROR(config_.status());
     return std::move(model_);
   }
@@ -740,54 +741,6 @@ class ConfigConverter {
     if (model_.architecture->soft_caps)  // gemma2's files have no key for it
       return config_.fail(ErrorCode::kUnsupported, "layer_types", "expected layers of both kinds in turn");
     set("attention.sliding_window_pattern", pattern);
-  }
-
-  void read_quantization() {
-    model_.ternarise = model_.architecture->ternary || master_weights_;
-    const Json found = config_.find("quantization_config");
-    if (!found && model_.product_norms && !model_.ternarise) {
-      model_.ternarise = true;
-      model_.notices.push_back(
-          "each product has a norm of its own, as in BitNet's embedding models: float matrices are taken for master "
-          "weights and rounded to ternary ones");
-    }
-    if (!found) return;
-    JsonReader quantization(found, concat(config_.where(), ": quantization_config"));
-    const std::string method = quantization.string_or("quant_method", "");
-    // Its tensors say what is packed: blocks and scales of experts.
-    if (method == "mxfp4" && model_.architecture->experts == HfExperts::kLimited) return;
-    if (method != "bitnet") {
-      quantization.fail(ErrorCode::kUnsupported, "quant_method", concat("expected 'bitnet', found ", quote(method)));
-    }
-    const std::string linear = quantization.string_or("linear_class", "bitlinear");
-    const std::string mode = quantization.string_or("quantization_mode", "offline");
-    if (linear != "bitlinear" && linear != "autobitlinear") {
-      quantization.fail(ErrorCode::kUnsupported, "linear_class",
-                        concat("expected bitlinear or autobitlinear, found ", quote(linear)));
-    }
-    if (mode != "offline" && mode != "online") {
-      quantization.fail(ErrorCode::kUnsupported, "quantization_mode",
-                        concat("expected offline or online, found ", quote(mode)));
-    }
-    if (quantization.bool_or("use_rms_norm", false)) {
-      model_.product_norms = true;
-      const double eps = quantization.number_or("rms_norm_eps", 1e-6, 0, 1),
-                   model_eps = config_.number_or("rms_norm_eps", 0, 0, 1);
-      if (eps != model_eps) {
-        quantization.fail(
-            ErrorCode::kUnsupported, "rms_norm_eps",
-            concat("expected the ", number_text(model_eps), " of the other norms, found ", number_text(eps)));
-      }
-    }
-    for (const Json& module : quantization.find("modules_to_not_convert").elements()) {
-      if (module.is("lm_head")) continue;
-      quantization.fail(ErrorCode::kUnsupported, "modules_to_not_convert",
-                        concat("expected none but lm_head, found ", module.text()));
-    }
-    if (!quantization.status().ok()) return config_.fail(quantization.status().error());
-    model_.divide_scales = linear == "bitlinear";
-    model_.ternarise = model_.ternarise || mode == "online";
-    model_.float_codes = linear == "autobitlinear" && mode == "offline";
   }
 
   Json whole_;         // config.json

@@ -93,7 +93,8 @@ class CpuOps final : public Ops {
   std::vector<float> trace_scratch_;
 
   // n numbers of a key or a value into a pool, from element `at` on.
-  void store_head(const float* from, std::int64_t n, DType dtype, void* pool, std::int64_t at, std::int64_t stride) const;
+  void store_head(const float* from, std::int64_t n, DType dtype, void* pool, std::int64_t at,
+                  std::int64_t stride) const;
   void show(Stage stage, std::int64_t layer, Rows rows, std::int64_t first, std::int64_t n_group,
             std::int64_t width) override;
   void show_rows(Stage stage, std::int64_t layer, std::span<const TraceRow> rows, float* first, std::int64_t stride,

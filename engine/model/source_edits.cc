@@ -101,9 +101,9 @@ std::string permute_heads(ModelSpec& spec, WeightSources& sources, const std::st
 }
 
 // A delta net's own norm counts as it is even where the others' weights are stored less one (Qwen 3.5).
-constexpr W kNorms[] = {W::kAttnNorm,    W::kAttnQNorm,     W::kAttnKNorm,       W::kAttnSubNorm,
-                        W::kFfnSubNorm,  W::kPostAttnNorm,  W::kFfnNorm,         W::kPostFfnNorm,
-                        W::kExpertsNorm, W::kPostDenseNorm, W::kPostExpertsNorm, W::kLatentQNorm, W::kLatentNorm, W::kLayerInputNorm};
+constexpr W kNorms[] = {W::kAttnNorm,        W::kAttnQNorm,   W::kAttnKNorm,   W::kAttnSubNorm,   W::kFfnSubNorm,
+                        W::kPostAttnNorm,    W::kFfnNorm,     W::kPostFfnNorm, W::kExpertsNorm,   W::kPostDenseNorm,
+                        W::kPostExpertsNorm, W::kLatentQNorm, W::kLatentNorm,  W::kLayerInputNorm};
 
 std::string shift_norms(ModelSpec&, WeightSources& sources, const std::string& value) {
   if (value != "plain" && value != "plus_one" && value != "minus_one") return "plain, plus_one or minus_one";

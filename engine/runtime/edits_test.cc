@@ -552,8 +552,8 @@ TEST(TokenEdits, ActOnTheTokenizerAlone) {
 
 // editable_facts tells of a file what edit_value tells of the model, and every value that it names can be given.
 TEST(EditableFacts, AreThoseOfTheModel) {
-  for (const char* arch :
-       {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4", "gemma4_moe", "deepseek2", "lfm2", "lfm2moe"}) {
+  for (const char* arch : {"llama", "gemma3", "bitnet-b1.58", "qwen3moe", "qwen35", "qwen35moe", "gpt-oss", "gemma4",
+                           "gemma4_moe", "deepseek2", "lfm2", "lfm2moe"}) {
     const Bytes bytes = model_bytes(arch);
     const Model model = loaded(bytes, {{"rms_norm_eps", "0.25"}});
     const auto facts = editable_facts(model.file(), model.options(), &model.tokenizer());

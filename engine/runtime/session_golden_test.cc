@@ -59,7 +59,8 @@ INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                                          "qwen3moe", "qwen35", "qwen35_equal", "qwen35_tied", "qwen35_uneven",
                                          "qwen35moe", "smollm3", "smollm3_listed", "granite", "mistral3", "minicpm",
                                          "minicpm_long", "minicpm_old", "hunyuan", "olmo2", "gptoss", "gemma4",
-                                         "gemma4_moe", "gemma4_vk", "deepseek2_v2", "deepseek2_v3", "glm47_flash", "lfm2", "lfm2_taps", "lfm2moe", "lfm2moe_scaled"),
+                                         "gemma4_moe", "gemma4_vk", "deepseek2_v2", "deepseek2_v3", "glm47_flash",
+                                         "lfm2", "lfm2_taps", "lfm2moe", "lfm2moe_scaled"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

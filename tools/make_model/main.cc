@@ -21,7 +21,8 @@ void add_options(CLI::App& app, SyntheticSpec& spec) {
   app.add_option("--ff", spec.ff, "inner width of the feed-forward part");
   app.add_option("--vocab", spec.vocab, "tokens (0: as many as the tokenizer needs)");
   app.add_option("--ctx", spec.context, "context length");
-  app.add_option("--experts", spec.experts, "qwen3moe, qwen35moe, gemma4_moe, gpt-oss, lfm2moe, deepseek2: experts (0: 8)");
+  app.add_option("--experts", spec.experts,
+                 "qwen3moe, qwen35moe, gemma4_moe, gpt-oss, lfm2moe, deepseek2: experts (0: 8)");
   app.add_option("--experts-used", spec.experts_used, "experts of a token (0: 2)");
   app.add_option("--expert-ff", spec.expert_ff, "inner width of an expert (0: ff / 2)");
   app.add_option("--shared-ff", spec.shared_ff, "qwen35moe: inner width of the expert of all tokens (0: expert-ff)");

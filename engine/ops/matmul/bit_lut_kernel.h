@@ -14,10 +14,10 @@
 namespace rowmax::engine::panel {
 namespace {
 
-inline constexpr int kPieces = 3;         // of a sum
-inline constexpr int kPieceBits = 5;      // of the first two
-inline constexpr int kTableBytes = 16;    // of one piece
-inline constexpr int kLutPanels = 2;      // side by side, one in each lane
+inline constexpr int kPieces = 3;       // of a sum
+inline constexpr int kPieceBits = 5;    // of the first two
+inline constexpr int kTableBytes = 16;  // of one piece
+inline constexpr int kLutPanels = 2;    // side by side, one in each lane
 static_assert(kLutBytes[kQuadLut] >= 4 * 2 * kPieces * kTableBytes);
 
 // ---- tables
@@ -79,7 +79,8 @@ struct SortedBytes {
   __m256i of[4];
 };
 ROWMAX_INLINE SortedBytes sort_bytes(const std::byte* first, const std::byte* second) noexcept {
-  const __m256i by_byte = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m256i by_byte =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   __m256i fours[4];  // byte i of four rows is 32-bit number i of a lane
   ROWMAX_UNROLL
   for (int j = 0; j < 4; ++j) {
@@ -160,7 +161,8 @@ void bit_lut_panels(const Job& job, std::int64_t p, std::int64_t second, std::in
       prefetch(ahead);
       prefetch(ahead + apart);
       __m256i sums[4];
-      tile_sums(sort_bytes(tile, tile + apart), act.luts[kQuadLut] + at * kLutBytes[kQuadLut], act.lut_starts[at], sums);
+      tile_sums(sort_bytes(tile, tile + apart), act.luts[kQuadLut] + at * kLutBytes[kQuadLut], act.lut_starts[at],
+                sums);
       const __m256 d = _mm256_set1_ps(act.scales[at]);
       ROWMAX_UNROLL
       for (int j = 0; j < 4; ++j) {

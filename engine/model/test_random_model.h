@@ -257,7 +257,7 @@ class BlockChecker final : public TraceObserver {
     const auto layer = static_cast<std::size_t>(view.layer);
     const reference::Vector wanted = view.stage == Stage::kMixerOut ? blocks.mixer(layer, row.position, x)
                                      : at < streams_.size()         ? blocks.ffn(layer, x, streams_[at])
-                                                                    : blocks.ffn(layer, x, {});
+                                                                    : blocks.ffn(layer, x, reference::Vector(x.size()));
     double most = 0, range = 0;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       most = std::max(most, std::isfinite(got[i]) ? std::abs(static_cast<double>(got[i]) - wanted[i]) : 1e30);

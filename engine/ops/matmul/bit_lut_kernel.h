@@ -14,10 +14,10 @@
 namespace rowmax::engine::panel {
 namespace {
 
-inline constexpr int kPieces = 3;         // of a sum
-inline constexpr int kPieceBits = 5;      // of the first two
-inline constexpr int kTableBytes = 16;    // of one piece
-inline constexpr int kLutPanels = 8;      // that pass by a chunk of tables, two at a time
+inline constexpr int kPieces = 3;       // of a sum
+inline constexpr int kPieceBits = 5;    // of the first two
+inline constexpr int kTableBytes = 16;  // of one piece
+inline constexpr int kLutPanels = 8;    // that pass by a chunk of tables, two at a time
 static_assert(kLutBytes[kQuadLut] >= 4 * 2 * kPieces * kTableBytes);
 
 // ---- tables
@@ -79,7 +79,8 @@ struct SortedBytes {
   __m256i of[4];
 };
 ROWMAX_INLINE SortedBytes sort_bytes(const std::byte* first, const std::byte* second) noexcept {
-  const __m256i by_byte = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m256i by_byte =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   __m256i fours[4];  // byte i of four rows is 32-bit number i of a lane
   ROWMAX_UNROLL
   for (int j = 0; j < 4; ++j) {
@@ -167,7 +168,8 @@ void bit_lut_chunk(const Job& job, PanelPair& pair, std::int64_t token, std::int
       prefetch(tile + next);
       prefetch(tile + apart + next);
       __m256i sums[4];
-      tile_sums(sort_bytes(tile, tile + apart), act.luts[kQuadLut] + at * kLutBytes[kQuadLut], act.lut_starts[at], sums);
+      tile_sums(sort_bytes(tile, tile + apart), act.luts[kQuadLut] + at * kLutBytes[kQuadLut], act.lut_starts[at],
+                sums);
       const __m256 d = _mm256_set1_ps(act.scales[at]);
       ROWMAX_UNROLL
       for (int j = 0; j < 4; ++j) {

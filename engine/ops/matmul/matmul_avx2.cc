@@ -26,8 +26,8 @@ constexpr PanelKernels panel_kernels() noexcept {
     }
     return row;
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
-    return {&ternary_few_tokens, &ternary_byte_many, Rounding::kByToken, 0u, 0u, kWordPanels, kTernaryFewPanels,
-            &f32_job<Panel>};
+    return {&ternary_few_tokens, &ternary_byte_many, Rounding::kByToken, 0u, 0u,
+            kWordPanels,         kTernaryFewPanels,  &f32_job<Panel>};
   } else {
     return {nullptr, nullptr, Rounding::kNone, 0u, 0u, kWordPanels, kFewTokensPanels, &f32_job<Panel>};
   }
@@ -35,7 +35,8 @@ constexpr PanelKernels panel_kernels() noexcept {
 
 template <class... kPanels>
 constexpr Kernels avx2_kernels(PanelList<kPanels...>) noexcept {
-  return {{panel_kernels<kPanels>()...}, &round_words_or_bytes, &round_tokens<TilesInTurn>, kWordGroup, &build_bit_tables};
+  return {
+      {panel_kernels<kPanels>()...}, &round_words_or_bytes, &round_tokens<TilesInTurn>, kWordGroup, &build_bit_tables};
 }
 
 constexpr Kernels kKernels = avx2_kernels(Panels{});

@@ -16,11 +16,11 @@
 namespace rowmax::engine::panel {
 namespace {
 
-inline constexpr int kWordGroup = 12;                 // tokens that lie together
-inline constexpr int kWordTokens = 6;                 // of a register block
-inline constexpr int kWordChunk = 512;                // k unpacked at a time (16 KiB of words)
-inline constexpr int kWordPanels = 4;                 // that go through the tokens' chunk before the next chunk's turn
-inline constexpr int kWordPairs = kTile / 2;          // vectors of weights in a tile
+inline constexpr int kWordGroup = 12;         // tokens that lie together
+inline constexpr int kWordTokens = 6;         // of a register block
+inline constexpr int kWordChunk = 512;        // k unpacked at a time (16 KiB of words)
+inline constexpr int kWordPanels = 4;         // that go through the tokens' chunk before the next chunk's turn
+inline constexpr int kWordPairs = kTile / 2;  // vectors of weights in a tile
 inline constexpr int kPairsOfQuad = kWordPairs / kQuads;
 
 // ---- activations
@@ -159,8 +159,8 @@ void word_block(const Job& job, const WordWeights& weights, CorrectionRows rows,
   Activations<Panel> act(acts, rows, (token - lane) * acts.n_tiles + chunk.tile_begin * width + lane);
   const int n_tiles = static_cast<int>(chunk.tile_end - chunk.tile_begin);
   for (int b = 0; b < n_tiles; ++b) {
-    word_tile<Panel, kTokens>(weights.words[b], weights.scales + b * Panel::kGroups,
-                              weights.mins + b * Panel::kGroups, act, chains);
+    word_tile<Panel, kTokens>(weights.words[b], weights.scales + b * Panel::kGroups, weights.mins + b * Panel::kGroups,
+                              act, chains);
     act.next(width);
   }
   if (chunk.tile_end < acts.n_tiles) return;

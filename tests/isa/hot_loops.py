@@ -49,7 +49,7 @@ def functions(text):
                 yield name, lines
             name, lines = head[1], []
             continue
-        code = re.match(r"\s*([0-9a-f]+):\s+(\S+)\s*(.*)", line)
+        code = re.match(r"\s*([0-9a-f]+):\s+(?:\{\w+\} )?(\S+)\s*(.*)", line)
         if code:
             lines.append((int(code[1], 16), code[2], code[3].split(" <")[0].split("//")[0].strip()))
     if name:
@@ -120,6 +120,7 @@ def short_name(name, names):
     name = re.sub(r"IntegerPanel<([^<>]*)>",
                   lambda m: names.get(tuple(word.strip() for word in m[1].split(",")), m[0]), name)
     name = re.sub(r"FloatPanel<(\d)>", lambda m: ("F32", "F16", "BF16")[int(m[1])], name)
+    name = name.replace(" >", ">")
     return re.sub(r"^void |\([^()]*\)$|\((?:[^()]|\([^()]*\))*\)$", "", name).strip()
 
 

@@ -8,7 +8,7 @@ LISTING = """
 0000000000000000 <void rowmax::engine::panel::(anonymous namespace)::f<rowmax::engine::panel::FloatPanel<(rowmax::engine::panel::Float)1>, 4>(rowmax::engine::panel::Job const&)>:
    0:\tpush   %rbp
    4:\tvmovdqa (%rsi),%ymm0
-   8:\tvpmaddwd (%rdi),%ymm0,%ymm1
+   8:\t{vex} vpdpbusd (%rdi),%ymm0,%ymm1
    c:\tvmovdqa %ymm1,%ymm2
   10:\tvpaddd %ymm2,%ymm3,%ymm3
   14:\tvmovdqa %ymm3,0x20(%rsp)
@@ -62,6 +62,9 @@ class Counts(unittest.TestCase):
         q4_0 = ("void rowmax::engine::panel::(anonymous namespace)::int8_few<rowmax::engine::panel::IntegerPanel<4, 32, 8, false, "
                 "false, 1, 0, (rowmax::engine::quant::ScaleKind)0>, 1>(rowmax::engine::panel::Job const&) [clone .isra.0]")
         self.assertEqual(hot_loops.short_name(q4_0, names), "int8_few<Q4_0, 1>")
+        self.assertEqual(hot_loops.short_name("void rowmax::engine::panel::(anonymous namespace)::f32_job<rowmax::engine::panel::"
+                                              "FloatPanel<(rowmax::engine::panel::Float)2> >(rowmax::engine::panel::Job const&)",
+                                              names), "f32_job<BF16>")
 
 
 class Differences(unittest.TestCase):

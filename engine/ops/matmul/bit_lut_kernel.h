@@ -17,7 +17,7 @@ namespace {
 inline constexpr int kPieces = 3;       // of a sum
 inline constexpr int kPieceBits = 5;    // of the first two
 inline constexpr int kTableBytes = 16;  // of one piece
-inline constexpr int kLutPanels = 2;    // side by side, one in each lane
+inline constexpr int kLutPanels = 8;    // that pass by a chunk of tables, two at a time
 static_assert(kLutBytes[kQuadLut] >= 4 * 2 * kPieces * kTableBytes);
 
 // ---- tables
@@ -94,6 +94,7 @@ ROWMAX_INLINE SortedBytes sort_bytes(const std::byte* first, const std::byte* se
            _mm256_unpacklo_epi64(odd_0, odd_1), _mm256_unpackhi_epi64(odd_0, odd_1)}};
 }
 
+ROWMAX_INLINE void add_bytes(__m256i& sum, __m256i x) noexcept { asm("vpaddb %1, %0, %0" : "+x"(sum) : "x"(x)); }
 ROWMAX_INLINE __m256i look_up_piece(const std::uint8_t* table, __m256i indices) noexcept {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), indices);
@@ -123,9 +124,9 @@ ROWMAX_INLINE void tile_sums(const SortedBytes& bytes, const std::uint8_t* lut, 
                                _mm256_and_si256(_mm256_srli_epi16(bytes.of[i], 4), half)};
     ROWMAX_UNROLL
     for (int h = 0; h < 2; ++h, lut += kPieces * kTableBytes) {
-      low = _mm256_add_epi8(low, look_up_piece(lut, halves[h]));
-      middle = _mm256_add_epi8(middle, look_up_piece(lut + kTableBytes, halves[h]));
-      high[i / 2] = _mm256_add_epi8(high[i / 2], look_up_piece(lut + 2 * kTableBytes, halves[h]));
+      add_bytes(low, look_up_piece(lut, halves[h]));
+      add_bytes(middle, look_up_piece(lut + kTableBytes, halves[h]));
+      add_bytes(high[i / 2], look_up_piece(lut + 2 * kTableBytes, halves[h]));
     }
   }
   const __m256i pieces = _mm256_set1_epi16(1 | 1 << kPieceBits << 8), ones = _mm256_set1_epi16(0x0101);
@@ -140,26 +141,32 @@ ROWMAX_INLINE void tile_sums(const SortedBytes& bytes, const std::uint8_t* lut, 
   out[3] = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpackhi_epi16(low_1, high_1), words), starts);
 }
 
-// One token against two panels (twice the same one where a job has an odd number). What is asked for ahead goes from the
-// end of a panel's codes to those of the panel that follows in the same place, past its scales.
+// Two panels and their float chains between one chunk of k and the next.
+struct PanelPair {
+  std::int64_t first, second;  // the same one twice at the end of an odd number
+  RowQuads chains;
+};
+
+// One token against tiles [tile_begin, tile_end) of two panels, those of a record together. The same tiles of the two that
+// follow are asked for.
 template <class Panel>
-void bit_lut_panels(const Job& job, std::int64_t p, std::int64_t second, std::int64_t token) noexcept {
-  constexpr int kAheadTiles = kPrefetchBytes / Panel::kTileBytes;
+void bit_lut_chunk(const Job& job, PanelPair& pair, std::int64_t token, std::int64_t tile_begin,
+                   std::int64_t tile_end) noexcept {
   const Int8Activations& act = *job.int8;
-  const std::byte *record = job.panels + p * job.panel_bytes, *tile = record + Panel::scale_bytes(job.cols);
-  const std::int64_t apart = (second - p) * job.panel_bytes;
-  const std::byte* ahead = tile + kPrefetchBytes;
-  std::int64_t left_ahead = act.n_tiles - kAheadTiles, at = token;
-  RowQuads chains = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (std::int64_t b = 0; b < act.n_tiles; b += Panel::kScaleTiles, record += Panel::kRecordBytes) {
+  const std::byte* panel = job.panels + pair.first * job.panel_bytes;
+  const std::byte* record = panel + tile_begin / Panel::kScaleTiles * Panel::kRecordBytes;
+  const std::byte* tile = panel + Panel::scale_bytes(job.cols) + tile_begin * Panel::kTileBytes;
+  const std::int64_t apart = (pair.second - pair.first) * job.panel_bytes, next = 2 * job.panel_bytes;
+  std::int64_t at = tile_begin * act.n_tok + token;
+  __m256 chains[4] = {pair.chains[0], pair.chains[1], pair.chains[2], pair.chains[3]};
+  for (std::int64_t b = tile_begin; b < tile_end; b += Panel::kScaleTiles, record += Panel::kRecordBytes) {
     RowQuads scales;
     load_scales(record, record + apart, scales);
-    prefetch(record + kLutPanels * job.panel_bytes);
-    prefetch(record + apart + kLutPanels * job.panel_bytes);
-    for (int s = 0; s < Panel::kScaleTiles; ++s, at += act.n_tok) {
-      if (left_ahead-- == 0) ahead += kLutPanels * job.panel_bytes - act.n_tiles * Panel::kTileBytes;
-      prefetch(ahead);
-      prefetch(ahead + apart);
+    prefetch(record + next);
+    prefetch(record + apart + next);
+    for (int s = 0; s < Panel::kScaleTiles; ++s, at += act.n_tok, tile += Panel::kTileBytes) {
+      prefetch(tile + next);
+      prefetch(tile + apart + next);
       __m256i sums[4];
       tile_sums(sort_bytes(tile, tile + apart), act.luts[kQuadLut] + at * kLutBytes[kQuadLut], act.lut_starts[at],
                 sums);
@@ -168,25 +175,43 @@ void bit_lut_panels(const Job& job, std::int64_t p, std::int64_t second, std::in
       for (int j = 0; j < 4; ++j) {
         chains[j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[j]), _mm256_mul_ps(scales[j], d), chains[j]);
       }
-      tile += Panel::kTileBytes;
-      ahead += Panel::kTileBytes;
     }
   }
-  const simd::F32x16 first_rows{_mm256_permute2f128_ps(chains[0], chains[1], 0x20),
-                                _mm256_permute2f128_ps(chains[2], chains[3], 0x20)};
-  const simd::F32x16 second_rows{_mm256_permute2f128_ps(chains[0], chains[1], 0x31),
-                                 _mm256_permute2f128_ps(chains[2], chains[3], 0x31)};
-  float* y = job.y + token * job.ldy;
-  store_rows(y + p * kRows, simd::canonical_nan(first_rows), rows_of_panel(job, p));
-  store_rows(y + second * kRows, simd::canonical_nan(second_rows), rows_of_panel(job, second));
+  ROWMAX_UNROLL
+  for (int j = 0; j < 4; ++j) pair.chains[j] = chains[j];
 }
 
-// Each token of a call by itself: two panels stay in the first cache, and more sums than one token's do not stay in registers.
+ROWMAX_INLINE void store_pair(const Job& job, const PanelPair& pair, std::int64_t token) noexcept {
+  const RowQuads& c = pair.chains;
+  const simd::F32x16 first{_mm256_permute2f128_ps(c[0], c[1], 0x20), _mm256_permute2f128_ps(c[2], c[3], 0x20)};
+  const simd::F32x16 second{_mm256_permute2f128_ps(c[0], c[1], 0x31), _mm256_permute2f128_ps(c[2], c[3], 0x31)};
+  float* y = job.y + token * job.ldy;
+  store_rows(y + pair.first * kRows, simd::canonical_nan(first), rows_of_panel(job, pair.first));
+  store_rows(y + pair.second * kRows, simd::canonical_nan(second), rows_of_panel(job, pair.second));
+}
+
+// Each token of a call by itself: more sums than one token's do not stay in registers. A chunk's tables, three times what
+// two panels have there, stay in the first cache while several pairs pass by.
 template <class Panel>
 void bit_lut_job(const Job& job) noexcept {
-  for (std::int64_t p = job.panel_begin; p < job.panel_end; p += kLutPanels) {
-    const std::int64_t second = p + 1 < job.panel_end ? p + 1 : p;
-    for (std::int64_t token = 0; token < job.int8->n_tok; ++token) bit_lut_panels<Panel>(job, p, second, token);
+  constexpr std::int64_t kChunkTiles = 32;
+  const std::int64_t n_tiles = job.int8->n_tiles, n_panels = job.panel_end - job.panel_begin;
+  for (std::int64_t token = 0; token < job.int8->n_tok; ++token) {
+    for (std::int64_t done = 0; done < n_panels; done += kLutPanels) {
+      PanelPair pairs[kLutPanels / 2];
+      int n_pairs = 0;
+      for (std::int64_t p = done; p < n_panels && p < done + kLutPanels; p += 2) {
+        PanelPair& pair = pairs[n_pairs++];
+        pair.first = job.panel_begin + p;
+        pair.second = p + 1 < n_panels ? pair.first + 1 : pair.first;
+        for (__m256& chain : pair.chains) chain = _mm256_setzero_ps();
+      }
+      for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
+        const std::int64_t end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
+        for (int i = 0; i < n_pairs; ++i) bit_lut_chunk<Panel>(job, pairs[i], token, b, end);
+      }
+      for (int i = 0; i < n_pairs; ++i) store_pair(job, pairs[i], token);
+    }
   }
 }
 

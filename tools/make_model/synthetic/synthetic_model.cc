@@ -465,11 +465,10 @@ void Builder::add_layer(const engine::ModelSpec& model, std::int64_t index) {
 void Builder::add_fused(const engine::ModelSpec& model, std::int64_t index, const engine::FusedWeights& fused) {
   const engine::LayerSpec& layer = model.layers[static_cast<std::size_t>(index)];
   const engine::WeightShape shape = engine::fused_shape(fused, model.shape, layer);
+  const bool experts = engine::weight_info(fused.parts[0]).kind == engine::WeightKind::kExperts;
   matrix(engine::WeightInfo::tensor(index, fused.name), shape.cols, shape.rows * shape.n,
-         fused.parts[0] == engine::W::kAttnQ ? kSharp : 1.0f);
-  if (engine::weight_info(fused.parts[0]).kind == engine::WeightKind::kExperts) {
-    tensors_.back().shape = {shape.cols, shape.rows, shape.n};
-  }
+         fused.parts[0] == engine::W::kAttnQ ? kSharp : 1.0f, experts ? experts_ : body_);
+  if (experts) tensors_.back().shape = {shape.cols, shape.rows, shape.n};
 }
 
 void Builder::add_vector(const engine::WeightInfo& info, const std::string& name, std::int64_t size) {

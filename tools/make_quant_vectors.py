@@ -320,6 +320,19 @@ def make_iq_bn(out, name, write, rng):
     store(out, name, write(codes, scales), decoded, values, write(ternary, most))
 
 
+# ---- Q2_0C: codes 0 to 3 are -3, -1, 1 and 3 times the half; no quantiser is public. Halves whose double is none are
+# refused, and of 0 the sign is free: both are left out
+
+def make_q2_0c(out, name, rng):
+    halves = np.array([0x0001, 0x83FF, 0x0400, 0x77FF, 0xF7FF, 0x7E00, 0x7D01], np.uint16)
+    halves = np.concatenate([rng.normal(0, 0.05, 8).astype(np.float16).view(np.uint16), halves])
+    blocks = rng.integers(0, 256, (len(halves), 130), dtype=np.uint8)
+    blocks[:, :2] = halves.astype("<u2").view(np.uint8).reshape(-1, 2)
+    d, qs = split(blocks, True)
+    levels = np.array([-3, -1, 1, 3], np.float32)
+    store(out, name, blocks, d * levels[unpack_low_first(qs, 2)], np.empty((0, 512)), NONE)
+
+
 def make_own_blocks(out, name, form, rng):
     elements, size, half, decode, encode = form
     blocks = blocks_of(size, [half], rng)
@@ -352,6 +365,8 @@ def main():
         make_own_blocks(out, name, blocks, rng)
     for name in ["STQ1_0", "STQ1_0_42"]:
         make_own_blocks(out, name, STQ1_0, np.random.default_rng(25))
+    for name in ["Q2_0C", "Q2_0C_41"]:
+        make_q2_0c(out, name, np.random.default_rng(26))
     for name, layout in {"I2_S": 128, "I2_S_64": 64, "I2_S_ROW4": "row4"}.items():
         make_i2_s(out, name, layout, rng)
     for name, write in {"IQ1_BN": iq1_bn, "IQ2_BN": iq2_bn, "IQ2_BN_R4": iq2_bn_r4}.items():

@@ -110,7 +110,7 @@ void read_experts_beside(KeyReader& keys, ModelSpec& spec) {
   }
   std::vector<std::int64_t> widths;
   for (const LayerSpec& layer : spec.layers) widths.push_back(layer.ffn.n_ff);
-  read_experts(keys, spec, false);
+  read_experts(keys, spec, {});
   if (keys.failed()) return;
   for (std::size_t i = 0; i < widths.size(); ++i) {
     FfnSpec& ffn = spec.layers[i].ffn;

@@ -24,9 +24,9 @@ struct Substitute {
   std::string_view type, instead;
 };
 constexpr Substitute kSubstitutes[] = {
-    {"Q2_K", "Q4_0"},     {"Q3_K", "Q4_0"},    {"Q4_K", "Q5_0"},      {"Q5_K", "Q5_1"},   {"Q6_K", "Q8_0"},
-    {"IQ4_XS", "IQ4_NL"}, {"I2_S", "Q2_0"},    {"TQ1_0", "PTQ1_0"},   {"PTQ1_0", "Q2_0"}, {"TQ2_0", "PQ2_0"},
-    {"PQ2_0", "Q2_0"},    {"I2_S_64", "Q2_0"}, {"I2_S_ROW4", "Q2_0"},
+    {"Q2_0C", "Q2_K"},  {"Q2_K", "Q4_0"},     {"Q3_K", "Q4_0"},    {"Q4_K", "Q5_0"},      {"Q5_K", "Q5_1"},
+    {"Q6_K", "Q8_0"},   {"IQ4_XS", "IQ4_NL"}, {"I2_S", "Q2_0"},    {"TQ1_0", "PTQ1_0"},   {"PTQ1_0", "Q2_0"},
+    {"TQ2_0", "PQ2_0"}, {"PQ2_0", "Q2_0"},    {"I2_S_64", "Q2_0"}, {"I2_S_ROW4", "Q2_0"},
 };
 
 // Of tensors that are no weights of a layer, by their form.

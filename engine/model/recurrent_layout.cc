@@ -11,7 +11,8 @@ std::int64_t conv_inputs(const LayerSpec& layer) {
   const DeltaNetSpec& delta = layer.delta;
   const ShortConvSpec& conv = layer.short_conv;
   switch (layer.mixer) {
-    case MixerKind::kAttention: return 0;
+    case MixerKind::kAttention:
+    case MixerKind::kLatent: return 0;
     case MixerKind::kDeltaNet: return (delta.conv_width - 1) * delta.conv_channels();
     case MixerKind::kShortConv: return (conv.conv_width - 1) * conv.n_channel;
   }

@@ -14,6 +14,7 @@
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_0c.h"
 #include "engine/quant/q2_k.h"
 #include "engine/quant/q3_k.h"
 #include "engine/quant/q4_0.h"
@@ -61,7 +62,9 @@ constexpr FormatInfo kFormats[] = {
     quant::ternary_rows_row<quant::I2SRow4>(),
     quant::integer_format_row<quant::Mxfp4>(),
     quant::integer_format_row<quant::Nvfp4>(),
+    quant::integer_format_row<quant::Q20C>(),
     quant::integer_format_row<quant::Q10>(),
+    quant::integer_format_row<quant::Q20CType41>(),
     quant::integer_format_row<quant::Q20>(),
     quant::integer_format_row<quant::Q20G128>(),
     quant::integer_format_row<quant::Stq10Type42>(),

@@ -147,6 +147,9 @@ constexpr Quality kQualities[] = {
     {"Q2_0_128", 1.0, true},
     {"PQ2_0", 1.0, true},
     {"PTQ1_0", 1.0, true},
+    // Four even levels and no zero: a tenth more than the best of them (0.345), with a scale for 512.
+    {"Q2_0C", 0.38, false, false, kAny},
+    {"Q2_0C_41", 0.38, false, false, kAny},
     // Steps of 1/2 below 2, 1 to 4, 2 to 6, and what is above is cut, with the largest of 32 anywhere in 4 .. 8.
     {"MXFP4", 0.14, false, false, 0.25},
     // The same with the largest of 16 at 6 and scales of 3 bits.
@@ -175,7 +178,8 @@ TEST_P(EveryFormat, RoundTripIsAsGoodAsItsBitsAllow) {
   std::normal_distribution<float> normal(0.0f, 0.1f);
   std::vector<float> values(256 * 64);
   for (float& value : values) value = normal(random);
-  const double relative = relative_error(*GetParam(), values, 256), bound = quality_of(*GetParam()).normal;
+  const std::int64_t cols = std::max<std::int64_t>(256, GetParam()->block_elements);
+  const double relative = relative_error(*GetParam(), values, cols), bound = quality_of(*GetParam()).normal;
   EXPECT_LE(relative, bound);
   EXPECT_GE(relative, bound / 4) << "the bound has become meaningless";
 }
@@ -307,6 +311,8 @@ TEST(FormatTable, IsConsistent) {
   }
   EXPECT_EQ(formats().size(), std::size(kQualities));
   EXPECT_EQ(formats_of(42).size(), 3u);
+  EXPECT_EQ(formats_of(40).size(), 2u);
+  EXPECT_EQ(formats_of(41).size(), 2u);
   EXPECT_EQ(formats_of(36).size(), 3u);
   EXPECT_TRUE(formats_of(4).empty());
   EXPECT_EQ(find_format(4u), nullptr);
@@ -446,6 +452,30 @@ TEST(Q20, Code3IsTwice) {
     decode_row(format, block, 0, format.block_elements, row.data());
     for (std::size_t i = 0; i < row.size(); ++i) EXPECT_EQ(row[i], (static_cast<float>(i % 4) - 1.0f) * 0.5f);
     EXPECT_EQ(format.find_invalid({block.data(), 1, format.block_elements}, 0, 1).row, -1);
+  }
+}
+
+// The published table: codes 0 to 3 are -3, -1, 1 and 3 times the scale, four a byte, the lowest bits first.
+TEST(Q20C, LevelsAreOdd) {
+  for (const char* name : {"Q2_0C", "Q2_0C_41"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    std::vector<std::byte> block(130, std::byte{0xE4});  // 0, 1, 2, 3
+    std::vector<float> row(512);
+    const auto set_scale = [&](std::uint16_t half) {
+      std::memcpy(block.data(), &half, 2);
+      decode_row(format, block, 0, 512, row.data());
+      return format.find_invalid({block.data(), 1, 512}, 0, 1);
+    };
+    for (const auto& [half, d] : {std::pair{0x3800, 0.5f}, std::pair{0xB800, -0.5f}, std::pair{0x77FF, 32752.0f},
+                                  std::pair{0x0001, 0x1p-24f}}) {
+      EXPECT_EQ(set_scale(static_cast<std::uint16_t>(half)).row, -1);
+      for (std::size_t i = 0; i < row.size(); ++i) EXPECT_EQ(row[i], (2 * static_cast<float>(i % 4) - 3) * d);
+    }
+    for (const int half : {0x7800, 0x7BFF, 0xF800, 0x7C00, 0x7E00}) {  // twice these is no half
+      const InvalidWeight found = set_scale(static_cast<std::uint16_t>(half));
+      EXPECT_EQ(found.row, 0);
+      EXPECT_STREQ(found.expected, "a scale of at most 32752");
+    }
   }
 }
 

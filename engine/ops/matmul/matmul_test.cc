@@ -124,6 +124,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, EveryFormat, testing::ValuesIn([] {
                          [](const auto& info) { return std::string(info.param->name); });
 
 std::vector<std::int64_t> cols_for(const FormatInfo& format) {
+  if (format.block_elements == 512) return {512, 1536};
   if (format.block_elements == 256) return {256, 768, 1536};
   if (format.block_elements == 128) return {128, 384, 1536};
   if (format.block_elements == 64) return {64, 192, 1088};
@@ -200,7 +201,7 @@ TEST_P(EveryFormat, IsCloseToTheFp64Product) {
 
 TEST_P(EveryFormat, SameBitsForAnyThreadsBatchAndCompany) {
   const FormatInfo& format = *GetParam();
-  const std::int64_t cols = format.block_elements > 32 ? 1280 : 1312, n_tok = 251;
+  const std::int64_t cols = format.block_elements > 256 ? 1536 : format.block_elements > 32 ? 1280 : 1312, n_tok = 251;
   const std::int64_t rows[] = {whole_groups(format, 37), 16, whole_groups(format, 70)};
   std::vector<PackedMatrix> matrices;
   for (const std::int64_t n : rows) {
@@ -232,7 +233,7 @@ TEST_P(EveryFormat, SameBitsForAnyThreadsBatchAndCompany) {
 TEST_P(EveryFormat, ExtremeCodesAndActivationsDoNotOverflow) {
   const FormatInfo& format = *GetParam();
   if (matmul_test::integer_reader(format.name) == nullptr) return;
-  const std::int64_t cols = 2816, rows = whole_groups(format, 17), n_tok = 33;
+  const std::int64_t cols = format.block_elements > 256 ? 3072 : 2816, rows = whole_groups(format, 17), n_tok = 33;
   for (const int fill : {0x00, 0xFF, 0x7F, 0x80, 0xAA}) {
     std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)), std::byte(fill));
     matmul_test::set_scales(format, rows, cols, 0x3C01, 0x2E66, tensor);
@@ -550,13 +551,14 @@ TEST(Pack, TakesAboutTheBytesOfTheFile) {
     // The grids of the IQ types are taken apart, to 3 or 4 bits a weight and 5 for 16.
     const bool iq = format.needs_importance;
     const auto block_bytes = static_cast<double>(format.block_bytes);
-    const double more = iq                      ? (name.starts_with("IQ3_") ? 138.1 : 106.1) / block_bytes
-                        : name == "IQ1_BN"      ? 2.05 / 1.625
-                        : name == "TQ1_0"       ? 66.1 / 54
-                        : name == "PTQ1_0"      ? 34.1 / 28
-                        : name.starts_with("S") ? 66.1 / 42  // STQ1_0
-                        : name == "Q3_K"        ? 114.1 / 110
-                                                : 1.03;
+    const double more = iq                          ? (name.starts_with("IQ3_") ? 138.1 : 106.1) / block_bytes
+                        : name == "IQ1_BN"          ? 2.05 / 1.625
+                        : name == "TQ1_0"           ? 66.1 / 54
+                        : name == "PTQ1_0"          ? 34.1 / 28
+                        : name.starts_with("S")     ? 66.1 / 42  // STQ1_0
+                        : name == "Q3_K"            ? 114.1 / 110
+                        : name.starts_with("Q2_0C") ? 136.1 / 130  // a scale and a minimum each 256
+                                                    : 1.03;
     EXPECT_LE(static_cast<double>(matrix.bytes()), more * static_cast<double>(tensor.size())) << format.name;
     EXPECT_EQ(matrix.rows(), rows);
     EXPECT_EQ(matrix.cols(), cols);

@@ -20,6 +20,7 @@
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_0c.h"
 #include "engine/quant/q2_k.h"
 #include "engine/quant/q3_k.h"
 #include "engine/quant/q4_0.h"
@@ -105,6 +106,8 @@ inline ReadFn integer_reader(std::string_view format) {
                   {"Q2_0", &read_integers<quant::Q20>},
                   {"Q2_0_128", &read_integers<quant::Q20G128>},
                   {"PQ2_0", &read_integers<quant::Pq20>},
+                  {"Q2_0C", &read_integers<quant::Q20C>},
+                  {"Q2_0C_41", &read_integers<quant::Q20CType41>},
                   {"PTQ1_0", &read_integers<quant::Ptq10>},
                   {"TQ1_0", &read_integers<quant::Tq10>},
                   {"TQ2_0", &read_integers<quant::Tq20>},

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <string>
@@ -17,6 +18,7 @@
 #include "engine/quant/ptq1_0.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_0c.h"
 #include "engine/quant/q2_k.h"
 #include "engine/quant/q3_k.h"
 #include "engine/quant/q4_0.h"
@@ -145,6 +147,8 @@ void put_scales(const typename Format::Block& block, int r, std::uint8_t* record
 template <class Format, class Panel>
 void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
   using Block = typename Format::Block;
+  constexpr int kRecords = Format::kElements / Panel::kBlock;  // of a block, each with its scale
+  static_assert(kRecords == 1 || !Format::kSubScales);
   auto* records = reinterpret_cast<std::uint8_t*>(out);
   std::uint8_t* tiles = records + Panel::scale_bytes(source.cols);
   const std::byte* blocks = source.row(first_row);
@@ -153,7 +157,7 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
     for (int r = 0; r < n_rows; ++r) {
       Block block;
       std::memcpy(&block, blocks + (r * n_blocks + b) * static_cast<std::int64_t>(sizeof block), sizeof block);
-      put_scales<Format, Panel>(block, r, records);
+      for (int i = 0; i < kRecords; ++i) put_scales<Format, Panel>(block, r, records + i * Panel::kRecordBytes);
       if constexpr (panel::Direct<Format>::value) {
         std::uint32_t words[Format::kElements * Panel::kBits / 32];
         panel::Direct<Format>::read(block, words);
@@ -165,13 +169,13 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
         } else {
           Format::read_codes(block, codes);
         }
-        for (int t = 0; t < Panel::kScaleTiles; ++t) {
+        for (int t = 0; t < kRecords * Panel::kScaleTiles; ++t) {
           put_codes<Panel>(codes + t * kTile, r, tiles + t * Panel::kTileBytes);
         }
       }
     }
-    records += Panel::kRecordBytes;
-    tiles += Panel::kScaleTiles * Panel::kTileBytes;
+    records += kRecords * Panel::kRecordBytes;
+    tiles += kRecords * Panel::kScaleTiles * Panel::kTileBytes;
   }
 }
 
@@ -200,9 +204,11 @@ constexpr PackRow integer_row() noexcept {
       return Format::kCodeBits;
     }
   }();
+  // A scale is repeated after 256 k at the latest: what kernels take at a time.
+  constexpr int kScaleTiles = std::min(Format::kElements, panel::kF32Chunk) / kTile;
   using Panel = panel::IntegerPanel<kBits, Format::kGroup, Format::kOffset, Format::kHasMin, Format::kSubScales,
-                                    Format::kElements / kTile, quant::HasBook<Format> ? Format::kCodeBits : 0, kScale>;
-  static_assert(Format::kElements == Panel::kBlock);
+                                    kScaleTiles, quant::HasBook<Format> ? Format::kCodeBits : 0, kScale>;
+  static_assert(Format::kElements % Panel::kBlock == 0);
   static_assert(index_in<Panel>(panel::Panels{}) >= 0, "add the layout to panel::Panels");
   PackRow row = {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_integers<Format, Panel>};
   if constexpr (Panel::kBits <= 2) row.codes_below_3 = &codes_below_3<Panel>;
@@ -310,6 +316,8 @@ constexpr PackRow kPackRows[] = {
     integer_row<quant::Q20>(),
     integer_row<quant::Q20G128>(),
     integer_row<quant::Pq20>(),
+    integer_row<quant::Q20C>(),
+    integer_row<quant::Q20CType41>(),
     integer_row<quant::Ptq10>(),
     integer_row<quant::Tq10>(),
     integer_row<quant::Tq20>(),

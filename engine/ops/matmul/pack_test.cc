@@ -91,7 +91,7 @@ TEST(PackedCodes, AreWherePanelsHaveThem) {
       }
     }
   }
-  EXPECT_EQ(n_formats, 36);
+  EXPECT_EQ(n_formats, 38);
 }
 
 TEST(PackRows, InPiecesGiveTheMatrixOfOneCall) {

@@ -15,6 +15,7 @@
 #include "engine/quant/iq_bn.h"
 #include "engine/quant/q1_0.h"
 #include "engine/quant/q2_0.h"
+#include "engine/quant/q2_0c.h"
 #include "engine/quant/tq_0.h"
 
 namespace rowmax::engine::panel {
@@ -74,6 +75,10 @@ template <>
 struct Direct<quant::Q20G128> : DirectQ20<128> {};
 template <>
 struct Direct<quant::Pq20> : DirectQ20<128> {};
+template <>
+struct Direct<quant::Q20C> : DirectQ20<512> {};
+template <>
+struct Direct<quant::Q20CType41> : DirectQ20<512> {};
 
 template <>
 struct Direct<quant::Q10> : std::true_type {

@@ -140,6 +140,7 @@ using Panels = PanelList<FloatPanel<Float::kF32>, FloatPanel<Float::kF16>, Float
                          IntegerPanel<2, 32, 1, false, false, 2>,                       // Q2_0
                          IntegerPanel<2, 32, 1, false, false, 4>,                       // Q2_0_128, PQ2_0, PTQ1_0
                          IntegerPanel<2, 32, 1, false, false, 8>,                       // TQ1_0, TQ2_0, STQ1_0
+                         IntegerPanel<2, 32, 1, true, false, 8>,                        // Q2_0C
                          IntegerPanel<1, 32, 1, false, false, 4>,                       // Q1_0
                          TernaryPanel>;                                                 // I2_S, IQ1_BN, IQ2_BN
 

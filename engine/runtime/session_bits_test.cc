@@ -230,24 +230,31 @@ TEST_P(SameBits, AreTheStoredOnes) {
   EXPECT_EQ(hash, GetParam().hash) << std::hex << hash;
 }
 
-Case{"llama", "Q4_1", Activations::kInt8, KvType::kF16, 0x7d05ef1030a7743d},
-    Case{"gemma3", "Q5_0", Activations::kInt8, KvType::kF16, 0xcbf129a363529247},
-    Case{"qwen3", "Q8_0", Activations::kF32, KvType::kF32, 0x89d0a21557a70887},
-    Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14},
-    Case{"qwen3moe", "Q4_1", Activations::kInt8, KvType::kF16, 0xa60c90c6d5e76489},
-    Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xa5e92dfe7832d10f},
-    Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32, 0xad31fe52f9220b65},
-    Case{"gpt-oss", "MXFP4", Activations::kInt8, KvType::kF16, 0x9901e4fc65a4a317},
-    Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
-    Case{"gemma4_moe", "Q4_0", Activations::kInt8, KvType::kF16, 0x06a9770c1d9078ff},
-    Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
-    Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0},
-    Case{"lfm2", "Q4_0", Activations::kInt8, KvType::kF16, 0xe17f0beace8c71b0},
-    Case{"lfm2moe", "Q8_0", Activations::kF32, KvType::kF32, 0x98d3a502f43dd373},
-    Case{"deepseek2", "Q4_0", Activations::kInt8, KvType::kF16, 0x518ffdf515eae44e},
-    Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a, true},
+INSTANTIATE_TEST_SUITE_P(
+    Models, SameBits,
+    testing::Values(Case{"llama", "Q4_1", Activations::kInt8, KvType::kF16, 0x7d05ef1030a7743d},
+                    Case{"gemma3", "Q5_0", Activations::kInt8, KvType::kF16, 0xcbf129a363529247},
+                    Case{"qwen3", "Q8_0", Activations::kF32, KvType::kF32, 0x89d0a21557a70887},
+                    Case{"gemma2", "F16", Activations::kF32, KvType::kF16, 0xd0eb921120eb2c14},
+                    Case{"qwen3moe", "Q4_1", Activations::kInt8, KvType::kF16, 0xa60c90c6d5e76489},
+                    Case{"qwen35", "Q5_0", Activations::kInt8, KvType::kF16, 0xa5e92dfe7832d10f},
+                    Case{"qwen35moe", "Q8_0", Activations::kF32, KvType::kF32, 0xad31fe52f9220b65},
+                    Case{"gpt-oss", "MXFP4", Activations::kInt8, KvType::kF16, 0x9901e4fc65a4a317},
+                    Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
+                    Case{"gemma4_moe", "Q4_0", Activations::kInt8, KvType::kF16, 0x06a9770c1d9078ff},
+                    Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
+                    Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0},
+                    Case{"lfm2", "Q4_0", Activations::kInt8, KvType::kF16, 0xe17f0beace8c71b0},
+                    Case{"lfm2moe", "Q8_0", Activations::kF32, KvType::kF32, 0x98d3a502f43dd373},
+                    Case{"deepseek2", "Q4_0", Activations::kInt8, KvType::kF16, 0x518ffdf515eae44e},
+                    Case{"qwen3", "Q5_0", Activations::kInt8, KvType::kF16, 0xc3ec48ebf6058e8a, true}),
+    [](const auto& info) {
+      std::string arch = info.param.arch;
+      std::ranges::replace(arch, '-', '_');
+      return arch + "_" + info.param.type + (info.param.activations == Activations::kInt8 ? "_int8" : "_f32");
+    });
 
-    TEST(Session, OptionsThatMeanNothingAreRefused) {
+TEST(Session, OptionsThatMeanNothingAreRefused) {
   const std::vector<std::byte> bytes = model_bytes("llama", "Q4_0");
   Engine engine(bytes, {.isa = Isa::kScalar});
   const auto refused = [&](const std::function<void(SessionOptions&)>& change, const char* field, const char* found) {

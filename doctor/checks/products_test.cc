@@ -13,7 +13,7 @@ using engine::Activations;
 using engine::FormatInfo;
 namespace oracle = engine::matmul_test;
 
-constexpr std::int64_t kRows = 8, kCols = 768;
+constexpr std::int64_t kRows = 8, kCols = 1024;
 
 std::vector<float> decoded(const FormatInfo& format, const std::vector<std::byte>& tensor) {
   std::vector<float> out(kRows * kCols);

@@ -165,18 +165,20 @@ Result<EncodingError> encode_rows(const TensorRows& tensor, const FormatInfo& fo
 }
 
 bool is_ternary_format(const FormatInfo& format) {
-  // Four rows of 256 weights. Each run of 64 has the same largest magnitude, so the same scale where there is one for
-  // 64 or more, while runs of 16 differ: formats with more values than three, or shorter scales, show more than three.
-  constexpr int kRows = 4, kCols = 256;
-  std::vector<float> values(kRows * kCols), back(kRows * kCols);
-  for (int i = 0; i < kRows * kCols; ++i) {
-    const int run = i / 16 % 4, step = i % 16;
-    values[static_cast<std::size_t>(i)] = static_cast<float>((run + 1) * (step - 8)) / 32.0f;
+  // Four rows of 256 weights, or of a block that is longer. Each run of 64 has the same largest magnitude, so the same
+  // scale where there is one for 64 or more, while runs of 16 differ: formats with more values than three, or shorter
+  // scales, show more than three.
+  constexpr std::int64_t kRows = 4;
+  const std::int64_t cols = std::max<std::int64_t>(256, format.block_elements);
+  std::vector<float> values(static_cast<std::size_t>(kRows * cols)), back(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const int run = static_cast<int>(i / 16 % 4), step = static_cast<int>(i % 16);
+    values[i] = static_cast<float>((run + 1) * (step - 8)) / 32.0f;
   }
-  std::vector<std::byte> bytes(static_cast<std::size_t>(format_tensor_bytes(format, kRows, kCols)));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(format_tensor_bytes(format, kRows, cols)));
   const base::ScopedFpEnv fp_env;
-  encode_tensor(format, values.data(), kRows, kCols, bytes.data());
-  format.decode({bytes.data(), kRows, kCols}, 0, kRows, back.data());
+  encode_tensor(format, values.data(), kRows, cols, bytes.data());
+  format.decode({bytes.data(), kRows, cols}, 0, kRows, back.data());
   return std::set<float>(back.begin(), back.end()).size() <= 3;
 }
 

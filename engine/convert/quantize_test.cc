@@ -16,11 +16,11 @@ namespace {
 
 class Quantize : public FolderTest {
  protected:
-  // A file with matrices of 256 and 160 columns.
+  // A file with matrices of 512 (a block of the longest type) and 160 columns.
   void SetUp() override {
     FolderTest::SetUp();
     tools::SyntheticSpec spec;
-    spec.embd = 256;
+    spec.embd = 512;
     spec.ff = 160;
     spec.layers = 1;
     auto writer = tools::make_synthetic_model(spec);
@@ -110,11 +110,11 @@ TEST_F(Quantize, EveryTypeAndItsErrors) {
 TEST_F(Quantize, ExpertsInEveryType) {
   tools::SyntheticSpec spec;
   spec.arch = "qwen35moe";
-  spec.embd = spec.expert_ff = spec.shared_ff = 256;
+  spec.embd = spec.expert_ff = spec.shared_ff = 512;
   spec.experts = 2;
   spec.interval = 2;
   spec.layers = 1;
-  spec.delta_dim = 64;
+  spec.delta_dim = 128;
   auto writer = tools::make_synthetic_model(spec);
   ASSERT_TRUE(writer.ok()) << writer.error().message;
   ASSERT_TRUE(writer->write(path("in.gguf")).ok());
@@ -133,7 +133,7 @@ TEST_F(Quantize, ExpertsInEveryType) {
       const std::string_view name = std::string_view(tensor.name).substr(tensor.name.starts_with("blk.0.") ? 6 : 0);
       if (name == "ffn_up_exps.weight" || name == "ffn_down_exps.weight") {
         EXPECT_EQ(tensor.to, apart ? format.name : "Q2_0");
-        EXPECT_EQ(tensor.shape, (std::vector<std::int64_t>{256, 256, 2}));
+        EXPECT_EQ(tensor.shape, (std::vector<std::int64_t>{512, 512, 2}));
       }
       if (name == "attn_qkv.weight" || name == "ssm_out.weight" || name == "ffn_up_shexp.weight") {
         EXPECT_EQ(tensor.to, format.name);

@@ -231,7 +231,7 @@ struct LayerSpec {
   bool fused = false;          // weights may lie in one tensor together (fused_weights())
 
   // Over keys and values that the sequence remembers.
-  bool attends() const noexcept { return mixer != MixerKind::kDeltaNet; }
+  bool attends() const noexcept { return mixer == MixerKind::kAttention || mixer == MixerKind::kLatent; }
 };
 
 struct ModelSpec {

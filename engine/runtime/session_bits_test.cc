@@ -243,7 +243,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"gemma4", "Q4_0", Activations::kInt8, KvType::kF16, 0xb52614b5c2c45e4a},
                     Case{"gemma4_moe", "Q4_0", Activations::kInt8, KvType::kF16, 0x06a9770c1d9078ff},
                     Case{"phi3", "Q4_0", Activations::kInt8, KvType::kF16, 0xaad73f4fb9997053},
-                    Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0},
+                    Case{"qwen2", "Q4_0", Activations::kInt8, KvType::kQ80, 0x34047ea6bb53b429},
                     Case{"lfm2", "Q4_0", Activations::kInt8, KvType::kF16, 0xe17f0beace8c71b0},
                     Case{"lfm2moe", "Q8_0", Activations::kF32, KvType::kF32, 0x98d3a502f43dd373},
                     Case{"deepseek2", "Q4_0", Activations::kInt8, KvType::kF16, 0x518ffdf515eae44e},

@@ -418,7 +418,7 @@ Result<engine::ModelSpec> Builder::read_spec() const {
   if (keys.failed()) return keys.take_error();
   model.for_layers([&](engine::LayerSpec& layer) {
     layer.product_norms = spec_.product_norms;
-    layer.ffn.choice_bias = row_.latent && layer.ffn.kind == engine::FfnKind::kExperts;  // a tensor says it
+    if (row_.latent) layer.ffn.choice_bias = layer.ffn.kind == engine::FfnKind::kExperts;  // a tensor says it
     layer.attention.v_is_k = row_.beside && layer.attention.window == 0;
   });
   return model;

@@ -75,7 +75,9 @@ Result<ConvertReport> convert(const std::string& folder, const std::string& outp
   spec.for_layers([&](LayerSpec& layer) {
     layer.product_norms = model.product_norms;
     // No key says it, the tensors do.
-    layer.ffn.choice_bias = layer.ffn.kind == FfnKind::kExperts && model.architecture->experts == HfExperts::kBySigmoid;
+    const bool biased =
+        model.architecture->experts == HfExperts::kBySigmoid || model.architecture->experts == HfExperts::kBiased;
+    layer.ffn.choice_bias = biased && layer.ffn.kind == FfnKind::kExperts;
   });
   ROWMAX_RETURN_IF_ERROR(write_pooling(folder, model, keys));
   keys.set_string("general.name", name_of(folder));

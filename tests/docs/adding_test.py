@@ -21,7 +21,7 @@ CLAIMS = [
      "engine/convert/write_model.cc engine/convert/type_choice.cc"),
     ("An architecture", "qwen3moe", r'"qwen3moe"|read_qwen3moe',
      "engine/arch/qwen.cc engine/arch/architecture.h engine/arch/registry.cc engine/convert/hf_architectures.cc "
-     "tools/make_model/synthetic/synthetic_model.cc"),
+     "tools/make_model/synthetic/synthetic_model.cc tools/make_model/synthetic/published_models.cc"),
     ("A weight", "attention sinks", r"kAttnSinks",
      "engine/model/weight_table.h engine/model/weight_table.cc engine/model/blocks/attention/attention.cc "
      "engine/convert/hf_weights.cc"),

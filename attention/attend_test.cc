@@ -76,9 +76,10 @@ TEST_P(EveryMask, AgreesWithTheReferenceWithinTheDerivedBound) {
       options.isa = best_isa();
       const Output output = run(shape, {x}, sequences, built.spec, options);
       worst =
-          std::max(worst, worst_error(shape, x, output, 0, options, [&](std::int64_t, std::int64_t i, std::int64_t j) {
-                     return visible_by_definition(mask, 0, n_kv, q_pos + i, j);
-                   }));
+          std::max(worst, worst_error(shape, x, output, 0, options,
+                                      [&, n_kv = n_kv, q_pos = q_pos](std::int64_t, std::int64_t i, std::int64_t j) {
+                                        return visible_by_definition(mask, 0, n_kv, q_pos + i, j);
+                                      }));
     }
   }
   EXPECT_LT(worst, 1.0);

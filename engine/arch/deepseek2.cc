@@ -71,9 +71,13 @@ void read_gate(KeyReader& keys, FfnSpec& ffn) {
 void read_groups(KeyReader& keys, FfnSpec& ffn) {
   const std::int64_t n = keys.int_or("expert_group_count", 1, 0, ffn.n_expert, nullptr, "default: none");
   ffn.n_group = n == 0 ? 1 : n;
-  const std::int64_t used =
-      keys.int_or("expert_group_used_count", ffn.n_group, 0, ffn.n_group, nullptr, "default: all");
-  ffn.n_group_used = used == 0 ? ffn.n_group : used;
+  constexpr const char* kUsed = "expert_group_used_count";
+  if (ffn.n_group > 1) {
+    ffn.n_group_used = keys.require_int(kUsed, 1, ffn.n_group, "expert_groups_used");
+  } else {  // all of one
+    keys.int_or(kUsed, 1, 0, 1, nullptr, "default: all");
+    ffn.n_group_used = 1;
+  }
   ffn.n_group_best = ffn.expert_gate == ExpertGate::kSoftmax ? 1 : 2;
   if (keys.failed()) return;
   if (ffn.n_expert % ffn.n_group != 0 || ffn.n_used > ffn.n_expert / ffn.n_group * ffn.n_group_used) {
@@ -84,6 +88,13 @@ void read_groups(KeyReader& keys, FfnSpec& ffn) {
                          std::to_string(ffn.n_group_used) + " used");
   }
   if (ffn.n_group == 1) return;
+  if (ffn.n_expert / ffn.n_group < ffn.n_group_best) {
+    return keys.fail(ErrorCode::kCorrupt,
+                     "key '" + keys.full_key("expert_group_count") +
+                         "': expected groups of two experts or more, which count by their two best, "
+                         "found " +
+                         std::to_string(ffn.n_group) + " groups of one");
+  }
   keys.fact("expert_groups",
             std::to_string(ffn.n_group_used) + " of " + std::to_string(ffn.n_group) +
                 (ffn.n_group_best == 1 ? ", by their best expert" : ", by their two best experts"),

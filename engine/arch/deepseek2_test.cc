@@ -190,6 +190,15 @@ TEST(Deepseek2, HowExpertsAreChosen) {
                  [](GgufWriter& writer) { set(writer, "expert_gating_func", 4); });
   expect_refused(kArch, ErrorCode::kCorrupt, {"expert_group_count", "expert_count 8", "found 3"}, {},
                  [](GgufWriter& writer) { set(writer, "expert_group_count", 3); });
+  expect_refused(kArch, ErrorCode::kCorrupt, {"expert_group_count", "two experts", "8 groups of one"}, {},
+                 [](GgufWriter& writer) {
+                   set(writer, "expert_group_count", 8);
+                   set(writer, "expert_group_used_count", 4);
+                 });
+  expect_refused(kArch, ErrorCode::kCorrupt, {"expert_group_used_count", "missing"}, {},
+                 [](GgufWriter& writer) { writer.remove(std::string(kArch) + ".expert_group_used_count"); });
+  expect_refused(kArch, ErrorCode::kCorrupt, {"expert_group_used_count", "found 0"}, {},
+                 [](GgufWriter& writer) { set(writer, "expert_group_used_count", 0); });
   expect_refused(kArch, ErrorCode::kCorrupt, {"expert_used_count", "1 to 8", "found 9"}, {},
                  [](GgufWriter& writer) { set(writer, "expert_used_count", 9); });
 }

@@ -5,7 +5,6 @@
 namespace rowmax::attention::test {
 namespace {
 
-constexpr std::uint32_t kCanonicalNaN = 0x7FC00000u;
 
 bool causal(std::int64_t first, std::int64_t i, std::int64_t j) { return j <= first + i; }
 

@@ -5,7 +5,6 @@
 namespace rowmax::attention::test {
 namespace {
 
-
 bool causal(std::int64_t first, std::int64_t i, std::int64_t j) { return j <= first + i; }
 
 Result<AttendReport> report_of(const Shape& shape, const Numbers& x, std::int64_t q_pos,

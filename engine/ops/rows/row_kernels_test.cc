@@ -311,9 +311,10 @@ TEST(RowKernels, ReluSquaredKeepsNaN) {
 // Blocks of eight bits, from the definition in double, on every instruction set.
 TEST(RowKernels, BlocksOfEightBits) {
   std::vector<float> x = random_row(32 * 9, 7, 5);
-  for (int i = 0; i < 32; ++i) x[static_cast<std::size_t>(i)] = 0;                      // all zero
-  for (int i = 32; i < 64; ++i) x[static_cast<std::size_t>(i)] *= 1e-9f;                // d is no half any more
-  for (int i = 64; i < 96; ++i) x[static_cast<std::size_t>(i)] *= 4e-6f;                // d is a coarse half
+  for (int i = 0; i < 32; ++i) x[static_cast<std::size_t>(i)] = 0;        // all zero
+  for (int i = 32; i < 64; ++i) x[static_cast<std::size_t>(i)] *= 1e-9f;  // d is no half any more
+  for (int i = 64; i < 96; ++i) x[static_cast<std::size_t>(i)] *= 3e-6f;  // d is a coarse half
+  x[70] = 1.82e-5f, x[71] = -1.8e-5f;  // 2.4 of the smallest half, rounded down: codes beyond a byte
   x[96 + 3] = NAN, x[128 + 31] = kInfinity, x[160] = -kInfinity, x[192 + 16] = 8.4e6f;  // 8.4e6 / 127 is no half
   x[224 + 7] = -8.3e6f;
   const auto n = static_cast<std::int64_t>(x.size());

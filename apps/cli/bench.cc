@@ -28,6 +28,7 @@ GB/s of tg is the weights read per token; beside it what this machine reads at m
 )";
 
 constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
+constexpr std::int64_t kPageTokens = 64;                     // of keys and values, the smallest part that is shared
 constexpr std::size_t kProbeBytes = std::size_t{512} << 20;  // far beyond any cache
 
 using Clock = std::chrono::steady_clock;
@@ -97,17 +98,22 @@ class Bench {
     report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     engine::SessionOptions options = session_options({plan_.context, flags_.kv_type});
     options.reuse_prefixes = false;
+    // What lies at a depth is computed once: each measurement goes on from a copy, which shares its pages and takes new
+    // ones for what comes behind and for the one that was partly filled.
+    options.max_sequences = 2;
+    ROWMAX_TRY(cost, engine::sequence_cost(model_.description(), plan_.context + kPageTokens, options));
+    options.kv_budget_bytes = cost.kv_budget_bytes;
     ROWMAX_TRY(session, engine::Session::create(model_, options, executor));
     for (const std::int64_t depth : plan_.depths) {
-      ROWMAX_TRY(sequence, session.open());
-      if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, 0, depth));
+      ROWMAX_TRY(prefix, session.open());
+      if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, prefix, 0, depth));
       for (const std::int64_t n : plan_.prompts) {
-        ROWMAX_RETURN_IF_ERROR(measure({"pp", n, depth, executor.concurrency(), {}, {}}, session, sequence, n));
+        ROWMAX_RETURN_IF_ERROR(measure({"pp", n, depth, executor.concurrency(), {}, {}}, session, prefix, n));
       }
       for (const std::int64_t n : plan_.generations) {
-        ROWMAX_RETURN_IF_ERROR(measure({"tg", n, depth, executor.concurrency(), {}, {}}, session, sequence, 1));
+        ROWMAX_RETURN_IF_ERROR(measure({"tg", n, depth, executor.concurrency(), {}, {}}, session, prefix, 1));
       }
-      session.close(sequence);
+      session.close(prefix);
     }
     return {};
   }
@@ -118,12 +124,14 @@ class Bench {
     return session.forward({&item, 1});
   }
 
-  Status measure(BenchRow row, engine::Session& session, engine::SequenceId sequence, std::int64_t step) {
+  // `prefix` holds the tokens of the row's depth.
+  Status measure(BenchRow row, engine::Session& session, engine::SequenceId prefix, std::int64_t step) {
     if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) {
       std::fprintf(stderr, "\r\x1b[K%s%lld@%lld, %d threads", row.kind, static_cast<long long>(row.n),
                    static_cast<long long>(row.depth), row.threads);
     }
     for (int repetition = -1; repetition < flags_.repetitions; ++repetition) {  // the first one warms up
+      ROWMAX_TRY(sequence, session.fork(prefix));
       const auto start = Clock::now();
       const double processor_start = processor_seconds();
       for (std::int64_t done = 0; done < row.n; done += step) {
@@ -135,8 +143,7 @@ class Bench {
         row.samples.push_back(static_cast<double>(row.n) / seconds);
         row.processor_seconds.push_back(processor_seconds() - processor_start);
       }
-      ROWMAX_TRY(kept, session.truncate(sequence, row.depth));
-      if (kept < row.depth) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, kept, row.depth - kept));
+      session.close(sequence);
     }
     if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) std::fputs("\r\x1b[K", stderr);
     report_.rows.push_back(std::move(row));

@@ -28,7 +28,7 @@ CASES = {
     "Qwen3.5-0.8B Q4_0": ("qwen3.5-0.8b", Q4, 32, (512, 32), True),
     "Qwen3.5-0.8B Q4_K": ("qwen3.5-0.8b", ["--type", "Q4_K"], 32, (512, 32), True),
     "Qwen3.5-4B Q4_0": ("qwen3.5-4b", Q4, 16, (512, 16), True),
-    "Qwen3.5-9B Q4_0": ("qwen3.5-9b", Q4, 16, (256, 8), False),
+    "Qwen3.5-9B Q4_0": ("qwen3.5-9b", Q4, 16, (256, 8), True),
     "Bonsai-2-9B Q2_0": ("bonsai-2-9b", ["--type", "Q2_0"], 16, (16, 4), False),
     "Bonsai-2-9B PQ2_0": ("bonsai-2-9b", ["--type", "Q2_0_128"], 16, (0, 0), False),
     "Bonsai-2-9B PTQ1_0": ("bonsai-2-9b", ["--type", "PTQ1_0"], 16, (0, 0), False),
@@ -99,9 +99,11 @@ def run_rowmax(args, model, n_gen, depths):
 
 
 def run_peer(args, program, model, n_prompt, n_gen, depths):
-    base = [program, "-m", model, "-t", str(args.threads), "-r", "2", "-o", "json"]
+    program = [program, "-m", model, "-t", str(args.threads), "-o", "json"]
     rows, peak = [], 0
     for depth in depths.split(","):
+        # Once behind thousands of tokens, which some peers compute anew for each repetition.
+        base = [*program, "-r", "2" if depth == "0" else "1"]
         # llama.cpp has -d; ik_llama.cpp measures generation behind a prompt with -gp.
         ways = [["-p", str(n_prompt), "-n", str(n_gen)]] if depth == "0" else \
             [["-p", "0", "-n", str(n_gen), "-d", depth], ["-p", "0", "-n", "0", "-gp", f"{depth},{n_gen}"]]
@@ -115,7 +117,7 @@ def run_peer(args, program, model, n_prompt, n_gen, depths):
         peak = max(peak, used or 0)
         for row in json.loads(out):
             rows.append({"test": "tg" if row["n_gen"] else "pp", "depth": int(depth), "tps": row["avg_ts"]})
-    load = with_peak([*base[:-2], "-p", "1", "-n", "0"])[3]
+    load = with_peak([*program, "-r", "1", "-p", "1", "-n", "0"])[3]
     return {"rows": rows, "peak_gb": peak, "load_s": load}
 
 

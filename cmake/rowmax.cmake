@@ -22,12 +22,12 @@ set(CMAKE_CXX_VISIBILITY_PRESET hidden)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 find_package(Threads REQUIRED)
 
-# ccache knows g++'s precompiled headers if it is told not to look at their times and macros.
+# ccache knows precompiled headers if it is told not to look at their times and macros, and clang not to write times into them.
 find_program(ROWMAX_CCACHE ccache)
 set(ROWMAX_CCACHE_KNOWS_PRECOMPILED OFF)
 if(ROWMAX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(launcher ${ROWMAX_CCACHE})
-  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "^(GNU|Clang)$")
     execute_process(COMMAND ${ROWMAX_CCACHE} -k sloppiness OUTPUT_VARIABLE sloppiness ERROR_QUIET
                     OUTPUT_STRIP_TRAILING_WHITESPACE)
     string(REPLACE " " "" sloppiness "${sloppiness},pch_defines,time_macros")
@@ -115,7 +115,12 @@ else()
 endif()
 option(ROWMAX_PRECOMPILE "Compile the standard headers once for all files" ${ROWMAX_CAN_PRECOMPILE})
 if(ROWMAX_PRECOMPILE AND ROWMAX_CCACHE_KNOWS_PRECOMPILED)
-  target_compile_options(rowmax_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    set(precompiled_flags -fpch-preprocess)
+  else()
+    set(precompiled_flags "SHELL:-Xclang -fno-pch-timestamp")
+  endif()
+  target_compile_options(rowmax_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${precompiled_flags}>")
 endif()
 # rowmax_precompiled(<target> [TEST] [FLAGS...]): FLAGS are those of the target alone.
 function(rowmax_precompiled target)

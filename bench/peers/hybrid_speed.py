@@ -107,13 +107,15 @@ def run_peer(args, program, model, n_prompt, n_gen, depths):
         # llama.cpp has -d; ik_llama.cpp measures generation behind a prompt with -gp.
         ways = [["-p", str(n_prompt), "-n", str(n_gen)]] if depth == "0" else \
             [["-p", "0", "-n", str(n_gen), "-d", depth], ["-p", "0", "-n", "0", "-gp", f"{depth},{n_gen}"]]
-        # Without repacking where a peer does not survive it.
+        # Without repacking where a peer does not survive it. What is told is the first refusal: later ways may not exist.
+        words = None
         for way in [*ways, *([*way, "--repack", "0"] for way in ways)]:
             out, err, used, _, status = with_peak([*base, *way])
             if status == 0:
                 break
+            words = words or last_words(err, status)
         if status != 0:
-            return {"error": last_words(err, status), "rows": rows}
+            return {"error": words, "rows": rows}
         peak = max(peak, used or 0)
         for row in json.loads(out):
             rows.append({"test": "tg" if row["n_gen"] else "pp", "depth": int(depth), "tps": row["avg_ts"]})

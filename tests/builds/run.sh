@@ -9,7 +9,7 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=allocator_may_return_null=1
 case $preset/$program in
-  aarch64/*) exec qemu-aarch64 -L /usr/aarch64-linux-gnu "$path" "$@" ;;
+  aarch64/*) export ROWMAX_EMULATED=1; exec qemu-aarch64 -L /usr/aarch64-linux-gnu "$path" "$@" ;;
   */*_fuzz)
     # What earlier runs found is kept; the test data of the source's folder are the first inputs.
     corpus=$source/build/$preset/corpus/$program

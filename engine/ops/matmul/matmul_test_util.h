@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -35,6 +36,10 @@
 #include "engine/quant/tq_0.h"
 
 namespace rowmax::engine::matmul_test {
+
+// An emulated processor (tests/builds/run.sh says so) takes some fifty times as long for each sum: there the largest tests
+// do less of what no processor differs in (threads, rows of several panels), and every format and kernel all the same.
+inline bool emulated() { return std::getenv("ROWMAX_EMULATED") != nullptr; }
 
 // A weight matrix as integers and floats, one entry for each k (or each group of k).
 struct Integers {

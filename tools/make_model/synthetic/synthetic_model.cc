@@ -293,8 +293,9 @@ void Builder::count(std::string_view name, std::int64_t value) {
 
 void Builder::add_keys() {
   writer_.set_string("general.architecture", architecture());
-  writer_.set_string("general.name",
-                     "synthetic " + spec_.arch + ", random weights, seed " + std::to_string(spec_.seed));
+  // llama.cpp looks for tokens of Phi-3's in a file whose name has "phi3" in it, and fails without them.
+  const std::string name = spec_.arch == "phi3" ? "phi" : spec_.arch;
+  writer_.set_string("general.name", "synthetic " + name + ", random weights, seed " + std::to_string(spec_.seed));
   count("context_length", spec_.context);
   count("embedding_length", spec_.embd);
   count("block_count", spec_.layers);

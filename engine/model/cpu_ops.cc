@@ -80,6 +80,48 @@ Status CpuOps::begin(const ForwardBatch& batch, const KvLayers& cache) {
   return {};
 }
 
+Result<std::int64_t> CpuOps::drop_unwanted(std::span<const Rows> rows) {
+  if (observer_ != nullptr) return n_row_;
+  const ForwardBatch& batch = *batch_;
+  const auto first_from = [](std::span<const std::int32_t> wanted, std::int64_t row) {
+    const auto at = std::lower_bound(wanted.begin(), wanted.end(), row);
+    return at == wanted.end() ? std::numeric_limits<std::int64_t>::max() : std::int64_t{*at};
+  };
+  const auto moved = [](std::span<const std::int32_t> wanted, std::int64_t begin, std::int64_t end, std::int64_t by,
+                        std::vector<std::int32_t>& to) {
+    for (const std::int32_t row : wanted) {
+      if (row >= begin && row < end) to.push_back(static_cast<std::int32_t>(row - by));
+    }
+  };
+  rest_.tokens.clear();
+  rest_.sequences.clear();
+  rest_.logit_rows.clear();
+  rest_.state_rows.clear();
+  for (const ForwardSequence& sequence : batch.sequences) {
+    const std::int64_t end = sequence.begin + sequence.n_row, to = std::ssize(rest_.tokens);
+    const std::int64_t first =
+        std::min(first_from(batch.logit_rows, sequence.begin), first_from(batch.state_rows, sequence.begin));
+    if (first >= end) continue;
+    for (const Rows& buffer : rows) {  // downwards, so nothing is overwritten that is still to be moved
+      std::memmove(data(buffer, to), data(buffer, first),
+                   static_cast<std::size_t>((end - first) * buffer.width) * sizeof(float));
+    }
+    moved(batch.logit_rows, first, end, first - to, rest_.logit_rows);
+    moved(batch.state_rows, first, end, first - to, rest_.state_rows);
+    ForwardSequence kept = sequence;
+    kept.begin = to;
+    kept.n_row = end - first;
+    kept.position += first - sequence.begin;
+    rest_.sequences.push_back(kept);
+    rest_.tokens.insert(rest_.tokens.end(), batch.tokens.begin() + first, batch.tokens.begin() + end);
+  }
+  const std::int64_t n_kept = std::ssize(rest_.tokens);
+  if (n_kept == 0 || n_kept == n_row_) return n_kept;
+  rest_.batch = {rest_.tokens, rest_.sequences, rest_.logit_rows, rest_.state_rows};
+  ROWMAX_RETURN_IF_ERROR(begin(rest_.batch, *cache_));
+  return n_kept;
+}
+
 void CpuOps::look_up(const WeightSource& table, float scale, Rows rows) {
   const std::int64_t n = rows.width;
   for_rows(backend_.executor(), n_row_, [&](std::int64_t row) {

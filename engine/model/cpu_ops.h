@@ -26,6 +26,7 @@ class CpuOps final : public Ops {
                                              const OpsOptions& options, const Backend& backend);
 
   Status begin(const ForwardBatch& batch, const KvLayers& cache) override;
+  Result<std::int64_t> drop_unwanted(std::span<const Rows> rows) override;
   void embed(float scale, Rows stream) override;
   void embed_layers(float scale, Rows rows) override;
   void norm(Rows x, const std::vector<float>& weight, Rows y) override;
@@ -89,6 +90,13 @@ class CpuOps final : public Ops {
   const ForwardBatch* batch_ = nullptr;
   const KvLayers* cache_ = nullptr;
   std::int64_t n_row_ = 0;
+  // What drop_unwanted() left of the batch that begin() was given.
+  struct {
+    std::vector<TokenId> tokens;
+    std::vector<ForwardSequence> sequences;
+    std::vector<std::int32_t> logit_rows, state_rows;
+    ForwardBatch batch;
+  } rest_;
   std::vector<TraceRow> trace_rows_;
   std::vector<float> trace_scratch_;
 

@@ -1,5 +1,6 @@
 #include "engine/model/forward.h"
 
+#include <array>
 #include <utility>
 
 #include "engine/model/blocks/attention/attention.h"
@@ -60,6 +61,16 @@ Status run_block(const Block& block, const Place& place, bool skip, Ops& ops, co
   return {};
 }
 
+// Whether sequences remember something of what the layer's mixer is given.
+bool remembers(const LayerSpec& layer) { return layer.mixer != MixerKind::kAttention || layer.attention.has_kv(); }
+
+// The place in `order` of the last layer that does.
+std::size_t last_that_remembers(const ModelSpec& spec, const std::vector<std::size_t>& order) {
+  std::size_t n = order.size();
+  while (n > 1 && !remembers(spec.layers[order[n - 1]])) --n;
+  return n - 1;
+}
+
 }  // namespace
 
 Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
@@ -73,7 +84,11 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
   }
   layer_embedding::plan(spec, buffers);
   ROWMAX_TRY(ops, make_ops(spec, weights, buffers, options, backend));
-  return Forward(spec, weights, std::move(ops));
+  Forward forward(spec, weights, std::move(ops));
+  forward.order_ = spec.layer_order;
+  for (std::size_t i = 0; spec.layer_order.empty() && i < spec.layers.size(); ++i) forward.order_.push_back(i);
+  forward.last_that_remembers_ = last_that_remembers(spec, forward.order_);
+  return forward;
 }
 
 Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* logits, float* states) {
@@ -82,11 +97,16 @@ Status Forward::run(const ForwardBatch& batch, const KvLayers& cache, float* log
   ops_->embed(spec_->embedding_scale, stream);
   ops_->tap(Stage::kEmbedding, kNoLayer, stream);
   if (spec_->layer_embd() > 0) layer_embedding::begin(*ops_, *spec_, *weights_, stream);
-  for (std::size_t n = 0; n < spec_->layers.size(); ++n) {
-    const std::size_t i = spec_->layer_order.empty() ? n : spec_->layer_order[n];
+  for (std::size_t n = 0; n < order_.size(); ++n) {
+    const std::size_t i = order_[n];
     const LayerSpec& layer = spec_->layers[i];
     const LayerWeights& weights = weights_->layers[i];
     ROWMAX_RETURN_IF_ERROR(run_block(mixer_of(layer), kMixer, layer.skip_mixer, *ops_, *spec_, i, weights));
+    if (n == last_that_remembers_) {
+      const std::array<Rows, 2> alive{stream, layer_embedding::numbers_of(*spec_)};
+      ROWMAX_TRY(n_left, ops_->drop_unwanted(std::span(alive).first(spec_->layer_embd() > 0 ? 2 : 1)));
+      if (n_left == 0) return {};
+    }
     ROWMAX_RETURN_IF_ERROR(run_block(ffn_of(layer), kFfn, layer.skip_ffn, *ops_, *spec_, i, weights));
     if (layer.n_layer_embd > 0) layer_embedding::run(*ops_, *spec_, i, weights, stream);
     ops_->scale(stream, weights.vector_if(layer.output_scale, W::kLayerOutputScale));

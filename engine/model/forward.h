@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "engine/model/ops.h"
 
@@ -24,6 +25,10 @@ class Forward {
   const ModelSpec* spec_;
   const ModelWeights* weights_;
   std::unique_ptr<Ops> ops_;
+  std::vector<std::size_t> order_;  // of the layers
+  // Index into order_ of the last layer whose mixer keeps something for tokens to come. Behind that mixer only rows count
+  // whose logits or states are wanted: the rest of a prompt's is not computed.
+  std::size_t last_that_remembers_ = 0;
 };
 
 }  // namespace rowmax::engine

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
+#include <vector>
 
 #include "engine/model/test_facts.h"
 
@@ -190,6 +192,58 @@ TEST(Forward, RandomModelsAreAsDefined) {
   std::printf("%d models, %d not compared, at most %.1e of the range, blocks %.1e\n", kModels, close, worst,
               worst_block);
   EXPECT_LE(close, kModels / 4);
+}
+
+// Counts what is handed out, as a measure of work.
+class CountingExecutor final : public Executor {
+ public:
+  int concurrency() const noexcept override { return 1; }
+  void run(std::int64_t n_tasks, TaskFn fn, void* context) noexcept override {
+    n_tasks_ += n_tasks;
+    for (std::int64_t task = 0; task < n_tasks; ++task) fn(context, task, 0);
+  }
+  std::int64_t taken() noexcept { return std::exchange(n_tasks_, 0); }
+
+ private:
+  std::int64_t n_tasks_ = 0;
+};
+
+// Behind the last layer that keeps anything, rows are computed for the sake of their logits alone.
+TEST(Forward, RowsThatNobodyAsksForEndWithTheLastLayerThatRemembers) {
+  for (const std::size_t n_shared : {0, 4}) {
+    ModelSpec spec = plain_spec(6);
+    for (std::size_t i = spec.layers.size() - n_shared; i < spec.layers.size(); ++i)
+      spec.layers[i].attention.kv_layer = 1;
+    Dice dice(5);
+    const RandomModel model(spec, dice);
+    CountingExecutor executor;
+    auto forward = Forward::create(model.spec, model.weights,
+                                   {.max_rows = 64,
+                                    .max_context = 200,
+                                    .max_sequences = 1,
+                                    .activations = Activations::kF32,
+                                    .kernels = panel::choose_table({}, default_isa().value()).value()},
+                                   *cpu_backend(executor));
+    ASSERT_TRUE(forward.ok()) << forward.error().message;
+    Memory memory(model.spec);
+    const Memory::OneSequence sequence = memory.sequence({3});
+    const std::vector<TokenId> tokens(64, 7);
+    const ForwardSequence rows{0, 64, 0, {&sequence.table, 1}, 0, nullptr};
+    const auto work = [&](const std::vector<std::int32_t>& wanted) {
+      std::vector<float> logits(wanted.size() * static_cast<std::size_t>(model.spec.shape.n_vocab));
+      executor.taken();
+      EXPECT_TRUE(forward->run({tokens, {&rows, 1}, wanted}, memory.layers, logits.data()).ok());
+      return static_cast<double>(executor.taken());
+    };
+    std::vector<std::int32_t> every;
+    for (std::int32_t row = 0; row < 64; ++row) every.push_back(row);
+    const double all = work(every), none = work({}), last = work({63});
+    // 1 of 6 layers and an attention, or 5; what comes before the layers weighs as much as two of these small ones.
+    EXPECT_LT(none, all * (n_shared == 4 ? 0.6 : 0.98)) << none << " of " << all;
+    EXPECT_GT(none, all * (n_shared == 4 ? 0.2 : 0.8)) << none << " of " << all;
+    EXPECT_GT(last, none);
+    EXPECT_LT(last, all);
+  }
 }
 
 }  // namespace

@@ -99,6 +99,12 @@ class Ops {
   // them. kOutOfMemory, or an error of the attention library.
   virtual Status begin(const ForwardBatch& batch, const KvLayers& cache) = 0;
 
+  // Takes out of the batch, and of the buffers given, the rows that nobody will ask for: of each sequence those before its first
+  // row whose logits or state are wanted. The calls below are then about the others; all other buffers hold nothing of use.
+  // With an observer, who wants to see them, all stay. Returns how many rows there are, 0 among them: then nothing more
+  // can be called before begin(). Errors: as begin().
+  virtual Result<std::int64_t> drop_unwanted(std::span<const Rows> rows) = 0;
+
   // stream = scale * the tokens' rows of the embedding.
   virtual void embed(float scale, Rows stream) = 0;
   // The same of the embeddings for the layers.

@@ -7,11 +7,11 @@ namespace {
 
 float root(std::int64_t n) { return static_cast<float>(std::sqrt(static_cast<double>(n))); }
 
+}  // namespace
+
 Rows numbers_of(const ModelSpec& spec) {
   return {Slot::kLayerInputs, spec.layer_embd() * static_cast<std::int64_t>(spec.layers.size())};
 }
-
-}  // namespace
 
 void plan(const ModelSpec& spec, BufferPlan& buffers) {
   const std::int64_t n = spec.layer_embd();

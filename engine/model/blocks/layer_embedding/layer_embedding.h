@@ -9,6 +9,8 @@
 namespace rowmax::engine::layer_embedding {
 
 void plan(const ModelSpec& spec, BufferPlan& buffers);
+// Where the numbers are from begin() to the last run().
+Rows numbers_of(const ModelSpec& spec);
 // numbers = (norm(P stream / sqrt(n_embd)) + sqrt(n) * row) / sqrt(2) for all layers, from the embedded tokens.
 void begin(Ops& ops, const ModelSpec& spec, const ModelWeights& weights, Rows stream);
 // The end of a layer that has them.

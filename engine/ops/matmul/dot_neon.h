@@ -35,11 +35,12 @@ ROWMAX_INLINE Codes load_codes(const void* p) noexcept {
 }
 ROWMAX_INLINE void store_codes(void* p, Codes c) noexcept {
   auto* q = static_cast<std::uint8_t*>(p);
-  for (int i = 0; i < 4; ++i) vst1q_u8(q + 16 * i, c.v[i]);
+  ROWMAX_PARTS vst1q_u8(q + 16 * i, c.v[i]);
 }
 template <int kShift, int kMask>
 ROWMAX_INLINE Codes shifted(Codes c) noexcept {
-  for (uint8x16_t& v : c.v) {
+  ROWMAX_PARTS {
+    uint8x16_t& v = c.v[i];
     if constexpr (kShift > 0) v = vshlq_n_u8(v, kShift);
     if constexpr (kShift < 0) v = vshrq_n_u8(v, -kShift);
     v = vandq_u8(v, vdupq_n_u8(kMask));
@@ -47,17 +48,17 @@ ROWMAX_INLINE Codes shifted(Codes c) noexcept {
   return c;
 }
 ROWMAX_INLINE Codes merge(Codes a, Codes b) noexcept {
-  for (int i = 0; i < 4; ++i) a.v[i] = vorrq_u8(a.v[i], b.v[i]);
+  ROWMAX_PARTS a.v[i] = vorrq_u8(a.v[i], b.v[i]);
   return a;
 }
 // The table's byte at each index in 0 .. 15.
 ROWMAX_INLINE Codes look_up(const ByteTable& table, Codes indices) noexcept {
   const uint8x16_t bytes = vld1q_u8(table.v);
-  for (uint8x16_t& v : indices.v) v = vqtbl1q_u8(bytes, v);
+  ROWMAX_PARTS indices.v[i] = vqtbl1q_u8(bytes, indices.v[i]);
   return indices;
 }
 ROWMAX_INLINE Codes flip_sign(Codes c) noexcept {
-  for (uint8x16_t& v : c.v) v = veorq_u8(v, vdupq_n_u8(0x80));
+  ROWMAX_PARTS c.v[i] = veorq_u8(c.v[i], vdupq_n_u8(0x80));
   return c;
 }
 
@@ -72,18 +73,16 @@ struct Dot {
 
   using Weights = Codes;
   static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
-  ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
-    for (int i = 0; i < 4; ++i) sums[i] = from.v[i];
-  }
+  ROWMAX_INLINE void start(simd::I32x16 from) noexcept { ROWMAX_PARTS sums[i] = from.v[i]; }
   ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int /*index*/) noexcept {
     std::int32_t bytes;
     std::memcpy(&bytes, a, 4);
     const int8x16_t quad = vreinterpretq_s8_s32(vdupq_n_s32(bytes));
-    for (int i = 0; i < 4; ++i) sums[i] = vdotq_s32(sums[i], vreinterpretq_s8_u8(w.v[i]), quad);
+    ROWMAX_PARTS sums[i] = vdotq_s32(sums[i], vreinterpretq_s8_u8(w.v[i]), quad);
   }
   ROWMAX_INLINE simd::I32x16 value(int /*n_added*/) noexcept {
     simd::I32x16 total;
-    for (int i = 0; i < 4; ++i) total.v[i] = sums[i];
+    ROWMAX_PARTS total.v[i] = sums[i];
     return total;
   }
 };
@@ -118,20 +117,20 @@ struct Dot {
   static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
   ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
     start_from = from;
-    for (int i = 0; i < 8; ++i) {
+    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) {
       sums[i] = vdupq_n_s32(0);
       words[i] = vdupq_n_s16(0);
     }
   }
   ROWMAX_INLINE void flush() noexcept {
-    for (int i = 0; i < 8; ++i) sums[i] = vpadalq_s16(sums[i], words[i]);
+    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) sums[i] = vpadalq_s16(sums[i], words[i]);
   }
   ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int index) noexcept {
     std::int32_t bytes;
     std::memcpy(&bytes, a, 4);
     const int8x8_t quad = vreinterpret_s8_s32(vdup_n_s32(bytes));
     const bool fresh = index % kQuads16 == 0;
-    for (int i = 0; i < 4; ++i) {
+    ROWMAX_PARTS {
       const int8x16_t v = vreinterpretq_s8_u8(w.v[i]);
       words[2 * i] = fresh ? vmull_s8(vget_low_s8(v), quad) : vmlal_s8(words[2 * i], vget_low_s8(v), quad);
       words[2 * i + 1] = fresh ? vmull_s8(vget_high_s8(v), quad) : vmlal_s8(words[2 * i + 1], vget_high_s8(v), quad);
@@ -141,9 +140,7 @@ struct Dot {
   ROWMAX_INLINE simd::I32x16 value(int n_added) noexcept {
     if (n_added % kQuads16 != 0) flush();
     simd::I32x16 total;
-    for (int i = 0; i < 4; ++i) {
-      total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), start_from.v[i]);
-    }
+    ROWMAX_PARTS { total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), start_from.v[i]); }
     return total;
   }
 };
@@ -154,7 +151,7 @@ struct PackedDot {
   int16x8_t words[8];
 
   ROWMAX_INLINE void start() noexcept {
-    for (int i = 0; i < 8; ++i) {
+    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) {
       sums[i] = vdupq_n_s32(0);
       words[i] = vdupq_n_s16(0);
     }
@@ -165,21 +162,21 @@ struct PackedDot {
     std::memcpy(&bytes, a, 4);
     const int8x8_t quad = vreinterpret_s8_s32(vdup_n_s32(bytes));
     const Codes codes = shifted<-2 * j, 3>(packed);
-    for (int i = 0; i < 4; ++i) {
+    ROWMAX_PARTS {
       const int8x16_t v = vreinterpretq_s8_u8(codes.v[i]);
       words[2 * i] = vmlal_s8(words[2 * i], vget_low_s8(v), quad);
       words[2 * i + 1] = vmlal_s8(words[2 * i + 1], vget_high_s8(v), quad);
     }
   }
   ROWMAX_INLINE void flush() noexcept {
-    for (int i = 0; i < 8; ++i) {
+    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) {
       sums[i] = vpadalq_s16(sums[i], words[i]);
       words[i] = vdupq_n_s16(0);
     }
   }
   ROWMAX_INLINE simd::I32x16 total() noexcept {
     simd::I32x16 total;
-    for (int i = 0; i < 4; ++i) total.v[i] = vpaddq_s32(sums[2 * i], sums[2 * i + 1]);
+    ROWMAX_PARTS total.v[i] = vpaddq_s32(sums[2 * i], sums[2 * i + 1]);
     return total;
   }
 };

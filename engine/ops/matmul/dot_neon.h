@@ -117,13 +117,13 @@ struct Dot {
   static ROWMAX_INLINE Weights prepare(Codes c) noexcept { return c; }
   ROWMAX_INLINE void start(simd::I32x16 from) noexcept {
     start_from = from;
-    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) {
+    ROWMAX_TIMES(8) {
       sums[i] = vdupq_n_s32(0);
       words[i] = vdupq_n_s16(0);
     }
   }
   ROWMAX_INLINE void flush() noexcept {
-    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) sums[i] = vpadalq_s16(sums[i], words[i]);
+    ROWMAX_TIMES(8) sums[i] = vpadalq_s16(sums[i], words[i]);
   }
   ROWMAX_INLINE void add(const Weights& w, const std::int8_t* a, int index) noexcept {
     std::int32_t bytes;
@@ -140,7 +140,7 @@ struct Dot {
   ROWMAX_INLINE simd::I32x16 value(int n_added) noexcept {
     if (n_added % kQuads16 != 0) flush();
     simd::I32x16 total;
-    ROWMAX_PARTS { total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), start_from.v[i]); }
+    ROWMAX_PARTS total.v[i] = vaddq_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1]), start_from.v[i]);
     return total;
   }
 };
@@ -151,7 +151,7 @@ struct PackedDot {
   int16x8_t words[8];
 
   ROWMAX_INLINE void start() noexcept {
-    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) {
+    ROWMAX_TIMES(8) {
       sums[i] = vdupq_n_s32(0);
       words[i] = vdupq_n_s16(0);
     }
@@ -169,7 +169,7 @@ struct PackedDot {
     }
   }
   ROWMAX_INLINE void flush() noexcept {
-    _Pragma("GCC unroll 8") for (int i = 0; i < 8; ++i) {
+    ROWMAX_TIMES(8) {
       sums[i] = vpadalq_s16(sums[i], words[i]);
       words[i] = vdupq_n_s16(0);
     }
@@ -208,7 +208,7 @@ ROWMAX_INLINE std::int32_t sum_lanes(simd::I32x16 x) noexcept {
 // The largest of both vectors' lanes.
 ROWMAX_INLINE std::int32_t max_lanes(simd::I32x16 x, simd::I32x16 y) noexcept {
   int32x4_t most = vmaxq_s32(x.v[0], y.v[0]);
-  for (int i = 1; i < 4; ++i) most = vmaxq_s32(most, vmaxq_s32(x.v[i], y.v[i]));
+  ROWMAX_TIMES(3) most = vmaxq_s32(most, vmaxq_s32(x.v[i + 1], y.v[i + 1]));
   return vmaxvq_s32(most);
 }
 ROWMAX_INLINE void prefetch(const std::byte* p) noexcept { __builtin_prefetch(p); }

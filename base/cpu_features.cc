@@ -81,4 +81,13 @@ bool has_neon_dotprod() noexcept {
 #endif
 }
 
+bool has_neon_i8mm() noexcept {
+#if defined(__aarch64__)
+  constexpr unsigned long kI8mm = 1ul << 13;  // HWCAP2_I8MM
+  return has_neon_dotprod() && (getauxval(AT_HWCAP2) & kI8mm) != 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace rowmax::base

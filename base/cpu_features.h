@@ -12,5 +12,7 @@ bool has_avx512_vbmi() noexcept;
 bool has_amx_int8() noexcept;
 // The Advanced SIMD dot products of ARMv8.2 (SDOT, UDOT).
 bool has_neon_dotprod() noexcept;
+// The Advanced SIMD matrix products of bytes of ARMv8.6 (SMMLA), and the dot products.
+bool has_neon_i8mm() noexcept;
 
 }  // namespace rowmax::base

@@ -24,6 +24,7 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
 #if defined(__x86_64__)
   EXPECT_EQ(has_avx_vnni(), kernel_lists("avx_vnni") && isa_supported(Isa::kAvx2));
   EXPECT_FALSE(has_neon_dotprod());
+  EXPECT_FALSE(has_neon_i8mm());
   EXPECT_EQ(has_avx512_vbmi(), kernel_lists("avx512vbmi") && isa_supported(Isa::kAvx512));
   const bool amx = kernel_lists("amx_int8") && kernel_lists("amx_tile") && isa_supported(Isa::kAvx512);
   EXPECT_EQ(has_amx_int8(), amx);
@@ -34,6 +35,7 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_FALSE(has_amx_int8());
   if (kernel_lists("asimd")) {
     EXPECT_EQ(has_neon_dotprod(), kernel_lists("asimddp"));
+    EXPECT_EQ(has_neon_i8mm(), kernel_lists("asimddp") && kernel_lists("i8mm"));
   }
 #endif
 }

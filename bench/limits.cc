@@ -74,6 +74,7 @@ bool has_avx512() noexcept { return isa_supported(Isa::kAvx512); }
 #define ROWMAX_DOT512(i) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #i "\n"
 #define ROWMAX_WORDS(i) "vpmaddwd %%ymm14, %%ymm15, %%ymm13\n vpaddd %%ymm13, %%ymm" #i ", %%ymm" #i "\n"
 #define ROWMAX_BYTES(i) "vpmaddubsw %%ymm14, %%ymm15, %%ymm13\n vpaddw %%ymm13, %%ymm" #i ", %%ymm" #i "\n"
+#define ROWMAX_SMMLA(i) "smmla v" #i ".4s, v20.16b, v21.16b\n"
 #define ROWMAX_CHAIN(name, flags, one)                                                                            \
   __attribute__((target(flags))) void name(std::int64_t n) {                                                      \
     asm volatile("vpxor %%ymm14, %%ymm14, %%ymm14\n vpxor %%ymm15, %%ymm15, %%ymm15\n"                            \
@@ -124,6 +125,7 @@ bool always() noexcept { return true; }
 #define ROWMAX_FMLA(i) "fmla v" #i ".4s, v20.4s, v21.4s\n"
 #define ROWMAX_SMLAL(i) "smlal v" #i ".4s, v20.4h, v21.4h\n"
 #define ROWMAX_SDOT(i) "sdot v" #i ".4s, v20.16b, v21.16b\n"
+#define ROWMAX_SMMLA(i) "smmla v" #i ".4s, v20.16b, v21.16b\n"
 #define ROWMAX_CHAIN(name, architecture, one)                                                                        \
   void name(std::int64_t n) {                                                                                        \
     asm volatile(".arch " architecture                                                                               \
@@ -134,11 +136,13 @@ bool always() noexcept { return true; }
 ROWMAX_CHAIN(fmla, "armv8-a", ROWMAX_FMLA)
 ROWMAX_CHAIN(smlal, "armv8-a", ROWMAX_SMLAL)
 ROWMAX_CHAIN(sdot, "armv8.2-a+dotprod", ROWMAX_SDOT)
+ROWMAX_CHAIN(smmla, "armv8.2-a+i8mm", ROWMAX_SMMLA)
 
 constexpr Chain kChains[] = {
     {"fmla 4s", false, always, fmla, 12 * 8},
     {"smlal 4s", true, always, smlal, 12 * 8},
     {"sdot 4s", true, base::has_neon_dotprod, sdot, 12 * 32},
+    {"smmla 4s", true, base::has_neon_i8mm, smmla, 12 * 64},
 };
 #endif
 

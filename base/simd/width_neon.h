@@ -20,17 +20,20 @@ struct M16 {
   uint32x4_t v[4];
 };  // all bits of a lane set or clear
 
-#define ROWMAX_EACH(expression)                      \
-  for (int i = 0; i < 4; ++i) r.v[i] = (expression); \
+// For i = 0 .. n - 1: parts of a vector, vectors of an array. g++ -O2 does not unroll such a loop by itself, and what a loop
+// indexes lies in memory, since a register has no index.
+#define ROWMAX_TIMES(n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); ++i)
+#define ROWMAX_PARTS ROWMAX_TIMES(4)
+#define ROWMAX_EACH(expression) \
+  ROWMAX_PARTS                  \
+  r.v[i] = (expression);        \
   return r
 
 ROWMAX_INLINE F32x16 load(const float* p) noexcept {
   F32x16 r;
   ROWMAX_EACH(vld1q_f32(p + 4 * i));
 }
-ROWMAX_INLINE void store(float* p, F32x16 x) noexcept {
-  for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, x.v[i]);
-}
+ROWMAX_INLINE void store(float* p, F32x16 x) noexcept { ROWMAX_PARTS vst1q_f32(p + 4 * i, x.v[i]); }
 ROWMAX_INLINE F32x16 load_n(const float* p, int n) noexcept {
   float lanes[16] = {};
   for (int i = 0; i < n; ++i) lanes[i] = p[i];
@@ -45,9 +48,7 @@ ROWMAX_INLINE I32x16 load_i32(const std::int32_t* p) noexcept {
   I32x16 r;
   ROWMAX_EACH(vld1q_s32(p + 4 * i));
 }
-ROWMAX_INLINE void store_i32(std::int32_t* p, I32x16 x) noexcept {
-  for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, x.v[i]);
-}
+ROWMAX_INLINE void store_i32(std::int32_t* p, I32x16 x) noexcept { ROWMAX_PARTS vst1q_s32(p + 4 * i, x.v[i]); }
 ROWMAX_INLINE F32x16 load_f16(const std::uint16_t* p) noexcept {
   F32x16 r;
   ROWMAX_EACH(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
@@ -70,7 +71,7 @@ ROWMAX_INLINE F32x16 load_bf16_n(const std::uint16_t* p, int n) noexcept {
 // E4M3's bits are a half's, moved.
 ROWMAX_INLINE F32x16 load_f8e4m3(const std::uint8_t* p) noexcept {
   F32x16 r;
-  for (int i = 0; i < 2; ++i) {
+  ROWMAX_TIMES(2) {
     const uint16x8_t wide = vmovl_u8(vld1_u8(p + 8 * i));
     const uint16x8_t magnitude = vshlq_n_u16(vandq_u16(wide, vdupq_n_u16(0x7F)), 7);
     const uint16x8_t sign = vandq_u16(vshlq_n_u16(wide, 8), vdupq_n_u16(0x8000));
@@ -88,7 +89,7 @@ ROWMAX_INLINE F32x16 load_f8e4m3_n(const std::uint8_t* p, int n) noexcept {
 }
 ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
   F32x16 r;
-  for (int i = 0; i < 2; ++i) {
+  ROWMAX_TIMES(2) {
     const int16x8_t wide = vmovl_s8(vld1_s8(p + 8 * i));
     r.v[2 * i] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
     r.v[2 * i + 1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)));
@@ -96,7 +97,7 @@ ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
   return r;
 }
 ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
-  for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.v[i])));
+  ROWMAX_PARTS vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.v[i])));
 }
 ROWMAX_INLINE F32x16 splat(float x) noexcept {
   F32x16 r;
@@ -167,7 +168,7 @@ ROWMAX_INLINE std::uint32_t mask_bits(M16 m) noexcept {
   const std::uint32_t first[4] = {1, 2, 4, 8};
   const uint32x4_t lanes = vld1q_u32(first);
   std::uint32_t bits = 0;
-  for (int i = 0; i < 4; ++i) bits |= vaddvq_u32(vandq_u32(m.v[i], lanes)) << (4 * i);
+  ROWMAX_PARTS bits |= vaddvq_u32(vandq_u32(m.v[i], lanes)) << (4 * i);
   return bits;
 }
 ROWMAX_INLINE F32x16 select(M16 m, F32x16 yes, F32x16 no) noexcept {
@@ -247,35 +248,51 @@ ROWMAX_INLINE float reduce_max(F32x16 x) noexcept {
   return low > high ? low : high;
 }
 
+// Rows of four become columns.
+struct Quarter {
+  float32x4_t v[4];
+};
+ROWMAX_INLINE Quarter transposed(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) noexcept {
+  const float32x4x2_t p = vtrnq_f32(a, b), q = vtrnq_f32(c, d);
+  return {{vcombine_f32(vget_low_f32(p.val[0]), vget_low_f32(q.val[0])),
+           vcombine_f32(vget_low_f32(p.val[1]), vget_low_f32(q.val[1])),
+           vcombine_f32(vget_high_f32(p.val[0]), vget_high_f32(q.val[0])),
+           vcombine_f32(vget_high_f32(p.val[1]), vget_high_f32(q.val[1]))}};
+}
+
 // Lane i of the result, i < 8, is reduce_max(x[i]); the others mean nothing.
 ROWMAX_INLINE F32x16 reduce_max8(const F32x16 (&x)[8]) noexcept {
-  float lanes[16] = {};
-  for (int i = 0; i < 8; ++i) lanes[i] = reduce_max(x[i]);
-  return load(lanes);
+  F32x16 r = splat(0.0f);
+  ROWMAX_TIMES(2) {
+    float32x4_t four[4];
+    _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) {
+      const F32x16& y = x[4 * i + j];
+      four[j] = keep_greater(keep_greater(y.v[0], y.v[2]), keep_greater(y.v[1], y.v[3]));
+    }
+    const Quarter lanes = transposed(four[0], four[1], four[2], four[3]);
+    r.v[i] = keep_greater(keep_greater(lanes.v[0], lanes.v[2]), keep_greater(lanes.v[1], lanes.v[3]));
+  }
+  return r;
 }
 
 // Rows become columns: lane j of x[i] and lane i of x[j] change places.
 ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
   F32x16 y[16];
-  for (int i = 0; i < 16; i += 4) {
-    for (int j = 0; j < 4; ++j) {  // the 4 x 4 block of rows i.., columns 4j..
-      const float32x4x2_t p = vtrnq_f32(x[i].v[j], x[i + 1].v[j]);
-      const float32x4x2_t q = vtrnq_f32(x[i + 2].v[j], x[i + 3].v[j]);
-      y[4 * j].v[i / 4] = vcombine_f32(vget_low_f32(p.val[0]), vget_low_f32(q.val[0]));
-      y[4 * j + 1].v[i / 4] = vcombine_f32(vget_low_f32(p.val[1]), vget_low_f32(q.val[1]));
-      y[4 * j + 2].v[i / 4] = vcombine_f32(vget_high_f32(p.val[0]), vget_high_f32(q.val[0]));
-      y[4 * j + 3].v[i / 4] = vcombine_f32(vget_high_f32(p.val[1]), vget_high_f32(q.val[1]));
+  ROWMAX_PARTS {
+    _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) {  // the 4 x 4 block of rows 4i.., columns 4j..
+      const Quarter block = transposed(x[4 * i].v[j], x[4 * i + 1].v[j], x[4 * i + 2].v[j], x[4 * i + 3].v[j]);
+      _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k) y[4 * j + k].v[i] = block.v[k];
     }
   }
-  for (int i = 0; i < 16; ++i) x[i] = y[i];
+  ROWMAX_TIMES(16) x[i] = y[i];
 }
 
 // Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
 ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
-  for (int i = 0; i < 4; ++i) {
-    float lanes[16];
-    for (int k = 0; k < 16; ++k) lanes[k] = rows[k][d + i];
-    x[i] = load(lanes);
+  ROWMAX_PARTS {
+    const Quarter columns = transposed(vld1q_f32(rows[4 * i] + d), vld1q_f32(rows[4 * i + 1] + d),
+                                       vld1q_f32(rows[4 * i + 2] + d), vld1q_f32(rows[4 * i + 3] + d));
+    _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) x[j].v[i] = columns.v[j];
   }
 }
 

@@ -19,7 +19,7 @@ class Kernels(CommandTest):
     def test_the_list(self):
         rows = self.rows()
         self.assertEqual([row["name"] for row in rows],
-                         ["scalar", "avx2", "avxvnni", "avx512", "avx512vbmi", "amx", "neon", "dotprod"])
+                         ["scalar", "avx2", "avxvnni", "avx512", "avx512vbmi", "amx", "neon", "dotprod", "i8mm"])
         self.assertEqual(list(rows[0]), ["name", "isa", "supported", "default", "missing"])
         self.assertEqual(sum(row["default"] for row in rows), 1)
         # What the system says of the CPU (the flags of x86-64; AMX also needs the system's leave).

@@ -47,7 +47,8 @@ CLAIMS = [
      "engine/ops/rows/row_kernels.cc engine/ops/rows/row_kernels_list.h engine/ops/rows/row_kernels_neon.cc "
      "engine/ops/delta/delta_kernels.cc engine/ops/delta/delta_kernels_list.h engine/ops/delta/delta_kernels_neon.cc "
      "engine/ops/matmul/kernel_tables.cc engine/ops/matmul/panel.h engine/ops/matmul/dot_neon.h "
-     "engine/ops/matmul/matmul_neon.cc engine/ops/matmul/matmul_dotprod.cc cmake/rowmax.cmake apps/cli/options.cc "
+     "engine/ops/matmul/matmul_neon.cc engine/ops/matmul/matmul_dotprod.cc engine/ops/matmul/matmul_i8mm.cc "
+     "engine/ops/matmul/int8_kernel.h cmake/rowmax.cmake apps/cli/options.cc "
      "bindings/python/src/rowmax/_backend.py"),
     ("A backend", "the CPU", r"\bBackendKind\b|ROWMAX_BACKEND_CPU|\bCpuOps::create\b|class CpuOps\b",
      "include/rowmax/backend.h base/backend.cc include/rowmax/rowmax.h attention/c_api/common.cc "
@@ -78,8 +79,8 @@ def sections():
 def named(path, text):
     """Whether a section names the file: by its name, as one of a pair (`x.{h,cc}`), or with <isa> or * in its name."""
     name, stem, suffix = Path(path).name, Path(path).stem, Path(path).suffix
-    forms = [name, stem + ".{h,cc}", re.sub(r"neon|dotprod|delta_net|qwen35|qwen|iq4", "<name>", stem) + suffix,
-             re.sub(r"neon|dotprod|delta_net|qwen35|qwen|iq4", "<name>", stem) + ".{h,cc}"]
+    forms = [name, stem + ".{h,cc}", re.sub(r"neon|dotprod|i8mm|delta_net|qwen35|qwen|iq4", "<name>", stem) + suffix,
+             re.sub(r"neon|dotprod|i8mm|delta_net|qwen35|qwen|iq4", "<name>", stem) + ".{h,cc}"]
     return any(form in text.replace("<isa>", "<name>") for form in forms)
 
 

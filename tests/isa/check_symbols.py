@@ -4,7 +4,7 @@ it kept an AVX one, the program would die on older processors.
 
     check_symbols.py BUILD_DIR NM
 
-Looks at every object of a *_avx2.cc, *_avxvnni.cc, *_avx512.cc, *_avx512vbmi.cc, *_amx.cc, *_neon.cc or *_dotprod.cc file: it must define no weak and no unique function.
+Looks at every object of a *_avx2.cc, *_avxvnni.cc, *_avx512.cc, *_avx512vbmi.cc, *_amx.cc, *_neon.cc, *_dotprod.cc or *_i8mm.cc file: it must define no weak and no unique function.
 """
 import re
 import subprocess
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 build, nm = Path(sys.argv[1]), sys.argv[2]
-objects = [p for p in build.rglob("*.o") if re.search(r"_(avx2|avxvnni|avx512|avx512vbmi|amx|neon|dotprod)\.cc\.o$", p.name)
+objects = [p for p in build.rglob("*.o") if re.search(r"_(avx2|avxvnni|avx512|avx512vbmi|amx|neon|dotprod|i8mm)\.cc\.o$", p.name)
            and re.match(r"rowmax_\w+\.dir", next((x for x in p.parts if x.endswith(".dir")), ""))]
 if not objects:
     sys.exit("no object of an ISA file found: has anything been built?")

@@ -7,10 +7,12 @@ went to the stack, or a loop that is no longer unrolled, is seen without measuri
 Looks at every function of engine/ops/matmul's *_<isa>.cc objects that multiplies. Its hot loop is the one that holds the most
 products not in a loop inside it. The table, hot_loops_<processor>.tsv beside this script, has a row for each: products
 (multiplications with sums, and looked up sums), additions, copies from register to register, loads and stores of vectors at
-the stack pointer, and all instructions. The counts are those of one compiler (g++ 12, -O2): with others the test is skipped.
+the stack pointer, and all instructions. The counts are those of one compiler (g++ 12, -O2): with others, and where BUILD_DIR is
+not there (no cross compiler or no qemu), the test is skipped.
 --write makes the table anew: look at what changed in it before you keep it.
 """
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +33,7 @@ X86 = {
 }
 ARM = {
     "products": re.compile(r"(fmla|[su]dot|usdot|[su]mlal2?|[su]mull2?|smmla|usmmla|tbl)$"),
-    "adds": re.compile(r"([su]adalp|addp|add|sub|fadd|fsub)$"),
+    "adds": re.compile(r"([su]ad[ad]lp|addp|add|sub|mla|fadd|fsub)$"),
     "copy": re.compile(r"mov$"),
     "vector": re.compile(r"\b[vqd]\d+\b|\bv\d+\."),
     "stack": re.compile(r"\[(sp|x29)\b"),
@@ -169,6 +171,13 @@ def read_table(path):
 
 def main():
     build, compiler, objdump = Path(sys.argv[1]), *sys.argv[2:4]
+    for tool in (compiler, objdump):
+        if shutil.which(tool) is None:
+            print(f"skipped: no {tool} here")
+            return 77
+    if not build.is_dir():
+        print(f"skipped: {build} has not been built")
+        return 77
     says = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
     version = says.splitlines()[0]
     if "Free Software Foundation" not in says or not re.search(r" 12\.\d+\.\d+$", version):  # under any name: c++, g++

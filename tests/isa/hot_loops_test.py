@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """hot_loops.py on listings written by hand: what it counts, which loop it takes, and that it finds what it is for."""
+import subprocess
+import sys
 import unittest
 
 import hot_loops
@@ -27,7 +29,7 @@ ARM_LISTING = """
    0:\tldr\tq0, [sp, #16]
    4:\tsdot\tv1.4s, v0.16b, v2.4b[0]
    8:\tmov\tv3.16b, v1.16b
-   c:\tadd\tv3.4s, v3.4s, v4.4s
+   c:\tmla\tv3.4s, v3.4s, v4.4s
   10:\tstr\tq3, [sp, #32]
   14:\tmov\tx0, x1
   18:\tb.ne\t0 <f>  // b.any
@@ -86,6 +88,15 @@ class Differences(unittest.TestCase):
 
     def test_gone_and_new(self):
         self.assertEqual(len(list(hot_loops.differences({("avx2", "f"): self.row}, {("avx2", "g"): self.row}))), 2)
+
+
+class Skips(unittest.TestCase):
+    def test_without_what_it_needs(self):
+        for build, compiler, word in ((".", "no-such-g++", "skipped: no no-such-g++ here"),
+                                      ("no/such/build", sys.executable, "skipped: no/such/build has not been built")):
+            ran = subprocess.run([sys.executable, "-B", hot_loops.__file__, build, compiler, sys.executable],
+                                 capture_output=True, text=True)
+            self.assertEqual((ran.returncode, ran.stdout.strip()), (77, word))
 
 
 if __name__ == "__main__":

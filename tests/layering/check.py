@@ -186,7 +186,7 @@ def check_source(path, lines):
 
 
 def own_test(path):
-    return re.sub(r"_(?:scalar|avx2|avxvnni|avx512|amx|neon|dotprod)$", "", path[:-3]) + "_test.cc"
+    return re.sub(r"_(?:scalar|avx2|avxvnni|avx512|amx|neon|dotprod|i8mm)$", "", path[:-3]) + "_test.cc"
 
 
 def check_tested(paths):

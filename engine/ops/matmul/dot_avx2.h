@@ -24,9 +24,11 @@ inline constexpr bool kSplitChains = false;
 inline constexpr int kTernaryPanels = 1;
 inline constexpr int kTernaryFewPanels = 1, kInt8FewPanels = 1;  // of one token, side by side
 inline constexpr int kPackedTiles = 4;
-inline constexpr int kGemmTokens = 4;  // tokens in one register block
-inline constexpr int kF32Tokens = 6;   // the same on the exact path
-inline constexpr int kFewTokens = 4;   // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kGemmTokens = 4;                                                // tokens that lie together
+inline constexpr int kBlockTokens = kGemmTokens, kTernaryBlockTokens = kGemmTokens;  // in one register block
+inline constexpr int kF32Tokens = 6;                                                 // the same on the exact path
+inline constexpr int kFewTokens = 4;         // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kTernaryFewTokens = 4;  // the same of ternary panels
 
 struct Codes {
   __m256i lo, hi;

@@ -17,9 +17,11 @@ inline constexpr bool kSplitChains = true;
 inline constexpr int kTernaryPanels = 2;
 inline constexpr int kTernaryFewPanels = 4, kInt8FewPanels = 2;  // of one token, side by side
 inline constexpr int kPackedTiles = 4096;
-inline constexpr int kGemmTokens = 12;  // tokens in one register block
-inline constexpr int kF32Tokens = 12;   // the same on the exact path
-inline constexpr int kFewTokens = 4;    // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kGemmTokens = 12;                                               // tokens that lie together
+inline constexpr int kBlockTokens = kGemmTokens, kTernaryBlockTokens = kGemmTokens;  // in one register block
+inline constexpr int kF32Tokens = 12;                                                // the same on the exact path
+inline constexpr int kFewTokens = 4;         // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kTernaryFewTokens = 4;  // the same of ternary panels
 
 struct Codes {
   __m512i v;

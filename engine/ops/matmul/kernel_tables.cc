@@ -36,6 +36,7 @@ constexpr KernelTable kTables[] = {
     {"amx", Isa::kAvx512, "AMX-INT8 that the system lets programs use", ROWMAX_X86(kernels_amx), &base::has_amx_int8},
     {"neon", Isa::kNeon, "Advanced SIMD", ROWMAX_ARM(kernels_neon), &has<Isa::kNeon>},
     {"dotprod", Isa::kNeon, "the dot products of ARMv8.2", ROWMAX_ARM(kernels_dotprod), &base::has_neon_dotprod},
+    {"i8mm", Isa::kNeon, "the matrix products of bytes of ARMv8.6", ROWMAX_ARM(kernels_i8mm), &base::has_neon_i8mm},
 };
 
 std::string names(bool supported_alone) {

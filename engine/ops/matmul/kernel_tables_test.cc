@@ -27,8 +27,9 @@ std::string name_of(const KernelChoice& choice, Isa isa) {
 TEST(Kernels, NamesAndInstructionSets) {
   const std::vector<KernelVariant> variants = kernel_variants();
   const std::map<std::string, Isa> expected = {
-      {"scalar", Isa::kScalar}, {"avx2", Isa::kAvx2},         {"avxvnni", Isa::kAvx2}, {"avx512", Isa::kAvx512},
-      {"amx", Isa::kAvx512},    {"avx512vbmi", Isa::kAvx512}, {"neon", Isa::kNeon},    {"dotprod", Isa::kNeon}};
+      {"scalar", Isa::kScalar}, {"avx2", Isa::kAvx2},    {"avxvnni", Isa::kAvx2},
+      {"avx512", Isa::kAvx512}, {"amx", Isa::kAvx512},   {"avx512vbmi", Isa::kAvx512},
+      {"neon", Isa::kNeon},     {"dotprod", Isa::kNeon}, {"i8mm", Isa::kNeon}};
   ASSERT_EQ(variants.size(), expected.size());
   for (const auto& [name, isa] : expected) {
     const KernelVariant* variant = find(variants, name);
@@ -45,7 +46,8 @@ TEST(Kernels, SupportedIsWhatTheCpuHas) {
                                             {"avx512vbmi", base::has_avx512_vbmi()},
                                             {"amx", base::has_amx_int8()},
                                             {"neon", isa_supported(Isa::kNeon)},
-                                            {"dotprod", base::has_neon_dotprod()}};
+                                            {"dotprod", base::has_neon_dotprod()},
+                                            {"i8mm", base::has_neon_i8mm()}};
   for (const KernelVariant& variant : kernel_variants()) {
     EXPECT_EQ(variant.supported(), here.at(std::string(variant.name))) << variant.name;
   }
@@ -71,7 +73,7 @@ TEST(Kernels, TheFastestOfAnInstructionSetIsTheLastSupportedOne) {
                                                                    : "avx512");
   }
   if (isa_supported(Isa::kNeon)) {
-    EXPECT_EQ(name_of({}, Isa::kNeon), base::has_neon_dotprod() ? "dotprod" : "neon");
+    EXPECT_EQ(name_of({}, Isa::kNeon), base::has_neon_i8mm() ? "i8mm" : base::has_neon_dotprod() ? "dotprod" : "neon");
   }
   for (const Isa isa : supported_isas()) EXPECT_EQ(choose_kernels({}, isa)->isa, isa);
 }

@@ -273,5 +273,6 @@ const Kernels& kernels_avx512vbmi() noexcept;
 const Kernels& kernels_amx() noexcept;
 const Kernels& kernels_neon() noexcept;
 const Kernels& kernels_dotprod() noexcept;
+const Kernels& kernels_i8mm() noexcept;
 
 }  // namespace rowmax::engine::panel

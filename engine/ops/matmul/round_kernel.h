@@ -12,12 +12,16 @@ namespace {
 
 // 16 activations |a| <= kMaxCode as a = coarse * 128 + fine with -127 <= coarse <= 127 and -64 <= fine <= 63.
 struct BinaryTerms {
+  static ROWMAX_INLINE simd::I32x16 coarse(simd::I32x16 a) noexcept {
+    return simd::shift_right<kTermShift>(simd::add(a, simd::splat_i32(1 << (kTermShift - 1))));
+  }
+  static ROWMAX_INLINE simd::I32x16 fine(simd::I32x16 a) noexcept {
+    return simd::sub(a, simd::shift_left<kTermShift>(coarse(a)));
+  }
   // half: which of the block's halves they are, 0 or 1.
   static ROWMAX_INLINE void store(std::int8_t* codes, int half, simd::I32x16 a) noexcept {
-    const simd::I32x16 unit_half = simd::splat_i32(1 << (kTermShift - 1));
-    const simd::I32x16 coarse = simd::shift_right<kTermShift>(simd::add(a, unit_half));
-    store_i8(codes + 16 * half, coarse);
-    store_i8(codes + 16 * half + kTile, simd::sub(a, simd::shift_left<kTermShift>(coarse)));
+    store_i8(codes + 16 * half, coarse(a));
+    store_i8(codes + 16 * half + kTile, fine(a));
   }
 };
 

@@ -4,8 +4,8 @@
 //
 // dot_*.h provides, beside what int8_kernel.h needs, PackedDot: sums of packed codes of 2 bits times activations, with
 // start(), add<j>(packed, 4 activations) for the codes in bits 2j and 2j + 1, flush() after at most kPackedTiles tiles,
-// total(); kTernaryPanels, the panels that share the loads of many tokens' activations; and kTernaryFewPanels, those
-// that one token takes side by side.
+// total(); kTernaryPanels, the panels that share the loads of many tokens' activations; kTernaryFewPanels, those that one
+// token takes side by side; and what kBlockTokens and kFewTokens are for integer panels.
 #pragma once
 
 #include "engine/ops/matmul/int8_kernel.h"
@@ -22,20 +22,22 @@ ROWMAX_INLINE void store_outputs(const Job& job, std::int64_t token, std::int64_
   store_rows(job.y + token * job.ldy + p * kRows, simd::canonical_nan(y), rows_of_panel(job, p));
 }
 
+// Quad 4h + j, of which `packed` has the codes.
+template <int kTokens, int h, int j>
+ROWMAX_INLINE void add_packed_quad(const Codes& packed, const std::int8_t* a, PackedDot (&dots)[kTokens]) noexcept {
+  ROWMAX_UNROLL
+  for (int t = 0; t < kTokens; ++t) dots[t].template add<j>(packed, a + kTile * t + 16 * h + 4 * j);
+}
 template <int kTokens, int h>
 ROWMAX_INLINE void add_packed(const std::byte* tile, const std::int8_t* a, PackedDot (&dots)[kTokens]) noexcept {
   const Codes packed = load_codes(tile + h * kVector);
-  ROWMAX_UNROLL
-  for (int t = 0; t < kTokens; ++t) {
-    const std::int8_t* quads = a + kTile * t + 16 * h;
-    dots[t].template add<0>(packed, quads);
-    dots[t].template add<1>(packed, quads + 4);
-    dots[t].template add<2>(packed, quads + 8);
-    dots[t].template add<3>(packed, quads + 12);
-  }
+  add_packed_quad<kTokens, h, 0>(packed, a, dots);
+  add_packed_quad<kTokens, h, 1>(packed, a, dots);
+  add_packed_quad<kTokens, h, 2>(packed, a, dots);
+  add_packed_quad<kTokens, h, 3>(packed, a, dots);
 }
 
-// Up to 4 tokens, kPanels panels from p on: codes go from the packed bytes through registers, once. What is asked for
+// kTokens of up to 4 tokens, from job.token_begin on, kPanels panels from p on: codes go from the packed bytes through registers, once. What is asked for
 // ahead goes from the end of a panel to the one that follows in the same place.
 template <int kTokens, int kPanels>
 ROWMAX_INLINE void ternary_few_panels(const Job& job, std::int64_t p) noexcept {
@@ -44,7 +46,8 @@ ROWMAX_INLINE void ternary_few_panels(const Job& job, std::int64_t p) noexcept {
   const std::byte* panel = job.panels + p * job.panel_bytes;
   const std::byte* tile = panel + TernaryPanel::kHeadBytes;
   const std::byte* ahead = tile + kPrefetchBytes;
-  const std::int8_t* a = act.codes + job.token_begin * act.n_tiles * kTile;
+  const std::int8_t* a = act.codes + job.token_begin * kTile;
+  const std::int64_t stride = kTile * (kTernaryFewTokens == kTokenStep ? kTokens : act.n_tok);
   std::int64_t left_ahead = act.n_tiles - kAheadTiles;
   PackedDot dots[kPanels][kTokens];
   ROWMAX_UNROLL
@@ -54,7 +57,7 @@ ROWMAX_INLINE void ternary_few_panels(const Job& job, std::int64_t p) noexcept {
   }
   for (std::int64_t left = act.n_tiles; left > 0; left -= kPackedTiles) {
     const std::int64_t n = left < kPackedTiles ? left : kPackedTiles;
-    for (std::int64_t b = 0; b < n; ++b, tile += TernaryPanel::kTileBytes, a += kTokens * kTile) {
+    for (std::int64_t b = 0; b < n; ++b, tile += TernaryPanel::kTileBytes, a += stride) {
       if (left_ahead-- == 0) ahead += (kPanels - 1) * job.panel_bytes + TernaryPanel::kHeadBytes;
       ROWMAX_UNROLL
       for (int i = 0; i < kPanels; ++i) {
@@ -105,7 +108,7 @@ ROWMAX_INLINE void unpack_ternary(const Job& job, std::int64_t p, std::int64_t t
   }
 }
 
-// One group of kTokens tokens (padding included) against a chunk of kPanels unpacked panels.
+// kTokens tokens (padding included), a token group or a part of it, against a chunk of kPanels unpacked panels.
 template <int kPanels, int kTokens>
 ROWMAX_INLINE void ternary_block(const Job& job, TernaryScratch& scratch, std::int64_t tile_begin,
                                  std::int64_t tile_end, std::int64_t token, std::int64_t p) noexcept {
@@ -119,9 +122,11 @@ ROWMAX_INLINE void ternary_block(const Job& job, TernaryScratch& scratch, std::i
       dots[i][t].start(tile_begin == 0 ? simd::splat_i32(0) : simd::load_i32(sums[t][i]));
     }
   }
-  const std::int8_t* a = act.codes + (token * act.n_tiles + tile_begin * kTokens) * kTile;
+  constexpr int kWidth = kTernaryBlockTokens == kGemmTokens ? kTokens : kGemmTokens;  // of the token group
+  const std::int64_t lane = kWidth == kTokens ? 0 : token % kWidth;
+  const std::int8_t* a = act.codes + ((token - lane) * act.n_tiles + tile_begin * kWidth + lane) * kTile;
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
-  for (int b = 0; b < n_tiles; ++b, a += kTokens * kTile) {
+  for (int b = 0; b < n_tiles; ++b, a += kWidth * kTile) {
     ROWMAX_UNROLL
     for (int q = 0; q < kQuads; ++q) {
       typename Dot<2>::Weights weights[kPanels];
@@ -161,7 +166,9 @@ void ternary_panels(const Job& job, std::int64_t p, TernaryScratch& scratch) noe
     for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
       const int width = job.by_token->width(token);
       if (width == kGemmTokens) {
-        ternary_block<kPanels, kGemmTokens>(job, scratch, b, b_end, token, p);
+        for (int t = 0; t < kGemmTokens && token + t < job.by_token->n_tok; t += kTernaryBlockTokens) {
+          ternary_block<kPanels, kTernaryBlockTokens>(job, scratch, b, b_end, token + t, p);
+        }
       } else if constexpr (kGemmTokens == 12) {
         if (width == 8) {
           ternary_block<kPanels, 8>(job, scratch, b, b_end, token, p);
@@ -175,11 +182,20 @@ void ternary_panels(const Job& job, std::int64_t p, TernaryScratch& scratch) noe
 
 // The whole call's number of tokens decides, as it decided the order of the activations in memory.
 inline void ternary_few_tokens(const Job& job) noexcept {
-  switch (job.by_token->n_tok) {
-    case 1: return ternary_few<1>(job);
-    case 2: return ternary_few<2>(job);
-    case 3: return ternary_few<3>(job);
-    default: return ternary_few<4>(job);
+  const std::int64_t n_tok = job.by_token->n_tok;
+  if constexpr (kTernaryFewTokens == 4) {
+    switch (n_tok) {
+      case 1: return ternary_few<1>(job);
+      case 2: return ternary_few<2>(job);
+      case 3: return ternary_few<3>(job);
+      default: return ternary_few<4>(job);
+    }
+  } else {
+    Job part = job;
+    for (; part.token_begin + kTernaryFewTokens <= n_tok; part.token_begin += kTernaryFewTokens) {
+      ternary_few<kTernaryFewTokens>(part);
+    }
+    for (; part.token_begin < n_tok; ++part.token_begin) ternary_few<1>(part);
   }
 }
 

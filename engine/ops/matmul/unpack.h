@@ -1,6 +1,8 @@
 // Codes and scales out of an integer panel. Included after one dot_*.h; see panel.h for the layout.
 #pragma once
 
+#include <type_traits>
+
 #include "engine/ops/matmul/panel.h"
 
 namespace rowmax::engine::panel {
@@ -36,41 +38,51 @@ ROWMAX_INLINE float book_unit(const Job& job) noexcept {
   return Panel::kHasBook ? job.book->unit : 1.0f;
 }
 
+// C: Codes, or a kind that holds some rows of these, loaded from where they lie.
+template <class C>
+ROWMAX_INLINE C load_as(const std::byte* p) noexcept {
+  if constexpr (std::is_same_v<C, Codes>) {
+    return load_codes(p);
+  } else {
+    return C::load(p);
+  }
+}
+
 // Quads j and j + 4 of a tile, for j in 0 .. 3. Codes are unsigned; with 8 bits (in the dot product) they are signed
 // bytes unless it wants unsigned ones. table: book_bytes.
-template <class Panel, int j>
-ROWMAX_INLINE void unpack_pair(const std::byte* tile, const ByteTable& table, Codes& low, Codes& high) noexcept {
+template <class Panel, int j, class C>
+ROWMAX_INLINE void unpack_pair(const std::byte* tile, const ByteTable& table, C& low, C& high) noexcept {
   if constexpr (Panel::kBits == 8) {
-    low = load_codes(tile + kVector * j);
-    high = load_codes(tile + kVector * (j + 4));
+    low = load_as<C>(tile + kVector * j);
+    high = load_as<C>(tile + kVector * (j + 4));
     if constexpr (kUnsignedBytes) {
       low = flip_sign(low);
       high = flip_sign(high);
     }
   } else if constexpr (Panel::kBits == 2 || Panel::kBits == 3) {
-    low = shifted<-2 * j, 0x03>(load_codes(tile));
-    high = shifted<-2 * j, 0x03>(load_codes(tile + kVector));
+    low = shifted<-2 * j, 0x03>(load_as<C>(tile));
+    high = shifted<-2 * j, 0x03>(load_as<C>(tile + kVector));
     if constexpr (Panel::kBits == 3) {
-      const Codes third = load_codes(tile + 2 * kVector);
+      const C third = load_as<C>(tile + 2 * kVector);
       low = merge(low, shifted<2 - j, 0x04>(third));
       high = merge(high, shifted<-2 - j, 0x04>(third));
     }
   } else if constexpr (Panel::kBits == 1) {
-    const Codes bits = load_codes(tile);
+    const C bits = load_as<C>(tile);
     low = shifted<1 - j, 0x02>(bits);
     high = shifted<-3 - j, 0x02>(bits);
   } else {
-    const Codes nibbles = load_codes(tile + kVector * j);
+    const C nibbles = load_as<C>(tile + kVector * j);
     low = shifted<0, 0x0F>(nibbles);
     high = shifted<-4, 0x0F>(nibbles);
     if constexpr (Panel::kBits == 5) {
-      const Codes fifth = load_codes(tile + 4 * kVector);
+      const C fifth = load_as<C>(tile + 4 * kVector);
       low = merge(low, shifted<4 - j, 0x10>(fifth));
       high = merge(high, shifted<-j, 0x10>(fifth));
     }
     if constexpr (Panel::kBits == 6) {
-      low = merge(low, shifted<4 - 2 * j, 0x30>(load_codes(tile + 4 * kVector)));
-      high = merge(high, shifted<4 - 2 * j, 0x30>(load_codes(tile + 5 * kVector)));
+      low = merge(low, shifted<4 - 2 * j, 0x30>(load_as<C>(tile + 4 * kVector)));
+      high = merge(high, shifted<4 - 2 * j, 0x30>(load_as<C>(tile + 5 * kVector)));
     }
   }
   if constexpr (Panel::kHasBook) {

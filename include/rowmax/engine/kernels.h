@@ -12,8 +12,8 @@
 namespace rowmax::engine {
 
 struct KernelVariant {
-  // "scalar", "avx2", "avxvnni", "avx512", "avx512vbmi", "amx", "neon" or "dotprod"; static storage. A name keeps its
-  // meaning from version to version. "amx" has tiles for many tokens and leaves few to "avx512vbmi" or "avx512".
+  // "scalar", "avx2", "avxvnni", "avx512", "avx512vbmi", "amx", "neon", "dotprod" or "i8mm"; static storage. A name keeps
+  // its meaning from version to version. "amx" has tiles for many tokens and leaves few to "avx512vbmi" or "avx512".
   std::string_view name;
   Isa isa = Isa::kScalar;  // on which everything else of the session runs
   std::string missing;     // why this machine cannot run it; empty: it can

@@ -25,22 +25,25 @@ void expect(KeyReader& keys, const char* key, std::int64_t expected, const char*
 LatentSpec read_latent(KeyReader& keys) {
   LatentSpec latent;
   latent.rank = keys.require_int("attention.kv_lora_rank", 1, kMaxHeadDim - 2, "kv_lora_rank");
-  latent.rope_dim = keys.require_int("rope.dimension_count", 2, kMaxHeadDim - latent.rank, nullptr);
+  latent.rope_dim =
+      keys.require_int("rope.dimension_count", 2, kMaxHeadDim - latent.rank, nullptr, "attention.kv_lora_rank");
   const bool newer = keys.has("attention.key_length_mla") || keys.has("attention.value_length_mla");
   const char* const qk = newer ? "attention.key_length_mla" : "attention.key_length";
-  latent.nope_dim = keys.require_int(qk, latent.rope_dim + 1, 4096, "head_dim") - latent.rope_dim;
+  latent.nope_dim =
+      keys.require_int(qk, latent.rope_dim + 1, 4096, "head_dim", "rope.dimension_count") - latent.rope_dim;
   latent.v_dim =
       keys.require_int(newer ? "attention.value_length_mla" : "attention.value_length", 1, 4096, "value_head_dim");
-  latent.q_rank = keys.int_or("attention.q_lora_rank", 0, 0, kMaxWidth,
-                              keys.has("attention.q_lora_rank") ? "q_lora_rank" : nullptr, "default: none");
+  latent.q_rank =
+      keys.int_or("attention.q_lora_rank", 0, 0, kMaxWidth, "q_lora_rank", keys.no_key("attention.q_lora_rank"));
   if (keys.failed()) return latent;
   if (newer) {
-    expect(keys, "attention.key_length", latent.rank + latent.rope_dim, "kv_lora_rank + rope.dimension_count");
-    expect(keys, "attention.value_length", latent.rank, "kv_lora_rank");
+    expect(keys, "attention.key_length", latent.rank + latent.rope_dim,
+           "attention.kv_lora_rank + rope.dimension_count");
+    expect(keys, "attention.value_length", latent.rank, "attention.kv_lora_rank");
     expect(keys, "attention.head_count_kv", 1, "one latent for all heads");
   } else {
     const std::int64_t n_head = keys.require_int("attention.head_count", 1, 65536, nullptr);
-    expect(keys, "attention.head_count_kv", n_head, "as many as heads in files without key_length_mla");
+    expect(keys, "attention.head_count_kv", n_head, "attention.head_count, in files without key_length_mla");
   }
   return latent;
 }
@@ -69,28 +72,29 @@ void read_gate(KeyReader& keys, FfnSpec& ffn) {
 }
 
 void read_groups(KeyReader& keys, FfnSpec& ffn) {
-  const std::int64_t n = keys.int_or("expert_group_count", 1, 0, ffn.n_expert, nullptr, "default: none");
+  constexpr const char *kCount = "expert_group_count", *kUsed = "expert_group_used_count";
+  const std::int64_t n = keys.int_or(kCount, 1, 0, ffn.n_expert, nullptr, "default: none", "expert_count");
   ffn.n_group = n == 0 ? 1 : n;
-  constexpr const char* kUsed = "expert_group_used_count";
+  const std::string count = kCount + (" = " + std::to_string(n));
   if (ffn.n_group > 1) {
-    ffn.n_group_used = keys.require_int(kUsed, 1, ffn.n_group, "expert_groups_used");
+    ffn.n_group_used = keys.require_int(kUsed, 1, ffn.n_group, "expert_groups_used", count);
   } else {  // all of one
-    keys.int_or(kUsed, 1, 0, 1, nullptr, "default: all");
+    keys.int_or(kUsed, 1, 0, 1, nullptr, "default: all", keys.has(kCount) ? count : keys.no_key(kCount));
     ffn.n_group_used = 1;
   }
   ffn.n_group_best = ffn.expert_gate == ExpertGate::kSoftmax ? 1 : 2;
   if (keys.failed()) return;
   if (ffn.n_expert % ffn.n_group != 0 || ffn.n_used > ffn.n_expert / ffn.n_group * ffn.n_group_used) {
     return keys.fail(ErrorCode::kCorrupt,
-                     "key '" + keys.full_key("expert_group_count") + "': expected groups that divide expert_count " +
+                     "key '" + keys.full_key(kCount) + "': expected groups that divide expert_count " +
                          std::to_string(ffn.n_expert) + " and hold expert_used_count " + std::to_string(ffn.n_used) +
                          " in those used, found " + std::to_string(ffn.n_group) + ", " +
-                         std::to_string(ffn.n_group_used) + " used");
+                         std::to_string(ffn.n_group_used) + " used (expert_group_used_count)");
   }
   if (ffn.n_group == 1) return;
   if (ffn.n_expert / ffn.n_group < ffn.n_group_best) {
     return keys.fail(ErrorCode::kCorrupt,
-                     "key '" + keys.full_key("expert_group_count") +
+                     "key '" + keys.full_key(kCount) +
                          "': expected groups of two experts or more, which count by their two best, "
                          "found " +
                          std::to_string(ffn.n_group) + " groups of one");
@@ -98,7 +102,7 @@ void read_groups(KeyReader& keys, FfnSpec& ffn) {
   keys.fact("expert_groups",
             std::to_string(ffn.n_group_used) + " of " + std::to_string(ffn.n_group) +
                 (ffn.n_group_best == 1 ? ", by their best expert" : ", by their two best experts"),
-            "key " + keys.full_key("expert_group_count"));
+            "key " + keys.full_key(kCount));
 }
 
 FfnSpec read_mixture(KeyReader& keys, std::int64_t first_layer) {
@@ -106,9 +110,10 @@ FfnSpec read_mixture(KeyReader& keys, std::int64_t first_layer) {
   ffn.kind = FfnKind::kExperts;
   ffn.shared_gate = false;
   ffn.n_expert = keys.require_int("expert_count", 1, kMaxExperts, "expert_count");
-  ffn.n_used = keys.require_int("expert_used_count", 1, ffn.n_expert, "expert_used_count");
+  ffn.n_used = keys.require_int("expert_used_count", 1, ffn.n_expert, "expert_used_count", "expert_count");
   ffn.n_ff = keys.require_int("expert_feed_forward_length", 1, kMaxWidth, "expert_feed_forward_length");
-  const std::int64_t n_shared = keys.int_or("expert_shared_count", 0, 0, 4096, "expert_shared_count", "default: none");
+  const std::int64_t n_shared =
+      keys.int_or("expert_shared_count", 0, 0, 4096, "expert_shared_count", keys.no_key("expert_shared_count"));
   ffn.n_shared = n_shared * ffn.n_ff;
   if (ffn.n_shared > kMaxWidth) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("expert_shared_count") + "': expected at most " +
@@ -130,11 +135,18 @@ FfnSpec read_mixture(KeyReader& keys, std::int64_t first_layer) {
 
 void read_ffns(KeyReader& keys, ModelSpec& spec) {
   const std::int64_t n_layer = spec.shape.n_layer;
+  constexpr const char *kDense = "leading_dense_block_count", *kExperts = "expert_count";
   const std::int64_t n_dense =
-      keys.int_or("leading_dense_block_count", 0, 0, n_layer, "leading_dense_layers", "default: none");
+      keys.int_or(kDense, 0, 0, n_layer, "leading_dense_layers", keys.no_key(kDense), "block_count");
   if (keys.failed()) return;
-  if (n_dense > 0 && spec.shape.n_ff == 0) keys.require_int("feed_forward_length", 1, kMaxWidth, nullptr);
+  if (n_dense > 0 && spec.shape.n_ff == 0) keys.require_int("feed_forward_length", 1, kMaxWidth, nullptr, kDense);
   if (n_dense == n_layer) {  // of a model without experts: the keys that its converter writes all the same
+    if (const std::int64_t n = keys.int_or(kExperts, 0, 0, kMaxExperts, nullptr, "default: none"); n > 0) {
+      return keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(kDense) + "': expected fewer than the " +
+                                                std::to_string(n_layer) + " layers beside key '" +
+                                                keys.full_key(kExperts) + "' = " + std::to_string(n) + ", found " +
+                                                std::to_string(n_dense));
+    }
     for (const char* key : {"expert_feed_forward_length", "expert_shared_count"}) {
       keys.int_or(key, 0, 0, kMaxWidth, nullptr, "no layer has experts");
     }
@@ -167,7 +179,8 @@ void read_deepseek2(KeyReader& keys, ModelSpec& spec) {
               "key " + keys.full_key("rope.scaling.yarn_log_multiplier"));
   }
   // Layers for guessing tokens ahead lie behind the others and count as blocks.
-  spec.n_draft_layer = keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none");
+  spec.n_draft_layer =
+      keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none", "block_count");
   spec.shape.n_layer -= spec.n_draft_layer;
   spec.layers.resize(static_cast<std::size_t>(spec.shape.n_layer));
   read_ffns(keys, spec);

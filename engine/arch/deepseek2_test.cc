@@ -225,7 +225,7 @@ TEST(Deepseek2, WithoutExperts) {
   const auto model = read_changed(kArch, without, dense);
   ASSERT_TRUE(model.ok()) << model.error().message;
   for (const LayerSpec& layer : model->spec.layers) EXPECT_EQ(layer.ffn.kind, FfnKind::kDense);
-  expect_refused(kArch, ErrorCode::kUnsupported, {"expert_count", "mixture of experts"}, without,
+  expect_refused(kArch, ErrorCode::kCorrupt, {"leading_dense_block_count", "expert_count", "found 3"}, without,
                  [&](GgufWriter& writer) {
                    dense(writer);
                    set(writer, "expert_count", 8);

@@ -144,14 +144,16 @@ std::optional<double> KeyReader::find_number(std::string_view key, bool integer,
   return *value;
 }
 
-double KeyReader::checked(std::string_view key, double value, double low, double high) {
+double KeyReader::checked(std::string_view key, double value, double low, double high, std::string_view bound) {
   if (value >= low && value <= high) return value;
   fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "': expected " + number_text(low) + " to " + number_text(high) +
-                                ", found " + number_text(value));
+                                (bound.empty() ? "" : " (by " + std::string(bound) + ")") + ", found " +
+                                number_text(value));
   return low;
 }
 
-std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* name) {
+std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* name,
+                                    std::string_view bound) {
   return static_cast<std::int64_t>([&] {
     std::string source;
     const std::optional<double> value = find_number(key, true, &source);
@@ -159,7 +161,7 @@ std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std:
       fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "' is missing; --set " + full_key(key) + "=VALUE gives one");
       return static_cast<double>(low);
     }
-    const double result = checked(key, *value, static_cast<double>(low), static_cast<double>(high));
+    const double result = checked(key, *value, static_cast<double>(low), static_cast<double>(high), bound);
     if (name != nullptr) fact(name, number_text(result), source);
     return result;
   }());
@@ -178,11 +180,11 @@ double KeyReader::require_float(std::string_view key, double low, double high, c
 }
 
 std::int64_t KeyReader::int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high,
-                               const char* name, std::string_view why) {
+                               const char* name, std::string_view why, std::string_view bound) {
   std::string source(why);
   const std::optional<double> value = find_number(key, true, &source);
-  const double result =
-      value ? checked(key, *value, static_cast<double>(low), static_cast<double>(high)) : static_cast<double>(fallback);
+  const double result = value ? checked(key, *value, static_cast<double>(low), static_cast<double>(high), bound)
+                              : static_cast<double>(fallback);
   if (name != nullptr) fact(name, number_text(result), source);
   return static_cast<std::int64_t>(result);
 }

@@ -199,11 +199,18 @@ double KeyReader::float_or(std::string_view key, double fallback, double low, do
 }
 
 bool KeyReader::bool_or(std::string_view key, bool fallback) {
-  const auto found = ints(key, 1);
-  if (!found) return fallback;
-  if (found->size() == 1 && (found->front() == 0 || found->front() == 1)) return found->front() == 1;
-  fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "': expected true or false");
-  return fallback;
+  const std::string full = full_key(key);
+  asked_.insert(full);
+  const auto of = [&](std::string_view text, ErrorCode code, const std::string& what) {
+    if (text == "true" || text == "1") return true;
+    if (text != "false" && text != "0") {
+      fail(code, what + "key '" + full + "': expected true or false, found " + std::string(text));
+    }
+    return false;
+  };
+  if (const std::string* text = override_for(full)) return of(*text, ErrorCode::kInvalidArgument, "override of ");
+  const GgufValue* found = file_.find(full);
+  return found == nullptr ? fallback : of(key_value_text(*found), ErrorCode::kCorrupt, "");
 }
 
 std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, std::size_t most) {
@@ -230,10 +237,10 @@ std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, s
   }
   if (const auto* value = std::get_if<std::int64_t>(&found->value)) return std::vector{*value};
   const auto* array = std::get_if<GgufArray>(&found->value);
-  if (array == nullptr) return wrong("integers, found a value of type " + std::string(gguf_type_name(found->type)));
+  if (array == nullptr) return wrong("integers, found " + key_value_text(*found));
   const GgufType type = array->element_type;
   if (type == GgufType::kString || type == GgufType::kF32 || type == GgufType::kF64) {
-    return wrong("integers, found an array of " + std::string(gguf_type_name(type)));
+    return wrong("integers, found an array of " + std::string(gguf_type_name(type)) + ": " + key_value_text(*found));
   }
   if (array->size > most) {
     return wrong("at most " + std::to_string(most) + " numbers, found " + std::to_string(array->size));

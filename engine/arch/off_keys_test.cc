@@ -79,6 +79,54 @@ TEST(OffKeys, EveryFactOfTheWeightTableIsStated) {
   for (const FusedWeights& fused : fused_weights()) expect_stated(fused.facts, fused.name);
 }
 
+// Switches, lists and words: what was found stands in the error, whatever its type.
+TEST(OffKeys, WhatWasFoundIsSaid) {
+  const auto refused = [](const std::string& arch, const std::string& key, const WriterChange& add,
+                          std::initializer_list<const char*> texts, ErrorCode code = ErrorCode::kCorrupt) {
+    expect_refused(arch, code, texts, {}, [&](GgufWriter& writer) {
+      writer.remove(arch + "." + key);
+      add(writer);
+    });
+  };
+  for (const char* arch : {"deepseek2", "qwen3moe"}) {
+    const std::string key = std::string(arch) + ".expert_weights_norm";
+    refused(arch, "expert_weights_norm", [&](GgufWriter& writer) { writer.set_uint32(key, 7); },
+            {"expert_weights_norm': expected true or false, found 7"});
+    refused(arch, "expert_weights_norm", [&](GgufWriter& writer) { writer.set_string(key, "maybe"); },
+            {"expert_weights_norm': expected true or false, found 'maybe'"});
+    refused(arch, "expert_weights_norm", [&](GgufWriter& writer) { writer.set_float32(key, 0.5f); },
+            {"expert_weights_norm': expected true or false, found 0.5"});
+    const auto set_norm = [&](const char* text) {
+      tools::SyntheticSpec spec;
+      spec.arch = arch;
+      static std::vector<std::byte> bytes;  // what the model looks at
+      bytes = tools::synthetic_model_bytes(spec).value();
+      return read_model(*GgufFile::parse(bytes, "m.gguf"), {{key, text}});
+    };
+    for (const auto& [text, on] : {std::pair{"true", true}, {"1", true}, {"false", false}, {"0", false}}) {
+      const auto model = set_norm(text);
+      ASSERT_TRUE(model.ok()) << model.error().message;
+      EXPECT_EQ(model->spec.layers.back().ffn.renormalise, on) << text;
+    }
+    const auto seven = set_norm("7");
+    ASSERT_FALSE(seven.ok());
+    EXPECT_EQ(seven.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(seven.error().message, "m.gguf: override of key '" + key + "': expected true or false, found 7");
+  }
+  refused(
+      "qwen35", "rope.dimension_sections",
+      [](GgufWriter& writer) {
+        writer.set_int32s("qwen35.rope.dimension_sections", {0, 0, 0, 2});
+      },
+      {"rope.dimension_sections'", "found 0, 0, 0, 2"}, ErrorCode::kUnsupported);
+  refused("qwen35", "attention.recurrent_layers",
+          [](GgufWriter& writer) { writer.set_float32("qwen35.attention.recurrent_layers", 0.5f); },
+          {"recurrent_layers': expected integers, found 0.5"});
+  refused(
+      "llama", "rope.scaling.type", [](GgufWriter& writer) { writer.set_string("llama.rope.scaling.type", "dynamic"); },
+      {"rope.scaling.type': expected none, linear or yarn, or longrope, found 'dynamic'"}, ErrorCode::kUnsupported);
+}
+
 TEST(OffKeys, OfExpertsAndLatents) {
   const auto set = [](const char* key, std::uint32_t value) {
     return [=](GgufWriter& writer) {

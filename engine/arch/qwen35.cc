@@ -39,6 +39,8 @@ void check_sections(KeyReader& keys, std::int64_t n_pair) {
   const auto sections = keys.ints("rope.dimension_sections", 4);
   if (!sections) return;
   std::vector<std::int64_t> s = *sections;
+  std::string found;
+  for (const std::int64_t section : s) found += (found.empty() ? "" : ", ") + std::to_string(section);
   s.resize(4, 0);
   std::int64_t sum = 0;
   bool sound = true;
@@ -53,7 +55,7 @@ void check_sections(KeyReader& keys, std::int64_t n_pair) {
   if (sound) return;
   keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("rope.dimension_sections") +
                                          "': expected three sections that cover all " + std::to_string(n_pair) +
-                                         " pairs in turn");
+                                         " pairs in turn, found " + (found.empty() ? "none" : found));
 }
 
 // Which blocks are delta nets: a list, in newer files, or all but every interval-th. The first n_layer are computed.

@@ -54,8 +54,9 @@ double read_mscale(KeyReader& keys) {
 }
 
 // How the chosen ones are chosen: files without the key are those of DeepSeek V2 or, with a bias of the choice, of
-// GLM-4.7-Flash.
-void read_gate(KeyReader& keys, FfnSpec& ffn) {
+// GLM-4.7-Flash. No key says whether there is a bias; in DeepSeek's own code (modeling_deepseek.py: "noaux_tc") and in
+// transformers' (modeling_deepseek_v3.py) a router by sigmoid has one, and a converter may have lost it.
+void read_gate(KeyReader& keys, FfnSpec& ffn, std::string_view bias_source) {
   constexpr const char* kKey = "expert_gating_func";
   const std::int64_t usual = ffn.choice_bias ? 2 : 1;
   const std::int64_t gate = keys.int_or(kKey, usual, 0, 1 << 16, nullptr, "follows from the bias");
@@ -69,6 +70,12 @@ void read_gate(KeyReader& keys, FfnSpec& ffn) {
             keys.has(kKey)    ? "key " + keys.full_key(kKey)
             : ffn.choice_bias ? "tensors exp_probs_b.bias"
                               : "default: softmax");
+  if (gate == 2 && !ffn.choice_bias) {
+    keys.notice(
+        keys.file().name() + ": " + std::string(bias_source) +
+        ": experts are chosen without a bias, which published models with a sigmoid router have; if it was lost, "
+        "wrong experts compute");
+  }
 }
 
 void read_groups(KeyReader& keys, FfnSpec& ffn) {
@@ -122,9 +129,11 @@ FfnSpec read_mixture(KeyReader& keys, std::int64_t first_layer) {
   ffn.renormalise = keys.bool_or("expert_weights_norm", false);
   const double scale = keys.float_or("expert_weights_scale", 0.0, 0.0, 1e6, nullptr, "default: none");
   if (scale != 0) ffn.expert_scale = static_cast<float>(scale);
-  ffn.choice_bias = keys.file().find_tensor("blk." + std::to_string(first_layer) + ".exp_probs_b.bias") != nullptr;
-  if (ffn.choice_bias) keys.fact("expert_choice_bias", "yes", "tensors exp_probs_b.bias");
-  read_gate(keys, ffn);
+  const std::string bias = "blk." + std::to_string(first_layer) + ".exp_probs_b.bias";
+  ffn.choice_bias = keys.file().find_tensor(bias) != nullptr;
+  const std::string source = (ffn.choice_bias ? "tensor " : "no tensor ") + bias;
+  keys.fact("expert_choice_bias", ffn.choice_bias ? "yes" : "no", source);
+  read_gate(keys, ffn, source);
   keys.fact("expert_weights",
             std::string(ffn.renormalise ? "of the chosen ones renormalised" : "as they are") + ", times " +
                 number_text(static_cast<double>(ffn.expert_scale)),

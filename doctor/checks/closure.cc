@@ -240,6 +240,22 @@ void check_known_values(const ModelDescription& model, Findings& findings) {
   }
 }
 
+// No key says whether a router has a bias of the choice, and every published model whose router is a sigmoid has one.
+void check_choice_bias(const ModelDescription& model, Findings& findings) {
+  const auto is = [&](std::string_view name, std::string_view value) {
+    return std::ranges::any_of(model.facts, [&](const auto& fact) { return fact.name == name && fact.value == value; });
+  };
+  if (!is("expert_choice_bias", "no") || !is("expert_gate", "sigmoid")) return;
+  const auto fact = std::ranges::find(model.facts, "expert_choice_bias", &engine::ModelFact::name);
+  constexpr std::string_view kNone = "no tensor ";
+  Place place;
+  if (fact->source.starts_with(kNone)) place.tensor = fact->source.substr(kNone.size());
+  findings.causes.push_back(cause_of("missing_bias", place,
+                                     "The router is a sigmoid and no layer has a bias of the choice (" + place.tensor +
+                                         "), which published models of this kind have: it was lost.",
+                                     0.5));
+}
+
 // Of one kind of small tensor: the layers where all numbers are 0, and where all are exactly 1.
 struct Kind {
   std::vector<std::int64_t> zero, one, other;
@@ -426,6 +442,7 @@ Result<CheckResult> check_closure(Patient& patient) {
   findings.n_compared = static_cast<std::int64_t>((*file)->tensors().size());
   check_ranges(**model, findings);
   check_known_values(**model, findings);
+  check_choice_bias(**model, findings);
   check_vectors(**file, **model, findings);
   check_meanings(**file, findings);
   check_long_factors(**file, findings);

@@ -60,6 +60,16 @@ TEST(Closure, MissingTensorsAndKeysAreNamed) {
   }
 }
 
+// Biases of the experts' choice that are gone from all layers: the file can be read, and other experts compute.
+TEST(Closure, ASigmoidRouterWithoutBiases) {
+  Rewrite rewrite;
+  rewrite.drop_tensor = [](std::string_view name) { return name.ends_with(".exp_probs_b.bias"); };
+  const CheckResult result = examine(&check_closure, rewritten(model_bytes(spec_of("deepseek2")), rewrite));
+  EXPECT_EQ(result.verdict, Verdict::kFail);
+  EXPECT_EQ(first_cause(result), "missing_bias") << result.reason;
+  EXPECT_EQ(result.place.tensor, "blk.1.exp_probs_b.bias");
+}
+
 // Keys and values of layers that read those of others lie in published files, and nothing uses them.
 TEST(Closure, WhatNothingUsesIsNotCountedAsUsed) {
   const Bytes sound = model_bytes(spec_of("gemma4"));

@@ -41,7 +41,7 @@ void read_head_dim(KeyReader& keys, ModelShape& shape) {
   if (!has_length && shape.n_embd % shape.n_head != 0) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.key_length") +
                                        "' is missing and embedding_length " + std::to_string(shape.n_embd) +
-                                       " is not a multiple of head_count " + std::to_string(shape.n_head));
+                                       " is not a multiple of attention.head_count " + std::to_string(shape.n_head));
     return;
   }
   shape.head_dim = keys.int_or("attention.key_length", shape.n_embd / shape.n_head, 2, 576, "head_dim",
@@ -50,7 +50,8 @@ void read_head_dim(KeyReader& keys, ModelShape& shape) {
     const std::int64_t length = keys.int_or(key, shape.head_dim, 2, 576, nullptr, "default: as the key length");
     if (length == shape.head_dim) continue;
     keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(key) + "': expected the key length " +
-                                           std::to_string(shape.head_dim) + ", found " + std::to_string(length));
+                                           std::to_string(shape.head_dim) + " (attention.key_length), found " +
+                                           std::to_string(length));
   }
 }
 
@@ -65,7 +66,8 @@ Listed read_shape(KeyReader& keys, ModelSpec& spec, bool attending, const Latent
   listed.n_ff = read_listed(keys, "feed_forward_length", shape.n_layer, 1, kMaxWidth, "feed_forward_length");
   shape.n_ff = !listed.n_ff.empty() ? std::ranges::max(listed.n_ff)
                : keys.has("expert_feed_forward_length")
-                   ? keys.int_or("feed_forward_length", 0, 0, kMaxWidth, nullptr, "default: none")
+                   ? keys.int_or("feed_forward_length", 0, 0, kMaxWidth,
+                                 keys.has("feed_forward_length") ? "feed_forward_length" : nullptr, "default: none")
                    : keys.require_int("feed_forward_length", 1, kMaxWidth, "feed_forward_length");
   shape.n_head = keys.require_int("attention.head_count", 1, 65536, "head_count");
   listed.n_kv_head =
@@ -79,7 +81,7 @@ Listed read_shape(KeyReader& keys, ModelSpec& spec, bool attending, const Latent
   for (const std::int64_t n_kv_head : counts) {
     if (n_kv_head == 0 || shape.n_head % n_kv_head == 0) continue;
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("attention.head_count_kv") +
-                                       "': expected a divisor of head_count " + std::to_string(shape.n_head) +
+                                       "': expected a divisor of attention.head_count " + std::to_string(shape.n_head) +
                                        ", found " + std::to_string(n_kv_head));
     return listed;
   }
@@ -134,8 +136,9 @@ LongRopeSpec read_long_rope(KeyReader& keys, const ModelSpec& spec) {
 void read_rope(KeyReader& keys, ModelSpec& spec, RopePairing pairing) {
   RopeSpec rope;
   rope.pairing = pairing;
-  rope.n_rot = keys.int_or("rope.dimension_count", spec.shape.head_dim, 2, spec.shape.head_dim, "rope_dimensions",
-                           "default: head_dim");
+  rope.n_rot = keys.int_or(
+      "rope.dimension_count", spec.shape.head_dim, 2, spec.shape.head_dim, "rope_dimensions", "default: head_dim",
+      keys.has("attention.key_length") ? "attention.key_length" : "embedding_length / attention.head_count");
   if (rope.n_rot % 2 != 0) {
     keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key("rope.dimension_count") +
                                        "': expected an even number, found " + std::to_string(rope.n_rot));

@@ -203,6 +203,29 @@ TEST(Deepseek2, HowExpertsAreChosen) {
                  [](GgufWriter& writer) { set(writer, "expert_used_count", 9); });
 }
 
+// No key says whether a router has a bias of the choice: one that is lost in all layers leaves a file that can be read.
+TEST(Deepseek2, ASigmoidRouterWithoutBiasesIsNoted) {
+  const std::vector<std::string> biases = {"blk.1.exp_probs_b.bias", "blk.2.exp_probs_b.bias"};
+  const auto noted = [](const std::vector<std::string>& without, std::uint32_t gate) {
+    const auto model =
+        read_changed(kArch, without, [&](GgufWriter& writer) { set(writer, "expert_gating_func", gate); });
+    EXPECT_TRUE(model.ok()) << model.error().message;
+    return model.ok() && std::ranges::any_of(model->description.notices, [](const std::string& notice) {
+             return notice.starts_with("m.gguf: no tensor blk.1.exp_probs_b.bias: experts are chosen without a bias");
+           });
+  };
+  EXPECT_TRUE(noted(biases, 2));
+  EXPECT_FALSE(noted({}, 2));
+  EXPECT_FALSE(noted(biases, 1));  // as DeepSeek V2's
+  // In some layers, in either order, it is an error.
+  expect_refused(kArch, ErrorCode::kCorrupt,
+                 {"blk.2.exp_probs_b.bias' is missing", "expert_choice_bias = yes (tensor blk.1.exp_probs_b.bias)"},
+                 {"blk.2.exp_probs_b.bias"});
+  expect_refused(kArch, ErrorCode::kUnsupported,
+                 {"blk.2.exp_probs_b.bias' is not used", "expert_choice_bias = no (no tensor blk.1.exp_probs_b.bias)"},
+                 {"blk.1.exp_probs_b.bias"});
+}
+
 TEST(Deepseek2, WithoutExperts) {
   std::vector<std::string> without;
   for (int layer = 1; layer < 3; ++layer) {
@@ -225,7 +248,7 @@ TEST(Deepseek2, WithoutExperts) {
   const auto model = read_changed(kArch, without, dense);
   ASSERT_TRUE(model.ok()) << model.error().message;
   for (const LayerSpec& layer : model->spec.layers) EXPECT_EQ(layer.ffn.kind, FfnKind::kDense);
-  expect_refused(kArch, ErrorCode::kUnsupported, {"expert_count", "mixture of experts"}, without,
+  expect_refused(kArch, ErrorCode::kCorrupt, {"leading_dense_block_count", "expert_count", "found 3"}, without,
                  [&](GgufWriter& writer) {
                    dense(writer);
                    set(writer, "expert_count", 8);

@@ -29,19 +29,21 @@ void read_experts(KeyReader& keys, ModelSpec& spec, const ExpertsOf& experts) {
                                               std::to_string(ffn.n_expert) + " (expert_count), found " +
                                               std::to_string(ffn.n_used));
   }
-  const std::int64_t n_dense = experts.dense_first ? keys.int_or("leading_dense_block_count", 0, 0, spec.shape.n_layer,
-                                                                 "leading_dense_blocks", "default: none")
-                                                   : 0;
-  if (n_dense > 0 && spec.shape.n_ff == 0) keys.require_int("feed_forward_length", 1, kMaxWidth, nullptr);
+  constexpr const char *kDense = "leading_dense_block_count", *kShared = "expert_shared_feed_forward_length";
+  const std::int64_t n_dense =
+      experts.dense_first
+          ? keys.int_or(kDense, 0, 0, spec.shape.n_layer, "leading_dense_layers", keys.no_key(kDense), "block_count")
+          : 0;
+  if (n_dense > 0 && spec.shape.n_ff == 0) keys.require_int("feed_forward_length", 1, kMaxWidth, nullptr, kDense);
   // Files of older converters: the widths add up to the dense FFN's.
   const std::int64_t split = experts.dense_first ? 0 : spec.shape.n_ff / ffn.n_used;
   ffn.n_ff = split > 0 ? keys.int_or("expert_feed_forward_length", split, 1, kMaxWidth, "expert_feed_forward_length",
                                      "default: feed_forward_length / expert_used_count")
                        : keys.require_int("expert_feed_forward_length", 1, kMaxWidth, "expert_feed_forward_length");
   if (experts.shared) {
-    ffn.n_shared = keys.has("expert_shared_feed_forward_length") || spec.shape.n_ff == 0
-                       ? keys.require_int("expert_shared_feed_forward_length", 1, kMaxWidth, "expert_shared_length")
-                       : spec.shape.n_ff;
+    ffn.n_shared = spec.shape.n_ff == 0 ? keys.require_int(kShared, 1, kMaxWidth, "expert_shared_length")
+                                        : keys.int_or(kShared, spec.shape.n_ff, 1, kMaxWidth, "expert_shared_length",
+                                                      "default: feed_forward_length");
   }
   ffn.renormalise = keys.bool_or("expert_weights_norm", true);
   ffn.sum_offset = experts.sum_offset;

@@ -32,7 +32,8 @@ std::vector<bool> read_local_layers(KeyReader& keys, std::size_t n_layer) {
 // The last layers read the keys and values of the last one before them that is of their kind.
 void share_kv(KeyReader& keys, ModelSpec& spec, const std::vector<bool>& local) {
   const std::int64_t n_layer = spec.shape.n_layer;
-  const std::int64_t n = keys.int_or("attention.shared_kv_layers", 0, 0, n_layer, "shared_kv_layers", "default: none");
+  const std::int64_t n = keys.int_or("attention.shared_kv_layers", 0, 0, n_layer, "shared_kv_layers",
+                                     keys.no_key("attention.shared_kv_layers"), "block_count");
   for (std::int64_t i = n_layer - n; i < n_layer; ++i) {
     const auto layer = static_cast<std::size_t>(i);
     AttentionSpec& a = spec.layers[layer].attention;
@@ -70,15 +71,16 @@ void read_head_sizes(KeyReader& keys, ModelSpec& spec, const std::vector<bool>& 
       keys.int_or("attention.value_length_swa", size, 2, 576, nullptr, "default: as the key length");
   if (values != size) {
     keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("attention.value_length_swa") +
-                                           "': expected the key length " + std::to_string(size) + ", found " +
-                                           std::to_string(values));
+                                           "': expected the key length " + std::to_string(size) +
+                                           " (attention.key_length_swa), found " + std::to_string(values));
   }
   // Local layers turn whole heads, with a base of their own and without factors.
   RopeSpec rope;
   rope.pairing = RopePairing::kHalves;
   rope.factors = RopeFactors::kNever;
   rope.n_rot =
-      keys.int_or("rope.dimension_count_swa", size, 2, size, "rope_dimensions_local", "default: head_dim_local");
+      keys.int_or("rope.dimension_count_swa", size, 2, size, "rope_dimensions_local", "default: head_dim_local",
+                  keys.has("attention.key_length_swa") ? "attention.key_length_swa" : "attention.key_length");
   rope.base =
       keys.float_or("rope.freq_base_swa", 10000.0, 1.0, 1e12, "rope_base_local", "default of architecture gemma4");
   if (rope.n_rot % 2 != 0) {
@@ -99,7 +101,9 @@ void read_head_sizes(KeyReader& keys, ModelSpec& spec, const std::vector<bool>& 
 void read_experts_beside(KeyReader& keys, ModelSpec& spec) {
   constexpr const char *kCount = "expert_count", *kLength = "expert_feed_forward_length",
                        *kDense = "feed_forward_length";
-  if (keys.int_or(kCount, 0, 0, 1 << 16, nullptr, "default: none") == 0) return;
+  if (keys.int_or(kCount, 0, 0, 1 << 16, nullptr, "default: none") == 0) {
+    return keys.fact(kCount, "0", keys.has(kCount) ? "key " + keys.full_key(kCount) : keys.no_key(kCount));
+  }
   for (const char* key : {kLength, kDense}) {
     if (keys.has(key)) continue;
     return keys.fail(ErrorCode::kCorrupt,
@@ -134,7 +138,8 @@ void read_gemma4(KeyReader& keys, ModelSpec& spec) {
   if (keys.failed()) return;
   const std::string why = "architecture " + spec.architecture;
   const std::int64_t n_layer_embd =
-      keys.int_or("embedding_length_per_layer_input", 0, 0, 1 << 16, "layer_embedding_length", "default: none");
+      keys.int_or("embedding_length_per_layer_input", 0, 0, 1 << 16, "layer_embedding_length",
+                  keys.no_key("embedding_length_per_layer_input"));
   // Those tensors are there in all files.
   spec.for_layers([&](LayerSpec& layer) {
     layer.attention.qk_norm = QkNorm::kHead;

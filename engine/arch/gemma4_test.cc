@@ -71,7 +71,7 @@ TEST(Gemma4, NumbersThatDifferFromLayerToLayer) {
   expect_refused("gemma4", ErrorCode::kCorrupt, {"blk.1.ffn_gate.weight", "[64, 320]"}, {},
                  list(widths, {160, 320, 160, 160, 160, 160, 160, 160}));
   const char* const heads = "gemma4.attention.head_count_kv";
-  expect_refused("gemma4", ErrorCode::kCorrupt, {heads, "divisor of head_count 4", "found 3"}, {},
+  expect_refused("gemma4", ErrorCode::kCorrupt, {heads, "divisor of attention.head_count 4", "found 3"}, {},
                  list(heads, {2, 2, 3, 2, 2, 2, 2, 2}));
   expect_refused("gemma4", ErrorCode::kCorrupt, {"blk.2.attn_k.weight", "[64, 64]"}, {},
                  list(heads, {2, 2, 1, 2, 2, 2, 2, 2}));
@@ -82,7 +82,7 @@ TEST(Gemma4, KeysThatChangeItAreRefused) {
                  [](GgufWriter& writer) { writer.set_uint32("gemma4.expert_count", 128); });
   expect_refused("gemma4", ErrorCode::kCorrupt, {"sliding_window_pattern", "found none"}, {},
                  [](GgufWriter& writer) { writer.remove("gemma4.attention.sliding_window_pattern"); });
-  expect_refused("gemma4", ErrorCode::kUnsupported, {"value_length_swa", "length 32, found 16"}, {},
+  expect_refused("gemma4", ErrorCode::kUnsupported, {"value_length_swa", "key length 32", "found 16"}, {},
                  [](GgufWriter& writer) {
                    writer.remove("gemma4.attention.value_length_swa");
                    writer.set_uint32("gemma4.attention.value_length_swa", 16);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/io/hadamard_keys.h"
+#include "engine/io/key_rules.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -108,8 +109,10 @@ class Reader {
     ROWMAX_TRY(mode, file_.get_string(full("sign_mode")));
     if (mode == "identity") {
       for (const char* key : {"sign_widths", "sign_values"}) {
-        if (file_.find(full(key)) == nullptr) continue;
-        return wrong(ErrorCode::kCorrupt, key, "expected none, as sign_mode is 'identity'");
+        const GgufValue* found = file_.find(full(key));
+        if (found == nullptr) continue;
+        return wrong(ErrorCode::kCorrupt, key,
+                     concat("expected none, as sign_mode is 'identity', found ", key_value_text(*found)));
       }
       return {};
     }
@@ -117,11 +120,16 @@ class Reader {
       return wrong(ErrorCode::kUnsupported, "sign_mode",
                    concat("expected 'identity' or 'explicit', found ", quote(mode)));
     }
+    for (const char* key : {"sign_widths", "sign_values"}) {
+      if (file_.find(full(key)) == nullptr)
+        return wrong(ErrorCode::kCorrupt, key, "is missing, as sign_mode is 'explicit'");
+    }
     ROWMAX_TRY(widths, file_.get_int_array(full("sign_widths")));
-    const GgufValue* found = file_.find(full("sign_values"));
-    const auto* values = found != nullptr ? std::get_if<GgufArray>(&found->value) : nullptr;
+    const GgufValue& found = *file_.find(full("sign_values"));
+    const auto* values = std::get_if<GgufArray>(&found.value);
     if (values == nullptr || !is_number(values->element_type)) {
-      return wrong(ErrorCode::kCorrupt, "sign_values", "expected an array of numbers");
+      return wrong(ErrorCode::kCorrupt, "sign_values",
+                   concat("expected an array of numbers, found ", key_value_text(found)));
     }
     std::size_t at = 0;
     for (std::size_t i = 0; i < widths->size; ++i) {
@@ -135,7 +143,8 @@ class Reader {
       for (float& sign : signs) {
         const double value = values->as_double(at);
         if (value != 1 && value != -1) {
-          return wrong(ErrorCode::kCorrupt, "sign_values", concat("expected 1 and -1 alone, found another at ", at));
+          return wrong(ErrorCode::kCorrupt, "sign_values",
+                       concat("expected 1 and -1 alone, found ", number_text(value), " at ", at));
         }
         sign = static_cast<float>(value);
         ++at;

@@ -148,7 +148,7 @@ TEST_F(HadamardKeys, EveryKeyIsNeeded) {
   for (const char* key : {"version", "block_size", "transform", "axis", "sign_mode", "weight_names"}) {
     expect_refused(key, ErrorCode::kCorrupt, "missing");
   }
-  expect_refused("sign_values", ErrorCode::kCorrupt, "array of numbers");
+  for (const char* key : {"sign_widths", "sign_values"}) expect_refused(key, ErrorCode::kCorrupt, "missing");
 }
 
 TEST_F(HadamardKeys, SignsAndBlocksMustAgreeWithTheTensors) {

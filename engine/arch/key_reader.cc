@@ -144,14 +144,16 @@ std::optional<double> KeyReader::find_number(std::string_view key, bool integer,
   return *value;
 }
 
-double KeyReader::checked(std::string_view key, double value, double low, double high) {
+double KeyReader::checked(std::string_view key, double value, double low, double high, std::string_view bound) {
   if (value >= low && value <= high) return value;
   fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "': expected " + number_text(low) + " to " + number_text(high) +
-                                ", found " + number_text(value));
+                                (bound.empty() ? "" : " (by " + std::string(bound) + ")") + ", found " +
+                                number_text(value));
   return low;
 }
 
-std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* name) {
+std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* name,
+                                    std::string_view bound) {
   return static_cast<std::int64_t>([&] {
     std::string source;
     const std::optional<double> value = find_number(key, true, &source);
@@ -159,7 +161,7 @@ std::int64_t KeyReader::require_int(std::string_view key, std::int64_t low, std:
       fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "' is missing; --set " + full_key(key) + "=VALUE gives one");
       return static_cast<double>(low);
     }
-    const double result = checked(key, *value, static_cast<double>(low), static_cast<double>(high));
+    const double result = checked(key, *value, static_cast<double>(low), static_cast<double>(high), bound);
     if (name != nullptr) fact(name, number_text(result), source);
     return result;
   }());
@@ -178,11 +180,11 @@ double KeyReader::require_float(std::string_view key, double low, double high, c
 }
 
 std::int64_t KeyReader::int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high,
-                               const char* name, std::string_view why) {
+                               const char* name, std::string_view why, std::string_view bound) {
   std::string source(why);
   const std::optional<double> value = find_number(key, true, &source);
-  const double result =
-      value ? checked(key, *value, static_cast<double>(low), static_cast<double>(high)) : static_cast<double>(fallback);
+  const double result = value ? checked(key, *value, static_cast<double>(low), static_cast<double>(high), bound)
+                              : static_cast<double>(fallback);
   if (name != nullptr) fact(name, number_text(result), source);
   return static_cast<std::int64_t>(result);
 }
@@ -197,11 +199,18 @@ double KeyReader::float_or(std::string_view key, double fallback, double low, do
 }
 
 bool KeyReader::bool_or(std::string_view key, bool fallback) {
-  const auto found = ints(key, 1);
-  if (!found) return fallback;
-  if (found->size() == 1 && (found->front() == 0 || found->front() == 1)) return found->front() == 1;
-  fail(ErrorCode::kCorrupt, "key '" + full_key(key) + "': expected true or false");
-  return fallback;
+  const std::string full = full_key(key);
+  asked_.insert(full);
+  const auto of = [&](std::string_view text, ErrorCode code, const std::string& what) {
+    if (text == "true" || text == "1") return true;
+    if (text != "false" && text != "0") {
+      fail(code, what + "key '" + full + "': expected true or false, found " + std::string(text));
+    }
+    return false;
+  };
+  if (const std::string* text = override_for(full)) return of(*text, ErrorCode::kInvalidArgument, "override of ");
+  const GgufValue* found = file_.find(full);
+  return found == nullptr ? fallback : of(key_value_text(*found), ErrorCode::kCorrupt, "");
 }
 
 std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, std::size_t most) {
@@ -228,10 +237,10 @@ std::optional<std::vector<std::int64_t>> KeyReader::ints(std::string_view key, s
   }
   if (const auto* value = std::get_if<std::int64_t>(&found->value)) return std::vector{*value};
   const auto* array = std::get_if<GgufArray>(&found->value);
-  if (array == nullptr) return wrong("integers, found a value of type " + std::string(gguf_type_name(found->type)));
+  if (array == nullptr) return wrong("integers, found " + key_value_text(*found));
   const GgufType type = array->element_type;
   if (type == GgufType::kString || type == GgufType::kF32 || type == GgufType::kF64) {
-    return wrong("integers, found an array of " + std::string(gguf_type_name(type)));
+    return wrong("integers, found an array of " + std::string(gguf_type_name(type)) + ": " + key_value_text(*found));
   }
   if (array->size > most) {
     return wrong("at most " + std::to_string(most) + " numbers, found " + std::to_string(array->size));

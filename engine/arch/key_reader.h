@@ -22,12 +22,14 @@ class KeyReader {
   KeyReader(const GgufFile& file, const KeyOverrides& overrides, std::string prefix);
 
   bool has(std::string_view key) const;
-  // Required: an absent key is an error that names it and the override. Values outside [low, high] are errors.
-  std::int64_t require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* fact);
+  // Required: an absent key is an error that names it and the override. Values outside [low, high] are errors; bound:
+  // the keys that one of the two comes from, for the error.
+  std::int64_t require_int(std::string_view key, std::int64_t low, std::int64_t high, const char* fact,
+                           std::string_view bound = {});
   double require_float(std::string_view key, double low, double high, const char* fact);
   // Optional: the default is the architecture's documented one.
   std::int64_t int_or(std::string_view key, std::int64_t fallback, std::int64_t low, std::int64_t high,
-                      const char* fact, std::string_view why);
+                      const char* fact, std::string_view why, std::string_view bound = {});
   double float_or(std::string_view key, double fallback, double low, double high, const char* fact,
                   std::string_view why);
   // The same of a value that has two spellings. Where the file has both they must agree, unless one of them is
@@ -47,6 +49,8 @@ class KeyReader {
   const GgufFile& file() const noexcept { return file_; }
   const std::string& prefix() const noexcept { return prefix_; }
   std::string full_key(std::string_view key) const;
+  // The source of a fact whose key is not there and needs no default.
+  std::string no_key(std::string_view key) const { return "no key " + full_key(key); }
   bool failed() const noexcept { return error_.has_value(); }
   Error take_error() { return std::move(*error_); }
   std::vector<ModelFact>& facts() noexcept { return facts_; }
@@ -73,7 +77,7 @@ class KeyReader {
 
   const std::string* override_for(std::string_view full_key);
   std::optional<double> find_number(std::string_view key, bool integer, std::string* source);
-  double checked(std::string_view key, double value, double low, double high);
+  double checked(std::string_view key, double value, double low, double high, std::string_view bound = {});
 };
 
 }  // namespace rowmax::engine

@@ -96,6 +96,12 @@ TEST(LlamaKin, GraniteScales) {
   }
   expect_refused(read("granite", [](GgufWriter& w) { w.set_float32("granite.logit_scale", 0); }),
                  {"granite.logit_scale", "found 0"});
+  expect_refused(read("granite",
+                      [](GgufWriter& w) {
+                        w.set_float32("granite.logit_scale", 8);
+                        w.set_uint32("granite.rope.scaling.finetuned", 2);
+                      }),
+                 {"granite.rope.scaling.finetuned", "expected true or false, found 2"});
 }
 
 // Files of before there were keys: MiniCPM 2B's scale_emb 12, scale_depth 1.4, dim_model_base 256, as its own

@@ -39,6 +39,8 @@ void check_sections(KeyReader& keys, std::int64_t n_pair) {
   const auto sections = keys.ints("rope.dimension_sections", 4);
   if (!sections) return;
   std::vector<std::int64_t> s = *sections;
+  std::string found;
+  for (const std::int64_t section : s) found += (found.empty() ? "" : ", ") + std::to_string(section);
   s.resize(4, 0);
   std::int64_t sum = 0;
   bool sound = true;
@@ -53,13 +55,13 @@ void check_sections(KeyReader& keys, std::int64_t n_pair) {
   if (sound) return;
   keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("rope.dimension_sections") +
                                          "': expected three sections that cover all " + std::to_string(n_pair) +
-                                         " pairs in turn");
+                                         " pairs in turn, found " + (found.empty() ? "none" : found));
 }
 
 // Which blocks are delta nets: a list, in newer files, or all but every interval-th. The first n_layer are computed.
 std::vector<bool> read_recurrent_layers(KeyReader& keys, std::size_t n_block, std::size_t n_layer) {
-  const std::int64_t interval =
-      keys.int_or("full_attention_interval", 4, 1, 4096, nullptr, "default of architecture qwen35");
+  constexpr const char* kInterval = "full_attention_interval";
+  const std::int64_t interval = keys.int_or(kInterval, 4, 1, 4096, nullptr, "default of architecture qwen35");
   std::vector<bool> recurrent;
   const auto listed = keys.ints("attention.recurrent_layers", n_block);
   for (std::size_t i = 0; i < n_block; ++i) {
@@ -76,7 +78,8 @@ std::vector<bool> read_recurrent_layers(KeyReader& keys, std::size_t n_block, st
       std::to_string(std::count(recurrent.begin(), recurrent.begin() + static_cast<std::ptrdiff_t>(n_layer), true)) +
           " of " + std::to_string(n_layer),
       listed ? "key " + keys.full_key("attention.recurrent_layers")
-             : "all but every " + std::to_string(interval) + "th");
+             : "all but every " + std::to_string(interval) + "th, " +
+                   (keys.has(kInterval) ? "key " + keys.full_key(kInterval) : "default of architecture qwen35"));
   return recurrent;
 }
 
@@ -86,7 +89,8 @@ void read_qwen35(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
   if (keys.failed()) return;
   // Layers for guessing tokens ahead lie behind the others and count as blocks.
-  spec.n_draft_layer = keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none");
+  spec.n_draft_layer =
+      keys.int_or("nextn_predict_layers", 0, 0, spec.shape.n_layer - 1, nullptr, "default: none", "block_count");
   spec.shape.n_layer -= spec.n_draft_layer;
   const std::vector<bool> recurrent =
       read_recurrent_layers(keys, spec.layers.size(), static_cast<std::size_t>(spec.shape.n_layer));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <initializer_list>
 #include <string>
@@ -16,16 +17,33 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
+// "a = 1 (key x.a), b = 2 (default)": the facts of that name that the model has, with their sources, or only the first.
+std::string stated(const std::vector<ModelFact>& facts, FactNames names, bool first_alone) {
+  std::string text;
+  while (!names.empty()) {
+    const std::string_view name = names.substr(0, names.find(' '));
+    names.remove_prefix(std::min(names.size(), name.size() + 1));
+    const auto fact = std::ranges::find(facts.rbegin(), facts.rend(), name, &ModelFact::name);
+    if (fact == facts.rend()) continue;
+    text += (text.empty() ? "" : ", ") + fact->name + " = " + fact->value + " (" + fact->source + ")";
+    if (first_alone) break;
+  }
+  return text;
+}
+
 // Hands out the file's tensors, once each, and knows in the end which ones nobody wanted.
 class Claims {
  public:
-  explicit Claims(const GgufFile& file) : file_(file), claimed_(file.tensors().size(), false) {}
+  // facts: what errors name where a tensor is not as the file's keys say.
+  Claims(const GgufFile& file, const std::vector<ModelFact>& facts)
+      : file_(file), facts_(facts), claimed_(file.tensors().size(), false) {}
 
-  // A vector (any shape of f32) or matrices.
-  Status take(const std::string& name, const WeightShape& shape, bool matrix, bool required, WeightSource& source) {
+  // A vector (any shape of f32) or matrices. needed: what decides that it is there.
+  Status take(const std::string& name, const WeightShape& shape, bool matrix, bool required, WeightSource& source,
+              FactNames needed = {}) {
     const GgufTensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) {
-      return required ? Status(missing(name)) : Status();
+      return required ? Status(missing(name, needed)) : Status();
     }
     std::vector<std::int64_t> expected{shape.cols, shape.rows, shape.n};
     const auto same = [&](std::vector<std::int64_t> found) {
@@ -37,7 +55,8 @@ class Claims {
     if (!same(tensor->shape)) {
       while (expected.size() > 1 && expected.back() == 1) expected.pop_back();
       return Error{ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "': expected shape " +
-                                            shape_text(expected) + ", found " + shape_text(tensor->shape)};
+                                            shape_text(expected) + ", found " + shape_text(tensor->shape) +
+                                            reasons(shape, expected, tensor->shape)};
     }
     if (!matrix && tensor->format->block_elements != 1) {
       return unsupported(name, "expected type F32, F16 or BF16, found type " + std::to_string(tensor->type));
@@ -52,10 +71,11 @@ class Claims {
   }
 
   // Matrices for each head, as take(), or in one with all their rows, as some converters write them.
-  Status take_heads(const std::string& name, const WeightShape& shape, WeightSource& source) {
+  Status take_heads(const std::string& name, const WeightShape& shape, WeightSource& source, FactNames needed) {
     const GgufTensor* tensor = file_.find_tensor(name);
-    if (tensor == nullptr || tensor->shape.size() != 2) return take(name, shape, true, true, source);
-    ROWMAX_RETURN_IF_ERROR(take(name, {shape.cols, shape.rows * shape.n}, true, true, source));
+    if (tensor == nullptr || tensor->shape.size() != 2) return take(name, shape, true, true, source, needed);
+    ROWMAX_RETURN_IF_ERROR(
+        take(name, {shape.cols, shape.rows * shape.n, 1, {shape.facts[0], shape.facts[1]}}, true, true, source));
     if (source.format->tail_bytes > 0 || shape.rows % source.format->row_group != 0) {
       return unsupported(name, std::string(source.format->name) +
                                    " has one scale for the whole tensor or rows in groups across heads");
@@ -65,8 +85,15 @@ class Claims {
     return {};
   }
 
-  Error missing(const std::string& name) const {
-    return {ErrorCode::kCorrupt, file_.name() + ": tensor '" + name + "' is missing"};
+  Error missing(const std::string& name, FactNames needed = {}) const {
+    std::string text = file_.name() + ": tensor '" + name + "' is missing";
+    const std::string layer = name.substr(0, name.find('.', std::string_view("blk.").size()) + 1);
+    const bool none = name.starts_with("blk.") && std::ranges::none_of(file_.tensors(), [&](const GgufTensor& tensor) {
+                        return tensor.name.starts_with(layer);
+                      });
+    const std::string why = stated(facts_, none ? "block_count" : needed, true);
+    if (!why.empty()) text += (none ? ", as all of its layer; it is expected by " : "; it is expected by ") + why;
+    return {ErrorCode::kCorrupt, std::move(text)};
   }
   Error unsupported(const std::string& name, const std::string& why) const {
     return {ErrorCode::kUnsupported, file_.name() + ": tensor '" + name + "': " + why};
@@ -85,18 +112,44 @@ class Claims {
   }
   std::int64_t n_passed_over() const { return n_passed_over_; }
 
-  Status all_claimed() const {
+  Status all_claimed(const ModelSpec& spec) const {
     for (std::size_t i = 0; i < claimed_.size(); ++i) {
       if (claimed_[i]) continue;
-      return Error{ErrorCode::kUnsupported,
-                   file_.name() + ": tensor '" + std::string(file_.tensors()[i].name) +
-                       "' is not used by this architecture; running without it would give wrong text"};
+      const std::string_view name = file_.tensors()[i].name;
+      const std::string why = stated(facts_, unused_by(name, spec), true);
+      return Error{ErrorCode::kUnsupported, file_.name() + ": tensor '" + std::string(name) + "' is not used by " +
+                                                (why.empty() ? "this architecture" : "a model with " + why) +
+                                                "; running without it would give wrong text"};
     }
     return {};
   }
 
  private:
+  // "; 96 follows from expert_shared_count = 2 (key ...)" of each length that is not as expected.
+  std::string reasons(const WeightShape& shape, const std::vector<std::int64_t>& expected,
+                      const std::vector<std::int64_t>& found) const {
+    std::string text;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (i < found.size() && found[i] == expected[i]) continue;
+      const std::string why = stated(facts_, shape.facts[i], false);
+      if (!why.empty()) text += "; " + std::to_string(expected[i]) + " follows from " + why;
+    }
+    return text;
+  }
+  // What decides that a tensor nobody wanted is not there; empty: the architecture.
+  static FactNames unused_by(std::string_view name, const ModelSpec& spec) {
+    const WeightInfo* info = find_layer_weight(name);
+    if (info == nullptr) return name.starts_with("per_layer_") ? "layer_embedding_length" : FactNames();
+    std::int64_t layer = std::ssize(spec.layers);
+    const std::string_view number = name.substr(std::string_view("blk.").size());
+    std::from_chars(number.data(), number.data() + number.find('.'), layer);
+    if (layer >= std::ssize(spec.layers)) return "block_count";
+    const bool wanted = info->presence(spec.layers[static_cast<std::size_t>(layer)]) != Presence::kNever;
+    return wanted ? FactNames() : info->presence.facts;
+  }
+
   const GgufFile& file_;
+  const std::vector<ModelFact>& facts_;
   std::vector<bool> claimed_;
   std::int64_t n_passed_over_ = 0;
 };
@@ -139,7 +192,9 @@ Status map_latent(Claims& claims, const ModelSpec& spec, std::int64_t index, Lay
   const WeightShape k = weight_info(W::kLatentK).shape(spec.shape, layer),
                     v = weight_info(W::kLatentV).shape(spec.shape, layer);
   WeightSource whole;
-  ROWMAX_RETURN_IF_ERROR(claims.take(name, {v.cols, k.n * (k.cols + v.rows)}, true, true, whole));
+  constexpr FactNames kRows = "head_count head_dim rope_dimensions value_head_dim";
+  ROWMAX_RETURN_IF_ERROR(
+      claims.take(name, {v.cols, k.n * (k.cols + v.rows), 1, {v.facts[0], kRows}}, true, true, whole));
   if (whole.format->tail_bytes > 0 || whole.format->row_group > 1) {
     return claims.unsupported(name, std::string(whole.format->name) +
                                         " has one scale for the whole tensor or rows in groups across its parts");
@@ -174,18 +229,20 @@ Status map_layer(Claims& claims, const ModelSpec& spec, std::int64_t index, Laye
     std::string name = info.tensor(index);
     if (!info.other_name.empty() && !claims.has(name) && !is_own_name(layer, info.other_name)) {
       const std::string other = WeightInfo::tensor(index, info.other_name);
-      if (!claims.has(other) && presence == Presence::kRequired) return claims.missing(name + "' or '" + other);
+      if (!claims.has(other) && presence == Presence::kRequired) {
+        return claims.missing(name + "' or '" + other, info.presence.facts);
+      }
       if (claims.has(other)) name = other;
     }
     const WeightShape shape = info.shape(spec.shape, layer);
     for (const FusedWeights& fused : fused_weights()) {
       if (!fused.read(layer) || fused.parts[0] != info.id || claims.has(name)) continue;
-      return claims.missing(name + "' or '" + WeightInfo::tensor(index, fused.name));
+      return claims.missing(name + "' or '" + WeightInfo::tensor(index, fused.name), info.presence.facts);
     }
-    ROWMAX_RETURN_IF_ERROR(
-        info.kind == WeightKind::kHeads
-            ? claims.take_heads(name, shape, sources[info.id])
-            : claims.take(name, shape, is_matrix(info.kind), presence == Presence::kRequired, sources[info.id]));
+    ROWMAX_RETURN_IF_ERROR(info.kind == WeightKind::kHeads
+                               ? claims.take_heads(name, shape, sources[info.id], info.presence.facts)
+                               : claims.take(name, shape, is_matrix(info.kind), presence == Presence::kRequired,
+                                             sources[info.id], info.presence.facts));
   }
   return {};
 }
@@ -225,7 +282,8 @@ Status check_biases(const Claims& claims, const ModelSpec& spec, const std::vect
 Result<std::vector<float>> take_divisors(const GgufFile& file, Claims& claims, const ModelSpec& spec, const char* name,
                                          bool required) {
   WeightSource source;
-  ROWMAX_RETURN_IF_ERROR(claims.take(name, {spec.ropes[0].n_rot / 2}, false, required, source));
+  ROWMAX_RETURN_IF_ERROR(
+      claims.take(name, {spec.ropes[0].n_rot / 2, 1, 1, {"rope_dimensions"}}, false, required, source));
   std::vector<float> divisors(static_cast<std::size_t>(source.cols));
   if (source.present()) decode_row(*source.format, source.bytes, 0, source.cols, divisors.data());
   for (float divisor : divisors) {
@@ -278,27 +336,29 @@ Status check_vocabulary(const GgufFile& file, std::int64_t rows) {
 }  // namespace
 
 Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources, std::vector<ModelFact>& facts) {
-  Claims claims(file);
+  constexpr FactNames kEmbd = "embedding_length", kLayerEmbd = "layer_embedding_length";
+  Claims claims(file, facts);
   const GgufTensor* embedding = file.find_tensor("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() < 2) {
     return Error{ErrorCode::kCorrupt, file.name() + ": tensor 'token_embd.weight' is missing or not a matrix"};
   }
   spec.shape.n_vocab = embedding->shape[1];
   const ModelShape& s = spec.shape;
-  ROWMAX_RETURN_IF_ERROR(claims.take("token_embd.weight", {s.n_embd, s.n_vocab}, true, true, sources.token_embedding));
+  ROWMAX_RETURN_IF_ERROR(
+      claims.take("token_embd.weight", {s.n_embd, s.n_vocab, 1, {kEmbd}}, true, true, sources.token_embedding));
   ROWMAX_RETURN_IF_ERROR(check_vocabulary(file, s.n_vocab));
   std::string norm = "output_norm.weight";
   if (!spec.output_norm_name.empty() && !claims.has(norm)) {
     if (!claims.has(spec.output_norm_name)) return claims.missing(spec.output_norm_name + "' or '" + norm);
     norm = spec.output_norm_name;
   }
-  ROWMAX_RETURN_IF_ERROR(claims.take(norm, {s.n_embd}, false, true, sources.output_norm));
+  ROWMAX_RETURN_IF_ERROR(claims.take(norm, {s.n_embd, 1, 1, {kEmbd}}, false, true, sources.output_norm));
   if (!spec.may_tie && !claims.has("output.weight")) {
     Error error = claims.missing("output.weight");
     error.message += "; models of architecture " + spec.architecture + " have a head of their own";
     return error;
   }
-  ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", {s.n_embd, s.n_vocab}, true, false, sources.output));
+  ROWMAX_RETURN_IF_ERROR(claims.take("output.weight", {s.n_embd, s.n_vocab, 1, {kEmbd}}, true, false, sources.output));
   sources.tied = !sources.output.present();
   if (sources.tied) sources.output = sources.token_embedding;
   sources.qk_rows = spec.ropes[0].pairing;
@@ -306,11 +366,13 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
                    sources.tied ? "no tensor output.weight" : "tensor output.weight"});
   if (const std::int64_t n = spec.layer_embd(); n > 0) {
     const std::int64_t all = n * s.n_layer;
-    ROWMAX_RETURN_IF_ERROR(
-        claims.take("per_layer_token_embd.weight", {all, s.n_vocab}, true, true, sources.layer_embedding));
-    ROWMAX_RETURN_IF_ERROR(
-        claims.take("per_layer_model_proj.weight", {s.n_embd, all}, true, true, sources.layer_projection));
-    ROWMAX_RETURN_IF_ERROR(claims.take("per_layer_proj_norm.weight", {n}, false, true, sources.layer_projection_norm));
+    constexpr FactNames kAll = "layer_embedding_length block_count";
+    ROWMAX_RETURN_IF_ERROR(claims.take("per_layer_token_embd.weight", {all, s.n_vocab, 1, {kAll}}, true, true,
+                                       sources.layer_embedding, kLayerEmbd));
+    ROWMAX_RETURN_IF_ERROR(claims.take("per_layer_model_proj.weight", {s.n_embd, all, 1, {kEmbd, kAll}}, true, true,
+                                       sources.layer_projection, kLayerEmbd));
+    ROWMAX_RETURN_IF_ERROR(claims.take("per_layer_proj_norm.weight", {n, 1, 1, {kLayerEmbd}}, false, true,
+                                       sources.layer_projection_norm, kLayerEmbd));
   }
   sources.layers.resize(static_cast<std::size_t>(s.n_layer));
   std::int64_t n_doubled = 0;
@@ -336,7 +398,8 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
     if (!claims.has(needed)) {
       return Error{ErrorCode::kCorrupt, file.name() + ": key '" + spec.architecture +
                                             ".nextn_predict_layers' = " + std::to_string(spec.n_draft_layer) +
-                                            " says that block " + std::to_string(i) +
+                                            " (of block_count " + std::to_string(s.n_layer + spec.n_draft_layer) +
+                                            ") says that block " + std::to_string(i) +
                                             " guesses tokens ahead, but tensor '" + needed + "' is missing"};
     }
     const std::int64_t n = claims.pass_over("blk." + std::to_string(i) + ".");
@@ -344,7 +407,7 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   }
   ROWMAX_RETURN_IF_ERROR(take_rope_factors(file, claims, spec, facts));
   sources.n_passed_over = claims.n_passed_over();
-  return claims.all_claimed();
+  return claims.all_claimed(spec);
 }
 
 }  // namespace rowmax::engine

@@ -46,9 +46,11 @@ inline void expect_refused(
   const auto model = read_changed(arch, without, change);
   ASSERT_FALSE(model.ok()) << *texts.begin();
   EXPECT_EQ(model.error().code, code) << model.error().message;
-  for (const char* text : texts) {
-    EXPECT_NE(model.error().message.find(text), std::string::npos) << text << ": " << model.error().message;
-  }
+  const std::string& message = model.error().message;
+  for (const char* text : texts) EXPECT_NE(message.find(text), std::string::npos) << text << ": " << message;
+  // What says what was expected says what was found.
+  EXPECT_TRUE(message.find("': expected") == std::string::npos || message.find("found") != std::string::npos)
+      << message;
 }
 
 }  // namespace rowmax::engine

@@ -338,7 +338,7 @@ TEST_F(HfFolder, ConfigurationsThatRowmaxCouldNotRun) {
           {"quant_method", "gptq"});
   refused("bitnet", "{", "[", corrupt, {"config.json", "malformed"});
   refused("deepseek_v2", "\"norm_topk_prob\": false", "\"norm_topk_prob\": true", unsupported,
-          {"norm_topk_prob", "expected false"});
+          {"norm_topk_prob: expected false, found true"});
   refused("deepseek_v2", "\"group_limited_greedy\"", "\"noaux_tc\"", unsupported, {"topk_method", "'noaux_tc'"});
   refused("deepseek_v2", "\"n_group\": 4", "\"n_group\": 3", corrupt, {"could not run", "expert_group_count"});
   refused("deepseek_v2", "\"n_group\": 4", "\"n_group\": 4, \"moe_layer_freq\": 2", unsupported, {"moe_layer_freq"});

@@ -24,7 +24,10 @@ void JsonReader::fail(Error error) {
 }
 
 void JsonReader::fail(ErrorCode code, std::string_view key, std::string_view message) {
-  fail(Error{code, concat(where_, ": ", key, ": ", message)});
+  const bool lacks_found = message.starts_with("expected ") && message.find("found ") == std::string_view::npos;
+  const Json value = object_.is_object() ? find(key) : Json();
+  const std::string found = !lacks_found ? "" : value ? concat(", found ", value.text()) : ", found no such field";
+  fail(Error{code, concat(where_, ": ", key, ": ", message, found)});
 }
 
 void JsonReader::mismatch(std::string_view key, std::string_view expected, const Json& found) {

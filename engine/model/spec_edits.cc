@@ -24,23 +24,8 @@ Result<const SpecFact*> fact_named(std::string_view name) {
                "convention '" + std::string(name) + "' is no session's: it belongs to the model (Model::with_edits)"};
 }
 
-// What turns must be there to turn, and have a factor for each pair where there are factors.
-Status check_turns(const ModelSpec& spec) {
-  for (const LayerSpec& layer : spec.layers) {
-    const int number = layer.attends() ? spec.rope_of(layer.attention) : -1;
-    if (number < 0) continue;
-    const RopeSpec& rope = spec.ropes[static_cast<std::size_t>(number)];
-    const std::int64_t n_factor = std::ssize(rope.divisors);
-    if (rope.n_rot > layer.attention.may_turn()) {
-      return no_such_fact("rope_dimensions", std::to_string(rope.n_rot) + " dimensions turn, and heads have " +
-                                                 std::to_string(layer.attention.may_turn()));
-    }
-    if (n_factor > 0 && 2 * n_factor != rope.n_rot) {
-      return no_such_fact("rope_factors", "there are " + std::to_string(n_factor) + ", and " +
-                                              std::to_string(rope.n_rot / 2) + " pairs turn; none leaves them out");
-    }
-  }
-  return {};
+std::string values_of(const SpecFact& fact, const ModelSpec& spec) {
+  return fact.values != nullptr ? fact.values(spec) : std::string(fact.info.values);
 }
 
 }  // namespace
@@ -85,7 +70,7 @@ Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& val
   if (fact->get(spec).empty()) {
     return no_such_fact(name, "no layer of this model has it");
   }
-  return fact->set(spec, value) ? Status() : Status(wrong_edit(name, fact->info.values, value));
+  return fact->set(spec, value) ? Status() : Status(wrong_edit(name, values_of(*fact, spec), value));
 }
 
 Status apply_edits(ModelSpec& spec, const Edits& edits) {
@@ -103,6 +88,11 @@ Result<std::string> edit_value(const ModelSpec& spec, std::string_view name) {
   std::string text;
   for (const std::string& value : fact->get(spec)) text += (text.empty() ? "" : ",") + value;
   return text;
+}
+
+Result<std::string> edit_values(const ModelSpec& spec, std::string_view name) {
+  ROWMAX_TRY(fact, fact_named(name));
+  return values_of(*fact, spec);
 }
 
 }  // namespace rowmax::engine

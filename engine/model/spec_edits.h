@@ -23,6 +23,8 @@ Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& val
 // a size; of a name that is given twice the last. Whether facts fit one another is asked when all have acted.
 Status apply_edits(ModelSpec& spec, const Edits& edits);
 Result<std::string> edit_value(const ModelSpec& spec, std::string_view name);
+// What it may be given in this model, which has it: EditableFact::values.
+Result<std::string> edit_values(const ModelSpec& spec, std::string_view name);
 
 // Facts of EditScope::kTensor that sources can hold.
 std::span<const EditInfo> source_edit_table() noexcept;

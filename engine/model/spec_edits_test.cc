@@ -8,7 +8,9 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -270,6 +272,100 @@ TEST(SpecEdits, EveryFactIsTested) {
     EXPECT_EQ(*find_edit(fact.info.name), &*std::ranges::find(edit_table(), fact.info.name, &EditInfo::name));
   }
   EXPECT_EQ(tested.size(), spec_facts().size());
+}
+
+// ---- what errors offer
+
+const Change kGroupedExperts = layers([](LayerSpec& l) {
+  make_experts(l);
+  l.ffn.n_group = 2;
+  l.ffn.n_group_used = 1;
+});
+const Change kLatentsAlone = [](ModelSpec& spec) {
+  kLatents(spec);
+  spec.ropes = {spec.ropes[0]};
+};
+
+// The values that a sentence offers: words and numbers that it lists, both ends of a range, and the example at its end.
+// "rms or layer (...)", "an even number from 2 to 8", "none, or layers ...: 0,2", "a number above 0, or 0 for none".
+std::vector<std::string> offered(const std::string& sentence) {
+  std::string text;  // without what stands in brackets
+  int depth = 0;
+  for (const char c : sentence) {
+    depth += c == '(' ? 1 : 0;
+    if (depth == 0) text += c;
+    depth -= c == ')' ? 1 : 0;
+  }
+  std::vector<std::string> out;
+  std::smatch found;
+  if (std::regex_search(text, found, std::regex(": ([0-9][0-9,]*)$"))) out.push_back(found[1]);
+  text = text.substr(0, text.find(':'));
+  if (std::regex_search(text, found, std::regex("number.* from ([0-9]+) to ([0-9]+)"))) {
+    out.insert(out.end(), {found[1], found[2]});
+  } else if (text.find("number above 0") != std::string::npos) {
+    out.push_back("0.5");
+  } else if (std::regex_search(text, std::regex("^a number"))) {
+    out.push_back("3");
+  }
+  if (text.find("0 for none") != std::string::npos) out.push_back("0");
+  if (const std::size_t heads = text.find(" heads, "); heads != std::string::npos) text.resize(heads);
+  text = std::regex_replace(text, std::regex(",? or |, "), "\n");
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item);) {
+    while (item.ends_with(' ')) item.pop_back();
+    if (std::regex_match(item, std::regex("[a-z0-9][a-z0-9_]*"))) out.push_back(item);
+  }
+  return out;
+}
+
+TEST(SpecEdits, WhatErrorsOfferCanBeGiven) {
+  // Of all facts, or of one.
+  std::vector<std::pair<Change, std::string_view>> bases = {{nothing, ""}, {kGroupedExperts, ""}, {kLatentsAlone, ""}};
+  for (const Case& one : kCases) bases.emplace_back(one.base, one.name);
+  std::set<std::string_view> offers;
+  for (const auto& [base, of] : bases) {
+    ModelSpec spec = plain_spec(3);
+    base(spec);
+    for (const SpecFact& fact : spec_facts()) {
+      const std::string name(fact.info.name);
+      if ((!of.empty() && of != name) || edit_value(spec, name)->empty()) continue;
+      ModelSpec refused = spec;
+      const Status status = apply_edit(refused, name, "?");
+      ASSERT_FALSE(status.ok()) << name;
+      const std::string& message = status.error().message;
+      const std::size_t begin = message.find("expected "), end = message.find(", found '?'");
+      ASSERT_TRUE(begin != std::string::npos && end != std::string::npos) << message;
+      const std::string sentence = message.substr(begin + 9, end - begin - 9);
+      EXPECT_EQ(sentence, *edit_values(spec, name));
+      const std::vector<std::string> values = offered(sentence);
+      EXPECT_FALSE(values.empty()) << message;
+      for (const std::string& value : values) {
+        ModelSpec changed = spec;
+        Edits edits = {{name, value}};
+        if (sentence.find("rope_factors=none beside it") != std::string::npos)
+          edits.push_back({"rope_factors", "none"});
+        const Status given = apply_edits(changed, edits);
+        EXPECT_TRUE(given.ok()) << message << " offers " << value << ": " << given.error().message;
+        offers.insert(fact.info.name);
+      }
+      // What is behind the end of a range is refused.
+      std::smatch found;
+      if (std::regex_search(sentence, found, std::regex(" from [0-9]+ to ([0-9]+)"))) {
+        ModelSpec changed = spec;
+        EXPECT_FALSE(apply_edit(changed, name, std::to_string(std::stoll(found[1]) + 2)).ok()) << message;
+      }
+    }
+  }
+  for (const SpecFact& fact : spec_facts()) EXPECT_TRUE(offers.contains(fact.info.name)) << fact.info.name;
+  ModelSpec grouped = plain_spec(3), latents = plain_spec(3);
+  kGroupedExperts(grouped);
+  kLatentsAlone(latents);
+  EXPECT_EQ(
+      *edit_values(grouped, "expert_used_count"),
+      "a number from 1 to " + std::to_string(grouped.layers[0].ffn.n_expert / 2) + ", in the groups that are used");
+  const AttentionSpec& a = latents.layers[0].attention;
+  EXPECT_TRUE(edit_values(latents, "rope_dimensions")
+                  ->starts_with("an even number from 2 to " + std::to_string(a.head_dim - a.rope_first)));
 }
 
 // What transformers makes of the same numbers (_compute_llama3_parameters, heads of 16 dimensions, base 10000): the plain

@@ -2,78 +2,22 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "base/math/f64.h"
+#include "engine/model/fact_values.h"
 
 namespace rowmax::engine {
 namespace {
 
-using Values = std::set<std::string>;
-using LayerTest = bool (*)(const LayerSpec& layer);
-
-// ---- numbers
-
-// The shortest text that gives the number again.
-template <class Number>
-std::string text_of(Number value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  return {text, end};
-}
-
-bool parse(const std::string& text, double& value) {
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  return result.ec == std::errc() && result.ptr == text.data() + text.size() && std::isfinite(value);
-}
-
-// As f32, which it is computed with.
-bool parse_single(const std::string& text, float& single) {
-  double value = 0;
-  if (!parse(text, value)) return false;
-  single = static_cast<float>(value);
-  return std::isfinite(single) && (value == 0 || single != 0);
-}
-
-bool parse_count(const std::string& text, double low, double high, std::int64_t& count) {
-  double value = 0;
-  if (!parse(text, value) || value < low || value > high || value != std::floor(value)) return false;
-  count = static_cast<std::int64_t>(value);
-  return true;
-}
-
-enum class Low : std::uint8_t { kZero, kAboveZero, kAny };
-bool parse_from(const std::string& text, Low low, float& value) {
-  return parse_single(text, value) && (low == Low::kAny || value > 0 || (low == Low::kZero && value == 0));
-}
-
 // ---- words
 
-template <class Enum, std::size_t kN>
-struct Words {
-  std::pair<const char*, Enum> words[kN];
-  std::string name(Enum value) const {
-    for (const auto& [word, meaning] : words) {
-      if (meaning == value) return word;
-    }
-    return "?";
-  }
-  const Enum* find(const std::string& text) const {
-    for (const auto& [word, meaning] : words) {
-      if (text == word) return &meaning;
-    }
-    return nullptr;
-  }
-};
-
-constexpr Words<RopePairing, 2> kPairings{{{"halves", RopePairing::kHalves}, {"adjacent", RopePairing::kAdjacent}}};
 constexpr Words<NormKind, 2> kNormKinds{{{"rms", NormKind::kRms}, {"layer", NormKind::kLayer}}};
 constexpr Words<NormPlace, 2> kNormPlaces{{{"input", NormPlace::kInput}, {"output", NormPlace::kOutput}}};
 constexpr Words<FfnActivation, 8> kActivations{{{"silu", FfnActivation::kSilu},
@@ -90,10 +34,8 @@ constexpr Words<bool, 2> kSwitch{{{"yes", true}, {"no", false}}};
 constexpr Words<bool, 2> kHeadOrders{{{"tiled", false}, {"grouped", true}}};
 constexpr Words<bool, 2> kHeadMappings{{{"grouped", false}, {"interleaved", true}}};
 constexpr Words<bool, 2> kQkNormPlaces{{{"before_rope", false}, {"after_rope", true}}};
-constexpr Words<bool, 2> kRopeLayers{{{"as_configured", false}, {"exchanged", true}}};
 constexpr Words<bool, 2> kGateOrders{{{"gate_up", false}, {"up_gate", true}}};
 constexpr Words<bool, 2> kGateLayouts{{{"per_head", false}, {"flat", true}}};
-constexpr Words<bool, 2> kYarnRamps{{{"whole_pairs", true}, {"exact", false}}};
 constexpr Words<bool, 2> kKvOrders{{{"k_v", false}, {"v_k", true}}};
 constexpr Words<std::array<std::uint8_t, 3>, 6> kConvOrders{{{"q_k_v", {0, 1, 2}},
                                                              {"v_q_k", {2, 0, 1}},
@@ -108,7 +50,6 @@ constexpr Words<bool, 2> kDeltaGates{{{"silu", false}, {"sigmoid", true}}};
 // ---- which layers
 
 bool any(const LayerSpec&) { return true; }
-bool attends(const LayerSpec& layer) { return layer.attends(); }
 bool has_qkv(const LayerSpec& layer) { return layer.mixer == MixerKind::kAttention; }
 bool is_delta_net(const LayerSpec& layer) { return layer.mixer == MixerKind::kDeltaNet; }
 bool is_short_conv(const LayerSpec& layer) { return layer.mixer == MixerKind::kShortConv; }
@@ -126,22 +67,6 @@ bool norms_and_turns(const LayerSpec& layer) {
 }
 bool has_v(const LayerSpec& layer) { return has_qkv(layer) && layer.attention.has_kv(); }
 bool has_k_and_v(const LayerSpec& layer) { return has_v(layer) && !layer.attention.v_is_k; }
-
-template <class Get>
-Values of_layers(const ModelSpec& spec, LayerTest has, Get get) {
-  Values out;
-  for (const LayerSpec& layer : spec.layers) {
-    if (has(layer)) out.insert(get(layer));
-  }
-  return out;
-}
-template <class Set>
-bool in_layers(ModelSpec& spec, LayerTest has, Set set) {
-  for (LayerSpec& layer : spec.layers) {
-    if (has(layer)) set(layer);
-  }
-  return true;
-}
 
 // ---- facts of the model
 
@@ -242,240 +167,6 @@ void leave_router_norm(LayerSpec& l) { l.ffn.router_norm = false; }
 bool norms_branches(const LayerSpec& l) { return l.ffn.branch_norms; }
 void leave_branch_norms(LayerSpec& l) { l.ffn.branch_norms = false; }
 
-// ---- RoPE: of every one of the model's
-
-template <class Get>
-Values of_ropes(const ModelSpec& spec, Get get) {
-  Values out;
-  for (const RopeSpec& rope : spec.ropes) out.insert(get(rope));
-  return out;
-}
-
-template <auto kField>
-constexpr SpecFact rope_number(std::string_view name, std::string_view values) {
-  return {
-      {name, values, EditScope::kSession},
-      [](const ModelSpec& spec) { return of_ropes(spec, [](const RopeSpec& rope) { return text_of(rope.*kField); }); },
-      [](ModelSpec& spec, const std::string& text) {
-        double value = 0;
-        if (!parse(text, value) || value <= 0) return false;
-        for (RopeSpec& rope : spec.ropes) rope.*kField = value;
-        return true;
-      }};
-}
-
-Values get_pairing(const ModelSpec& spec) {
-  return of_ropes(spec, [](const RopeSpec& rope) { return kPairings.name(rope.pairing); });
-}
-bool set_pairing(ModelSpec& spec, const std::string& text) {
-  const RopePairing* value = kPairings.find(text);
-  if (value == nullptr) return false;
-  for (RopeSpec& rope : spec.ropes) rope.pairing = *value;
-  return true;
-}
-
-Values get_rope_dimensions(const ModelSpec& spec) {
-  return of_ropes(spec, [](const RopeSpec& rope) { return text_of(rope.n_rot); });
-}
-bool set_rope_dimensions(ModelSpec& spec, const std::string& text) {
-  std::int64_t value = 0;
-  if (!parse_count(text, 2, 1 << 20, value) || value % 2 != 0) return false;
-  for (const LayerSpec& layer : spec.layers) {
-    if (attends(layer) && value > layer.attention.may_turn()) return false;
-  }
-  for (RopeSpec& rope : spec.ropes) {
-    rope.n_rot = value;
-  }
-  return true;
-}
-
-Values get_rope_scaling(const ModelSpec& spec) {
-  return of_ropes(spec, [](const RopeSpec& rope) {
-    return std::string(rope.yarn                ? "yarn"
-                       : rope.long_rope         ? "longrope"
-                       : !rope.divisors.empty() ? "llama3"
-                       : rope.scale != 1        ? "linear"
-                                                : "none");
-  });
-}
-bool set_rope_scaling(ModelSpec& spec, const std::string& text) {
-  if (text != "none") return false;
-  for (RopeSpec& rope : spec.ropes) {
-    rope.scale = 1;
-    rope.divisors.clear();
-    rope.divisors_edit.clear();
-    rope.yarn.reset();
-    rope.long_rope.reset();
-  }
-  return true;
-}
-
-// "a,b,c,d" as that many numbers above 0; else none.
-std::vector<double> parse_numbers(const std::string& text, std::size_t n) {
-  std::vector<double> out;
-  for (std::size_t at = 0; at <= text.size() && out.size() <= n;) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    double value = 0;
-    if (!parse(text.substr(at, end - at), value) || value <= 0) return {};
-    out.push_back(value);
-    at = end + 1;
-  }
-  return out.size() == n ? out : std::vector<double>();
-}
-
-// llama3's: wavelengths beyond original / low are stretched by the factor, those within original / high not, between them
-// in part (engine/convert makes a file's rope_freqs.weight by the same rule).
-std::vector<float> llama3_divisors(const RopeSpec& rope, double factor, double low, double high, double original) {
-  constexpr double kTwoPi = 6.283185307179586476925;
-  std::vector<float> out;
-  for (std::int64_t i = 0; i < rope.n_rot / 2; ++i) {
-    const double wavelength =
-        kTwoPi * base::pow_f64(rope.base, 2.0 * static_cast<double>(i) / rope.exponent_denominator());
-    const double share = std::clamp((original / wavelength - low) / (high - low), 0.0, 1.0);  // that is not stretched
-    out.push_back(static_cast<float>(1 / ((1 - share) / factor + share)));
-  }
-  return out;
-}
-
-bool has_two_sets(const RopeSpec& rope) { return rope.long_rope && !rope.long_rope->long_divisors.empty(); }
-Values get_rope_factors(const ModelSpec& spec) {
-  return of_ropes(spec, [](const RopeSpec& rope) {
-    if (!rope.divisors_edit.empty()) return rope.divisors_edit;
-    return std::string(has_two_sets(rope) ? "by_context" : rope.divisors.empty() ? "none" : "file");
-  });
-}
-// Of two sets the one that an edit names counts for every context.
-bool choose_rope_factors(ModelSpec& spec, const std::string& text) {
-  if (!std::ranges::all_of(spec.ropes, has_two_sets)) return false;
-  for (RopeSpec& rope : spec.ropes) {
-    if (text == "long") rope.divisors = rope.long_rope->long_divisors;
-    rope.long_rope->long_divisors.clear();
-    rope.divisors_edit = text;
-  }
-  return true;
-}
-bool set_rope_factors(ModelSpec& spec, const std::string& text) {
-  if (text == "short" || text == "long") return choose_rope_factors(spec, text);
-  const bool none = text == "none", inverse = text == "inverse", first = text == "first_is_one";
-  const std::vector<double> llama3 = parse_numbers(text, 4);
-  if (!none && !inverse && !first && (llama3.empty() || llama3[0] < 1 || !(llama3[1] < llama3[2]))) return false;
-  const bool any = std::ranges::any_of(spec.ropes, [](const RopeSpec& rope) { return !rope.divisors.empty(); });
-  if ((inverse || first) && !any) return false;
-  const auto change = [&](std::vector<float>& divisors) {
-    const float fastest = divisors.empty() ? 1 : divisors.front();
-    for (float& divisor : divisors) divisor = inverse ? 1 / divisor : divisor / fastest;
-    if (none) divisors.clear();
-  };
-  for (RopeSpec& rope : spec.ropes) {
-    change(rope.divisors);
-    if (rope.long_rope) change(rope.long_rope->long_divisors);
-    if (!llama3.empty()) {
-      rope.divisors = llama3_divisors(rope, llama3[0], llama3[1], llama3[2], llama3[3]);
-      if (rope.long_rope) rope.long_rope->long_divisors.clear();
-    }
-    rope.divisors_edit = none ? "" : text;
-  }
-  return true;
-}
-
-// Of RoPEs that have one beside their frequencies.
-Values get_rope_magnitude(const ModelSpec& spec) {
-  Values out;
-  for (const RopeSpec& rope : spec.ropes) {
-    if (rope.yarn) out.insert(text_of(static_cast<float>(rope.yarn->magnitude)));
-    if (rope.long_rope) out.insert(text_of(static_cast<float>(rope.long_rope->magnitude)));
-  }
-  return out;
-}
-bool set_rope_magnitude(ModelSpec& spec, const std::string& text) {
-  float value = 0;
-  if (!parse_from(text, Low::kAboveZero, value)) return false;
-  for (RopeSpec& rope : spec.ropes) {
-    if (rope.yarn) rope.yarn->magnitude = static_cast<double>(value);
-    if (rope.long_rope) rope.long_rope->magnitude = static_cast<double>(value);
-  }
-  return true;
-}
-
-// Of layers without a window, where others have one and turn by another RoPE; -1: none.
-int global_rope(const ModelSpec& spec) {
-  int global = -1, local = -1;
-  for (const LayerSpec& layer : spec.layers) {
-    if (attends(layer)) (layer.attention.window == 0 ? global : local) = spec.rope_of(layer.attention);
-  }
-  return local >= 0 && global != local ? global : -1;
-}
-Values get_global_scale(const ModelSpec& spec) {
-  const int rope = global_rope(spec);
-  return rope < 0 ? Values{} : Values{text_of(spec.ropes[static_cast<std::size_t>(rope)].scale)};
-}
-bool set_global_scale(ModelSpec& spec, const std::string& text) {
-  double value = 0;
-  if (!parse(text, value) || value <= 0) return false;
-  spec.ropes[static_cast<std::size_t>(global_rope(spec))].scale = value;
-  return true;
-}
-
-Values get_yarn_ramp(const ModelSpec& spec) {
-  Values out;
-  for (const RopeSpec& rope : spec.ropes) {
-    if (rope.yarn) out.insert(kYarnRamps.name(rope.yarn->whole_pairs));
-  }
-  return out;
-}
-bool set_yarn_ramp(ModelSpec& spec, const std::string& text) {
-  const bool* value = kYarnRamps.find(text);
-  if (value == nullptr) return false;
-  for (RopeSpec& rope : spec.ropes) {
-    if (rope.yarn) rope.yarn->whole_pairs = *value;
-  }
-  return true;
-}
-
-// The size of the heads that turn by a RoPE; 0: none, or of several sizes.
-std::int64_t head_dim_of(const ModelSpec& spec, std::size_t rope) {
-  std::int64_t size = -1;
-  for (const LayerSpec& layer : spec.layers) {
-    if (!attends(layer) || spec.rope_of(layer.attention) != static_cast<int>(rope)) continue;
-    size = size < 0 || size == layer.attention.may_turn() ? layer.attention.may_turn() : 0;
-  }
-  return std::max<std::int64_t>(size, 0);
-}
-// Where heads turn in part.
-bool has_denominator(const ModelSpec& spec, std::size_t i) { return head_dim_of(spec, i) > spec.ropes[i].n_rot; }
-Values get_rope_denominator(const ModelSpec& spec) {
-  Values out;
-  for (std::size_t i = 0; i < spec.ropes.size(); ++i) {
-    if (has_denominator(spec, i)) out.insert(spec.ropes[i].denominator == 0 ? "rotary" : "head");
-  }
-  return out;
-}
-bool set_rope_denominator(ModelSpec& spec, const std::string& text) {
-  if (text != "rotary" && text != "head") return false;
-  for (std::size_t i = 0; i < spec.ropes.size(); ++i) {
-    if (has_denominator(spec, i)) spec.ropes[i].denominator = text == "head" ? head_dim_of(spec, i) : 0;
-  }
-  return true;
-}
-
-Values get_rope_layers(const ModelSpec& spec) {
-  const bool two = spec.ropes.size() == 2 && std::ranges::any_of(spec.layers, [](const LayerSpec& layer) {
-                     return attends(layer) && layer.attention.rope >= 0;
-                   });
-  return two ? Values{kRopeLayers.name(spec.ropes_exchanged)} : Values{};
-}
-bool set_rope_layers(ModelSpec& spec, const std::string& text) {
-  const bool* value = kRopeLayers.find(text);
-  if (value == nullptr) return false;
-  for (const LayerSpec& layer : spec.layers) {
-    if (!attends(layer) || layer.attention.rope < 0) continue;
-    const int rope = *value ? 1 - layer.attention.rope : layer.attention.rope;
-    if (spec.ropes[static_cast<std::size_t>(rope)].n_rot > layer.attention.may_turn()) return false;
-  }
-  spec.ropes_exchanged = *value;
-  return true;
-}
-
 // ---- layers by their numbers
 
 // Each at most once.
@@ -499,6 +190,12 @@ std::string list_of(const Layers& layers) {
   return text;
 }
 
+// What lists of layers may hold, and one of them.
+std::string values_of_layers(const ModelSpec& spec) {
+  const std::string last = std::to_string(spec.layers.size() - 1);
+  return "none, or layers from 0 to " + last + ", with commas: " + (spec.layers.size() > 1 ? "0," + last : last);
+}
+
 template <auto kField>
 constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
   return {{name, values, EditScope::kSession},
@@ -515,7 +212,8 @@ constexpr SpecFact layer_list(std::string_view name, std::string_view values) {
             for (LayerSpec& layer : spec.layers) layer.*kField = false;
             for (const std::size_t layer : *layers) spec.layers[layer].*kField = true;
             return true;
-          }};
+          },
+          values_of_layers};
 }
 
 Values get_temperature(const ModelSpec& spec) {
@@ -538,6 +236,13 @@ Values get_nope_layers(const ModelSpec& spec) {
   }
   if (!layers.empty()) return {list_of(layers)};
   return std::ranges::any_of(spec.layers, attends) ? Values{"none"} : Values{};
+}
+std::string values_of_nope_layers(const ModelSpec& spec) {
+  std::vector<std::size_t> can;
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    if (attends(spec.layers[i])) can.push_back(i);
+  }
+  return "none, or layers that attend, with commas: " + list_of(can);
 }
 bool set_nope_layers(ModelSpec& spec, const std::string& text) {
   const auto layers = text == "none" ? std::vector<std::size_t>() : parse_layers(spec, text);
@@ -562,6 +267,11 @@ bool set_norm_place(ModelSpec& spec, const std::string& text) {
 
 Values get_layer_order(const ModelSpec& spec) {
   return {spec.layer_order.empty() ? "ascending" : list_of(spec.layer_order)};
+}
+std::string values_of_layer_order(const ModelSpec& spec) {
+  std::vector<std::size_t> all(spec.layers.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+  return "ascending, or all layers in the order in which they run: " + list_of(all);
 }
 bool set_layer_order(ModelSpec& spec, const std::string& text) {
   if (text == "ascending") {
@@ -590,20 +300,34 @@ bool set_window(ModelSpec& spec, const std::string& text) {
   return in_layers(spec, attends, [&](LayerSpec& layer) { layer.attention.window = value; });
 }
 
+// Of all layers with experts: the fewest that can be chosen there, of the groups that are.
+std::int64_t least_choosable(const ModelSpec& spec) {
+  return least_of(spec, has_experts, [](const LayerSpec& layer) {
+    return layer.ffn.n_expert / layer.ffn.n_group * layer.ffn.n_group_used;
+  });
+}
+std::string values_of_used(const ModelSpec& spec) {
+  const bool groups = std::ranges::any_of(
+      spec.layers, [](const LayerSpec& layer) { return layer.ffn.n_group_used < layer.ffn.n_group; });
+  return "a number from 1 to " + std::to_string(least_choosable(spec)) +
+         (groups ? ", in the groups that are used" : "");
+}
 Values get_used(const ModelSpec& spec) {
   return of_layers(spec, has_experts, [](const LayerSpec& layer) { return text_of(layer.ffn.n_used); });
 }
 bool set_used(ModelSpec& spec, const std::string& text) {
   std::int64_t value = 0;
-  if (!parse_count(text, 1, 1 << 20, value)) return false;
-  for (LayerSpec& layer : spec.layers) {
-    if (!has_experts(layer)) continue;
-    if (value > layer.ffn.n_expert / layer.ffn.n_group * layer.ffn.n_group_used) return false;
-    layer.ffn.n_used = value;
-  }
-  return true;
+  if (!parse_count(text, 1, static_cast<double>(least_choosable(spec)), value)) return false;
+  return in_layers(spec, has_experts, [&](LayerSpec& layer) { layer.ffn.n_used = value; });
 }
 
+std::int64_t least_kv_heads(const ModelSpec& spec) {
+  return least_of(spec, has_kv_heads, [](const LayerSpec& layer) { return layer.attention.n_kv_head; });
+}
+std::string values_of_kv_heads(const ModelSpec& spec) {
+  return "reversed, or a number n from 0 to " + std::to_string(least_kv_heads(spec) - 1) +
+         ": K/V head h is that of the products' h + n";
+}
 Values get_kv_heads(const ModelSpec& spec) {
   return of_layers(spec, has_kv_heads, [](const LayerSpec& layer) {
     return layer.attention.kv_reversed ? std::string("reversed") : text_of(layer.attention.kv_shift);
@@ -612,14 +336,11 @@ Values get_kv_heads(const ModelSpec& spec) {
 bool set_kv_heads(ModelSpec& spec, const std::string& text) {
   const bool reversed = text == "reversed";
   std::int64_t shift = 0;
-  if (!reversed && !parse_count(text, 0, 1 << 20, shift)) return false;
-  for (LayerSpec& layer : spec.layers) {
-    if (!has_kv_heads(layer)) continue;
-    if (shift >= layer.attention.n_kv_head) return false;
+  if (!reversed && !parse_count(text, 0, static_cast<double>(least_kv_heads(spec) - 1), shift)) return false;
+  return in_layers(spec, has_kv_heads, [&](LayerSpec& layer) {
     layer.attention.kv_shift = shift;
     layer.attention.kv_reversed = reversed;
-  }
-  return true;
+  });
 }
 
 // Of the same products. What has one number for a head, or for each number of one, says their size itself.
@@ -660,18 +381,36 @@ bool set_head_count(ModelSpec& whole, const std::string& text) {
   return true;
 }
 
+std::int64_t least_experts(const ModelSpec& spec) {
+  return least_of(spec, has_experts, [](const LayerSpec& layer) { return layer.ffn.n_expert; });
+}
+std::string values_of_expert_shift(const ModelSpec& spec) {
+  return "a number n from 0 to " + std::to_string(least_experts(spec) - 1) +
+         ": the router's expert e is the tensors' e + n";
+}
 Values get_expert_shift(const ModelSpec& spec) {
   return of_layers(spec, has_experts, [](const LayerSpec& layer) { return text_of(layer.ffn.expert_shift); });
 }
 bool set_expert_shift(ModelSpec& spec, const std::string& text) {
   std::int64_t value = 0;
-  if (!parse_count(text, 0, 1 << 20, value)) return false;
-  for (LayerSpec& layer : spec.layers) {
-    if (!has_experts(layer)) continue;
-    if (value >= layer.ffn.n_expert) return false;
-    layer.ffn.expert_shift = value;
+  if (!parse_count(text, 0, static_cast<double>(least_experts(spec) - 1), value)) return false;
+  return in_layers(spec, has_experts, [&](LayerSpec& layer) { layer.ffn.expert_shift = value; });
+}
+
+// Those that the products can be cut into.
+std::string values_of_head_count(const ModelSpec& spec) {
+  std::vector<std::string> fitting;
+  const std::int64_t width = least_of(spec, attends, [](const LayerSpec& layer) { return layer.attention.q_width(); });
+  for (std::int64_t n = 1; n <= width / 2; ++n) {
+    ModelSpec cut = width % n == 0 ? spec : ModelSpec();
+    const bool fits = !cut.layers.empty() && set_head_count(cut, std::to_string(n)) && check_turns(cut).ok();
+    if (fits) fitting.push_back(std::to_string(n));
   }
-  return true;
+  std::string text;
+  for (std::size_t i = 0; i < fitting.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == fitting.size() ? " or " : ", ") + fitting[i];
+  }
+  return text + " heads, which the products can be cut into, K/V heads as wide";
 }
 
 // ---- the table
@@ -679,7 +418,7 @@ bool set_expert_shift(ModelSpec& spec, const std::string& text) {
 constexpr EditScope kSession = EditScope::kSession;
 constexpr std::string_view kPositive = "a number above 0", kOrNone = "a number above 0, or 0 for none";
 
-constexpr SpecFact kFacts[] = {
+constexpr SpecFact kFactsBeforeRope[] = {
     model_words<kNormKinds, &ModelSpec::norm_kind>("norm_kind", "rms or layer (its mean removed, no bias)"),
     {{"norm_place", "input or output (of the mixer and of the FFN)", kSession}, get_norm_place, set_norm_place},
     model_number<&ModelSpec::rms_norm_eps, Low::kAboveZero>("rms_norm_eps", kPositive),
@@ -688,7 +427,8 @@ constexpr SpecFact kFacts[] = {
     model_number<&ModelSpec::logit_scale, Low::kAboveZero>("logit_scale", kPositive),
     {{"head_count", "a number of heads that the products can be cut into, K/V heads as wide", kSession},
      get_head_count,
-     set_head_count},
+     set_head_count,
+     values_of_head_count},
     layer_number<attends, kAttention, &AttentionSpec::scale>("attention_scale", kPositive),
     {{"attention_temperature",
       "a number t, or 0 for none: q counts 1 + t ln(1 + n), n how many times the original context fits before it",
@@ -697,42 +437,19 @@ constexpr SpecFact kFacts[] = {
      set_temperature},
     model_number<&ModelSpec::attention_softcap, Low::kZero>("attention_softcap", kOrNone),
     model_number<&ModelSpec::final_softcap, Low::kZero>("final_softcap", kOrNone),
-    {{"rope_pairing", "halves or adjacent", kSession}, get_pairing, set_pairing},
-    rope_number<&RopeSpec::base>("rope_base", kPositive),
-    rope_number<&RopeSpec::scale>("rope_scale", "a number above 0, which positions are multiplied by"),
-    {{"rope_scaling", "none (no linear scale, llama3 factors, LongRoPE or YaRN)", kSession},
-     get_rope_scaling,
-     set_rope_scaling},
-    {{"rope_scale_global", "a number above 0: rope_scale of the layers without a window, where others have one",
-      kSession},
-     get_global_scale,
-     set_global_scale},
-    {{"yarn_ramp", "whole_pairs (its ends are rounded outwards) or exact", kSession}, get_yarn_ramp, set_yarn_ramp},
-    {{"rope_dimensions", "an even number, at most the size of a head", kSession},
-     get_rope_dimensions,
-     set_rope_dimensions},
-    {{"rope_denominator", "rotary or head: of 2i in the exponent of the base", kSession},
-     get_rope_denominator,
-     set_rope_denominator},
-    {{"rope_factors",
-      "none, or of llama3: FACTOR,LOW,HIGH,CONTEXT; where the file has them inverse, or first_is_one (divided by the "
-      "first); of two sets short or long, in place of by_context",
-      kSession},
-     get_rope_factors,
-     set_rope_factors},
-    {{"rope_magnitude", "a number above 0, which YaRN or LongRoPE multiplies cos and sin by", kSession},
-     get_rope_magnitude,
-     set_rope_magnitude},
-    {{"rope_layers", "as_configured or exchanged: which layers turn by which of two", kSession},
-     get_rope_layers,
-     set_rope_layers},
-    {{"nope_layers", "none, or layers that turn neither q nor k: 3,7", kSession}, get_nope_layers, set_nope_layers},
-    {{"sliding_window", "tokens, 0 for none", kSession}, get_window, set_window},
+};
+constexpr SpecFact kFactsBehindRope[] = {
+    {{"nope_layers", "none, or layers that turn neither q nor k: 3,7", kSession},
+     get_nope_layers,
+     set_nope_layers,
+     values_of_nope_layers},
+    {{"sliding_window", "a number of tokens, or 0 for none", kSession}, get_window, set_window},
     layer_words<kHeadMappings, shares_kv_heads, kAttention, &AttentionSpec::heads_interleaved>(
         "head_mapping", "grouped (head h reads K/V head h / (heads / K/V heads)) or interleaved (h mod K/V heads)"),
     {{"kv_heads", "a number n: K/V head h is that of the products' h + n; or reversed", kSession},
      get_kv_heads,
-     set_kv_heads},
+     set_kv_heads,
+     values_of_kv_heads},
     layer_words<kKvOrders, has_k_and_v, kAttention, &AttentionSpec::kv_exchanged>(
         "kv_order", "k_v or v_k (the products for k and v exchanged)"),
     switch_off<has_qkv, adds_biases, leave_biases>("biases"),
@@ -764,7 +481,10 @@ constexpr SpecFact kFacts[] = {
         "state_type", "f32, f16 or bf16: what delta nets' states are rounded to behind each token"),
     layer_words<kGateRuns, is_short_conv, kShortConv, &ShortConvSpec::gate_run>(
         "short_conv_runs", "b_c_x, c_b_x or b_x_c: which third of a short convolution's product is c, behind the taps"),
-    {{"expert_used_count", "a number of experts, at most all", kSession}, get_used, set_used},
+    {{"expert_used_count", "a number of experts, at most those of the groups that are used", kSession},
+     get_used,
+     set_used,
+     values_of_used},
     layer_words<kSwitch, has_experts, kFfn, &FfnSpec::renormalise>("expert_renormalise", "yes or no"),
     switch_off<has_experts, adds_expert_biases, leave_expert_biases>("expert_biases"),
     switch_off<has_experts, has_choice_bias, leave_choice_bias>("expert_choice_bias"),
@@ -772,7 +492,8 @@ constexpr SpecFact kFacts[] = {
     layer_number<has_experts, kFfn, &FfnSpec::expert_scale>("expert_scale", kPositive),
     {{"expert_shift", "a number n: the router's expert e is the tensors' e + n", kSession},
      get_expert_shift,
-     set_expert_shift},
+     set_expert_shift,
+     values_of_expert_shift},
     switch_off<has_experts, has_shared_expert, leave_shared_expert>("shared_expert"),
     switch_off<has_shared_expert, gates_shared_expert, leave_shared_gate>("shared_expert_gate"),
     switch_off<has_experts, multiplies_experts, leave_expert_factors>("expert_factors"),
@@ -784,11 +505,20 @@ constexpr SpecFact kFacts[] = {
     layer_list<&LayerSpec::skip_ffn>("skip_ffn", "none, or layers whose FFN adds nothing: 0,3"),
     {{"layer_order", "ascending, or all layers in the order in which they run: 0,2,1", kSession},
      get_layer_order,
-     set_layer_order},
+     set_layer_order,
+     values_of_layer_order},
 };
 
 }  // namespace
 
-std::span<const SpecFact> spec_facts() noexcept { return kFacts; }
+std::span<const SpecFact> spec_facts() noexcept {
+  static const std::vector<SpecFact> table = [] {
+    std::vector<SpecFact> all(std::begin(kFactsBeforeRope), std::end(kFactsBeforeRope));
+    all.insert(all.end(), rope_facts().begin(), rope_facts().end());
+    all.insert(all.end(), std::begin(kFactsBehindRope), std::end(kFactsBehindRope));
+    return all;
+  }();
+  return table;
+}
 
 }  // namespace rowmax::engine

@@ -19,101 +19,154 @@ bool is_dense(Layer layer) { return layer.ffn.kind == FfnKind::kDense; }
 bool has_experts(Layer layer) { return !is_dense(layer); }
 bool has_beside(Layer layer) { return has_experts(layer) && layer.ffn.beside; }
 
+// What decides which mixer and which FFN a layer has, where a file has a say in it.
+constexpr FactNames kMixers = "delta_net_layers short_conv_layers", kFfns = "leading_dense_layers expert_count";
+
 // When a weight is there.
-Presence input_norms(Layer l) { return required_if(l.input_norms); }
-Presence query(Layer l) { return required_if(l.attends() && !has_q_rank(l)); }
-Presence heads_output(Layer l) { return required_if(l.attends()); }
-Presence q_bias(Layer l) { return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional; }
+constexpr PresenceRule input_norms{[](Layer l) { return required_if(l.input_norms); }};
+constexpr PresenceRule query{[](Layer l) { return required_if(l.attends() && !has_q_rank(l)); },
+                             "q_lora_rank delta_net_layers short_conv_layers"};
+constexpr PresenceRule heads_output{[](Layer l) { return required_if(l.attends()); }, kMixers};
+constexpr PresenceRule q_bias{[](Layer l) {
+                                return !attends(l) ? kNever : l.attention.qkv_bias_required ? kRequired : kOptional;
+                              },
+                              kMixers};
 bool has_k(Layer l) { return attends(l) && l.attention.has_kv(); }
 bool has_v(Layer l) { return has_k(l) && !l.attention.v_is_k; }
-Presence key(Layer l) { return required_if(has_k(l)); }
-Presence value(Layer l) { return required_if(has_v(l)); }
-Presence k_bias(Layer l) { return has_k(l) ? q_bias(l) : kNever; }
-Presence v_bias(Layer l) { return has_v(l) ? q_bias(l) : kNever; }
-Presence output_bias(Layer l) {
-  return !attends(l) ? kNever : l.attention.output_bias_required ? kRequired : kOptional;
-}
-Presence attention_scale(Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }
-Presence k_scale(Layer l) { return has_k(l) ? attention_scale(l) : kNever; }
-Presence v_scale(Layer l) { return has_v(l) ? attention_scale(l) : kNever; }
-Presence q_norm(Layer l) { return required_if(attends(l) && l.attention.qk_norm != QkNorm::kNone); }
-Presence k_norm(Layer l) { return has_k(l) ? q_norm(l) : kNever; }
-Presence sinks(Layer l) { return required_if(attends(l) && l.attention.sinks); }
-Presence attention_sub_norm(Layer l) { return required_if(attends(l) && l.attention.sub_norm); }
-Presence q_norm_in(Layer l) { return required_if(attends(l) && l.product_norms); }
-Presence k_norm_in(Layer l) { return has_k(l) ? q_norm_in(l) : kNever; }
-Presence v_norm_in(Layer l) { return has_v(l) ? q_norm_in(l) : kNever; }
-Presence latent(Layer l) { return required_if(is_latent(l)); }
-Presence latent_query(Layer l) { return required_if(has_q_rank(l)); }
-Presence delta(Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }
-Presence short_conv(Layer l) { return required_if(l.mixer == MixerKind::kShortConv); }
-Presence post_norms(Layer l) { return required_if(l.post_norms); }
-Presence dense(Layer l) { return required_if(is_dense(l) || (has_beside(l) && l.ffn.n_shared > 0)); }
-Presence dense_scale(Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }
-Presence dense_sub_norm(Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }
-Presence layer_input(Layer l) { return required_if(l.n_layer_embd > 0); }
-Presence output_scale(Layer l) { return required_if(l.output_scale); }
-Presence dense_norm_in(Layer l) { return required_if(is_dense(l) && l.product_norms); }
-Presence experts(Layer l) { return required_if(has_experts(l)); }
-Presence expert_biases(Layer l) { return required_if(has_experts(l) && l.ffn.biases); }
-Presence choice_bias(Layer l) { return required_if(has_experts(l) && l.ffn.choice_bias); }
-Presence expert_factors(Layer l) { return required_if(has_experts(l) && l.ffn.expert_factors); }
-Presence router_norm(Layer l) { return required_if(has_experts(l) && l.ffn.router_norm); }
-Presence experts_norm(Layer l) { return required_if(has_beside(l)); }
-Presence branch_norms(Layer l) { return required_if(has_beside(l) && l.ffn.branch_norms); }
-Presence shared(Layer l) { return required_if(has_experts(l) && l.ffn.n_shared > 0 && !l.ffn.beside); }
-Presence shared_gate(Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; }
+constexpr FactNames kKeys = "shared_kv_layers delta_net_layers short_conv_layers",
+                    kValues = "v_is_k shared_kv_layers delta_net_layers short_conv_layers";
+constexpr PresenceRule key{[](Layer l) { return required_if(has_k(l)); }, kKeys};
+constexpr PresenceRule value{[](Layer l) { return required_if(has_v(l)); }, kValues};
+constexpr PresenceRule k_bias{[](Layer l) { return has_k(l) ? q_bias(l) : kNever; }, kKeys};
+constexpr PresenceRule v_bias{[](Layer l) { return has_v(l) ? q_bias(l) : kNever; }, kValues};
+constexpr PresenceRule output_bias{
+    [](Layer l) { return !attends(l)                        ? kNever
+                         : l.attention.output_bias_required ? kRequired
+                                                            : kOptional; }, kMixers};
+constexpr PresenceRule attention_scale{[](Layer l) { return attends(l) && l.matrix_scales ? kOptional : kNever; }};
+constexpr PresenceRule k_scale{[](Layer l) { return has_k(l) ? attention_scale(l) : kNever; }};
+constexpr PresenceRule v_scale{[](Layer l) { return has_v(l) ? attention_scale(l) : kNever; }};
+constexpr PresenceRule q_norm{[](Layer l) { return required_if(attends(l) && l.attention.qk_norm != QkNorm::kNone); },
+                              kMixers};
+constexpr PresenceRule k_norm{[](Layer l) { return has_k(l) ? q_norm(l) : kNever; }, kKeys};
+constexpr PresenceRule sinks{[](Layer l) { return required_if(attends(l) && l.attention.sinks); }};
+constexpr PresenceRule attention_sub_norm{[](Layer l) { return required_if(attends(l) && l.attention.sub_norm); }};
+constexpr PresenceRule q_norm_in{[](Layer l) { return required_if(attends(l) && l.product_norms); }, "product_norms"};
+constexpr PresenceRule k_norm_in{[](Layer l) { return has_k(l) ? q_norm_in(l) : kNever; }, "product_norms"};
+constexpr PresenceRule v_norm_in{[](Layer l) { return has_v(l) ? q_norm_in(l) : kNever; }, "product_norms"};
+constexpr PresenceRule latent{[](Layer l) { return required_if(is_latent(l)); }};
+constexpr PresenceRule latent_query{[](Layer l) { return required_if(has_q_rank(l)); }, "q_lora_rank"};
+constexpr PresenceRule delta{[](Layer l) { return required_if(l.mixer == MixerKind::kDeltaNet); }, kMixers};
+constexpr PresenceRule short_conv{[](Layer l) { return required_if(l.mixer == MixerKind::kShortConv); }, kMixers};
+constexpr PresenceRule post_norms{[](Layer l) { return required_if(l.post_norms); }};
+constexpr PresenceRule dense{[](Layer l) { return required_if(is_dense(l) || (has_beside(l) && l.ffn.n_shared > 0)); },
+                             kFfns};
+constexpr PresenceRule dense_scale{[](Layer l) { return is_dense(l) && l.matrix_scales ? kOptional : kNever; }};
+constexpr PresenceRule dense_sub_norm{[](Layer l) { return required_if(is_dense(l) && l.ffn.sub_norm); }};
+constexpr PresenceRule layer_input{[](Layer l) { return required_if(l.n_layer_embd > 0); }, "layer_embedding_length"};
+constexpr PresenceRule output_scale{[](Layer l) { return required_if(l.output_scale); }};
+constexpr PresenceRule dense_norm_in{[](Layer l) { return required_if(is_dense(l) && l.product_norms); },
+                                     "product_norms"};
+constexpr PresenceRule experts{[](Layer l) { return required_if(has_experts(l)); }, kFfns};
+constexpr PresenceRule expert_biases{[](Layer l) { return required_if(has_experts(l) && l.ffn.biases); }, kFfns};
+constexpr PresenceRule choice_bias{[](Layer l) { return required_if(has_experts(l) && l.ffn.choice_bias); },
+                                   "expert_choice_bias"};
+constexpr PresenceRule expert_factors{[](Layer l) { return required_if(has_experts(l) && l.ffn.expert_factors); },
+                                      kFfns};
+constexpr PresenceRule router_norm{[](Layer l) { return required_if(has_experts(l) && l.ffn.router_norm); }, kFfns};
+constexpr PresenceRule experts_norm{[](Layer l) { return required_if(has_beside(l)); }, kFfns};
+constexpr PresenceRule branch_norms{[](Layer l) { return required_if(has_beside(l) && l.ffn.branch_norms); }, kFfns};
+constexpr PresenceRule shared{
+    [](Layer l) { return required_if(has_experts(l) && l.ffn.n_shared > 0 && !l.ffn.beside); },
+    "expert_shared_count expert_shared_length"};
+constexpr PresenceRule shared_gate{[](Layer l) { return l.ffn.shared_gate ? shared(l) : kNever; },
+                                   "expert_shared_count expert_shared_length"};
 
-// How large it is: {cols, rows, experts or heads}.
-WeightShape one(Shape, Layer) { return {1}; }
-WeightShape embd(Shape s, Layer) { return {s.n_embd}; }
-std::int64_t latent_q_width(Layer l) { return l.attention.n_head * l.latent.qk_dim(); }
-WeightShape q_projection(Shape s, Layer l) {
-  if (is_latent(l)) return {s.n_embd, latent_q_width(l)};
-  return {s.n_embd, l.attention.q_width() * (l.attention.output_gate ? 2 : 1)};
+// One of a weight's lengths, and what decides it.
+struct Length {
+  std::int64_t n = 1;
+  FactNames facts = {};
+};
+WeightShape of(Length cols, Length rows = {}, Length n = {}) {
+  return {cols.n, rows.n, n.n, {cols.facts, rows.facts, n.facts}};
 }
-WeightShape kv_projection(Shape s, Layer l) { return {s.n_embd, l.attention.kv_width()}; }
-WeightShape q_vector(Shape, Layer l) { return {l.attention.q_width() * (l.attention.output_gate ? 2 : 1)}; }
-WeightShape heads_vector(Shape, Layer l) { return {l.attention.q_width()}; }
-WeightShape kv_vector(Shape, Layer l) { return {l.attention.kv_width()}; }
-bool whole_width(Layer l) { return l.attention.qk_norm == QkNorm::kWidth; }
-WeightShape q_norm_vector(Shape, Layer l) { return {whole_width(l) ? l.attention.q_width() : l.attention.head_dim}; }
-WeightShape k_norm_vector(Shape, Layer l) { return {whole_width(l) ? l.attention.kv_width() : l.attention.head_dim}; }
-WeightShape each_head(Shape, Layer l) { return {l.attention.n_head}; }
+constexpr FactNames kHeadSizes = "head_dim head_dim_local", kQueries = "head_count head_dim head_dim_local",
+                    kKvWidth = "head_count_kv head_dim head_dim_local", kDenseWidth = "feed_forward_length",
+                    kSharedWidth = "expert_shared_count expert_shared_length",
+                    kDeltaValues = "delta_value_heads delta_value_dim";
+Length embd_of(Shape s) { return {s.n_embd, "embedding_length"}; }
+Length q_rows(Layer l) { return {l.attention.q_width() * (l.attention.output_gate ? 2 : 1), kQueries}; }
+Length q_width(Layer l) { return {l.attention.q_width(), kQueries}; }
+Length kv_width(Layer l) { return {l.attention.kv_width(), kKvWidth}; }
+Length q_rank(Layer l) { return {l.latent.q_rank, "q_lora_rank"}; }
+Length latent_q_width(Layer l) { return {l.attention.n_head * l.latent.qk_dim(), "head_count head_dim"}; }
+Length rank(Layer l) { return {l.latent.rank, "kv_lora_rank"}; }
+Length heads(Layer l) { return {l.attention.n_head, "head_count"}; }
+Length conv_channels(Layer l) {
+  return {l.delta.conv_channels(), "delta_key_heads delta_key_dim delta_value_heads delta_value_dim"};
+}
+Length delta_values(Layer l) { return {l.delta.value_width(), kDeltaValues}; }
+Length value_heads(Layer l) { return {l.delta.n_value_head, "delta_value_heads"}; }
+Length channels(Layer l) { return {l.short_conv.n_channel, "embedding_length"}; }
+// Of the dense FFN, or of the one that lies beside experts.
+Length dense_width(Layer l) { return {is_dense(l) ? l.ffn.n_ff : l.ffn.n_shared, kDenseWidth}; }
+Length layer_embd(Layer l) { return {l.n_layer_embd, "layer_embedding_length"}; }
+Length n_expert(Layer l) { return {l.ffn.n_expert, "expert_count"}; }
+Length expert_width(Layer l) { return {l.ffn.n_ff, "expert_feed_forward_length"}; }
+Length shared_width(Layer l) { return {l.ffn.n_shared, kSharedWidth}; }
+
+// How large it is: cols, rows, experts or heads.
+WeightShape one(Shape, Layer) { return of({}); }
+WeightShape embd(Shape s, Layer) { return of(embd_of(s)); }
+WeightShape q_projection(Shape s, Layer l) { return of(embd_of(s), is_latent(l) ? latent_q_width(l) : q_rows(l)); }
+WeightShape kv_projection(Shape s, Layer l) { return of(embd_of(s), kv_width(l)); }
+WeightShape q_vector(Shape, Layer l) { return of(q_rows(l)); }
+WeightShape heads_vector(Shape, Layer l) { return of(q_width(l)); }
+WeightShape kv_vector(Shape, Layer l) { return of(kv_width(l)); }
+Length norm_width(Layer l, Length whole) {
+  return l.attention.qk_norm == QkNorm::kWidth ? whole : Length{l.attention.head_dim, kHeadSizes};
+}
+WeightShape q_norm_vector(Shape, Layer l) { return of(norm_width(l, q_width(l))); }
+WeightShape k_norm_vector(Shape, Layer l) { return of(norm_width(l, kv_width(l))); }
+WeightShape each_head(Shape, Layer l) { return of(heads(l)); }
 WeightShape attention_output(Shape s, Layer l) {
-  return {is_latent(l) ? l.attention.n_head * l.latent.v_dim : l.attention.q_width(), s.n_embd};
+  const Length latent_width{l.attention.n_head * l.latent.v_dim, "head_count value_head_dim"};
+  return of(is_latent(l) ? latent_width : q_width(l), embd_of(s));
 }
-WeightShape latent_q_a(Shape s, Layer l) { return {s.n_embd, l.latent.q_rank}; }
-WeightShape latent_q_vector(Shape, Layer l) { return {l.latent.q_rank}; }
-WeightShape latent_q_b(Shape, Layer l) { return {l.latent.q_rank, latent_q_width(l)}; }
-WeightShape latent_kv(Shape s, Layer l) { return {s.n_embd, l.latent.rank + l.latent.rope_dim}; }
-WeightShape latent_vector(Shape, Layer l) { return {l.latent.rank}; }
-WeightShape latent_k(Shape, Layer l) { return {l.latent.nope_dim, l.latent.rank, l.attention.n_head}; }
-WeightShape latent_v(Shape, Layer l) { return {l.latent.rank, l.latent.v_dim, l.attention.n_head}; }
-WeightShape delta_qkv(Shape s, Layer l) { return {s.n_embd, l.delta.conv_channels()}; }
-WeightShape delta_gate(Shape s, Layer l) { return {s.n_embd, l.delta.value_width()}; }
-WeightShape delta_head(Shape s, Layer l) { return {s.n_embd, l.delta.n_value_head}; }
-WeightShape delta_conv(Shape, Layer l) { return {l.delta.conv_width, l.delta.conv_channels()}; }
-WeightShape delta_heads_vector(Shape, Layer l) { return {l.delta.n_value_head}; }
-WeightShape delta_value_vector(Shape, Layer l) { return {l.delta.value_dim}; }
-WeightShape delta_output(Shape s, Layer l) { return {l.delta.value_width(), s.n_embd}; }
-WeightShape short_conv_in(Shape s, Layer l) { return {s.n_embd, l.short_conv.product_width()}; }
-WeightShape short_conv_taps(Shape, Layer l) { return {l.short_conv.conv_width, l.short_conv.n_channel}; }
-WeightShape short_conv_output(Shape s, Layer l) { return {l.short_conv.n_channel, s.n_embd}; }
-std::int64_t dense_width(Layer l) { return is_dense(l) ? l.ffn.n_ff : l.ffn.n_shared; }
-WeightShape ffn_in(Shape s, Layer l) { return {s.n_embd, dense_width(l)}; }
-WeightShape ffn_out(Shape s, Layer l) { return {dense_width(l), s.n_embd}; }
-WeightShape ffn_vector(Shape, Layer l) { return {l.ffn.n_ff}; }
-WeightShape layer_input_in(Shape s, Layer l) { return {s.n_embd, l.n_layer_embd}; }
-WeightShape layer_input_out(Shape s, Layer l) { return {l.n_layer_embd, s.n_embd}; }
-WeightShape router(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
-WeightShape each_expert(Shape, Layer l) { return {l.ffn.n_expert}; }
-WeightShape expert_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_ff, l.ffn.n_expert}; }
-WeightShape expert_out(Shape s, Layer l) { return {l.ffn.n_ff, s.n_embd, l.ffn.n_expert}; }
-WeightShape expert_in_vectors(Shape, Layer l) { return {l.ffn.n_ff, l.ffn.n_expert}; }
-WeightShape expert_out_vectors(Shape s, Layer l) { return {s.n_embd, l.ffn.n_expert}; }
-WeightShape shared_in(Shape s, Layer l) { return {s.n_embd, l.ffn.n_shared}; }
-WeightShape shared_out(Shape s, Layer l) { return {l.ffn.n_shared, s.n_embd}; }
+WeightShape latent_q_a(Shape s, Layer l) { return of(embd_of(s), q_rank(l)); }
+WeightShape latent_q_vector(Shape, Layer l) { return of(q_rank(l)); }
+WeightShape latent_q_b(Shape, Layer l) { return of(q_rank(l), latent_q_width(l)); }
+WeightShape latent_kv(Shape s, Layer l) {
+  return of(embd_of(s), {l.latent.rank + l.latent.rope_dim, "kv_lora_rank rope_dimensions"});
+}
+WeightShape latent_vector(Shape, Layer l) { return of(rank(l)); }
+WeightShape latent_k(Shape, Layer l) { return of({l.latent.nope_dim, "head_dim rope_dimensions"}, rank(l), heads(l)); }
+WeightShape latent_v(Shape, Layer l) { return of(rank(l), {l.latent.v_dim, "value_head_dim"}, heads(l)); }
+WeightShape delta_qkv(Shape s, Layer l) { return of(embd_of(s), conv_channels(l)); }
+WeightShape delta_gate(Shape s, Layer l) { return of(embd_of(s), delta_values(l)); }
+WeightShape delta_head(Shape s, Layer l) { return of(embd_of(s), value_heads(l)); }
+WeightShape delta_conv(Shape, Layer l) { return of({l.delta.conv_width, "delta_conv_width"}, conv_channels(l)); }
+WeightShape delta_heads_vector(Shape, Layer l) { return of(value_heads(l)); }
+WeightShape delta_value_vector(Shape, Layer l) { return of({l.delta.value_dim, "delta_value_dim"}); }
+WeightShape delta_output(Shape s, Layer l) { return of(delta_values(l), embd_of(s)); }
+WeightShape short_conv_in(Shape s, Layer l) {
+  return of(embd_of(s), {l.short_conv.product_width(), "embedding_length"});
+}
+WeightShape short_conv_taps(Shape, Layer l) { return of({l.short_conv.conv_width, "short_conv_width"}, channels(l)); }
+WeightShape short_conv_output(Shape s, Layer l) { return of(channels(l), embd_of(s)); }
+WeightShape ffn_in(Shape s, Layer l) { return of(embd_of(s), dense_width(l)); }
+WeightShape ffn_out(Shape s, Layer l) { return of(dense_width(l), embd_of(s)); }
+WeightShape ffn_vector(Shape, Layer l) { return of({l.ffn.n_ff, kDenseWidth}); }
+WeightShape layer_input_in(Shape s, Layer l) { return of(embd_of(s), layer_embd(l)); }
+WeightShape layer_input_out(Shape s, Layer l) { return of(layer_embd(l), embd_of(s)); }
+WeightShape router(Shape s, Layer l) { return of(embd_of(s), n_expert(l)); }
+WeightShape each_expert(Shape, Layer l) { return of(n_expert(l)); }
+WeightShape expert_in(Shape s, Layer l) { return of(embd_of(s), expert_width(l), n_expert(l)); }
+WeightShape expert_out(Shape s, Layer l) { return of(expert_width(l), embd_of(s), n_expert(l)); }
+WeightShape expert_in_vectors(Shape, Layer l) { return of(expert_width(l), n_expert(l)); }
+WeightShape expert_out_vectors(Shape s, Layer l) { return of(embd_of(s), n_expert(l)); }
+WeightShape shared_in(Shape s, Layer l) { return of(embd_of(s), shared_width(l)); }
+WeightShape shared_out(Shape s, Layer l) { return of(shared_width(l), embd_of(s)); }
 
 constexpr bool kTurned = true, kPlain = false;
 
@@ -206,9 +259,10 @@ static_assert(in_order());
 bool fused(Layer l) { return l.fused; }
 constexpr W kQkv[] = {W::kAttnQ, W::kAttnK, W::kAttnV}, kGateUp[] = {W::kFfnGate, W::kFfnUp},
             kExpertsGateUp[] = {W::kExpertGate, W::kExpertUp};
-constexpr FusedWeights kFused[] = {{"attn_qkv.weight", kQkv, fused, fused},
-                                   {"ffn_up.weight", kGateUp, fused, fused},
-                                   {"ffn_gate_up_exps.weight", kExpertsGateUp, has_experts, has_beside}};
+constexpr FusedWeights kFused[] = {
+    {"attn_qkv.weight", kQkv, "head_count head_count_kv head_dim head_dim_local", fused, fused},
+    {"ffn_up.weight", kGateUp, kDenseWidth, fused, fused},
+    {"ffn_gate_up_exps.weight", kExpertsGateUp, "expert_feed_forward_length", has_experts, has_beside}};
 
 }  // namespace
 
@@ -228,6 +282,7 @@ WeightShape fused_shape(const FusedWeights& fused, const ModelShape& model, cons
     all.cols = part.cols;
     all.rows += part.rows;
     all.n = part.n;
+    all.facts = {part.facts[0], fused.facts, part.facts[2]};
   }
   return all;
 }

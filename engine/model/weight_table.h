@@ -2,6 +2,7 @@
 // the Hadamard contract and what converters are to write all follows from here.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -107,10 +108,22 @@ inline constexpr bool is_matrix(WeightKind kind) noexcept {
   return kind == WeightKind::kMatrix || kind == WeightKind::kExperts || kind == WeightKind::kHeads;
 }
 
+// Facts that an architecture's reader states with their sources (ModelFact), by name with blanks between: what decides
+// something of a weight. Those that a model does not have are of others.
+using FactNames = std::string_view;
+
 struct WeightShape {
   std::int64_t cols = 0;
   std::int64_t rows = 1;
-  std::int64_t n = 1;  // experts, heads
+  std::int64_t n = 1;                   // experts, heads
+  std::array<FactNames, 3> facts = {};  // of cols, rows and n
+};
+
+// When a weight is there. facts: the first of them that the model has decides it; none: the architecture.
+struct PresenceRule {
+  Presence (*of)(const LayerSpec& layer);
+  FactNames facts = {};
+  Presence operator()(const LayerSpec& layer) const { return of(layer); }
 };
 
 // What converters may store a weight in.
@@ -126,7 +139,7 @@ struct WeightInfo {
   bool hadamard;          // whether converters may store it turned (engine/io/hadamard_keys.h)
   std::string_view name;  // in GGUF, behind "blk.<layer>."
   WeightShape (*shape)(const ModelShape& model, const LayerSpec& layer);
-  Presence (*presence)(const LayerSpec& layer);
+  PresenceRule presence;
   std::string_view other_name = {};  // some architectures' files call it so
 
   WeightStorage storage() const noexcept;
@@ -140,6 +153,7 @@ struct WeightInfo {
 struct FusedWeights {
   std::string_view name;                 // in GGUF, behind "blk.<layer>."
   std::span<const W> parts;              // in their order; a file that has the first by its own name has all by theirs
+  FactNames facts;                       // of its rows
   bool (*read)(const LayerSpec& layer);  // whether files may have them so
   bool (*written)(const LayerSpec& layer);  // and whether those that converters write have
 };

@@ -76,6 +76,9 @@ Result<EditableFact> fact_of(const EditInfo& info, const ModelSpec& spec, const 
   } else if (info.scope == EditScope::kSession) {
     ROWMAX_TRY(value, edit_value(spec, info.name));
     fact.value = std::move(value);
+    if (fact.value.empty()) return fact;
+    ROWMAX_TRY(values, edit_values(spec, info.name));
+    fact.values = std::move(values);
   } else if (tokenizer != nullptr && info.name == kAddBos) {
     fact.value = tokenizer->add_bos() ? "true" : "false";
   } else if (tokenizer != nullptr && tokenizer->model() == "gpt2") {
@@ -95,6 +98,11 @@ Result<Edits> last_edits(const Edits& edits) {
     before != out.end() ? void(*before = edit) : out.push_back(edit);
   }
   return out;
+}
+
+Status of_file(const GgufFile& file, Status status) {
+  if (status.ok() || status.error().code != ErrorCode::kInvalidArgument) return status;
+  return Error{status.error().code, file.name() + ": " + status.error().message};
 }
 
 Status edit_layouts(GgufFile& file, const Edits& edits) {
@@ -178,9 +186,9 @@ ModelSpec one_layer(const ModelSpec& whole, std::size_t layer) {
 // What editable_facts read.
 Result<ReadModel> read_edited(const GgufFile& file, const ModelOptions& options) {
   ROWMAX_TRY(edits, last_edits(options.edits));
-  ROWMAX_RETURN_IF_ERROR(check_layouts(file, edits));
+  ROWMAX_RETURN_IF_ERROR(of_file(file, check_layouts(file, edits)));
   ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys));
-  ROWMAX_RETURN_IF_ERROR(edit_read_model(read, edits));
+  ROWMAX_RETURN_IF_ERROR(of_file(file, edit_read_model(read, edits)));
   return read;
 }
 

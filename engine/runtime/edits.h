@@ -13,6 +13,8 @@ Result<Edits> last_edits(const Edits& edits);
 Status edit_layouts(GgufFile& file, const Edits& edits);
 // Everything that the metadata and the tensor list gave.
 Status edit_read_model(ReadModel& model, const Edits& edits);
+// The same, with the file's name in front of what an edit has wrong.
+Status of_file(const GgufFile& file, Status status);
 bool same_tokenizer(const Edits& a, const Edits& b);
 
 }  // namespace rowmax::engine

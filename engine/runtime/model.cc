@@ -89,11 +89,11 @@ Result<Model> Model::with_edits(const Edits& edits, Executor& executor, const st
 Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor, const Impl* packed,
                                     const std::function<bool()>& going) {
   ROWMAX_TRY(edits, last_edits(options.edits));
-  ROWMAX_RETURN_IF_ERROR(edit_layouts(file, edits));
+  ROWMAX_RETURN_IF_ERROR(of_file(file, edit_layouts(file, edits)));
   ROWMAX_TRY(kernels, panel::choose_table(options.kernels, options.isa));
   ROWMAX_TRY(tokenizer_keys, Tokenizer::report_keys(file, options.ignored_keys));
   ROWMAX_TRY(read, read_model(file, options.overrides, options.ignored_keys, tokenizer_keys));
-  ROWMAX_RETURN_IF_ERROR(edit_read_model(read, edits));
+  ROWMAX_RETURN_IF_ERROR(of_file(file, edit_read_model(read, edits)));
   ModelOptions chosen = options;
   chosen.edits = std::move(edits);
   std::shared_ptr<const Tokenizer> tokenizer;

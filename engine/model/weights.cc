@@ -67,17 +67,9 @@ struct WeightLoader {
     return {};
   }
 
-  // A NaN or infinity in one scale would spread to every logit; a damaged file is told from a bad prompt here.
-  Status check_sound(const WeightSource& source, std::int64_t row_begin, std::int64_t row_end) const {
-    constexpr std::int64_t kRowsATask = 64;
-    const TensorView tensor{source.bytes.data(), source.rows, source.cols};
-    const std::int64_t n_tasks = (row_end - row_begin + kRowsATask - 1) / kRowsATask;
-    std::vector<InvalidWeight> found(static_cast<std::size_t>(n_tasks));
-    parallel_for(executor, n_tasks, [&](std::int64_t task, int) {
-      const std::int64_t first = row_begin + task * kRowsATask;
-      found[static_cast<std::size_t>(task)] =
-          source.format->find_invalid(tensor, first, std::min(kRowsATask, row_end - first));
-    });
+  // A NaN or infinity in one scale would spread to every logit; a damaged file is told from a bad prompt here. found: of
+  // pieces of the tensor, in order.
+  Status refuse_first(const WeightSource& source, std::span<const InvalidWeight> found) const {
     for (const InvalidWeight& invalid : found) {
       if (invalid.row < 0) continue;
       const std::string block = invalid.block < 0 ? "" : " block " + std::to_string(invalid.block);
@@ -87,6 +79,31 @@ struct WeightLoader {
                                                  std::to_string(invalid.row) + "); the file is damaged"});
     }
     return {};
+  }
+
+  static InvalidWeight find_invalid(const WeightSource& source, std::int64_t row, std::int64_t n_rows) noexcept {
+    return source.format->find_invalid({source.bytes.data(), source.rows, source.cols}, row, n_rows);
+  }
+
+  Status check_sound(const WeightSource& source, std::int64_t row_begin, std::int64_t row_end) const {
+    constexpr std::int64_t kRowsATask = 64;
+    std::vector<InvalidWeight> found(static_cast<std::size_t>((row_end - row_begin + kRowsATask - 1) / kRowsATask));
+    parallel_for(executor, static_cast<std::int64_t>(found.size()), [&](std::int64_t task, int) {
+      const std::int64_t first = row_begin + task * kRowsATask;
+      found[static_cast<std::size_t>(task)] = find_invalid(source, first, std::min(kRowsATask, row_end - first));
+    });
+    return refuse_first(source, found);
+  }
+
+  // Packs the rows of `stored` that have the numbers of the source's and checks the latter: of rows that are refused it
+  // does not matter what they are packed to.
+  Status pack_sound(const WeightSource& source, std::span<const std::byte> stored, PackedMatrix& packed,
+                    std::int64_t row_begin, std::int64_t row_end) const {
+    std::vector<InvalidWeight> found(static_cast<std::size_t>((row_end - row_begin + kPanelRows - 1) / kPanelRows));
+    pack_rows(packed, stored, row_begin, row_end, executor, [&](std::int64_t first, std::int64_t n_rows) {
+      found[static_cast<std::size_t>((first - row_begin) / kPanelRows)] = find_invalid(source, first, n_rows);
+    });
+    return refuse_first(source, found);
   }
 
   // A tensor as it is packed: the file's bytes, or a copy that was changed.
@@ -186,14 +203,11 @@ struct WeightLoader {
       WeightSource turned = source;
       turned.format = stored.format;
       turned.bytes = stored.bytes;
-      ROWMAX_RETURN_IF_ERROR(check_sound(turned, 0, source.rows));
-      pack_rows(*packed, stored.bytes, 0, source.rows, executor);
+      ROWMAX_RETURN_IF_ERROR(pack_sound(turned, stored.bytes, *packed, 0, source.rows));
       ROWMAX_RETURN_IF_ERROR(done_with(source.bytes));
     } else {
-      ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) -> Status {
-        ROWMAX_RETURN_IF_ERROR(check_sound(source, begin, end));
-        pack_rows(*packed, stored.bytes, begin, end, executor);
-        return {};
+      ROWMAX_RETURN_IF_ERROR(in_pieces(source, [&](std::int64_t begin, std::int64_t end) {
+        return pack_sound(source, stored.bytes, *packed, begin, end);
       }));
     }
     memory = memory.subspan(n_bytes);

@@ -287,6 +287,63 @@ TEST_P(EveryFormat, FindsScalesThatAreNotFinite) {
   }
 }
 
+// Float formats are looked through many numbers at a time: each kind of number at each place, beside the largest finite
+// ones, in rows that are no whole number of steps, and the first of two.
+TEST(FloatFormats, FindTheFirstNumberThatIsNotFiniteWhereverItIs) {
+  for (const char* name : {"F32", "F16", "BF16"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    const int size = static_cast<int>(format.block_bytes), mantissa = name == std::string("F16")   ? 10
+                                                                      : name == std::string("F32") ? 23
+                                                                                                   : 7;
+    const std::uint32_t sign = 1u << (8 * size - 1), infinity = sign - (1u << mantissa), largest = infinity - 1;
+    const std::uint32_t not_finite[] = {infinity, infinity | sign,   infinity + 1,
+                                        sign - 1, (sign - 1) | sign, infinity | 1u << (mantissa - 1)};
+    const std::uint32_t finite[] = {largest, largest | sign, 0, sign, 1, infinity - (1u << mantissa), infinity >> 1};
+    for (const std::int64_t cols : {1, 3, 64, 127, 129, 300}) {
+      const std::int64_t rows = 3;
+      std::vector<std::byte> bytes(static_cast<std::size_t>(rows * cols * size) + 1);
+      std::byte* tensor = bytes.data() + 1;  // no alignment is relied upon
+      const auto put = [&](std::int64_t at, std::uint32_t bits) {
+        std::memcpy(tensor + at * size, &bits, static_cast<std::size_t>(size));
+      };
+      const auto found = [&](std::int64_t row, std::int64_t n) {
+        const InvalidWeight invalid = format.find_invalid({tensor, rows, cols}, row, n);
+        return invalid.row < 0 ? -1 : invalid.row * cols + invalid.block;
+      };
+      for (const std::uint32_t other : finite) {
+        for (std::int64_t i = 0; i < rows * cols; ++i) put(i, other);
+        ASSERT_EQ(found(0, rows), -1) << name << " " << std::hex << other;
+        for (std::int64_t at = 0; at < rows * cols; ++at) {
+          for (const std::uint32_t bad : not_finite) {
+            put(at, bad);
+            ASSERT_EQ(found(0, rows), at) << name << " cols " << cols << std::hex << " " << bad << " beside " << other;
+          }
+          ASSERT_EQ(found(at / cols, 1), at);
+          put(at, other);
+        }
+        put(rows * cols - 1, infinity);
+        put(rows * cols / 2, infinity);
+        ASSERT_EQ(found(0, rows), rows * cols / 2);
+      }
+    }
+  }
+}
+
+// Every half, against what it decodes to.
+TEST(FloatFormats, EveryHalfIsFoundOrNot) {
+  for (const char* name : {"F16", "BF16"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    std::vector<std::uint16_t> row(512, 0xFFFF);
+    for (unsigned bits = 0; bits < 65536; ++bits) {
+      std::fill(row.begin(), row.begin() + 256, static_cast<std::uint16_t>(bits));
+      const auto* bytes = reinterpret_cast<const std::byte*>(row.data());
+      float value = 0;
+      decode_row(format, {bytes, 2}, 0, 1, &value);
+      ASSERT_EQ(format.find_invalid({bytes, 1, 512}, 0, 1).block, std::isfinite(value) ? 256 : 0) << name << bits;
+    }
+  }
+}
+
 TEST(FormatTable, IsConsistent) {
   std::set<std::string> names;
   std::int64_t last = -1;

@@ -33,6 +33,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "base/buffer.h"
@@ -51,6 +52,7 @@ struct Codebook;  // codebook.h
 }
 
 inline constexpr std::int64_t kPanelRows = 16;
+using LookAtRows = std::function<void(std::int64_t first_row, std::int64_t n_rows)>;
 
 // A weight matrix [rows, cols] in panels of 16 rows; the rows missing in the last panel are zero. Owns its bytes,
 // unless pack() was given memory for them.
@@ -89,7 +91,7 @@ class PackedMatrix {
   friend Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
                                          std::int64_t cols, std::span<std::byte> memory);
   friend void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int64_t row_begin,
-                        std::int64_t row_end, Executor& executor) noexcept;
+                        std::int64_t row_end, Executor& executor, const LookAtRows& look) noexcept;
   base::Buffer buffer_;  // empty in memory of the caller's
   std::byte* data_ = nullptr;
   const FormatInfo* format_ = nullptr;
@@ -114,11 +116,12 @@ Result<PackedMatrix> pack(const FormatInfo& format, std::span<const std::byte> t
 
 // pack() in pieces, for a caller who looks at the tensor's rows first or gives their memory back after. begin_pack
 // makes room (errors and arguments as pack()); pack_rows packs rows [row_begin, row_end) of the same tensor: both
-// multiples of kPanelRows, or row_end the matrix' last. Every row must be packed before the matrix is used.
+// multiples of kPanelRows, or row_end the matrix' last. Every row must be packed before the matrix is used. look: is
+// called with each panel's rows by the thread that packs them next, so that they are read from memory once.
 Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::byte> tensor, std::int64_t rows,
                                 std::int64_t cols, std::span<std::byte> memory = {});
 void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int64_t row_begin, std::int64_t row_end,
-               Executor& executor) noexcept;
+               Executor& executor, const LookAtRows& look = {}) noexcept;
 
 // One product: y is [n_tok][ldy], ldy >= weights->rows(); columns from rows() on are not touched. y overlaps neither x
 // nor another product's y.

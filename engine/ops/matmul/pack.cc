@@ -3,9 +3,11 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "base/check.h"
 #include "base/fp_env.h"
+#include "engine/ops/matmul/interleave.h"
 #include "engine/ops/matmul/matmul.h"
 #include "engine/ops/matmul/pack_words.h"
 #include "engine/ops/matmul/panel.h"
@@ -50,7 +52,7 @@ struct Source {
   const std::byte* row(std::int64_t r) const noexcept { return tensor.bytes + r * format_row_bytes(*format, cols); }
 };
 
-// Writes the panel of rows [first_row, first_row + n_rows) over zeroed bytes.
+// Writes the panel of rows [first_row, first_row + n_rows), all of its bytes, whatever lies there.
 using PackFn = void (*)(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept;
 
 struct PackRow {
@@ -74,51 +76,46 @@ constexpr int index_in(panel::PanelList<kPanels...>) noexcept {
 
 // ---- integer formats
 
-// 32 codes of row r into their tile, a quad at a time (one byte a code: shifts by less than a byte's free bits stay
-// within bytes).
+// 32 codes of a row to its words, one for each vector of the tile, a quad at a time (one byte a code: shifts by less
+// than a byte's free bits stay within bytes).
 template <class Panel>
-inline void put_codes(const std::uint8_t* codes, int r, std::uint8_t* tile) noexcept {
+inline void to_words(const std::uint8_t* codes, std::uint32_t* words) noexcept {
   std::uint32_t quads[kQuads];
   std::memcpy(quads, codes, sizeof quads);
-  const auto put = [&](int vector, std::uint32_t word) { std::memcpy(tile + kVector * vector + 4 * r, &word, 4); };
   if constexpr (Panel::kBits == 8) {
-    for (int q = 0; q < kQuads; ++q) put(q, quads[q] ^ 0x80808080u);
+    for (int q = 0; q < kQuads; ++q) words[q] = quads[q] ^ 0x80808080u;
   } else if constexpr (Panel::kBits == 2 || Panel::kBits == 3) {
     for (int h = 0; h < 2; ++h) {
-      std::uint32_t word = 0;
-      for (int j = 0; j < 4; ++j) word |= (quads[4 * h + j] & 0x03030303u) << (2 * j);
-      put(h, word);
+      words[h] = 0;
+      for (int j = 0; j < 4; ++j) words[h] |= (quads[4 * h + j] & 0x03030303u) << (2 * j);
     }
     if constexpr (Panel::kBits == 3) {
-      std::uint32_t third = 0;
-      for (int q = 0; q < kQuads; ++q) third |= ((quads[q] >> 2) & 0x01010101u) << q;
-      put(2, third);
+      words[2] = 0;
+      for (int q = 0; q < kQuads; ++q) words[2] |= ((quads[q] >> 2) & 0x01010101u) << q;
     }
   } else if constexpr (Panel::kBits == 1) {  // codes 0 and 2
-    std::uint32_t word = 0;
-    for (int q = 0; q < kQuads; ++q) word |= (quads[q] >> 1) << q;
-    put(0, word);
+    words[0] = 0;
+    for (int q = 0; q < kQuads; ++q) words[0] |= (quads[q] >> 1) << q;
   } else {
-    for (int j = 0; j < 4; ++j) put(j, (quads[j] & 0x0F0F0F0Fu) | ((quads[j + 4] & 0x0F0F0F0Fu) << 4));
+    for (int j = 0; j < 4; ++j) words[j] = (quads[j] & 0x0F0F0F0Fu) | ((quads[j + 4] & 0x0F0F0F0Fu) << 4);
     if constexpr (Panel::kBits == 5) {
-      std::uint32_t fifth = 0;
-      for (int q = 0; q < kQuads; ++q) fifth |= ((quads[q] >> 4) & 0x01010101u) << q;
-      put(4, fifth);
+      words[4] = 0;
+      for (int q = 0; q < kQuads; ++q) words[4] |= ((quads[q] >> 4) & 0x01010101u) << q;
     }
     if constexpr (Panel::kBits == 6) {
       for (int h = 0; h < 2; ++h) {
-        std::uint32_t upper = 0;
-        for (int j = 0; j < 4; ++j) upper |= ((quads[4 * h + j] >> 4) & 0x03030303u) << (2 * j);
-        put(4 + h, upper);
+        words[4 + h] = 0;
+        for (int j = 0; j < 4; ++j) words[4 + h] |= ((quads[4 * h + j] >> 4) & 0x03030303u) << (2 * j);
       }
     }
   }
 }
 
-// The words of a block of row r into its tiles, the first at `tile`.
+// The words of sixteen rows to their tiles.
 template <int kWords>
-inline void put_words(const std::uint32_t (&words)[kWords], int r, std::uint8_t* tile) noexcept {
-  for (int i = 0; i < kWords; ++i) std::memcpy(tile + kVector * i + 4 * r, &words[i], 4);
+inline void put_words(const std::uint32_t (&words)[kRows][kWords], std::uint8_t* tiles) noexcept {
+  panel::interleave<std::uint32_t>(reinterpret_cast<const std::byte*>(words), sizeof words[0], kWords,
+                                   reinterpret_cast<std::byte*>(tiles));
 }
 
 template <class Format, class Panel>
@@ -151,6 +148,9 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
   static_assert(kRecords == 1 || !Format::kSubScales);
   auto* records = reinterpret_cast<std::uint8_t*>(out);
   std::uint8_t* tiles = records + Panel::scale_bytes(source.cols);
+  std::memset(records, 0, static_cast<std::size_t>(Panel::scale_bytes(source.cols)));
+  constexpr int kTiles = kRecords * Panel::kScaleTiles, kTileWords = Panel::kTileBytes / kVector;
+  alignas(kVector) std::uint32_t words[kRows][kTiles * kTileWords] = {};  // of rows that are missing: stay 0
   const std::byte* blocks = source.row(first_row);
   const std::int64_t n_blocks = source.cols / Format::kElements;
   for (std::int64_t b = 0; b < n_blocks; ++b) {
@@ -159,9 +159,7 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
       std::memcpy(&block, blocks + (r * n_blocks + b) * static_cast<std::int64_t>(sizeof block), sizeof block);
       for (int i = 0; i < kRecords; ++i) put_scales<Format, Panel>(block, r, records + i * Panel::kRecordBytes);
       if constexpr (panel::Direct<Format>::value) {
-        std::uint32_t words[Format::kElements * Panel::kBits / 32];
-        panel::Direct<Format>::read(block, words);
-        put_words(words, r, tiles);
+        panel::Direct<Format>::read(block, words[r]);
       } else {
         std::uint8_t codes[Format::kElements];
         if constexpr (Panel::kHasBook) {
@@ -169,13 +167,12 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
         } else {
           Format::read_codes(block, codes);
         }
-        for (int t = 0; t < kRecords * Panel::kScaleTiles; ++t) {
-          put_codes<Panel>(codes + t * kTile, r, tiles + t * Panel::kTileBytes);
-        }
+        for (int t = 0; t < kTiles; ++t) to_words<Panel>(codes + t * kTile, words[r] + t * kTileWords);
       }
     }
+    put_words(words, tiles);
     records += kRecords * Panel::kRecordBytes;
-    tiles += kRecords * Panel::kScaleTiles * Panel::kTileBytes;
+    tiles += kTiles * Panel::kTileBytes;
   }
 }
 
@@ -218,22 +215,35 @@ constexpr PackRow integer_row() noexcept {
 
 // ---- floats
 
-template <class Stored>
+// A line of every row at a time: rows that lie a multiple of 4096 bytes apart share their places in the first cache,
+// which would have lost a line before its second piece is asked for.
+template <class Panel>
 void pack_stored(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
-  for (int r = 0; r < n_rows; ++r) {
-    const std::byte* row = source.row(first_row + r);
-    std::byte* to = out + r * static_cast<int>(sizeof(Stored));
-    for (std::int64_t k = 0; k < source.cols; ++k) {
-      std::memcpy(to + k * kRows * static_cast<int>(sizeof(Stored)), row + k * static_cast<int>(sizeof(Stored)),
-                  sizeof(Stored));
+  constexpr int kBytes = Panel::kElementBytes, kLine = 64;
+  using Bits = std::conditional_t<kBytes == 2, std::uint16_t, std::uint32_t>;
+  alignas(kLine) std::byte lines[kRows][kLine] = {};  // of rows that are missing: stay 0
+  const std::int64_t row_bytes = source.cols * kBytes;
+  const std::byte* rows = source.row(first_row);
+  for (std::int64_t at = 0; at < row_bytes; at += kLine) {
+    const std::int64_t n = std::min<std::int64_t>(kLine, row_bytes - at);
+    for (int r = 0; r < n_rows; ++r) {
+      const std::byte* from = rows + r * row_bytes + at;
+      if (n == kLine) {
+        std::memcpy(lines[r], from, kLine);
+      } else {
+        std::memcpy(lines[r], from, static_cast<std::size_t>(n));
+      }
     }
+    panel::interleave<Bits>(lines[0], kLine, static_cast<std::size_t>(n) / kBytes, out + at * kRows);
   }
+  const std::int64_t used = row_bytes * kRows;
+  std::memset(out + used, 0, static_cast<std::size_t>(Panel::bytes(source.cols) - used));
 }
 
 template <class Format, panel::Float kKind>
 constexpr PackRow float_row() noexcept {
   using Panel = panel::FloatPanel<kKind>;
-  return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_stored<typename Format::Stored>};
+  return {Format::kName, index_in<Panel>(panel::Panels{}), &Panel::bytes, &pack_stored<Panel>};
 }
 
 // ---- ternary weights with a scale a row or a tensor
@@ -244,23 +254,24 @@ void pack_ternary(const Source& source, std::int64_t first_row, int n_rows, std:
   constexpr int kTiles = Format::kElements / kTile;
   auto* scales = reinterpret_cast<float*>(out);
   auto* tiles = reinterpret_cast<std::uint8_t*>(out) + panel::TernaryPanel::kHeadBytes;
-  for (int r = 0; r < n_rows; ++r) scales[r] = Format::scale(source.tensor, first_row + r);
+  for (int r = 0; r < kRows; ++r) scales[r] = r < n_rows ? Format::scale(source.tensor, first_row + r) : 0.0f;
+  constexpr int kTileWords = panel::TernaryPanel::kTileBytes / kVector;
+  alignas(kVector) std::uint32_t words[kRows][kTiles * kTileWords] = {};  // of rows that are missing: stay 0
   const TensorView tensor = source.tensor;
   const std::int64_t n_blocks = source.cols / Format::kElements;
   for (std::int64_t b = 0; b < n_blocks; ++b, tiles += kTiles * panel::TernaryPanel::kTileBytes) {
     for (int r = 0; r < n_rows; ++r) {
       if constexpr (panel::Direct<Format>::value) {
-        std::uint32_t words[2 * kTiles];
-        panel::Direct<Format>::read(tensor, first_row + r, b, words);
-        put_words(words, r, tiles);
+        panel::Direct<Format>::read(tensor, first_row + r, b, words[r]);
       } else {
         std::uint8_t codes[Format::kElements];
         Format::read_codes(tensor, first_row + r, b, codes);
         for (int t = 0; t < kTiles; ++t) {
-          put_codes<panel::TernaryPanel>(codes + t * kTile, r, tiles + t * panel::TernaryPanel::kTileBytes);
+          to_words<panel::TernaryPanel>(codes + t * kTile, words[r] + t * kTileWords);
         }
       }
     }
+    put_words(words, tiles);
   }
 }
 
@@ -277,6 +288,7 @@ void pack_decoded(const Source& source, std::int64_t first_row, int n_rows, std:
   const std::int64_t block = format.block_elements;
   ROWMAX_CHECK(block <= kMaxBlock && format.row_head_bytes == 0 && format.row_group == 1,
                "a format that pack_decoded cannot take apart");
+  std::memset(out, 0, static_cast<std::size_t>(panel::FloatPanel<panel::Float::kF32>::bytes(source.cols)));
   float values[kMaxBlock];
   auto* to = reinterpret_cast<float*>(out);
   for (int r = 0; r < n_rows; ++r) {
@@ -395,7 +407,7 @@ Result<PackedMatrix> begin_pack(const FormatInfo& format, std::span<const std::b
 }
 
 void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int64_t row_begin, std::int64_t row_end,
-               Executor& executor) noexcept {
+               Executor& executor, const LookAtRows& look) noexcept {
   const std::int64_t rows = matrix.rows_, cols = matrix.cols_;
   ROWMAX_CHECK(row_begin >= 0 && row_begin % kRows == 0 && row_begin <= row_end && row_end <= rows &&
                    (row_end % kRows == 0 || row_end == rows),
@@ -408,9 +420,9 @@ void pack_rows(PackedMatrix& matrix, std::span<const std::byte> tensor, std::int
     const base::ScopedFpEnv fp_env;
     const std::int64_t p = first_panel + task;
     std::byte* to = matrix.data_ + p * matrix.panel_bytes_;
-    std::memset(to, 0, static_cast<std::size_t>(matrix.panel_bytes_));
-    const std::int64_t left = rows - p * kRows;
-    row.pack(source, p * kRows, left < kRows ? static_cast<int>(left) : kRows, to);
+    const int n_rows = static_cast<int>(std::min<std::int64_t>(kRows, rows - p * kRows));
+    if (look) look(p * kRows, n_rows);
+    row.pack(source, p * kRows, n_rows, to);
     if (row.codes_below_3 != nullptr && !row.codes_below_3(to, cols)) below_3.store(false, std::memory_order_relaxed);
   });
   matrix.codes_below_3_ = below_3;

@@ -94,6 +94,73 @@ TEST(PackedCodes, AreWherePanelsHaveThem) {
   EXPECT_EQ(n_formats, 38);
 }
 
+// Number k of row r of a panel lies at 16 k + r, whatever the rows and columns are multiples of.
+TEST(PackedFloats, AreWherePanelsHaveThem) {
+  std::mt19937 random(9);
+  SerialExecutor executor;
+  for (const char* name : {"F32", "F16", "BF16"}) {
+    const FormatInfo& format = *find_format(std::string_view(name));
+    const auto size = static_cast<std::size_t>(format.block_bytes);
+    for (const std::int64_t cols : {1, 3, 7, 8, 31, 32, 33, 64, 100}) {
+      for (const std::int64_t rows : {1, 15, 16, 35}) {
+        std::vector<std::byte> bytes(static_cast<std::size_t>(rows * cols) * size + 1);
+        for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+        const std::span<const std::byte> tensor = std::span(bytes).subspan(1);  // no alignment is relied upon
+        const auto packed = pack(format, tensor, rows, cols, executor);
+        ASSERT_TRUE(packed.ok()) << packed.error().message;
+        const std::vector<std::byte> zero(size);
+        for (std::int64_t r = 0; r < packed->n_panels() * 16; ++r) {
+          for (std::int64_t k = 0; k < cols; ++k) {
+            const std::byte* found = packed->panel(r / 16) + static_cast<std::size_t>(16 * k + r % 16) * size;
+            const std::byte* wanted = r < rows ? &tensor[static_cast<std::size_t>(r * cols + k) * size] : zero.data();
+            ASSERT_EQ(std::memcmp(found, wanted, size), 0) << name << " row " << r << " of " << rows << " k " << k;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Memory that was used before: nothing of it is left, between codes and scales as little as in rows that are missing.
+TEST(Pack, WritesEveryByte) {
+  std::mt19937 random(10);
+  SerialExecutor executor;
+  for (const FormatInfo& format : formats()) {
+    for (const std::int64_t blocks : {1, 3, 7}) {
+      for (const std::int64_t rows : {4, 16, 36}) {
+        const std::int64_t cols = blocks * std::max<std::int64_t>(format.block_elements, blocks);
+        std::vector<std::byte> tensor(static_cast<std::size_t>(format_tensor_bytes(format, rows, cols)));
+        for (std::byte& byte : tensor) byte = static_cast<std::byte>(random());
+        const auto n_bytes = packed_bytes(format, rows, cols);
+        ASSERT_TRUE(n_bytes.ok()) << n_bytes.error().message;
+        base::Buffer memory[2];
+        for (const int fill : {0, 1}) {
+          memory[fill] = std::move(base::Buffer::allocate(*n_bytes)).value();
+          std::memset(memory[fill].data(), fill == 0 ? 0x00 : 0xFF, *n_bytes);
+          ASSERT_TRUE(pack(format, tensor, rows, cols, executor, {memory[fill].data(), *n_bytes}).ok());
+        }
+        EXPECT_EQ(std::memcmp(memory[0].data(), memory[1].data(), *n_bytes), 0)
+            << format.name << " rows " << rows << " cols " << cols;
+      }
+    }
+  }
+}
+
+TEST(PackRows, ShowsThePackingThreadEachPanelsRowsOnce) {
+  const auto pool = make_thread_pool(2);
+  ASSERT_TRUE(pool.ok());
+  const FormatInfo& format = *find_format("F32");
+  const std::vector<std::byte> tensor(52 * 8 * 4);
+  auto packed = begin_pack(format, tensor, 52, 8);
+  ASSERT_TRUE(packed.ok());
+  std::vector<std::int64_t> seen(4);
+  pack_rows(*packed, tensor, 16, 52, **pool, [&](std::int64_t first, std::int64_t n_rows) {
+    ASSERT_EQ(first % 16, 0);
+    seen[static_cast<std::size_t>(first / 16)] += n_rows;
+  });
+  EXPECT_EQ(seen, (std::vector<std::int64_t>{0, 16, 16, 4}));
+}
+
 TEST(PackRows, InPiecesGiveTheMatrixOfOneCall) {
   std::mt19937 random(8);
   SerialExecutor executor;

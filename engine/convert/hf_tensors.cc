@@ -214,15 +214,15 @@ class Mapper {
 
   // As the folder has it, so the file has it.
   void add_fused(const std::string& prefix, std::int64_t index, const LayerSpec& layer, const FusedWeights& fused) {
-    const auto [cols, rows, n] = fused_shape(fused, spec_.shape, layer);
+    const WeightShape shape = fused_shape(fused, spec_.shape, layer);
     Wanted wanted{.name = WeightInfo::tensor(index, fused.name),
-                  .shape = {cols, rows},
+                  .shape = {shape.cols, shape.rows},
                   .names = {concat(prefix, hf_fused_name(fused.parts[0]))},
-                  .stored = {rows, cols}};
+                  .stored = {shape.rows, shape.cols}};
     wanted.matrix = weight_info(fused.parts[0]).kind == WeightKind::kMatrix;
     if (!wanted.matrix) {  // of experts
-      wanted.shape.push_back(n);
-      wanted.stored.insert(wanted.stored.begin(), n);
+      wanted.shape.push_back(shape.n);
+      wanted.stored.insert(wanted.stored.begin(), shape.n);
     }
     add(std::move(wanted));
   }

@@ -97,7 +97,7 @@ class Bench {
     report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     engine::SessionOptions options = session_options({plan_.context, flags_.kv_type});
     options.reuse_prefixes = false;
-    ROWMAX_TRY(session, engine::Session::create(model_, options, executor));
+    ROWMAX_TRY(session, open_session(model_, options, executor, "the longest of -p and -n behind the deepest of -d"));
     for (const std::int64_t depth : plan_.depths) {
       ROWMAX_TRY(sequence, session.open());
       if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, 0, depth));

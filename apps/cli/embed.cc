@@ -105,7 +105,7 @@ Result<ExitCode> embed(const EmbedFlags& flags) {
   options.max_sequences = static_cast<int>(std::clamp<std::int64_t>(std::ssize(texts), 1, flags.batch));
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, options, *engine.executor));
   for (const TokenText& text : texts) {  // before anything is printed
     if (text.tokens.empty()) {
       return Error{ErrorCode::kInvalidArgument, text.name + ": expected at least one token, found none"};

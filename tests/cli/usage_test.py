@@ -380,6 +380,22 @@ class Usage(CommandTest):
             cut.write(model.read(1000))
         self.fails(3, "run", "-m", "smollm2", "-p", "a", says="rowmax pull smollm2")
 
+    def test_what_the_cache_does_not_take_names_file_and_flag(self):
+        err = self.fails(4, "run", "-m", MODEL, "-p", "a", "--kv-type", "q8_0", says="--kv-type f16 and f32 take any")
+        self.assertIn("llama_bias.gguf: kv_type q8_0: layer 0 has heads of 10, expected multiples of 32", err)
+        latents = GOLDEN / "deepseek2_v3.gguf"
+        for command in (("run", "-p", "a"), ("score", "-f", __file__, "--ctx", "32"), ("bench",), ("trace", "-p", "a")):
+            err = self.fails(4, command[0], "-m", latents, *command[1:], "--kv-type", "q8_0", says="--kv-type")
+            self.assertIn("deepseek2_v3.gguf: kv_type q8_0: layer 0 remembers a latent of 20 numbers and 8 that turn", err)
+        err = self.fails(5, "run", "-m", MODEL, "-p", "a", "-c", "513", says="found 513 (-c)")
+        self.assertIn("llama_bias.gguf: context: expected 1 to the 512 tokens", err)
+        self.fails(2, "run", "-m", latents, "-p", "a", "--convention", "rope_dimensions=28",
+                   says="deepseek2_v3.gguf: convention 'rope_dimensions': expected an even number from 2 to 8, found '28'")
+        self.fails(2, "run", "-m", latents, "-p", "a", "--convention", "expert_used_count=5",
+                   says="'expert_used_count': expected a number from 1 to 4, in the groups that are used, found '5'")
+        self.output("run", "-m", latents, "-p", "a", "-n", 1, "--convention", "expert_used_count=4",
+                    "--convention", "rope_dimensions=4")
+
     def test_bench_threads_variable(self):
         result = self.json("bench", "-m", MODEL, "-p", "4", "-n", "0", "-r", "1", env={"ROWMAX_THREADS": "1,2"})
         self.assertEqual(sorted({entry["threads"] for entry in result["results"]}), [1, 2])

@@ -93,11 +93,11 @@ class Bench {
 
  private:
   Status run_threads(Executor& executor) {
-    ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));
-    report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     engine::SessionOptions options = session_options({plan_.context, flags_.kv_type});
     options.reuse_prefixes = false;
     ROWMAX_TRY(session, open_session(model_, options, executor, "the longest of -p and -n behind the deepest of -d"));
+    ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));  // takes seconds: nothing is refused behind it
+    report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     for (const std::int64_t depth : plan_.depths) {
       ROWMAX_TRY(sequence, session.open());
       if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, sequence, 0, depth));

@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import unittest
 
@@ -395,6 +396,24 @@ class Usage(CommandTest):
                    says="'expert_used_count': expected a number from 1 to 4, in the groups that are used, found '5'")
         self.output("run", "-m", latents, "-p", "a", "-n", 1, "--convention", "expert_used_count=4",
                     "--convention", "rope_dimensions=4")
+
+    def test_bench_refuses_before_it_measures_memory(self):
+        limit = 480 << 20  # below what the measurement takes
+
+        def bench(*arguments):
+            result = subprocess.run([PROGRAM, "bench", "-m", MODEL, "-t", "1", "--isa", "scalar", *arguments],
+                                    capture_output=True, env=self.environment(MALLOC_ARENA_MAX="1"),
+                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+            return result.returncode, result.stderr.decode()
+        code, err = bench("-p", "4", "-n", "0", "-r", "1")
+        if code not in (0, 9):
+            self.skipTest(f"does not start with so little memory: {err}")
+        self.assertEqual(code, 9, err)
+        code, err = bench("-p", "4", "-n", "0", "--kv-type", "q8_0")
+        self.assertEqual(code, 4, err)
+        code, err = bench("-p", "4", "-n", "0", "-d", "512")
+        self.assertEqual(code, 5, err)
+        self.assertIn("found 516 (the longest of -p and -n behind the deepest of -d)", err)
 
     def test_bench_threads_variable(self):
         result = self.json("bench", "-m", MODEL, "-p", "4", "-n", "0", "-r", "1", env={"ROWMAX_THREADS": "1,2"})

@@ -381,6 +381,13 @@ class Usage(CommandTest):
             cut.write(model.read(1000))
         self.fails(3, "run", "-m", "smollm2", "-p", "a", says="rowmax pull smollm2")
 
+    def test_what_a_command_does_not_take(self):
+        err = self.fails(2, "inspect", "-m", MODEL, "-t", "1", says="inspect has no flag -t; it is one of run, chat, ")
+        self.assertIn("inspect takes PATH|NAME, -m, --pre, ", err)
+        self.fails(2, "run", "--thread", "2", "-p", "a", says="run has no flag --thread (did you mean --threads?)")
+        self.fails(2, "inspect", "-m", MODEL, "--kv-type=f32", says="inspect has no flag --kv-type; it is one of run, ")
+        self.fails(2, "inspect", MODEL, "b", says='inspect has no place for one more word, found "b"')
+
     def test_what_the_cache_does_not_take_names_file_and_flag(self):
         err = self.fails(4, "run", "-m", MODEL, "-p", "a", "--kv-type", "q8_0", says="--kv-type f16 and f32 take any")
         self.assertIn("llama_bias.gguf: kv_type q8_0: layer 0 has heads of 10, expected multiples of 32", err)

@@ -94,16 +94,16 @@ class Bench {
 
  private:
   Status run_threads(Executor& executor) {
-    ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));
-    report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     engine::SessionOptions options = session_options({plan_.context, flags_.kv_type});
     options.reuse_prefixes = false;
     // What lies at a depth is computed once: each measurement goes on from a copy, which shares its pages and takes new
     // ones for what comes behind and for the one that was partly filled.
     options.max_sequences = 2;
-    ROWMAX_TRY(cost, engine::sequence_cost(model_.description(), plan_.context + kPageTokens, options));
-    options.kv_budget_bytes = cost.kv_budget_bytes;
-    ROWMAX_TRY(session, engine::Session::create(model_, options, executor));
+    const auto cost = engine::sequence_cost(model_.description(), plan_.context + kPageTokens, options);
+    if (cost.ok()) options.kv_budget_bytes = cost->kv_budget_bytes;  // where not, open_session() says why
+    ROWMAX_TRY(session, open_session(model_, options, executor, "the longest of -p and -n behind the deepest of -d"));
+    ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));  // takes seconds: nothing is refused behind it
+    report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     for (const std::int64_t depth : plan_.depths) {
       ROWMAX_TRY(prefix, session.open());
       if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, prefix, 0, depth));

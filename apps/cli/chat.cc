@@ -175,7 +175,7 @@ Result<ExitCode> chat(const ChatFlags& flags) {
                      "--chat-template FILE brings a template"};
   }
   engine::SessionOptions options = session_options(flags.session);
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, options, *engine.executor));
   ROWMAX_TRY(debug, debug_observer(flags.debug, session));
   session.set_observer(debug.get());
   ROWMAX_TRY(sequence, session.open());

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <set>
 #include <sstream>
 
@@ -173,6 +174,38 @@ void check_rules(const CLI::App& app, const Flags& flags, const Variables& varia
   }
 }
 
+std::vector<std::string> names_of(const Flag& flag) {
+  std::vector<std::string> names;
+  std::istringstream all(flag.names);
+  for (std::string name; std::getline(all, name, ',');) names.push_back(name);
+  return names;
+}
+
+bool has_flag(const CommandEntry& command, const std::string& name) {
+  return std::ranges::any_of(command.flags.table(), [&](const Flag& flag) {
+    const auto names = names_of(flag);
+    return !flag.positional && std::ranges::find(names, name) != names.end();
+  });
+}
+
+// Of what a command does not take: which commands do, and what it may have been meant for, else what this one takes.
+std::string unexpected(const CommandEntry& command, const std::string& word, const std::deque<CommandEntry>& commands) {
+  if (!word.starts_with('-')) return command.name + " has no place for one more word, found \"" + word + "\"";
+  const std::string name = word.substr(0, word.find('='));
+  std::vector<std::string> taken;
+  std::string with_it, takes;
+  for (const Flag& flag : command.flags.table()) {
+    takes += (takes.empty() ? "" : ", ") + (flag.positional ? flag.type_name : names_of(flag).front());
+    if (!flag.positional) std::ranges::copy(names_of(flag), std::back_inserter(taken));
+  }
+  for (const CommandEntry& other : commands) {
+    if (has_flag(other, name)) with_it += (with_it.empty() ? "" : ", ") + other.name;
+  }
+  const std::string meant = did_you_mean(name, std::vector<std::string_view>(taken.begin(), taken.end()));
+  return command.name + " has no flag " + name + meant + (with_it.empty() ? "" : "; it is one of " + with_it) +
+         (meant.empty() ? "; " + command.name + " takes " + takes : "");
+}
+
 // The library's objects for one parse.
 struct Parser {
   CLI::App app;
@@ -187,7 +220,11 @@ struct Parser {
     for (const CommandEntry& command : commands) {
       CLI::App* sub = app.add_subcommand(command.name, command.summary);
       declare(*sub, command.flags);
-      sub->parse_complete_callback([this, sub, &command] {
+      sub->parse_complete_callback([this, sub, &command, &commands] {
+        // Before rules are asked: what follows an unknown flag may have been taken for something else.
+        if (const auto extras = sub->remaining(); !extras.empty()) {
+          throw CLI::ParseError(unexpected(command, extras[0], commands), CLI::ExitCodes::ExtrasError);
+        }
         for (const Flag& flag : command.flags.table()) {
           if (flag.named != nullptr) *flag.named = sub->count(flag.name()) > 0;
         }

@@ -66,8 +66,10 @@ Result<engine::Pooling> choose_pooling(const EmbedFlags& flags, const engine::Mo
     if (flags.pooling == engine::pooling_name(pooling)) return pooling;
   }
   auto pooling = engine::pooling_of(model);
-  if (!pooling.ok()) {
-    return Error{pooling.error().code, pooling.error().message + "; --pooling last, mean or cls says it"};
+  if (!pooling.ok()) {  // the file is there, and has no say
+    const ErrorCode code = pooling.error().code;
+    return Error{code == ErrorCode::kNotFound ? ErrorCode::kUnsupported : code,
+                 pooling.error().message + "; --pooling last, mean or cls says it"};
   }
   // The converter of BitNet's embedding models writes mean where it finds no other, and they were trained with last.
   const auto& facts = model.description().facts;
@@ -105,7 +107,7 @@ Result<ExitCode> embed(const EmbedFlags& flags) {
   options.max_sequences = static_cast<int>(std::clamp<std::int64_t>(std::ssize(texts), 1, flags.batch));
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, options, *engine.executor));
   for (const TokenText& text : texts) {  // before anything is printed
     if (text.tokens.empty()) {
       return Error{ErrorCode::kInvalidArgument, text.name + ": expected at least one token, found none"};

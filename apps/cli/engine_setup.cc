@@ -169,6 +169,17 @@ Error with_file(Error error, const engine::Model& model) {
   return error;
 }
 
+Result<engine::Session> open_session(const engine::Model& model, const engine::SessionOptions& options,
+                                     Executor& executor, std::string_view context_flags) {
+  auto session = engine::Session::create(model, options, executor);
+  if (session.ok()) return session;
+  Error error = with_file(std::move(session).error(), model);
+  const auto is_of = [&](const char* option) { return error.message.find(option) != std::string::npos; };
+  if (is_of(": kv_type ")) error.message += "; --kv-type f16 and f32 take any";
+  if (is_of(": context: ")) error.message += " (" + std::string(context_flags) + ")";
+  return error;
+}
+
 Result<engine::GenerateResult> generate(engine::Session& session, engine::SequenceId sequence,
                                         std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,
                                         const engine::TextSink& sink) {

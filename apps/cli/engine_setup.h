@@ -45,6 +45,10 @@ Result<std::unique_ptr<engine::ChatTemplate>> find_chat_template(const engine::M
 std::vector<engine::ChatMessage> first_messages(const TemplateFlags& flags);
 // The error with the model's file in front, where the message does not name it.
 Error with_file(Error error, const engine::Model& model);
+// Session::create; errors name the file, and the flag that asked for what it refuses. context_flags: from which
+// options.context follows.
+Result<engine::Session> open_session(const engine::Model& model, const engine::SessionOptions& options,
+                                     Executor& executor, std::string_view context_flags = "-c");
 // engine::generate; its errors name the file, and those of a prompt too long for the context or the memory the way out.
 Result<engine::GenerateResult> generate(engine::Session& session, engine::SequenceId sequence,
                                         std::span<const engine::TokenId> prompt, const engine::GenerateOptions& options,

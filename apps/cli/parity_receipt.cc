@@ -301,7 +301,7 @@ Result<std::string_view> make_files(const ReceiptFlags& flags, const Engine& eng
   if (prompt.empty()) return Error{ErrorCode::kInvalidArgument, "the prompt has no tokens"};
   engine::SessionOptions options = session_options(flags.session);
   options.reuse_prefixes = false;  // what is compared is computed twice
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, options, *engine.executor));
   if (std::ssize(prompt) + kParitySteps - 1 > session.context()) {
     return Error{ErrorCode::kLimit, "the prompt of " + std::to_string(prompt.size()) +
                                         " tokens and 32 more do not fit the context of " +

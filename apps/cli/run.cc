@@ -193,7 +193,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   if (!encoded.ok()) return with_file(std::move(encoded).error(), *engine.model);
   const std::vector<engine::TokenId> prompt = std::move(encoded).value();
 
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(flags.session), *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, session_options(flags.session), *engine.executor));
   ROWMAX_TRY(debug, debug_observer(flags.debug, session));
   session.set_observer(debug.get());
   ROWMAX_TRY(sequence, session.open());

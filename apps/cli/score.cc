@@ -70,8 +70,8 @@ Result<ExitCode> score_windows(const ScoreFlags& flags) {
                                      .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
   if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options({flags.tokens_a_window(), flags.kv_type}),
-                                              *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, session_options({flags.tokens_a_window(), flags.kv_type}),
+                                   *engine.executor, "--ctx"));
   ROWMAX_TRY(debug, debug_observer(flags.debug, session));
   session.set_observer(debug.get());
 

@@ -56,7 +56,7 @@ Status score_texts(const Engine& engine, const ScoreTextsFlags& flags, engine::S
   options.max_sequences = static_cast<int>(std::clamp<std::int64_t>(std::ssize(texts), 1, flags.batch));
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, options, *engine.executor));
+  ROWMAX_TRY(session, open_session(*engine.model, options, *engine.executor, "--ctx"));
   ROWMAX_TRY(debug, debug_observer(debug_flags, session));
   session.set_observer(debug.get());
   for (const TokenText& text : texts) {

@@ -49,7 +49,7 @@ Result<ExitCode> tokenize(const TokenizeFlags& flags) {
   }
   ROWMAX_TRY(ids, tokenizer.encode(text, flags.special));
   if (flags.bos) {
-    if (tokenizer.bos() < 0) return Error{ErrorCode::kNotFound, "--bos: the model's tokenizer has no BOS token"};
+    if (tokenizer.bos() < 0) return Error{ErrorCode::kUnsupported, "--bos: the model's tokenizer has no BOS token"};
     ids.insert(ids.begin(), tokenizer.bos());
   }
   std::vector<std::string> pieces;

@@ -157,7 +157,7 @@ Result<engine::Session> traced_session(const Engine& engine, const TraceFlags& f
   }
   options.context = most;
   options.checkpoint_bytes = 0;
-  return engine::Session::create(*engine.model, options, *engine.executor);
+  return open_session(*engine.model, options, *engine.executor);
 }
 
 Result<TracedRun> run_traced(const Engine& engine, const TraceFlags& flags, std::optional<std::int64_t> token) {

@@ -406,7 +406,8 @@ Status compute_again(const Reader& receipt, const Engine& engine, Claim& claim, 
   // A text that somebody or its memory cut short is compared as far as it goes.
   const bool cut = claim.stop == "cancelled" || claim.stop == "memory";
   if (cut) claim.options.max_tokens = std::max(std::ssize(claim.steps), std::ssize(claim.tokens));
-  ROWMAX_TRY(session, engine::Session::create(*engine.model, session_options(claim.session), *engine.executor));
+  ROWMAX_TRY(session,
+             open_session(*engine.model, session_options(claim.session), *engine.executor, "the receipt's context"));
   ROWMAX_TRY(sequence, session.open());
   ask_for_margins(claim.options);
   claim.options.cancelled = interrupted;

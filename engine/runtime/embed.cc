@@ -97,7 +97,11 @@ Result<Pooling> pooling_of(const Model& model) {
     const ModelDescription& description = model.description();
     const std::string place = model.file().name() + ": key '" + description.architecture + ".pooling_type'";
     const std::int64_t found = description.pooling_type;
-    if (found == 0) return Error{ErrorCode::kNotFound, place + " names no pooling"};
+    if (found == 0) {
+      const bool named = model.file().find(description.architecture + ".pooling_type") != nullptr;
+      return Error{ErrorCode::kNotFound,
+                   place + (named ? ": expected 1 (mean), 2 (cls) or 3 (last), found 0 (none)" : " is missing")};
+    }
     if (found <= 3) return static_cast<Pooling>(found);
     return Error{ErrorCode::kUnsupported,
                  place + ": expected 1 (mean), 2 (cls) or 3 (last), found " + std::to_string(found)};

@@ -66,7 +66,8 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
   SessionOptions chosen = options;
   if (chosen.context == 0) chosen.context = std::min<std::int64_t>(m.spec.shape.context_length, 4096);
   if (chosen.context < 1 || chosen.context > m.spec.shape.context_length) {
-    return Error{ErrorCode::kLimit, "context: expected 1 to the " + std::to_string(m.spec.shape.context_length) +
+    return Error{ErrorCode::kLimit, m.file.name() + ": context: expected 1 to the " +
+                                        std::to_string(m.spec.shape.context_length) +
                                         " tokens the model was trained for, found " + std::to_string(chosen.context)};
   }
   if (chosen.max_sequences < 1 || chosen.max_sequences > 4096) {
@@ -99,10 +100,12 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
     const bool has_kv = spec->layers[i].attends() && a.has_kv();
     if (const std::int64_t block = dtype_info(dtype_of(chosen.kv_type)).block_elements;
         has_kv && (a.head_dim % block != 0 || a.v_in_k % block != 0)) {
-      return Error{ErrorCode::kUnsupported, std::string("kv_type ") + dtype_name(dtype_of(chosen.kv_type)) +
-                                                ": layer " + std::to_string(i) + " has heads of " +
-                                                std::to_string(a.head_dim) + ", expected a multiple of " +
-                                                std::to_string(block)};
+      const std::string found = a.v_in_k > 0 ? "remembers a latent of " + std::to_string(a.v_in_k) + " numbers and " +
+                                                   std::to_string(a.head_dim - a.v_in_k) + " that turn"
+                                             : "has heads of " + std::to_string(a.head_dim);
+      return Error{ErrorCode::kUnsupported, m.file.name() + ": kv_type " + dtype_name(dtype_of(chosen.kv_type)) +
+                                                ": layer " + std::to_string(i) + " " + found +
+                                                ", expected multiples of " + std::to_string(block)};
     }
     kv_layers.push_back(has_kv ? KvCache::Layer{a.n_kv_head, a.head_dim, spec->kv_window(i), a.v_in_k}
                                : KvCache::Layer{});

@@ -57,7 +57,12 @@ class Embed(CommandTest):
         self.assertEqual(self.lines("-m", GEMMA3, TEXTS[0], "--set", "gemma3.pooling_type=3"), last)
         keys = {row["key"]: row["use"] for row in self.json("inspect", "-m", GEMMA3)["keys"]}
         self.assertEqual(keys["gemma3.pooling_type"], "read")
-        self.fails_with(8, "embed", "-m", GOLDEN / "qwen3.gguf", "a", says=["qwen3.pooling_type", "--pooling"])
+        # The file is there and well-formed, and says no pooling: unsupported, as `chat` without a template.
+        self.fails_with(4, "embed", "-m", GOLDEN / "qwen3.gguf", "a",
+                        says=["qwen3.gguf: key 'qwen3.pooling_type' is missing", "--pooling last, mean or cls"])
+        self.fails_with(4, "embed", "-m", QWEN3, "a", "--set", "qwen3.pooling_type=0",
+                        says=["key 'qwen3.pooling_type': expected 1 (mean), 2 (cls) or 3 (last), found 0", "--pooling"])
+        self.fails_with(4, "embed", "-m", QWEN3, "a", "--set", "qwen3.pooling_type=4", says=["found 4", "--pooling"])
 
     def test_words_win_over_variables(self):
         alone = self.lines("-m", QWEN3, TEXTS[0])

@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import unittest
 
@@ -379,6 +380,47 @@ class Usage(CommandTest):
         with open(MODEL, "rb") as model, open(path, "wb") as cut:
             cut.write(model.read(1000))
         self.fails(3, "run", "-m", "smollm2", "-p", "a", says="rowmax pull smollm2")
+
+    def test_what_a_command_does_not_take(self):
+        err = self.fails(2, "inspect", "-m", MODEL, "-t", "1", says="inspect has no flag -t; it is one of run, chat, ")
+        self.assertIn("inspect takes PATH|NAME, -m, --pre, ", err)
+        self.fails(2, "run", "--thread", "2", "-p", "a", says="run has no flag --thread (did you mean --threads?)")
+        self.fails(2, "inspect", "-m", MODEL, "--kv-type=f32", says="inspect has no flag --kv-type; it is one of run, ")
+        self.fails(2, "inspect", MODEL, "b", says='inspect has no place for one more word, found "b"')
+
+    def test_what_the_cache_does_not_take_names_file_and_flag(self):
+        err = self.fails(4, "run", "-m", MODEL, "-p", "a", "--kv-type", "q8_0", says="--kv-type f16 and f32 take any")
+        self.assertIn("llama_bias.gguf: kv_type q8_0: layer 0 has heads of 10, expected multiples of 32", err)
+        latents = GOLDEN / "deepseek2_v3.gguf"
+        for command in (("run", "-p", "a"), ("score", "-f", __file__, "--ctx", "32"), ("bench",), ("trace", "-p", "a")):
+            err = self.fails(4, command[0], "-m", latents, *command[1:], "--kv-type", "q8_0", says="--kv-type")
+            self.assertIn("deepseek2_v3.gguf: kv_type q8_0: layer 0 remembers a latent of 20 numbers and 8 that turn", err)
+        err = self.fails(5, "run", "-m", MODEL, "-p", "a", "-c", "513", says="found 513 (-c)")
+        self.assertIn("llama_bias.gguf: context: expected 1 to the 512 tokens", err)
+        self.fails(2, "run", "-m", latents, "-p", "a", "--convention", "rope_dimensions=28",
+                   says="deepseek2_v3.gguf: convention 'rope_dimensions': expected an even number from 2 to 8, found '28'")
+        self.fails(2, "run", "-m", latents, "-p", "a", "--convention", "expert_used_count=5",
+                   says="'expert_used_count': expected a number from 1 to 4, in the groups that are used, found '5'")
+        self.output("run", "-m", latents, "-p", "a", "-n", 1, "--convention", "expert_used_count=4",
+                    "--convention", "rope_dimensions=4")
+
+    def test_bench_refuses_before_it_measures_memory(self):
+        limit = 480 << 20  # below what the measurement takes
+
+        def bench(*arguments):
+            result = subprocess.run([PROGRAM, "bench", "-m", MODEL, "-t", "1", "--isa", "scalar", *arguments],
+                                    capture_output=True, env=self.environment(MALLOC_ARENA_MAX="1"),
+                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+            return result.returncode, result.stderr.decode()
+        code, err = bench("-p", "4", "-n", "0", "-r", "1")
+        if code not in (0, 9):
+            self.skipTest(f"does not start with so little memory: {err}")
+        self.assertEqual(code, 9, err)
+        code, err = bench("-p", "4", "-n", "0", "--kv-type", "q8_0")
+        self.assertEqual(code, 4, err)
+        code, err = bench("-p", "4", "-n", "0", "-d", "512")
+        self.assertEqual(code, 5, err)
+        self.assertIn("found 516 (the longest of -p and -n behind the deepest of -d)", err)
 
     def test_bench_threads_variable(self):
         result = self.json("bench", "-m", MODEL, "-p", "4", "-n", "0", "-r", "1", env={"ROWMAX_THREADS": "1,2"})

@@ -37,7 +37,7 @@
 
 namespace rowmax::engine::matmul_test {
 
-// An emulated processor (tests/builds/run.sh says so) takes some fifty times as long for each sum: there the largest tests
+// An emulated processor (tests/builds/run.sh says so) takes an order of magnitude longer: there the largest tests
 // do less of what no processor differs in (threads, rows of several panels), and every format and kernel all the same.
 inline bool emulated() { return std::getenv("ROWMAX_EMULATED") != nullptr; }
 

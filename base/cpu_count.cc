@@ -8,28 +8,27 @@
 #include <fstream>
 #include <set>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 namespace rowmax::base {
 namespace {
 
-int physical_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  std::set<std::pair<int, int>> cores;
-  int logical = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    ++logical;
-    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    int package = -1, core = -1;
-    std::ifstream(folder + "physical_package_id") >> package;
-    std::ifstream(folder + "core_id") >> core;
-    if (core >= 0) cores.emplace(package, core);
+// The CPUs this process may run on. Masks are as long as the kernel's (a machine may have more than CPU_SETSIZE CPUs).
+std::vector<int> allowed_cpus() {
+  for (int n_cpus = CPU_SETSIZE; n_cpus <= 1 << 20; n_cpus *= 2) {
+    cpu_set_t* mask = CPU_ALLOC(n_cpus);
+    if (mask == nullptr) return {};
+    const std::size_t n_bytes = CPU_ALLOC_SIZE(n_cpus);
+    CPU_ZERO_S(n_bytes, mask);
+    const bool fits = sched_getaffinity(0, n_bytes, mask) == 0;
+    std::vector<int> cpus;
+    for (int cpu = 0; fits && cpu < n_cpus; ++cpu) {
+      if (CPU_ISSET_S(cpu, n_bytes, mask)) cpus.push_back(cpu);
+    }
+    CPU_FREE(mask);
+    if (fits) return cpus;
   }
-  if (!cores.empty()) return static_cast<int>(cores.size());
-  return logical > 0 ? logical : 1;
+  return {};
 }
 
 std::optional<double> number_in(std::string_view text) {
@@ -103,8 +102,20 @@ std::optional<double> cpu_quota(const std::string& own_groups, const std::string
   return quota;
 }
 
+int physical_cores(std::span<const int> cpus, const std::string& system) {
+  std::set<std::string> cores;
+  for (const int cpu : cpus) {
+    const std::string folder = system + "/cpu" + std::to_string(cpu) + "/topology/";
+    std::string siblings = first_word(folder + "core_cpus_list");
+    if (siblings.empty()) siblings = first_word(folder + "thread_siblings_list");  // before Linux 5.3
+    // A CPU that the system says nothing of is a core of its own.
+    cores.insert(siblings.empty() ? std::to_string(cpu) : siblings);
+  }
+  return static_cast<int>(std::max<std::size_t>(1, cores.size()));
+}
+
 int usable_cores() {
-  const int cores = physical_cores();
+  const int cores = physical_cores(allowed_cpus(), "/sys/devices/system/cpu");
   const std::optional<double> quota = cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   if (!quota || *quota >= cores) return cores;
   return std::max(1, static_cast<int>(std::ceil(*quota)));

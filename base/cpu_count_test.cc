@@ -4,20 +4,21 @@
 
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <string>
+#include <vector>
 
 namespace rowmax::base {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A tree of control groups as the kernel shows it (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/ and
-// scheduler/sched-bwc.rst).
-class CpuQuota : public ::testing::Test {
+// A folder of files as the kernel shows them.
+class KernelFiles : public ::testing::Test {
  protected:
   void SetUp() override {
     root_ = fs::path(::testing::TempDir()) /
-            ("cgroup_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+            ("kernel_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
     fs::remove_all(root_);
     fs::create_directories(root_);
   }
@@ -27,9 +28,14 @@ class CpuQuota : public ::testing::Test {
     fs::create_directories((root_ / name).parent_path());
     std::ofstream(root_ / name) << text;
   }
-  std::optional<double> quota() { return cpu_quota((root_ / "own").string(), (root_ / "mount").string()); }
 
   fs::path root_;
+};
+
+// Control groups (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/ and scheduler/sched-bwc.rst).
+class CpuQuota : public KernelFiles {
+ protected:
+  std::optional<double> quota() { return cpu_quota((root_ / "own").string(), (root_ / "mount").string()); }
 };
 
 TEST_F(CpuQuota, Version2TakesTheLeastOfTheGroupAndItsAncestors) {
@@ -72,6 +78,62 @@ TEST_F(CpuQuota, NonsenseIsNoLimit) {
   write("mount/cpu.max", "-5 0\n");
   write("mountrelative/cpu.max", "x\n");
   EXPECT_EQ(quota(), std::nullopt);
+}
+
+// CPUs (Documentation/admin-guide/cputopology.rst).
+class PhysicalCores : public KernelFiles {
+ protected:
+  // A machine whose every package has n_cores of n_threads each. Linux numbers the first thread of every core, then the
+  // second ones.
+  void machine(int n_packages, int n_cores, int n_threads, const std::string& list = "core_cpus_list") {
+    const int n_all = n_packages * n_cores;
+    for (int cpu = 0; cpu < n_all * n_threads; ++cpu) {
+      const std::string topology = "cpu" + std::to_string(cpu) + "/topology/";
+      const int core = cpu % n_all;
+      std::string siblings = std::to_string(core);
+      for (int thread = 1; thread < n_threads; ++thread) siblings += "," + std::to_string(core + thread * n_all);
+      write(topology + "core_id", std::to_string(core % n_cores) + "\n");
+      write(topology + "physical_package_id", std::to_string(core / n_cores) + "\n");
+      write(topology + list, siblings + "\n");
+    }
+  }
+  int cores(int first, int end) {
+    std::vector<int> cpus(static_cast<std::size_t>(end - first));
+    std::iota(cpus.begin(), cpus.end(), first);
+    return physical_cores(cpus, root_.string());
+  }
+};
+
+TEST_F(PhysicalCores, SiblingsCountOnceOnTwoNodesOf96CoresWithTwoThreads) {
+  machine(2, 96, 2);
+  EXPECT_EQ(cores(0, 384), 192);
+  EXPECT_EQ(cores(0, 96), 96);    // taskset to one node, first threads
+  EXPECT_EQ(cores(96, 288), 192); // the other node's first threads and the first node's second
+  EXPECT_EQ(cores(191, 193), 2);  // the last core and the first one's second thread
+}
+
+TEST_F(PhysicalCores, MoreCpusThanAMaskOfTheLibraryHolds) {
+  machine(4, 160, 2);
+  EXPECT_EQ(cores(0, 1280), 640);
+}
+
+TEST_F(PhysicalCores, FourThreadsACoreAndNone) {
+  machine(1, 8, 4, "thread_siblings_list");
+  EXPECT_EQ(cores(0, 32), 8);
+  EXPECT_EQ(cores(32, 34), 2);  // not described
+  EXPECT_EQ(physical_cores({}, root_.string()), 1);
+}
+
+// A die of a package may number its cores as the other one does; only the lists of siblings differ.
+TEST_F(PhysicalCores, NumbersThatRepeatFromDieToDie) {
+  for (int cpu = 0; cpu < 4; ++cpu) {
+    const std::string topology = "cpu" + std::to_string(cpu) + "/topology/";
+    write(topology + "core_id", std::to_string(cpu % 2) + "\n");
+    write(topology + "physical_package_id", "0\n");
+    write(topology + "die_id", std::to_string(cpu / 2) + "\n");
+    write(topology + "core_cpus_list", std::to_string(cpu) + "\n");
+  }
+  EXPECT_EQ(cores(0, 4), 4);
 }
 
 TEST(UsableCores, AtLeastOne) { EXPECT_GE(usable_cores(), 1); }

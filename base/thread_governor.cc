@@ -17,13 +17,25 @@ int ThreadGovernor::active(std::int64_t now) {
   return active_;
 }
 
+std::size_t ThreadGovernor::place(const void* kind, std::int64_t n_tasks) const {
+  return (std::hash<const void*>()(kind) / 16 * 31 + static_cast<std::size_t>(n_tasks)) % kinds_.size();
+}
+
+bool ThreadGovernor::wants_cpu(const void* kind, std::int64_t n_tasks) const {
+  const Kind& known = kinds_[place(kind, n_tasks)];
+  return known.is_long || known.kind != kind || known.n_tasks != n_tasks;
+}
+
 double ThreadGovernor::task_time(const Job& job) {
-  const std::size_t hash = std::hash<const void*>()(job.kind) / 16 * 31 + static_cast<std::size_t>(job.n_tasks);
-  Kind& kind = kinds_[hash % kinds_.size()];
+  Kind& kind = kinds_[place(job.kind, job.n_tasks)];
   const bool known = kind.kind == job.kind && kind.n_tasks == job.n_tasks;
   if (job.own_tasks == 0) return known ? kind.task : 0;
-  const double seen = static_cast<double>(job.own_end - job.start) / static_cast<double>(job.own_tasks);
-  kind = {job.kind, job.n_tasks, known ? std::min(seen, kind.task * 1.002) : seen};
+  const double own_tasks = static_cast<double>(job.own_tasks);
+  const double seen = static_cast<double>(job.own_end - job.start) / own_tasks;
+  const bool is_long = job.own_end - job.start >= kLong;
+  kind = {job.kind, job.n_tasks, known ? std::min(seen, kind.task * 1.002) : seen, is_long || (known && kind.is_long)};
+  // Matrices of several shapes make the same number of tasks; the least time would be that of the smallest.
+  if (is_long) return job.own_cpu > 0 ? static_cast<double>(job.own_cpu) / own_tasks : seen;
   return kind.task;
 }
 
@@ -53,8 +65,9 @@ void ThreadGovernor::start_trial(int n_threads) {
 
 void ThreadGovernor::end_window(std::int64_t now) {
   const double rate = progress_ / taken_;
+  const auto taken = static_cast<std::int64_t>(taken_);
   start_window();
-  if (before_trial_ != 0) return end_trial(now, rate);
+  if (before_trial_ != 0) return end_trial(now, taken, rate);
   steady_rate_ = steady_rate_ == 0 ? rate : (steady_rate_ + rate) / 2;
   if (active_ < n_threads_ && now >= up_.next) {
     start_trial(more());
@@ -64,7 +77,7 @@ void ThreadGovernor::end_window(std::int64_t now) {
   }
 }
 
-void ThreadGovernor::end_trial(std::int64_t now, double rate) {
+void ThreadGovernor::end_trial(std::int64_t now, std::int64_t taken, double rate) {
   const int before = before_trial_;
   const bool more = active_ > before;
   const bool better = more ? rate > kWorthIt * steady_rate_ : rate >= steady_rate_;
@@ -72,9 +85,9 @@ void ThreadGovernor::end_trial(std::int64_t now, double rate) {
   if (!better) {
     active_ = before;
     if (more) {
-      up_.failed(now, kLongestPause);
+      up_.failed(now, taken, kLongestPause);
     } else {
-      down_.failed(now, kLongestDownPause);
+      down_.failed(now, taken, kLongestDownPause);
     }
     return;
   }

@@ -112,5 +112,53 @@ TEST(ThreadGovernor, WorkThatGrowsIsNoLateness) {
   }
 }
 
+// Prompts of a large model: jobs far longer than a window, of one kind and number of tasks, though some take three times as
+// long as others (a model's matrices of as many rows).
+TEST(ThreadGovernor, LongJobsOfSeveralSizesKeepAll) {
+  ThreadGovernor governor(2);
+  Machine machine{.task = 1 * kMs, .n_tasks = 240};
+  for (int layer = 0; layer < 100; ++layer) {
+    for (const std::int64_t task : {kMs, 3 * kMs, kMs, 2 * kMs}) {
+      machine.task = task;
+      EXPECT_EQ(machine.run(governor, 2, 1).with[1], 0) << layer;
+    }
+  }
+}
+
+// The caller has half of its core, the other thread comes seldom: what they make together is judged by processor time.
+TEST(ThreadGovernor, LongJobsOfLateThreadsGoToFewer) {
+  for (const bool late : {false, true}) {
+    ThreadGovernor governor(2);
+    int kind = 0;
+    std::int64_t now = 0, with_one = 0;
+    for (int i = 0; i < 200; ++i) {
+      const int active = governor.active(now);
+      with_one += active == 1;
+      // 240 tasks of 1 ms of processor time. Alone: half of a core. Both: as fast each, or with a wait of 1 s at the end.
+      const std::int64_t own = active == 1 ? 240 : 120, own_cpu = own * kMs, own_end = now + 2 * own_cpu;
+      const std::int64_t end = active > 1 && late ? own_end + 1000 * kMs : own_end;
+      EXPECT_TRUE(governor.wants_cpu(&kind, 240));
+      governor.record({&kind, now, own_end, end, 240, own, own_cpu});
+      now = end;
+    }
+    if (late) {
+      EXPECT_GT(with_one, 150);
+    } else {
+      EXPECT_LT(with_one, 80);  // half as fast: now and then one is tried
+    }
+  }
+}
+
+TEST(ThreadGovernor, ProcessorTimeIsAskedForWhereJobsAreLongOrNew) {
+  ThreadGovernor governor(2);
+  int kind = 0;
+  EXPECT_TRUE(governor.wants_cpu(&kind, 32));
+  governor.record({&kind, 0, 1000, 1000, 32, 16, 900});
+  EXPECT_FALSE(governor.wants_cpu(&kind, 32));
+  EXPECT_TRUE(governor.wants_cpu(&kind, 33));
+  governor.record({&kind, 2000, 2000 + kMs, 2000 + kMs, 32, 16});
+  EXPECT_TRUE(governor.wants_cpu(&kind, 32));
+}
+
 }  // namespace
 }  // namespace rowmax::base

@@ -1,5 +1,6 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,6 +35,13 @@ inline void cpu_relax() noexcept {
 std::int64_t now_ns() noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+std::int64_t thread_cpu_ns() noexcept {
+  timespec time{};
+  return ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0
+             ? static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec
+             : 0;
 }
 
 // std::atomic::wait gives the core away (sched_yield) before it sleeps; on a busy core that costs a whole time slice.
@@ -89,9 +97,10 @@ class ThreadPool final : public Executor {
     const std::int64_t start = now_ns();
     const int active = governor_.active(start);
     if (active == 1) {
+      const CallerTime cpu(governor_, fn, n_tasks);
       for (std::int64_t task = 0; task < n_tasks; ++task) fn(context, task, 0);
-      const std::int64_t end = now_ns();
-      governor_.record({reinterpret_cast<const void*>(fn), start, end, end, n_tasks, n_tasks});
+      const std::int64_t own_cpu = cpu.taken(), end = now_ns();
+      governor_.record({reinterpret_cast<const void*>(fn), start, end, end, n_tasks, n_tasks, own_cpu});
       return;
     }
     for (std::int64_t first = 0; first < n_tasks; first += kMostTasks) {
@@ -105,6 +114,16 @@ class ThreadPool final : public Executor {
     void* context;
     std::int64_t first, n_tasks;
     int active;
+  };
+  // The caller's processor time from here on, where the governor wants it.
+  class CallerTime {
+   public:
+    CallerTime(const base::ThreadGovernor& governor, TaskFn fn, std::int64_t n_tasks) noexcept
+        : start_(governor.wants_cpu(reinterpret_cast<const void*>(fn), n_tasks) ? thread_cpu_ns() : 0) {}
+    std::int64_t taken() const noexcept { return start_ == 0 ? 0 : thread_cpu_ns() - start_; }
+
+   private:
+    std::int64_t start_;
   };
   struct alignas(64) Share {
     std::atomic<std::uint64_t> open{0};  // job number << kTaskBits | tasks not taken
@@ -135,12 +154,13 @@ class ThreadPool final : public Executor {
     }
     signal_.fetch_add(1, std::memory_order_seq_cst);
     if (parked_.load(std::memory_order_seq_cst) != 0) futex_wake_all(signal_);
+    const CallerTime cpu(governor_, job.fn, job.n_tasks);
     const std::int64_t own = work(0);
-    const std::int64_t own_end = now_ns();
+    const std::int64_t own_cpu = cpu.taken(), own_end = now_ns();
     const bool waited = pending_.load(std::memory_order_acquire) != 0;
     if (waited) wait_until_done();
     governor_.record(
-        {reinterpret_cast<const void*>(job.fn), start, own_end, waited ? now_ns() : own_end, job.n_tasks, own});
+        {reinterpret_cast<const void*>(job.fn), start, own_end, waited ? now_ns() : own_end, job.n_tasks, own, own_cpu});
   }
 
   void wait_until_done() noexcept {

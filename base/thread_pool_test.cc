@@ -106,6 +106,24 @@ TEST(ThreadPool, AWorkerThatDoesNotComeIsNotWaitedFor) {
   sigaction(SIGUSR1, &before, nullptr);
 }
 
+// Far more threads than cores: what a machine of several nodes starts, and its latecomers.
+TEST(ThreadPool, HundredsOfThreads) {
+  for (const int n_threads : {65, 192, 1024}) {
+    auto pool = make_thread_pool(n_threads);
+    ASSERT_TRUE(pool.ok()) << pool.error().message;
+    for (const std::int64_t n_tasks : {1, n_threads - 1, n_threads + 1, 5 * n_threads}) {
+      std::vector<std::atomic<int>> count(static_cast<std::size_t>(n_tasks));
+      std::atomic<int> out_of_range{0};
+      parallel_for(**pool, n_tasks, [&](std::int64_t task, int worker) {
+        if (worker < 0 || worker >= n_threads) ++out_of_range;
+        ++count[static_cast<std::size_t>(task)];
+      });
+      EXPECT_EQ(out_of_range, 0);
+      for (const auto& n : count) ASSERT_EQ(n, 1) << n_threads << " threads, " << n_tasks << " tasks";
+    }
+  }
+}
+
 TEST(ThreadPool, RefusesSillyNumbersAndCountsCoresForZero) {
   EXPECT_EQ(make_thread_pool(-1).error().code, ErrorCode::kLimit);
   EXPECT_EQ(make_thread_pool(1025).error().code, ErrorCode::kLimit);

@@ -18,6 +18,11 @@
 #include "engine/ops/matmul/matmul_test_util.h"
 
 namespace rowmax::engine {
+#if defined(__x86_64__)
+namespace panel {
+const Kernels& kernels_avxvnni_model() noexcept;  // vnni_model_avx2_test.cc
+}
+#endif
 namespace {
 
 using matmul_test::Shape;
@@ -39,6 +44,11 @@ std::vector<panel::KernelTable> supported_tables() {
   for (const panel::KernelTable& table : panel::kernel_tables()) {
     if (table.supported()) tables.push_back(table);
   }
+#if defined(__x86_64__)
+  static constexpr panel::KernelTable kModel = {"avxvnni in AVX2", Isa::kAvx2, "AVX2", &panel::kernels_avxvnni_model,
+                                                []() noexcept { return isa_supported(Isa::kAvx2); }};
+  if (kModel.supported()) tables.insert(tables.begin() + 1, kModel);  // the last one is what is used
+#endif
   return tables;
 }
 

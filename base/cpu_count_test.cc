@@ -107,9 +107,9 @@ class PhysicalCores : public KernelFiles {
 TEST_F(PhysicalCores, SiblingsCountOnceOnTwoNodesOf96CoresWithTwoThreads) {
   machine(2, 96, 2);
   EXPECT_EQ(cores(0, 384), 192);
-  EXPECT_EQ(cores(0, 96), 96);    // taskset to one node, first threads
-  EXPECT_EQ(cores(96, 288), 192); // the other node's first threads and the first node's second
-  EXPECT_EQ(cores(191, 193), 2);  // the last core and the first one's second thread
+  EXPECT_EQ(cores(0, 96), 96);     // taskset to one node, first threads
+  EXPECT_EQ(cores(96, 288), 192);  // the other node's first threads and the first node's second
+  EXPECT_EQ(cores(191, 193), 2);   // the last core and the first one's second thread
 }
 
 TEST_F(PhysicalCores, MoreCpusThanAMaskOfTheLibraryHolds) {

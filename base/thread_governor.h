@@ -37,9 +37,10 @@ class ThreadGovernor {
   static constexpr double kSuspicious = 0.7;
   static constexpr double kWorthIt = 1.05;                    // what more threads must gain
   static constexpr std::int64_t kWindow = 20 * kMillisecond;  // of time in jobs
-  static constexpr std::int64_t kLong = kMillisecond;  // own part of a job from which processor time is worth asking for
-  static constexpr std::int64_t kEarly = 4 * kMillisecond;    // a trial this old may end for being bad
-  static constexpr double kBad = 0.7;                         // beside what was before
+  static constexpr std::int64_t kLong =
+      kMillisecond;  // own part of a job from which processor time is worth asking for
+  static constexpr std::int64_t kEarly = 4 * kMillisecond;  // a trial this old may end for being bad
+  static constexpr double kBad = 0.7;                       // beside what was before
   static constexpr std::int64_t kFirstPause = 20 * kMillisecond;
   static constexpr std::int64_t kLongestPause = 400 * kMillisecond;       // between trials of more threads
   static constexpr std::int64_t kLongestDownPause = 3000 * kMillisecond;  // between trials of fewer

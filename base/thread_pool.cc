@@ -159,8 +159,8 @@ class ThreadPool final : public Executor {
     const std::int64_t own_cpu = cpu.taken(), own_end = now_ns();
     const bool waited = pending_.load(std::memory_order_acquire) != 0;
     if (waited) wait_until_done();
-    governor_.record(
-        {reinterpret_cast<const void*>(job.fn), start, own_end, waited ? now_ns() : own_end, job.n_tasks, own, own_cpu});
+    governor_.record({reinterpret_cast<const void*>(job.fn), start, own_end, waited ? now_ns() : own_end, job.n_tasks,
+                      own, own_cpu});
   }
 
   void wait_until_done() noexcept {

@@ -81,5 +81,5 @@ configure_flags=()
 
 build_packages=(g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libedit-dev libcurl4-openssl-dev
                 libssl-dev python3 python3-pip ca-certificates)
-test_packages=("${build_packages[@]}" ccache libgtest-dev googletest clang clang-format libclang-rt-14-dev qemu-user
+test_packages=("${build_packages[@]}" ccache libgtest-dev googletest clang clang-format libclang-rt-14-dev qemu-user valgrind
                g++-aarch64-linux-gnu git python3-dev python3-venv)

@@ -141,6 +141,26 @@ TEST(Types, EveryTypeGivesTheBitsOfItsNumbersInF32) {
   }
 }
 
+// Few rows take keys and values of q8_0 as they lie, more of them as f32: each number of rows, of blocks that one vector reads
+// or several, in tiles that are seen whole, in part and with holes.
+TEST(Types, EveryNumberOfRowsDecodesQ8) {
+  constexpr std::int64_t kSizes[][2] = {{96, 32}, {32, 96}, {128, 128}};
+  for (std::int64_t group = 1; group <= 13; ++group) {
+    for (const auto& [k_dim, v_dim] : kSizes) {
+      const Problem p = make_problem(DType::kQ8_0, {group, 1, k_dim, v_dim}, 1, 200);
+      for (const MaskSpec& spec : {MaskSpec().causal(), MaskSpec().window(90, 0).keep_first(3)}) {
+        const Output expected = attend_with(
+            p, view_of(p, DType::kF32), {p.k.numbers.data(), p.v.numbers.data(), nullptr, nullptr}, Isa::kScalar, spec);
+        for (const Isa isa : supported_isas()) {
+          const Output found = attend_with(p, view_of(p, DType::kQ8_0),
+                                           {p.k.bytes.data(), p.v.bytes.data(), nullptr, nullptr}, isa, spec);
+          EXPECT_TRUE(found.same_bits(expected)) << "rows " << group << " k_dim " << k_dim << " " << isa_name(isa);
+        }
+      }
+    }
+  }
+}
+
 TEST(Types, OddHeadSizesAndStridesOfFp8) {
   for (const std::int64_t n_dim : {1, 7, 17, 40}) {
     const Problem p = make_problem(DType::kF8E4M3, {2, 1, n_dim, n_dim + 3}, 3, 90);

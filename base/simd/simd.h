@@ -48,6 +48,12 @@ ROWMAX_INLINE F32x16 copy_sign(F32x16 magnitude, F32x16 sign) noexcept {
   return bitcast_f32(
       bit_or(bit_and(bitcast_i32(magnitude), splat_i32(INT32_MAX)), bit_and(bitcast_i32(sign), splat_i32(INT32_MIN))));
 }
+// Byte kByte of each lane, 0 the lowest, as its highest one; zeros below.
+template <int kByte>
+ROWMAX_INLINE I32x16 highest_byte(I32x16 x) noexcept {
+  const I32x16 moved = shift_left<8 * (3 - kByte)>(x);
+  return kByte == 0 ? moved : bit_and(moved, splat_i32(static_cast<std::int32_t>(0xFF000000u)));
+}
 
 }  // namespace
 }  // namespace rowmax::simd

@@ -9,7 +9,7 @@
 namespace rowmax::simd {
 
 // Fills out[kCheckWords] with the bits of every operation applied to a, b, c (16 floats each) and h (16 halves).
-inline constexpr int kCheckWords = 16 * 66;
+inline constexpr int kCheckWords = 16 * 75;
 using CheckFn = void (*)(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_scalar(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
 void check_avx2(const float* a, const float* b, const float* c, const std::uint16_t* h, std::uint32_t* out);
@@ -105,6 +105,16 @@ inline void check_all(const float* a_, const float* b_, const float* c_, const s
   put(load_f8e4m3(bytes));
   put(load_f8e4m3_n(bytes + 16, 9));
   put(load_i8(reinterpret_cast<const std::int8_t*>(bytes)));
+  put(mul(load_i8_units(reinterpret_cast<const std::int8_t*>(bytes)), splat(kI8Unit)));
+  const std::uint8_t* byte_rows[16];
+  for (int i = 0; i < 16; ++i) byte_rows[i] = bytes + (7 * i) % 16;
+  I32x16 fours[4];
+  load_columns4(byte_rows, 1, fours);
+  for (I32x16 four : fours) put_int(four);
+  put_int(highest_byte<0>(fours[0]));
+  put_int(highest_byte<1>(fours[1]));
+  put_int(highest_byte<2>(fours[2]));
+  put_int(highest_byte<3>(fours[3]));
 }
 
 }  // namespace

@@ -85,9 +85,21 @@ ROWMAX_INLINE F32x16 load_f8e4m3_n(const std::uint8_t* p, int n) noexcept {
   return load_f8e4m3(lanes);
 }
 ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
-  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)),
-          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x)))};
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8))))};
+}
+// The same in units that are cheap to make: times kI8Unit they are the numbers.
+inline constexpr float kI8Unit = 0x1p-24f;
+// Bytes first, first + 1, ... of a half as the highest of its four lanes.
+ROWMAX_INLINE __m128i highest_from(int first) noexcept {
+  const auto at = [&](int i) { return static_cast<char>(first + i); };
+  return _mm_setr_epi8(-1, -1, -1, at(0), -1, -1, -1, at(1), -1, -1, -1, at(2), -1, -1, -1, at(3));
+}
+ROWMAX_INLINE F32x16 load_i8_units(const std::int8_t* p) noexcept {
+  const __m256i x = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i low = _mm256_setr_m128i(highest_from(0), highest_from(4));
+  const __m256i high = _mm256_setr_m128i(highest_from(8), highest_from(12));
+  return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(x, low)), _mm256_cvtepi32_ps(_mm256_shuffle_epi8(x, high))};
 }
 ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
   constexpr int kRound = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -227,20 +239,27 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
   }
 }
 
-// Columns d..d+3 of eight rows.
-ROWMAX_INLINE void load_columns4_of_8(const float* const* rows, std::int64_t d, __m256 (&x)[4]) noexcept {
-  __m256 r[4], t[4];
-  for (int i = 0; i < 4; ++i) {  // halves: rows i, i + 4
-    r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i] + d)), _mm_loadu_ps(rows[i + 4] + d), 1);
-  }
-  t[0] = _mm256_unpacklo_ps(r[0], r[1]);
-  t[1] = _mm256_unpackhi_ps(r[0], r[1]);
-  t[2] = _mm256_unpacklo_ps(r[2], r[3]);
-  t[3] = _mm256_unpackhi_ps(r[2], r[3]);
-  for (int i = 0; i < 2; ++i) {
-    x[2 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2])));
-    x[2 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2])));
-  }
+ROWMAX_INLINE __m128 load_quarter(const float* p) noexcept { return _mm_loadu_ps(p); }
+ROWMAX_INLINE __m128 load_quarter(const std::uint8_t* p) noexcept {
+  return _mm_castsi128_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+template <class T>
+ROWMAX_INLINE __m256 load_quarters(const T* low, const T* high) noexcept {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(load_quarter(low)), load_quarter(high), 1);
+}
+// Columns d..d+3 of eight rows. Written out, so that no register is indexed.
+template <class T>
+ROWMAX_INLINE void load_columns4_of_8(const T* const* rows, std::int64_t d, __m256 (&x)[4]) noexcept {
+  const __m256 a = load_quarters(rows[0] + d, rows[4] + d), b = load_quarters(rows[1] + d, rows[5] + d);
+  const __m256 c = load_quarters(rows[2] + d, rows[6] + d), e = load_quarters(rows[3] + d, rows[7] + d);
+  const __m256d low_ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b)),
+                low_ce = _mm256_castps_pd(_mm256_unpacklo_ps(c, e));
+  const __m256d high_ab = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+  const __m256d high_ce = _mm256_castps_pd(_mm256_unpackhi_ps(c, e));
+  x[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(low_ab, low_ce));
+  x[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low_ab, low_ce));
+  x[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high_ab, high_ce));
+  x[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high_ab, high_ce));
 }
 
 // Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
@@ -248,7 +267,20 @@ ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d,
   __m256 low[4], high[4];
   load_columns4_of_8(rows, d, low);
   load_columns4_of_8(rows + 8, d, high);
-  for (int i = 0; i < 4; ++i) x[i] = {low[i], high[i]};
+  x[0] = {low[0], high[0]};
+  x[1] = {low[1], high[1]};
+  x[2] = {low[2], high[2]};
+  x[3] = {low[3], high[3]};
+}
+// Bytes at..at+15 of sixteen rows, four a lane: lane k of x[i] is rows[k][at + 4 i ..], the first the lowest.
+ROWMAX_INLINE void load_columns4(const std::uint8_t* const (&rows)[16], std::int64_t at, I32x16 (&x)[4]) noexcept {
+  __m256 low[4], high[4];
+  load_columns4_of_8(rows, at, low);
+  load_columns4_of_8(rows + 8, at, high);
+  x[0] = {_mm256_castps_si256(low[0]), _mm256_castps_si256(high[0])};
+  x[1] = {_mm256_castps_si256(low[1]), _mm256_castps_si256(high[1])};
+  x[2] = {_mm256_castps_si256(low[2]), _mm256_castps_si256(high[2])};
+  x[3] = {_mm256_castps_si256(low[3]), _mm256_castps_si256(high[3])};
 }
 
 }  // namespace

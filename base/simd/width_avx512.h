@@ -62,6 +62,9 @@ ROWMAX_INLINE F32x16 load_f8e4m3_n(const std::uint8_t* p, int n) noexcept {
 ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
+// The same in units that are cheap to make: times kI8Unit they are the numbers.
+inline constexpr float kI8Unit = 1.0f;
+ROWMAX_INLINE F32x16 load_i8_units(const std::int8_t* p) noexcept { return load_i8(p); }
 ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -165,14 +168,19 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
   }
 }
 
+ROWMAX_INLINE __m128 load_quarter(const float* p) noexcept { return _mm_loadu_ps(p); }
+ROWMAX_INLINE __m128 load_quarter(const std::uint8_t* p) noexcept {
+  return _mm_castsi128_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 // Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
-ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
+template <class T>
+ROWMAX_INLINE void load_columns4(const T* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
   __m512 r[4], t[4];
   for (int i = 0; i < 4; ++i) {  // quarters: rows i, i + 4, i + 8, i + 12
-    r[i] = _mm512_castps128_ps512(_mm_loadu_ps(rows[i] + d));
-    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(rows[i + 4] + d), 1);
-    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(rows[i + 8] + d), 2);
-    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(rows[i + 12] + d), 3);
+    r[i] = _mm512_castps128_ps512(load_quarter(rows[i] + d));
+    r[i] = _mm512_insertf32x4(r[i], load_quarter(rows[i + 4] + d), 1);
+    r[i] = _mm512_insertf32x4(r[i], load_quarter(rows[i + 8] + d), 2);
+    r[i] = _mm512_insertf32x4(r[i], load_quarter(rows[i + 12] + d), 3);
   }
   t[0] = _mm512_unpacklo_ps(r[0], r[1]);
   t[1] = _mm512_unpackhi_ps(r[0], r[1]);
@@ -182,6 +190,12 @@ ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d,
     x[2 * i].v = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
     x[2 * i + 1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
   }
+}
+// Bytes at..at+15 of sixteen rows, four a lane: lane k of x[i] is rows[k][at + 4 i ..], the first the lowest.
+ROWMAX_INLINE void load_columns4(const std::uint8_t* const (&rows)[16], std::int64_t at, I32x16 (&x)[4]) noexcept {
+  F32x16 columns[4];
+  load_columns4(rows, at, columns);
+  for (int i = 0; i < 4; ++i) x[i] = bitcast_i32(columns[i]);
 }
 
 }  // namespace

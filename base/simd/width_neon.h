@@ -96,6 +96,9 @@ ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
   }
   return r;
 }
+// The same in units that are cheap to make: times kI8Unit they are the numbers.
+inline constexpr float kI8Unit = 1.0f;
+ROWMAX_INLINE F32x16 load_i8_units(const std::int8_t* p) noexcept { return load_i8(p); }
 ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
   ROWMAX_PARTS vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.v[i])));
 }
@@ -287,13 +290,22 @@ ROWMAX_INLINE void transpose(F32x16 (&x)[16]) noexcept {
   ROWMAX_TIMES(16) x[i] = y[i];
 }
 
+ROWMAX_INLINE float32x4_t load_quarter(const float* p) noexcept { return vld1q_f32(p); }
+ROWMAX_INLINE float32x4_t load_quarter(const std::uint8_t* p) noexcept { return vreinterpretq_f32_u8(vld1q_u8(p)); }
 // Columns d..d+3 of sixteen rows: lane k of x[i] is rows[k][d + i].
-ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
+template <class T>
+ROWMAX_INLINE void load_columns4(const T* const (&rows)[16], std::int64_t d, F32x16 (&x)[4]) noexcept {
   ROWMAX_PARTS {
-    const Quarter columns = transposed(vld1q_f32(rows[4 * i] + d), vld1q_f32(rows[4 * i + 1] + d),
-                                       vld1q_f32(rows[4 * i + 2] + d), vld1q_f32(rows[4 * i + 3] + d));
+    const Quarter columns = transposed(load_quarter(rows[4 * i] + d), load_quarter(rows[4 * i + 1] + d),
+                                       load_quarter(rows[4 * i + 2] + d), load_quarter(rows[4 * i + 3] + d));
     _Pragma("GCC unroll 4") for (int j = 0; j < 4; ++j) x[j].v[i] = columns.v[j];
   }
+}
+// Bytes at..at+15 of sixteen rows, four a lane: lane k of x[i] is rows[k][at + 4 i ..], the first the lowest.
+ROWMAX_INLINE void load_columns4(const std::uint8_t* const (&rows)[16], std::int64_t at, I32x16 (&x)[4]) noexcept {
+  F32x16 columns[4];
+  load_columns4(rows, at, columns);
+  ROWMAX_TIMES(4) x[i] = bitcast_i32(columns[i]);
 }
 
 }  // namespace

@@ -75,6 +75,9 @@ ROWMAX_INLINE F32x16 load_i8(const std::int8_t* p) noexcept {
   F32x16 r;
   ROWMAX_EACH(static_cast<float>(p[i]));
 }
+// The same in units that are cheap to make: times kI8Unit they are the numbers.
+inline constexpr float kI8Unit = 1.0f;
+ROWMAX_INLINE F32x16 load_i8_units(const std::int8_t* p) noexcept { return load_i8(p); }
 ROWMAX_INLINE void store_f16(std::uint16_t* p, F32x16 x) noexcept {
   for (int i = 0; i < 16; ++i) p[i] = base::f32_to_f16(x.v[i]);
 }
@@ -234,6 +237,16 @@ ROWMAX_INLINE void load_columns4(const float* const (&rows)[16], std::int64_t d,
     float lanes[16];
     for (int k = 0; k < 16; ++k) lanes[k] = rows[k][d + i];
     x[i] = load(lanes);
+  }
+}
+// Bytes at..at+15 of sixteen rows, four a lane: lane k of x[i] is rows[k][at + 4 i ..], the first the lowest.
+ROWMAX_INLINE void load_columns4(const std::uint8_t* const (&rows)[16], std::int64_t at, I32x16 (&x)[4]) noexcept {
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 0; k < 16; ++k) {
+      const std::uint8_t* b = rows[k] + at + 4 * i;
+      x[i].v[k] =
+          wrap(std::uint32_t{b[0]} | std::uint32_t{b[1]} << 8 | std::uint32_t{b[2]} << 16 | std::uint32_t{b[3]} << 24);
+    }
   }
 }
 

@@ -9,7 +9,8 @@
 //   op=lowered    d n heads              causal from a plan, and compiled into the kernel; one thread
 //   op=bare       d n heads mask         attend(), and its kernel alone without any of its observers (probe, weights,
 //                 search for faulty weights) nor their checks; one thread
-//   op=decode     d n group kv_heads pool_mib     one query a sequence, f16 in pages of 64 keys, rotating over the pool
+//   op=decode     d n group kv_heads pool_mib kv  one query a sequence, kv=f16 or q8_0 in pages of 64 keys, rotating over
+//                 the pool
 //   op=bandwidth  pool_mib               reads the pool of op=decode
 //   op=peak                              fused multiply-adds in registers
 // for all: threads, isa, ms (time to spend, at least), min_reps. Result: time_s of every repetition, other_s of every
@@ -292,7 +293,9 @@ class Bench {
     const std::int64_t d = c.number("d", 128), n_kv = c.number("n", 16384), group = c.number("group", 4);
     const std::int64_t kv_heads = c.number("kv_heads", 8), heads = kv_heads * group;
     base::Buffer& memory = pool(c);
-    const std::int64_t page_bytes = kv_heads * d * kKeyTile * 2;
+    // Read as q8_0, the pool's halves are bytes and, between them, scales below 1.
+    const DType dtype = c.text("kv", "f16") == "q8_0" ? DType::kQ8_0 : DType::kF16;
+    const std::int64_t page_bytes = dtype_bytes(dtype, kv_heads * d * kKeyTile);
     const std::int64_t n_pages = static_cast<std::int64_t>(memory.size() / 2) / page_bytes;
     std::uint64_t state = 7;
     std::vector<float> q(static_cast<std::size_t>(heads * d)), out(q.size());
@@ -302,14 +305,14 @@ class Bench {
     setup.sequences = {{0, 1, n_kv - 1, n_kv}};
     setup.args.q = packed_heads(static_cast<const float*>(q.data()), 1, heads, d);
     setup.args.out = packed_heads(out.data(), 1, heads, d);
-    setup.args.kv = paged_kv(DType::kF16, kv_heads, d, d);
+    setup.args.kv = paged_kv(dtype, kv_heads, d, d);
     setup.kv.resize(1);
     setup.kv[0].k = memory.data();
     setup.kv[0].v = memory.data() + memory.size() / 2;
     setup.kv[0].pages = table.data();
     setup.prepare(MaskSpec().causal(), heads, kv_heads, backend());
     Timing timing;
-    timing.work = 4.0 * static_cast<double>(n_kv * kv_heads * d);
+    timing.work = 2.0 * static_cast<double>(dtype_bytes(dtype, n_kv * kv_heads * d));
     timing.times = repeat(c, threads_, [&] {
       for (std::int32_t& page : table) page = static_cast<std::int32_t>(next_page_++ % n_pages);
       setup.attend(backend());

@@ -246,10 +246,13 @@ inline std::uint64_t words_common(const std::uint64_t* words, int n) noexcept {
 inline Prefetch prefetch_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin) noexcept {
   const Stream stream = key_stream(call, block);
   const std::int64_t end = min_i64(begin + kKeyTile, block.sequence->kv_end);
-  if (is_packed(stream.dtype) || begin < block.sequence->kv_begin || begin >= end) return {};
+  if (stream.dtype == DType::kF8E4M3 || begin < block.sequence->kv_begin || begin >= end) return {};
   if (!stream.one_page(begin, end)) return {};
   const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
   const std::int64_t k_dim = call.args->kv.k_dim;
+  if (stream.dtype == DType::kQ8_0) {
+    return prefetch_rows(stream.key(begin), end - begin, q8_0_bytes(k_dim), q8_0_bytes(stream.strides->key_stride));
+  }
   if (stream.strides->key_stride == 1) {
     return prefetch_rows(stream.key(begin), k_dim, (end - begin) * size, stream.strides->dim_stride * size);
   }
@@ -260,8 +263,12 @@ inline Prefetch prefetch_values(const CallArgs& call, const BlockArgs& block, st
                                 std::uint64_t word) noexcept {
   const Stream stream = value_stream(call, block);
   const int first = lowest_bit(word);
-  if (is_packed(stream.dtype) || stream.strides->dim_stride != 1) return {};
+  if (stream.dtype == DType::kF8E4M3 || stream.strides->dim_stride != 1) return {};
   if (!stream.one_page(begin + first, begin + bits_end(word))) return {};
+  if (stream.dtype == DType::kQ8_0) {
+    return prefetch_rows(stream.key(begin + first), bits_end(word) - first, q8_0_bytes(call.args->kv.v_dim),
+                         q8_0_bytes(stream.strides->key_stride));
+  }
   const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
   return prefetch_rows(stream.key(begin + first), bits_end(word) - first, call.args->kv.v_dim * size,
                        stream.strides->key_stride * size);
@@ -288,7 +295,9 @@ void find_scores(const CallArgs& call, const BlockArgs& block, const TileOperand
     if (met != nullptr) met->load_to(call, block, r0 + n, scratch);
     const float* q = scratch.q + r0 * n_dim;
     float* s = scratch.s + r0 * kKeyTile;
-    if (k.n_lanes != kKeyTile) {
+    if constexpr (kIsQ8_0<Source>) {  // of few rows alone, and whole
+      scores_block<Source, false>(n, q, n_dim, k, s, &ahead);
+    } else if (k.n_lanes != kKeyTile) {
       scores_block<Source, true>(n, q, n_dim, k, s, &ahead);
     } else if (inside) {
       scores_block<Source, false>(n, q, n_dim, k, s, &ahead);
@@ -357,12 +366,12 @@ inline void process_tile(const CallArgs& call, const BlockArgs& block, std::int6
                          bool more, const Scratch& scratch, RowsMet* met) noexcept {
   const TileOperand k = prepare_keys(call, block, begin, word, scratch);
   const Prefetch values_ahead = prefetch_values(call, block, begin, word);
-  with_source(k.dtype,
-              [&](auto source) { find_scores<decltype(source), true>(call, block, k, scratch, values_ahead, met); });
+  with_tile_source(
+      k, [&](auto source) { find_scores<decltype(source), true>(call, block, k, scratch, values_ahead, met); });
   const TileOperand v = prepare_values(call, block, begin, word, scratch);
   const Prefetch keys_ahead = more ? prefetch_keys(call, block, begin + kKeyTile) : Prefetch{};
-  with_source(v.dtype,
-              [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch, keys_ahead, met); });
+  with_tile_source(v,
+                   [&](auto source) { add_values<decltype(source)>(call, block, v, word, scratch, keys_ahead, met); });
 }
 
 inline void start_split(const CallArgs& call, const BlockArgs& block, const Scratch& scratch) noexcept {

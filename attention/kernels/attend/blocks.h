@@ -4,16 +4,6 @@
 
 #include "attention/kernels/attend/tiles.h"
 
-// Register blocks are registers only where these loops are unrolled, whatever the optimisation level. Plain arrays are
-// in memory anyway, and unrolled they take minutes to compile.
-#if defined(ROWMAX_SIMD_SCALAR)
-#define ROWMAX_UNROLL
-#elif defined(__clang__)
-#define ROWMAX_UNROLL _Pragma("unroll")
-#else
-#define ROWMAX_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 namespace rowmax::attention {
 namespace {
 
@@ -22,6 +12,7 @@ namespace {
 // 7 and 8 rows, the usual heads of a group, are one block: keys and values are then read and converted once.
 inline constexpr int kBlockRows = 6;
 inline constexpr int kWideBlockRows = simd::kRegistersPerVector == 1 ? 8 : kBlockRows;
+static_assert(kDecodeRows == kWideBlockRows);
 template <int kRows>
 inline constexpr int kBlockVectors = simd::kRegistersPerVector == 1 ? (kRows > kBlockRows ? 2 : 4)
                                      : kRows == 1                   ? 4
@@ -95,12 +86,18 @@ inline Prefetch prefetch_rows(const void* data, std::int64_t n_rows, std::int64_
           4 * stride_bytes - 64 * lines};
 }
 
+template <int kByte>
+using Byte = std::integral_constant<int, kByte>;
+
 // s[r][key] = sum over d ascending of q[r][d] * k[d][key] for the keys of kVectors vectors from c on. q lies as
 // [d][kRows] with a prefetch, as [r][n_dim] without.
 template <class Source, bool kTail, bool kAhead, int kRows, int kVectors>
 ROWMAX_INLINE void scores_columns(const float* q, std::int64_t n_dim, const TileOperand& k, int c, float* s,
                                   Prefetch* prefetch) noexcept {
-  const auto* column = static_cast<const typename Source::Type*>(k.data) + c;
+  static_assert(!kIsQ8_0<Source> || (kAhead && !kTail), "fours of dimensions, gathered");
+  using Type = std::conditional_t<kIsQ8_0<Source>, std::int32_t, typename Source::Type>;
+  const auto* column = static_cast<const Type*>(k.data) + c;
+  const float* scales = kIsQ8_0<Source> ? k.scales + c : nullptr;
   F32x16 acc[kRows][kVectors];
   ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -113,13 +110,17 @@ ROWMAX_INLINE void scores_columns(const float* q, std::int64_t n_dim, const Tile
     const int lanes = k.n_lanes - c - 16 * j;
     n[j] = lanes < 0 ? 0 : lanes > 16 ? 16 : lanes;
   }
-  const auto add_dimension = [&](std::int64_t d) ROWMAX_INLINE_LAMBDA {
+  const auto add_dimension = [&](std::int64_t d, auto byte) ROWMAX_INLINE_LAMBDA {
     F32x16 x[kVectors];
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
-      x[j] = kTail ? Source::load_n(column + 16 * j, n[j]) : Source::load(column + 16 * j);
+      if constexpr (kIsQ8_0<Source>) {
+        x[j] = decode_q8_0_byte<byte.value>(simd::load_i32(column + 16 * j), simd::load(scales + 16 * j));
+      } else {
+        x[j] = kTail ? Source::load_n(column + 16 * j, n[j]) : Source::load(column + 16 * j);
+      }
     }
-    column += k.stride;
+    if (!kIsQ8_0<Source> || byte.value == 3) column += k.stride;
     ROWMAX_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const F32x16 y = simd::splat(kAhead ? q[d * kRows + r] : q[r * n_dim + d]);
@@ -130,16 +131,22 @@ ROWMAX_INLINE void scores_columns(const float* q, std::int64_t n_dim, const Tile
   if constexpr (kAhead) {
     Prefetch ahead = *prefetch;
     std::int64_t d = 0;
+    static_assert(kPrefetchEvery == 4);
     for (; d + kPrefetchEvery <= n_dim; d += kPrefetchEvery) {
       ahead.step<2>();
-      ROWMAX_UNROLL
-      for (int i = 0; i < kPrefetchEvery; ++i) add_dimension(d + i);
+      add_dimension(d, Byte<0>{});
+      add_dimension(d + 1, Byte<1>{});
+      add_dimension(d + 2, Byte<2>{});
+      add_dimension(d + 3, Byte<3>{});
+      if (kIsQ8_0<Source> && d % 32 == 28) scales += kKeyTile;
     }
     ahead.step<2>();
-    for (; d < n_dim; ++d) add_dimension(d);
+    if constexpr (!kIsQ8_0<Source>) {
+      for (; d < n_dim; ++d) add_dimension(d, Byte<0>{});
+    }
     *prefetch = ahead;
   } else {
-    for (std::int64_t d = 0; d < n_dim; ++d) add_dimension(d);
+    for (std::int64_t d = 0; d < n_dim; ++d) add_dimension(d, Byte<0>{});
   }
   ROWMAX_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -202,12 +209,18 @@ ROWMAX_INLINE void values_columns(const float* p, const float* alpha, const Tile
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) acc[r][j] = simd::mul(simd::load(o + r * o_stride + d + 16 * j), a);
   }
-  const auto* row = static_cast<const typename Source::Type*>(v.data) + begin * v.stride + d;
+  const auto* row =
+      static_cast<const typename Source::Type*>(v.data) + begin * v.stride + (kIsQ8_0<Source> ? q8_0_at(d) : d);
+  const float* const scales = kIsQ8_0<Source> ? v.scales + d / 32 * kKeyTile : nullptr;
   const auto add_key = [&](int key) ROWMAX_INLINE_LAMBDA {
     F32x16 x[kVectors];
     ROWMAX_UNROLL
     for (int j = 0; j < kVectors; ++j) {
-      x[j] = kTail ? Source::load_n(row + 16 * j, lanes) : Source::load(row + 16 * j);
+      if constexpr (kIsQ8_0<Source>) {  // several vectors begin with a block
+        x[j] = decode_q8_0(row + j / 2 * 34 + j % 2 * 16, scales[j / 2 * kKeyTile + key]);
+      } else {
+        x[j] = kTail ? Source::load_n(row + 16 * j, lanes) : Source::load(row + 16 * j);
+      }
     }
     row += v.stride;
     ROWMAX_UNROLL
@@ -289,13 +302,12 @@ void values_block(int n_rows, const float* p, const float* alpha, const TileOper
 template <class Source>
 void values_guarded(const float* p, float alpha, const TileOperand& v, std::uint64_t word, std::int64_t n_dim,
                     float* o) noexcept {
-  const auto* data = static_cast<const typename Source::Type*>(v.data);
   for (std::int64_t d = 0; d < n_dim; d += 16) {
-    const int lanes = n_dim - d < 16 ? static_cast<int>(n_dim - d) : 16;
+    const int lanes = lanes_from(d, n_dim);
     F32x16 acc = simd::mul(simd::load(o + d), simd::splat(alpha));
     for (std::uint64_t rest = word; rest != 0; rest &= rest - 1) {
       const int key = lowest_bit(rest);
-      acc = simd::fma(simd::splat(p[key]), Source::load_n(data + key * v.stride + d, lanes), acc);
+      acc = simd::fma(simd::splat(p[key]), load_value<Source>(v, key, d, lanes), acc);
     }
     simd::store(o + d, acc);
   }

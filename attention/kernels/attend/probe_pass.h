@@ -71,7 +71,7 @@ inline bool probe_tile(const CallArgs& call, const BlockArgs& row, std::int64_t 
   scratch.words[0] = tile->readable;
   if (adds_bias(call, row)) fill_hidden_bias(call, row, begin, word, scratch);
   const TileOperand k = prepare_keys(call, row, begin, tile->readable, scratch);
-  with_source(k.dtype, [&](auto source) { score_rows<decltype(source)>(call, row, k, scratch); });
+  with_tile_source(k, [&](auto source) { score_rows<decltype(source)>(call, row, k, scratch); });
   float dots[kKeyTile];
   std::memcpy(dots, scratch.s, sizeof dots);
   AttendArgs scale_alone = *call.args;

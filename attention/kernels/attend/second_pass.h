@@ -26,7 +26,7 @@ void revisit_tiles(const CallArgs& call, const BlockArgs& block, const BlockSpan
     const std::uint64_t word = find_words(call, block, all, begin, scratch);
     if (word == 0) continue;
     const TileOperand k = prepare_keys(call, block, begin, word, scratch);
-    with_source(k.dtype, [&](auto source) { score_rows<decltype(source)>(call, block, k, scratch); });
+    with_tile_source(k, [&](auto source) { score_rows<decltype(source)>(call, block, k, scratch); });
     for (int r = 0; r < block.n_rows; ++r) {
       if (scratch.words[r] == 0) continue;
       const float* bias = adds_bias(call, block) ? scratch.bias + r * kKeyTile : nullptr;
@@ -101,8 +101,8 @@ inline void write_uniform_rows(const CallArgs& call, const BlockArgs& block, con
       if (word == 0) continue;
       scratch.words[0] = word;
       const TileOperand v = prepare_values(call, one, begin, word, scratch);
-      with_source(v.dtype,
-                  [&](auto source) { add_values<decltype(source)>(call, one, v, word, scratch, Prefetch{}, nullptr); });
+      with_tile_source(
+          v, [&](auto source) { add_values<decltype(source)>(call, one, v, word, scratch, Prefetch{}, nullptr); });
     }
     for (std::int64_t d = 0; d < call.o_stride; d += 16) {
       simd::store(scratch.total + d, simd::add(simd::load(scratch.total + d), simd::load(scratch.o + d)));

@@ -34,6 +34,13 @@ struct SourceBf16 {
   static ROWMAX_INLINE float one(const std::uint16_t* p) noexcept { return base::bf16_to_f32(*p); }
 };
 
+// Blocks of numbers, decoded where they are used: bytes and scales apart, see TileOperand.
+struct SourceQ8_0 {
+  using Type = std::uint8_t;
+};
+template <class Source>
+inline constexpr bool kIsQ8_0 = std::is_same_v<Source, SourceQ8_0>;
+
 // Calls fn(Source{}) for the element type.
 template <class Fn>
 ROWMAX_INLINE void with_source(DType dtype, Fn&& fn) noexcept {
@@ -46,13 +53,36 @@ ROWMAX_INLINE void with_source(DType dtype, Fn&& fn) noexcept {
   }
 }
 
-// One operand of a tile, ready for the register blocks: keys as [d][key], values as [key][d].
+// One operand of a tile, ready for the register blocks: keys as [d][key], values as [key][d]. Of q8_0: keys as
+// turn_q8_0_keys leaves them, values as the rows of blocks that they are, with their scales apart.
 struct TileOperand {
   const void* data;
-  std::int64_t stride;  // elements between two d of keys, between two keys of values
+  std::int64_t stride;  // elements between two d of keys, between two keys of values (q8_0: bytes)
   DType dtype;
-  int n_lanes;  // lanes that may be read: keys of a direct key tile, else kKeyTile
+  int n_lanes;                    // lanes that may be read: keys of a direct key tile, else kKeyTile
+  const float* scales = nullptr;  // of q8_0: [d / 32][key]
 };
+
+// The same for the type of an operand.
+template <class Fn>
+ROWMAX_INLINE void with_tile_source(const TileOperand& operand, Fn&& fn) noexcept {
+  if (operand.dtype == DType::kQ8_0) {
+    fn(SourceQ8_0{});
+  } else {
+    with_source(operand.dtype, fn);
+  }
+}
+
+// Values of sixteen dimensions from d on, of which `lanes` are there.
+template <class Source>
+ROWMAX_INLINE F32x16 load_value(const TileOperand& v, int key, std::int64_t d, int lanes) noexcept {
+  const auto* row = static_cast<const typename Source::Type*>(v.data) + key * v.stride;
+  if constexpr (kIsQ8_0<Source>) {
+    return decode_q8_0(row + q8_0_at(d), v.scales[d / 32 * kKeyTile + key]);
+  } else {
+    return lanes == 16 ? Source::load(row + d) : Source::load_n(row + d, lanes);
+  }
+}
 
 // Keys of `word` of the tile that starts at key `begin`, as f32 [d][key]; other lanes are 0.
 template <class Source>
@@ -139,6 +169,9 @@ void gather_values(const Stream& stream, std::int64_t begin, std::uint64_t word,
 // Blocks of more rows than this reuse a tile often enough to have it converted to f32 and laid out densely first.
 inline constexpr int kConvertRows = 12;
 
+// Most rows of one register block; those decode q8_0 themselves. Several would do it several times.
+inline constexpr int kDecodeRows = simd::kRegistersPerVector == 1 ? 8 : 6;
+
 // `word`: the keys that some row of the block sees; not 0.
 inline TileOperand prepare_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin, std::uint64_t word,
                                 const Scratch& scratch) noexcept {
@@ -150,11 +183,19 @@ inline TileOperand prepare_keys(const CallArgs& call, const BlockArgs& block, st
   const TileOperand packed{scratch.k, kKeyTile, DType::kF32, kKeyTile};
   if (is_packed(stream.dtype)) {
     if (stream.dtype == DType::kQ8_0) {
-      gather_packed_keys<DType::kQ8_0>(stream, begin, word, n_dim, scratch.k);
+      const TileRows rows = find_rows(stream, begin, word);
+      if (block.n_rows <= kDecodeRows) {
+        auto* const words = reinterpret_cast<std::int32_t*>(scratch.k);
+        float* const scales = scratch.k + n_dim / 4 * kKeyTile;
+        turn_q8_0_keys(rows, n_dim, words);
+        load_q8_0_scales(rows, 0, n_dim, kHighByte, scales);
+        return {words, kKeyTile, DType::kQ8_0, kKeyTile, scales};
+      }
+      decode_q8_0_keys(rows, n_dim, scratch.k);
     } else if (direct) {
       convert_f8_keys(stream, begin, static_cast<int>(end - begin), n_dim, scratch.k);
     } else {
-      gather_packed_keys<DType::kF8E4M3>(stream, begin, word, n_dim, scratch.k);
+      gather_f8_keys(stream, begin, word, n_dim, scratch.k);
     }
     return packed;
   }
@@ -173,15 +214,22 @@ inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, 
                                   const Scratch& scratch) noexcept {
   const Stream stream = value_stream(call, block);
   const std::int64_t n_dim = call.args->kv.v_dim;
+  const std::int64_t first = begin + lowest_bit(word);
   if (is_packed(stream.dtype)) {
     if (stream.dtype == DType::kQ8_0) {
-      gather_packed_values<DType::kQ8_0>(stream, begin, word, n_dim, call.o_stride, scratch.v);
+      const TileRows rows = find_rows(stream, begin, word);
+      if (block.n_rows <= kDecodeRows && stream.one_page(first, begin + bits_end(word))) {
+        load_q8_0_scales(rows, 0, n_dim, simd::kI8Unit, scratch.v);
+        const std::int64_t row_bytes = q8_0_bytes(stream.strides->key_stride);
+        const std::int64_t back = stream.offset(first) - (first - begin) * stream.strides->key_stride;
+        return {element(stream.base, stream.dtype, back), row_bytes, DType::kQ8_0, kKeyTile, scratch.v};
+      }
+      decode_q8_0_values(rows, word, n_dim, call.o_stride, scratch.v);
     } else {
-      gather_packed_values<DType::kF8E4M3>(stream, begin, word, n_dim, call.o_stride, scratch.v);
+      gather_f8_values(stream, begin, word, n_dim, call.o_stride, scratch.v);
     }
     return {scratch.v, call.o_stride, DType::kF32, kKeyTile};
   }
-  const std::int64_t first = begin + lowest_bit(word);
   const bool direct = stream.strides->dim_stride == 1 && stream.one_page(first, begin + bits_end(word));
   // Direct f32 rows far apart would fall into few cache sets; blocks with many rows copy them together.
   // Vectors across two cache lines cost more than the copy, too.
@@ -198,9 +246,8 @@ inline TileOperand prepare_values(const CallArgs& call, const BlockArgs& block, 
   return {scratch.v, call.o_stride, DType::kF32, kKeyTile};
 }
 
-// Whether all values of keys [begin, end) of a tile are finite.
 template <class Source>
-bool finite_values(const TileOperand& v, int begin, int end, std::int64_t n_dim) noexcept {
+bool finite_floats(const TileOperand& v, int begin, int end, std::int64_t n_dim) noexcept {
   const auto* data = static_cast<const typename Source::Type*>(v.data);
   const F32x16 zero = simd::splat(0.0f);
   F32x16 sum[4] = {zero, zero, zero, zero};  // x * 0 is NaN for a non-finite x
@@ -215,6 +262,22 @@ bool finite_values(const TileOperand& v, int begin, int end, std::int64_t n_dim)
   }
   const F32x16 all = simd::add(simd::add(sum[0], sum[1]), simd::add(sum[2], sum[3]));
   return simd::mask_bits(simd::is_nan(all)) == 0;
+}
+
+// Whether all values of keys [begin, end) of a tile are finite.
+template <class Source>
+bool finite_values(const TileOperand& v, int begin, int end, std::int64_t n_dim) noexcept {
+  if constexpr (kIsQ8_0<Source>) {  // where its scale is not
+    for (std::int64_t d = 0; d < n_dim; d += 32) {
+      const float* scales = v.scales + d / 32 * kKeyTile;
+      for (int k = begin; k < end; ++k) {
+        if (!(scales[k] - scales[k] == 0.0f)) return false;
+      }
+    }
+    return true;
+  } else {
+    return finite_floats<Source>(v, begin, end, n_dim);
+  }
 }
 
 }  // namespace

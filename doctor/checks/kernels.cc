@@ -13,7 +13,6 @@
 
 #include "base/buffer.h"
 #include "base/fp_env.h"
-#include "doctor/checks/products.h"
 #include "engine/ops/matmul/kernel_tables.h"
 #include "rowmax/try.h"
 
@@ -71,6 +70,17 @@ Result<ProductTrial> make_product_trial(const GgufTensor& tensor, Executor& exec
   ROWMAX_TRY(packed, engine::pack(format, bytes, trial.n_rows(), trial.cols, executor));
   trial.packed = std::move(packed);
   trial.x = test_input(kMostTokens * trial.cols, 1);
+  const base::ScopedFpEnv fp_env;
+  const auto cols = static_cast<std::size_t>(trial.cols);
+  for (std::size_t token = 0; token < static_cast<std::size_t>(kMostTokens); ++token) {
+    const auto x = std::span(trial.x).subspan(token * cols, cols);
+    for (std::size_t r = 0; r < trial.rows.size(); ++r) {
+      const auto row = std::span(trial.decoded).subspan(r * cols, cols);
+      trial.rounded.push_back(expected_product(format, row, x, Activations::kInt8));
+      trial.exact.push_back(expected_product(format, row, x, Activations::kF32));
+      trial.f32.push_back(f32_product(row, x));
+    }
+  }
   return trial;
 }
 
@@ -86,15 +96,11 @@ Result<ProductsFound> compare_products(const ProductTrial& trial, const engine::
       for (std::size_t i = 0; i < y.size(); ++i) {
         const std::int64_t token = static_cast<std::int64_t>(i) / trial.n_rows();
         const std::int64_t r = static_cast<std::int64_t>(i) % trial.n_rows();
-        const auto row = std::span(trial.decoded)
-                             .subspan(static_cast<std::size_t>(r * trial.cols), static_cast<std::size_t>(trial.cols));
-        const auto x = std::span(trial.x).subspan(static_cast<std::size_t>(token * trial.cols),
-                                                  static_cast<std::size_t>(trial.cols));
-        const ExpectedProduct expected = expected_product(*trial.format, row, x, activations);
+        const ExpectedProduct& expected = (activations == Activations::kInt8 ? trial.rounded : trial.exact)[i];
         ++found.n_compared;
         if (!std::isfinite(expected.value)) continue;  // damaged weights: another check's business
         double part = std::fabs(static_cast<double>(y[i]) - expected.value) / expected.bound;
-        if (exact && std::bit_cast<std::uint32_t>(y[i]) != std::bit_cast<std::uint32_t>(f32_product(row, x))) {
+        if (exact && std::bit_cast<std::uint32_t>(y[i]) != std::bit_cast<std::uint32_t>(trial.f32[i])) {
           part = std::max(part, 2.0);  // the f32 path has its bits by definition
         }
         if (std::isnan(part)) part = std::numeric_limits<double>::infinity();

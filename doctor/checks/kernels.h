@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "doctor/check.h"
+#include "doctor/checks/products.h"
 #include "engine/ops/matmul/matmul.h"
 #include "engine/ops/matmul/panel.h"
 
@@ -21,6 +22,9 @@ struct ProductTrial {
   std::vector<float> decoded;      // [n_rows, cols]
   engine::PackedMatrix packed;
   std::vector<float> x;
+  // What every kernel must give, [token][row]: of rounded activations, of exact ones, and the bits of the latter.
+  std::vector<ExpectedProduct> rounded, exact;
+  std::vector<float> f32;
   std::int64_t n_rows() const noexcept { return static_cast<std::int64_t>(rows.size()); }
 };
 // tensor: a matrix. Errors as engine::pack().

@@ -108,10 +108,10 @@ class Search {
     return {};
   }
 
-  // meter: of the model and these pieces.
+  // meter: of the model and these pieces. to_beat: LossMeter::of.
   Result<TextLoss> measure(const LossMeter& meter, const Variant& variant, const std::vector<TextPiece>& pieces,
-                           std::int64_t max_tokens) {
-    auto loss = meter.of(variant.edits);
+                           std::int64_t max_tokens, double to_beat = std::numeric_limits<double>::infinity()) {
+    auto loss = meter.of(variant.edits, to_beat);
     if (loss.ok() || !variant.takes_back || loss.error().code == ErrorCode::kCancelled) return loss;
     const std::string& name = variant.edits.front().first;
     if (name_of_other_ != name) {
@@ -124,7 +124,7 @@ class Search {
       name_of_other_ = name;
     }
     const engine::Edits rest(variant.edits.begin() + 1, variant.edits.end());
-    return LossMeter(*other_, pieces, max_tokens, patient_.executor(), step_).of(rest);
+    return LossMeter(*other_, pieces, max_tokens, patient_.executor(), step_).of(rest, to_beat);
   }
 
   Result<bool> try_one(const Variant& variant) {
@@ -135,7 +135,8 @@ class Search {
       ++result_.n_left_out;
       return false;
     }
-    auto loss = measure(*meter_, variant, first_pieces_, length_);
+    // Most variants are worse, and soon so much that the rest of the text is not needed.
+    auto loss = measure(*meter_, variant, first_pieces_, length_, base_.best());
     if (!loss.ok()) {
       if (loss.error().code == ErrorCode::kOutOfMemory || loss.error().code == ErrorCode::kCancelled) {
         return std::move(loss).error();

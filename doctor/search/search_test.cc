@@ -401,6 +401,47 @@ TEST(TextLoss, IsTheMeanOverTheTokensBehindTheFirstOnes) {
   EXPECT_EQ(loss->best_part(), 1U);  // a story
 }
 
+// What cannot be better any more is given up; the answer is that of the whole text wherever it is better.
+TEST(TextLoss, GivesUpOnlyWhatIsWorse) {
+  TestPatient test(stories_bytes());
+  const auto model = test.patient.model();
+  const auto text = test.patient.text();
+  ASSERT_TRUE(model.ok() && text.ok());
+  std::int64_t n_asked = 0;  // before every 64 tokens
+  const LossMeter meter(**model, **text, 160, test.executor, [&] { return ++n_asked, Status(); });
+  const auto asked = [&] { return std::exchange(n_asked, 0); };
+  const auto base = meter.of({});
+  ASSERT_TRUE(base.ok());
+  asked();
+  int n_given_up = 0, n_better = 0;
+  for (const engine::Edits& edits : {engine::Edits{},
+                                     {{"attention_scale", "0.1"}},
+                                     {{"rope_pairing", "adjacent"}},
+                                     {{"norm_kind", "layer"}},
+                                     {{"add_bos", "false"}}}) {
+    const auto all = meter.of(edits);
+    const std::int64_t n_whole = asked();
+    for (const double to_beat : {0.5 * base->best(), base->best(), 3 * base->best()}) {
+      const auto some = meter.of(edits, to_beat);
+      ASSERT_TRUE(all.ok() && some.ok());
+      EXPECT_LT(asked(), n_whole) << edits.size();
+      ASSERT_EQ(some->parts.size(), 3U);
+      for (std::size_t p = 0; p < 3; ++p) {
+        if (all->parts[p] <= to_beat) {
+          EXPECT_EQ(some->parts[p], all->parts[p]);
+          EXPECT_EQ(some->tokens[p], all->tokens[p]);
+          ++n_better;
+        } else {
+          EXPECT_GT(some->parts[p], to_beat);
+          ++n_given_up;
+        }
+      }
+    }
+  }
+  EXPECT_GT(n_given_up, 20);
+  EXPECT_GT(n_better, 3);
+}
+
 TEST(TextLoss, GainAndItsError) {
   const TextLoss base{{3, 5}, {}, {{2, 3, 4}, {5, 5, 5}}};
   const TextLoss other{{2, 6}, {}, {{1, 1, 4}, {6, 6, 6}}};

@@ -12,8 +12,9 @@
 namespace rowmax::doctor {
 namespace {
 
-constexpr std::size_t kFirst = 8;          // tokens of a piece that are not scored
-constexpr std::int64_t kRowsAtATime = 64;  // logits of a whole part would take hundreds of megabytes
+constexpr std::size_t kFirst = 8;  // tokens of a piece that are not scored
+// Logits of a whole part would take hundreds of megabytes, and a text that is given up is computed to the next such row.
+constexpr std::int64_t kRowsAtATime = 64;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 bool is_session_edit(const std::string& name) {
@@ -99,6 +100,8 @@ namespace {
 struct Sum {
   std::vector<double> scored;
   double nll = 0, hits = 0;
+  double most = kInfinity;  // nothing is added once nll is more
+  bool given_up() const { return nll > most; }
 };
 
 // A sequence of its own for each piece.
@@ -107,7 +110,7 @@ Status add_piece(engine::Session& session, engine::SequenceId sequence, std::spa
                  Sum& sum) {
   const auto emptied = session.truncate(sequence, 0);
   if (!emptied.ok()) return Error(emptied.error());
-  for (std::size_t begin = 0; begin + 1 < tokens.size();) {
+  for (std::size_t begin = 0; begin + 1 < tokens.size() && !sum.given_up();) {
     if (step) ROWMAX_RETURN_IF_ERROR(step());
     const std::size_t n = std::min<std::size_t>(kRowsAtATime, tokens.size() - 1 - begin);
     const engine::BatchItem item{sequence, tokens.subspan(begin, n), engine::LogitsFor::kAll};
@@ -133,7 +136,7 @@ Status add_piece(engine::Session& session, engine::SequenceId sequence, std::spa
 
 }  // namespace
 
-Result<TextLoss> LossMeter::of(const engine::Edits& edits) const {
+Result<TextLoss> LossMeter::of(const engine::Edits& edits, double to_beat) const {
   const bool of_session = std::ranges::all_of(edits, [](const auto& edit) { return is_session_edit(edit.first); });
   std::optional<engine::Model> changed;
   if (!of_session) {
@@ -162,18 +165,26 @@ Result<TextLoss> LossMeter::of(const engine::Edits& edits) const {
   ROWMAX_TRY(sequence, session.open());
   TextLoss loss;
   for (std::size_t first = 0; first < pieces_.size();) {
-    Sum sum;
-    std::int64_t n_scored = 0;
     std::size_t p = first;
-    for (; p < pieces_.size() && pieces_[p].kind == pieces_[first].kind; ++p) {
-      ROWMAX_TRY(starts, starts_of(model.tokenizer(), texts[p]));
-      ROWMAX_RETURN_IF_ERROR(add_piece(session, sequence, texts[p], starts, n_unscored_[p], step_, sum));
-      n_scored += n_scored_[p];
+    double n_scored = 0;  // tokens of the configured tokenizer
+    while (p < pieces_.size() && pieces_[p].kind == pieces_[first].kind)
+      n_scored += static_cast<double>(n_scored_[p++]);
+    Sum sum;
+    sum.most = to_beat * n_scored;
+    std::int64_t n_to_score = 0;  // tokens of this model's
+    for (; first < p; ++first) {
+      ROWMAX_TRY(starts, starts_of(model.tokenizer(), texts[first]));
+      n_to_score += std::ranges::count_if(std::span(starts).subspan(std::min<std::size_t>(1, starts.size())),
+                                          [&](std::size_t start) { return start >= n_unscored_[first]; });
+      ROWMAX_RETURN_IF_ERROR(add_piece(session, sequence, texts[first], starts, n_unscored_[first], step_, sum));
     }
-    first = p;
-    loss.parts.push_back(sum.nll / static_cast<double>(n_scored));
+    const auto n_until_now = static_cast<std::int64_t>(sum.scored.size());
+    const bool whole = n_until_now == n_to_score;
+    if (!whole && n_until_now > 0) sum.nll *= static_cast<double>(n_to_score) / static_cast<double>(n_until_now);
+    loss.parts.push_back(sum.nll / n_scored);
     loss.hits.push_back(sum.scored.empty() ? 0 : sum.hits / static_cast<double>(sum.scored.size()));
-    loss.tokens.push_back(other_text || !std::isfinite(sum.nll) ? std::vector<double>() : std::move(sum.scored));
+    loss.tokens.push_back(other_text || !whole || !std::isfinite(sum.nll) ? std::vector<double>()
+                                                                          : std::move(sum.scored));
   }
   return loss;
 }

@@ -19,7 +19,7 @@ namespace rowmax::doctor {
 struct TextLoss {
   std::vector<double> parts;                // mean of each kind of text; infinite where a logit was not finite
   std::vector<double> hits;                 // share of tokens that the model finds the likeliest
-  std::vector<std::vector<double>> tokens;  // each scored token's, empty where the text was cut otherwise
+  std::vector<std::vector<double>> tokens;  // each scored token's, empty where the text was cut otherwise or given up
   // The kind that the model knows best counts: a model of one kind of text alone must not be blamed for the others.
   std::size_t best_part() const noexcept;
   double best() const noexcept { return parts.empty() ? std::numeric_limits<double>::infinity() : parts[best_part()]; }
@@ -39,8 +39,10 @@ class LossMeter {
   // times a second; its error is that of the measure.
   LossMeter(const engine::Model& model, std::span<const TextPiece> text, std::int64_t max_tokens, Executor& executor,
             std::function<Status()> step = {});
+  // A kind of text that has lost more than to_beat allows for all of it, with tokens still to come, is given up: its mean is
+  // that of the tokens until then, above to_beat.
   // Errors of edits that this model cannot have (kInvalidArgument, kUnsupported, kCorrupt), kOutOfMemory, kCancelled.
-  Result<TextLoss> of(const engine::Edits& edits) const;
+  Result<TextLoss> of(const engine::Edits& edits, double to_beat = std::numeric_limits<double>::infinity()) const;
   std::int64_t n_tokens() const noexcept;                  // of all pieces
   bool empty() const noexcept { return pieces_.empty(); }  // none is long enough
 

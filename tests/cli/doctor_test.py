@@ -27,11 +27,19 @@ class Doctor(CommandTest):
         self.assertEqual(confidences, sorted(confidences, reverse=True))
         return report
 
-    def test_a_healthy_model(self):
-        for path in ((), (STORIES, "--quick"), ("-m", STORIES, "--quick")):
+    def test_a_healthy_model_and_its_page(self):
+        page = self.home / "page.html"
+        for path in (("--html", page), (STORIES, "--quick"), ("-m", STORIES, "--quick")):
             report = self.report(0, *path)
             self.assertEqual((report["verdict"], report["causes"]), ("healthy", []))
-        text = self.output("doctor", "--quick")
+        text = page.read_text()
+        self.assertTrue(text.startswith("<!doctype html>"))
+        for part in ("healthy", "<svg", "data:image/bmp;base64,", "The convention search", "Attention"):
+            self.assertIn(part, text)
+        self.assertNotIn("<script", text)
+        self.assertNotIn("http", text.replace("http-equiv", ""))
+        self.fails(2, "doctor", "--html", page, says="page.html")
+        text = self.output("doctor", "--quick", "--html", page, "--force")
         self.assertIn("Verdict: healthy", text)
 
     def test_a_wrong_convention_is_named_with_both_losses(self):
@@ -42,7 +50,9 @@ class Doctor(CommandTest):
         self.assertLess(float(first["evidence"]["nll"]) + 1, float(first["evidence"]["configured_nll"]))
         # The command that shows it does.
         self.assertIn("--convention rope_pairing=halves", first["command"])
-        code, text, _ = self.run_command("doctor", "--convention", "rope_pairing=adjacent", "--only", "conventions")
+        # In words, and in the time that one is given.
+        code, text, _ = self.run_command("doctor", "--convention", "rope_pairing=adjacent", "--only", "conventions",
+                                         "--budget", 4)
         self.assertEqual(code, 10)
         self.assertIn("1. rope_pairing", text)
 
@@ -62,18 +72,6 @@ class Doctor(CommandTest):
         report = self.report(10, file)
         self.assertEqual(report["causes"][0]["id"], "truncation")
         self.assertIn("half.gguf", report["load_error"])
-
-    def test_the_page(self):
-        page = self.home / "page.html"
-        self.output("doctor", "--html", page)
-        text = page.read_text()
-        self.assertTrue(text.startswith("<!doctype html>"))
-        for part in ("healthy", "<svg", "data:image/bmp;base64,", "The convention search", "Attention"):
-            self.assertIn(part, text)
-        self.assertNotIn("<script", text)
-        self.assertNotIn("http", text.replace("http-equiv", ""))
-        self.fails(2, "doctor", "--html", page, says="page.html")
-        self.output("doctor", "--quick", "--html", page, "--force")
 
     def test_a_reference(self):
         """What an engine with another RoPE computed is told from what this one does."""

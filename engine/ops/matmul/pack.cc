@@ -181,7 +181,8 @@ inline void put_sub_scales(const std::byte* const* blocks, std::uint8_t* subs) n
       const auto& block = block_at<typename Format::Block>(blocks[r]);
       for (int g = 0; g < kGroups; ++g) {
         if constexpr (Panel::kOddNibbles) {
-          subs[g / 2 * Panel::kSubBytes + r] |= static_cast<std::uint8_t>(Format::sub_scale(block, g) / 2 << (g % 2 * 4));
+          subs[g / 2 * Panel::kSubBytes + r] |=
+              static_cast<std::uint8_t>(Format::sub_scale(block, g) / 2 << (g % 2 * 4));
           continue;
         }
         std::uint8_t* sub = subs + g * Panel::kSubBytes + r;

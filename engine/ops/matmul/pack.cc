@@ -111,69 +111,149 @@ inline void to_words(const std::uint8_t* codes, std::uint32_t* words) noexcept {
   }
 }
 
-// The words of sixteen rows to their tiles.
+// The words of four rows to their tiles; first: of those in the panel.
 template <int kWords>
-inline void put_words(const std::uint32_t (&words)[kRows][kWords], std::uint8_t* tiles) noexcept {
-  panel::interleave<std::uint32_t>(reinterpret_cast<const std::byte*>(words), sizeof words[0], kWords,
-                                   reinterpret_cast<std::byte*>(tiles));
+inline void put_words(const panel::Words (&words)[kWords], int first, std::uint8_t* tiles) noexcept {
+  ROWMAX_UNROLL
+  for (int w = 0; w < kWords; ++w) std::memcpy(tiles + w * kVector + 4 * first, &words[w], sizeof words[w]);
+}
+
+// read(r, codes): those of row r of the four.
+template <class Panel, int kWords, class Read>
+inline void words_of_codes(Read read, panel::Words (&words)[kWords]) noexcept {
+  constexpr int kTileWords = Panel::kTileBytes / kVector, kTiles = kWords / kTileWords;
+  std::uint32_t lines[panel::kRowsAtOnce][kWords];
+  const std::byte* rows[panel::kRowsAtOnce];
+  for (int r = 0; r < panel::kRowsAtOnce; ++r) {
+    std::uint8_t codes[kTiles * kTile];
+    read(r, codes);
+    for (int t = 0; t < kTiles; ++t) to_words<Panel>(codes + t * kTile, lines[r] + t * kTileWords);
+    rows[r] = reinterpret_cast<const std::byte*>(lines[r]);
+  }
+  panel::take_words<kWords>(rows, 0, words);
+}
+
+// Blocks are fields of bytes at any address.
+template <class Block>
+const Block& block_at(const std::byte* bytes) noexcept {
+  static_assert(alignof(Block) == 1);
+  return *reinterpret_cast<const Block*>(bytes);
+}
+
+// Of the blocks of a panel's rows, the codes of four rows, the first of which is row `first` of the panel.
+template <class Format, class Panel, int kWords>
+inline void put_codes(const std::byte* const* blocks, int first, std::uint8_t* tiles) noexcept {
+  panel::Words words[kWords];
+  if constexpr (panel::Direct<Format>::value) {
+    using Direct = panel::Direct<Format>;
+    panel::Words stored[Direct::kWords];
+    panel::take_words<Direct::kWords>(blocks + first, Direct::kAt, stored);
+    Direct::turn(stored, words);
+  } else {
+    const auto read = [&](int r, std::uint8_t* codes) noexcept {
+      const auto& block = block_at<typename Format::Block>(blocks[first + r]);
+      if constexpr (Panel::kHasBook) {
+        Format::read_indices(block, codes);
+      } else {
+        Format::read_codes(block, codes);
+      }
+    };
+    words_of_codes<Panel>(read, words);
+  }
+  put_words(words, first, tiles);
 }
 
 template <class Format, class Panel>
-void put_scales(const typename Format::Block& block, int r, std::uint8_t* record) noexcept {
-  const auto put_half = [&](int index, std::uint16_t bits) { std::memcpy(record + 2 * (index * kRows + r), &bits, 2); };
-  if constexpr (Panel::kScale == panel::ScaleKind::kHalf) put_half(0, Format::scale_bits(block));
-  if constexpr (Format::kHasMin) put_half(1, Format::min_bits(block));
-  if constexpr (Format::kSubScales) {
-    for (int g = 0; g < Format::kElements / Format::kGroup; ++g) {
-      std::uint8_t* sub = record + Panel::kHalvesBytes + g * Panel::kSubBytes + r;
-      if constexpr (Panel::kOddNibbles) {
-        sub = record + Panel::kHalvesBytes + g / 2 * Panel::kSubBytes + r;
-        *sub |= static_cast<std::uint8_t>(Format::sub_scale(block, g) / 2 << (g % 2 * 4));
-        continue;
-      }
-      sub[0] = static_cast<std::uint8_t>(Format::sub_scale(block, g));
-      if constexpr (Panel::kNibbles) {
-        sub[0] |= static_cast<std::uint8_t>(Format::sub_min(block, g) << 4);
-      } else if constexpr (Format::kHasMin) {
-        sub[kRows] = static_cast<std::uint8_t>(Format::sub_min(block, g));
+inline void put_sub_scales(const std::byte* const* blocks, std::uint8_t* subs) noexcept {
+  constexpr int kGroups = Format::kElements / Format::kGroup;
+  if constexpr (panel::DirectSubs<Format>::value) {
+    using Direct = panel::DirectSubs<Format>;
+    constexpr int kVectors = kGroups * Panel::kSubBytes / kRows;
+    panel::Bytes bytes[kRows];
+    for (int r = 0; r < kRows; ++r) std::memcpy(&bytes[r], blocks[r] + Direct::kAt, sizeof bytes[r]);
+    panel::turn<std::uint8_t>(bytes);
+    panel::Words in[kRows], out[kRows];
+    std::memcpy(in, bytes, sizeof in);
+    Direct::turn(in, out);
+    std::memcpy(subs, out, kVectors * sizeof out[0]);
+  } else {
+    for (int r = 0; r < kRows; ++r) {
+      const auto& block = block_at<typename Format::Block>(blocks[r]);
+      for (int g = 0; g < kGroups; ++g) {
+        if constexpr (Panel::kOddNibbles) {
+          subs[g / 2 * Panel::kSubBytes + r] |=
+              static_cast<std::uint8_t>(Format::sub_scale(block, g) / 2 << (g % 2 * 4));
+          continue;
+        }
+        std::uint8_t* sub = subs + g * Panel::kSubBytes + r;
+        sub[0] = static_cast<std::uint8_t>(Format::sub_scale(block, g));
+        if constexpr (Panel::kNibbles) {
+          sub[0] |= static_cast<std::uint8_t>(Format::sub_min(block, g) << 4);
+        } else if constexpr (Format::kHasMin) {
+          sub[kRows] = static_cast<std::uint8_t>(Format::sub_min(block, g));
+        }
       }
     }
   }
+}
+
+template <class Format, class Panel>
+inline void put_scales(const std::byte* const* blocks, std::uint8_t* record) noexcept {
+  std::uint16_t halves[2][kRows];
+  for (int r = 0; r < kRows; ++r) {
+    const auto& block = block_at<typename Format::Block>(blocks[r]);
+    if constexpr (Panel::kScale == panel::ScaleKind::kHalf) halves[0][r] = Format::scale_bits(block);
+    if constexpr (Format::kHasMin) halves[1][r] = Format::min_bits(block);
+  }
+  std::memcpy(record, halves, Panel::kHalvesBytes);
+  if constexpr (Format::kSubScales) put_sub_scales<Format, Panel>(blocks, record + Panel::kHalvesBytes);
+}
+
+// Of n vectors with an element for each row, those of the rows from n_rows on.
+void clear_rows(std::uint8_t* vectors, std::int64_t n, int element_bytes, int n_rows) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::uint8_t* vector = vectors + i * kRows * element_bytes;
+    std::memset(vector + n_rows * element_bytes, 0, static_cast<std::size_t>((kRows - n_rows) * element_bytes));
+  }
+}
+
+// Rows that are missing are packed as the last one again, and cleared.
+template <class Begin>
+void find_rows(Begin begin, std::int64_t first_row, int n_rows, const std::byte* (&rows)[kRows]) noexcept {
+  for (int r = 0; r < kRows; ++r) rows[r] = begin(first_row + std::min(r, n_rows - 1));
+}
+inline void go_on(const std::byte* (&rows)[kRows], std::int64_t n_bytes) noexcept {
+  for (const std::byte*& row : rows) row += n_bytes;
 }
 
 template <class Format, class Panel>
 void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
-  using Block = typename Format::Block;
   constexpr int kRecords = Format::kElements / Panel::kBlock;  // of a block, each with its scale
   static_assert(kRecords == 1 || !Format::kSubScales);
-  auto* records = reinterpret_cast<std::uint8_t*>(out);
-  std::uint8_t* tiles = records + Panel::scale_bytes(source.cols);
-  std::memset(records, 0, static_cast<std::size_t>(Panel::scale_bytes(source.cols)));
-  constexpr int kTiles = kRecords * Panel::kScaleTiles, kTileWords = Panel::kTileBytes / kVector;
-  alignas(kVector) std::uint32_t words[kRows][kTiles * kTileWords] = {};  // of rows that are missing: stay 0
-  const std::byte* blocks = source.row(first_row);
-  const std::int64_t n_blocks = source.cols / Format::kElements;
+  constexpr int kTiles = kRecords * Panel::kScaleTiles, kWords = kTiles * Panel::kTileBytes / kVector;
+  const std::int64_t n_blocks = source.cols / Format::kElements, scale_bytes = Panel::scale_bytes(source.cols);
+  auto* const records = reinterpret_cast<std::uint8_t*>(out);
+  std::uint8_t* const tiles = records + scale_bytes;
+  std::memset(records, 0, static_cast<std::size_t>(scale_bytes));
+  const std::byte* blocks[kRows];
+  find_rows([&](std::int64_t row) { return source.row(row); }, first_row, n_rows, blocks);
   for (std::int64_t b = 0; b < n_blocks; ++b) {
-    for (int r = 0; r < n_rows; ++r) {
-      Block block;
-      std::memcpy(&block, blocks + (r * n_blocks + b) * static_cast<std::int64_t>(sizeof block), sizeof block);
-      for (int i = 0; i < kRecords; ++i) put_scales<Format, Panel>(block, r, records + i * Panel::kRecordBytes);
-      if constexpr (panel::Direct<Format>::value) {
-        panel::Direct<Format>::read(block, words[r]);
-      } else {
-        std::uint8_t codes[Format::kElements];
-        if constexpr (Panel::kHasBook) {
-          Format::read_indices(block, codes);
-        } else {
-          Format::read_codes(block, codes);
-        }
-        for (int t = 0; t < kTiles; ++t) to_words<Panel>(codes + t * kTile, words[r] + t * kTileWords);
-      }
+    for (int i = 0; i < kRecords; ++i) {
+      put_scales<Format, Panel>(blocks, records + (b * kRecords + i) * Panel::kRecordBytes);
     }
-    put_words(words, tiles);
-    records += kRecords * Panel::kRecordBytes;
-    tiles += kTiles * Panel::kTileBytes;
+    for (int first = 0; first < kRows; first += panel::kRowsAtOnce) {
+      put_codes<Format, Panel, kWords>(blocks, first, tiles + b * kTiles * Panel::kTileBytes);
+    }
+    go_on(blocks, sizeof(typename Format::Block));
   }
+  if (n_rows == kRows) return;
+  for (std::int64_t i = 0; i < n_blocks * kRecords; ++i) {
+    constexpr int kHalves = Panel::kHalvesBytes;
+    std::uint8_t* record = records + i * Panel::kRecordBytes;
+    clear_rows(record, kHalves / (2 * kRows), 2, n_rows);
+    clear_rows(record + kHalves, (Panel::kRecordBytes - kHalves) / kRows, 1, n_rows);
+  }
+  clear_rows(tiles, n_blocks * kWords, kVector / kRows, n_rows);
 }
 
 // Codes of one bit stand for 0 and 2.
@@ -250,29 +330,39 @@ constexpr PackRow float_row() noexcept {
 
 template <class Format>
 void pack_ternary(const Source& source, std::int64_t first_row, int n_rows, std::byte* out) noexcept {
+  using Panel = panel::TernaryPanel;
+  using Direct = panel::Direct<Format>;
   static_assert(Format::kElements % kTile == 0);
-  constexpr int kTiles = Format::kElements / kTile;
-  auto* scales = reinterpret_cast<float*>(out);
-  auto* tiles = reinterpret_cast<std::uint8_t*>(out) + panel::TernaryPanel::kHeadBytes;
-  for (int r = 0; r < kRows; ++r) scales[r] = r < n_rows ? Format::scale(source.tensor, first_row + r) : 0.0f;
-  constexpr int kTileWords = panel::TernaryPanel::kTileBytes / kVector;
-  alignas(kVector) std::uint32_t words[kRows][kTiles * kTileWords] = {};  // of rows that are missing: stay 0
+  constexpr int kTiles = Format::kElements / kTile, kWords = kTiles * Panel::kTileBytes / kVector;
   const TensorView tensor = source.tensor;
+  auto* scales = reinterpret_cast<float*>(out);
+  for (int r = 0; r < kRows; ++r) scales[r] = r < n_rows ? Format::scale(tensor, first_row + r) : 0.0f;
+  auto* const tiles = reinterpret_cast<std::uint8_t*>(out) + Panel::kHeadBytes;
   const std::int64_t n_blocks = source.cols / Format::kElements;
-  for (std::int64_t b = 0; b < n_blocks; ++b, tiles += kTiles * panel::TernaryPanel::kTileBytes) {
-    for (int r = 0; r < n_rows; ++r) {
-      if constexpr (panel::Direct<Format>::value) {
-        panel::Direct<Format>::read(tensor, first_row + r, b, words[r]);
-      } else {
-        std::uint8_t codes[Format::kElements];
-        Format::read_codes(tensor, first_row + r, b, codes);
-        for (int t = 0; t < kTiles; ++t) {
-          to_words<panel::TernaryPanel>(codes + t * kTile, words[r] + t * kTileWords);
-        }
-      }
-    }
-    put_words(words, tiles);
+  [[maybe_unused]] const std::byte* rows[kRows];
+  if constexpr (Direct::value) {
+    find_rows([&](std::int64_t row) { return Direct::begin(tensor, row); }, first_row, n_rows, rows);
   }
+  for (std::int64_t b = 0; b < n_blocks; ++b) {
+    for (int first = 0; first < kRows; first += panel::kRowsAtOnce) {
+      panel::Words words[kWords];
+      if constexpr (!Direct::value) {
+        const auto read = [&](int r, std::uint8_t* codes) noexcept {
+          Format::read_codes(tensor, first_row + std::min(first + r, n_rows - 1), b, codes);
+        };
+        words_of_codes<Panel>(read, words);
+      } else if constexpr (Format::kRowGroup > 1) {
+        Direct::read_group(rows[first], words);
+      } else {
+        panel::Words stored[Direct::kWords];
+        panel::take_words<Direct::kWords>(rows + first, Direct::kAt, stored);
+        Direct::turn(stored, words);
+      }
+      put_words(words, first, tiles + b * kTiles * Panel::kTileBytes);
+    }
+    if constexpr (Direct::value) go_on(rows, Direct::kBytes);
+  }
+  if (n_rows < kRows) clear_rows(tiles, n_blocks * kWords, kVector / kRows, n_rows);
 }
 
 template <class Format>

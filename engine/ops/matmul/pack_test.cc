@@ -94,6 +94,75 @@ TEST(PackedCodes, AreWherePanelsHaveThem) {
   EXPECT_EQ(n_formats, 38);
 }
 
+// The records in front of the codes, as panel.h says: halves, then a byte a group (and its minimum), sixteen rows each.
+template <class Format>
+void expect_scales_in_place(std::int64_t rows, std::int64_t n_blocks, std::mt19937& random) {
+  using Block = typename Format::Block;
+  constexpr bool kHalves = quant::scale_kind<Format>() == quant::ScaleKind::kHalf;
+  constexpr bool kOddNibbles = kHalves && Format::kSubScales && quant::HasBook<Format> && Format::kGroup == 16;
+  constexpr int kRecordElements = std::min(Format::kElements, 256), kGroups = kRecordElements / Format::kGroup;
+  const FormatInfo& format = *find_format(std::string_view(Format::kName));
+  const std::int64_t cols = n_blocks * Format::kElements;
+  std::vector<Block> blocks(static_cast<std::size_t>(rows * n_blocks));
+  const std::span<std::byte> tensor = std::as_writable_bytes(std::span(blocks));
+  for (std::byte& byte : tensor) byte = static_cast<std::byte>(random());
+  SerialExecutor executor;
+  const auto packed = pack(format, tensor, rows, cols, executor);
+  ASSERT_TRUE(packed.ok()) << packed.error().message;
+  for (std::int64_t p = 0; p < packed->n_panels(); ++p) {
+    const auto* at = reinterpret_cast<const std::uint8_t*>(packed->panel(p));
+    const auto expect = [&](std::int64_t record, const char* what, int bytes, auto of_block) {
+      for (std::int64_t r = 0; r < 16; ++r, at += bytes) {
+        const std::int64_t row = 16 * p + r, block = record * kRecordElements / Format::kElements;
+        const unsigned wanted = row < rows ? of_block(blocks[static_cast<std::size_t>(row * n_blocks + block)]) : 0;
+        const unsigned found = bytes == 2 ? at[0] | at[1] << 8 : at[0];
+        ASSERT_EQ(found, wanted & (bytes == 2 ? 0xFFFFu : 0xFFu))
+            << Format::kName << " " << what << " of record " << record << " row " << row << " of " << rows;
+      }
+    };
+    for (std::int64_t record = 0; record < cols / kRecordElements; ++record) {
+      if constexpr (kHalves) expect(record, "d", 2, [](const Block& b) { return Format::scale_bits(b); });
+      if constexpr (Format::kHasMin) expect(record, "min", 2, [](const Block& b) { return Format::min_bits(b); });
+      for (int g = 0; Format::kSubScales && g < kGroups; ++g) {
+        if constexpr (kOddNibbles) {
+          expect(record, "odd", 1, [&](const Block& b) {
+            return static_cast<unsigned>(Format::sub_scale(b, g) / 2 | Format::sub_scale(b, g + 1) / 2 << 4);
+          });
+          ++g;
+        } else if constexpr (Format::kSubScales && Format::kHasMin && Format::kGroup == 16) {
+          expect(record, "both", 1, [&](const Block& b) {
+            return static_cast<unsigned>(Format::sub_scale(b, g) | Format::sub_min(b, g) << 4);
+          });
+        } else if constexpr (Format::kSubScales) {
+          expect(record, "sub", 1, [&](const Block& b) { return static_cast<unsigned>(Format::sub_scale(b, g)); });
+          if constexpr (Format::kHasMin) {
+            expect(record, "sub min", 1, [&](const Block& b) { return static_cast<unsigned>(Format::sub_min(b, g)); });
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class... Formats>
+void expect_scales_of() {
+  std::mt19937 random(11);
+  for (const std::int64_t n_blocks : {1, 3}) {
+    for (const std::int64_t rows : {4, 16, 36}) {
+      (expect_scales_in_place<Formats>(rows, n_blocks, random), ...);
+    }
+  }
+}
+
+TEST(PackedScales, AreWherePanelsHaveThem) {
+  expect_scales_of<quant::Q40, quant::Q41, quant::Q50, quant::Q51, quant::Q80, quant::Q2K, quant::Q3K, quant::Q4K,
+                   quant::Q5K, quant::Q6K>();
+  expect_scales_of<quant::Iq4Nl, quant::Iq4Xs, quant::Mxfp4, quant::Nvfp4, quant::Iq2Xxs, quant::Iq2Xs, quant::Iq2S,
+                   quant::Iq3Xxs, quant::Iq3S, quant::Iq1S, quant::Iq1M>();
+  expect_scales_of<quant::Q20, quant::Q20G128, quant::Pq20, quant::Q20C, quant::Q20CType41, quant::Ptq10, quant::Tq10,
+                   quant::Tq20, quant::Stq10, quant::Stq10Type42, quant::Q10>();
+}
+
 // Number k of row r of a panel lies at 16 k + r, whatever the rows and columns are multiples of.
 TEST(PackedFloats, AreWherePanelsHaveThem) {
   std::mt19937 random(9);

@@ -27,7 +27,7 @@ class CpuQuota : public ::testing::Test {
     fs::create_directories((root_ / name).parent_path());
     std::ofstream(root_ / name) << text;
   }
-  std::optional<double> quota() { return cpu_quota((root_ / "own").string(), (root_ / "mount").string()); }
+  std::optional<double> quota() { return cpu_quota({.own_groups = root_ / "own", .mount = root_ / "mount"}); }
 
   fs::path root_;
 };

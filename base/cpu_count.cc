@@ -67,38 +67,12 @@ std::optional<double> least(std::optional<double> a, std::optional<double> b) {
   return b ? std::min(*a, *b) : a;
 }
 
-// "cpu,cpuacct" names the controller cpu.
-bool names_cpu(std::string_view controllers) {
-  while (!controllers.empty()) {
-    const std::size_t comma = std::min(controllers.find(','), controllers.size());
-    if (controllers.substr(0, comma) == "cpu") return true;
-    controllers.remove_prefix(std::min(comma + 1, controllers.size()));
-  }
-  return false;
-}
-
 }  // namespace
 
-std::optional<double> cpu_quota(const std::string& own_groups, const std::string& mount) {
+std::optional<double> cpu_quota(const SystemFiles& files) {
   std::optional<double> quota;
-  std::ifstream groups(own_groups);
-  // Lines "id:controllers:path"; version 2 has the id 0 and no controllers.
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first == std::string::npos ? first : first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool version_2 = controllers.empty();
-    if (!version_2 && !names_cpu(controllers)) continue;
-    const std::string root = version_2 ? mount : mount + "/" + controllers;
-    std::string path = line.substr(second + 1);
-    for (;;) {
-      if (path == "/") path.clear();
-      quota = least(quota, quota_of(root + path, version_2));
-      if (path.empty()) break;
-      path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/'));
-    }
-  }
+  for_own_groups(files, "cpu",
+                 [&](const std::string& folder, bool version_2) { quota = least(quota, quota_of(folder, version_2)); });
   return quota;
 }
 
@@ -116,7 +90,7 @@ int physical_cores(std::span<const int> cpus, const std::string& system) {
 
 int usable_cores() {
   const int cores = physical_cores(allowed_cpus(), "/sys/devices/system/cpu");
-  const std::optional<double> quota = cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  const std::optional<double> quota = cpu_quota();
   if (!quota || *quota >= cores) return cores;
   return std::max(1, static_cast<int>(std::ceil(*quota)));
 }

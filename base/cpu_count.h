@@ -5,6 +5,8 @@
 #include <span>
 #include <string>
 
+#include "base/control_groups.h"
+
 namespace rowmax::base {
 
 // Physical cores among the CPUs this process may run on (siblings of one core only compete for its vector units), at
@@ -18,7 +20,6 @@ int physical_cores(std::span<const int> cpus, const std::string& system);
 
 // The quota of the control groups that hold this process, in CPUs, the least of the group's and its ancestors'
 // (version 2: cpu.max; version 1: cpu.cfs_quota_us and cpu.cfs_period_us). nullopt where there is none.
-// own_groups: the file that names the groups, as /proc/self/cgroup; mount: where they are mounted, as /sys/fs/cgroup.
-std::optional<double> cpu_quota(const std::string& own_groups, const std::string& mount);
+std::optional<double> cpu_quota(const SystemFiles& files = {});
 
 }  // namespace rowmax::base

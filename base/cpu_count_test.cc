@@ -35,7 +35,7 @@ class KernelFiles : public ::testing::Test {
 // Control groups (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/ and scheduler/sched-bwc.rst).
 class CpuQuota : public KernelFiles {
  protected:
-  std::optional<double> quota() { return cpu_quota((root_ / "own").string(), (root_ / "mount").string()); }
+  std::optional<double> quota() { return cpu_quota({.own_groups = root_ / "own", .mount = root_ / "mount"}); }
 };
 
 TEST_F(CpuQuota, Version2TakesTheLeastOfTheGroupAndItsAncestors) {

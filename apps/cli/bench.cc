@@ -164,7 +164,7 @@ Result<ExitCode> bench(const BenchFlags& flags) {
   }
   EngineFlags loading = flags.engine;
   loading.no_layout_check = true;  // says nothing about speed
-  ROWMAX_TRY(engine, load_engine(loading));
+  ROWMAX_TRY(engine, load_engine(loading, session_options({plan.context, flags.kv_type})));
   for (const std::string& notice : engine.notices) note(notice);
   auto measured = Bench(flags, plan, *engine.model).run();
   if (!measured.ok()) return with_file(std::move(measured).error(), *engine.model);
@@ -192,6 +192,7 @@ CommandBody declare_bench(Flags& table) {
   list("-t,--threads", flags->threads, "thread counts; 0: physical cores");
   table.add("-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
       .within(1, 1000);
+  add_memory_flag(table, flags->engine);
   add_kernel_flags(table, flags->engine);
   table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
   add_kv_type_flag(table, flags->kv_type);

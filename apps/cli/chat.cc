@@ -164,7 +164,7 @@ Result<ExitCode> converse(const ChatFlags& flags, Conversation& conversation) {
 
 Result<ExitCode> chat(const ChatFlags& flags) {
   ROWMAX_TRY(sampling, sampling_params(flags.generation.sampling));
-  ROWMAX_TRY(engine, load_engine(flags.engine));
+  ROWMAX_TRY(engine, load_engine(flags.engine, session_options(flags.session)));
   for (const std::string& notice : engine.notices) note(notice);
   ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, engine.model->shape().n_vocab));
   ROWMAX_TRY(chat_template, find_chat_template(*engine.model, flags.chat));

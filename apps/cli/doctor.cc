@@ -199,6 +199,7 @@ CommandBody declare_doctor(Flags& table) {
   table.add_word("path", flags->path, "in place of -m").type("PATH|NAME").not_empty();
   add_model_flag(table, flags->engine);
   table.apart("path", {"--model"});
+  add_memory_flag(table, flags->engine);
   add_compute_flags(table, flags->engine);
   table.add_switch("--quick", flags->quick, "look at the file alone, compute nothing with it");
   table.add("--budget", flags->budget, "seconds for the search over conventions; fewer shorten text and list")

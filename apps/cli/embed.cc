@@ -61,18 +61,18 @@ Result<std::vector<TokenText>> read_texts(const EmbedFlags& flags, const engine:
                           [&](std::string_view text) { return engine::encode_for_embedding(model, text); });
 }
 
-Result<engine::Pooling> choose_pooling(const EmbedFlags& flags, const engine::Model& model) {
+Result<engine::Pooling> choose_pooling(const EmbedFlags& flags, const engine::LoadPlan& plan) {
   for (const engine::Pooling pooling : {engine::Pooling::kLast, engine::Pooling::kMean, engine::Pooling::kCls}) {
     if (flags.pooling == engine::pooling_name(pooling)) return pooling;
   }
-  auto pooling = engine::pooling_of(model);
+  auto pooling = engine::pooling_of(plan.file, plan.description);
   if (!pooling.ok()) {  // the file is there, and has no say
     const ErrorCode code = pooling.error().code;
     return Error{code == ErrorCode::kNotFound ? ErrorCode::kUnsupported : code,
                  pooling.error().message + "; --pooling last, mean or cls says it"};
   }
   // The converter of BitNet's embedding models writes mean where it finds no other, and they were trained with last.
-  const auto& facts = model.description().facts;
+  const auto& facts = plan.description.facts;
   const bool bitnet = std::ranges::any_of(facts, [](const auto& fact) { return fact.name == "product_norms"; });
   if (bitnet && *pooling == engine::Pooling::kMean && !flags.engine.quiet) {
     note("the file names mean pooling; BitNet's embedding models are published for --pooling last");
@@ -99,11 +99,16 @@ Result<ExitCode> embed(const EmbedFlags& flags) {
   if (!flags.texts.empty() + !flags.file.empty() + !flags.jsonl.empty() != 1) {
     return Error{ErrorCode::kInvalidArgument, "give texts, or one of -f FILE and --jsonl FILE"};
   }
-  ROWMAX_TRY(engine, load_engine(flags.engine));
-  for (const std::string& notice : engine.notices) note(notice);
-  ROWMAX_TRY(pooling, choose_pooling(flags, *engine.model));
-  ROWMAX_TRY(texts, read_texts(flags, *engine.model));
   engine::SessionOptions options = session_options(flags.session);
+  engine::Pooling pooling{};
+  const auto look = [&](const engine::LoadPlan& plan) -> Status {
+    ROWMAX_TRY(chosen, choose_pooling(flags, plan));
+    pooling = chosen;
+    return {};
+  };
+  ROWMAX_TRY(engine, load_engine(flags.engine, options, look));
+  for (const std::string& notice : engine.notices) note(notice);
+  ROWMAX_TRY(texts, read_texts(flags, *engine.model));
   options.max_sequences = static_cast<int>(std::clamp<std::int64_t>(std::ssize(texts), 1, flags.batch));
   options.reuse_prefixes = false;
   options.checkpoint_bytes = 0;

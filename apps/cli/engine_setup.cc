@@ -72,6 +72,7 @@ Result<engine::ModelOptions> model_options(const EngineFlags& flags) {
   options.ignored_keys = flags.ignored_keys;
   ROWMAX_TRY(edits, conventions(flags));
   options.edits = std::move(edits);
+  options.check_memory = !flags.no_memory_check;
   return options;
 }
 
@@ -108,7 +109,8 @@ std::string architecture_of(const engine::GgufFile& file) {
   return std::string(file.find_string("general.architecture").value_or(""));
 }
 
-Result<Engine> load_engine(const EngineFlags& flags) {
+Result<Engine> load_engine(const EngineFlags& flags, const std::optional<engine::SessionOptions>& session,
+                           const engine::LookAtPlan& look) {
   ROWMAX_TRY(options, model_options(flags));
   engine::GgufOptions gguf = options.gguf;
   engine::TokenizerOptions checked;
@@ -116,7 +118,10 @@ Result<Engine> load_engine(const EngineFlags& flags) {
   ROWMAX_TRY(file, open_model(flags.model, gguf));
   ROWMAX_TRY(executor, make_thread_pool(flags.threads));
   const std::string architecture = architecture_of(file);
-  auto model = engine::Model::load(std::move(file), options, *executor);
+  auto model = engine::Model::load(std::move(file), options, *executor, [&](const engine::LoadPlan& plan) -> Status {
+    if (look) ROWMAX_RETURN_IF_ERROR(look(plan));
+    return flags.no_memory_check ? Status() : check_room(plan, session);
+  });
   if (!model.ok()) return with_nearest_architecture(std::move(model).error(), architecture);
   Engine engine{std::move(executor), std::make_unique<engine::Model>(std::move(model).value()), {}};
   if (!flags.quiet) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,8 +21,11 @@ struct Engine {
   std::vector<std::string> notices;  // what the user should hear of the model; none with --quiet
 };
 
-// Loads the model and, unless --quiet or --no-layout-check, checks a layout that its file leaves open.
-Result<Engine> load_engine(const EngineFlags& flags);
+// Loads the model and, unless --quiet or --no-layout-check, checks a layout that its file leaves open. Unless
+// --no-memory-check, memory must have room for it and for a session of these options, where there is to be one. look: as
+// Model::load has it.
+Result<Engine> load_engine(const EngineFlags& flags, const std::optional<engine::SessionOptions>& session = {},
+                           const engine::LookAtPlan& look = {});
 Result<engine::ModelOptions> model_options(const EngineFlags& flags);
 // A line for each of options' edits that a file's model had already: it changes nothing. Not of the tokenizer, nor of a
 // layout: the file and its tokenizer are made with these.

@@ -68,10 +68,15 @@ void add_kernel_flags(Flags& table, EngineFlags& flags) {
       .type("NAME");
 }
 
+void add_memory_flag(Flags& table, EngineFlags& flags) {
+  table.add_switch("--no-memory-check", flags.no_memory_check, "load a model that needs more memory than is available");
+}
+
 void add_engine_flags(Flags& table, EngineFlags& flags) {
   add_model_flag(table, flags);
   table.add_switch("--no-layout-check", flags.no_layout_check,
                    "do not try once whether the layout taken for an ambiguous type id makes sense");
+  add_memory_flag(table, flags);
   add_compute_flags(table, flags);
 }
 

@@ -28,10 +28,12 @@ struct EngineFlags {
   std::vector<std::string> conventions;  // NAME=VALUE
   bool quiet = false;
   bool no_layout_check = false;
+  bool no_memory_check = false;
 };
 void add_model_flag(Flags& table, EngineFlags& flags);
 // What computes: -t, --isa, --kernels, --activations.
 void add_compute_flags(Flags& table, EngineFlags& flags);
+void add_memory_flag(Flags& table, EngineFlags& flags);   // --no-memory-check
 void add_engine_flags(Flags& table, EngineFlags& flags);  // all, and --no-layout-check
 void add_kernel_flags(Flags& table, EngineFlags& flags);  // two of them
 // --kernels, else ROWMAX_KERNELS; "list": see kernel_list.h.

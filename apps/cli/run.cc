@@ -185,7 +185,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   ROWMAX_TRY(source, find_prompt(flags));
   ROWMAX_TRY(sampling, sampling_params(flags.generation.sampling));
   if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model, flags.engine.quiet));
-  ROWMAX_TRY(engine, load_engine(flags.engine));
+  ROWMAX_TRY(engine, load_engine(flags.engine, session_options(flags.session)));
   for (const std::string& notice : engine.notices) note(notice);
   if (flags.engine.model == kStoriesName && !flags.engine.quiet) note(kStoriesNote);
   ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, engine.model->shape().n_vocab));

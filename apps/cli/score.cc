@@ -64,14 +64,14 @@ Status print_score(const ScoreFlags& flags, const engine::Score& score) {
 }
 
 Result<ExitCode> score_windows(const ScoreFlags& flags) {
-  ROWMAX_TRY(engine, load_engine(flags.engine));
+  const engine::SessionOptions window = session_options({flags.tokens_a_window(), flags.kv_type});
+  ROWMAX_TRY(engine, load_engine(flags.engine, window));
   for (const std::string& notice : engine.notices) note(notice);
   const engine::OutputOptions output{.overwrite = flags.force,
                                      .inputs = {engine.model->file().name(), flags.file, flags.token_ids}};
   if (!flags.logprobs.empty()) ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.logprobs, output));
   ROWMAX_TRY(tokens, read_tokens(flags, *engine.model));
-  ROWMAX_TRY(session, open_session(*engine.model, session_options({flags.tokens_a_window(), flags.kv_type}),
-                                   *engine.executor, "--ctx"));
+  ROWMAX_TRY(session, open_session(*engine.model, window, *engine.executor, "--ctx"));
   ROWMAX_TRY(debug, debug_observer(flags.debug, session));
   session.set_observer(debug.get());
 
@@ -101,9 +101,10 @@ Result<ExitCode> score(ScoreFlags flags) {
   }
   if (flags.texts.file.empty()) return score_windows(flags);
   if (flags.texts.padding.empty()) flags.texts.padding = "none";
-  ROWMAX_TRY(engine, load_engine(flags.engine));
+  const engine::SessionOptions window = session_options({flags.window, flags.kv_type});
+  ROWMAX_TRY(engine, load_engine(flags.engine, window));
   for (const std::string& notice : engine.notices) note(notice);
-  ROWMAX_RETURN_IF_ERROR(score_texts(engine, flags.texts, session_options({flags.window, flags.kv_type}), flags.debug));
+  ROWMAX_RETURN_IF_ERROR(score_texts(engine, flags.texts, window, flags.debug));
   return ExitCode::kOk;
 }
 

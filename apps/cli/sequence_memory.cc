@@ -31,20 +31,6 @@ std::string group_name(const engine::SequenceCost::Group& group) {
          (group.window > 0 ? " of window " + std::to_string(group.window) : " without a window");
 }
 
-// What the system could give without swapping, as it says itself; nothing where it does not.
-std::optional<std::int64_t> available_memory() {
-  std::FILE* file = std::fopen("/proc/meminfo", "re");
-  if (file == nullptr) return std::nullopt;
-  std::optional<std::int64_t> found;
-  char line[128];
-  long long kib = 0;
-  while (!found && std::fgets(line, sizeof line, file) != nullptr) {
-    if (std::sscanf(line, "MemAvailable: %lld kB", &kib) == 1) found = std::int64_t{kib} * 1024;
-  }
-  std::fclose(file);
-  return found;
-}
-
 // What a session of the model's whole context may have in memory for n tokens: pages that are kept take what room its
 // budget leaves.
 std::int64_t most_bytes(const engine::SequenceCost& cost, std::int64_t budget) {
@@ -119,6 +105,34 @@ Json memory_json(const engine::ModelDescription& model) {
   return out;
 }
 
+Status check_room(const engine::LoadPlan& plan, const std::optional<engine::SessionOptions>& session) {
+  const std::optional<std::int64_t> available = engine::available_memory();
+  if (!available) return {};
+  std::int64_t needed = plan.weight_bytes;
+  std::string parts = bytes_text(plan.weight_bytes) + " of weights", smaller = "less take ";
+  if (session) {
+    const std::int64_t most = plan.description.shape.context_length;
+    const std::int64_t context = std::min(session->context > 0 ? session->context : engine::kDefaultContext, most);
+    const auto cost = engine::sequence_cost(plan.description, context, *session);
+    if (!cost.ok()) return {};  // open_session() says why
+    const std::int64_t n = session->max_sequences;
+    const std::int64_t all_pages = n * cost->kv_peak_bytes;
+    const std::int64_t pages = session->kv_budget_bytes > 0 ? std::min(all_pages, session->kv_budget_bytes) : all_pages;
+    const std::int64_t sequences = pages + n * cost->state_bytes + cost->checkpoint_bytes;
+    const std::int64_t buffers = std::min(session->max_batch, n * context) * plan.row_bytes +
+                                 plan.description.shape.n_vocab * static_cast<std::int64_t>(sizeof(float));
+    needed += sequences + buffers;
+    parts += ", " + bytes_text(sequences) + " for a context of " + std::to_string(context) + " tokens, " +
+             bytes_text(buffers) + " of buffers";
+    smaller += "a smaller context, ";
+    if (session->kv_type != engine::KvType::kQ80) smaller += "--kv-type q8_0, ";
+  }
+  if (needed <= *available) return {};
+  return Error::limit(plan.file.name() + ": needs " + std::to_string(needed) + " bytes of memory (" + parts + "), " +
+                      std::to_string(*available) + " are available; " + smaller +
+                      "weights of fewer bits (rowmax quantize); --no-memory-check loads it all the same");
+}
+
 Status check_room(const engine::Session& session, std::int64_t n_tokens) {
   ROWMAX_TRY(cost, session.cost(n_tokens));
   const engine::Session::Memory memory = session.memory();
@@ -136,7 +150,7 @@ Status check_room(const engine::Session& session, std::int64_t n_tokens) {
   const std::int64_t states = cost.state_bytes + cost.checkpoint_bytes;
   if (states > 0) parts += (parts.empty() ? "states " : ", states ") + bytes_text(states);
   const std::int64_t taken = memory.kv_held_bytes + memory.kv_kept_bytes + memory.checkpoint_bytes;
-  const std::optional<std::int64_t> available = available_memory();
+  const std::optional<std::int64_t> available = engine::available_memory();
   if (available && cost.total_bytes() - taken > *available) {
     return Error::limit(take + bytes_text(cost.total_bytes()) + " (" + parts + "); this machine has " +
                         bytes_text(*available) + " of memory free");

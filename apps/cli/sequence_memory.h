@@ -1,6 +1,7 @@
 // What a sequence costs, in words, as a table and as JSON; and whether there is room for it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@ namespace rowmax::cli {
 std::vector<std::int64_t> shown_lengths(std::int64_t context);
 std::string memory_text(const engine::ModelDescription& model);
 Json memory_json(const engine::ModelDescription& model);
+
+// kLimit, naming what the model needs and what there is, where memory has no room for its weights and for what a session
+// takes whose sequences are as long as its context (nullopt: for the weights).
+Status check_room(const engine::LoadPlan& plan, const std::optional<engine::SessionOptions>& session);
 
 // kLimit, naming what n tokens take and what there is, where the session's budget or this machine's free memory has no
 // room for them.

@@ -71,10 +71,7 @@ std::size_t last_that_remembers(const ModelSpec& spec, const std::vector<std::si
   return n - 1;
 }
 
-}  // namespace
-
-Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
-                                const Backend& backend) {
+BufferPlan plan_buffers(const ModelSpec& spec) {
   BufferPlan buffers;
   for (const Slot slot : {Slot::kStream, Slot::kNormed, Slot::kOutput}) buffers.need({slot, spec.shape.n_embd});
   buffers.need_product(spec.shape.n_embd);
@@ -83,7 +80,18 @@ Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weigh
     ffn_of(layer).plan(spec.shape, layer, buffers);
   }
   layer_embedding::plan(spec, buffers);
-  ROWMAX_TRY(ops, make_ops(spec, weights, buffers, options, backend));
+  return buffers;
+}
+
+}  // namespace
+
+std::int64_t Forward::row_bytes(const ModelSpec& spec) {
+  return plan_buffers(spec).row_floats() * static_cast<std::int64_t>(sizeof(float));
+}
+
+Result<Forward> Forward::create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
+                                const Backend& backend) {
+  ROWMAX_TRY(ops, make_ops(spec, weights, plan_buffers(spec), options, backend));
   Forward forward(spec, weights, std::move(ops));
   forward.order_ = spec.layer_order;
   for (std::size_t i = 0; spec.layer_order.empty() && i < spec.layers.size(); ++i) forward.order_.push_back(i);

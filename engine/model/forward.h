@@ -15,6 +15,9 @@ class Forward {
   static Result<Forward> create(const ModelSpec& spec, const ModelWeights& weights, const OpsOptions& options,
                                 const Backend& backend);
 
+  // Of the buffers between operations, for each of max_rows.
+  static std::int64_t row_bytes(const ModelSpec& spec);
+
   // logits: [logit_rows.size(), n_vocab]; states: [state_rows.size(), n_embd]. At most max_rows rows. kOutOfMemory, or an error of the attention library.
   Status run(const ForwardBatch& batch, const KvLayers& cache, float* logits, float* states = nullptr);
   void set_observer(TraceObserver* observer) noexcept { ops_->set_observer(observer); }

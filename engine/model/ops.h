@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -54,6 +55,7 @@ class BufferPlan {
     width = width < rows.width ? rows.width : width;
   }
   std::int64_t width(Slot slot) const noexcept { return widths_[static_cast<std::size_t>(slot)]; }
+  std::int64_t row_floats() const noexcept { return std::accumulate(widths_.begin(), widths_.end(), std::int64_t{0}); }
   // Of the inputs of products.
   void need_product(std::int64_t cols) noexcept { widest_ = widest_ < cols ? cols : widest_; }
   std::int64_t widest_product() const noexcept { return widest_; }

@@ -325,19 +325,6 @@ Status check_formats(std::vector<const FormatInfo*> formats, const panel::Kernel
   return {};
 }
 
-Result<base::Buffer> allocate_for(std::span<const WeightSource* const> matrices, std::string_view file_name) {
-  std::size_t total = 0;
-  for (const WeightSource* matrix : matrices) {
-    auto n_bytes = packed_bytes(matrix->packed_format(), matrix->rows, matrix->cols);
-    if (!n_bytes.ok()) return in_tensor(file_name, *matrix, std::move(n_bytes).error());
-    if (!base::checked_mul(*n_bytes, static_cast<std::size_t>(matrix->n), &*n_bytes) ||
-        __builtin_add_overflow(total, *n_bytes, &total)) {
-      return Error::out_of_memory();
-    }
-  }
-  return base::Buffer::allocate(total);
-}
-
 }  // namespace
 
 std::int64_t ModelWeights::packed_bytes() const noexcept {
@@ -380,6 +367,20 @@ Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kern
   return check_formats(std::move(formats), kernels);
 }
 
+Result<std::int64_t> bytes_to_pack(const WeightSources& sources, std::string_view file_name,
+                                   const ModelWeights* packed) {
+  std::int64_t total = 0;
+  for (const WeightSource* matrix : all_matrices(sources, packed != nullptr ? &packed->sources : nullptr)) {
+    auto n_bytes = packed_bytes(matrix->packed_format(), matrix->rows, matrix->cols);
+    if (!n_bytes.ok()) return in_tensor(file_name, *matrix, std::move(n_bytes).error());
+    std::int64_t of_all = 0;
+    if (__builtin_mul_overflow(*n_bytes, matrix->n, &of_all) || __builtin_add_overflow(total, of_all, &total)) {
+      return Error::out_of_memory();
+    }
+  }
+  return total;
+}
+
 Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_name, const panel::KernelTable& kernels,
                                   Executor& executor,
                                   const std::function<Status(std::span<const std::byte>)>& done_with,
@@ -390,7 +391,8 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
   for (const WeightSource* matrix : matrices) formats.push_back(&matrix->packed_format());
   ROWMAX_RETURN_IF_ERROR(check_formats(std::move(formats), kernels));
   ModelWeights weights;
-  ROWMAX_TRY(memory, allocate_for(matrices, file_name));
+  ROWMAX_TRY(n_bytes, bytes_to_pack(sources, file_name, packed));
+  ROWMAX_TRY(memory, base::Buffer::allocate(static_cast<std::size_t>(n_bytes)));
   WeightLoader load{file_name, executor, done_with, {memory.data(), memory.size()}};
   // Whose rows are looked up.
   const auto look_at = [&](WeightSource WeightSources::*table) -> Status {

@@ -67,6 +67,10 @@ struct ModelWeights {
 // The self-tests of other kernels than those that the weights were loaded for.
 Status check_kernels(const ModelWeights& weights, const panel::KernelTable& kernels);
 
+// What load_weights will pack, in bytes; errors of shapes that cannot be.
+Result<std::int64_t> bytes_to_pack(const WeightSources& sources, std::string_view file_name,
+                                   const ModelWeights* packed = nullptr);
+
 // file_name stands in messages. kCorrupt for a norm, bias, scale or weight that is not finite or has no meaning,
 // kUnsupported where the kernels do not pass their self-test for one of the formats. done_with is called with
 // the file's bytes of each matrix that is packed, so that file and copy need not both be in memory; its error ends the

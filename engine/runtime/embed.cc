@@ -92,13 +92,14 @@ const char* pooling_name(Pooling pooling) noexcept {
   return pooling == Pooling::kMean ? "mean" : pooling == Pooling::kCls ? "cls" : "last";
 }
 
-Result<Pooling> pooling_of(const Model& model) {
+Result<Pooling> pooling_of(const Model& model) { return pooling_of(model.file(), model.description()); }
+
+Result<Pooling> pooling_of(const GgufFile& file, const ModelDescription& description) {
   return base::guarded([&]() -> Result<Pooling> {
-    const ModelDescription& description = model.description();
-    const std::string place = model.file().name() + ": key '" + description.architecture + ".pooling_type'";
+    const std::string place = file.name() + ": key '" + description.architecture + ".pooling_type'";
     const std::int64_t found = description.pooling_type;
     if (found == 0) {
-      const bool named = model.file().find(description.architecture + ".pooling_type") != nullptr;
+      const bool named = file.find(description.architecture + ".pooling_type") != nullptr;
       return Error{ErrorCode::kNotFound,
                    place + (named ? ": expected 1 (mean), 2 (cls) or 3 (last), found 0 (none)" : " is missing")};
     }

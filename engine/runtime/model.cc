@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/memory_room.h"
+#include "engine/model/forward.h"
 #include "engine/runtime/edits.h"
 #include "engine/runtime/model_impl.h"
 #include "rowmax/try.h"
@@ -64,17 +66,26 @@ Result<std::shared_ptr<const Tokenizer>> make_tokenizer(const GgufFile& file, co
   return std::make_shared<const Tokenizer>(std::move(tokenizer));
 }
 
+Status check_room(const GgufFile& file, std::int64_t weight_bytes) {
+  const std::optional<std::int64_t> available = available_memory();
+  if (!available || weight_bytes <= *available) return {};
+  return Error::limit(file.name() + ": the weights take " + std::to_string(weight_bytes) + " bytes of memory, " +
+                      std::to_string(*available) + " are available");
+}
+
 }  // namespace
+
+std::optional<std::int64_t> available_memory() { return base::memory_room(); }
 
 Result<Model> Model::load(const std::string& path, const ModelOptions& options, Executor& executor) {
   return base::guarded([&]() -> Result<Model> {
     ROWMAX_TRY(file, open_edited(path, options));
-    return load_unguarded(std::move(file), options, executor, nullptr, {});
+    return load_unguarded(std::move(file), options, executor, nullptr, {}, {});
   });
 }
 
-Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& executor) {
-  return base::guarded([&] { return load_unguarded(std::move(file), options, executor, nullptr, {}); });
+Result<Model> Model::load(GgufFile file, const ModelOptions& options, Executor& executor, const LookAtPlan& look) {
+  return base::guarded([&] { return load_unguarded(std::move(file), options, executor, nullptr, {}, look); });
 }
 
 Result<Model> Model::with_edits(const Edits& edits, Executor& executor, const std::function<bool()>& going) const {
@@ -82,12 +93,12 @@ Result<Model> Model::with_edits(const Edits& edits, Executor& executor, const st
     ModelOptions options = impl_->options;
     options.edits.insert(options.edits.end(), edits.begin(), edits.end());
     ROWMAX_TRY(file, impl_->file.reopen());
-    return load_unguarded(std::move(file), options, executor, impl_.get(), going);
+    return load_unguarded(std::move(file), options, executor, impl_.get(), going, {});
   });
 }
 
 Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor, const Impl* packed,
-                                    const std::function<bool()>& going) {
+                                    const std::function<bool()>& going, const LookAtPlan& look) {
   ROWMAX_TRY(edits, last_edits(options.edits));
   ROWMAX_RETURN_IF_ERROR(of_file(file, edit_layouts(file, edits)));
   ROWMAX_TRY(kernels, panel::choose_table(options.kernels, options.isa));
@@ -113,6 +124,10 @@ Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, 
     ROWMAX_TRY(text, file.get_string("tokenizer.chat_template"));
     chat_template = text;
   }
+  const ModelWeights* packed_weights = packed != nullptr ? &packed->weights : nullptr;
+  ROWMAX_TRY(weight_bytes, bytes_to_pack(read.sources, file.name(), packed_weights));
+  if (look) ROWMAX_RETURN_IF_ERROR(look({file, read.description, weight_bytes, Forward::row_bytes(read.spec)}));
+  if (options.check_memory) ROWMAX_RETURN_IF_ERROR(check_room(file, weight_bytes));
   auto loaded = load_weights(
       std::move(read.sources), file.name(), *kernels, executor,
       [&](std::span<const std::byte> bytes) -> Status {
@@ -120,7 +135,7 @@ Result<Model> Model::load_unguarded(GgufFile file, const ModelOptions& options, 
         if (!going || going()) return {};
         return Error{ErrorCode::kCancelled, "cancelled"};
       },
-      packed != nullptr ? &packed->weights : nullptr);
+      packed_weights);
   ROWMAX_RETURN_IF_ERROR(file.check_intact());  // rather than what is said of zeros in place of weights
   ROWMAX_TRY(weights, std::move(loaded));
   for (const std::string& text : tokenizer->notices()) read.description.notices.push_back(text);

@@ -64,7 +64,7 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
 Result<Session> Session::Impl::create(const Model& model, const SessionOptions& options, Executor& executor) {
   const Model::Impl& m = model.impl();
   SessionOptions chosen = options;
-  if (chosen.context == 0) chosen.context = std::min<std::int64_t>(m.spec.shape.context_length, 4096);
+  if (chosen.context == 0) chosen.context = std::min(m.spec.shape.context_length, kDefaultContext);
   if (chosen.context < 1 || chosen.context > m.spec.shape.context_length) {
     return Error{ErrorCode::kLimit, m.file.name() + ": context: expected 1 to the " +
                                         std::to_string(m.spec.shape.context_length) +

@@ -3,6 +3,7 @@ import json
 import math
 import unittest
 
+import gguf_bytes
 from command import GOLDEN, CommandTest
 
 QWEN3 = GOLDEN / "bitnet_embed_qwen3.gguf"  # pooling_type 3, last
@@ -60,6 +61,11 @@ class Embed(CommandTest):
         # The file is there and well-formed, and says no pooling: unsupported, as `chat` without a template.
         self.fails_with(4, "embed", "-m", GOLDEN / "qwen3.gguf", "a",
                         says=["qwen3.gguf: key 'qwen3.pooling_type' is missing", "--pooling last, mean or cls"])
+        # It is said before any weight is read.
+        damaged = self.home / "damaged.gguf"
+        gguf_bytes.with_f32(GOLDEN / "qwen3.gguf", damaged, "blk.0.attn_norm.weight", 0, math.nan)
+        self.fails_with(3, "embed", "-m", damaged, "a", "--pooling", "last", says=["blk.0.attn_norm.weight"])
+        self.fails_with(4, "embed", "-m", damaged, "a", says=["key 'qwen3.pooling_type' is missing"])
         self.fails_with(4, "embed", "-m", QWEN3, "a", "--set", "qwen3.pooling_type=0",
                         says=["key 'qwen3.pooling_type': expected 1 (mean), 2 (cls) or 3 (last), found 0", "--pooling"])
         self.fails_with(4, "embed", "-m", QWEN3, "a", "--set", "qwen3.pooling_type=4", says=["found 4", "--pooling"])

@@ -23,6 +23,7 @@ const char* pooling_name(Pooling pooling) noexcept;  // "mean", "cls", "last"
 // The pooling that the model's file (or an override) names. kNotFound where it names none (the key is missing, or 0),
 // kUnsupported for another one (4: a classifier's).
 Result<Pooling> pooling_of(const Model& model);
+Result<Pooling> pooling_of(const GgufFile& file, const ModelDescription& description);  // before its weights are loaded
 
 // The ids of a text to embed: BOS in front and EOS behind where the model's tokenizer says so (each once: a text that
 // ends in EOS gets no second one). Control tokens in `text` stay plain text. kOutOfMemory.

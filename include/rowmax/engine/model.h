@@ -31,9 +31,23 @@ struct ModelOptions {
   TokenizerOptions tokenizer;
   KeyOverrides overrides;  // of the tokenizer's keys too
   IgnoredKeys ignored_keys;
-  GgufOptions gguf;  // of Model::load(path)
-  Edits edits;       // of every scope; ModelDescription::facts stay the file's
+  GgufOptions gguf;          // of Model::load(path)
+  Edits edits;               // of every scope; ModelDescription::facts stay the file's
+  bool check_memory = true;  // refuse weights for which there is no memory (kLimit) before any is packed
 };
+
+// What Model::load is about to do, before it reads any weight.
+struct LoadPlan {
+  const GgufFile& file;
+  const ModelDescription& description;
+  std::int64_t weight_bytes = 0;  // of what will be packed
+  std::int64_t row_bytes = 0;     // of a session's buffers, for each row that it computes at once; about
+};
+// Its error ends the load.
+using LookAtPlan = std::function<Status(const LoadPlan&)>;
+
+// Bytes that this process can still take without swapping, as machine and control groups say; nullopt where they do not.
+std::optional<std::int64_t> available_memory();
 
 // The supported instruction set that multiplies fastest on this machine with the kernels that `choice` leaves, found by
 // trying (a few milliseconds): the widest is not the fastest everywhere, and all give the same bits. That of forced
@@ -58,7 +72,8 @@ class Model {
   // the file's pages are given back to the system afterwards.
   static Result<Model> load(const std::string& path, const ModelOptions& options, Executor& executor);
   // The same for a file that is already open (or lives in memory).
-  static Result<Model> load(GgufFile file, const ModelOptions& options, Executor& executor);
+  static Result<Model> load(GgufFile file, const ModelOptions& options, Executor& executor,
+                            const LookAtPlan& look = {});
   // The same model with edits of any scope, after those that it has. Matrices that an edit does not name are shared, and
   // so is the tokenizer where no edit names it; vectors are read again. Either model may go first: memory, and the map
   // of the file, stay as long as one that uses them. Gives the bits of a load with all these edits, and its errors.
@@ -92,7 +107,7 @@ class Model {
   explicit Model(std::unique_ptr<Impl> impl) noexcept;
   // packed: the same file, loaded before, to share with; nullptr: none.
   static Result<Model> load_unguarded(GgufFile file, const ModelOptions& options, Executor& executor,
-                                      const Impl* packed, const std::function<bool()>& going);
+                                      const Impl* packed, const std::function<bool()>& going, const LookAtPlan& look);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -29,8 +29,10 @@ constexpr DType dtype_of(KvType type) noexcept {
   return type == KvType::kQ80 ? DType::kQ8_0 : type == KvType::kF32 ? DType::kF32 : DType::kF16;
 }
 
+inline constexpr std::int64_t kDefaultContext = 4096;
+
 struct SessionOptions {
-  std::int64_t context = 0;  // most tokens a sequence may hold; 0: min(the model's own, 4096)
+  std::int64_t context = 0;  // most tokens a sequence may hold; 0: kDefaultContext, or the model's own where it is less
   int max_sequences = 1;
   KvType kv_type = KvType::kF16;
   // Most rows computed at once; longer batches are cut, without changing a bit. Products take 240 at a time, so more

@@ -1,0 +1,22 @@
+// The control groups of this process, as the kernel shows them in files.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace rowmax::base {
+
+// Where these files lie; tests have folders of their own.
+struct SystemFiles {
+  std::string own_groups = "/proc/self/cgroup";  // names the groups
+  std::string mount = "/sys/fs/cgroup";
+  std::string meminfo = "/proc/meminfo";
+};
+
+// Calls use(folder, version_2) for the group that holds this process and for each of its ancestors, of version 2 and of
+// version 1's `controller`.
+void for_own_groups(const SystemFiles& files, std::string_view controller,
+                    const std::function<void(const std::string& folder, bool version_2)>& use);
+
+}  // namespace rowmax::base

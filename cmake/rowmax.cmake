@@ -1,5 +1,5 @@
 # rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...]
-#                  [FLAGS <flag>...])
+#                  [FLAGS <flag>...] [TOGETHER <sub-folder>...])
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
@@ -8,6 +8,9 @@
 #   *_i8mm.cc                         likewise, for NEON with matrix products of bytes
 #   *_avx512vbmi.cc *_amx.cc          likewise, for AVX-512 with permutations of bytes, and with AMX
 #   *_test.cc                  one GoogleTest program rowmax_<name>_test; *_avx2_test.cc ... as above
+#   test_*.cc                  what several of its files share
+# Half of the time that a small test takes to compile goes into headers: those of the sub-folders TOGETHER are compiled six at
+# a time, so what they keep to themselves has a name that none of the others has.
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
 # Components see the repository root (private headers by their path from it) and include/.
@@ -69,6 +72,13 @@ if(ROWMAX_SANITIZE MATCHES address AND ROWMAX_SANITIZE MATCHES undefined)
     endif()
   endforeach()
 endif()
+# Nothing watches what this machine cannot run: it is compiled, in a quarter of the time.
+if(ROWMAX_SANITIZE AND NOT CMAKE_CROSSCOMPILING AND EXISTS /proc/cpuinfo)
+  file(STRINGS /proc/cpuinfo features REGEX "^flags" LIMIT_COUNT 1)
+  if(features AND NOT features MATCHES " avx512f( |$)")
+    list(APPEND ROWMAX_FLAGS_avx512 -fno-sanitize=all)
+  endif()
+endif()
 set(ROWMAX_FLAGS_avxvnni ${ROWMAX_FLAGS_avx2} -mavxvnni)
 set(ROWMAX_FLAGS_avx512vbmi ${ROWMAX_FLAGS_avx512} -mavx512vbmi)
 set(ROWMAX_FLAGS_amx ${ROWMAX_FLAGS_avx512} -mamx-tile -mamx-int8)
@@ -109,8 +119,9 @@ if(ROWMAX_SANITIZE)
     target_compile_options(rowmax_flags INTERFACE -Wno-maybe-uninitialized)
   endif()
 endif()
-if(ROWMAX_FUZZ)
-  target_compile_options(rowmax_flags INTERFACE -fsanitize=fuzzer-no-link)
+if(ROWMAX_FUZZ)  # fuzzers follow what the libraries do; tests do not ask
+  target_compile_options(rowmax_flags INTERFACE
+    $<$<NOT:$<BOOL:$<TARGET_PROPERTY:ROWMAX_TEST>>>:-fsanitize=fuzzer-no-link>)
 endif()
 
 # The standard headers take a fifth of most files' time, GoogleTest's another: they are compiled once for each set of flags.
@@ -197,11 +208,12 @@ function(rowmax_test_program target)
 endfunction()
 
 function(rowmax_component name)
-  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS" ${ARGN})
+  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS;TOGETHER" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc)
-  file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc)
+  file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc
+       ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/test_*.cc)
   file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_fuzz.cc)
-  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$|/test_[^/]*\\.cc$")
   foreach(isa avx2 avxvnni avx512 avx512vbmi amx neon dotprod i8mm)
     if(NOT isa IN_LIST ROWMAX_ISA_FILES AND NOT isa IN_LIST ROWMAX_ISA_VARIANTS)
       list(FILTER sources EXCLUDE REGEX "_${isa}\\.cc$")
@@ -235,6 +247,19 @@ function(rowmax_component name)
     add_executable(rowmax_${name}_test ${tests})
     target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${name} $<TARGET_NAME_IF_EXISTS:rowmax_headers> ${ARG_PRIVATE_LIBS})
     rowmax_test_program(rowmax_${name}_test)
+    foreach(folder ${ARG_TOGETHER})
+      set(together ${tests})
+      list(FILTER together INCLUDE REGEX "/${folder}/")
+      set(index 0)
+      foreach(test ${together})
+        math(EXPR group "${index} / 6")
+        math(EXPR index "${index} + 1")
+        set_source_files_properties(${test} PROPERTIES UNITY_GROUP ${folder}_${group})
+      endforeach()
+    endforeach()
+    if(ARG_TOGETHER)
+      set_target_properties(rowmax_${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+    endif()
     foreach(dep ${ARG_TEST_DEPS})
       target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${dep})
     endforeach()

@@ -81,5 +81,6 @@ configure_flags=()
 
 build_packages=(g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libedit-dev libcurl4-openssl-dev
                 libssl-dev python3 python3-pip ca-certificates)
-test_packages=("${build_packages[@]}" ccache libgtest-dev googletest clang clang-format libclang-rt-14-dev qemu-user valgrind
-               g++-aarch64-linux-gnu git python3-dev python3-venv)
+# What the tests' own build, its configuration and the checks before it look for; the rest is for tests.
+first_packages=("${build_packages[@]}" ccache libgtest-dev clang-format qemu-user git)
+test_packages=("${first_packages[@]}" googletest clang libclang-rt-14-dev g++-aarch64-linux-gnu python3-dev python3-venv valgrind)

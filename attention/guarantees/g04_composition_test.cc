@@ -6,8 +6,8 @@
 namespace rowmax::attention::test {
 namespace {
 
-constexpr std::int64_t kMost = 16;
-const Shape kShape{1, 1, 3, 3};
+constexpr std::int64_t kMostKeys = 16;
+const Shape kThreeWide{1, 1, 3, 3};
 
 struct Data {
   std::vector<float> q, k, v;
@@ -15,26 +15,27 @@ struct Data {
 };
 Data data_of(std::uint64_t seed) {
   Random random(seed);
-  return {random_floats(random, kMost * 3, 2), random_floats(random, kMost * 3, 2), random_floats(random, kMost * 3)};
+  return {random_floats(random, kMostKeys * 3, 2), random_floats(random, kMostKeys * 3, 2),
+          random_floats(random, kMostKeys * 3)};
 }
 // Row of (query, lo, hi) in the table: keys [lo, hi) visible.
-std::int64_t row_of(std::int64_t i, std::int64_t lo, std::int64_t hi) {
+std::int64_t row_of_range(std::int64_t i, std::int64_t lo, std::int64_t hi) {
   if (lo >= hi) lo = hi = 0;
-  return (i * kMost + lo) * (kMost + 1) + hi;
+  return (i * kMostKeys + lo) * (kMostKeys + 1) + hi;
 }
 
 // Every query with every interval of sixteen keys, by bitmaps.
 Output interval_table(const Data& data, Isa isa) {
-  RawCall call = packed_call(kShape);
+  RawCall call = packed_call(kThreeWide);
   std::vector<std::uint64_t> words;
-  for (std::int64_t lo = 0; lo < kMost; ++lo) {
-    for (std::int64_t hi = 0; hi <= kMost; ++hi) words.push_back(bit_range(lo, hi));
+  for (std::int64_t lo = 0; lo < kMostKeys; ++lo) {
+    for (std::int64_t hi = 0; hi <= kMostKeys; ++hi) words.push_back(bit_range(lo, hi));
   }
   std::vector<BitmapView> bitmaps;
-  for (std::int64_t i = 0; i < kMost; ++i) {
+  for (std::int64_t i = 0; i < kMostKeys; ++i) {
     for (const std::uint64_t& word : words) {
       bitmaps.push_back({&word, 1, 0});
-      call.add(data.query(i), 0, kMost, {data.k.data(), data.v.data()}, 0);
+      call.add(data.query(i), 0, kMostKeys, {data.k.data(), data.v.data()}, 0);
     }
   }
   return run_raw(call, MaskSpec().bitmap(bitmaps), isa);
@@ -44,23 +45,24 @@ Output interval_table(const Data& data, Isa isa) {
 void every_band(const std::vector<std::int64_t>& lengths, Isa isa) {
   const Data data = data_of(401);
   const Output table = interval_table(data, isa);
-  for (std::int64_t left = -2; left <= kMost; ++left) {
-    for (std::int64_t right = -2; right <= kMost; ++right) {
-      RawCall call = packed_call(kShape);
+  for (std::int64_t left = -2; left <= kMostKeys; ++left) {
+    for (std::int64_t right = -2; right <= kMostKeys; ++right) {
+      RawCall call = packed_call(kThreeWide);
       for (std::int64_t n_q : lengths) {
         for (std::int64_t n_kv : lengths) {
           const std::vector<float> q(data.q.begin(), data.q.begin() + n_q * 3);
           call.add(q, n_kv - n_q, n_kv, {data.k.data(), data.v.data()});
         }
       }
-      const std::int64_t l = left == kMost ? kUnbounded : left, r = right == kMost ? kUnbounded : right;
+      const std::int64_t l = left == kMostKeys ? kUnbounded : left, r = right == kMostKeys ? kUnbounded : right;
       const Output output = run_raw(call, MaskSpec().window(l, r), isa);
       for (const Sequence& s : call.sequences) {
         for (std::int64_t i = 0; i < s.n_q; ++i) {
           const std::int64_t p = s.q_pos + i;
-          const std::int64_t lo = left == kMost ? 0 : std::max<std::int64_t>(0, p - left);
-          const std::int64_t hi = right == kMost ? s.n_kv : std::max<std::int64_t>(0, std::min(s.n_kv, p + right + 1));
-          ASSERT_TRUE(same_row(output, s.q_begin + i, table, row_of(i, lo, hi), 3))
+          const std::int64_t lo = left == kMostKeys ? 0 : std::max<std::int64_t>(0, p - left);
+          const std::int64_t hi =
+              right == kMostKeys ? s.n_kv : std::max<std::int64_t>(0, std::min(s.n_kv, p + right + 1));
+          ASSERT_TRUE(same_row(output, s.q_begin + i, table, row_of_range(i, lo, hi), 3))
               << isa_name(isa) << ": left " << left << " right " << right << ", query " << i << " of " << s.n_q << ", "
               << s.n_kv << " keys";
         }
@@ -74,7 +76,7 @@ TEST(G4, EveryBandOfUpToSixteenKeysIsItsBitmap) {
 }
 TEST(Full_G4, EveryBandOfUpToSixteenQueriesAndKeysIsItsBitmap) {
   std::vector<std::int64_t> lengths;
-  for (std::int64_t n = 1; n <= kMost; ++n) lengths.push_back(n);
+  for (std::int64_t n = 1; n <= kMostKeys; ++n) lengths.push_back(n);
   for (Isa isa : supported_isas()) every_band(lengths, isa);
 }
 
@@ -85,26 +87,26 @@ TEST(G4, EveryIntervalInEveryWordingGivesTheSameBits) {
     std::int64_t lo, hi;
   };
   std::vector<Interval> all;
-  for (std::int64_t lo = 0; lo < kMost; ++lo) {
-    for (std::int64_t hi = lo; hi <= kMost; ++hi) all.push_back({lo, hi});
+  for (std::int64_t lo = 0; lo < kMostKeys; ++lo) {
+    for (std::int64_t hi = lo; hi <= kMostKeys; ++hi) all.push_back({lo, hi});
   }
   const std::size_t n = all.size();
   std::vector<KeySpan> spans, from, until;
   std::vector<std::int64_t> prefix;
   std::vector<std::uint64_t> words(n, 0), left_words(n, 0), right_words(n, 0);
-  std::vector<std::vector<std::int32_t>> ids(n, std::vector<std::int32_t>(kMost, 7));
+  std::vector<std::vector<std::int32_t>> ids(n, std::vector<std::int32_t>(kMostKeys, 7));
   const std::int32_t q_id = 1;
   std::vector<SegmentIds> segments;
   std::vector<BitmapView> bitmaps, lefts, rights;
   std::vector<BlockMaskView> blocks;
-  std::vector<std::vector<float>> bias(n, std::vector<float>(kMost, -INFINITY));
+  std::vector<std::vector<float>> bias(n, std::vector<float>(kMostKeys, -INFINITY));
   for (std::size_t x = 0; x < n; ++x) {
     const auto [lo, hi] = all[x];
     spans.push_back({lo, hi});
-    from.push_back({lo, kMost});
+    from.push_back({lo, kMostKeys});
     until.push_back({0, hi});
     words[x] = bit_range(lo, hi);
-    left_words[x] = bit_range(lo, kMost);
+    left_words[x] = bit_range(lo, kMostKeys);
     right_words[x] = bit_range(0, hi) | bit_range(20, 64);  // bits past the last key mean nothing
     std::fill(ids[x].begin() + lo, ids[x].begin() + hi, 1);
     if (lo > 0) std::fill(ids[x].begin(), ids[x].begin() + lo, 0);
@@ -133,15 +135,15 @@ TEST(G4, EveryIntervalInEveryWordingGivesTheSameBits) {
   for (Isa isa : supported_isas()) {
     Output first;
     for (std::size_t which = 0; which < std::size(specs); ++which) {
-      RawCall call = packed_call(kShape);
+      RawCall call = packed_call(kThreeWide);
       call.bias = {DType::kF32, 0, 0, 1};
       for (std::size_t x = 0; x < n; ++x) {
         const auto [lo, hi] = all[x];
         const std::int64_t p = which == 7 || which == 8 ? hi - 1 : which == 9 ? hi : which == 10 ? lo : 5;
         // A zero is added to the visible scores of all wordings, so that -0 and +0 are alike.
         std::vector<float>& b = bias[x];
-        static const std::vector<float> zeros(kMost, 0.0f);
-        call.add(data.query(static_cast<std::int64_t>(x) % kMost), p, kMost,
+        static const std::vector<float> zeros(kMostKeys, 0.0f);
+        call.add(data.query(static_cast<std::int64_t>(x) % kMostKeys), p, kMostKeys,
                  {data.k.data(), data.v.data(), nullptr, which >= 11 ? b.data() : zeros.data()}, 0);
       }
       const Output output = run_raw(call, specs[which], isa);
@@ -183,7 +185,7 @@ TEST(G4, IntervalsAroundTileAndSplitEdges) {
   for (Isa isa : supported_isas()) {
     Output first;
     for (int which = 0; which < 3; ++which) {
-      RawCall call = packed_call(kShape);
+      RawCall call = packed_call(kThreeWide);
       call.bias = {DType::kF32, 0, 0, 1};
       for (std::size_t x = 0; x < spans.size(); ++x) {
         call.add(q, 0, n_kv,
@@ -196,7 +198,7 @@ TEST(G4, IntervalsAroundTileAndSplitEdges) {
     }
     // Each interval as the window of one query, a call each.
     for (std::size_t x = 0; x < spans.size(); x += isa == best_isa() ? 1 : 5) {
-      RawCall call = packed_call(kShape);
+      RawCall call = packed_call(kThreeWide);
       call.bias = {DType::kF32, 0, 0, 1};
       call.add(q, spans[x].end - 1, n_kv, {k.data(), v.data(), nullptr, zeros.data()}, 0);
       const Output output = run_raw(call, MaskSpec().window(spans[x].end - 1 - spans[x].begin, 0), isa);

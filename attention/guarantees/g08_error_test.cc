@@ -12,14 +12,14 @@ double gaussian(Random& random) {
   return std::sqrt(-2 * std::log(a)) * std::cos(6.283185307179586 * b);
 }
 
-struct Problem {
+struct Measured {
   Shape shape;
   Numbers x;
   float scale = 1.0f;
 };
 
 // The worst error of all ISAs, which is one number, as their bits are the same.
-double measure(const char* name, const Problem& p, int threads = 1) {
+double measure(const char* name, const Measured& p, int threads = 1) {
   const std::vector<Sequence> sequences{{0, p.x.n_q, p.x.n_kv - p.x.n_q, p.x.n_kv}};
   RunOptions options;
   options.isa = best_isa();
@@ -34,7 +34,7 @@ double measure(const char* name, const Problem& p, int threads = 1) {
   return worst;
 }
 
-Problem problem(std::int64_t n_q, std::int64_t n_kv, std::int64_t dim, float size = 2.0f) {
+Measured problem(std::int64_t n_q, std::int64_t n_kv, std::int64_t dim, float size = 2.0f) {
   Random random(static_cast<std::uint64_t>(800 + n_kv + dim));
   const Shape shape{1, 1, dim, dim};
   return {shape, random_numbers(random, shape, n_q, n_kv, DType::kF32, size),
@@ -52,7 +52,7 @@ TEST(G8, RandomNumbers) {
 
 // Products of a score that cancel to almost nothing, and values that cancel in the result.
 TEST(G8, CancellingProductsAndValues) {
-  Problem p = problem(2, 700, 64);
+  Measured p = problem(2, 700, 64);
   for (std::size_t i = 0; i < p.x.k.size(); ++i) p.x.k[i] *= i % 2 == 0 ? 100.0f : 1.0f;
   for (std::size_t i = 0; i + 1 < p.x.k.size(); i += 2) p.x.k[i + 1] = -p.x.k[i] * (1 + 1e-3f);
   for (std::size_t i = 0; i + 1 < p.x.q.size(); i += 2) p.x.q[i + 1] = p.x.q[i];
@@ -65,7 +65,7 @@ TEST(G8, CancellingProductsAndValues) {
 // Scores all over: one far above the rest; growing, so that every tile rescales; falling; far apart.
 TEST(G8, HugeGrowingAndFallingScores) {
   for (int kind = 0; kind < 4; ++kind) {
-    Problem p = problem(1, 1300, 16);
+    Measured p = problem(1, 1300, 16);
     p.scale = 1.0f;
     for (std::int64_t j = 0; j < p.x.n_kv; ++j) {
       for (std::size_t d = 0; d < 16; ++d) {
@@ -84,7 +84,7 @@ TEST(G8, HugeGrowingAndFallingScores) {
 TEST(Full_G8, RowsOf128ThousandKeys) {
   EXPECT_LT(measure("uniform", problem(1, 131072, 64), 2), 1.0);
   EXPECT_LT(measure("uniform, small scores", problem(1, 131072, 64, 0.05f)), 1.0);
-  Problem p = problem(1, 131072, 16);
+  Measured p = problem(1, 131072, 16);
   for (std::int64_t j = 0; j < p.x.n_kv; ++j) {
     for (std::size_t d = 0; d < 16; ++d) {
       p.x.k[static_cast<std::size_t>(j) * 16 + d] = p.x.q[d] * static_cast<float>(j) * 1e-4f;
@@ -94,7 +94,7 @@ TEST(Full_G8, RowsOf128ThousandKeys) {
 }
 
 // What f32 attention is when written down: all sums in one chain, the maximum known before the first exponential.
-std::vector<float> naive(const Problem& p) {
+std::vector<float> naive(const Measured& p) {
   const std::int64_t dim = p.shape.k_dim;
   std::vector<float> out, s(static_cast<std::size_t>(p.x.n_kv));
   for (std::int64_t i = 0; i < p.x.n_q; ++i) {
@@ -126,7 +126,7 @@ std::vector<float> naive(const Problem& p) {
 // N(0,1) + N(0,100) * Bernoulli(0.001), the distribution of the FlashAttention-3 paper: root mean square errors.
 void outliers(std::int64_t n_q, std::int64_t n_kv, std::int64_t dim) {
   Random random(808);
-  Problem p{{1, 1, dim, dim}, {}, 1.0f / std::sqrt(static_cast<float>(dim))};
+  Measured p{{1, 1, dim, dim}, {}, 1.0f / std::sqrt(static_cast<float>(dim))};
   p.x.n_q = n_q;
   p.x.n_kv = n_kv;
   for (auto [values, n] : {std::pair{&p.x.q, n_q}, std::pair{&p.x.k, n_kv}, std::pair{&p.x.v, n_kv}}) {

@@ -13,11 +13,11 @@ using engine::Activations;
 using engine::FormatInfo;
 namespace oracle = engine::matmul_test;
 
-constexpr std::int64_t kRows = 8, kCols = 1024;
+constexpr std::int64_t kTrialRows = 8, kTrialCols = 1024;
 
 std::vector<float> decoded(const FormatInfo& format, const std::vector<std::byte>& tensor) {
-  std::vector<float> out(kRows * kCols);
-  format.decode({tensor.data(), kRows, kCols}, 0, kRows, out.data());
+  std::vector<float> out(kTrialRows * kTrialCols);
+  format.decode({tensor.data(), kTrialRows, kTrialCols}, 0, kTrialRows, out.data());
   return out;
 }
 
@@ -27,15 +27,15 @@ TEST(Products, TheDefinitionLiesWithinTheBound) {
   for (const FormatInfo& format : engine::formats()) {
     const auto reader = oracle::integer_reader(format.name);
     if (reader == nullptr) continue;
-    const auto tensor = oracle::random_tensor(format, kRows, kCols, 3);
+    const auto tensor = oracle::random_tensor(format, kTrialRows, kTrialCols, 3);
     const std::vector<float> weights = decoded(format, tensor);
-    const std::vector<float> x = test_input(kCols, 5);
-    const auto integers = reader(tensor, kRows, kCols);
-    const oracle::Shape shape{kRows, kCols, 1};
-    const std::vector<float> y = integers.by_token ? oracle::token_reference(integers, shape, x.data(), kCols)
-                                                   : oracle::int8_reference(integers, shape, x.data(), kCols);
-    for (std::int64_t r = 0; r < kRows; ++r) {
-      const std::span row(weights.data() + r * kCols, kCols);
+    const std::vector<float> x = test_input(kTrialCols, 5);
+    const auto integers = reader(tensor, kTrialRows, kTrialCols);
+    const oracle::Shape shape{kTrialRows, kTrialCols, 1};
+    const std::vector<float> y = integers.by_token ? oracle::token_reference(integers, shape, x.data(), kTrialCols)
+                                                   : oracle::int8_reference(integers, shape, x.data(), kTrialCols);
+    for (std::int64_t r = 0; r < kTrialRows; ++r) {
+      const std::span row(weights.data() + r * kTrialCols, kTrialCols);
       const auto expected = expected_product(format, row, x, Activations::kInt8);
       EXPECT_LE(std::fabs(static_cast<double>(y[static_cast<std::size_t>(r)]) - expected.value), expected.bound)
           << format.name;
@@ -48,12 +48,12 @@ TEST(Products, TheDefinitionLiesWithinTheBound) {
 
 TEST(Products, TheF32PathIsItsDefinition) {
   const FormatInfo& format = *engine::find_format("Q4_K");
-  const auto tensor = oracle::random_tensor(format, kRows, kCols, 4);
+  const auto tensor = oracle::random_tensor(format, kTrialRows, kTrialCols, 4);
   const std::vector<float> weights = decoded(format, tensor);
-  const std::vector<float> x = test_input(kCols, 6);
-  const std::vector<float> y = oracle::f32_reference(weights, {kRows, kCols, 1}, x.data(), kCols);
-  for (std::int64_t r = 0; r < kRows; ++r) {
-    const std::span row(weights.data() + r * kCols, kCols);
+  const std::vector<float> x = test_input(kTrialCols, 6);
+  const std::vector<float> y = oracle::f32_reference(weights, {kTrialRows, kTrialCols, 1}, x.data(), kTrialCols);
+  for (std::int64_t r = 0; r < kTrialRows; ++r) {
+    const std::span row(weights.data() + r * kTrialCols, kTrialCols);
     EXPECT_EQ(f32_product(row, x), y[static_cast<std::size_t>(r)]);
     const auto expected = expected_product(format, row, x, Activations::kF32);
     EXPECT_LE(std::fabs(static_cast<double>(y[static_cast<std::size_t>(r)]) - expected.value), expected.bound);

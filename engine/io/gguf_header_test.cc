@@ -6,8 +6,6 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr auto kCorrupt = ErrorCode::kCorrupt;
-constexpr auto kUnsupported = ErrorCode::kUnsupported;
 constexpr std::uint32_t kTypeU32 = 4, kTypeI32 = 5, kTypeF32 = 6, kTypeBool = 7, kTypeString = 8, kTypeArray = 9;
 constexpr std::uint64_t kHuge = ~std::uint64_t{0};
 

@@ -9,7 +9,7 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::uint32_t kF32 = 0, kI2S = 36, kQ20 = 42;
+constexpr std::uint32_t kI2S = 36, kQ20 = 42;
 
 struct Entry {
   std::vector<std::int64_t> shape;

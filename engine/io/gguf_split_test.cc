@@ -14,7 +14,7 @@ namespace rowmax::engine {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint32_t kString = 8, kU16 = 2, kI32 = 5, kF32 = 0;
+constexpr std::uint32_t kString = 8, kU16 = 2, kI32 = 5;
 
 struct Part {
   std::uint16_t no = 0, count = 3;

@@ -6,9 +6,7 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr auto kCorrupt = ErrorCode::kCorrupt;
-constexpr auto kUnsupported = ErrorCode::kUnsupported;
-constexpr std::uint32_t kF32 = 0, kQ8_0 = 8;
+constexpr std::uint32_t kQ8_0 = 8;
 
 // A file of one tensor, with data_bytes zeros as its data.
 GgufBytes one_tensor(std::initializer_list<std::int64_t> dims, std::uint32_t type, std::uint64_t offset = 0,

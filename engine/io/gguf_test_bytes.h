@@ -16,6 +16,10 @@
 
 namespace rowmax::engine {
 
+constexpr auto kCorrupt = ErrorCode::kCorrupt;
+constexpr auto kUnsupported = ErrorCode::kUnsupported;
+constexpr std::uint32_t kF32 = 0;  // a type id
+
 class GgufBytes {
  public:
   // magic "GGUF", version, tensor count, key count.

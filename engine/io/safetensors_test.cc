@@ -11,7 +11,7 @@
 namespace rowmax::engine {
 namespace {
 
-std::vector<std::byte> file_of(std::string_view header, std::size_t data_bytes, std::int64_t length = -1) {
+std::vector<std::byte> with_header(std::string_view header, std::size_t data_bytes, std::int64_t length = -1) {
   const std::uint64_t n = length < 0 ? header.size() : static_cast<std::uint64_t>(length);
   std::vector<std::byte> out(8 + header.size() + data_bytes);
   for (int i = 0; i < 8; ++i) out[static_cast<std::size_t>(i)] = static_cast<std::byte>(n >> (8 * i) & 0xFF);
@@ -20,7 +20,7 @@ std::vector<std::byte> file_of(std::string_view header, std::size_t data_bytes, 
   return out;
 }
 
-void expect_refused(const std::vector<std::byte>& bytes, std::string_view says) {
+void expect_unreadable(const std::vector<std::byte>& bytes, std::string_view says) {
   const auto file = SafetensorsFile::parse(bytes, "m.safetensors");
   ASSERT_FALSE(file.ok()) << says;
   EXPECT_EQ(file.error().code, ErrorCode::kCorrupt);
@@ -35,7 +35,7 @@ std::string one(std::string_view dtype, std::string_view shape, std::string_view
 }
 
 TEST(Safetensors, ReadsTensorsInTheOrderOfTheirPlaces) {
-  const auto bytes = file_of(
+  const auto bytes = with_header(
       R"({"__metadata__":{"format":"pt","tokens":"[1, 2]","n":3},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
       R"("b":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
       R"("c":{"dtype":"U8","shape":[0,7],"data_offsets":[16,16]}}   )",
@@ -58,59 +58,64 @@ TEST(Safetensors, ReadsTensorsInTheOrderOfTheirPlaces) {
 
 TEST(Safetensors, HeaderLengthIsBoundedByTheFile) {
   const std::string header = one("U8", "[4]", "[0,4]");
-  EXPECT_TRUE(SafetensorsFile::parse(file_of(header, 4), "m").ok());
-  expect_refused({}, "0 bytes are no safetensors file");
-  expect_refused(std::vector<std::byte>(7), "no safetensors file");
-  expect_refused(file_of(header, 4, static_cast<std::int64_t>(header.size()) + 5), "header length: expected at most");
-  expect_refused(file_of(header, 4, INT64_MAX), "header length");
-  std::vector<std::byte> all_ones = file_of(header, 4);
+  EXPECT_TRUE(SafetensorsFile::parse(with_header(header, 4), "m").ok());
+  expect_unreadable({}, "0 bytes are no safetensors file");
+  expect_unreadable(std::vector<std::byte>(7), "no safetensors file");
+  expect_unreadable(with_header(header, 4, static_cast<std::int64_t>(header.size()) + 5),
+                    "header length: expected at most");
+  expect_unreadable(with_header(header, 4, INT64_MAX), "header length");
+  std::vector<std::byte> all_ones = with_header(header, 4);
   std::fill_n(all_ones.begin(), 8, std::byte{0xFF});
-  expect_refused(all_ones, "header length");
-  expect_refused(file_of(header, 4, static_cast<std::int64_t>(header.size()) - 1), "malformed JSON");
-  expect_refused(file_of("[]", 0), "expected a JSON object");
+  expect_unreadable(all_ones, "header length");
+  expect_unreadable(with_header(header, 4, static_cast<std::int64_t>(header.size()) - 1), "malformed JSON");
+  expect_unreadable(with_header("[]", 0), "expected a JSON object");
 }
 
 TEST(Safetensors, EntriesMustBeWhole) {
-  expect_refused(file_of(one("F33", "[1]", "[0,4]"), 4), "tensor 't': expected a known dtype, found 'F33'");
-  expect_refused(file_of(one("F32", "[-1]", "[0,4]"), 4), "shape: expected");
-  expect_refused(file_of(one("F32", "[1.0]", "[0,4]"), 4), "shape: expected");
-  expect_refused(file_of(one("F32", "[1,1,1,1,1,1,1,1,1]", "[0,4]"), 4), "shape: expected up to 8");
-  expect_refused(file_of(one("F32", "1", "[0,4]"), 4), "shape: expected");
-  expect_refused(file_of(one("F32", "[1]", "[0,4,8]"), 4), "data_offsets: expected two");
-  expect_refused(file_of(one("F32", "[1]", "[0,-4]"), 4), "data_offsets: expected two");
-  expect_refused(file_of(R"({"t":{"dtype":"U8","shape":[1]}})", 1), "expected exactly dtype, shape and data_offsets");
-  expect_refused(file_of(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1), "expected exactly");
-  expect_refused(file_of(R"({"t":7})", 1), "expected exactly");
-  expect_refused(file_of(R"({"a\u0000":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1), "printable");
-  expect_refused(file_of(R"({"t":[[[[[1]]]]]})", 1), "nested deeper");
+  expect_unreadable(with_header(one("F33", "[1]", "[0,4]"), 4), "tensor 't': expected a known dtype, found 'F33'");
+  expect_unreadable(with_header(one("F32", "[-1]", "[0,4]"), 4), "shape: expected");
+  expect_unreadable(with_header(one("F32", "[1.0]", "[0,4]"), 4), "shape: expected");
+  expect_unreadable(with_header(one("F32", "[1,1,1,1,1,1,1,1,1]", "[0,4]"), 4), "shape: expected up to 8");
+  expect_unreadable(with_header(one("F32", "1", "[0,4]"), 4), "shape: expected");
+  expect_unreadable(with_header(one("F32", "[1]", "[0,4,8]"), 4), "data_offsets: expected two");
+  expect_unreadable(with_header(one("F32", "[1]", "[0,-4]"), 4), "data_offsets: expected two");
+  expect_unreadable(with_header(R"({"t":{"dtype":"U8","shape":[1]}})", 1),
+                    "expected exactly dtype, shape and data_offsets");
+  expect_unreadable(with_header(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1),
+                    "expected exactly");
+  expect_unreadable(with_header(R"({"t":7})", 1), "expected exactly");
+  expect_unreadable(with_header(R"({"a\u0000":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1), "printable");
+  expect_unreadable(with_header(R"({"t":[[[[[1]]]]]})", 1), "nested deeper");
 }
 
 TEST(Safetensors, SizesMustAgreeAndNotWrap) {
-  expect_refused(file_of(one("F32", "[2]", "[0,4]"), 4), "expected 8 bytes for its dtype and shape, found 0 to 4");
-  expect_refused(file_of(one("F32", "[1]", "[4,0]"), 4), "data_offsets");
+  expect_unreadable(with_header(one("F32", "[2]", "[0,4]"), 4),
+                    "expected 8 bytes for its dtype and shape, found 0 to 4");
+  expect_unreadable(with_header(one("F32", "[1]", "[4,0]"), 4), "data_offsets");
   // 2^62 * 4 bytes are 0 modulo 2^64; 2^32 * 2^32 also.
-  expect_refused(file_of(one("F32", "[4611686018427387904]", "[0,0]"), 0), "product exceeds");
-  expect_refused(file_of(one("U8", "[4294967296,4294967296]", "[0,0]"), 0), "product exceeds");
-  expect_refused(file_of(one("U8", "[9223372036854775807]", "[0,9223372036854775807]"), 4), "ends at byte");
-  expect_refused(file_of(one("U8", "[18446744073709551615]", "[0,4]"), 4), "shape: expected");
+  expect_unreadable(with_header(one("F32", "[4611686018427387904]", "[0,0]"), 0), "product exceeds");
+  expect_unreadable(with_header(one("U8", "[4294967296,4294967296]", "[0,0]"), 0), "product exceeds");
+  expect_unreadable(with_header(one("U8", "[9223372036854775807]", "[0,9223372036854775807]"), 4), "ends at byte");
+  expect_unreadable(with_header(one("U8", "[18446744073709551615]", "[0,4]"), 4), "shape: expected");
 }
 
 TEST(Safetensors, PlacesMustNotOverlapOrLeaveHoles) {
   const auto second = [](std::string_view offsets) {
     return ",\"u\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":" + std::string(offsets) + "}";
   };
-  EXPECT_TRUE(SafetensorsFile::parse(file_of(one("U8", "[4]", "[0,4]", second("[4,6]")), 6), "m").ok());
-  expect_refused(file_of(one("U8", "[4]", "[0,4]", second("[3,5]")), 6), "two tensors overlap");
-  expect_refused(file_of(one("U8", "[4]", "[0,4]", second("[0,2]")), 4), "overlap");
-  expect_refused(file_of(one("U8", "[4]", "[0,4]", second("[5,7]")), 7), "a hole");
-  expect_refused(file_of(one("U8", "[4]", "[1,5]"), 5), "a hole");
-  expect_refused(file_of(one("U8", "[4]", "[0,4]", second("[4,6]")), 5), "ends at byte 6 of 5");
-  expect_refused(file_of(one("U8", "[4]", "[0,4]"), 5), "expected 4 bytes of data, found 5");
+  EXPECT_TRUE(SafetensorsFile::parse(with_header(one("U8", "[4]", "[0,4]", second("[4,6]")), 6), "m").ok());
+  expect_unreadable(with_header(one("U8", "[4]", "[0,4]", second("[3,5]")), 6), "two tensors overlap");
+  expect_unreadable(with_header(one("U8", "[4]", "[0,4]", second("[0,2]")), 4), "overlap");
+  expect_unreadable(with_header(one("U8", "[4]", "[0,4]", second("[5,7]")), 7), "a hole");
+  expect_unreadable(with_header(one("U8", "[4]", "[1,5]"), 5), "a hole");
+  expect_unreadable(with_header(one("U8", "[4]", "[0,4]", second("[4,6]")), 5), "ends at byte 6 of 5");
+  expect_unreadable(with_header(one("U8", "[4]", "[0,4]"), 5), "expected 4 bytes of data, found 5");
 }
 
 TEST(Safetensors, ATensorNamedTwiceIsRefused) {
-  expect_refused(file_of(one("U8", "[1]", "[0,1]", R"(,"t":{"dtype":"U8","shape":[1],"data_offsets":[1,2]})"), 2),
-                 "'t' was given twice");
+  expect_unreadable(
+      with_header(one("U8", "[1]", "[0,1]", R"(,"t":{"dtype":"U8","shape":[1],"data_offsets":[1,2]})"), 2),
+      "'t' was given twice");
 }
 
 }  // namespace

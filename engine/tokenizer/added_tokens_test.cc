@@ -11,7 +11,7 @@ namespace {
 
 using Ids = std::vector<TokenId>;
 
-Result<Tokenizer> make(TokenizerSource source, std::vector<std::pair<std::int64_t, std::int64_t>> flags) {
+Result<Tokenizer> with_flags(TokenizerSource source, std::vector<std::pair<std::int64_t, std::int64_t>> flags) {
   source.added_token_flags = std::move(flags);
   return Tokenizer::from_source(source);
 }
@@ -23,7 +23,7 @@ TEST(AddedTokens, TheSecondPassKeepsToTheParts) {
   const TokenId user = vocabulary.add("a a", 4);     // in normalised text, behind its mark
   const TokenId control = vocabulary.add("<a>", 3);  // likewise, and only where control tokens are asked for
   const auto tokenizer =
-      make(vocabulary.spm(), {{user, kSecondPass | kInNormalText}, {control, kSecondPass | kInNormalText}});
+      with_flags(vocabulary.spm(), {{user, kSecondPass | kInNormalText}, {control, kSecondPass | kInNormalText}});
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   const auto encode = [&](std::initializer_list<TextPart> parts) {
     return *tokenizer->encode(std::span<const TextPart>(parts.begin(), parts.size()));
@@ -42,7 +42,7 @@ TEST(AddedTokens, FilesThatContradictThemselves) {
   TestVocabulary vocabulary = spm_vocabulary();
   const TokenId first = vocabulary.add("x y", 4), second = vocabulary.add("x\u2581y", 4);
   const auto refused = [&](std::vector<std::pair<std::int64_t, std::int64_t>> flags, const std::string& part) {
-    const auto result = make(vocabulary.spm(), std::move(flags));
+    const auto result = with_flags(vocabulary.spm(), std::move(flags));
     ASSERT_FALSE(result.ok()) << part;
     EXPECT_EQ(result.error().code, ErrorCode::kCorrupt);
     for (const std::string& text : {std::string("test.gguf: rowmax.tokenizer.added_token_flags: "), part}) {
@@ -59,7 +59,7 @@ TEST(AddedTokens, FilesThatContradictThemselves) {
           "texts that differ once normalised, found tokens 259 and 260");
   TokenizerSource source = vocabulary.spm();
   source.normalizer = "NFC";
-  const auto result = make(source, {});
+  const auto result = with_flags(source, {});
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(result.error().message.find("rowmax.tokenizer.normalizer: expected none beside a llama model, found 'NFC'"),
@@ -71,8 +71,8 @@ TEST(AddedTokens, FilesThatContradictThemselves) {
 TEST(AddedTokens, PiecesOfTheModel) {
   TestVocabulary vocabulary = byte_vocabulary();
   vocabulary.types[0xE9] = 4;
-  const auto plain = make(vocabulary.bpe("gpt-2"), {});
-  const auto merged = make(vocabulary.bpe("gpt-2"), {{0xE9, kAlsoMerged}});
+  const auto plain = with_flags(vocabulary.bpe("gpt-2"), {});
+  const auto merged = with_flags(vocabulary.bpe("gpt-2"), {{0xE9, kAlsoMerged}});
   ASSERT_TRUE(plain.ok() && merged.ok());
   EXPECT_EQ(*merged->encode("\u00E9", false), Ids{0xE9});
   EXPECT_EQ(*merged->encode("\u9000", false), (Ids{0xE9, 0x80, 0x80}));

@@ -11,7 +11,7 @@
 namespace rowmax::engine {
 namespace {
 
-Tokenizer make(const TokenizerSource& source) {
+Tokenizer tokenizer_of(const TokenizerSource& source) {
   Result<Tokenizer> result = Tokenizer::from_source(source);
   EXPECT_TRUE(result.ok()) << result.error().message;
   if (!result.ok()) std::abort();
@@ -37,9 +37,9 @@ TEST(Bpe, SameIdsAsHuggingFace) {
   ASSERT_GT(lines.size(), 100u);
   std::size_t next = 0;
   TestVocabulary vocabulary = read_bpe(lines, next);
-  const Tokenizer gpt2 = make(vocabulary.bpe("gpt-2"));
+  const Tokenizer gpt2 = tokenizer_of(vocabulary.bpe("gpt-2"));
   vocabulary.merges.resize(300);
-  const Tokenizer llama3 = make(vocabulary.bpe("llama-bpe"));
+  const Tokenizer llama3 = tokenizer_of(vocabulary.bpe("llama-bpe"));
   std::string all;
   for (; next < lines.size(); ++next) {
     const std::vector<std::string> fields = split_fields(lines[next], ';');
@@ -57,7 +57,7 @@ TEST(Bpe, SameIdsAsHuggingFace) {
 TEST(Bpe, OneHugeWord) {
   std::size_t next = 0;
   const TestVocabulary vocabulary = read_bpe(read_lines("bpe.txt"), next);
-  const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
+  const Tokenizer tokenizer = tokenizer_of(vocabulary.bpe("gpt-2"));
   const std::string text(std::size_t{4} << 20, 'e');
   EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
 }
@@ -68,7 +68,7 @@ TEST(Bpe, AnyBytesComeBack) {
   std::mt19937 random(5);
   for (const char* pre :
        {"gpt-2", "llama-bpe", "qwen2", "smollm", "deepseek-llm", "deepseek-coder", "falcon", "gpt-4o", "default"}) {
-    const Tokenizer tokenizer = make(vocabulary.bpe(pre));
+    const Tokenizer tokenizer = tokenizer_of(vocabulary.bpe(pre));
     for (int i = 0; i < 200; ++i) {
       std::string text;
       for (unsigned n = random() % 40; n > 0; --n) text += static_cast<char>(random() % 4 == 0 ? ' ' : random() % 256);
@@ -83,7 +83,7 @@ TEST(Bpe, BytesWithoutATokenAreReplacedOrDropped) {
   remove(0xFF);
   remove(0x07);
   remove('Q');
-  const Tokenizer tokenizer = make(vocabulary.bpe("gpt-2"));
+  const Tokenizer tokenizer = tokenizer_of(vocabulary.bpe("gpt-2"));
   EXPECT_EQ(*tokenizer.decode(*tokenizer.encode("a\xFF\x07z", false), false), "a\xEF\xBF\xBDz");
   ASSERT_FALSE(tokenizer.notices().empty());
   bool told = false;
@@ -110,16 +110,16 @@ TEST(Spm, SameIdsAsSentencePiece) {
   std::size_t next = 0;
   const TestVocabulary vocabulary = read_spm(lines, next);
   TokenizerSource source = vocabulary.spm();
-  const Tokenizer with = make(source);
+  const Tokenizer with = tokenizer_of(source);
   source.add_space_prefix = false;
-  const Tokenizer without = make(source);
+  const Tokenizer without = tokenizer_of(source);
   // Tokens with a space inside forbid the cutting into words; no text here can make one of these.
   TestVocabulary joined_vocabulary = vocabulary;
   for (int byte = 1; byte < 256; ++byte)
     joined_vocabulary.add(std::string(1, static_cast<char>(byte)) + "\xE2\x96\x81\x02");
   source = joined_vocabulary.spm();
   source.add_space_prefix = false;
-  const Tokenizer joined = make(source);
+  const Tokenizer joined = tokenizer_of(source);
   for (; next < lines.size(); ++next) {
     const std::vector<std::string> fields = split_fields(lines[next], ';');
     ASSERT_EQ(fields.size(), 3u);
@@ -142,7 +142,7 @@ TEST(Spm, TextsOfControlTokensStayText) {
   for (const char* text : {"<", "s", ">", "<s", "s>"}) vocabulary.add(text, 1, -1);
   TokenizerSource source = vocabulary.spm();
   source.add_space_prefix = false;
-  const Tokenizer tokenizer = make(source);
+  const Tokenizer tokenizer = tokenizer_of(source);
   EXPECT_EQ(*tokenizer.encode("<s>", false), (std::vector<TokenId>{tokenizer.find("<s"), tokenizer.find(">")}));
   EXPECT_EQ(*tokenizer.encode("<s>", true), (std::vector<TokenId>{1}));
 }
@@ -153,13 +153,13 @@ TEST(Spm, TokensThatReachOverASpace) {
   const TokenId over = vocabulary.add(">\xE2\x96\x81<", 1, -1);
   TokenizerSource source = vocabulary.spm();
   source.add_space_prefix = false;
-  EXPECT_EQ(*make(source).encode("> <", false), (std::vector<TokenId>{over}));
+  EXPECT_EQ(*tokenizer_of(source).encode("> <", false), (std::vector<TokenId>{over}));
 }
 
 TEST(Spm, AnyBytesComeBack) {
   TestVocabulary vocabulary = spm_vocabulary();
   vocabulary.add("\xE2\x96\x81", 1, -1);
-  const Tokenizer tokenizer = make(vocabulary.spm());
+  const Tokenizer tokenizer = tokenizer_of(vocabulary.spm());
   for (const char* text : {"\xFF", "\xE2\x96", "a\xC3", "\xE2 \x41", " \xF0\x9F x", "\x80\x80"}) {
     EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
   }
@@ -176,7 +176,7 @@ TEST(Spm, MergesOfGemma4) {
     vocabulary.add(text, 1, -1000);
   }
   vocabulary.merges = {"\n\n \n", "\n \n\n", "\n \n", "\xE2\x96\x81 \xE2\x96\x81", "b c", "a bc", "\xE2\x96\x81 a"};
-  const Tokenizer tokenizer = make(vocabulary.gemma4());
+  const Tokenizer tokenizer = tokenizer_of(vocabulary.gemma4());
   const std::pair<const char*, std::vector<const char*>> cases[] = {
       {"abc", {"abc"}},
       {"ab", {"a", "b"}},
@@ -201,7 +201,7 @@ TEST(Spm, MergesOfGemma4) {
 TEST(Spm, OneHugeWord) {
   std::size_t next = 0;
   const TestVocabulary vocabulary = read_spm(read_lines("spm.txt"), next);
-  const Tokenizer tokenizer = make(vocabulary.spm());
+  const Tokenizer tokenizer = tokenizer_of(vocabulary.spm());
   const std::string text(std::size_t{2} << 20, 'e');
   EXPECT_EQ(*tokenizer.decode(*tokenizer.encode(text, false), false), text);
 }

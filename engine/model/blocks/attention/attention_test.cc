@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kAttentionFacts[] = {
     {"no_rope", [](LayerSpec& l, std::size_t i) { l.attention.rope = i % 2 == 0 ? -1 : 0; }},
     {"partial_rope", [](LayerSpec& l, std::size_t) { l.attention.rope = 1; }},
     {"window", [](LayerSpec& l, std::size_t i) { l.attention.window = i % 2 == 0 ? 7 : 0; }},
@@ -62,7 +62,7 @@ const Fact kFacts[] = {
 class Attention : public testing::TestWithParam<Fact> {};
 TEST_P(Attention, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(Attention, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, Attention, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, Attention, testing::ValuesIn(kAttentionFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kDeltaNetFacts[] = {
     {"delta_net", [](LayerSpec& l, std::size_t) { make_delta_net(l); }},
     {"delta_net_grouped",
      [](LayerSpec& l, std::size_t) {
@@ -25,7 +25,7 @@ const Fact kFacts[] = {
 class DeltaNet : public testing::TestWithParam<Fact> {};
 TEST_P(DeltaNet, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(DeltaNet, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, DeltaNet, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, DeltaNet, testing::ValuesIn(kDeltaNetFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kDenseFfnFacts[] = {
     {"gelu", [](LayerSpec& l, std::size_t) { l.ffn.activation = FfnActivation::kGeluTanh; }},
     {"relu_squared", [](LayerSpec& l, std::size_t) { l.ffn.activation = FfnActivation::kReluSquared; }},
     {"gate_limit", [](LayerSpec& l, std::size_t) { l.ffn.gate_limit = 0.5f; }},
@@ -25,7 +25,7 @@ const Fact kFacts[] = {
 class DenseFfn : public testing::TestWithParam<Fact> {};
 TEST_P(DenseFfn, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(DenseFfn, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, DenseFfn, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, DenseFfn, testing::ValuesIn(kDenseFfnFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kLatentAttentionFacts[] = {
     {"latent", [](LayerSpec& l, std::size_t) { make_latent(l); }},
     {"of_two_products",
      [](LayerSpec& l, std::size_t) {
@@ -47,7 +47,7 @@ const Fact kFacts[] = {
 class LatentAttention : public testing::TestWithParam<Fact> {};
 TEST_P(LatentAttention, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(LatentAttention, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, LatentAttention, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, LatentAttention, testing::ValuesIn(kLatentAttentionFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kLayerEmbeddingFacts[] = {
     {"layer_embeddings", [](LayerSpec& l, std::size_t) { l.n_layer_embd = 12; }},
     {"layer_embeddings_by_gelu",
      [](LayerSpec& l, std::size_t) {
@@ -27,7 +27,7 @@ const Fact kFacts[] = {
 class LayerEmbedding : public testing::TestWithParam<Fact> {};
 TEST_P(LayerEmbedding, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(LayerEmbedding, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, LayerEmbedding, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, LayerEmbedding, testing::ValuesIn(kLayerEmbeddingFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

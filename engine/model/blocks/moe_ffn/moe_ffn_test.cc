@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kMoeFfnFacts[] = {
     {"experts", [](LayerSpec& l, std::size_t) { make_experts(l); }},
     {"experts_renormalised",
      [](LayerSpec& l, std::size_t) {
@@ -118,7 +118,7 @@ const Fact kFacts[] = {
 class MoeFfn : public testing::TestWithParam<Fact> {};
 TEST_P(MoeFfn, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(MoeFfn, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, MoeFfn, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, MoeFfn, testing::ValuesIn(kMoeFfnFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

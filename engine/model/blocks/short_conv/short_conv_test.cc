@@ -8,7 +8,7 @@
 namespace rowmax::engine {
 namespace {
 
-const Fact kFacts[] = {
+const Fact kShortConvFacts[] = {
     {"short_conv", [](LayerSpec& l, std::size_t) { make_short_conv(l); }},
     // As many taps as the kernel has, and channels beyond one vector and one task.
     {"short_conv_wide",
@@ -32,7 +32,7 @@ const Fact kFacts[] = {
 class ShortConv : public testing::TestWithParam<Fact> {};
 TEST_P(ShortConv, IsAsDefined) { expect_as_defined(GetParam()); }
 TEST_P(ShortConv, FactChangesTheLogits) { expect_changed_logits(GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Blocks, ShortConv, testing::ValuesIn(kFacts), fact_name);
+INSTANTIATE_TEST_SUITE_P(Blocks, ShortConv, testing::ValuesIn(kShortConvFacts), fact_name);
 
 }  // namespace
 }  // namespace rowmax::engine

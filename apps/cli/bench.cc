@@ -23,11 +23,14 @@ constexpr const char* kExamples = R"(
 Examples:
   rowmax bench -m model.gguf
   rowmax bench -m model.gguf -p 512 -n 128 -d 0,4096 -t 1,2 -r 5 --json
+  rowmax bench -m model.gguf -p 128 -n 32 -s 1,8,64
 ppN: N prompt tokens at once. tgN: N tokens one after another. @D: behind D tokens that are in the cache already.
+xS: in each of S sequences that are computed together, the tokens of all of them counted.
 GB/s of tg is the weights read per token; beside it what this machine reads at most (its own measurement).
 )";
 
 constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
+constexpr std::int64_t kMaxSequences = 4096;
 constexpr std::int64_t kPageTokens = 64;                     // of keys and values, the smallest part that is shared
 constexpr std::size_t kProbeBytes = std::size_t{512} << 20;  // far beyond any cache
 
@@ -42,14 +45,15 @@ double processor_seconds() {
 
 struct BenchFlags {
   EngineFlags engine;
-  std::string prompts = "512", generations = "128", depths = "0", threads = "0", kv_type = "f16";
+  std::string prompts = "512", generations = "128", depths = "0", sequences = "1", threads = "0", kv_type = "f16";
   int repetitions = 5;
   bool json = false;
 };
 
 struct BenchPlan {
-  std::vector<std::int64_t> prompts, generations, depths, threads;
+  std::vector<std::int64_t> prompts, generations, depths, sequences, threads;
   std::int64_t context = 0;  // what the longest case needs
+  std::int64_t most_sequences = 1;
 };
 
 Result<BenchPlan> make_plan(const BenchFlags& flags) {
@@ -57,6 +61,7 @@ Result<BenchPlan> make_plan(const BenchFlags& flags) {
   ROWMAX_TRY(prompts, parse_integers(flags.prompts, "-p", 0, kMaxTokens));
   ROWMAX_TRY(generations, parse_integers(flags.generations, "-n", 0, kMaxTokens));
   ROWMAX_TRY(depths, parse_integers(flags.depths, "-d", 0, kMaxTokens));
+  ROWMAX_TRY(sequences, parse_integers(flags.sequences, "-s", 1, kMaxSequences));
   ROWMAX_TRY(threads, parse_integers(flags.threads, "-t", 0, 1024));
   std::erase(prompts, 0);
   std::erase(generations, 0);
@@ -64,7 +69,9 @@ Result<BenchPlan> make_plan(const BenchFlags& flags) {
   for (const std::int64_t n : prompts) longest = std::max(longest, n);
   for (const std::int64_t n : generations) longest = std::max(longest, n);
   for (const std::int64_t n : depths) deepest = std::max(deepest, n);
-  plan = {std::move(prompts), std::move(generations), std::move(depths), std::move(threads), longest + deepest};
+  plan = {std::move(prompts),   std::move(generations), std::move(depths),
+          std::move(sequences), std::move(threads),     longest + deepest};
+  for (const std::int64_t n : plan.sequences) plan.most_sequences = std::max(plan.most_sequences, n);
   return plan;
 }
 
@@ -79,10 +86,15 @@ std::vector<engine::TokenId> made_up_tokens(std::int64_t n, std::int64_t n_vocab
   return ids;
 }
 
+using Sequences = std::vector<engine::SequenceId>;
+
 class Bench {
  public:
   Bench(const BenchFlags& flags, const BenchPlan& plan, const engine::Model& model)
-      : flags_(flags), plan_(plan), model_(model), tokens_(made_up_tokens(plan.context, model.shape().n_vocab)) {}
+      : flags_(flags),
+        plan_(plan),
+        model_(model),
+        tokens_(made_up_tokens(plan.context + plan.most_sequences - 1, model.shape().n_vocab)) {}
 
   Result<BenchReport> run() {
     for (const std::int64_t threads : plan_.threads) {
@@ -98,52 +110,75 @@ class Bench {
     options.reuse_prefixes = false;
     // What lies at a depth is computed once: each measurement goes on from a copy, which shares its pages and takes new
     // ones for what comes behind and for the one that was partly filled.
-    options.max_sequences = 2;
+    options.max_sequences = static_cast<int>(2 * plan_.most_sequences);
     const auto cost = engine::sequence_cost(model_.description(), plan_.context + kPageTokens, options);
-    if (cost.ok()) options.kv_budget_bytes = cost->kv_budget_bytes;  // where not, open_session() says why
+    if (cost.ok() && __builtin_mul_overflow(cost->kv_budget_bytes, plan_.most_sequences, &options.kv_budget_bytes)) {
+      return Error{ErrorCode::kLimit, "-s: the sequences' keys and values are larger than the address space"};
+    }  // where there is no cost, open_session() says why
     ROWMAX_TRY(session, open_session(model_, options, executor, "the longest of -p and -n behind the deepest of -d"));
     ROWMAX_TRY(bandwidth, read_bandwidth(executor, kProbeBytes));  // takes seconds: nothing is refused behind it
     report_.machines.push_back({executor.concurrency(), bandwidth / 1e9});
     for (const std::int64_t depth : plan_.depths) {
-      ROWMAX_TRY(prefix, session.open());
-      if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, prefix, 0, depth));
-      for (const std::int64_t n : plan_.prompts) {
-        ROWMAX_RETURN_IF_ERROR(measure({"pp", n, depth, executor.concurrency(), {}, {}}, session, prefix, n));
+      Sequences prefixes;
+      for (std::int64_t s = 0; s < plan_.most_sequences; ++s) {
+        ROWMAX_TRY(prefix, session.open());
+        prefixes.push_back(prefix);
       }
-      for (const std::int64_t n : plan_.generations) {
-        ROWMAX_RETURN_IF_ERROR(measure({"tg", n, depth, executor.concurrency(), {}, {}}, session, prefix, 1));
+      if (depth > 0) ROWMAX_RETURN_IF_ERROR(forward(session, prefixes, 0, depth));
+      for (const std::int64_t n_sequence : plan_.sequences) {
+        const auto some = std::span(prefixes).first(static_cast<std::size_t>(n_sequence));
+        for (const std::int64_t n : plan_.prompts) {
+          ROWMAX_RETURN_IF_ERROR(
+              measure({"pp", n, depth, n_sequence, executor.concurrency(), {}, {}}, session, some, n));
+        }
+        for (const std::int64_t n : plan_.generations) {
+          ROWMAX_RETURN_IF_ERROR(
+              measure({"tg", n, depth, n_sequence, executor.concurrency(), {}, {}}, session, some, 1));
+        }
       }
-      session.close(prefix);
+      for (const engine::SequenceId prefix : prefixes) session.close(prefix);
     }
     return {};
   }
 
-  // Appends the tokens of positions [begin, begin + n) in one call.
-  Status forward(engine::Session& session, engine::SequenceId sequence, std::int64_t begin, std::int64_t n) {
-    const engine::BatchItem item{sequence, std::span(tokens_).subspan(begin, n), engine::LogitsFor::kLast};
-    return session.forward({&item, 1});
+  // Appends the tokens of positions [begin, begin + n) to all of them in one call; to each others, as if different users
+  // had sent them.
+  Status forward(engine::Session& session, std::span<const engine::SequenceId> sequences, std::int64_t begin,
+                 std::int64_t n) {
+    items_.clear();
+    for (std::size_t s = 0; s < sequences.size(); ++s) {
+      const auto first = static_cast<std::size_t>(begin) + s;
+      items_.push_back(
+          {sequences[s], std::span(tokens_).subspan(first, static_cast<std::size_t>(n)), engine::LogitsFor::kLast});
+    }
+    ROWMAX_RETURN_IF_ERROR(session.forward(items_));
+    return {};
   }
 
-  // `prefix` holds the tokens of the row's depth.
-  Status measure(BenchRow row, engine::Session& session, engine::SequenceId prefix, std::int64_t step) {
+  // `prefixes` hold the tokens of the row's depth.
+  Status measure(BenchRow row, engine::Session& session, std::span<const engine::SequenceId> prefixes,
+                 std::int64_t step) {
     if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) {
-      std::fprintf(stderr, "\r\x1b[K%s%lld@%lld, %d threads", row.kind, static_cast<long long>(row.n),
-                   static_cast<long long>(row.depth), row.threads);
+      std::fprintf(stderr, "\r\x1b[K%s, %d threads", test_name(row).c_str(), row.threads);
     }
     for (int repetition = -1; repetition < flags_.repetitions; ++repetition) {  // the first one warms up
-      ROWMAX_TRY(sequence, session.fork(prefix));
+      Sequences sequences;
+      for (const engine::SequenceId prefix : prefixes) {
+        ROWMAX_TRY(sequence, session.fork(prefix));
+        sequences.push_back(sequence);
+      }
       const auto start = Clock::now();
       const double processor_start = processor_seconds();
       for (std::int64_t done = 0; done < row.n; done += step) {
         if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
-        ROWMAX_RETURN_IF_ERROR(forward(session, sequence, row.depth + done, step));
+        ROWMAX_RETURN_IF_ERROR(forward(session, sequences, row.depth + done, step));
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
       if (repetition >= 0) {
-        row.samples.push_back(static_cast<double>(row.n) / seconds);
+        row.samples.push_back(static_cast<double>(row.n * row.sequences) / seconds);
         row.processor_seconds.push_back(processor_seconds() - processor_start);
       }
-      session.close(sequence);
+      for (const engine::SequenceId sequence : sequences) session.close(sequence);
     }
     if (is_terminal(STDERR_FILENO) && !flags_.engine.quiet) std::fputs("\r\x1b[K", stderr);
     report_.rows.push_back(std::move(row));
@@ -154,6 +189,7 @@ class Bench {
   const BenchPlan& plan_;
   const engine::Model& model_;
   std::vector<engine::TokenId> tokens_;
+  std::vector<engine::BatchItem> items_;
   BenchReport report_;
 };
 
@@ -189,6 +225,7 @@ CommandBody declare_bench(Flags& table) {
   list("-p,--n-prompt", flags->prompts, "prompt sizes, with commas between; 0: none");
   list("-n,--n-gen", flags->generations, "generation sizes; 0: none");
   list("-d,--depth", flags->depths, "tokens in the cache before");
+  list("-s,--sequences", flags->sequences, "sequences computed together");
   list("-t,--threads", flags->threads, "thread counts; 0: physical cores");
   table.add("-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
       .within(1, 1000);

@@ -19,19 +19,21 @@ double bandwidth_with(const BenchReport& report, int threads) {
   return 0;
 }
 
-bool is_generation(const BenchRow& row) { return row.kind[0] == 't'; }
+// Whether each of its tokens reads the weights once.
+bool reads_weights(const BenchRow& row) { return row.kind[0] == 't' && row.sequences == 1; }
 
 double weights_gb_per_s(const BenchReport& report, double tokens_per_second) {
   return static_cast<double>(report.bytes_per_token) * tokens_per_second / 1e9;
 }
 
+}  // namespace
+
 std::string test_name(const BenchRow& row) {
   std::string name = row.kind + std::to_string(row.n);
   if (row.depth > 0) name += "@" + std::to_string(row.depth);
+  if (row.sequences > 1) name += " x" + std::to_string(row.sequences);
   return name;
 }
-
-}  // namespace
 
 void describe(const engine::Model& model, const std::string& kv_type, BenchReport& report) {
   report.model = std::filesystem::path(model.file().name()).filename().string();
@@ -52,7 +54,7 @@ std::string bench_markdown(const BenchReport& report) {
   out += "|---|---:|---:|---:|---:|---:|\n";
   for (const BenchRow& row : report.rows) {
     const Spread spread = spread_of(row.samples);
-    const bool reads = is_generation(row);
+    const bool reads = reads_weights(row);
     char line[256];
     std::snprintf(line, sizeof line, "| %s | %d | %s | %s - %s | %s | %s |\n", test_name(row).c_str(), row.threads,
                   short_number(spread.median).c_str(), short_number(spread.low).c_str(),
@@ -74,11 +76,12 @@ Json bench_json(const BenchReport& report) {
     Json result = {{"test", row.kind},
                    {"n", row.n},
                    {"depth", row.depth},
+                   {"sequences", row.sequences},
                    {"threads", row.threads},
                    {"tokens_per_second", {{"median", spread.median}, {"min", spread.low}, {"max", spread.high}}},
                    {"samples", row.samples},
                    {"processor_seconds", row.processor_seconds}};
-    if (is_generation(row)) result["weights_gb_per_s"] = weights_gb_per_s(report, spread.median);
+    if (reads_weights(row)) result["weights_gb_per_s"] = weights_gb_per_s(report, spread.median);
     results.push_back(std::move(result));
   }
   return {{"model", report.model},

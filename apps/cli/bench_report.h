@@ -11,10 +11,10 @@
 namespace rowmax::cli {
 
 struct BenchRow {
-  const char* kind = "";  // "pp": prompt, "tg": generation
-  std::int64_t n = 0, depth = 0;
+  const char* kind = "";                         // "pp": prompt, "tg": generation
+  std::int64_t n = 0, depth = 0, sequences = 1;  // n and depth of each sequence
   int threads = 0;
-  std::vector<double> samples;            // tokens per second
+  std::vector<double> samples;            // tokens per second, of all sequences together
   std::vector<double> processor_seconds;  // of each sample, all threads together
 };
 
@@ -30,6 +30,8 @@ struct BenchReport {
   std::vector<BenchRow> rows;
 };
 
+// As "tg128@4096 x8": generation in eight sequences, each behind 4096 tokens.
+std::string test_name(const BenchRow& row);
 // Fills in everything but the measurements.
 void describe(const engine::Model& model, const std::string& kv_type, BenchReport& report);
 std::string bench_markdown(const BenchReport& report);

@@ -119,6 +119,22 @@ class Output(CommandTest):
         self.assertTrue(all(0.2 < m["read_gb_per_s"] < 2000 for m in result["machine"]))
         self.assertIn("| tg4@32 | 2 |", self.output("bench", "-m", MODEL, "-p", 0, "-n", 4, "-d", 32, "-t", 2, "-r", 1))
 
+    def test_bench_of_several_sequences(self):
+        many = ("bench", "-m", MODEL, "-p", 8, "-n", 4, "-d", "0,40", "-s", "1,3", "-t", 1, "-r", 5)
+        rows = self.json(*many)["results"]
+        self.assertEqual([(row["test"], row["depth"], row["sequences"]) for row in rows],
+                         [(test, depth, n) for depth in (0, 40) for n in (1, 3) for test in ("pp", "tg")])
+        for row in rows:
+            self.assertEqual("weights_gb_per_s" in row, row["test"] == "tg" and row["sequences"] == 1)
+            # Tokens of all sequences: one thread computes for about as long as it takes, or less where it waits.
+            counted = [speed * seconds for speed, seconds in zip(row["samples"], row["processor_seconds"])]
+            n = row["n"] * row["sequences"]
+            self.assertTrue(0.4 * n < max(counted) < 1.1 * n, (row, n))
+        table = self.output(*many)
+        for name in ("pp8", "tg4 x3", "pp8@40 x3", "tg4@40"):
+            self.assertIn(f"| {name} | 1 |", table)
+        self.fails(2, "bench", "-m", MODEL, "-s", "0", says="-s")
+
     def test_inspect(self):
         for name in ("llama_bias", "qwen3", "gemma3"):
             path = GOLDEN / f"{name}.gguf"

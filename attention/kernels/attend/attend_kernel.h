@@ -245,33 +245,27 @@ inline std::uint64_t words_common(const std::uint64_t* words, int n) noexcept {
 // lies in more than one piece.
 inline Prefetch prefetch_keys(const CallArgs& call, const BlockArgs& block, std::int64_t begin) noexcept {
   const Stream stream = key_stream(call, block);
+  const KvStrides& strides = *stream.strides;
   const std::int64_t end = min_i64(begin + kKeyTile, block.sequence->kv_end);
-  if (stream.dtype == DType::kF8E4M3 || begin < block.sequence->kv_begin || begin >= end) return {};
+  if (!read_in_place(stream.dtype) || begin < block.sequence->kv_begin || begin >= end) return {};
   if (!stream.one_page(begin, end)) return {};
-  const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
+  const auto bytes = [&](std::int64_t n) { return bytes_in_place(stream.dtype, n); };
   const std::int64_t k_dim = call.args->kv.k_dim;
-  if (stream.dtype == DType::kQ8_0) {
-    return prefetch_rows(stream.key(begin), end - begin, q8_0_bytes(k_dim), q8_0_bytes(stream.strides->key_stride));
+  if (strides.key_stride == 1) {
+    return prefetch_rows(stream.key(begin), k_dim, bytes(end - begin), bytes(strides.dim_stride));
   }
-  if (stream.strides->key_stride == 1) {
-    return prefetch_rows(stream.key(begin), k_dim, (end - begin) * size, stream.strides->dim_stride * size);
-  }
-  if (stream.strides->dim_stride != 1) return {};
-  return prefetch_rows(stream.key(begin), end - begin, k_dim * size, stream.strides->key_stride * size);
+  if (strides.dim_stride != 1) return {};
+  return prefetch_rows(stream.key(begin), end - begin, bytes(k_dim), bytes(strides.key_stride));
 }
 inline Prefetch prefetch_values(const CallArgs& call, const BlockArgs& block, std::int64_t begin,
                                 std::uint64_t word) noexcept {
   const Stream stream = value_stream(call, block);
   const int first = lowest_bit(word);
-  if (stream.dtype == DType::kF8E4M3 || stream.strides->dim_stride != 1) return {};
+  if (!read_in_place(stream.dtype) || stream.strides->dim_stride != 1) return {};
   if (!stream.one_page(begin + first, begin + bits_end(word))) return {};
-  if (stream.dtype == DType::kQ8_0) {
-    return prefetch_rows(stream.key(begin + first), bits_end(word) - first, q8_0_bytes(call.args->kv.v_dim),
-                         q8_0_bytes(stream.strides->key_stride));
-  }
-  const std::int64_t size = static_cast<std::int64_t>(stream.dtype == DType::kF32 ? 4 : 2);
-  return prefetch_rows(stream.key(begin + first), bits_end(word) - first, call.args->kv.v_dim * size,
-                       stream.strides->key_stride * size);
+  return prefetch_rows(stream.key(begin + first), bits_end(word) - first,
+                       bytes_in_place(stream.dtype, call.args->kv.v_dim),
+                       bytes_in_place(stream.dtype, stream.strides->key_stride));
 }
 
 // Raw dots of all rows that see a key of the tile; kWeights: then their weights. met: nullptr where all queries are in

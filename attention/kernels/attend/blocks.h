@@ -34,30 +34,20 @@ struct Prefetch {
   std::int64_t left_of_run = 0;
   std::int64_t run_skip = 0;
   std::int64_t n_steps = 1;
-  std::int64_t fours_of_step = 0;
-  std::int64_t rest_of_step = 0;  // further n_steps-ths of four lines
-  std::int64_t due = 0;
+  std::int64_t of_step = 0;  // n_steps-ths of four lines
+  std::int64_t due = 0;      // likewise
 
   // All lines in n calls of step(), evenly.
   void spread(std::int64_t n) noexcept {
     n_steps = n;
-    fours_of_step = n_fours / n;
-    rest_of_step = n_fours % n;
+    of_step = n_fours;
   }
 
   // kLocality as __builtin_prefetch has it: 3 for the first cache, 2 for the second. The second is close enough, and
   // takes more requests at once.
   template <int kLocality>
   ROWMAX_INLINE void step() noexcept {
-    std::int64_t n = fours_of_step;
-    due += rest_of_step;
-    if (due >= n_steps) {
-      due -= n_steps;
-      ++n;
-    }
-    n = n < n_fours ? n : n_fours;
-    n_fours -= n;
-    for (; n > 0; --n) {
+    for (due += of_step; due >= n_steps && n_fours > 0; due -= n_steps, --n_fours) {
       const char* third = line + 2 * stride;
       __builtin_prefetch(line, 0, kLocality);
       __builtin_prefetch(line + stride, 0, kLocality);

@@ -169,6 +169,12 @@ void gather_values(const Stream& stream, std::int64_t begin, std::uint64_t word,
 // Blocks of more rows than this reuse a tile often enough to have it converted to f32 and laid out densely first.
 inline constexpr int kConvertRows = 12;
 
+// Whether few rows read tiles of the type where they lie, and the bytes of n elements then.
+inline bool read_in_place(DType dtype) noexcept { return dtype != DType::kF8E4M3; }
+inline std::int64_t bytes_in_place(DType dtype, std::int64_t n) noexcept {
+  return dtype == DType::kQ8_0 ? q8_0_bytes(n) : dtype == DType::kF32 ? 4 * n : 2 * n;
+}
+
 // Most rows of one register block; those decode q8_0 themselves. Several would do it several times.
 inline constexpr int kDecodeRows = simd::kRegistersPerVector == 1 ? 8 : 6;
 

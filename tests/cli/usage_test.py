@@ -130,7 +130,7 @@ class Usage(CommandTest):
         "temp": "hot", "top-k": "x", "top-p": "x", "min-p": "x", "repeat-penalty": "x", "repeat-last-n": "x",
         "frequency-penalty": "x", "presence-penalty": "x", "logit-bias": "x", "set": "x", "format": "x", "pre": "bogus",
         "n-predict": "x", "file": "/no/such/file", "tokens": "x", "token-ids": "/no/such/file", "n-prompt": "x", "n-gen": "x",
-        "depth": "x", "repetitions": "x", "greedy": "perhaps", "json": "perhaps", "quiet": "perhaps", "raw": "perhaps",
+        "depth": "x", "sequences": "0", "repetitions": "x", "greedy": "perhaps", "json": "perhaps", "quiet": "perhaps", "raw": "perhaps",
         "ignore-eos": "perhaps", "ignore-key": "no.such.key", "convention": "x", "no-layout-check": "perhaps", "keep-newline": "perhaps",
         "force": "perhaps", "special": "perhaps", "bos": "perhaps", "all": "perhaps", "pull": "perhaps", "model": "/no/such/file",
         "chat-template": "/no/such/file", "no-history": "perhaps", "debug": "x", "debug-layers": "x", "debug-tokens": "x",

@@ -12,6 +12,7 @@ machine that others use as well, only that column compares. Nothing is fetched o
 import argparse
 import json
 import os
+import tempfile
 import time
 
 from speed import Peer, Refused, Rowmax, finished, middle, numbers
@@ -36,9 +37,10 @@ COLUMNS = ["PP", "TG", "B", "N_KV", "T_PP", "S_PP", "T_TG", "S_TG", "T", "S"]
 class ManyPeer(Peer):
     def bench(self, model, sequences, prompt, steps, threads):
         context = sequences * ((prompt + steps + 255) // 256 * 256)
-        # ik_llama.cpp's writes its table among its messages.
-        out, processor = finished(["sh", "-c", 'exec "$0" "$@" 2>&1', self.command[0], "-m", model, "-npl", sequences, "-npp",
-                                   prompt, "-ntg", steps, "-c", context, "-t", threads, *self.command[1:]])
+        # ik_llama.cpp's writes its table among its messages, and a llama.log where it runs.
+        out, processor = finished(["sh", "-c", 'cd "$0" && exec "$@" 2>&1', tempfile.gettempdir(), os.path.abspath(self.command[0]),
+                                   "-m", os.path.abspath(model), "-npl", sequences, "-npp", prompt, "-ntg", steps, "-c", context,
+                                   "-t", threads, *self.command[1:]])
         rows = [row for row in ([cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines()
                                 if line.startswith("|")) if len(row) == len(COLUMNS) and row[0].isdigit()]
         if not rows:
@@ -86,9 +88,10 @@ def main():
                 for name, pairs in by_engine.items():
                     wall, processor = (middle(pair[i] for pair in pairs) for i in (0, 1))
                     ratio = lambda own, other: "" if name == "rowmax" or not own or not other else f"{own[0] / other[0]:.2f}"
+                    spent = f"{processor[0]:.4g}" if processor else "-"
                     size = args.prompt if test == "pp" else args.steps
                     print(f"| {os.path.basename(model)} | {sequences} | {test}{size} | {name} | {wall[0]:.4g} ({wall[1]:.4g} - "
-                          f"{wall[2]:.4g}) | {f'{processor[0]:.4g}' if processor else '-'} | {ratio(ours[0], wall)} | {ratio(ours[1], processor)} |", flush=True)
+                          f"{wall[2]:.4g}) | {spent} | {ratio(ours[0], wall)} | {ratio(ours[1], processor)} |", flush=True)
             for name, words in refused.items():
                 print(f"| {os.path.basename(model)} | {sequences} | | {name} | refused: {words} | | | |")
 

@@ -1,6 +1,7 @@
 #include "engine/tokenizer/vocabulary.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <unordered_set>
@@ -181,18 +182,29 @@ Status Vocabulary::read_scores(const TokenizerSource& source) {
 Status Vocabulary::index(const TokenizerSource& source) {
   std::size_t capacity = 16;
   while (capacity < 2 * kinds_.size()) capacity *= 2;
-  slots_.assign(capacity, -1);
+  slots_.assign(capacity, Slot{});
+  // Where tokens go is far apart: their places are asked for some tokens ahead.
+  constexpr TokenId kAhead = 16;
+  std::array<std::uint64_t, kAhead> hashes{};
+  const auto ask_for = [&](TokenId id) {
+    if (id >= size()) return;
+    const std::uint64_t hash = hashes[static_cast<std::size_t>(id % kAhead)] = base::seeded_hash(text(id));
+    __builtin_prefetch(&slots_[hash & (capacity - 1)], 1);
+  };
+  for (TokenId id = 0; id < kAhead; ++id) ask_for(id);
   for (TokenId id = 0; id < size(); ++id) {
     const std::string_view token = text(id);
+    const std::uint64_t hash = hashes[static_cast<std::size_t>(id % kAhead)];
+    ask_for(id + kAhead);
     if (token.empty()) continue;
-    std::size_t slot = base::seeded_hash(token) & (capacity - 1);
-    for (; slots_[slot] != -1; slot = (slot + 1) & (capacity - 1)) {
-      if (text(slots_[slot]) == token) {
-        return corrupt(source, "tokenizer.ggml.tokens: tokens " + std::to_string(slots_[slot]) + " and " +
+    std::size_t slot = hash & (capacity - 1);
+    for (; slots_[slot].id != -1; slot = (slot + 1) & (capacity - 1)) {
+      if (slots_[slot].hash == hash >> 32 && text(slots_[slot].id) == token) {
+        return corrupt(source, "tokenizer.ggml.tokens: tokens " + std::to_string(slots_[slot].id) + " and " +
                                    std::to_string(id) + " have the same text " + quoted(token));
       }
     }
-    slots_[slot] = id;
+    slots_[slot] = {id, static_cast<std::uint32_t>(hash >> 32)};
   }
   return {};
 }
@@ -219,8 +231,9 @@ Status Vocabulary::index_bytes(const TokenizerSource& source) {
 TokenId Vocabulary::find(std::string_view wanted) const noexcept {
   if (wanted.empty() || wanted.size() > longest_) return -1;
   const std::size_t mask = slots_.size() - 1;
-  for (std::size_t slot = base::seeded_hash(wanted) & mask; slots_[slot] != -1; slot = (slot + 1) & mask) {
-    if (text(slots_[slot]) == wanted) return slots_[slot];
+  const std::uint64_t hash = base::seeded_hash(wanted);
+  for (std::size_t slot = hash & mask; slots_[slot].id != -1; slot = (slot + 1) & mask) {
+    if (slots_[slot].hash == hash >> 32 && text(slots_[slot].id) == wanted) return slots_[slot].id;
   }
   return -1;
 }
@@ -229,8 +242,8 @@ std::size_t Vocabulary::longest_probe() const noexcept {
   const std::size_t mask = slots_.size() - 1;
   std::size_t longest = 0;
   for (std::size_t at = 0; at < slots_.size(); ++at) {
-    if (slots_[at] == -1) continue;
-    const std::size_t home = base::seeded_hash(text(slots_[at])) & mask;
+    if (slots_[at].id == -1) continue;
+    const std::size_t home = base::seeded_hash(text(slots_[at].id)) & mask;
     longest = std::max(longest, ((at - home) & mask) + 1);
   }
   return longest;

@@ -50,7 +50,11 @@ class Vocabulary {
   std::vector<TokenKind> kinds_;
   std::vector<float> scores_;
   std::vector<bool> also_merged_;  // empty: none is
-  std::vector<TokenId> slots_;     // hash table with linear probing, -1 free, a power of two in size
+  struct Slot {
+    TokenId id = -1;         // -1: free
+    std::uint32_t hash = 0;  // the upper half of the text's: others are told apart without looking at theirs
+  };
+  std::vector<Slot> slots_;  // hash table with linear probing, a power of two in size
   std::vector<TokenId> byte_tokens_;
   std::size_t longest_ = 0;
 

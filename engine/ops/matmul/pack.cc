@@ -111,16 +111,9 @@ inline void to_words(const std::uint8_t* codes, std::uint32_t* words) noexcept {
   }
 }
 
-// The words of four rows to their tiles; first: of those in the panel.
-template <int kWords>
-inline void put_words(const panel::Words (&words)[kWords], int first, std::uint8_t* tiles) noexcept {
-  ROWMAX_UNROLL
-  for (int w = 0; w < kWords; ++w) std::memcpy(tiles + w * kVector + 4 * first, &words[w], sizeof words[w]);
-}
-
 // read(r, codes): those of row r of the four.
 template <class Panel, int kWords, class Read>
-inline void words_of_codes(Read read, panel::Words (&words)[kWords]) noexcept {
+inline void put_read_codes(Read read, panel::Tiles tiles) noexcept {
   constexpr int kTileWords = Panel::kTileBytes / kVector, kTiles = kWords / kTileWords;
   std::uint32_t lines[panel::kRowsAtOnce][kWords];
   const std::byte* rows[panel::kRowsAtOnce];
@@ -130,7 +123,9 @@ inline void words_of_codes(Read read, panel::Words (&words)[kWords]) noexcept {
     for (int t = 0; t < kTiles; ++t) to_words<Panel>(codes + t * kTile, lines[r] + t * kTileWords);
     rows[r] = reinterpret_cast<const std::byte*>(lines[r]);
   }
+  panel::Words words[kWords];
   panel::take_words<kWords>(rows, 0, words);
+  for (int w = 0; w < kWords; ++w) tiles[w] = words[w];
 }
 
 // Blocks are fields of bytes at any address.
@@ -142,13 +137,12 @@ const Block& block_at(const std::byte* bytes) noexcept {
 
 // Of the blocks of a panel's rows, the codes of four rows, the first of which is row `first` of the panel.
 template <class Format, class Panel, int kWords>
-inline void put_codes(const std::byte* const* blocks, int first, std::uint8_t* tiles) noexcept {
-  panel::Words words[kWords];
+inline void put_codes(const std::byte* const* blocks, int first, panel::Tiles tiles) noexcept {
   if constexpr (panel::Direct<Format>::value) {
     using Direct = panel::Direct<Format>;
     panel::Words stored[Direct::kWords];
     panel::take_words<Direct::kWords>(blocks + first, Direct::kAt, stored);
-    Direct::turn(stored, words);
+    Direct::turn(stored, tiles);
   } else {
     const auto read = [&](int r, std::uint8_t* codes) noexcept {
       const auto& block = block_at<typename Format::Block>(blocks[first + r]);
@@ -158,9 +152,8 @@ inline void put_codes(const std::byte* const* blocks, int first, std::uint8_t* t
         Format::read_codes(block, codes);
       }
     };
-    words_of_codes<Panel>(read, words);
+    put_read_codes<Panel, kWords>(read, tiles);
   }
-  put_words(words, first, tiles);
 }
 
 template <class Format, class Panel>
@@ -242,7 +235,7 @@ void pack_integers(const Source& source, std::int64_t first_row, int n_rows, std
       put_scales<Format, Panel>(blocks, records + (b * kRecords + i) * Panel::kRecordBytes);
     }
     for (int first = 0; first < kRows; first += panel::kRowsAtOnce) {
-      put_codes<Format, Panel, kWords>(blocks, first, tiles + b * kTiles * Panel::kTileBytes);
+      put_codes<Format, Panel, kWords>(blocks, first, {tiles + b * kTiles * Panel::kTileBytes + 4 * first});
     }
     go_on(blocks, sizeof(typename Format::Block));
   }
@@ -345,12 +338,12 @@ void pack_ternary(const Source& source, std::int64_t first_row, int n_rows, std:
   }
   for (std::int64_t b = 0; b < n_blocks; ++b) {
     for (int first = 0; first < kRows; first += panel::kRowsAtOnce) {
-      panel::Words words[kWords];
+      const panel::Tiles words{tiles + b * kTiles * Panel::kTileBytes + 4 * first};
       if constexpr (!Direct::value) {
         const auto read = [&](int r, std::uint8_t* codes) noexcept {
           Format::read_codes(tensor, first_row + std::min(first + r, n_rows - 1), b, codes);
         };
-        words_of_codes<Panel>(read, words);
+        put_read_codes<Panel, kWords>(read, words);
       } else if constexpr (Format::kRowGroup > 1) {
         Direct::read_group(rows[first], words);
       } else {
@@ -358,7 +351,6 @@ void pack_ternary(const Source& source, std::int64_t first_row, int n_rows, std:
         panel::take_words<Direct::kWords>(rows + first, Direct::kAt, stored);
         Direct::turn(stored, words);
       }
-      put_words(words, first, tiles + b * kTiles * Panel::kTileBytes);
     }
     if constexpr (Direct::value) go_on(rows, Direct::kBytes);
   }

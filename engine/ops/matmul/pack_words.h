@@ -43,6 +43,17 @@ using Bytes = Slice<std::uint8_t>;   // one of each row of a panel
 
 inline constexpr int kRowsAtOnce = kSquare<std::uint32_t>;
 
+// Where the words of four rows lie in tiles: each in a vector of its own.
+struct Tiles {
+  struct Place {
+    std::uint8_t* at;
+    void operator=(Words words) const noexcept { std::memcpy(at, &words, sizeof words); }
+  };
+  std::uint8_t* at;
+  Place operator[](int word) const noexcept { return {at + kVector * word}; }
+  Tiles operator+(int words) const noexcept { return {at + kVector * words}; }
+};
+
 // The first kWords words of four rows that begin `at` bytes behind what `rows` points to.
 template <int kWords>
 inline void take_words(const std::byte* const* rows, std::int64_t at, Words* words) noexcept {
@@ -124,7 +135,7 @@ inline void turn_bits(Words (&w)[8]) noexcept {
 // 64 codes in 16 bytes: byte p holds codes p, 16 + p, 32 + p and 48 + p, the first in its lowest pair or in its highest.
 // The words lie kApart apart.
 template <int kApart, bool kFirstHigh = false>
-inline void turn_run(const Words* in, Words* out) noexcept {
+inline void turn_run(const Words* in, Tiles out) noexcept {
   Words w[4] = {in[0], in[1], in[2], in[3]};
   turn_pairs(w);
   ROWMAX_UNROLL
@@ -133,7 +144,7 @@ inline void turn_run(const Words* in, Words* out) noexcept {
 
 // 64 codes of four bits in 32 bytes: the low halves are the first 32, the high halves others, `kApart` words behind.
 template <int kApart>
-inline void split_halves(const Words* in, Words* out) noexcept {
+inline void split_halves(const Words* in, Tiles out) noexcept {
   constexpr std::uint32_t kLow = 0x0F0F0F0Fu, kHigh = 0xF0F0F0F0u;
   ROWMAX_UNROLL
   for (int j = 0; j < 4; ++j) {
@@ -144,7 +155,7 @@ inline void split_halves(const Words* in, Words* out) noexcept {
 
 // The third or fifth bits of 256 codes in 32 bytes: bit b of byte i belongs to code 32 b + i.
 template <int kApart>
-inline void turn_single_bits(const Words* in, Words* out) noexcept {
+inline void turn_single_bits(const Words* in, Tiles out) noexcept {
   Words w[8] = {in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7]};
   turn_bits(w);
   ROWMAX_UNROLL
@@ -165,7 +176,7 @@ struct FromBlock : std::true_type {
 
 template <std::size_t kAt, int kWords>
 struct AsStored : FromBlock<kAt, kWords> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int i = 0; i < kWords; ++i) out[i] = in[i];
   }
@@ -185,7 +196,7 @@ struct Direct<quant::Mxfp4> : AsStored<offsetof(quant::Mxfp4::Block, qs), 4> {};
 
 template <std::size_t kAt>
 struct DirectQ5 : FromBlock<kAt, 5> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int i = 0; i < 4; ++i) out[i] = in[1 + i];
     out[4] = gather_fourths(in[0]);
@@ -198,14 +209,14 @@ struct Direct<quant::Q51> : DirectQ5<offsetof(quant::Q51::Block, qh)> {};
 
 template <>
 struct Direct<quant::Q4K> : FromBlock<offsetof(quant::Q4K::Block, qs), 32> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int pair = 0; pair < 4; ++pair) split_halves<4>(in + 8 * pair, out + 8 * pair);
   }
 };
 template <>
 struct Direct<quant::Q5K> : FromBlock<offsetof(quant::Q5K::Block, qh), 40> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int pair = 0; pair < 4; ++pair) split_halves<5>(in + 8 + 8 * pair, out + 10 * pair);
     turn_single_bits<5>(in, out + 4);
@@ -213,11 +224,11 @@ struct Direct<quant::Q5K> : FromBlock<offsetof(quant::Q5K::Block, qh), 40> {
 };
 template <>
 struct Direct<quant::Q6K> : FromBlock<offsetof(quant::Q6K::Block, ql), 48> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int half = 0; half < 2; ++half) {
       const Words *low = in + 16 * half, *high = in + 32 + 8 * half;
-      Words* tiles = out + 24 * half;
+      const Tiles tiles = out + 24 * half;
       split_halves<12>(low, tiles);
       split_halves<12>(low + 8, tiles + 6);
       turn_run<6>(high, tiles + 4);
@@ -227,7 +238,7 @@ struct Direct<quant::Q6K> : FromBlock<offsetof(quant::Q6K::Block, ql), 48> {
 };
 template <>
 struct Direct<quant::Q3K> : FromBlock<offsetof(quant::Q3K::Block, hmask), 24> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int run = 0; run < 4; ++run) turn_run<3>(in + 8 + 4 * run, out + 12 * (run / 2) + run % 2);
     turn_single_bits<3>(in, out + 2);
@@ -236,7 +247,7 @@ struct Direct<quant::Q3K> : FromBlock<offsetof(quant::Q3K::Block, hmask), 24> {
 
 template <std::size_t kAt>
 struct DirectPairs256 : FromBlock<kAt, 16> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int run = 0; run < 4; ++run) turn_run<2>(in + 4 * run, out + 8 * (run / 2) + run % 2);
   }
@@ -248,7 +259,7 @@ struct Direct<quant::Tq20> : DirectPairs256<offsetof(quant::Tq20::Block, qs)> {}
 
 template <int kWeights>
 struct DirectQ20 : FromBlock<offsetof(typename quant::Q20Blocks<kWeights>::Block, qs), kWeights / 16> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     for (int i = 0; i < kWeights / 16; ++i) out[i] = exchange_pairs(in[i]);
   }
 };
@@ -265,7 +276,7 @@ struct Direct<quant::Q20CType41> : DirectQ20<512> {};
 
 template <>
 struct Direct<quant::Q10> : FromBlock<offsetof(quant::Q10::Block, qs), 4> {
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     ROWMAX_UNROLL
     for (int i = 0; i < 4; ++i) out[i] = gather_fourths(in[i]);
   }
@@ -279,7 +290,7 @@ struct Direct<quant::I2S> : FromBlock<0, 8> {
   static const std::byte* begin(const TensorView& tensor, std::int64_t row) noexcept {
     return tensor.bytes + row * (tensor.cols / 4);
   }
-  static void turn(const Words* in, Words* out) noexcept {
+  static void turn(const Words* in, Tiles out) noexcept {
     turn_run<2, true>(in, out);
     turn_run<2, true>(in + 4, out + 1);
   }
@@ -290,7 +301,7 @@ struct Direct<quant::I2S64> : FromBlock<0, 4> {
   static const std::byte* begin(const TensorView& tensor, std::int64_t row) noexcept {
     return Direct<quant::I2S>::begin(tensor, row);
   }
-  static void turn(const Words* in, Words* out) noexcept { turn_run<1, true>(in, out); }
+  static void turn(const Words* in, Tiles out) noexcept { turn_run<1, true>(in, out); }
 };
 template <>
 struct Direct<quant::Iq2Bn> : FromBlock<0, 4> {
@@ -298,7 +309,7 @@ struct Direct<quant::Iq2Bn> : FromBlock<0, 4> {
   static const std::byte* begin(const TensorView& tensor, std::int64_t row) noexcept {
     return tensor.bytes + quant::Iq2Bn::row_at(tensor.cols, row) + quant::Iq2Bn::kHeadBytes;
   }
-  static void turn(const Words* in, Words* out) noexcept { turn_run<1>(in, out); }
+  static void turn(const Words* in, Tiles out) noexcept { turn_run<1>(in, out); }
 };
 
 template <>
@@ -307,7 +318,7 @@ struct Direct<quant::I2SRow4> : std::true_type {
   static const std::byte* begin(const TensorView& tensor, std::int64_t row) noexcept {
     return tensor.bytes + row / 4 * tensor.cols;
   }
-  static void read_group(const std::byte* bytes, Words* out) noexcept {
+  static void read_group(const std::byte* bytes, Tiles out) noexcept {
     for (int half = 0; half < 2; ++half) {
       std::uint32_t rows[4];  // quads of columns, with a pair for each row, the first in the highest
       std::memcpy(rows, bytes + 16 * half, sizeof rows);
@@ -322,7 +333,13 @@ struct Direct<quant::Iq2BnR4> : std::true_type {  // which has a panel's words
   static const std::byte* begin(const TensorView& tensor, std::int64_t row) noexcept {
     return tensor.bytes + quant::Iq2BnR4::group_at(tensor.cols, row) + 16;
   }
-  static void read_group(const std::byte* bytes, Words* out) noexcept { std::memcpy(out, bytes, 4 * sizeof *out); }
+  static void read_group(const std::byte* bytes, Tiles out) noexcept {
+    for (int l = 0; l < 4; ++l) {
+      Words words;
+      std::memcpy(&words, bytes + 16 * l, sizeof words);
+      out[l] = words;
+    }
+  }
 };
 
 // ---- sub-scales, of all rows at once

@@ -17,7 +17,7 @@ COMMENT = re.compile(r"//.*|^\s*(?:\*|/\*).*|^\s*#(?!\s*(?:if|elif|include|defin
 # (section, what was added, its names in the sources, the files that have them)
 CLAIMS = [
     ("A weight format", "IQ4_XS", r"IQ4_XS|Iq4Xs|iq4_xs",
-     "engine/quant/iq4.h engine/quant/format.cc engine/ops/matmul/pack.cc "
+     "engine/quant/iq4.h engine/quant/format.cc engine/ops/matmul/pack.cc engine/ops/matmul/pack_words.h "
      "engine/convert/write_model.cc engine/convert/type_choice.cc"),
     ("An architecture", "qwen3moe", r'"qwen3moe"|read_qwen3moe',
      "engine/arch/qwen.cc engine/arch/architecture.h engine/arch/registry.cc engine/convert/hf_architectures.cc "

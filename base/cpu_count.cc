@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -38,12 +37,14 @@ std::optional<double> number_in(std::string_view text) {
   return value;
 }
 
+// The first word of a file's first line; second: what follows it.
 std::string first_word(const std::string& path, std::string* second = nullptr) {
-  std::ifstream file(path);
-  std::string word, next;
-  file >> word >> next;
-  if (second != nullptr) *second = next;
-  return word;
+  const std::string text = read_system_file(path);
+  std::string_view rest = text;
+  const std::string_view line = next_line(rest).value_or("");
+  const std::size_t end = std::min(line.find(' '), line.size());
+  if (second != nullptr) *second = line.substr(std::min(end + 1, line.size()));
+  return std::string(line.substr(0, end));
 }
 
 // One group's own quota; folder: where its files lie.

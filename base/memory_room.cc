@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,19 +24,20 @@ Amount number_in(std::string_view text) {
 }
 
 Amount number_in_file(const std::string& path) {
-  std::string word;
-  std::ifstream(path) >> word;
-  return number_in(word);  // "max": none
+  const std::string text = read_system_file(path);
+  std::string_view rest = text;
+  return number_in(next_line(rest).value_or(""));  // "max": none
 }
 
 // Of lines "name number ...".
 Amount number_behind(const std::string& path, std::string_view name) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with(name) || line.size() == name.size()) continue;
-    const std::size_t begin = line.find_first_not_of(' ', name.size());
-    if (begin == std::string::npos || begin == name.size()) continue;
-    return number_in(std::string_view(line).substr(begin, line.find(' ', begin) - begin));
+  const std::string text = read_system_file(path);
+  std::string_view rest = text;
+  while (const std::optional<std::string_view> line = next_line(rest)) {
+    if (!line->starts_with(name) || line->size() == name.size()) continue;
+    const std::size_t begin = line->find_first_not_of(' ', name.size());
+    if (begin == std::string_view::npos || begin == name.size()) continue;
+    return number_in(line->substr(begin, line->find(' ', begin) - begin));
   }
   return std::nullopt;
 }

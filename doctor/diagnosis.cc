@@ -62,6 +62,7 @@ void conclude(Report& report) {
   };
   report.verdict = any(Verdict::kFail)           ? Verdict::kFail
                    : any(Verdict::kInconclusive) ? Verdict::kInconclusive
+                   : !report.load_error.empty()  ? Verdict::kInconclusive  // whatever was looked at
                    : any(Verdict::kPass)         ? Verdict::kPass
                                                  : Verdict::kInconclusive;
   report.causes = merged(report.checks, report.verdict);
@@ -70,8 +71,9 @@ void conclude(Report& report) {
     return;
   }
   if (report.verdict == Verdict::kInconclusive) {
+    const std::string left = list_of(report, Verdict::kInconclusive);
     report.diagnosis = "Nothing was found to be wrong, but not everything could be looked at: " +
-                       list_of(report, Verdict::kInconclusive) + ".";
+                       (left.empty() ? "the engine refuses the model" : left) + ".";
     if (!report.causes.empty()) report.diagnosis += " If something is: " + report.causes.front().text;
     return;
   }

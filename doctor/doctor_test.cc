@@ -59,6 +59,15 @@ TEST(Doctor, ATruncatedFileIsADiagnosis) {
   EXPECT_NE(report.verdict, Verdict::kPass);
 }
 
+TEST(Doctor, WhatTheEngineRefusesIsNotHealthy) {
+  Report report;
+  report.checks.push_back(CheckResult::pass("bytes", 10));
+  report.load_error = "no room in memory";
+  conclude(report);
+  EXPECT_EQ(report.verdict, Verdict::kInconclusive);
+  EXPECT_NE(report.diagnosis.find("the engine refuses the model"), std::string::npos) << report.diagnosis;
+}
+
 // What the engine does not know is no fault of the file.
 TEST(Doctor, SaysNothingOfAnArchitectureThatNobodyHereKnows) {
   testing_util::Rewrite rewrite;

@@ -30,8 +30,8 @@ GB/s of tg is the weights read per token; beside it what this machine reads at m
 )";
 
 constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
-constexpr std::int64_t kMaxSequences = 4096;
-constexpr std::int64_t kPageTokens = 64;                     // of keys and values, the smallest part that is shared
+constexpr std::int64_t kMaxSequences = 2048;  // a session's 4096: each has a copy that goes on from its depth
+constexpr std::int64_t kPageTokens = 64;      // of keys and values, the smallest part that is shared
 constexpr std::size_t kProbeBytes = std::size_t{512} << 20;  // far beyond any cache
 
 using Clock = std::chrono::steady_clock;
@@ -58,11 +58,11 @@ struct BenchPlan {
 
 Result<BenchPlan> make_plan(const BenchFlags& flags) {
   BenchPlan plan;
-  ROWMAX_TRY(prompts, parse_integers(flags.prompts, "-p", 0, kMaxTokens));
-  ROWMAX_TRY(generations, parse_integers(flags.generations, "-n", 0, kMaxTokens));
-  ROWMAX_TRY(depths, parse_integers(flags.depths, "-d", 0, kMaxTokens));
-  ROWMAX_TRY(sequences, parse_integers(flags.sequences, "-s", 1, kMaxSequences));
-  ROWMAX_TRY(threads, parse_integers(flags.threads, "-t", 0, 1024));
+  ROWMAX_TRY(prompts, parse_integers(flags.prompts, "--n-prompt (ROWMAX_N_PROMPT)", 0, kMaxTokens));
+  ROWMAX_TRY(generations, parse_integers(flags.generations, "--n-gen (ROWMAX_N_GEN)", 0, kMaxTokens));
+  ROWMAX_TRY(depths, parse_integers(flags.depths, "--depth (ROWMAX_DEPTH)", 0, kMaxTokens));
+  ROWMAX_TRY(sequences, parse_integers(flags.sequences, "--sequences (ROWMAX_SEQUENCES)", 1, kMaxSequences));
+  ROWMAX_TRY(threads, parse_integers(flags.threads, "--threads (ROWMAX_THREADS)", 0, 1024));
   std::erase(prompts, 0);
   std::erase(generations, 0);
   std::int64_t longest = 1, deepest = 0;
@@ -200,7 +200,9 @@ Result<ExitCode> bench(const BenchFlags& flags) {
   }
   EngineFlags loading = flags.engine;
   loading.no_layout_check = true;  // says nothing about speed
-  ROWMAX_TRY(engine, load_engine(loading, session_options({plan.context, flags.kv_type})));
+  engine::SessionOptions sessions = session_options({plan.context, flags.kv_type});
+  sessions.max_sequences = static_cast<int>(plan.most_sequences);  // their copies take little of their own
+  ROWMAX_TRY(engine, load_engine(loading, sessions));
   for (const std::string& notice : engine.notices) note(notice);
   auto measured = Bench(flags, plan, *engine.model).run();
   if (!measured.ok()) return with_file(std::move(measured).error(), *engine.model);
@@ -225,7 +227,7 @@ CommandBody declare_bench(Flags& table) {
   list("-p,--n-prompt", flags->prompts, "prompt sizes, with commas between; 0: none");
   list("-n,--n-gen", flags->generations, "generation sizes; 0: none");
   list("-d,--depth", flags->depths, "tokens in the cache before");
-  list("-s,--sequences", flags->sequences, "sequences computed together");
+  list("-s,--sequences", flags->sequences, "sequences computed together, at most " + std::to_string(kMaxSequences));
   list("-t,--threads", flags->threads, "thread counts; 0: physical cores");
   table.add("-r,--repetitions", flags->repetitions, "measurements of each, after one that does not count")
       .within(1, 1000);

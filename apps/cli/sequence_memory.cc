@@ -109,7 +109,7 @@ Status check_room(const engine::LoadPlan& plan, const std::optional<engine::Sess
   const std::optional<std::int64_t> available = engine::available_memory();
   if (!available) return {};
   std::int64_t needed = plan.weight_bytes;
-  std::string parts = bytes_text(plan.weight_bytes) + " of weights", smaller = "less take ";
+  std::string parts = bytes_text(plan.weight_bytes) + " of weights", smaller;
   if (session) {
     const std::int64_t most = plan.description.shape.context_length;
     const std::int64_t context = std::min(session->context > 0 ? session->context : engine::kDefaultContext, most);
@@ -122,15 +122,19 @@ Status check_room(const engine::LoadPlan& plan, const std::optional<engine::Sess
     const std::int64_t buffers = std::min(session->max_batch, n * context) * plan.row_bytes +
                                  plan.description.shape.n_vocab * static_cast<std::int64_t>(sizeof(float));
     needed += sequences + buffers;
-    parts += ", " + bytes_text(sequences) + " for a context of " + std::to_string(context) + " tokens, " +
-             bytes_text(buffers) + " of buffers";
-    smaller += "a smaller context, ";
-    if (session->kv_type != engine::KvType::kQ80) smaller += "--kv-type q8_0, ";
+    parts += ", " + bytes_text(sequences) + " for " +
+             (n == 1 ? "a context" : std::to_string(n) + " sequences with a context") + " of " +
+             std::to_string(context) + " tokens, " + bytes_text(buffers) + " of buffers";
+    if (plan.weight_bytes < *available) {
+      smaller = n == 1 ? "A smaller context, " : "Fewer sequences, a smaller context, ";
+      if (session->kv_type != engine::KvType::kQ80) smaller += "--kv-type q8_0 or ";
+    }
   }
   if (needed <= *available) return {};
   return Error::limit(plan.file.name() + ": needs " + std::to_string(needed) + " bytes of memory (" + parts + "), " +
-                      std::to_string(*available) + " are available; " + smaller +
-                      "weights of fewer bits (rowmax quantize); --no-memory-check loads it all the same");
+                      std::to_string(*available) + " are available. " +
+                      (smaller.empty() ? "Weights" : smaller + "weights") +
+                      " of fewer bits (rowmax quantize) would take less; --no-memory-check loads it all the same");
 }
 
 Status check_room(const engine::Session& session, std::int64_t n_tokens) {

@@ -83,4 +83,4 @@ build_packages=(g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libedit-de
                 libssl-dev python3 python3-pip ca-certificates)
 # What the tests' own build, its configuration and the checks before it look for; the rest is for tests.
 first_packages=("${build_packages[@]}" ccache libgtest-dev clang-format qemu-user git)
-test_packages=("${first_packages[@]}" googletest clang libclang-rt-14-dev g++-aarch64-linux-gnu python3-dev python3-venv valgrind)
+test_packages=("${first_packages[@]}" googletest clang libclang-rt-14-dev g++-aarch64-linux-gnu python3-dev python3-venv valgrind pkgconf)

@@ -2,38 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "base/test_system_files.h"
+
 namespace rowmax::base {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A folder of files as the kernel shows them.
-class KernelFiles : public ::testing::Test {
- protected:
-  void SetUp() override {
-    root_ = fs::path(::testing::TempDir()) /
-            ("kernel_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
-  void write(const std::string& name, const std::string& text) {
-    fs::create_directories((root_ / name).parent_path());
-    std::ofstream(root_ / name) << text;
-  }
-
-  fs::path root_;
-};
-
 // Control groups (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/ and scheduler/sched-bwc.rst).
-class CpuQuota : public KernelFiles {
+class CpuQuota : public SystemFilesTest {
  protected:
   std::optional<double> quota() { return cpu_quota({.own_groups = root_ / "own", .mount = root_ / "mount"}); }
 };
@@ -81,7 +60,7 @@ TEST_F(CpuQuota, NonsenseIsNoLimit) {
 }
 
 // CPUs (Documentation/admin-guide/cputopology.rst).
-class PhysicalCores : public KernelFiles {
+class PhysicalCores : public SystemFilesTest {
  protected:
   // A machine whose every package has n_cores of n_threads each. Linux numbers the first thread of every core, then the
   // second ones.

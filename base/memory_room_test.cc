@@ -2,38 +2,22 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-#include <string>
+#include <optional>
+
+#include "base/test_system_files.h"
 
 namespace rowmax::base {
 namespace {
 
-namespace fs = std::filesystem;
-
 // Files as the kernel shows them (Documentation/filesystems/proc.rst, admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst).
-class MemoryRoom : public ::testing::Test {
+class MemoryRoom : public SystemFilesTest {
  protected:
-  void SetUp() override {
-    root_ = fs::path(::testing::TempDir()) /
-            ("memory_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
-  void write(const std::string& name, const std::string& text) {
-    fs::create_directories((root_ / name).parent_path());
-    std::ofstream(root_ / name) << text;
-  }
   void write_machine() {
     write("meminfo", "MemTotal:       24000000 kB\nMemFree:         1000000 kB\nMemAvailable:    9000000 kB\n");
   }
   std::optional<std::int64_t> room() {
     return memory_room({.own_groups = root_ / "own", .mount = root_ / "mount", .meminfo = root_ / "meminfo"});
   }
-
-  fs::path root_;
 };
 
 constexpr std::int64_t kMachine = 9216000000;  // 9000000 kB

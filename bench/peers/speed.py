@@ -242,8 +242,10 @@ def cmd_picture(args):
                 text(margin - 6, py(value) + 4, f"{value:g}", 'text-anchor="end"')
     highest = max(peaks.values(), default=top)
     knee = highest / bandwidth
-    line(px(left), py(bandwidth * left), px(min(knee, right)), py(bandwidth * min(knee, right)), 'stroke="#333" stroke-width="2"')
-    text(px(left) + 6, py(bandwidth * left) - 8, f"{bandwidth:.1f} GB/s")
+    start, end = max(left, low / bandwidth), min(knee, right)  # prompts alone lie beyond it
+    if start < end:
+        line(px(start), py(bandwidth * start), px(end), py(bandwidth * end), 'stroke="#333" stroke-width="2"')
+        text(px(start) + 6, py(bandwidth * start) - 8, f"{bandwidth:.1f} GB/s")
     for name, gops in peaks.items():
         start = max(left, min(gops / bandwidth, right))
         line(px(start), py(gops), width - margin, py(gops), 'stroke="#333" stroke-dasharray="5 3"')

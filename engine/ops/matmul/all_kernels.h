@@ -19,7 +19,7 @@ constexpr PanelKernels panel_kernels() noexcept {
     return {&ternary_few_tokens, &ternary_many,     Rounding::kByToken, 0u, 0u,
             kTernaryPanels,      kTernaryFewPanels, &f32_job<Panel>};
   } else {
-    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, 1, kFewTokensPanels, &f32_job<Panel>};
+    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, kManyFloatPanels, kFewTokensPanels, &f32_job<Panel>};
   }
 }
 

@@ -26,7 +26,7 @@ inline constexpr int kFewTokens = 2, kTernaryFewTokens = 4;      // of up to 4 t
 inline constexpr int kBlockTokens = 1, kTernaryBlockTokens = 1;
 inline constexpr int kFewTokens = 1, kTernaryFewTokens = 2;
 #endif
-inline constexpr int kF32Tokens = 4;  // in one register block on the exact path
+inline constexpr int kF32Tokens = 4, kF32Panels = 1;  // the same on the exact path, tokens by panels
 
 // A quad, or a part of it: register i has rows 4i .. 4i + 3.
 template <int kRegisters>

@@ -58,6 +58,9 @@ ROWMAX_INLINE void decode_ternary(const std::byte* panel, std::int64_t k_begin, 
   }
 }
 
+// Halves are converted once for this many tokens or more, and where they are used otherwise.
+inline constexpr std::int64_t kConvertInPlace = 32;
+
 // Sixteen weights of one k of a float panel.
 template <class Panel>
 ROWMAX_INLINE simd::F32x16 load_float(const std::byte* p) noexcept {
@@ -70,46 +73,115 @@ ROWMAX_INLINE simd::F32x16 load_float(const std::byte* p) noexcept {
   }
 }
 
-// The weights [k][16] of a chunk: where they lie, or decoded into scratch.
+// Weights of a chunk as floats: [k][16] of panel j at floats + j * stride.
+struct FloatWeights {
+  const float* floats;
+  std::int64_t stride;
+
+  ROWMAX_INLINE simd::F32x16 load(int j, int i) const noexcept { return simd::load(floats + j * stride + i * kRows); }
+};
+// Halves, converted where they are used.
 template <class Panel>
-ROWMAX_INLINE const float* f32_chunk(const Job& job, std::int64_t p, std::int64_t k, int n, float* scratch) noexcept {
+struct HalfWeights {
+  const std::byte* halves;
+  std::int64_t panel_bytes;
+
+  ROWMAX_INLINE simd::F32x16 load(int j, int i) const noexcept {
+    const std::byte* at = halves + j * panel_bytes + i * kRows * Panel::kElementBytes;
+    prefetch(at + kPrefetchBytes);
+    return load_float<Panel>(at);
+  }
+};
+
+// The weights of a chunk of panel p, decoded into scratch.
+template <class Panel>
+ROWMAX_INLINE void decode_chunk(const Job& job, std::int64_t p, std::int64_t k, int n, float* scratch) noexcept {
   const std::byte* panel = job.panels + p * job.panel_bytes;
   if constexpr (Panel::kPanelKind == PanelKind::kInteger) {
     decode_integers<Panel>(job, panel, k, n, scratch);
   } else if constexpr (Panel::kPanelKind == PanelKind::kTernary) {
     decode_ternary(panel, k, n, scratch);
-  } else if constexpr (Panel::kKind == Float::kF32) {
-    return reinterpret_cast<const float*>(panel) + k * kRows;
   } else {
-    const std::byte* halves = panel + k * kRows * Panel::kElementBytes;
-    for (int i = 0; i < n; ++i) {
-      simd::store(scratch + i * kRows, load_float<Panel>(halves + i * kRows * Panel::kElementBytes));
-    }
+    const HalfWeights<Panel> weights{panel + k * kRows * Panel::kElementBytes, job.panel_bytes};
+    for (int i = 0; i < n; ++i) simd::store(scratch + i * kRows, weights.load(0, i));
   }
-  return scratch;
 }
 
-// One chunk of k for kTokens tokens: y = its sums for the first chunk, y + its sums for the others.
-template <int kTokens>
-void f32_block(const Job& job, const float* weights, std::int64_t k, int n, std::int64_t token,
+// One chunk of k for kTokens tokens and panels [p, p + kPanels): y = its sums for the first chunk, y + its sums for the
+// others.
+template <int kTokens, int kPanels, class Weights>
+void f32_block(const Job& job, const Weights& weights, std::int64_t k, int n, std::int64_t token,
                std::int64_t p) noexcept {
   const float* x = job.x + token * job.ldx + k;
-  simd::F32x16 sum[kTokens];
+  simd::F32x16 sum[kPanels][kTokens];
   ROWMAX_UNROLL
-  for (int t = 0; t < kTokens; ++t) sum[t] = simd::splat(0.0f);
-  for (int i = 0; i < n; ++i) {
-    const simd::F32x16 w = simd::load(weights + i * kRows);
+  for (int j = 0; j < kPanels; ++j) {
     ROWMAX_UNROLL
-    for (int t = 0; t < kTokens; ++t) sum[t] = simd::fma(w, simd::splat(x[t * job.ldx + i]), sum[t]);
+    for (int t = 0; t < kTokens; ++t) sum[j][t] = simd::splat(0.0f);
   }
-  const int n_rows = rows_of_panel(job, p);
-  float* y = job.y + token * job.ldy + p * kRows;
+  for (int i = 0; i < n; ++i) {
+    simd::F32x16 w[kPanels];
+    ROWMAX_UNROLL
+    for (int j = 0; j < kPanels; ++j) w[j] = weights.load(j, i);
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      const simd::F32x16 value = simd::splat(x[t * job.ldx + i]);
+      ROWMAX_UNROLL
+      for (int j = 0; j < kPanels; ++j) sum[j][t] = simd::fma(w[j], value, sum[j][t]);
+    }
+  }
   ROWMAX_UNROLL
-  for (int t = 0; t < kTokens; ++t, y += job.ldy) {
-    simd::F32x16 value = k == 0 ? sum[t] : simd::add(load_rows(y, n_rows), sum[t]);
-    if (k + n == job.cols) value = simd::canonical_nan(value);
-    store_rows(y, value, n_rows);
+  for (int j = 0; j < kPanels; ++j) {
+    const int n_rows = rows_of_panel(job, p + j);
+    float* y = job.y + token * job.ldy + (p + j) * kRows;
+    ROWMAX_UNROLL
+    for (int t = 0; t < kTokens; ++t, y += job.ldy) {
+      simd::F32x16 value = k == 0 ? sum[j][t] : simd::add(load_rows(y, n_rows), sum[j][t]);
+      if (k + n == job.cols) value = simd::canonical_nan(value);
+      store_rows(y, value, n_rows);
+    }
   }
+}
+
+// How many of the tokens that are left go together: where it can be helped, no block has so few chains that they wait for
+// each other.
+constexpr int f32_block_tokens(std::int64_t left) noexcept {
+  if (left >= kF32Tokens && left != kF32Tokens + 1 && left != kF32Tokens + 2) return kF32Tokens;
+  return left >= 4 && left != 5 ? 4 : left >= 3 ? 3 : static_cast<int>(left);
+}
+
+// All tokens of a job.
+template <int kPanels, class Weights>
+void f32_tokens(const Job& job, const Weights& weights, std::int64_t k, int n, std::int64_t p) noexcept {
+  for (std::int64_t token = job.token_begin; token < job.token_end;) {
+    const int tokens = f32_block_tokens(job.token_end - token);
+    switch (tokens) {
+      case 1: f32_block<1, kPanels>(job, weights, k, n, token, p); break;
+      case 2: f32_block<2, kPanels>(job, weights, k, n, token, p); break;
+      case 3: f32_block<3, kPanels>(job, weights, k, n, token, p); break;
+      case 4: f32_block<4, kPanels>(job, weights, k, n, token, p); break;
+      default: f32_block<kF32Tokens, kPanels>(job, weights, k, n, token, p);
+    }
+    token += tokens;
+  }
+}
+
+// A chunk of panels [p, p + kPanels).
+template <class Panel, int kPanels>
+ROWMAX_INLINE void f32_panels(const Job& job, std::int64_t k, int n, std::int64_t p, float* scratch) noexcept {
+  const std::byte* panel = job.panels + p * job.panel_bytes;
+  if constexpr (Panel::kPanelKind == PanelKind::kFloat) {
+    if constexpr (Panel::kKind == Float::kF32) {
+      const std::int64_t stride = job.panel_bytes / static_cast<std::int64_t>(sizeof(float));
+      const FloatWeights weights{reinterpret_cast<const float*>(panel) + k * kRows, stride};
+      return f32_tokens<kPanels>(job, weights, k, n, p);
+    } else if (job.token_end - job.token_begin <= kConvertInPlace) {
+      const HalfWeights<Panel> weights{panel + k * kRows * Panel::kElementBytes, job.panel_bytes};
+      return f32_tokens<kPanels>(job, weights, k, n, p);
+    }
+  }
+  for (int j = 0; j < kPanels; ++j) decode_chunk<Panel>(job, p + j, k, n, scratch + j * kF32Chunk * kRows);
+  f32_tokens<kPanels>(job, FloatWeights{scratch, kF32Chunk * kRows}, k, n, p);
 }
 
 // Few tokens on float panels [p, p + kPanels). The time is memory's then, if enough chains run at once and enough lines
@@ -168,6 +240,8 @@ void f32_few_tokens(const Job& job, std::int64_t p) noexcept {
   }
 }
 
+// Float panels of a job of many tokens, whose chunk of activations they share.
+inline constexpr int kManyFloatPanels = 4;
 // Float panels that few tokens take at once, and as many as registers allow of them with kTokens.
 inline constexpr int kFewTokensPanels = 4;
 template <int kTokens>
@@ -195,19 +269,14 @@ void f32_job(const Job& job) noexcept {
       default: break;
     }
   }
-  constexpr int kMany = kF32Tokens;
-  alignas(64) float scratch[kF32Chunk * kRows];
+  alignas(64) float scratch[kF32Panels * kF32Chunk * kRows];
   // A chunk's activations stay in the second cache for all panels of the job.
   for (std::int64_t k = 0; k < job.cols; k += kF32Chunk) {
     const int n = static_cast<int>(job.cols - k < kF32Chunk ? job.cols - k : kF32Chunk);
-    for (std::int64_t p = job.panel_begin; p < job.panel_end; ++p) {
-      const float* weights = f32_chunk<Panel>(job, p, k, n, scratch);
-      std::int64_t token = job.token_begin;
-      for (; token + kMany <= job.token_end; token += kMany) f32_block<kMany>(job, weights, k, n, token, p);
-      if constexpr (kMany > 4) {
-        for (; token + 4 <= job.token_end; token += 4) f32_block<4>(job, weights, k, n, token, p);
-      }
-      for (; token < job.token_end; ++token) f32_block<1>(job, weights, k, n, token, p);
+    std::int64_t p = job.panel_begin;
+    for (; p + kF32Panels <= job.panel_end; p += kF32Panels) f32_panels<Panel, kF32Panels>(job, k, n, p, scratch);
+    if constexpr (kF32Panels > 1) {
+      for (; p < job.panel_end; ++p) f32_panels<Panel, 1>(job, k, n, p, scratch);
     }
   }
 }

@@ -29,7 +29,7 @@ constexpr PanelKernels panel_kernels() noexcept {
     return {&ternary_few_tokens, &ternary_byte_many, Rounding::kByToken, 0u, 0u,
             kWordPanels,         kTernaryFewPanels,  &f32_job<Panel>};
   } else {
-    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, kWordPanels, kFewTokensPanels, &f32_job<Panel>};
+    return {nullptr, nullptr, Rounding::kNone, 0u, 0u, kManyFloatPanels, kFewTokensPanels, &f32_job<Panel>};
   }
 }
 

@@ -308,7 +308,7 @@ TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
 // Every way to cut tokens into groups and blocks of registers, over more panels and chunks of k than are taken at once: one
 // format for each kind of panel.
 TEST(Matmul, EveryNumberOfTokensInAGroup) {
-  for (const char* name : {"Q4_0", "Q4_1", "Q8_0", "Q6_K", "Q2_K", "Q2_0", "Q1_0", "I2_S", "F16"}) {
+  for (const char* name : {"Q4_0", "Q4_1", "Q8_0", "Q6_K", "Q2_K", "Q2_0", "Q1_0", "I2_S", "F16", "F32"}) {
     const FormatInfo& format = *find_format(std::string_view(name));
     const std::int64_t cols = 1280, rows = 16 * 5 + 3;
     const auto tensor = matmul_test::random_tensor(format, rows, cols, 21);

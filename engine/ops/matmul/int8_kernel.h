@@ -72,8 +72,8 @@ struct Chunk {
 // kTokens tokens (padding included), a token group or a part of it, against some unpacked tiles; y holds the chains between
 // one chunk of tiles and the next.
 template <class Panel, int kTokens>
-void int8_block(const Job& job, const Int8Weights& weights, CorrectionRows rows, const Chunk& chunk,
-                std::int64_t token) noexcept {
+void int8_block(const Job& job, const Int8Weights& weights, CorrectionRows rows, const Chunk& chunk, std::int64_t token,
+                Ahead ahead) noexcept {
   const auto [p, tile_begin, tile_end] = chunk;
   const int n_rows = rows_of_panel(job, p);
   const std::int64_t left = job.int8->n_tok - token;
@@ -90,6 +90,7 @@ void int8_block(const Job& job, const Int8Weights& weights, CorrectionRows rows,
   Activations<Panel> act(*job.int8, rows, (token - lane) * job.int8->n_tiles + tile_begin * kWidth + lane);
   const int n_tiles = static_cast<int>(tile_end - tile_begin);
   for (int b = 0; b < n_tiles; ++b) {
+    ahead.ask();
     const auto* codes = weights.codes[b];
     const auto *scales = weights.scales + b * Panel::kGroups, *mins = weights.mins + b * Panel::kGroups;
     int8_tile<Panel, kTokens>(codes, scales, mins, act, acc);
@@ -104,18 +105,19 @@ void int8_block(const Job& job, const Int8Weights& weights, CorrectionRows rows,
 
 // All tokens of a task against a chunk.
 template <class Panel>
-void int8_chunk(const Job& job, const Int8Weights& weights, CorrectionRows rows, const Chunk& chunk) noexcept {
+void int8_chunk(const Job& job, const Int8Weights& weights, CorrectionRows rows, const Chunk& chunk,
+                Ahead ahead) noexcept {
   for (std::int64_t token = job.token_begin; token < job.token_end; token += kGemmTokens) {
     const int width = job.int8->width(token);
     if (width == kGemmTokens) {
       for (int t = 0; t < kGemmTokens && token + t < job.int8->n_tok; t += kBlockTokens) {
-        int8_block<Panel, kBlockTokens>(job, weights, rows, chunk, token + t);
+        int8_block<Panel, kBlockTokens>(job, weights, rows, chunk, token + t, ahead.take());
       }
     } else if constexpr (kGemmTokens == 12) {
       if (width == 8) {
-        int8_block<Panel, 8>(job, weights, rows, chunk, token);
+        int8_block<Panel, 8>(job, weights, rows, chunk, token, ahead.take());
       } else {
-        int8_block<Panel, 4>(job, weights, rows, chunk, token);
+        int8_block<Panel, 4>(job, weights, rows, chunk, token, ahead.take());
       }
     }
   }
@@ -131,7 +133,10 @@ void int8_many(const Job& job) noexcept {
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       const std::int64_t b_end = b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles;
       unpack<Panel>(job, p, b, b_end, weights);
-      int8_chunk<UnpackedOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, b, b_end});
+      const bool last = b_end == n_tiles;
+      const Ahead ahead =
+          ahead_of<Panel>(job, last ? p + 1 : p, last ? 0 : b_end, last ? kChunkTiles : n_tiles - b_end);
+      int8_chunk<UnpackedOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, b, b_end}, ahead);
     }
   }
 }

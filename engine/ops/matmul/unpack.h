@@ -206,5 +206,31 @@ ROWMAX_INLINE void unpack(const Job& job, std::int64_t p, std::int64_t tile_begi
   }
 }
 
+// Packed codes that are unpacked next, to be asked for while others are multiplied: `lines` lines a tile.
+struct Ahead {
+  const std::byte* codes = nullptr;
+  int lines = 0;
+
+  ROWMAX_INLINE void ask() noexcept {
+    for (int i = 0; i < lines; ++i, codes += kVector) prefetch(codes);
+  }
+  // For those that multiply with the same weights later.
+  ROWMAX_INLINE Ahead take() noexcept {
+    const Ahead all = *this;
+    lines = 0;
+    return all;
+  }
+};
+// Those of panel p (of the next job, perhaps) from a tile on; their scales, of n_tiles tiles, are asked for at once.
+template <class Panel>
+ROWMAX_INLINE Ahead ahead_of(const Job& job, std::int64_t p, std::int64_t tile, std::int64_t n_tiles) noexcept {
+  if (p * kRows >= job.rows) return {};
+  const std::byte* panel = job.panels + p * job.panel_bytes;
+  const std::byte* record = panel + tile / Panel::kScaleTiles * Panel::kRecordBytes;
+  const std::int64_t scale_bytes = n_tiles / Panel::kScaleTiles * Panel::kRecordBytes;
+  for (std::int64_t at = 0; at < scale_bytes; at += kVector) prefetch(record + at);
+  return {panel + Panel::scale_bytes(job.cols) + tile * Panel::kTileBytes, Panel::kTileBytes / kVector};
+}
+
 }  // namespace
 }  // namespace rowmax::engine::panel

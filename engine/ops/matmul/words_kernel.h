@@ -153,12 +153,13 @@ ROWMAX_INLINE void word_tile(const std::int16_t (*words)[2 * kRows], const float
 // kTokens tokens from `token` on, the first of them number `lane` of a group of `width`, against a chunk. chains: theirs.
 template <class Panel, int kTokens>
 void word_block(const Job& job, const WordWeights& weights, CorrectionRows rows, const Chunk& chunk, std::int64_t token,
-                int lane, int width, float (*chains)[kRows]) noexcept {
+                int lane, int width, float (*chains)[kRows], Ahead ahead) noexcept {
   const Int8Activations& acts = *job.int8;
   if (chunk.tile_begin == 0) std::memset(chains, 0, kTokens * sizeof *chains);
   Activations<Panel> act(acts, rows, (token - lane) * acts.n_tiles + chunk.tile_begin * width + lane);
   const int n_tiles = static_cast<int>(chunk.tile_end - chunk.tile_begin);
   for (int b = 0; b < n_tiles; ++b) {
+    ahead.ask();
     word_tile<Panel, kTokens>(weights.words[b], weights.scales + b * Panel::kGroups, weights.mins + b * Panel::kGroups,
                               act, chains);
     act.next(width);
@@ -190,21 +191,35 @@ ROWMAX_INLINE void for_token_blocks(const Job& job, const TokenGroups& groups, B
 // All tokens of a task against a chunk. chains: those of the panel.
 template <class Panel>
 void word_chunk(const Job& job, const WordWeights& weights, CorrectionRows rows, const Chunk& chunk,
-                float (*chains)[kRows]) noexcept {
+                float (*chains)[kRows], Ahead ahead) noexcept {
   for_token_blocks(job, *job.int8, [&](std::int64_t token, int lane, int width, auto n) ROWMAX_INLINE_LAMBDA {
-    word_block<Panel, n>(job, weights, rows, chunk, token, lane, width, chains + (token - job.token_begin));
+    word_block<Panel, n>(job, weights, rows, chunk, token, lane, width, chains + (token - job.token_begin),
+                         ahead.take());
   });
 }
 
-// Calls run(panel, its place among kWordPanels, first tile, end) for chunks of kChunkTiles tiles. A chunk's activations of
-// a task's tokens stay in the second cache for kWordPanels panels; those of all k would not.
+// Tiles of a panel, and what comes behind them.
+struct Turn {
+  std::int64_t p, place, tile_begin, tile_end;  // place: among kWordPanels
+  std::int64_t next_p, next_begin, next_end;
+};
+// Calls run(Turn) for chunks of kChunkTiles tiles. A chunk's activations of a task's tokens stay in the second cache for
+// kWordPanels panels; those of all k would not.
 template <int kChunkTiles, class Run>
 ROWMAX_INLINE void for_chunks(const Job& job, std::int64_t n_tiles, Run&& run) noexcept {
+  const auto end_of = [&](std::int64_t b) { return b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles; };
   for (std::int64_t first = job.panel_begin; first < job.panel_end; first += kWordPanels) {
     const std::int64_t end = first + kWordPanels < job.panel_end ? first + kWordPanels : job.panel_end;
     for (std::int64_t b = 0; b < n_tiles; b += kChunkTiles) {
       for (std::int64_t p = first; p < end; ++p) {
-        run(p, p - first, b, b + kChunkTiles < n_tiles ? b + kChunkTiles : n_tiles);
+        Turn turn{p, p - first, b, end_of(b), p + 1, b, end_of(b)};
+        if (p + 1 == end) {
+          const bool last = turn.tile_end == n_tiles;
+          turn.next_p = last ? end : first;
+          turn.next_begin = last ? 0 : turn.tile_end;
+          turn.next_end = end_of(turn.next_begin);
+        }
+        run(turn);
       }
     }
   }
@@ -218,12 +233,12 @@ template <class Panel>
 void word_many(const Job& job) noexcept {
   UnpackedWords<Panel> weights;
   alignas(64) float chains[kWordPanels][kTaskTokens][kRows];
-  for_chunks<kWordChunk / kTile>(
-      job, job.int8->n_tiles,
-      [&](std::int64_t p, std::int64_t place, std::int64_t begin, std::int64_t end) ROWMAX_INLINE_LAMBDA {
-        unpack<Panel>(job, p, begin, end, weights);
-        word_chunk<WordPanelOf<Panel>>(job, weights, kCorrectionRows<Panel>, {p, begin, end}, chains[place]);
-      });
+  for_chunks<kWordChunk / kTile>(job, job.int8->n_tiles, [&](const Turn& turn) ROWMAX_INLINE_LAMBDA {
+    unpack<Panel>(job, turn.p, turn.tile_begin, turn.tile_end, weights);
+    const Ahead ahead = ahead_of<Panel>(job, turn.next_p, turn.next_begin, turn.next_end - turn.next_begin);
+    word_chunk<WordPanelOf<Panel>>(job, weights, kCorrectionRows<Panel>, {turn.p, turn.tile_begin, turn.tile_end},
+                                   chains[turn.place], ahead);
+  });
 }
 
 // ---- ternary panels
@@ -262,15 +277,13 @@ void ternary_byte_block(const Job& job, const std::uint8_t (*codes)[kQuads][kVec
 inline void ternary_byte_many(const Job& job) noexcept {
   alignas(64) std::uint8_t codes[kTernaryChunk / kTile][kQuads][kVector];
   alignas(64) std::int32_t totals[kWordPanels][kTaskTokens][kRows];
-  for_chunks<kTernaryChunk / kTile>(
-      job, job.by_token->n_tiles,
-      [&](std::int64_t p, std::int64_t place, std::int64_t begin, std::int64_t end) ROWMAX_INLINE_LAMBDA {
-        unpack_ternary(job, p, begin, end, codes);
-        const Chunk chunk{p, begin, end};
-        for_token_blocks(job, *job.by_token, [&](std::int64_t token, int lane, int width, auto n) ROWMAX_INLINE_LAMBDA {
-          ternary_byte_block<n>(job, codes, chunk, token, lane, width, totals[place] + (token - job.token_begin));
-        });
-      });
+  for_chunks<kTernaryChunk / kTile>(job, job.by_token->n_tiles, [&](const Turn& turn) ROWMAX_INLINE_LAMBDA {
+    unpack_ternary(job, turn.p, turn.tile_begin, turn.tile_end, codes);
+    const Chunk chunk{turn.p, turn.tile_begin, turn.tile_end};
+    for_token_blocks(job, *job.by_token, [&](std::int64_t token, int lane, int width, auto n) ROWMAX_INLINE_LAMBDA {
+      ternary_byte_block<n>(job, codes, chunk, token, lane, width, totals[turn.place] + (token - job.token_begin));
+    });
+  });
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // A scheduler runs the requests of many on one session: generations, embeddings and scored prompts share batches, in
-// continuous batching. What a request is given (tokens, texts, log-probabilities, vectors) depends on the request alone,
-// bit for bit: not on its company, the order, preemption, drafts, or what the cache held. Times and the number of cached
-// tokens do.
+// continuous batching. What a request is given (tokens, texts, log-probabilities, vectors) depends on the request
+// alone, bit for bit: not on its company, the order, preemption, drafts, or what the cache held. Times and the number
+// of cached tokens do.
 //
 //   auto scheduler = Scheduler::create(session, {});
 //   std::thread engine([&] { scheduler->run(); });
@@ -10,13 +10,13 @@
 //   scheduler->drain();
 //   engine.join();
 //
-// A step gives each generation that runs its next token; the rest of step_rows goes to prompts, in equal parts. Of the
-// rows that no prompt wants, drafts are computed. So a prompt of r tokens among p others is read in at most
-// ceil(r / max(1, room / (p + 1))) steps once it has started, where room, what generations leave of step_rows, is at
-// least an eighth of it: no long prompt keeps a short one waiting, and no prompt a generation for longer than one step.
-// Requests start in the order in which they came. One whose prompt begins like another that is being computed lets that
-// one go first, and those behind it pass: what both begin with is computed once. It waits for 8 rows at most for each of
-// the tokens that it hopes to find.
+// A step gives each generation that runs its next token. What that leaves of step_rows, an eighth of them at least, is
+// for prompts: one half for the oldest, the other for the others in equal parts. Of the rows that no prompt wants,
+// drafts are computed. So a prompt of r tokens among p others that run is read in at most ceil(r / max(1, room / (2
+// p))) steps, room being what prompts get: a long prompt keeps no short one waiting, and no prompt a generation for
+// more than one step. Requests start in the order in which they came. One whose prompt begins like another that is
+// being computed lets that one go first, and those behind it pass: what both begin with is computed once. It waits for
+// 8 rows at most for each of the tokens that it hopes to find.
 //
 // Where kv_budget_bytes has no room for a step, the youngest request gives its pages back, waits in front of the
 // queue, and is computed again later. The oldest one never does as long as there is another, so there is progress.
@@ -77,8 +77,9 @@ struct RequestEnd {
 };
 
 // Hears of one request, in the engine's thread (that of run() or step()): started, prompt_scored, steps and ends of
-// choices, ended. A request that is cancelled before it starts has ended() alone. Nothing comes after ended(); the
-// listener is destroyed then. It may call submit() and cancel(), stop() and drain(); while it works, nothing is computed.
+// choices, ended. Throws nothing. A request that is cancelled before it starts has ended() alone. Nothing comes after
+// ended(); the listener is destroyed then. It may call submit() and cancel(), stop() and drain(); while it works,
+// nothing is computed.
 class RequestListener {
  public:
   virtual ~RequestListener() = default;
@@ -90,8 +91,8 @@ class RequestListener {
 };
 
 // Guesses at what follows `tokens` (the prompt and what was generated), at most so many. Called in the engine's thread;
-// for requests with several choices with each one's tokens in turn, so that it had better be a function of its arguments.
-// Wrong guesses cost time alone.
+// for requests with several choices with each one's tokens in turn, so that it had better be a function of its
+// arguments. Wrong guesses cost time alone.
 using DraftFunction = std::function<std::vector<TokenId>(std::span<const TokenId> tokens, std::int64_t at_most)>;
 
 // Prompt lookup: what followed the last n_max to n_min tokens where they occurred before, the longest match first, of
@@ -148,9 +149,10 @@ class Scheduler {
 
   // From any thread:
 
-  // kInvalidArgument for what can never be computed (an option, a token id, an empty prompt); kLimit for a prompt that does
-  // not fit the context or kv_budget_bytes (with the bytes needed and there) and for a full queue (with the number of requests that
-  // wait); kCancelled after drain() or stop(). The listener is destroyed, unheard, where there is an error.
+  // kInvalidArgument for what can never be computed (an option, a token id, an empty prompt); kLimit for a prompt that
+  // does not fit the context or kv_budget_bytes (with the bytes needed and there) and for a full queue (with the number
+  // of requests that wait); kCancelled after drain() or stop(). The listener is destroyed, unheard, where there is an
+  // error.
   Result<RequestId> submit(Request request);
   // The request is in no later step. kNotFound where it ended, or is none.
   Status cancel(RequestId id);

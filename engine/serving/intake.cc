@@ -48,6 +48,11 @@ Intake::Arrivals Intake::take() noexcept {
   return taken;
 }
 
+bool Intake::has_arrivals() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return !arrivals_.jobs.empty();
+}
+
 bool Intake::wait() {
   std::unique_lock lock(mutex_);
   const auto something = [&] { return !arrivals_.jobs.empty() || !arrivals_.cancelled.empty(); };

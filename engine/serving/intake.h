@@ -32,6 +32,7 @@ class Intake {
 
   // The engine's thread; these take no memory.
   Arrivals take() noexcept;
+  bool has_arrivals() const noexcept;
   // Until there is something to take, or it is closed; false where it is closed and nothing is there.
   bool wait();
   void job_left_queue() noexcept;         // it starts, or never will

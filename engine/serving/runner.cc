@@ -50,7 +50,7 @@ bool Runner::step() {
   }
   sweep();
   publish();
-  return !jobs_.empty();
+  return !jobs_.empty() || intake_->has_arrivals();
 }
 
 void Runner::take_arrivals() {
@@ -74,7 +74,7 @@ Status Runner::compute_step() {
   admit();
   sweep();
   if (running_.empty()) return {};
-  plan();
+  ROWMAX_RETURN_IF_ERROR(plan());
   ROWMAX_RETURN_IF_ERROR(find_room());
   if (items_.empty()) return {};
   ROWMAX_RETURN_IF_ERROR(forward());
@@ -153,7 +153,12 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
   }
   const bool alone = running_.empty();
   move_by_age(waiting_, task, running_);
-  if (!alone && !has_room()) {
+  bool has_its_room = alone;
+  if (!alone) {
+    ROWMAX_TRY(found, has_room());
+    has_its_room = found;
+  }
+  if (!has_its_room) {
     move_by_age(running_, task, waiting_);
     blocked_ = &*task;
     blocked_bytes_ = held_bytes;
@@ -198,24 +203,25 @@ Result<Runner::Admission> Runner::take_sequence(Task& task) {
 }
 
 // Whether all that run can have what they need next: prompts their end, the others some tokens.
-bool Runner::has_room() const {
+Result<bool> Runner::has_room() const {
   const Session::Memory memory = session_->memory();
   std::int64_t bytes = memory.kv_held_bytes;
-  for (const Task& task : running_) bytes += growth(task);
+  for (const Task& task : running_) {
+    ROWMAX_TRY(more, growth(task));
+    bytes += more;
+  }
   return bytes <= memory.kv_budget_bytes;
 }
 
-std::int64_t Runner::growth(const Task& task) const {
-  const auto cost = [&](std::int64_t n) {
-    const auto found = session_->cost(std::min(n, session_->context()));
-    return found.ok() ? *found : SequenceCost{};
-  };
-  const SequenceCost now = cost(task.held()), then = cost(std::ssize(task.tokens()) + kHeadroom);
+Result<std::int64_t> Runner::growth(const Task& task) const {
+  const std::int64_t target = std::min(std::ssize(task.tokens()) + kHeadroom, session_->context());
+  ROWMAX_TRY(now, session_->cost(task.held()));
+  ROWMAX_TRY(then, session_->cost(target));
   const std::int64_t needed = task.is_steady() ? then.kv_bytes : then.kv_peak_bytes;
   return std::max<std::int64_t>(0, needed - now.kv_bytes);
 }
 
-void Runner::plan() {
+Status Runner::plan() {
   std::vector<RowWish> wishes;
   for (const Task& task : running_) wishes.push_back(task.wish());
   const std::vector<std::int64_t> rows = share_rows(wishes, options_.step_rows);
@@ -226,9 +232,11 @@ void Runner::plan() {
   for (Task& task : running_) plan_.push_back({&task, *n++, 0});
   for (Planned& planned : plan_) {
     if (left <= 0) break;
-    planned.guesses = planned.task->guess(left);
-    left -= planned.guesses;
+    ROWMAX_TRY(guesses, planned.task->guess(left));
+    planned.guesses = guesses;
+    left -= guesses;
   }
+  return {};
 }
 
 Status Runner::make_items() {

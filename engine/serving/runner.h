@@ -61,10 +61,10 @@ class Runner {
   Result<Admission> take_sequence(Task& task);
   bool lets_another_go_first(Task& task);
   Task* first_choice_of(const Job& job);
-  bool has_room() const;
-  std::int64_t growth(const Task& task) const;
+  Result<bool> has_room() const;
+  Result<std::int64_t> growth(const Task& task) const;
 
-  void plan();
+  Status plan();
   Status make_items();
   Status find_room();
   void send_back(std::list<Task>::iterator task);

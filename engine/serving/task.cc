@@ -73,14 +73,16 @@ RowWish Task::wish() const noexcept {
   return wish;
 }
 
-std::int64_t Task::guess(std::int64_t at_most) {
-  if (!steady_ || !job_->generation->draft) return 0;
+Result<std::int64_t> Task::guess(std::int64_t at_most) {
+  if (!steady_ || !job_->generation->draft) return std::int64_t{0};
   const std::int64_t n = draft_length_.next(at_most);
-  if (n == 0) return 0;
+  if (n == 0) return std::int64_t{0};
   std::vector<TokenId> draft = job_->generation->draft(tokens_, n);
   if (std::ssize(draft) > n) draft.resize(static_cast<std::size_t>(n));
-  const auto taken = generation_->propose(draft);
-  return taken.ok() ? *taken : 0;  // guesses that are no tokens are none
+  auto taken = generation_->propose(draft);
+  // Guesses that are no tokens are none.
+  if (!taken.ok() && taken.error().code == ErrorCode::kInvalidArgument) return std::int64_t{0};
+  return taken;
 }
 
 Result<BatchItem> Task::item(std::int64_t n_rows) {

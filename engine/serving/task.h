@@ -52,7 +52,7 @@ class Task {
   RowWish wish() const noexcept;
 
   // Guesses for the next item, at most so many; how many there are.
-  std::int64_t guess(std::int64_t at_most);
+  Result<std::int64_t> guess(std::int64_t at_most);
   // Of so many rows; with the guesses as far as there are more rows than it misses.
   Result<BatchItem> item(std::int64_t n_rows);
   // The session computed `item`; its rows of logits or states begin at `first_row`.

@@ -76,7 +76,7 @@ RecordedRequest recorded_request(const Model& model, int i) {
   if (i % 4 == 0 && request.prompt.size() > 8) request.prompt[request.prompt.size() - 3] = 20 + i;
   GenerationRequest work;
   GenerationOptions& options = work.options;
-  options.max_tokens = 3 + (i * 5) % 22;
+  options.max_tokens = i % 6 == 1 ? 70 + i % 27 : 3 + (i * 5) % 22;
   options.sampling.temperature = kind == 0 || kind == 6 ? 0.0f : 1.1f;
   options.sampling.seed = static_cast<std::uint64_t>(100 + i);
   options.ignore_eos = i % 3 != 0;

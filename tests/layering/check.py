@@ -37,6 +37,7 @@ LAYERS = {
                              "rowmax/engine/gguf.h", "rowmax/engine/model.h"],
     "engine/runtime": PUBLIC + ["base/", "engine/ops/", "engine/model/", "engine/arch/architecture.h", "engine/arch/registry.h",
                                 "rowmax/engine/"],
+    "engine/serving": PUBLIC + ["base/", "rowmax/engine/"],
     "apps/store": PUBLIC + ["base/guarded.h", "engine/io/json.h"],
     "apps/text": [],
     "apps/server": PUBLIC + ["rowmax/engine/", "apps/text/", "engine/io/json.h"],
@@ -50,7 +51,7 @@ LAYERS = {
 }
 # Tests may also look at what their subject is made of, use the writer of model files and read stored template values.
 TEST_EXTRA = {
-    "engine": ["engine/quant/", "engine/io/", "engine/ops/", "engine/model/", "engine/arch/", "engine/template/test_values.h",
+    "engine": ["engine/quant/", "engine/io/", "engine/ops/", "engine/model/", "engine/arch/", "engine/runtime/test_models.h", "engine/template/test_values.h",
                "rowmax/engine/", "tools/"],
     "apps": ["engine/io/"],
     "doctor": ["engine/", "tools/"],

@@ -57,6 +57,12 @@ class Server:
             raise AssertionError(f"no address: {self.addresses} {self.log_text()}")
         self.host, self.port = "127.0.0.1", int(self.addresses[0].rsplit(":", 1)[1])
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
     def stop(self, with_signal=signal.SIGTERM, timeout=60):
         if self.process.poll() is None:
             self.process.send_signal(with_signal)

@@ -62,7 +62,8 @@ TEST(Access, Hosts) {
                            "a.localhost", "box.example:8080", "BOX.example", "front.example"}) {
     EXPECT_TRUE(allowed(host)) << host;
   }
-  for (const char* host : {"evil.org", "evil.org:8080", "127.0.0.1.evil.org", "localhost.evil.org", "[", "evil.localhost.org"}) {
+  for (const char* host :
+       {"evil.org", "evil.org:8080", "127.0.0.1.evil.org", "localhost.evil.org", "[", "evil.localhost.org"}) {
     EXPECT_FALSE(allowed(host)) << host;
   }
   rules.keys = {"12345678"};

@@ -29,7 +29,7 @@ struct HttpRequest {
 
 struct HttpAnswer {
   int status = 200;
-  std::string body;
+  std::string body = {};
   std::string content_type = "application/json";
   std::vector<HttpHeader> headers = {};
 };

@@ -9,9 +9,17 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", chat_completions},
     {"POST", "/v1/completions", completions},
     {"POST", "/v1/embeddings", embeddings},
+    {"POST", "/v1/responses", responses},
+    {"POST", "/v1/messages", messages},
+    {"POST", "/v1/messages/count_tokens", count_tokens},
     {"POST", "/tokenize", tokenize},
     {"POST", "/detokenize", detokenize},
     {"POST", "/apply-template", apply_template},
+    {"POST", "/api/chat", ollama_chat},
+    {"POST", "/api/generate", ollama_generate},
+    {"GET", "/api/tags", ollama_tags},
+    {"POST", "/api/show", ollama_show},
+    {"GET", "/api/version", ollama_version},
 };
 
 // "/v1/models/*" holds whatever is behind it.

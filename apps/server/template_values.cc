@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "apps/server/chat_values.h"
+
 namespace rowmax::server {
 
 using engine::Json;
@@ -30,43 +32,11 @@ TemplateValue template_value(Json json) {
 
 namespace {
 
-// The texts of a content's parts, a line end between them.
-TemplateValue read_parts(Fields& fields, std::string_view path, Json parts) {
-  std::string text;
-  std::size_t index = 0;
-  for (const Json item : parts.elements()) {
-    Fields part(item, std::string(path) + "[" + std::to_string(index) + "]");
-    const std::string_view type = part.string("type").value_or("text");
-    if (part.ok() && type != "text" && type != "input_text" && type != "output_text") {
-      part.fail_unsupported("type", "this model reads text alone, found a part of type \"" + std::string(type) + "\"");
-    }
-    const std::string_view words = part.needed_string("text");
-    if (!part.ok()) {
-      fields.fail(part.error());
-      return {};
-    }
-    if (index++ > 0) text += '\n';
-    text += words;
-  }
-  return TemplateValue::of(std::move(text));
-}
-
-TemplateValue read_content(Fields& fields, std::string_view path, Json content) {
-  if (content.is_null()) return TemplateValue::of("");
-  if (content.is_string()) return TemplateValue::of(std::string(content.as_string()));
-  if (content.is_array()) return read_parts(fields, path, content);
-  fields.fail({400, std::string(path) + ": expected a string, an array of parts or null, found " + content.text(),
-               std::string(path), "invalid_value"});
-  return {};
-}
-
 // Templates print the arguments as JSON; clients send that JSON in a string.
 void open_arguments(TemplateValue& call) {
   for (auto& [key, value] : call.dict) {
     if (key == "function") open_arguments(value);
-    if (key != "arguments" || value.kind != TemplateValue::Kind::kString) continue;
-    const auto parsed = engine::parse_json(value.string, "arguments");
-    if (parsed.ok() && parsed->root().is_object()) value = template_value(parsed->root());
+    if (key == "arguments" && value.kind == TemplateValue::Kind::kString) value = parsed_arguments(value.string);
   }
 }
 
@@ -89,7 +59,7 @@ TemplateValue read_message(Fields& fields, const std::string& path, Json json) {
   }
   std::vector<std::pair<std::string, TemplateValue>> members;
   members.emplace_back("role", TemplateValue::of(std::string(role == "developer" ? "system" : role)));
-  members.emplace_back("content", read_content(fields, path + ".content", json.find("content")));
+  members.emplace_back("content", TemplateValue::of(content_text(fields, path + ".content", json.find("content"))));
   for (const auto& [key, value] : json.members()) {
     if (key == "role" || key == "content" || value.is_null()) continue;
     TemplateValue member = template_value(value);

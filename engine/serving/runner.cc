@@ -153,6 +153,7 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
   }
   const bool alone = running_.empty();
   move_by_age(waiting_, task, running_);
+  figures_.preempted -= !is_new;
   bool has_its_room = alone;
   if (!alone) {
     ROWMAX_TRY(found, has_room());
@@ -160,6 +161,7 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
   }
   if (!has_its_room) {
     move_by_age(running_, task, waiting_);
+    figures_.preempted += !is_new;
     blocked_ = &*task;
     blocked_bytes_ = held_bytes;
     if (!is_new) {
@@ -169,10 +171,7 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
     }
     return Admission::kNoRoom;
   }
-  if (!is_new) {
-    --figures_.preempted;
-    return Admission::kStarted;
-  }
+  if (!is_new) return Admission::kStarted;
   Job& job = task->job();
   const bool first = !job.started;
   if (first) intake_->job_left_queue();

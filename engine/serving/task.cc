@@ -143,7 +143,7 @@ Status Task::start_generation() {
   options.sampling.seed += static_cast<std::uint64_t>(choice_);
   ROWMAX_TRY(generation, Generation::start(*session_, sequence_, tokens_, std::move(options)));
   generation_.emplace(std::move(generation));
-  if (generation_->done()) end_choice({.reason = generation_->reason()});
+  if (generation_->done()) end_choice({});
   return {};
 }
 
@@ -166,7 +166,7 @@ Status Task::sample(const BatchItem& item, std::int64_t first_row) {
   job_->end.draft_tokens += item.n_draft;
   job_->end.accepted_draft_tokens += right;
   if (!generation_->done()) return {};
-  ChoiceEnd end{.reason = generation_->reason(), .stop_string = generation_->stop_string()};
+  ChoiceEnd end;
   if (std::ssize(generation_->tokens()) < n_sampled_) end.end_token = last;
   end_choice(std::move(end));
   return {};
@@ -174,12 +174,17 @@ Status Task::sample(const BatchItem& item, std::int64_t first_row) {
 
 Status Task::end_for_want_of_room() {
   ROWMAX_TRY(held_back, generation_->cancel());
-  end_choice({.reason = StopReason::kContext, .text = std::move(held_back), .budget_used_up = true});
+  ChoiceEnd end;
+  end.text = std::move(held_back);
+  end.budget_used_up = true;
+  end_choice(std::move(end));
   return {};
 }
 
 void Task::end_choice(ChoiceEnd end) {
   done_ = true;
+  end.reason = end.budget_used_up ? StopReason::kContext : generation_->reason();
+  end.stop_string = generation_->stop_string();
   end.generated_tokens = std::ssize(generation_->tokens());
   job_->end.generated_tokens += end.generated_tokens;
   job_->listener->choice_ended(job_->id, choice_, end);

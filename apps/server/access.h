@@ -10,10 +10,10 @@
 namespace rowmax::server {
 
 struct AccessRules {
-  std::vector<std::string> keys;             // any of them; none: nobody is asked for one
-  std::vector<std::string> allowed_origins;  // "https://example.org"; "*": every page
-  std::string host;                          // the name that the server listens under
-  bool any_host = false;                     // Host headers are not looked at
+  std::vector<std::string> keys = {};             // any of them; none: nobody is asked for one
+  std::vector<std::string> allowed_origins = {};  // "https://example.org"; "*": every page
+  std::string host = {};                          // the name that the server listens under
+  bool any_host = false;                          // Host headers are not looked at
 };
 
 enum class AccessVerdict : std::uint8_t { kAllowed, kWrongKey, kForeignOrigin, kForeignHost };

@@ -15,8 +15,6 @@ namespace {
 
 // How many rows others may compute for each token that a request hopes to find computed.
 constexpr std::int64_t kPatience = 8;
-// Tokens that each running task is to have room for beside one that starts.
-constexpr std::int64_t kHeadroom = kKeyTile;
 
 // Short enough to need no memory.
 Error cancelled() { return {ErrorCode::kCancelled, "was cancelled"}; }
@@ -213,7 +211,7 @@ Result<bool> Runner::has_room() const {
 }
 
 Result<std::int64_t> Runner::growth(const Task& task) const {
-  const std::int64_t target = std::min(std::ssize(task.tokens()) + kHeadroom, session_->context());
+  const std::int64_t target = std::min(std::ssize(task.tokens()) + options_.headroom_tokens, session_->context());
   ROWMAX_TRY(now, session_->cost(task.held()));
   ROWMAX_TRY(then, session_->cost(target));
   const std::int64_t needed = task.is_steady() ? then.kv_bytes : then.kv_peak_bytes;

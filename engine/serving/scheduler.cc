@@ -110,6 +110,7 @@ Result<Scheduler> Scheduler::create(Session& session, const SchedulerOptions& op
     ROWMAX_RETURN_IF_ERROR(check_range("step_rows", options.step_rows, 1, 65536));
     ROWMAX_RETURN_IF_ERROR(check_range("max_running", options.max_running, 0, 4096));
     ROWMAX_RETURN_IF_ERROR(check_range("max_waiting", options.max_waiting, 1, std::int64_t{1} << 32));
+    ROWMAX_RETURN_IF_ERROR(check_range("headroom_tokens", options.headroom_tokens, 0, std::int64_t{1} << 32));
     return Scheduler(std::make_unique<Impl>(session, options));
   });
 }

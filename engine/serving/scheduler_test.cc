@@ -135,7 +135,7 @@ TEST_P(OfScheduler, ChoicesWithoutASequenceFollow) {
   service.submit(generation(test_prompt(128 + 10, 1), 3, 5));
   service.finish();
   EXPECT_EQ(service.scheduler.statistics().succeeded, 1);
-  if (arch_ == "llama") EXPECT_EQ(service.scheduler.statistics().rows, 138 + 1 + 3 * 10 + 5 * 2);
+  EXPECT_EQ(service.scheduler.statistics().rows, 138 + 1 + 3 * 10 + 5 * 2);
 }
 
 TEST_P(OfScheduler, WithoutRoomTheYoungestGoesBackAndTheOldestNever) {

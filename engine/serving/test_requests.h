@@ -43,7 +43,8 @@ struct RecordedRequest {
 };
 
 // n requests: greedy, seeds, penalties, masks, log-probabilities, stop strings, drafts (good and bad ones), several
-// choices, scored prompts, embeddings; half of the prompts begin alike. The prompts have up to 150 tokens, up to 96 follow.
+// choices, scored prompts, embeddings; half of the prompts begin alike. The prompts have up to 150 tokens, up to 96
+// follow.
 std::vector<RecordedRequest> recorded_requests(const Model& model, int n);
 std::vector<TokenId> test_prompt(int n, int seed);
 

@@ -120,6 +120,9 @@ struct SchedulerOptions {
   // Most choices and embeddings at once, besides the session's sequences; 0: as many as these.
   int max_running = 0;
   std::int64_t max_waiting = 256;  // requests that were not started; 1 or more
+  // A request starts where those that run have room for so many tokens more beside it. With less, more start, and are
+  // sent back.
+  std::int64_t headroom_tokens = 64;
 };
 
 struct SchedulerStatistics {

@@ -122,6 +122,24 @@ struct Engines {
   server::ServedModel served;
 };
 
+// The thread that waits for sockets; however it is left, it ends.
+class NetworkThread {
+ public:
+  explicit NetworkThread(server::HttpServer& network) : network_(network), thread_([&network] { network.run(); }) {}
+  NetworkThread(const NetworkThread&) = delete;
+  NetworkThread& operator=(const NetworkThread&) = delete;
+  ~NetworkThread() {
+    if (!thread_.joinable()) return;
+    network_.stop();
+    thread_.join();
+  }
+  void join() { thread_.join(); }
+
+ private:
+  server::HttpServer& network_;
+  std::thread thread_;
+};
+
 Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
   for (const engine::Pooling pooling : {engine::Pooling::kLast, engine::Pooling::kMean, engine::Pooling::kCls}) {
     if (flags.pooling == engine::pooling_name(pooling)) served.pooling = pooling;
@@ -187,21 +205,14 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   service.log("listening", {{"addresses", addresses}});
 
   // Who asks while the model is being loaded is told so; signals end the process until it is.
-  std::thread network_thread([&] { network->run(); });
-  Status status = load(flags, sampling, all);
-  if (status.ok()) {
-    for (const std::string& notice : all.engine.notices) note(notice);
-    service.open(all.served);
-    service.log("ready", {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}});
-    for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
-    status = flush_output();
-  }
-  if (!status.ok()) {
-    network->stop();
-    network_thread.join();
-    return std::move(status).error();
-  }
+  NetworkThread network_thread(*network);
+  ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all));
+  for (const std::string& notice : all.engine.notices) note(notice);
+  service.open(all.served);
   network->catch_signals();
+  service.log("ready", {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}});
+  for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
+  ROWMAX_RETURN_IF_ERROR(flush_output());
   std::thread engine_thread([&] { all.scheduler->run(); });
   network_thread.join();
   all.scheduler->stop();

@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
+#include <future>
 #include <cstdio>
 #include <mutex>
 #include <new>
@@ -728,7 +729,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::create(const HttpServerOptions& 
 void HttpServer::run() { impl_->run(); }
 
 void HttpServer::catch_signals() {
-  impl_->postbox->post([impl = impl_.get()] {
+  std::promise<void> caught;
+  impl_->postbox->post([impl = impl_.get(), &caught] {
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
       struct sigaction now = {};
       if (::sigaction(signal, nullptr, &now) != 0 || now.sa_handler == SIG_IGN) continue;
@@ -736,7 +738,9 @@ void HttpServer::catch_signals() {
       impl->signals.add(signal, ignored);
     }
     impl->wait_for_signal();
+    caught.set_value();
   });
+  caught.get_future().wait();
 }
 
 void HttpServer::drain() {

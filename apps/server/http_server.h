@@ -37,9 +37,9 @@ class HttpServer {
   // Serves until drain() has finished what ran, or until stop(), in the calling thread.
   void run();
 
-  // From any thread:
+  // From other threads, while run() runs:
 
-  // From now on SIGTERM, SIGINT and SIGHUP drain, the second one stops; not those that the process ignores.
+  // When this returns SIGTERM, SIGINT and SIGHUP drain, the second one stops; not those that the process ignores.
   void catch_signals();
   void drain();
   // Ends at once; clients of what runs see their connections closed.

@@ -30,9 +30,10 @@ class ResponseForm final : public AnswerForm {
 
   std::string opening(const AnswerTotals& /*totals*/, int /*n_choices*/) override {
     const Json begun = response("in_progress", {}, Json());
-    return event("response.created", {{"response", begun}}) + event("response.in_progress", {{"response", begun}}) +
-           event("response.output_item.added", {{"output_index", 0}, {"item", item("in_progress", std::nullopt)}}) +
-           event("response.content_part.added", at_part({{"part", part("")}}));
+    std::string out = event("response.created", {{"response", begun}});
+    out += event("response.in_progress", {{"response", begun}});
+    out += event("response.output_item.added", {{"output_index", 0}, {"item", item("in_progress", std::nullopt)}});
+    return out += event("response.content_part.added", at_part({{"part", part("")}}));
   }
   std::string piece(int /*choice*/, std::string_view text, const AnswerToken* /*token*/) override {
     text_ += text;
@@ -42,10 +43,10 @@ class ResponseForm final : public AnswerForm {
   std::string closing(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
     const char* status = status_of(choices.front());
     const Json done = item(status, text_);
-    return event("response.output_text.done", at_part({{"text", text_}, {"logprobs", Json::array()}})) +
-           event("response.content_part.done", at_part({{"part", part(text_)}})) +
-           event("response.output_item.done", {{"output_index", 0}, {"item", done}}) +
-           event("response." + std::string(status), {{"response", response(status, {done}, usage(totals))}});
+    std::string out = event("response.output_text.done", at_part({{"text", text_}, {"logprobs", Json::array()}}));
+    out += event("response.content_part.done", at_part({{"part", part(text_)}}));
+    out += event("response.output_item.done", {{"output_index", 0}, {"item", done}});
+    return out += event("response." + std::string(status), {{"response", response(status, {done}, usage(totals))}});
   }
   std::string broken(const ApiError& error) override {
     return event(

@@ -95,6 +95,7 @@ class Addresses(unittest.TestCase):
             self.assertTrue(server.addresses[0].startswith("http://0.0.0.0:"))
             self.assertEqual(server.get("/health").status, 200)
             self.assertEqual(server.stop(), 0)
+            server.forget()
 
     def test_keys_that_are_none(self):
         for keys in (["short"], ["with space in it"], [""], ["ümlaut-key"]):

@@ -38,7 +38,7 @@ CHAT_FIELDS = [
     ("max_completion_tokens", [-2, "x"]),
 ]
 TEXT_FIELDS = [
-    ("prompt", [None, 5, {}, [None], [{}], [[]], [], "", [-1], [10 ** 9], [1.5], ["a", 1], [[1], "a", {}], ["a"] * 129, [2 ** 62]]),
+    ("prompt", [None, 5, {}, [None], [{}], [[]], [], [-1], [10 ** 9], [1.5], ["a", 1], [[1], "a", {}], ["a"] * 129, [2 ** 62]]),
     ("logprobs", [-1, 21, True, "5"]),
     ("echo", ["x", 1]),
     ("suffix", ["x", 5]),
@@ -62,14 +62,14 @@ NESTED = [
     ("/v1/embeddings", {}, "input"),
     ("/v1/embeddings", {"input": {}}, "input"),
     ("/v1/embeddings", {"input": ["a", 5]}, "input"),
-    ("/v1/embeddings", {"input": ""}, "input"),
+    ("/v1/embeddings", {"input": []}, "input"),
     ("/v1/embeddings", {"input": "a", "encoding_format": "int8"}, "encoding_format"),
     ("/v1/embeddings", {"input": "a", "dimensions": 3}, "dimensions"),
 ]
 NOT_JSON = [
     b"", b"{", b"nonsense", b"[]x", b'{"a": 1} trailing', b'{"a": 1, "a": 2}', b'{"prompt": "\xff\xfe"}', b'{"prompt": "\\ud800"}',
     b'{"temperature": NaN}', b'{"temperature": Infinity}', b"{'a': 1}", b'{"a": 1e999}', b"[" * 3000 + b"]" * 3000,
-    b'{"a":' * 10 ** 6, b"[" * 10 ** 6, b'{"prompt": "\x00"}', b"\xef\xbb\xbf", b'{"a": ' + b"1" * 100000 + b".}",
+    b'{"a":' * (7 * 10 ** 5), b"[" * 10 ** 6, b'{"prompt": "\x00"}', b"\xef\xbb\xbf", b'{"a": ' + b"1" * 100000 + b".}",
 ]
 
 
@@ -129,6 +129,7 @@ class BadRequests(ServerTest):
                          [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{broken"}}]},
                           {"role": "user", "content": "é\U0001f600\u0000\u202e"}]):
             self.good(self.server.post(CHAT, {"messages": messages, "max_tokens": 1}))
+        self.good(self.server.post(TEXT, {"prompt": "", "max_tokens": 1}))  # BOS alone
         self.assertEqual(self.good(self.server.post(TEXT, {"prompt": "hi", "max_tokens": 0}))["choices"][0]["text"], "")
 
     def test_large_bodies(self):

@@ -1,6 +1,6 @@
 """Connections that behave badly, or well in unusual ways: the server answers what it can, and never hangs or falls."""
 import json
-import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,12 +15,8 @@ GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LONG = {"prompt": "Once", "max_tokens": 4000, "ignore_eos": True}
 
 
-def statuses(data):
-    return [int(part.split(b" ")[1]) for part in data.split(b"HTTP/1.1")[1:] if part.startswith(b" ")] if b"HTTP/1.1 " in data else []
-
-
 def status_lines(data):
-    return [int(line.split(b" ")[1]) for line in data.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 class Connections(ServerTest):
@@ -203,11 +199,12 @@ class Limits(unittest.TestCase):
 
     def test_drain(self):
         """SIGTERM: what runs is finished, what is new is refused, and then the server ends with 0."""
-        with Server() as server:
-            whole = server.post("/v1/completions", {**LONG, "max_tokens": 1500}).json["choices"][0]["text"]
+        with Server("-c", 20000, model=SLOW_MODEL) as server:
+            body = {"prompt": [1, 2, 3], "max_tokens": 2000, "ignore_eos": True, "n": 4, "logprobs": 0}
+            whole = [c["logprobs"]["tokens"] for c in server.post("/v1/completions", body).json["choices"]]
             results = []
             def ask():
-                results.append(server.post("/v1/completions", {**LONG, "max_tokens": 1500, "stream": True}))
+                results.append(server.post("/v1/completions", {**body, "stream": True}))
             def end():
                 server.wait_for(lambda: server.metric("requests_running") > 0)
                 server.process.send_signal(signal.SIGTERM)
@@ -217,7 +214,8 @@ class Limits(unittest.TestCase):
                 self.assertIn("Retry-After", answer.headers)
                 self.assertEqual(server.get("/health").status, 200)
             together([ask, end])
-            self.assertEqual("".join(c["text"] for e in results[0].events[:-1] for c in e["choices"]), whole)
+            choices = [c for e in results[0].events[:-1] for c in e["choices"]]
+            self.assertEqual([[t for c in choices if c["index"] == i and c["logprobs"] for t in c["logprobs"]["tokens"]] for i in range(4)], whole)
             self.assertEqual(server.process.wait(20), 0)
 
     def test_drain_ends(self):
@@ -239,6 +237,8 @@ class Limits(unittest.TestCase):
         self.assertEqual(server.process.wait(30), 8)
         self.assertEqual(server.process.stdout.read(), b"")
         self.assertIn("listening", server.log_text())
+        server.stop()
+        server.forget()
 
     def test_port_in_use(self):
         with Server() as server:

@@ -4,7 +4,7 @@ import json
 import struct
 import unittest
 
-from server import TEMPLATE, Server, ServerTest, run_command, together
+from server import PLAIN_MODEL, TEMPLATE, Server, ServerTest, run_command, together
 
 PROMPT = "Once upon a time"
 
@@ -27,7 +27,7 @@ class Completions(ServerTest):
                             ({"repetition_penalty": 1.3, "frequency_penalty": 0.5, "presence_penalty": 0.25},
                              ["--repeat-penalty", 1.3, "--frequency-penalty", 0.5, "--presence-penalty", 0.25]),
                             ({"logit_bias": {"300": -5, "301": 3}}, ["--logit-bias", "300=-5,301=3"]),
-                            ({"stop": "."}, ["--stop", "."]), ({"stop": ["zzz", "little"]}, ["--stop", "little"])]:
+                            ({"stop": "."}, ["--stop", "."]), ({"stop": ["zzz", "Anna"]}, ["--stop", "Anna"])]:
             got = self.good(self.server.post("/v1/completions", {"prompt": PROMPT, "max_tokens": 40, **body}))
             self.assertEqual(got["choices"][0]["text"], run_text(PROMPT, "--raw", "-n", 40, *flags), body)
 
@@ -56,11 +56,11 @@ class Completions(ServerTest):
         got = self.good(self.server.post("/v1/completions", {"prompt": PROMPT}))
         self.assertEqual(got["choices"][0]["finish_reason"], "stop")
         self.assertEqual(got["choices"][0]["text"], run_text(PROMPT, "--raw"))
-        got = self.good(self.server.post("/v1/completions", {"prompt": PROMPT, "max_tokens": 40, "stop": "little"}))
-        self.assertEqual(got["choices"][0]["stop_reason"], "little")
+        got = self.good(self.server.post("/v1/completions", {"prompt": PROMPT, "max_tokens": 40, "stop": ["zzz", "Anna"]}))
+        self.assertEqual((got["choices"][0]["finish_reason"], got["choices"][0]["stop_reason"]), ("stop", "Anna"))
 
     def test_stream_is_the_whole(self):
-        for body in ({}, {"n": 3, "seed": 5}, {"logprobs": 2}, {"echo": True, "logprobs": 1}, {"stop": "little"}, {"max_tokens": 1}):
+        for body in ({}, {"n": 3, "seed": 5}, {"logprobs": 2}, {"echo": True, "logprobs": 1}, {"stop": "Anna"}, {"max_tokens": 1}):
             body = {"prompt": PROMPT, "max_tokens": 30, **body}
             whole = self.good(self.server.post("/v1/completions", body))
             reply = self.server.post("/v1/completions", {**body, "stream": True, "stream_options": {"include_usage": True}})
@@ -228,9 +228,9 @@ class Chat(ServerTest):
             self.assertEqual(got, "null|on|a story about a fox")
 
     def test_without_a_template(self):
-        with Server(template=False) as server:
+        with Server(model=PLAIN_MODEL, template=False) as server:
             self.refused(server.post("/v1/chat/completions", {"messages": self.MESSAGES}), 400, "messages", "--chat-template")
-            self.assertEqual(server.post("/v1/completions", {"prompt": PROMPT, "max_tokens": 1}).status, 200)
+            self.assertEqual(server.post("/v1/completions", {"prompt": [1], "max_tokens": 1}).status, 200)
 
     def test_template_that_raises(self):
         with Server("--chat-template", "{{ raise_exception('only one turn') }}", template=False) as server:

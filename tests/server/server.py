@@ -14,6 +14,8 @@ from pathlib import Path
 
 # X_test.py PROGRAM SLOW_MODEL [unittest's arguments]: the command, and a model too slow to be done at once.
 PROGRAM, SLOW_MODEL = sys.argv.pop(1), sys.argv.pop(1)
+# A model without a chat template.
+PLAIN_MODEL = str(Path(__file__).resolve().parents[1] / "golden" / "llama_bias.gguf")
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
 
 
@@ -62,13 +64,22 @@ class Server:
 
     def __exit__(self, *_):
         self.stop()
+        self.forget()
 
     def stop(self, with_signal=signal.SIGTERM, timeout=60):
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
-        code = self.process.wait(timeout)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
         self.process.stdout.close()
         return code
+
+    def forget(self):
+        self.log.close()
+        self.home.cleanup()
 
     def log_text(self):
         self.log.flush()
@@ -168,9 +179,10 @@ class ServerTest(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        code = cls.server.stop()
+        code, log = cls.server.stop(), cls.server.log_text()
+        cls.server.forget()
         if code != 0:
-            raise AssertionError(f"exit code {code}: {cls.server.log_text()[-2000:]}")
+            raise AssertionError(f"exit code {code}: {log[-2000:]}")
 
     def good(self, answer):
         self.assertEqual(answer.status, 200, answer.body[:500])

@@ -59,6 +59,17 @@ TEST(HttpParser, Chunks) {
   EXPECT_EQ(parser->request().header("x"), "");
 }
 
+// A body of no chunks, byte by byte: Beast asserts that there is more of it.
+TEST(HttpParser, NoChunks) {
+  for (const std::string body : {"0\r\n\r\n", "0;a=b\r\n\r\n", "000\r\nX: y\r\n\r\n"}) {
+    for (std::size_t piece = 1; piece < 6; ++piece) {
+      const auto parser = parse(kHead + "Transfer-Encoding: chunked\r\n\r\n" + body, piece);
+      EXPECT_EQ(parser->state(), State::kDone) << body << piece;
+      EXPECT_EQ(parser->request().body, "");
+    }
+  }
+}
+
 // What is behind a request is the next one's.
 TEST(HttpParser, LeavesWhatFollows) {
   const std::string one = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -112,7 +123,7 @@ TEST(HttpParser, RefusesWhatSmuggles) {
 TEST(HttpParser, RefusesBadChunks) {
   for (const std::string body : {"-2\r\nab\r\n0\r\n\r\n", "g\r\n", "\r\n", "2\r\nabc\r\n0\r\n\r\n", "2\nab\r\n",
                                  "ffffffffffffffffff\r\n", "0x2\r\nab\r\n0\r\n\r\n", "2;\r\r\nab"}) {
-    const int status = status_of(kHead + "Transfer-Encoding: chunked\r\n\r\n" + body);
+    const int status = status_of(kHead + "Transfer-Encoding: chunked\r\n\r\n" + body + "\r\n\r\n");
     EXPECT_TRUE(status == 400 || status == 413) << body << status;
   }
 }

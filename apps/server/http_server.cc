@@ -15,8 +15,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
-#include <future>
 #include <cstdio>
+#include <future>
 #include <mutex>
 #include <new>
 #include <set>

@@ -46,9 +46,10 @@ def chat(client):
           and all(len(t.top_logprobs) == 2 for t in content), logprobs)
     many = client.chat.completions.create(model="any", messages=MESSAGES, max_tokens=8, n=3)
     check("n=3", [c.index for c in many.choices] == [0, 1, 2], many)
-    with client.chat.completions.stream(model="any", messages=MESSAGES, max_tokens=8, seed=3) as stream:
+    # This helper takes an answer that was cut for an error, so it is let go to its end.
+    with client.chat.completions.stream(model="any", messages=MESSAGES, seed=3) as stream:
         final = stream.get_final_completion()
-    check("chat.completions.stream helper", text.startswith(final.choices[0].message.content), final)
+    check("chat.completions.stream helper", final.choices[0].message.content.startswith(text), final)
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
     check("tools", client.chat.completions.create(model="any", messages=MESSAGES, max_tokens=4, tools=tools).choices, "")
 
@@ -78,9 +79,9 @@ def responses(client):
     check("responses.create", whole.output_text and whole.usage.output_tokens > 0, whole)
     events = list(client.responses.create(model="any", input="Name three colours.", max_output_tokens=16, stream=True))
     check("its stream is the same text", "".join(e.delta for e in events if e.type == "response.output_text.delta") == whole.output_text, events[-1])
-    with client.responses.stream(model="any", input="Name three colours.", max_output_tokens=16) as stream:
+    with client.responses.stream(model="any", input="Name three colours.") as stream:
         final = stream.get_final_response()
-    check("responses.stream helper", final.output_text == whole.output_text, final)
+    check("responses.stream helper", final.output_text.startswith(whole.output_text), final)
 
 
 def anthropic_client(url, key):

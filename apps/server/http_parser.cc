@@ -34,7 +34,7 @@ std::string text_of(View view) { return {view.data(), view.size()}; }
 
 // What follows from an error of Beast's parser for the client.
 HttpParser::Problem problem_of(error_code code, const HttpLimits& limits) {
-  if (code == http::error::header_limit) {
+  if (code == error_code(http::error::header_limit)) {
     return {431, "the request's head has more than " + std::to_string(limits.head_bytes) + " bytes"};
   }
   if (code == http::error::body_limit) {
@@ -71,6 +71,10 @@ class HttpParser::Impl final : public http::basic_parser<true> {
       error_code code;
       const std::size_t n = put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), code);
       taken += n;
+      if (before == State::kHead && (head_bytes_ += n) > limits_.head_bytes) {
+        fail(problem_of(http::error::header_limit, limits_));  // Beast counts the first line apart
+        break;
+      }
       if (code == http::error::need_more) {
         // Chunk sizes, their extensions and trailers are lines, too.
         if (bytes.size() - taken > limits_.head_bytes) fail({431, "a line of the body's chunks is too long"});
@@ -98,6 +102,8 @@ class HttpParser::Impl final : public http::basic_parser<true> {
   bool expects_continue_ = false, http_1_1_ = false;
 
  private:
+  std::size_t head_bytes_ = 0;
+
   void refuse(Problem problem, error_code& code) {
     fail(std::move(problem));
     code = http::error::bad_value;

@@ -18,9 +18,9 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
+// What a request came out as; empty: none did. How early a bad one is seen to be bad depends on the pieces.
 struct Outcome {
-  HttpParser::State state;
-  int status = 0;
+  bool done = false;
   std::string method, target, body;
   bool operator==(const Outcome&) const = default;
 };
@@ -28,30 +28,29 @@ struct Outcome {
 Outcome read(std::string_view bytes, std::size_t piece) {
   HttpParser parser(kLimits);
   std::string held;
-  for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
+  bool ended = false;
+  for (std::size_t begin = 0; begin < bytes.size() && !ended; begin += piece) {
     held += bytes.substr(begin, piece);
     for (;;) {
       const auto before = parser.state();
       const std::size_t n = parser.take(held);
       require(n <= held.size());
       held.erase(0, n);
-      const bool ended = parser.state() == HttpParser::State::kDone || parser.state() == HttpParser::State::kBad;
-      if (ended) begin = bytes.size();
+      ended = parser.state() == HttpParser::State::kDone || parser.state() == HttpParser::State::kBad;
       if (ended || (n == 0 && parser.state() == before)) break;
     }
   }
   if (parser.state() == HttpParser::State::kBad) {
     require(parser.problem().status >= 400 && !parser.problem().message.empty());
-    return {parser.state(), 0, "", "", ""};
   }
-  if (parser.state() != HttpParser::State::kDone) return {parser.state(), 0, "", "", ""};
+  if (parser.state() != HttpParser::State::kDone) return {};
   const auto request = parser.take_request();
   require(request.headers.size() <= kLimits.n_headers && request.body.size() <= kLimits.body_bytes);
   require(request.target.size() <= kLimits.target_bytes && !request.target.empty());
   for (const auto& header : request.headers) {
     require(header.value.find('\n') == std::string::npos && header.name.find('\r') == std::string::npos);
   }
-  return {parser.state(), 0, request.method, request.target, request.body};
+  return {true, request.method, request.target, request.body};
 }
 
 }  // namespace

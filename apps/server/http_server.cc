@@ -164,7 +164,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void release_body();
   void dispatch();
   void refuse(int status, std::string_view message);
-  void write_head(const HttpAnswer& answer, std::optional<std::size_t> length);
+  std::string begin_answer(const HttpAnswer& answer, std::optional<std::size_t> length);
   void write_whole(const HttpAnswer& answer);
   void append(std::string_view bytes);
   void write();
@@ -450,7 +450,8 @@ void Connection::refuse(int status, std::string_view message) {
   write_whole(server_.handler.refuse(status, message));
 }
 
-void Connection::write_head(const HttpAnswer& answer, std::optional<std::size_t> length) {
+// The head that is to be written.
+std::string Connection::begin_answer(const HttpAnswer& answer, std::optional<std::size_t> length) {
   phase_ = Phase::kAnswering;
   deadline_ = kNever;
   status_ = answer.status;
@@ -465,15 +466,15 @@ void Connection::write_head(const HttpAnswer& answer, std::optional<std::size_t>
   add("Connection", keep_alive_ ? "keep-alive" : "close");
   for (const HttpHeader& header : headers_) add(header.name, header.value);
   for (const HttpHeader& header : answer.headers) add(header.name, header.value);
-  head += "\r\n";
-  append(head);
+  return head += "\r\n";
 }
 
 void Connection::write_whole(const HttpAnswer& answer) {
   chunked_ = streaming_ = false;
   answer_known();
-  write_head(answer, answer.body.size());
-  if (!head_only_ && answer.status != 204) append(answer.body);
+  std::string bytes = begin_answer(answer, answer.body.size());
+  if (!head_only_ && answer.status != 204) bytes += answer.body;
+  append(bytes);
   finish_writing();
 }
 
@@ -503,7 +504,7 @@ void Connection::begin(const ClientExchange* from, const HttpAnswer& head, std::
   keep_alive_ = keep_alive_ && chunked_;
   streaming_ = true;
   ping_ = std::move(ping);
-  write_head(head, std::nullopt);
+  append(begin_answer(head, std::nullopt));
 }
 
 void Connection::stream(const ClientExchange* from, std::string_view piece) {

@@ -64,8 +64,8 @@ class HttpHandler {
   // The request without its body. What is returned is the answer (the body is not read); nullopt: read on.
   virtual std::optional<HttpAnswer> look_at_head(const HttpRequest& request) = 0;
   virtual void answer(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
-  // An answer of the HTTP layer itself: a malformed request, a limit.
-  virtual HttpAnswer refuse(int status, std::string_view message) = 0;
+  // An answer of the HTTP layer itself: a malformed request, a limit. path: empty where it was not understood.
+  virtual HttpAnswer refuse(int status, std::string_view message, std::string_view path) = 0;
   // What every answer to this request says besides.
   virtual std::vector<HttpHeader> headers_for(const HttpRequest& request) = 0;
   // The server was told to stop: what runs is finished, what is new should be refused.

@@ -145,6 +145,11 @@ TEST(HttpParser, Bounds) {
   EXPECT_EQ(status_of(std::string(2000, 'G'), limits), 431);
   EXPECT_EQ(status_of(kHead + "X: " + std::string(2000, 'a'), limits), 431);
   EXPECT_EQ(status_of(kHead + "A: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1\r\n\r\n", limits), 431);
+  // The first line counts, too.
+  EXPECT_EQ(
+      status_of("GET /" + std::string(600, 'a') + " HTTP/1.1\r\nHost: a\r\nX: " + std::string(500, 'a') + "\r\n\r\n",
+                {.head_bytes = 1000}),
+      431);
   EXPECT_EQ(status_of("GET /" + std::string(200, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
   EXPECT_EQ(status_of(kHead + "Content-Length: 11\r\n\r\n", limits), 413);
   EXPECT_EQ(status_of(kHead + "Content-Length: 10\r\n\r\n0123456789", limits), 0);

@@ -447,7 +447,7 @@ void Connection::refuse(int status, std::string_view message) {
     if (phase_ != Phase::kHead) began_ = Clock::now();
   }
   keep_alive_ = false;
-  write_whole(server_.handler.refuse(status, message));
+  write_whole(server_.handler.refuse(status, message, target_));
 }
 
 // The head that is to be written.

@@ -198,8 +198,8 @@ void Service::call_route(const HttpRequest& request, const std::shared_ptr<Excha
   route->run(call);
 }
 
-HttpAnswer Service::refuse(int status, std::string_view message) {
-  return error_answer({status, std::string(message)}, ErrorStyle::kOpenAi);
+HttpAnswer Service::refuse(int status, std::string_view message, std::string_view path) {
+  return error_answer({status, std::string(message)}, style_of_path(path));
 }
 
 void Service::draining() {

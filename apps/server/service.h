@@ -35,7 +35,7 @@ class Service final : public HttpHandler {
 
   std::optional<HttpAnswer> look_at_head(const HttpRequest& request) override;
   void answer(HttpRequest request, std::shared_ptr<Exchange> exchange) override;
-  HttpAnswer refuse(int status, std::string_view message) override;
+  HttpAnswer refuse(int status, std::string_view message, std::string_view path) override;
   std::vector<HttpHeader> headers_for(const HttpRequest& request) override;
   void draining() override;
   void finished(const Finished& what) override;

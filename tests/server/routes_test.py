@@ -109,6 +109,11 @@ class Completions(ServerTest):
             self.assertIn(token, top)
         text = self.good(self.server.post("/v1/completions", body))["choices"][0]["text"]
         self.assertEqual("".join(logprobs["tokens"]), text)
+        # The token that ends an answer is no part of it.
+        ended = self.good(self.server.post("/v1/completions", {"prompt": PROMPT, "logprobs": 0}))
+        self.assertEqual(ended["choices"][0]["finish_reason"], "stop")
+        self.assertEqual("".join(ended["choices"][0]["logprobs"]["tokens"]), ended["choices"][0]["text"])
+        self.assertEqual(len(ended["choices"][0]["logprobs"]["tokens"]), ended["usage"]["completion_tokens"])
         for token, offset in zip(logprobs["tokens"], logprobs["text_offset"]):
             self.assertTrue(text[offset:].startswith(token))
 

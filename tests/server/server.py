@@ -1,4 +1,5 @@
 """Helpers of the tests in this folder: a server that runs while a test does, and clients of it."""
+import concurrent.futures
 import http.client
 import json
 import os
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 from pathlib import Path
@@ -155,17 +155,9 @@ def run_command(*arguments, stdin=None):
 
 
 def together(calls):
-    """All calls at once, each in a thread; their results in order."""
-    results = [None] * len(calls)
-
-    def run(index):
-        results[index] = calls[index]()
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    """All calls at once, each in a thread; their results in order. What one of them raises is raised."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 class ServerTest(unittest.TestCase):

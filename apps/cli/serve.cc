@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -190,6 +191,7 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
 }
 
 Result<ExitCode> serve(const ServeFlags& flags) {
+  std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go before the server
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
   ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
@@ -207,6 +209,7 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   // Who asks while the model is being loaded is told so; signals end the process until it is.
   NetworkThread network_thread(*network);
   ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all));
+  if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
   for (const std::string& notice : all.engine.notices) note(notice);
   service.open(all.served);
   network->catch_signals();

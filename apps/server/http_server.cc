@@ -198,7 +198,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int status_ = 0;
   bool keep_alive_ = true, chunked_ = false, head_only_ = false, complete_ = false, streaming_ = false;
   std::string out_, ping_;
-  std::size_t out_begin_ = 0, out_payload_ = 0;
+  std::size_t out_begin_ = 0;
 };
 
 class ClientExchange final : public Exchange, public std::enable_shared_from_this<ClientExchange> {
@@ -228,7 +228,8 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   }
   bool write(std::string_view piece) override {
     if (gone() || piece.empty()) return !gone();
-    if (unread_.fetch_add(piece.size()) + piece.size() > most_unread_) {
+    // On the way to the connection, which bounds what it holds itself.
+    if (underway_.fetch_add(piece.size()) + piece.size() > most_unread_) {
       mark_gone();
       to_connection([](Connection& connection, const ClientExchange*) { connection.close(); });
       return false;
@@ -270,7 +271,7 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
     const std::lock_guard lock(mutex_);
     when_gone_ = nullptr;
   }
-  void taken(std::size_t bytes) { unread_ -= bytes; }
+  void arrived(std::size_t bytes) { underway_ -= bytes; }
 
  private:
   template <class Call>
@@ -284,7 +285,7 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   const std::weak_ptr<Connection> connection_;
   const std::size_t most_unread_;
   std::atomic<bool> started_ = false, complete_ = false, gone_ = false;
-  std::atomic<std::size_t> unread_ = 0;
+  std::atomic<std::size_t> underway_ = 0;
   std::mutex mutex_;
   std::function<void()> when_gone_;
 };
@@ -509,8 +510,9 @@ void Connection::begin(const ClientExchange* from, const HttpAnswer& head, std::
 
 void Connection::stream(const ClientExchange* from, std::string_view piece) {
   if (from != current_ || !streaming_) return;
-  out_payload_ += piece.size();
+  if (const auto exchange = exchange_.lock()) exchange->arrived(piece.size());
   append(chunked_ ? chunk_of(piece) : std::string(piece));
+  if (out_.size() - out_begin_ > server_.options.unread_bytes) close();
 }
 
 void Connection::end_stream(const ClientExchange* from) {
@@ -524,6 +526,10 @@ void Connection::end_stream(const ClientExchange* from) {
 void Connection::append(std::string_view bytes) {
   if (phase_ == Phase::kClosed) return;
   if (out_.empty()) last_written_ = Clock::now();
+  if (out_begin_ > kReadBytes) {
+    out_.erase(0, out_begin_);
+    out_begin_ = 0;
+  }
   out_ += bytes;
   if (!waits_writable_) write();
 }
@@ -541,8 +547,6 @@ void Connection::write() {
   out_.clear();
   if (out_.capacity() > kReadBytes) out_.shrink_to_fit();
   out_begin_ = 0;
-  const std::size_t taken = std::exchange(out_payload_, 0);
-  if (const auto exchange = exchange_.lock()) exchange->taken(taken);
 }
 
 void Connection::wait_writable() {

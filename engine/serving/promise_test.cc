@@ -194,7 +194,7 @@ TEST_P(Promise, WithoutCachedPrefixes) {
 }
 TEST_P(Promise, LittleMemory) {
   std::int64_t preemptions = 0;
-  for (const std::int64_t hundredths : {100, 170, 250, 320}) {
+  for (const std::int64_t hundredths : {100, 250}) {
     run({.order = 8, .budget_requests = hundredths, .options = {.headroom_tokens = 0}});
     preemptions += figures_.preemptions;
     run({.at_once = 16,
@@ -205,7 +205,7 @@ TEST_P(Promise, LittleMemory) {
     preemptions += figures_.preemptions;
     if (HasFailure()) return;
   }
-  EXPECT_GT(preemptions, 10);
+  EXPECT_GT(preemptions, 20);
 }
 TEST_P(Promise, OthersAreCancelled) {
   run({.order = 10, .cancels = true});

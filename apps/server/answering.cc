@@ -129,7 +129,7 @@ class Answering {
       if (broken_) cancel_all();
       return;
     }
-    if (counter_.count != nullptr) counter_.count(counter_.context, totals_, !broken_);
+    if (counter_.count != nullptr) counter_.count(counter_.context, counter_.request, totals_, !broken_);
     if (broken_) return;
     if (stream_) {
       begin_stream();

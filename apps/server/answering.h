@@ -57,11 +57,12 @@ class AnswerForm {
   virtual std::string broken(const ApiError& error) = 0;
 };
 
-// Hears of every answer that was generated, for the metrics.
-using CountAnswer = void (*)(void* context, const AnswerTotals& totals, bool succeeded);
+// Hears of every answer that was generated, for the metrics and the log; from the engine's thread.
+using CountAnswer = void (*)(void* context, std::uint64_t request, const AnswerTotals& totals, bool succeeded);
 struct AnswerCounter {
   CountAnswer count = nullptr;
   void* context = nullptr;
+  std::uint64_t request = 0;
 };
 
 // Submits the prompts and answers `exchange` in the form. A client that goes takes its requests with it. The served model

@@ -35,10 +35,6 @@ bool is_json_type(std::string_view type) {
   return equal_ignoring_case(value.substr(0, 5), "utf-8") || equal_ignoring_case(value.substr(0, 4), "utf8");
 }
 
-void count_answer(void* context, const AnswerTotals& totals, bool succeeded) {
-  static_cast<Metrics*>(context)->count_answer(totals, succeeded);
-}
-
 }  // namespace
 
 Service::Service(ServiceOptions options)
@@ -193,9 +189,26 @@ void Service::call_route(const HttpRequest& request, const std::shared_ptr<Excha
   }
   static const auto* kNoBody = new engine::JsonDocument(std::move(engine::parse_json("{}", "an empty body")).value());
   Fields fields(reads ? document.root() : kNoBody->root());
-  Call call{*served_, request, fields, exchange, style, {count_answer, &metrics_}};
+  Call call{*served_, request, fields, exchange, style, {}};
+  call.counter.context = this;
+  call.counter.request = request.number;
+  call.counter.count = [](void* context, std::uint64_t number, const AnswerTotals& totals, bool succeeded) {
+    static_cast<Service*>(context)->generated(number, totals, succeeded);
+  };
   if (!fields.ok()) return call.refuse();
   route->run(call);
+}
+
+void Service::generated(std::uint64_t request, const AnswerTotals& totals, bool succeeded) {
+  metrics_.count_answer(totals, succeeded);
+  log("generation", {{"request", request},
+                     {"succeeded", succeeded},
+                     {"prompt_tokens", totals.prompt_tokens},
+                     {"cached_tokens", totals.cached_tokens},
+                     {"generated_tokens", totals.generated_tokens},
+                     {"queued_ms", totals.queued_ms},
+                     {"prompt_ms", totals.prompt_ms},
+                     {"generation_ms", totals.generation_ms}});
 }
 
 HttpAnswer Service::refuse(int status, std::string_view message, std::string_view path) {

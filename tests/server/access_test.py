@@ -125,6 +125,8 @@ class Log(unittest.TestCase):
             self.assertEqual([e["event"] for e in events][:2], ["listening", "ready"])
             answer = next(e for e in events if e["event"] == "answer")
             self.assertEqual((answer["method"], answer["path"], answer["status"], answer["complete"]), ("POST", "/v1/completions", 200, True))
+            generation = next(e for e in events if e["event"] == "generation")
+            self.assertEqual((generation["request"], generation["generated_tokens"], generation["succeeded"]), (answer["request"], 1, True))
             self.assertEqual(events[-1]["event"], "stopped")
             for word in ("secret prompt", "secret-query"):
                 self.assertNotIn(word, server.log_text())

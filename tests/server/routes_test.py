@@ -141,6 +141,16 @@ class Completions(ServerTest):
             for i, text in enumerate(texts):
                 self.assertEqual("".join(c["text"] for e in events[:-1] for c in e["choices"] if c["index"] == i), text)
 
+    def test_guesses_change_no_text(self):
+        prompt = "one two three one two three one two three one two"
+        body = {"prompt": prompt, "max_tokens": 60, "temperature": 0.3}
+        plain = self.good(self.server.post("/v1/completions", body))["choices"][0]["text"]
+        with Server("--ngram-drafts") as server:
+            guessed = self.good(server.post("/v1/completions", body))
+            self.assertEqual(guessed["choices"][0]["text"], plain)
+            details = guessed["usage"]["completion_tokens_details"]
+            self.assertGreater(details["accepted_prediction_tokens"] + details["rejected_prediction_tokens"], 0)
+
     def test_cached_tokens(self):
         body = {"prompt": PROMPT + " there was a princess who lived in a castle. " * 20, "max_tokens": 2}
         first = self.good(self.server.post("/v1/completions", body))

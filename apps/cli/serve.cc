@@ -141,6 +141,11 @@ class NetworkThread {
   std::thread thread_;
 };
 
+struct ServiceCloser {
+  server::Service& service;
+  ~ServiceCloser() { service.close(); }
+};
+
 Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
   for (const engine::Pooling pooling : {engine::Pooling::kLast, engine::Pooling::kMean, engine::Pooling::kCls}) {
     if (flags.pooling == engine::pooling_name(pooling)) served.pooling = pooling;
@@ -197,8 +202,10 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
   std::vector<std::string> addresses;
   for (const server::Listener& listener : listeners) addresses.push_back(listener.address);
-  Engines all;
+  // Ends in the opposite order: the network, the service's workers, the scheduler (whose last events the service hears).
   server::Service service(service_options(flags, std::move(keys)));
+  Engines all;
+  const ServiceCloser closer{service};
   server::HttpServerOptions options;
   options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
   options.max_connections = static_cast<std::size_t>(flags.max_connections);

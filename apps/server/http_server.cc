@@ -34,6 +34,7 @@ using boost::system::error_code;
 
 constexpr auto kTick = milliseconds(200);
 constexpr auto kLingerTime = milliseconds(2'000);
+constexpr auto kLastIdleTime = milliseconds(300);  // of connections while draining
 constexpr auto kAcceptPause = milliseconds(100);
 constexpr std::size_t kReadBytes = 64 << 10;
 // What a client may send behind a request that is being answered, before nothing more is read.
@@ -139,9 +140,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
   bool busy() const { return phase_ == Phase::kHead || phase_ == Phase::kBody || phase_ == Phase::kAnswering; }
   bool answering() const { return phase_ == Phase::kAnswering; }
-  void close_if_idle() {
+  // A request that is on its way is still answered.
+  void end_soon() {
     keep_alive_ = false;
-    if (phase_ == Phase::kIdle) close();
+    if (phase_ == Phase::kIdle) deadline_ = std::min(deadline_, Clock::now() + kLastIdleTime);
   }
 
   // From the exchange.
@@ -175,7 +177,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void answer_complete();
   void become_idle() {
     phase_ = Phase::kIdle;
-    deadline_ = Clock::now() + server_.options.idle_time;
+    deadline_ = Clock::now() + (server_.draining ? milliseconds(kLastIdleTime) : server_.options.idle_time);
   }
   void report(bool complete);
 
@@ -674,9 +676,6 @@ void HttpServer::Impl::tick() {
   const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
   for (const auto& connection : all) connection->tick(now);
   if (draining && now > drain_end) return end();
-  if (draining) {
-    for (const auto& connection : all) connection->close_if_idle();
-  }
   if (!connections.empty() || draining) arm_timer();
 }
 
@@ -695,7 +694,7 @@ void HttpServer::Impl::begin_drain() {
   drain_end = Clock::now() + options.drain_time;
   handler.draining();
   const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
-  for (const auto& connection : all) connection->close_if_idle();
+  for (const auto& connection : all) connection->end_soon();
   if (connections.empty()) return end();
   arm_timer();
 }

@@ -41,6 +41,8 @@ Service::Service(ServiceOptions options)
     : options_(std::move(options)), workers_(std::make_unique<Workers>(options_.workers)) {}
 Service::~Service() = default;
 
+void Service::close() { workers_.reset(); }
+
 void Service::open(const ServedModel& served) { served_ = &served; }
 
 void Service::log(std::string_view event, Json more) {

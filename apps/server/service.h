@@ -31,6 +31,8 @@ class Service final : public HttpHandler {
 
   // From now on requests are answered; until then all are 503 but /health. served must outlive the service.
   void open(const ServedModel& served);
+  // Waits for requests that are being read; those that wait to be are dropped. No more may come.
+  void close();
   void log(std::string_view event, text::Json more = text::Json::object());
 
   std::optional<HttpAnswer> look_at_head(const HttpRequest& request) override;

@@ -132,8 +132,8 @@ class Connections(ServerTest):
             client.sendall(http_head("/v1/completions", length=len(body)) + body)
             self.server.wait_for(lambda: self.server.metric("requests_running") > 0)
             client.close()
-            self.server.wait_for(lambda: self.server.metric("requests_cancelled_total") == before + 1, 5)
-            self.server.wait_for(lambda: self.server.metric("requests_running") == 0, 5)
+            self.server.wait_for(lambda: self.server.metric("requests_cancelled_total") == before + 1, 20)
+            self.server.wait_for(lambda: self.server.metric("requests_running") == 0, 20)
 
     def test_slow_reader(self):
         """Who reads nothing is given up once so much is unread that sockets and the server's own bound are full."""
@@ -206,7 +206,7 @@ class Limits(unittest.TestCase):
                         self.assertEqual(server.get("/health").status, 200)
             self.assertEqual(status_lines(got), [408])
             self.assertLess(9, time.time() - begin)
-            self.assertLess(time.time() - begin, 15)
+            self.assertLess(time.time() - begin, 20)
 
     def test_drain(self):
         """SIGTERM: what runs is finished, what is new is refused, and then the server ends with 0."""
@@ -219,7 +219,7 @@ class Limits(unittest.TestCase):
             def end():
                 server.wait_for(lambda: server.metric("requests_running") > 0)
                 server.process.send_signal(signal.SIGTERM)
-                server.wait_for(lambda: server.get("/ready").status == 503, 5)
+                server.wait_for(lambda: server.get("/ready").status == 503, 20)
                 answer = server.post("/v1/completions", {"prompt": "a"})
                 self.assertEqual((answer.status, answer.json["error"]["code"]), (503, "shutting_down"))
                 self.assertIn("Retry-After", answer.headers)

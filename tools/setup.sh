@@ -79,7 +79,7 @@ build() {
 }
 configure_flags=()
 
-build_packages=(g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libedit-dev libcurl4-openssl-dev
+build_packages=(g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libedit-dev libboost-dev libcurl4-openssl-dev
                 libssl-dev python3 python3-pip ca-certificates)
 # What the tests' own build, its configuration and the checks before it look for; the rest is for tests.
 first_packages=("${build_packages[@]}" ccache libgtest-dev clang-format qemu-user git)

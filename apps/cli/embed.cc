@@ -1,6 +1,5 @@
 // rowmax embed: texts to vectors.
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <memory>
 #include <span>
@@ -80,18 +79,9 @@ Result<engine::Pooling> choose_pooling(const EmbedFlags& flags, const engine::Lo
   return pooling;
 }
 
-// The double whose shortest digits are those of the float.
-double shortest(float value) {
-  char text[32];
-  const auto* end = std::to_chars(text, text + sizeof text, value).ptr;
-  double out = 0;
-  std::from_chars(text, end, out);
-  return out;
-}
-
 Json line_of(std::size_t index, const TokenText& text, const engine::TextEmbedding& embedding) {
   Json values = Json::array();
-  for (const float value : embedding.values) values.push_back(shortest(value));
+  for (const float value : embedding.values) values.push_back(text::shortest(value));
   return {{"index", index}, {"n_tokens", text.tokens.size()}, {"embedding", std::move(values)}};
 }
 

@@ -1,7 +1,5 @@
 #include "apps/cli/terminal.h"
 
-#include "apps/cli/utf8.h"
-
 #include <langinfo.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -12,7 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "apps/cli/utf8.h"
+#include "apps/text/utf8.h"
 
 namespace rowmax::cli {
 namespace {
@@ -56,7 +54,7 @@ std::string printable(std::string_view text) {
   out.reserve(text.size());
   char escaped[16];
   while (!text.empty()) {
-    const Utf8Character c = first_character(text);
+    const text::Utf8Character c = text::first_character(text);
     const std::string_view bytes = text.substr(0, c.bytes);
     text.remove_prefix(c.bytes);
     if (!c.valid) {
@@ -70,7 +68,7 @@ std::string printable(std::string_view text) {
     } else if (c.code >= 0x80 && c.code < 0xA0) {
       std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c.code));
       out += escaped;
-    } else if (steers_terminal(c.code)) {
+    } else if (text::steers_terminal(c.code)) {
       std::snprintf(escaped, sizeof escaped, "\\u{%04X}", static_cast<unsigned>(c.code));
       out += escaped;
     } else {
@@ -122,7 +120,7 @@ void ProgressBar::draw(double done, std::string_view behind) {
   std::string text = printable(behind);
   std::size_t kept = 0;
   for (int i = 0; i < room && kept < text.size(); ++i)
-    kept += first_character(std::string_view(text).substr(kept)).bytes;
+    kept += text::first_character(std::string_view(text).substr(kept)).bytes;
   text.resize(kept);
   drawn_ = true;
   std::fprintf(stderr, "\r\x1b[K%s %s %3.0f %%  %s", label_.c_str(), bar.c_str(), share * 100, text.c_str());

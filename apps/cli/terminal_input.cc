@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 
-#include "apps/cli/utf8.h"
+#include "apps/text/utf8.h"
 
 namespace rowmax::cli {
 namespace {
@@ -38,7 +38,7 @@ struct Decoded {
 };
 
 Decoded decode(std::string_view text) {
-  const Utf8Character next = first_character(text);
+  const text::Utf8Character next = text::first_character(text);
   return next.valid ? Decoded{next.code, next.bytes} : Decoded{kReplacement, 1};
 }
 

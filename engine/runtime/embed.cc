@@ -16,21 +16,9 @@ namespace {
 
 // rows: those of the session's states from `first` on.
 std::vector<float> pooled(const Session& session, std::int64_t first, std::int64_t n_row, bool normalize) {
-  const base::ScopedFpEnv environment;
-  std::vector<double> sum(session.states(first).size());
-  for (std::int64_t row = first; row < first + n_row; ++row) {
-    const std::span<const float> state = session.states(row);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += static_cast<double>(state[i]);
-  }
-  double squares = 0;
-  for (double& value : sum) {
-    value /= static_cast<double>(n_row);
-    squares += value * value;
-  }
-  const double length = normalize && squares > 0 ? std::sqrt(squares) : 1;
-  std::vector<float> out;
-  for (const double value : sum) out.push_back(static_cast<float>(value / length));
-  return out;
+  PooledStates states(session.model().shape().n_embd);
+  for (std::int64_t row = first; row < first + n_row; ++row) states.add(session.states(row));
+  return states.vector(normalize);
 }
 
 // Why a text has no embedding, as far as it shows beforehand.
@@ -87,6 +75,26 @@ Result<std::vector<TextEmbedding>> embed_all(Session& session, std::span<const s
 }
 
 }  // namespace
+
+void PooledStates::add(std::span<const float> state) noexcept {
+  const base::ScopedFpEnv environment;
+  for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += static_cast<double>(state[i]);
+  ++n_;
+}
+
+std::vector<float> PooledStates::vector(bool normalize) const {
+  const base::ScopedFpEnv environment;
+  double squares = 0;
+  std::vector<double> mean = sum_;
+  for (double& value : mean) {
+    value /= static_cast<double>(n_);
+    squares += value * value;
+  }
+  const double length = normalize && squares > 0 ? std::sqrt(squares) : 1;
+  std::vector<float> out;
+  for (const double value : mean) out.push_back(static_cast<float>(value / length));
+  return out;
+}
 
 const char* pooling_name(Pooling pooling) noexcept {
   return pooling == Pooling::kMean ? "mean" : pooling == Pooling::kCls ? "cls" : "last";

@@ -13,12 +13,10 @@
 namespace rowmax::engine {
 namespace {
 
-Status check(const Session& session, std::span<const TokenId> prompt, const GenerationOptions& options) {
-  if (prompt.empty()) return Error::invalid_argument("prompt: expected at least one token, found none");
+Status check(const GenerationOptions& options, std::int64_t n_vocab) {
   for (const std::string& stop : options.stop) {
     if (stop.empty()) return Error::invalid_argument("stop: expected a text, found an empty one");
   }
-  const std::int64_t n_vocab = session.model().shape().n_vocab;
   for (const TokenId token : options.stop_tokens) {
     if (token >= 0 && token < n_vocab) continue;
     return Error::invalid_argument("stop_tokens: expected token ids 0 to " + std::to_string(n_vocab - 1) + ", found " +
@@ -31,6 +29,12 @@ Status check(const Session& session, std::span<const TokenId> prompt, const Gene
     return Error::invalid_argument("top_log_probabilities: expected 0 to " + std::to_string(n_vocab) + ", found " +
                                    std::to_string(options.top_log_probabilities));
   }
+  return {};
+}
+
+Status check(const Session& session, std::span<const TokenId> prompt, const GenerationOptions& options) {
+  if (prompt.empty()) return Error::invalid_argument("prompt: expected at least one token, found none");
+  ROWMAX_RETURN_IF_ERROR(check(options, session.model().shape().n_vocab));
   if (static_cast<std::int64_t>(prompt.size()) > session.context()) {
     return Error::limit("prompt of " + std::to_string(prompt.size()) + " tokens does not fit the context of " +
                         std::to_string(session.context()));
@@ -63,6 +67,19 @@ const char* stop_reason_name(StopReason reason) noexcept {
     case StopReason::kCancelled: return "cancelled";
   }
   return "unknown";
+}
+
+Status validate(const GenerationOptions& options, std::int64_t n_vocab) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(check(options, n_vocab));
+    return validate(options.sampling, n_vocab);
+  });
+}
+
+LogProbabilities log_probabilities(std::span<const float> logits, TokenId token, int n_top) {
+  const LogSoftmax softmax(logits);
+  return {softmax.of(logits[static_cast<std::size_t>(token)]),
+          likeliest(logits, static_cast<std::size_t>(n_top), softmax)};
 }
 
 // What is computed is read from the session alone: the sequence holds a prefix of `tokens`, and behind all of them, after
@@ -315,9 +332,9 @@ struct Generation::Impl {
     GenerationStep step;
     step.token = *token;
     if (options.log_probability || options.top_log_probabilities > 0) {
-      const LogSoftmax softmax(logits);
-      step.log_probability = softmax.of(logits[static_cast<std::size_t>(*token)]);
-      step.top_log_probabilities = likeliest(logits, static_cast<std::size_t>(options.top_log_probabilities), softmax);
+      LogProbabilities found = log_probabilities(logits, *token, options.top_log_probabilities);
+      step.log_probability = found.value;
+      step.top_log_probabilities = std::move(found.top);
     }
     const std::size_t held_before = tokens.size();
     chains.clear();

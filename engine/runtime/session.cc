@@ -242,6 +242,7 @@ std::span<const float> Session::states(std::int64_t row) const noexcept {
 }
 void Session::set_observer(TraceObserver* observer) noexcept { impl_->forward.set_observer(observer); }
 std::int64_t Session::context() const noexcept { return impl_->options.context; }
+bool Session::reuses_prefixes() const noexcept { return impl_->options.reuse_prefixes; }
 std::int64_t Session::kv_bytes_per_token() const noexcept { return impl_->cache.bytes_per_token(); }
 KernelVariant Session::kernels() const { return panel::variant_of(*impl_->kernels); }
 const Model& Session::model() const noexcept { return *impl_->model; }

@@ -92,7 +92,7 @@ class Usage(CommandTest):
             self.assertTrue(any(text.replace(".", "").isdigit() and float(text) == value for text in facts), facts)
         self.fails(2, "inspect", MODEL, env={"ROWMAX_SET": values + "nonsense"}, says="nonsense")
 
-    COMMANDS = ("run", "chat", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize", "receipt", "verify-receipt")
+    COMMANDS = ("run", "chat", "serve", "inspect", "tokenize", "score", "bench", "pull", "convert", "quantize", "receipt", "verify-receipt")
 
     def test_every_flag_has_a_variable(self):
         """As the footer of `rowmax --help` says. A flag's variable is in its help, and is read: nonsense is refused."""

@@ -34,6 +34,19 @@ struct EmbedOptions {
   bool normalize = true;  // the vector is divided by its length (L2); one of length 0 stays
 };
 
+// The states of the tokens that count, as one vector: their mean, divided by its length where it is to be normalised.
+// Sums over tokens and of squares run in f64, in the order of add().
+class PooledStates {
+ public:
+  explicit PooledStates(std::int64_t n_embd) : sum_(static_cast<std::size_t>(n_embd)) {}
+  void add(std::span<const float> state) noexcept;  // [n_embd]
+  std::vector<float> vector(bool normalize) const;  // [n_embd], of one state or more
+
+ private:
+  std::vector<double> sum_;
+  std::int64_t n_ = 0;
+};
+
 struct TextEmbedding {
   Status
       status;  // why there is none: kLimit past the context or without room, kNumericFault, kInvalidArgument for no token
@@ -41,7 +54,7 @@ struct TextEmbedding {
 };
 
 // One for each text, in their order. Texts are computed together, as many as the session has sequences, and what a text
-// gets has the same bits alone, in any company, chunk and at any number of threads. Sums over tokens and of squares run in f64, in order.
+// gets has the same bits alone, in any company, chunk and at any number of threads.
 // Opens sequences of the session and closes them again; kLimit where none is free. An error of the call means that no text
 // has a result.
 Result<std::vector<TextEmbedding>> embed(Session& session, std::span<const std::span<const TokenId>> texts,

@@ -59,10 +59,19 @@ struct GenerationOptions {
   int top_log_probabilities = 0;  // and of this many of the likeliest; ties go to the lowest id
 };
 
+// kInvalidArgument naming the option, its range and what was found, those of sampling among them.
+Status validate(const GenerationOptions& options, std::int64_t n_vocab);
+
 struct TokenLogProbability {
   TokenId token = 0;
   double value = 0;
 };
+// Of a row of logits: that of `token`, and of the n_top likeliest (0 to n_vocab), as GenerationOptions has them.
+struct LogProbabilities {
+  double value = 0;
+  std::vector<TokenLogProbability> top;
+};
+LogProbabilities log_probabilities(std::span<const float> logits, TokenId token, int n_top);
 
 struct GenerationStep {
   TokenId token = 0;  // sampled; not part of tokens() where it ended the generation (kEos, a stop token)

@@ -166,6 +166,7 @@ class Session {
   Memory memory() const noexcept;
 
   std::int64_t context() const noexcept;
+  bool reuses_prefixes() const noexcept;
   std::int64_t kv_bytes_per_token() const noexcept;
   const Model& model() const noexcept;
 

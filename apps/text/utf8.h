@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace rowmax::cli {
+namespace rowmax::text {
 
 struct Utf8Character {
   char32_t code = 0;
@@ -19,4 +19,4 @@ Utf8Character first_character(std::string_view text);
 // that cannot be seen. Joiners and variation selectors belong to scripts and emoji.
 bool steers_terminal(char32_t code) noexcept;
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::text

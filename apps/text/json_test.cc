@@ -1,4 +1,4 @@
-#include "apps/cli/json_output.h"
+#include "apps/text/json.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-namespace rowmax::cli {
+namespace rowmax::text {
 namespace {
 
 TEST(Json, MembersKeepTheirOrder) {
@@ -58,4 +58,4 @@ TEST(Json, StringsOfAnyBytes) {
 }
 
 }  // namespace
-}  // namespace rowmax::cli
+}  // namespace rowmax::text

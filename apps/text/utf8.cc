@@ -1,6 +1,6 @@
-#include "apps/cli/utf8.h"
+#include "apps/text/utf8.h"
 
-namespace rowmax::cli {
+namespace rowmax::text {
 
 Utf8Character first_character(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -25,4 +25,4 @@ bool steers_terminal(char32_t code) noexcept {
          (code >= 0xE0000 && code <= 0xE007F);
 }
 
-}  // namespace rowmax::cli
+}  // namespace rowmax::text

@@ -1,0 +1,281 @@
+// rowmax serve: answers over HTTP.
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "apps/cli/command.h"
+#include "apps/cli/embedded_model.h"
+#include "apps/cli/engine_setup.h"
+#include "apps/cli/interrupt.h"
+#include "apps/cli/json_output.h"
+#include "apps/cli/kernel_list.h"
+#include "apps/cli/options.h"
+#include "apps/cli/pull.h"
+#include "apps/cli/terminal.h"
+#include "rowmax/try.h"
+
+#ifdef ROWMAX_WITH_SERVER
+#include "apps/server/http_server.h"
+#include "apps/server/service.h"
+#endif
+
+namespace rowmax::cli {
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  rowmax serve                                   the model in the program, on http://127.0.0.1:8080
+  rowmax serve -m smollm2 --pull --port 9000
+  rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
+  rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
+  curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
+       -d '{"prompt": "Once upon a time", "max_tokens": 40}'
+OpenAI's chat completions, completions and embeddings; docs/server.md lists routes, fields and limits. The address is
+printed when the model is ready; one JSON object a request goes to standard error (not with -q). SIGTERM finishes what runs.
+The same request has the same answer, whatever else the server does: a request that names no seed has that of --seed.
+)";
+
+struct ServeFlags {
+  EngineFlags engine;
+  SessionFlags session;
+  SamplingFlags sampling;
+  TemplateFlags chat;
+  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling;
+  std::vector<std::string> keys, origins;
+  int port = 8080, parallel = 8;
+  std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
+  bool allow_public = false, log_prompts = false, pull = false, drafts = false;
+};
+
+#ifdef ROWMAX_WITH_SERVER
+
+constexpr std::size_t kFewestKeyBytes = 8;
+
+Result<std::vector<std::string>> read_keys(const ServeFlags& flags) {
+  std::vector<std::string> keys = flags.keys;
+  if (!flags.key_file.empty()) {
+    ROWMAX_TRY(content, read_text(flags.key_file));
+    std::size_t begin = 0;
+    while (begin < content.size()) {
+      const std::size_t end = std::min(content.find('\n', begin), content.size());
+      std::string line = content.substr(begin, end - begin);
+      while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+      if (!line.empty() && line[0] != '#') keys.push_back(std::move(line));
+      begin = end + 1;
+    }
+    if (keys.empty()) return Error::invalid_argument("--api-key-file: expected a key a line, found none");
+  }
+  for (const std::string& key : keys) {
+    const bool printable = std::ranges::all_of(key, [](char c) { return c > ' ' && c < 0x7F; });
+    if (key.size() >= kFewestKeyBytes && printable) continue;
+    return Error::invalid_argument("--api-key: expected at least 8 characters of ASCII without spaces in each key");
+  }
+  return keys;
+}
+
+Result<std::vector<server::Listener>> open_sockets(const ServeFlags& flags, bool has_keys) {
+  auto listeners = server::listen_on({.host = flags.host,
+                                      .port = flags.port,
+                                      .unix_path = flags.unix_path,
+                                      .allow_public = has_keys || flags.allow_public});
+  if (!listeners.ok() && listeners.error().message.ends_with("is reached from other machines")) {
+    return Error::invalid_argument(listeners.error().message +
+                                   ": give --api-key or --api-key-file, or --allow-public-without-key");
+  }
+  if (listeners.ok() && listeners->empty())
+    return Error::invalid_argument("--host: expected an address, or --unix PATH");
+  return listeners;
+}
+
+// Requests' own lines, from any thread.
+void write_line(const Json& line) {
+  const std::string text = line.dump() + "\n";
+  (void)!::write(STDERR_FILENO, text.data(), text.size());
+}
+
+server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std::string> keys) {
+  server::ServiceOptions options;
+  options.access = {
+      .keys = std::move(keys), .allowed_origins = flags.origins, .host = flags.host, .any_host = flags.allow_public};
+  options.log_prompts = flags.log_prompts;
+  if (!flags.engine.quiet) options.log = write_line;
+  return options;
+}
+
+std::string model_name(const ServeFlags& flags) {
+  if (!flags.alias.empty()) return flags.alias;
+  std::string name = std::filesystem::path(flags.engine.model).filename().string();
+  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  return name;
+}
+
+// Everything that answers, in the order in which it is made; what is below goes first.
+struct Engines {
+  Engine engine;
+  std::unique_ptr<engine::ChatTemplate> chat_template;
+  std::optional<engine::Session> session;
+  std::optional<engine::Scheduler> scheduler;
+  server::ServedModel served;
+};
+
+// The thread that waits for sockets; however it is left, it ends.
+class NetworkThread {
+ public:
+  explicit NetworkThread(server::HttpServer& network) : network_(network), thread_([&network] { network.run(); }) {}
+  NetworkThread(const NetworkThread&) = delete;
+  NetworkThread& operator=(const NetworkThread&) = delete;
+  ~NetworkThread() {
+    if (!thread_.joinable()) return;
+    network_.stop();
+    thread_.join();
+  }
+  void join() { thread_.join(); }
+
+ private:
+  server::HttpServer& network_;
+  std::thread thread_;
+};
+
+struct ServiceCloser {
+  server::Service& service;
+  ~ServiceCloser() { service.close(); }
+};
+
+Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
+  for (const engine::Pooling pooling : {engine::Pooling::kLast, engine::Pooling::kMean, engine::Pooling::kCls}) {
+    if (flags.pooling == engine::pooling_name(pooling)) served.pooling = pooling;
+  }
+  if (served.pooling) return {};
+  const auto named = engine::pooling_of(*served.model);
+  if (named.ok()) {
+    served.pooling = *named;
+  } else {
+    served.no_pooling = "this model is not made for embeddings: " + named.error().message +
+                        " (--pooling last, mean or cls makes it give them)";
+  }
+  return {};
+}
+
+Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Engines& all) {
+  engine::SessionOptions options = session_options(flags.session);
+  options.max_sequences = flags.parallel;
+  if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model, flags.engine.quiet));
+  ROWMAX_TRY(loaded, load_engine(flags.engine, options));
+  all.engine = std::move(loaded);
+  const engine::Model& model = *all.engine.model;
+  ROWMAX_RETURN_IF_ERROR(engine::validate(sampling, model.shape().n_vocab));
+  ROWMAX_TRY(chat_template, find_chat_template(model, flags.chat));
+  all.chat_template = std::move(chat_template);
+  ROWMAX_TRY(session, open_session(model, options, *all.engine.executor));
+  all.session = std::move(session);
+  ROWMAX_TRY(scheduler, engine::Scheduler::create(*all.session, {.max_waiting = flags.queue}));
+  all.scheduler = std::move(scheduler);
+  ROWMAX_TRY(template_text, chat_template_source(model, flags.chat));
+  server::ServedModel& served = all.served;
+  served.model = &model;
+  served.scheduler = &*all.scheduler;
+  served.chat_template = all.chat_template.get();
+  served.fingerprint = server::fingerprint_of(model, options, template_text, ROWMAX_VERSION);
+  served.template_text = std::move(template_text);
+  served.name = model_name(flags);
+  served.context = all.session->context();
+  served.created = now_seconds();
+  served.max_tokens = flags.max_tokens;
+  served.max_waiting = flags.queue;
+  served.sampling = server::sampling_defaults(sampling);
+  if (flags.drafts) {
+    ROWMAX_TRY(draft, engine::ngram_drafts());
+    served.draft = std::move(draft);
+  }
+  return choose_pooling(flags, served);
+}
+
+Result<ExitCode> serve(const ServeFlags& flags) {
+  std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go before the server
+  ROWMAX_TRY(sampling, sampling_params(flags.sampling));
+  ROWMAX_TRY(keys, read_keys(flags));
+  ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
+  std::vector<std::string> addresses;
+  for (const server::Listener& listener : listeners) addresses.push_back(listener.address);
+  // Ends in the opposite order: the network, the service's workers, the scheduler (whose last events the service hears).
+  server::Service service(service_options(flags, std::move(keys)));
+  Engines all;
+  const ServiceCloser closer{service};
+  server::HttpServerOptions options;
+  options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
+  options.max_connections = static_cast<std::size_t>(flags.max_connections);
+  options.drain_time = std::chrono::seconds(flags.drain);
+  ROWMAX_TRY(network, server::HttpServer::create(options, std::move(listeners), service));
+  service.log("listening", {{"addresses", addresses}});
+
+  // Who asks while the model is being loaded is told so; signals end the process until it is.
+  NetworkThread network_thread(*network);
+  ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all));
+  if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
+  for (const std::string& notice : all.engine.notices) note(notice);
+  service.open(all.served);
+  network->catch_signals();
+  service.log("ready", {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}});
+  for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
+  ROWMAX_RETURN_IF_ERROR(flush_output());
+  std::thread engine_thread([&] { all.scheduler->run(); });
+  network_thread.join();
+  all.scheduler->stop();
+  engine_thread.join();
+  service.log("stopped");
+  return ExitCode::kOk;
+}
+
+#else
+
+Result<ExitCode> serve(const ServeFlags&) {
+  return Error::unsupported("this rowmax was built without its server (ROWMAX_SERVER; it needs Boost's headers)");
+}
+
+#endif
+
+}  // namespace
+
+CommandBody declare_serve(Flags& table) {
+  auto flags = std::make_shared<ServeFlags>();
+  table.add("--host", flags->host, "address or name to listen on; empty: none").type("HOST").shows(flags->host);
+  table.add("--port", flags->port, "0: any that is free").within(0, 65535);
+  table.add("--unix", flags->unix_path, "listen on a Unix socket, too").type("PATH");
+  table.add("--api-key", flags->keys, "a key that requests must bear; may be given several times").type("KEY");
+  table.add("--api-key-file", flags->key_file, "file with a key a line").type("FILE");
+  table.add("--allow-origin", flags->origins, "a web page's origin that may ask; * for all; may be given several times")
+      .type("URL");
+  table.add_switch("--allow-public-without-key", flags->allow_public,
+                   "listen on an address that other machines reach, without a key");
+  table.add("--parallel", flags->parallel, "sequences computed together").within(1, 1024);
+  table.add("--queue", flags->queue, "requests that may wait; more are refused (429)").within(1, 1 << 20);
+  table
+      .add("-n,--n-predict,--predict", flags->max_tokens,
+           "most tokens to write where a request does not say; -1: until the context is full")
+      .within(-1, std::int64_t{1} << 31);
+  add_sampling_flags(table, flags->sampling);
+  table
+      .add("--chat-template", flags->chat.chat_template,
+           "in place of the model's own: a file, or the Jinja text itself")
+      .type("FILE|TEXT");
+  table.add("--alias", flags->alias, "the model's name in answers; default: the file's").type("NAME");
+  table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
+      .one_of({"last", "mean", "cls"});
+  table.add_switch("--ngram-drafts", flags->drafts, "guess ahead what occurred before: the same text, sooner");
+  table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
+  table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
+  table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);
+  table.add_switch("--log-prompts", flags->log_prompts, "write requests' bodies to the log");
+  add_engine_flags(table, flags->engine);
+  add_session_flags(table, flags->session);
+  table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
+  table.set_examples(kExamples);
+  return [flags] { return lists_kernels(flags->engine) ? list_kernels(false) : serve(*flags); };
+}
+
+}  // namespace rowmax::cli

@@ -1,0 +1,238 @@
+#include "apps/server/answering.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+namespace rowmax::server {
+
+std::string sse(std::string_view data) { return "data: " + std::string(data) + "\n\n"; }
+
+std::string sse(std::string_view event, std::string_view data) {
+  return "event: " + std::string(event) + "\n" + sse(data);
+}
+
+ApiError submit_error(const ServedModel& served, const Error& error) {
+  if (error.code == ErrorCode::kLimit && served.scheduler->statistics().waiting >= served.max_waiting) {
+    return {429, error.message, "", "queue_full"};
+  }
+  if (error.code == ErrorCode::kCancelled) return {503, "the server is shutting down", "", "shutting_down"};
+  return api_error(error);
+}
+
+namespace {
+
+// One answer, of one prompt or several. The engine's thread and the one that submits use it; each call under the lock.
+class Answering {
+ public:
+  Answering(const ServedModel& served, std::unique_ptr<AnswerForm> form, std::shared_ptr<Exchange> exchange,
+            ErrorStyle style, AnswerCounter counter, bool stream, int n_prompts, int n_choices)
+      : served_(served),
+        form_(std::move(form)),
+        exchange_(std::move(exchange)),
+        style_(style),
+        counter_(counter),
+        stream_(stream),
+        per_prompt_(n_choices),
+        choices_(static_cast<std::size_t>(n_prompts * n_choices)),
+        left_(n_prompts) {
+    for (int i = 0; i < n_prompts * n_choices; ++i) choices_[static_cast<std::size_t>(i)].prompt = i / n_choices;
+  }
+
+  // Submitted: from now on the client hears that it is waited for.
+  void accepted(std::vector<engine::RequestId> ids) {
+    const std::lock_guard lock(mutex_);
+    ids_ = std::move(ids);
+    begin_stream();
+    if (broken_) cancel_all();
+  }
+  // Not all of it could be submitted.
+  void refused(const ApiError& error, std::vector<engine::RequestId> ids) {
+    const std::lock_guard lock(mutex_);
+    ids_ = std::move(ids);
+    fail(error);
+    cancel_all();
+  }
+
+  void started(const engine::RequestStart& start) {
+    const std::lock_guard lock(mutex_);
+    totals_.prompt_tokens += start.prompt_tokens;
+    totals_.cached_tokens += start.cached_tokens;
+    if (opened_) return;
+    opened_ = true;
+    begin_stream();
+    send(form_->opening(totals_, static_cast<int>(choices_.size())));
+  }
+
+  void prompt_scored(int prompt, const std::vector<engine::TokenId>& ids, engine::PromptLogProbabilities scores) {
+    const std::lock_guard lock(mutex_);
+    std::vector<AnswerToken> tokens;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      AnswerToken token{ids[i], std::nullopt, {}};
+      if (i > 0 && i <= scores.tokens.size()) token.log_probability = scores.tokens[i - 1].value;
+      if (i > 0 && i <= scores.top.size()) token.top = std::move(scores.top[i - 1]);
+      tokens.push_back(std::move(token));
+    }
+    for (int c = prompt * per_prompt_; c < (prompt + 1) * per_prompt_; ++c) {
+      AnswerChoice& choice = choices_[static_cast<std::size_t>(c)];
+      if (stream_) send(form_->prompt_scored(c, tokens));
+      if (!stream_) choice.tokens = tokens;
+    }
+  }
+
+  void stepped(int prompt, int index, const engine::GenerationStep& step, bool log_probabilities) {
+    const std::lock_guard lock(mutex_);
+    const int c = prompt * per_prompt_ + index;
+    AnswerChoice& choice = choices_[static_cast<std::size_t>(c)];
+    AnswerToken token{step.token, step.log_probability, step.top_log_probabilities};
+    // One that ended the text is no part of it. Of a text that ended it the tokens stay.
+    const bool outside = step.done && step.reason == engine::StopReason::kEos;
+    const bool shown = log_probabilities && !outside;
+    if (stream_) {
+      if (!step.text.empty() || shown) send(form_->piece(c, step.text, shown ? &token : nullptr));
+    } else {
+      choice.text += step.text;
+      if (shown) choice.tokens.push_back(std::move(token));
+    }
+  }
+
+  void choice_ended(int prompt, int index, const engine::ChoiceEnd& end) {
+    const std::lock_guard lock(mutex_);
+    const int c = prompt * per_prompt_ + index;
+    AnswerChoice& choice = choices_[static_cast<std::size_t>(c)];
+    choice.reason = end.reason;
+    choice.stop_string = end.stop_string;
+    choice.generated_tokens = end.generated_tokens;
+    choice.ended = true;
+    if (!stream_) {
+      choice.text += end.text;
+      return;
+    }
+    if (!end.text.empty()) send(form_->piece(c, end.text, nullptr));
+    send(form_->choice_end(c, choice));
+  }
+
+  void ended(const engine::RequestEnd& end) {
+    const std::lock_guard lock(mutex_);
+    totals_.generated_tokens += end.generated_tokens;
+    totals_.draft_tokens += end.draft_tokens;
+    totals_.accepted_draft_tokens += end.accepted_draft_tokens;
+    totals_.queued_ms = std::max(totals_.queued_ms, end.queued_ms);
+    totals_.prompt_ms = std::max(totals_.prompt_ms, end.prompt_ms);
+    totals_.first_token_ms = std::max(totals_.first_token_ms, end.first_token_ms);
+    totals_.generation_ms = std::max(totals_.generation_ms, end.generation_ms);
+    if (!end.status.ok()) {
+      const bool stopped = end.status.error().code == ErrorCode::kCancelled;
+      fail(stopped ? ApiError{503, "the server is shutting down", "", "shutting_down"} : api_error(end.status.error()));
+    }
+    if (--left_ > 0) {
+      if (broken_) cancel_all();
+      return;
+    }
+    if (counter_.count != nullptr) counter_.count(counter_.context, counter_.request, totals_, !broken_);
+    if (broken_) return;
+    if (stream_) {
+      begin_stream();
+      send(form_->closing(choices_, totals_));
+      exchange_->end();
+    } else {
+      exchange_->send({.body = form_->whole(choices_, totals_)});
+    }
+  }
+
+ private:
+  void begin_stream() {
+    if (!stream_ || std::exchange(begun_, true)) return;
+    exchange_->begin({.content_type = form_->stream_type(), .headers = {{"Cache-Control", "no-cache"}}}, form_->ping());
+  }
+
+  void send(const std::string& piece) {
+    if (!stream_ || broken_ || piece.empty()) return;
+    if (exchange_->write(piece)) return;
+    broken_ = true;
+    cancel_all();
+  }
+
+  void fail(const ApiError& error) {
+    if (std::exchange(broken_, true)) return;
+    if (!begun_) return exchange_->send(error_answer(error, style_));
+    exchange_->write(form_->broken(error));
+    exchange_->end();
+  }
+
+  void cancel_all() {
+    for (const engine::RequestId id : ids_) (void)served_.scheduler->cancel(id);
+  }
+
+  const ServedModel& served_;
+  const std::unique_ptr<AnswerForm> form_;
+  const std::shared_ptr<Exchange> exchange_;
+  const ErrorStyle style_;
+  const AnswerCounter counter_;
+  const bool stream_;
+  const int per_prompt_;
+
+  std::mutex mutex_;
+  std::vector<AnswerChoice> choices_;
+  AnswerTotals totals_;
+  std::vector<engine::RequestId> ids_;
+  int left_;
+  bool begun_ = false, opened_ = false;
+  bool broken_ = false;  // nothing more is sent
+};
+
+class PromptListener final : public engine::RequestListener {
+ public:
+  PromptListener(std::shared_ptr<Answering> answering, int prompt, std::vector<engine::TokenId> scored_ids,
+                 bool log_probabilities)
+      : answering_(std::move(answering)),
+        prompt_(prompt),
+        scored_ids_(std::move(scored_ids)),
+        log_probabilities_(log_probabilities) {}
+
+  void started(engine::RequestId, const engine::RequestStart& start) override { answering_->started(start); }
+  void prompt_scored(engine::RequestId, engine::PromptLogProbabilities scores) override {
+    answering_->prompt_scored(prompt_, scored_ids_, std::move(scores));
+  }
+  void stepped(engine::RequestId, int choice, const engine::GenerationStep& step) override {
+    answering_->stepped(prompt_, choice, step, log_probabilities_);
+  }
+  void choice_ended(engine::RequestId, int choice, const engine::ChoiceEnd& end) override {
+    answering_->choice_ended(prompt_, choice, end);
+  }
+  void ended(engine::RequestId, engine::RequestEnd end) override { answering_->ended(end); }
+
+ private:
+  const std::shared_ptr<Answering> answering_;
+  const int prompt_;
+  const std::vector<engine::TokenId> scored_ids_;
+  const bool log_probabilities_;
+};
+
+}  // namespace
+
+void answer_generation(const ServedModel& served, GenerationInput input, std::unique_ptr<AnswerForm> form,
+                       std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter) {
+  const int n_prompts = static_cast<int>(input.prompts.size());
+  const engine::GenerationOptions& options = input.work.options;
+  const bool log_probabilities = options.log_probability || options.top_log_probabilities > 0;
+  const auto answering = std::make_shared<Answering>(served, std::move(form), exchange, style, counter, input.stream,
+                                                     n_prompts, input.work.choices);
+  std::vector<engine::RequestId> ids;
+  for (int i = 0; i < n_prompts; ++i) {
+    std::vector<engine::TokenId>& prompt = input.prompts[static_cast<std::size_t>(i)];
+    std::vector<engine::TokenId> scored;
+    if (input.work.prompt_log_probability) scored = prompt;
+    auto listener = std::make_unique<PromptListener>(answering, i, std::move(scored), log_probabilities);
+    const auto id = served.scheduler->submit({std::move(prompt), input.work, std::move(listener)});
+    if (!id.ok()) return answering->refused(submit_error(served, id.error()), std::move(ids));
+    ids.push_back(*id);
+  }
+  // Without the answering's lock, which may be held by who finds that the client is gone.
+  exchange->when_gone([&served, ids] {
+    for (const engine::RequestId id : ids) (void)served.scheduler->cancel(id);
+  });
+  answering->accepted(std::move(ids));
+}
+
+}  // namespace rowmax::server

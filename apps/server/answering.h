@@ -1,0 +1,80 @@
+// From the scheduler's events to an answer, whole or as a stream, in the form of one API.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/server/api_error.h"
+#include "apps/server/generation_input.h"
+#include "apps/server/http.h"
+#include "apps/server/served_model.h"
+#include "rowmax/engine/scheduler.h"
+
+namespace rowmax::server {
+
+// A token of an answer; without logarithms where none were asked for.
+struct AnswerToken {
+  engine::TokenId id = 0;
+  std::optional<double> log_probability;  // the first of a prompt has none
+  std::vector<engine::TokenLogProbability> top;
+};
+
+struct AnswerChoice {
+  int prompt = 0;  // whose choice it is
+  std::string text;
+  std::vector<AnswerToken> tokens;  // where logarithms were asked for
+  engine::StopReason reason = engine::StopReason::kEos;
+  std::string stop_string;
+  std::int64_t generated_tokens = 0;
+  bool ended = false;
+};
+
+struct AnswerTotals {
+  std::int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  std::int64_t draft_tokens = 0, accepted_draft_tokens = 0;
+  double queued_ms = 0, prompt_ms = 0, first_token_ms = 0, generation_ms = 0;
+};
+
+// How one API writes an answer. Used by one thread at a time. Pieces of a stream are whole events; empty: nothing is sent.
+class AnswerForm {
+ public:
+  virtual ~AnswerForm() = default;
+
+  virtual std::string whole(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) = 0;
+
+  virtual std::string stream_type() const { return "text/event-stream"; }
+  virtual std::string ping() const { return ": ping\n\n"; }
+  virtual std::string opening(const AnswerTotals& totals, int n_choices) = 0;
+  // What is behind the prompt begins with its own tokens, where they were asked for.
+  virtual std::string prompt_scored(int /*choice*/, const std::vector<AnswerToken>& /*tokens*/) { return {}; }
+  virtual std::string piece(int choice, std::string_view text, const AnswerToken* token) = 0;
+  virtual std::string choice_end(int choice, const AnswerChoice& end) = 0;
+  virtual std::string closing(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) = 0;
+  virtual std::string broken(const ApiError& error) = 0;
+};
+
+// Hears of every answer that was generated, for the metrics and the log; from the engine's thread.
+using CountAnswer = void (*)(void* context, std::uint64_t request, const AnswerTotals& totals, bool succeeded);
+struct AnswerCounter {
+  CountAnswer count = nullptr;
+  void* context = nullptr;
+  std::uint64_t request = 0;
+};
+
+// Submits the prompts and answers `exchange` in the form. A client that goes takes its requests with it. The served model
+// must live until the scheduler has ended.
+void answer_generation(const ServedModel& served, GenerationInput input, std::unique_ptr<AnswerForm> form,
+                       std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter);
+
+// What submit() refused, as an error of the API: a full queue is 429.
+ApiError submit_error(const ServedModel& served, const Error& error);
+
+// One event of a stream.
+std::string sse(std::string_view data);
+std::string sse(std::string_view event, std::string_view data);
+
+}  // namespace rowmax::server

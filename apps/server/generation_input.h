@@ -1,0 +1,43 @@
+// What a request wants generated, as all APIs say it.
+#pragma once
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/server/fields.h"
+#include "apps/server/served_model.h"
+#include "rowmax/engine/chat.h"
+#include "rowmax/engine/scheduler.h"
+
+namespace rowmax::server {
+
+struct GenerationInput {
+  std::vector<std::vector<engine::TokenId>> prompts;  // one, but for completions
+  engine::GenerationRequest work;                     // of each prompt
+  SamplingInput sampling;
+  bool stream = false, include_usage = false;
+};
+
+// Sampling, n, the first of `max_tokens_names` that is given, stop (or stop_sequences), stream, stream_options, ignore_eos.
+GenerationInput read_generation(Fields& fields, const ServedModel& served,
+                                std::initializer_list<const char*> max_tokens_names);
+// A text or an array of texts, each of which ends the generation.
+std::vector<std::string> read_stop(Fields& fields, const char* name);
+
+// messages, tools, tool_choice, chat_template_kwargs, reasoning_effort, add_generation_prompt, as a chat template takes
+// them.
+engine::ChatInput read_chat(Fields& fields);
+// The prompt that it makes; `rendered` (may be null) gets the text. 400 where the model has no template.
+std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, const ServedModel& served,
+                                                            const engine::ChatInput& input, std::string* rendered);
+// kLimit of the context as the APIs name it.
+bool fits_context(Fields& fields, const ServedModel& served, const std::vector<engine::TokenId>& prompt,
+                  const char* name);
+
+// Constraints of the output (response_format, grammar, ...) become the mask of allowed tokens here. None is known yet: what
+// constrains is refused by its name.
+engine::TokenMask read_constraint(Fields& fields, const ServedModel& served);
+
+}  // namespace rowmax::server

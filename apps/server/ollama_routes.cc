@@ -1,0 +1,208 @@
+// ollama's own API, which editors ask for: /api/chat, /api/generate, /api/tags, /api/show, /api/version
+#include <algorithm>
+#include <ctime>
+
+#include "apps/server/chat_values.h"
+#include "apps/server/openai_parts.h"
+#include "apps/server/routes.h"
+#include "apps/server/template_values.h"
+
+namespace rowmax::server {
+
+using engine::TemplateValue;
+using text::Json;
+
+namespace {
+
+std::string time_text(std::int64_t seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts = {};
+  ::gmtime_r(&time, &parts);
+  char text[40];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+// One line of JSON a piece; a whole answer is the last line with all of the text.
+class OllamaForm final : public AnswerForm {
+ public:
+  OllamaForm(std::string model, std::int64_t created, bool chat, SamplingInput sampling)
+      : model_(std::move(model)), created_(time_text(created)), chat_(chat), sampling_(std::move(sampling)) {}
+
+  std::string whole(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
+    return last(choices.front(), totals, choices.front().text).dump();
+  }
+
+  std::string stream_type() const override { return "application/x-ndjson"; }
+  std::string ping() const override { return {}; }  // a line would be an answer
+  std::string opening(const AnswerTotals& /*totals*/, int /*n_choices*/) override { return {}; }
+  std::string piece(int /*choice*/, std::string_view text, const AnswerToken* /*token*/) override {
+    Json json = line(text);
+    json.append("done", false);
+    return json.dump() + "\n";
+  }
+  std::string choice_end(int /*choice*/, const AnswerChoice& /*end*/) override { return {}; }
+  std::string closing(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
+    return last(choices.front(), totals, "").dump() + "\n";
+  }
+  std::string broken(const ApiError& error) override { return error_body(error, ErrorStyle::kOllama) + "\n"; }
+
+ private:
+  Json line(std::string_view text) const {
+    Json json = {{"model", model_}, {"created_at", created_}};
+    if (chat_) {
+      json.append("message", {{"role", "assistant"}, {"content", text}});
+    } else {
+      json.append("response", text);
+    }
+    return json;
+  }
+
+  Json last(const AnswerChoice& choice, const AnswerTotals& totals, std::string_view text) const {
+    const auto nanoseconds = [](double ms) { return static_cast<std::int64_t>(ms * 1e6); };
+    Json json = line(text);
+    json.update({{"done", true},
+                 {"done_reason", finish_reason(choice.reason)},
+                 {"total_duration", nanoseconds(totals.first_token_ms + totals.generation_ms)},
+                 {"load_duration", 0},
+                 {"prompt_eval_count", totals.prompt_tokens},
+                 {"prompt_eval_duration", nanoseconds(totals.prompt_ms)},
+                 {"eval_count", totals.generated_tokens},
+                 {"eval_duration", nanoseconds(totals.generation_ms)},
+                 {"rowmax", rowmax_json(sampling_)}});
+    return json;
+  }
+
+  const std::string model_, created_;
+  const bool chat_;
+  const SamplingInput sampling_;
+};
+
+// options are the same names as elsewhere; how the model is loaded (num_ctx, num_gpu, ...) is the command line's.
+GenerationInput read_options(Fields& fields, const ServedModel& served) {
+  const engine::Json options = fields.object("options");
+  static const auto* kNone = new engine::JsonDocument(std::move(engine::parse_json("{}", "no options")).value());
+  Fields inner(options ? options : kNone->root(), "options");
+  GenerationInput input = read_generation(inner, served, {"num_predict"});
+  if (!inner.ok()) fields.fail(inner.error());
+  input.work.choices = 1;
+  input.include_usage = false;
+  input.stream = fields.boolean("stream").value_or(true);
+  const engine::Json format = fields.any("format");
+  if (format && !format.is("")) fields.fail_unsupported("format", "constrained output is not supported");
+  return input;
+}
+
+void add_variables(Fields& fields, engine::ChatInput& chat) {
+  const engine::Json think = fields.any("think");
+  if (think.is_bool()) chat.variables.emplace_back("enable_thinking", TemplateValue::of(think.as_bool()));
+  chat.now = static_cast<std::int64_t>(std::time(nullptr));
+}
+
+void generate(Call& call, GenerationInput input, std::optional<std::vector<engine::TokenId>> prompt, const char* name,
+              bool chat) {
+  if (!prompt || !fits_context(call.fields, call.served, *prompt, name)) return call.refuse();
+  input.prompts.push_back(std::move(*prompt));
+  auto form = std::make_unique<OllamaForm>(call.served.name, std::time(nullptr), chat, input.sampling);
+  call.generate(std::move(input), std::move(form));
+}
+
+std::string level_of(const ServedModel& served) {
+  // The format that most of the weights have.
+  std::vector<std::pair<std::string_view, std::int64_t>> sizes;
+  for (const engine::GgufTensor& tensor : served.model->file().tensors()) {
+    const std::string_view name = engine::gguf_tensor_format_name(tensor);
+    auto found = std::ranges::find(sizes, name, &std::pair<std::string_view, std::int64_t>::first);
+    if (found == sizes.end()) found = sizes.insert(sizes.end(), {name, 0});
+    found->second += tensor.n_elements();
+  }
+  const auto most = std::ranges::max_element(sizes, {}, &std::pair<std::string_view, std::int64_t>::second);
+  return most == sizes.end() ? std::string() : std::string(most->first);
+}
+
+Json details_json(const ServedModel& served) {
+  const std::string& architecture = served.model->description().architecture;
+  std::int64_t weights = 0;
+  for (const engine::GgufTensor& tensor : served.model->file().tensors()) weights += tensor.n_elements();
+  return {{"parent_model", ""},
+          {"format", "gguf"},
+          {"family", architecture},
+          {"families", std::vector<std::string>{architecture}},
+          {"parameter_size", std::to_string(weights / 1'000'000) + "M"},
+          {"quantization_level", level_of(served)}};
+}
+
+}  // namespace
+
+void ollama_chat(Call& call) {
+  Fields& fields = call.fields;
+  GenerationInput input = read_options(fields, call.served);
+  engine::ChatInput chat;
+  chat.messages = read_messages(fields, "messages");
+  const engine::Json tools = fields.array("tools");
+  if (tools.size() > 0) chat.tools = template_value(tools);
+  add_variables(fields, chat);
+  auto prompt = encode_messages(fields, call.served, chat, nullptr);
+  generate(call, std::move(input), std::move(prompt), "messages", true);
+}
+
+void ollama_generate(Call& call) {
+  Fields& fields = call.fields;
+  GenerationInput input = read_options(fields, call.served);
+  const std::string_view text = fields.needed_string("prompt");
+  const auto system = fields.string("system");
+  if (const auto suffix = fields.string("suffix"); suffix && !suffix->empty()) {
+    fields.fail_unsupported("suffix", "text behind the answer is not supported");
+  }
+  const bool raw = fields.boolean("raw").value_or(false) || call.served.chat_template == nullptr;
+  std::optional<std::vector<engine::TokenId>> prompt;
+  if (fields.ok() && raw) {
+    auto ids = engine::encode_prompt(*call.served.model, text, true);
+    if (!ids.ok()) return call.refuse(api_error(ids.error()));
+    prompt = std::move(ids).value();
+  } else if (fields.ok()) {
+    engine::ChatInput chat;
+    std::vector<TemplateValue> turns;
+    if (system && !system->empty()) turns.push_back(chat_message("system", std::string(*system)));
+    turns.push_back(chat_message("user", std::string(text)));
+    chat.messages = TemplateValue::make_list(std::move(turns));
+    add_variables(fields, chat);
+    prompt = encode_messages(fields, call.served, chat, nullptr);
+  }
+  generate(call, std::move(input), std::move(prompt), "prompt", false);
+}
+
+void ollama_tags(Call& call) {
+  const ServedModel& served = call.served;
+  Json list = Json::array();
+  list.push_back({{"name", served.name},
+                  {"model", served.name},
+                  {"modified_at", time_text(served.created)},
+                  {"size", served.model->file().file_bytes()},
+                  {"digest", served.fingerprint},
+                  {"details", details_json(served)}});
+  call.answer({{"models", std::move(list)}});
+}
+
+void ollama_show(Call& call) {
+  const ServedModel& served = call.served;
+  const std::string& architecture = served.model->description().architecture;
+  const engine::ModelShape& shape = served.model->shape();
+  Json info = {{"general.architecture", architecture}};
+  info.append(architecture + ".context_length", served.context);
+  info.append(architecture + ".embedding_length", shape.n_embd);
+  info.append(architecture + ".block_count", shape.n_layer);
+  std::vector<std::string> capabilities = {"completion"};
+  if (served.template_text.find("tools") != std::string::npos) capabilities.emplace_back("tools");
+  if (served.pooling) capabilities.emplace_back("embedding");
+  call.answer({{"modelfile", ""},
+               {"parameters", ""},
+               {"template", served.template_text},
+               {"details", details_json(served)},
+               {"model_info", std::move(info)},
+               {"capabilities", capabilities}});
+}
+
+// Editors want a version of ollama that has these routes.
+void ollama_version(Call& call) { call.answer({{"version", "0.9.0"}}); }
+
+}  // namespace rowmax::server

@@ -1,0 +1,80 @@
+#include "apps/server/openai_parts.h"
+
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+
+namespace rowmax::server {
+
+using text::Json;
+
+namespace {
+
+// FNV-1a.
+std::uint64_t hash_of(std::string_view text) {
+  std::uint64_t hash = 0xCBF29CE484222325ull;
+  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001B3ull;
+  return hash;
+}
+
+}  // namespace
+
+AnswerHead answer_head(const ServedModel& served, std::string_view prefix, std::string_view body,
+                       std::uint64_t number) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%016llx%06llx", static_cast<unsigned long long>(hash_of(body)),
+                static_cast<unsigned long long>(number));
+  return {std::string(prefix) + text, static_cast<std::int64_t>(std::time(nullptr)), served.name, served.fingerprint};
+}
+
+Json head_json(const AnswerHead& head, std::string_view object) {
+  return {{"id", head.id},
+          {"object", object},
+          {"created", head.created},
+          {"model", head.model},
+          {"system_fingerprint", head.fingerprint}};
+}
+
+Json usage_json(const AnswerTotals& totals) {
+  return {{"prompt_tokens", totals.prompt_tokens},
+          {"completion_tokens", totals.generated_tokens},
+          {"total_tokens", totals.prompt_tokens + totals.generated_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", totals.cached_tokens}}},
+          {"completion_tokens_details",
+           {{"reasoning_tokens", 0},
+            {"accepted_prediction_tokens", totals.accepted_draft_tokens},
+            {"rejected_prediction_tokens", totals.draft_tokens - totals.accepted_draft_tokens}}}};
+}
+
+Json timings_json(const AnswerTotals& totals) {
+  const auto rate = [](std::int64_t n, double ms) { return ms > 0 ? static_cast<double>(n) * 1000 / ms : 0.0; };
+  const std::int64_t computed = totals.prompt_tokens - totals.cached_tokens;
+  return {{"cache_n", totals.cached_tokens},
+          {"prompt_n", computed},
+          {"queued_ms", totals.queued_ms},
+          {"prompt_ms", totals.prompt_ms},
+          {"prompt_per_second", rate(computed, totals.prompt_ms)},
+          {"first_token_ms", totals.first_token_ms},
+          {"predicted_n", totals.generated_tokens},
+          {"predicted_ms", totals.generation_ms},
+          {"predicted_per_second", rate(totals.generated_tokens, totals.generation_ms)}};
+}
+
+const char* finish_reason(engine::StopReason reason) {
+  return reason == engine::StopReason::kLength || reason == engine::StopReason::kContext ? "length" : "stop";
+}
+
+Json stop_reason_json(const AnswerChoice& choice) {
+  return choice.stop_string.empty() ? Json() : Json(choice.stop_string);
+}
+
+Json rowmax_json(const SamplingInput& sampling) { return {{"sampling", sampling.json()}}; }
+
+double written_log_probability(double value) { return std::isfinite(value) ? value : -9999.0; }
+
+std::string token_bytes(const ServedModel& served, engine::TokenId id) {
+  auto piece = served.tokenizer().piece(id, true);
+  return piece.ok() ? std::move(piece).value() : std::string();
+}
+
+}  // namespace rowmax::server

@@ -1,0 +1,57 @@
+#include "apps/server/served_model.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+namespace rowmax::server {
+namespace {
+
+// FNV-1a over everything that decides an answer: what the file says, a bit of each tensor, and how it is computed.
+class Hash {
+ public:
+  void add(std::string_view bytes) {
+    for (const char byte : bytes) value_ = (value_ ^ static_cast<unsigned char>(byte)) * 0x100000001B3ull;
+    value_ = (value_ ^ bytes.size()) * 0x100000001B3ull;
+  }
+  void add(std::int64_t number) { add(std::to_string(number)); }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xCBF29CE484222325ull;
+};
+
+constexpr std::size_t kBytesOfTensor = 256;
+
+}  // namespace
+
+std::string fingerprint_of(const engine::Model& model, const engine::SessionOptions& session,
+                           std::string_view template_text, std::string_view version) {
+  Hash hash;
+  hash.add(model.description().architecture);
+  for (const engine::ModelFact& fact : model.description().facts) {
+    hash.add(fact.name);
+    hash.add(fact.value);
+  }
+  const engine::ModelOptions& options = model.options();
+  for (const auto* pairs : {&options.edits, &options.overrides, &options.tokenizer.overrides}) {
+    for (const auto& [name, value] : *pairs) hash.add(name + "=" + value);
+  }
+  for (const std::string& key : options.ignored_keys) hash.add(key);
+  hash.add(options.tokenizer.pre_override);
+  hash.add(static_cast<std::int64_t>(options.activations));
+  hash.add(static_cast<std::int64_t>(session.kv_type));
+  hash.add(static_cast<std::int64_t>(model.file().file_bytes()));
+  for (const engine::GgufTensor& tensor : model.file().tensors()) {
+    hash.add(tensor.name);
+    hash.add(gguf_tensor_format_name(tensor));
+    const auto* bytes = reinterpret_cast<const char*>(tensor.data.data());
+    hash.add({bytes, std::min(tensor.data.size(), kBytesOfTensor)});
+  }
+  hash.add(template_text);
+  char digits[20];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash.value()));
+  return "b" + std::string(version) + "-" + digits;
+}
+
+}  // namespace rowmax::server

@@ -1,0 +1,43 @@
+// The model that a server answers with, and what its command line says of it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "apps/server/sampling_input.h"
+#include "rowmax/engine/chat_template.h"
+#include "rowmax/engine/embed.h"
+#include "rowmax/engine/model.h"
+#include "rowmax/engine/scheduler.h"
+
+namespace rowmax::server {
+
+struct ServedModel {
+  const engine::Model* model = nullptr;
+  engine::Scheduler* scheduler = nullptr;
+  const engine::ChatTemplate* chat_template = nullptr;  // null: there is none
+  std::string template_text;
+  std::string name;         // as /v1/models shows it
+  std::string fingerprint;  // begins with "b"; another one may mean other numbers
+  std::int64_t context = 0;
+  std::int64_t created = 0;      // seconds since the epoch
+  std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
+  int max_choices = 128;         // of one request
+  std::int64_t max_waiting = 0;
+  SamplingDefaults sampling;
+  engine::DraftFunction draft;             // empty: no speculation
+  std::optional<engine::Pooling> pooling;  // of embeddings; none: see no_pooling
+  std::string no_pooling;
+
+  const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
+};
+
+// "b", the version, and a hash of what decides the numbers: the file's facts, the beginnings of its tensors, edits, the
+// types of activations and of keys and values, the template.
+std::string fingerprint_of(const engine::Model& model, const engine::SessionOptions& session,
+                           std::string_view template_text, std::string_view version);
+
+}  // namespace rowmax::server

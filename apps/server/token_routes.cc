@@ -1,0 +1,59 @@
+// POST /tokenize, /detokenize and /apply-template
+#include "apps/server/openai_parts.h"
+#include "apps/server/routes.h"
+
+namespace rowmax::server {
+
+using text::Json;
+
+void tokenize(Call& call) {
+  Fields& fields = call.fields;
+  // content as llama.cpp has it, prompt as vLLM.
+  const auto content = fields.string("content");
+  const auto prompt = content ? std::nullopt : fields.string("prompt");
+  const bool add_special =
+      fields.boolean("add_special").value_or(false) || fields.boolean("add_special_tokens").value_or(false);
+  const bool parse_special = fields.boolean("parse_special").value_or(true);
+  const bool with_pieces = fields.boolean("with_pieces").value_or(false);
+  if (!content && !prompt) fields.fail_missing("content", "a string");
+  if (!fields.ok()) return call.refuse();
+  const std::string_view text = content ? *content : *prompt;
+  auto ids = add_special ? engine::encode_prompt(*call.served.model, text, parse_special)
+                         : call.served.tokenizer().encode(text, parse_special);
+  if (!ids.ok()) return call.refuse(api_error(ids.error()));
+  Json tokens = Json::array();
+  for (const engine::TokenId id : *ids) {
+    tokens.push_back(with_pieces ? Json{{"id", id}, {"piece", token_bytes(call.served, id)}} : Json(id));
+  }
+  call.answer({{"tokens", std::move(tokens)}, {"count", ids->size()}, {"max_model_len", call.served.context}});
+}
+
+void detokenize(Call& call) {
+  Fields& fields = call.fields;
+  const engine::Json tokens = fields.needed_array("tokens");
+  const bool special = fields.boolean("special").value_or(false);
+  const std::int64_t n_vocab = call.served.model->shape().n_vocab;
+  std::vector<engine::TokenId> ids;
+  for (const engine::Json token : tokens.elements()) {
+    const auto id = token.as_int();
+    if (!id || *id < 0 || *id >= n_vocab) {
+      fields.fail("tokens", "token ids 0 to " + std::to_string(n_vocab - 1), token);
+      break;
+    }
+    ids.push_back(static_cast<engine::TokenId>(*id));
+  }
+  if (!fields.ok()) return call.refuse();
+  const auto text = call.served.tokenizer().decode(ids, special);
+  if (!text.ok()) return call.refuse(api_error(text.error()));
+  call.answer({{"content", *text}, {"prompt", *text}});
+}
+
+void apply_template(Call& call) {
+  const engine::ChatInput chat = read_chat(call.fields);
+  std::string rendered;
+  const auto ids = encode_messages(call.fields, call.served, chat, &rendered);
+  if (!ids) return call.refuse();
+  call.answer({{"prompt", rendered}, {"tokens", *ids}});
+}
+
+}  // namespace rowmax::server

@@ -1,0 +1,94 @@
+// One choice of a request, or one embedding: what has a sequence of its own. First the rows that are read of the prompt
+// itself (scores of its tokens, states to be pooled), then a Generation. As there, the session's tokens are the truth
+// of what is computed, so that a task without its pages is one that misses more.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/serving/drafts.h"
+#include "engine/serving/job.h"
+#include "engine/serving/row_shares.h"
+#include "rowmax/engine/session.h"
+
+namespace rowmax::engine {
+
+class Task {
+ public:
+  Task(Job& job, int choice);
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  Job& job() const noexcept { return *job_; }
+  int choice() const noexcept { return choice_; }
+  bool is_older_than(const Task& other) const noexcept {
+    return job_->id != other.job_->id ? job_->id < other.job_->id : choice_ < other.choice_;
+  }
+  bool has_sequence() const noexcept { return sequence_ >= 0; }
+  SequenceId sequence() const noexcept { return sequence_; }
+
+  // The sequence is the task's until close(); what the cache has of the prompt is taken up.
+  Status take_sequence(Session& session, SequenceId sequence);
+  // Behind take_sequence(): tells the job that it starts.
+  Status begin();
+  // Gives the pages back, or all that can be had of them back again.
+  Status give_pages_back();
+  Status take_pages_up();
+  void close() noexcept;
+
+  std::span<const TokenId> tokens() const noexcept {
+    return tokens_;
+  }  // the prompt that is computed, and what was generated
+  std::int64_t held() const noexcept { return has_sequence() ? std::ssize(session_->tokens(sequence_)) : 0; }
+  // How many tokens are computed with its next result. Behind begin().
+  std::int64_t target() const noexcept { return reads() ? read_end_ : std::ssize(tokens_); }
+  bool is_steady() const noexcept { return steady_; }
+  bool is_done() const noexcept { return done_; }
+  bool has_generated() const noexcept { return generation_ && !generation_->tokens().empty(); }
+  // Its prompt, or what it has to compute again, is cut at `position` for others that go on from there; 0: nowhere.
+  void cut_at(std::int64_t position) noexcept { cut_ = cut_ > held() ? std::min(cut_, position) : position; }
+  RowWish wish() const noexcept;
+
+  // Guesses for the next item, at most so many; how many there are.
+  Result<std::int64_t> guess(std::int64_t at_most);
+  // Of so many rows; with the guesses as far as there are more rows than it misses.
+  Result<BatchItem> item(std::int64_t n_rows);
+  // The session computed `item`; its rows of logits or states begin at `first_row`.
+  Status settle(const BatchItem& item, std::int64_t first_row);
+  // A generation for which there is no room alone: its text ends here.
+  Status end_for_want_of_room();
+
+  // What the scheduler keeps with it: until how many rows were computed it lets another one go first; -1: it did not
+  // yet.
+  std::int64_t patience = -1;
+
+ private:
+  Job* job_;
+  int choice_;
+  Session* session_ = nullptr;
+  SequenceId sequence_ = -1;
+  std::vector<TokenId> tokens_;
+  // Rows of the prompt's tokens [next_read_, read_end_) are read.
+  std::int64_t next_read_ = 0, read_end_ = 0;
+  std::optional<PooledStates> pooled_;
+  PromptLogProbabilities scores_;
+  std::optional<Generation> generation_;
+  DraftLength draft_length_;
+  std::int64_t n_sampled_ = 0;
+  std::int64_t cut_ = 0;
+  bool steady_ = false;
+  bool done_ = false;
+
+  bool reads() const noexcept { return !generation_ && !done_; }
+  Result<std::int64_t> reuse();
+  Status start_generation();
+  Status finish_reading();
+  BatchItem reading_item(std::int64_t n_rows) const;
+  void read_row(std::int64_t position, std::int64_t row);
+  Status sample(const BatchItem& item, std::int64_t first_row);
+  void end_choice(ChoiceEnd end);
+};
+
+}  // namespace rowmax::engine

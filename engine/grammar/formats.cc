@@ -12,7 +12,7 @@ namespace {
 #define ROWMAX_TIME \
   "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 #define ROWMAX_OCTET "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-#define ROWMAX_LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#define ROWMAX_LABEL "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,31}"  // nothing that could be punycode
 
 struct Format {
   std::string_view name, regex;

@@ -1,6 +1,7 @@
 #include "engine/grammar/schema_facts.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/grammar/formats.h"
 #include "engine/grammar/json_text.h"
@@ -245,9 +246,9 @@ Status FactGatherer::take_multiple_of(const SchemaPlace& at, SchemaFacts& facts)
 }
 
 static Result<std::int64_t> count_of(const SchemaPlace& at) {
-  const auto count = at.value.as_int();
-  if (!count || *count < 0) return expected(at, "a whole number, not negative");
-  return *count;
+  const double count = at.value.as_double();
+  if (!at.value.is_number() || count < 0 || count != std::floor(count)) return expected(at, "a whole number, not negative");
+  return static_cast<std::int64_t>(std::min(count, 2.0 * kMaxCount));
 }
 
 Status FactGatherer::take_least(const SchemaPlace& at, std::uint32_t& bound) {

@@ -247,7 +247,8 @@ Status FactGatherer::take_multiple_of(const SchemaPlace& at, SchemaFacts& facts)
 
 static Result<std::int64_t> count_of(const SchemaPlace& at) {
   const double count = at.value.as_double();
-  if (!at.value.is_number() || count < 0 || count != std::floor(count)) return expected(at, "a whole number, not negative");
+  if (!at.value.is_number() || count < 0 || count != std::floor(count))
+    return expected(at, "a whole number, not negative");
   return static_cast<std::int64_t>(std::min(count, 2.0 * kMaxCount));
 }
 

@@ -33,8 +33,9 @@ std::vector<std::string> make_pieces() {
   std::vector<std::string> pieces;
   for (int byte = 0; byte < 256; ++byte) pieces.emplace_back(1, static_cast<char>(byte));
   pieces.emplace_back();
-  for (const char* piece : {"\",\"", "\":", "{\"", "true", "null", "\"}", "\"]", "}]", "]}", "a\"", "12", "0.5", "e+1", "abc",
-                            "\\u00", "\xC3\xA9", "\xE2\x82", "\xAC", ",\"", "00", "-1", " ", "[[", "{}", "[]", "\"\""}) {
+  for (const char* piece :
+       {"\",\"", "\":",   "{\"",      "true",     "null", "\"}", "\"]", "}]", "]}", "a\"", "12", "0.5", "e+1",
+        "abc",   "\\u00", "\xC3\xA9", "\xE2\x82", "\xAC", ",\"", "00",  "-1", " ",  "[[",  "{}", "[]",  "\"\""}) {
     pieces.emplace_back(piece);
   }
   return pieces;
@@ -64,14 +65,16 @@ Result<bool> walk(const TokenMask& mask, std::uint64_t& random, std::size_t leng
     for (std::size_t id = 0; id < pieces.size(); ++id) {
       if ((allowed[id / 64] >> (id % 64) & 1) == 0) continue;
       choices.push_back(static_cast<TokenId>(id));
-      if (pieces[id].find_first_not_of("\"}],:{[0123456789") == std::string::npos) plain.push_back(static_cast<TokenId>(id));
+      if (pieces[id].find_first_not_of("\"}],:{[0123456789") == std::string::npos)
+        plain.push_back(static_cast<TokenId>(id));
     }
     if (choices.empty()) return rowmax::Error::corrupt("a mask without a token behind " + text);
     const bool may_end = (allowed[kEnd / 64] >> (kEnd % 64) & 1) != 0;
     if (may_end && (choices.size() == 1 || next_random(random) % 4 == 0)) return true;
     if (may_end) std::erase(choices, kEnd);
     // Signs that close something come more often than chance would have it, or texts would have no end.
-    const auto& from = !plain.empty() && next_random(random) % 8 < (tokens.size() * 8 > length ? 7u : 4u) ? plain : choices;
+    const auto& from =
+        !plain.empty() && next_random(random) % 8 < (tokens.size() * 8 > length ? 7u : 4u) ? plain : choices;
     TokenId chosen = from[next_random(random) % from.size()];
     if (chosen == kEnd) continue;
     tokens.push_back(chosen);

@@ -138,7 +138,9 @@ class Emitter {
     const bool fits = depth_ + syntax_.node(root).depth < kMaxEmitDepth && !(counting_ && syntax_.node(root).counts);
     if (uses_[rule] == 1 && fits && !inlined_[rule]) {
       inlined_[rule] = true;
+      ++depth_;
       Status status = emit(root, from, to);
+      --depth_;
       inlined_[rule] = false;
       return status;
     }

@@ -95,8 +95,12 @@ struct GrammarConstraint::Impl {
       if (!place.ended) masks.add_tokens(state, allowed);
       total_steps += machine.steps_used();
       status = machine.failure();
-      if (machine.accepts(state)) {
-        for (const TokenId id : end_tokens) allowed[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
+      // One that is a token of the vocabulary with bytes is no text here.
+      const bool may_end = machine.accepts(state);
+      for (const TokenId id : end_tokens) {
+        const std::uint64_t bit = std::uint64_t{1} << (id % 64);
+        std::uint64_t& word = allowed[static_cast<std::size_t>(id) / 64];
+        word = may_end ? word | bit : word & ~bit;
       }
     }
     if (!status.ok()) place = {};

@@ -46,6 +46,7 @@ std::string as_gbnf(const Table& table) {
     out += " ::=";
     for (std::size_t i = 0; i < choices.size(); ++i) {
       if (i > 0) out += " |";
+      if (choices[i].empty()) out += " \"\"";  // a line end behind | does not end a rule
       for (const char c : choices[i]) {
         out += c >= 'a' ? std::string(" \"") + c + '"' : c == 'S' ? std::string(" root") : std::string(" rule-") + c;
       }
@@ -95,7 +96,7 @@ TEST(Gbnf, RandomGrammarsHaveTheTextsOfTheirDerivations) {
       const bool left = grammar.error().code == ErrorCode::kUnsupported;
       n_left += left;
       // The derivations are cut, so that an empty set here need not be one; a text disproves "no text".
-      if (!left) EXPECT_TRUE(expected.empty()) << as_gbnf(table) << grammar.error().message;
+      EXPECT_TRUE(left || expected.empty()) << as_gbnf(table) << grammar.error().message;
       continue;
     }
     ++n_grammars;

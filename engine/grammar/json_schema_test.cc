@@ -70,19 +70,19 @@ TEST(JsonSchema, EveryKeywordThatIsNotSupportedIsNamed) {
   expect_error(compact(R"({"format": "uri"})"), ErrorCode::kUnsupported, "#/format: format \"uri\" is not supported");
   expect_error(compact(R"({"items": [{}]})"), ErrorCode::kUnsupported, "#/items: a list of schemas");
   expect_error(compact(R"({"items": {"$id": "x"}})"), ErrorCode::kUnsupported, "#/items/$id");
-  expect_error(compact(R"({"pattern": "a(?=b)"
-})"), ErrorCode::kUnsupported, "#/pattern: byte 3: look-around");
-  expect_error(compact(R"({"enum": ["a"], "pattern": "a"})"), ErrorCode::kUnsupported, "#/enum: values beside the pattern");
-expect_error(compact(R"({"enum": [{}], "properties": {"a": {}}})"), ErrorCode::kUnsupported,
-             "#/enum: values beside properties");
-expect_error(compact(R"({"pattern": "^(ab)+$", "maxLength": 7})"), ErrorCode::kUnsupported, "#/pattern: a length");
-expect_error(compact(R"({"const": 123456789012345678901})"), ErrorCode::kUnsupported, "#/const: the number");
-expect_error(compact(R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})"), ErrorCode::kUnsupported,
-             "#/oneOf: alternatives 0 and 1 could both be true");
-expect_error(compact(R"({"nullable": true, "enum": [1]})"), ErrorCode::kUnsupported, "#/nullable");
-expect_error(compact(R"({"$ref": "other.json"})"), ErrorCode::kUnsupported,
-             "#/$ref: expected a reference into the document");
-expect_error(compact(R"({"minProperties": 3, "required": ["a"]})"), ErrorCode::kUnsupported, "#/minProperties");
+  expect_error(compact(R"s({"pattern": "a(?=b)"})s"), ErrorCode::kUnsupported, "#/pattern: byte 3: look-around");
+  expect_error(compact(R"({"enum": ["a"], "pattern": "a"})"), ErrorCode::kUnsupported,
+               "#/enum: values beside the pattern");
+  expect_error(compact(R"({"enum": [{}], "properties": {"a": {}}})"), ErrorCode::kUnsupported,
+               "#/enum: values beside properties");
+  expect_error(compact(R"({"pattern": "^(ab)+$", "maxLength": 7})"), ErrorCode::kUnsupported, "#/pattern: a length");
+  expect_error(compact(R"({"const": 123456789012345678901})"), ErrorCode::kUnsupported, "#/const: the number");
+  expect_error(compact(R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})"), ErrorCode::kUnsupported,
+               "#/oneOf: alternatives 0 and 1 could both be true");
+  expect_error(compact(R"({"nullable": true, "enum": [1]})"), ErrorCode::kUnsupported, "#/nullable");
+  expect_error(compact(R"({"$ref": "other.json"})"), ErrorCode::kUnsupported,
+               "#/$ref: expected a reference into the document");
+  expect_error(compact(R"({"minProperties": 3, "required": ["a"]})"), ErrorCode::kUnsupported, "#/minProperties");
 }
 
 TEST(JsonSchema, WhatIsNoSchemaIsRefusedWithItsPointer) {
@@ -102,7 +102,7 @@ TEST(JsonSchema, WhatIsNoSchemaIsRefusedWithItsPointer) {
                "#/$ref: reference '#/$defs/x': there is no '$defs'");
   expect_error(compact(R"({"$ref": "#"})"), ErrorCode::kUnsupported, "#: the schema is part of itself");
   expect_error(compact(R"({"anyOf": [{"$ref": "#"}, {"type": "null"}]})"), ErrorCode::kUnsupported,
-               "begins with itself");
+               "#: the schema is part of itself");
   expect_error(compact("false"), ErrorCode::kInvalidArgument, "no text belongs to it");
   expect_error(compact(R"({"type": "integer", "minimum": 4, "maximum": 3})"), ErrorCode::kInvalidArgument,
                "no text belongs to it");

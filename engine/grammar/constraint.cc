@@ -142,11 +142,13 @@ Result<GrammarConstraint> GrammarConstraint::create(const Grammar& grammar, cons
   });
 }
 
-TokenMask GrammarConstraint::token_mask() const {
-  return [impl = impl_, place = Impl::Place()](std::span<const TokenId> generated,
-                                               std::span<std::uint64_t> allowed) mutable -> Status {
-    return base::guarded([&] { return impl->mask(place, generated, allowed); });
-  };
+Result<TokenMask> GrammarConstraint::token_mask() const {
+  return base::guarded([&]() -> Result<TokenMask> {
+    return TokenMask([impl = impl_, place = Impl::Place()](std::span<const TokenId> generated,
+                                                           std::span<std::uint64_t> allowed) mutable -> Status {
+      return base::guarded([&] { return impl->mask(place, generated, allowed); });
+    });
+  });
 }
 
 std::int64_t GrammarConstraint::steps() const noexcept {

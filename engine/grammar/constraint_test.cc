@@ -161,7 +161,7 @@ void compare_with_all_tokens(const TestVocabulary& vocabulary, int n_walks, std:
     grammar::Machine machine(automaton, {});
     const auto constraint = GrammarConstraint::create(*grammar, built);
     ASSERT_TRUE(constraint.ok());
-    const TokenMask mask = constraint->token_mask();
+    const TokenMask mask = *constraint->token_mask();
     int n_allowed = 0;
     for (int walk = 0; walk < n_walks; ++walk) {
       std::vector<TokenId> tokens;
@@ -205,7 +205,7 @@ TEST(GrammarConstraint, TheTokenizersTextTokensAloneAreAllowed) {
   ASSERT_TRUE(vocabulary.ok());
   const auto constraint = GrammarConstraint::create(*Grammar::from_gbnf("root ::= .*"), *vocabulary);
   ASSERT_TRUE(constraint.ok());
-  const auto words = mask_of(constraint->token_mask(), static_cast<std::size_t>(tokenizer.size()), {});
+  const auto words = mask_of(*constraint->token_mask(), static_cast<std::size_t>(tokenizer.size()), {});
   ASSERT_TRUE(words.ok());
   int n_text = 0;
   for (TokenId id = 0; id < tokenizer.size(); ++id) {
@@ -239,10 +239,11 @@ TEST(GrammarConstraint, AMaskIsAFunctionOfTheTokensAlone) {
   std::vector<Words> expected;  // each from a constraint that knows nothing
   for (std::size_t i = 0; i <= text.size(); ++i) {
     const auto fresh = GrammarConstraint::create(*grammar, vocabulary.built());
-    expected.push_back(*mask_of(fresh->token_mask(), n, {text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i)}));
+    expected.push_back(
+        *mask_of(*fresh->token_mask(), n, {text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i)}));
   }
   const auto constraint = GrammarConstraint::create(*grammar, vocabulary.built());
-  TokenMask mask = constraint->token_mask(), other = mask;
+  TokenMask mask = *constraint->token_mask(), other = mask;
   std::uint64_t random = 3;
   for (int step = 0; step < 300; ++step) {
     const std::size_t i = test::next_random(random) % (text.size() + 1);
@@ -264,7 +265,7 @@ TEST(GrammarConstraint, EndTokensEndAndAreNoText) {
   const auto grammar = Grammar::from_regex("<\\|end\\|>|ab");
   const TokenId stop[] = {'b'};
   const auto constraint = GrammarConstraint::create(*grammar, vocabulary.built(), stop);
-  const TokenMask mask = constraint->token_mask();
+  const TokenMask mask = *constraint->token_mask();
   EXPECT_FALSE(has(*mask_of(mask, n, {}), n - 1));
   EXPECT_TRUE(has(*mask_of(mask, n, bytes_of("<|end|>")), n - 1));
   EXPECT_TRUE(has(*mask_of(mask, n, bytes_of("<|end|>")), 'b'));
@@ -301,9 +302,9 @@ TEST(GrammarConstraint, ArgumentsAreChecked) {
   const TokenId end[] = {1};
   const auto constraint = GrammarConstraint::create(*grammar, *vocabulary, end);
   ASSERT_TRUE(constraint.ok());
-  EXPECT_FALSE(constraint->token_mask()({}, {}).ok());  // no words
-  EXPECT_FALSE(mask_of(constraint->token_mask(), 2, {-1}).ok());
-  EXPECT_FALSE(mask_of(constraint->token_mask(), 2, {5}).ok());
+  EXPECT_FALSE((*constraint->token_mask())({}, {}).ok());  // no words
+  EXPECT_FALSE(mask_of(*constraint->token_mask(), 2, {-1}).ok());
+  EXPECT_FALSE(mask_of(*constraint->token_mask(), 2, {5}).ok());
 }
 
 // What is forgotten is found again, and the same.
@@ -314,7 +315,7 @@ TEST(GrammarConstraint, MemoryIsBoundedAndChangesNoMask) {
   limits.max_cache_bytes = 700'000;
   const auto small = GrammarConstraint::create(*Grammar::from_json_schema(schema, {}, limits), vocabulary.built());
   const auto large = GrammarConstraint::create(*Grammar::from_json_schema(schema), vocabulary.built());
-  const TokenMask small_mask = small->token_mask(), large_mask = large->token_mask();
+  const TokenMask small_mask = *small->token_mask(), large_mask = *large->token_mask();
   std::vector<TokenId> tokens = bytes_of("[\"");
   for (int i = 0; i < 700; ++i) {
     const auto from_small = mask_of(small_mask, vocabulary.pieces.size(), tokens);
@@ -333,7 +334,7 @@ TEST(GrammarConstraint, WorkOfAMaskIsBounded) {
   GrammarLimits limits;
   limits.max_mask_steps = 2'000'000;
   const auto constraint = GrammarConstraint::create(*Grammar::from_regex(source, limits), vocabulary.built());
-  const TokenMask mask = constraint->token_mask();
+  const TokenMask mask = *constraint->token_mask();
   std::vector<TokenId> tokens;
   Status status;
   std::int64_t before = 0;
@@ -351,7 +352,7 @@ TEST(GrammarConstraint, WorkOfAMaskIsBounded) {
   limits.max_items = 50;
   const auto few = GrammarConstraint::create(*Grammar::from_regex(source, limits), vocabulary.built());
   tokens.assign(100, 'a');
-  const auto refused = mask_of(few->token_mask(), n, tokens);
+  const auto refused = mask_of(*few->token_mask(), n, tokens);
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().message.find("max_items = 50"), std::string::npos) << refused.error().message;
 }
@@ -362,7 +363,7 @@ TEST(GrammarConstraint, StringsAreWalkedOnce) {
   const auto grammar = Grammar::from_json_schema(
       R"({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "array", "items": {"type": "string"}}}, "required": ["a", "b", "c"]})");
   const auto constraint = GrammarConstraint::create(*grammar, vocabulary.built());
-  const TokenMask mask = constraint->token_mask();
+  const TokenMask mask = *constraint->token_mask();
   const auto cost = [&](std::string_view text) {
     const auto tokens = bytes_of(text);
     EXPECT_TRUE(mask_of(mask, vocabulary.pieces.size(), {tokens.begin(), tokens.end() - 1}).ok()) << text;

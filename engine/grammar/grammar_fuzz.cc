@@ -40,7 +40,7 @@ std::string_view piece_of(TokenId id) {
 void walk(const Grammar& grammar, std::uint8_t seed) {
   const auto constraint = GrammarConstraint::create(grammar, vocabulary());
   if (!constraint.ok()) std::abort();
-  const TokenMask mask = constraint->token_mask();
+  const TokenMask mask = *constraint->token_mask();
   std::vector<TokenId> tokens;
   std::string text;
   std::uint32_t random = seed;

@@ -55,12 +55,19 @@ class SchemaCompiler {
       queue_.pop_back();
       ROWMAX_TRY(node, compile(together));
       syntax_.define(rule, node);
-      ROWMAX_RETURN_IF_ERROR(syntax_.status());
+      ROWMAX_RETURN_IF_ERROR(status());
     }
+    ROWMAX_RETURN_IF_ERROR(status());
     return root;
   }
 
  private:
+  Status status() const { return failure_.ok() ? syntax_.status() : failure_; }
+  void charge(const SchemaPlace& place, std::size_t steps) {
+    Status charged = gatherer_.charge(place, steps);
+    if (failure_.ok()) failure_ = std::move(charged);
+  }
+
   NodeId schema(Together together) {
     std::erase_if(together.places,
                   [](const SchemaPlace& place) { return place.value.is_bool() && place.value.as_bool(); });
@@ -68,7 +75,10 @@ class SchemaCompiler {
     for (const SchemaPlace& place : together.places) {
       if (place.value.is_bool()) return syntax_.never();
     }
-    const auto [known, is_new] = rules_.try_emplace(together.key());
+    std::string key = together.key();
+    charge(together.places[0], together.places.size() + key.size() / 64);
+    if (!failure_.ok()) return syntax_.never();
+    const auto [known, is_new] = rules_.try_emplace(std::move(key));
     if (is_new) {
       known->second = syntax_.declare(together.places[0].pointer);
       queue_.emplace_back(known->second, std::move(together));
@@ -90,7 +100,7 @@ class SchemaCompiler {
       Together next = together;
       next.choices[open.pointer] = i;
       choices.push_back(schema(std::move(next)));
-      ROWMAX_RETURN_IF_ERROR(syntax_.status());
+      ROWMAX_RETURN_IF_ERROR(status());
     }
     return syntax_.choice(choices);
   }
@@ -217,6 +227,8 @@ class SchemaCompiler {
 
   NodeId element(const SchemaFacts& facts, std::size_t i) {
     Together together;
+    charge({}, facts.arrays.size());
+    if (!failure_.ok()) return syntax_.never();
     for (const ArrayRules& rules : facts.arrays) {
       if (i < rules.prefix.size()) {
         together.places.push_back(rules.prefix[i]);
@@ -230,6 +242,8 @@ class SchemaCompiler {
   // What is said of a property: by its name, or by additionalProperties. No name: of those that are named nowhere.
   NodeId property(const SchemaFacts& facts, const std::string* name) {
     Together together;
+    charge({}, facts.objects.size());
+    if (!failure_.ok()) return syntax_.never();
     for (const ObjectRules& rules : facts.objects) {
       const auto named = name == nullptr ? rules.properties.end() : rules.properties.find(*name);
       if (named != rules.properties.end()) {
@@ -294,7 +308,7 @@ class SchemaCompiler {
         if (!facts.is_required.contains(names[i]))
           arcs.push_back({state(i, count), syntax_.empty(), state(i + 1, count)});
       }
-      ROWMAX_RETURN_IF_ERROR(syntax_.status());
+      ROWMAX_RETURN_IF_ERROR(status());
     }
     for (std::size_t count = 0; count < n_counts; ++count) {
       if (other != syntax_.never()) add_member(names.size(), count, other, names.size());
@@ -329,6 +343,7 @@ class SchemaCompiler {
   JsonText text_;
   SchemaDocument& document_;
   FactGatherer gatherer_;
+  Status failure_;
   std::map<std::string, RuleId> rules_;
   std::vector<std::pair<RuleId, Together>> queue_;
 };

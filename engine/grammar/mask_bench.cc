@@ -62,7 +62,7 @@ int run(const Case& one, const Tokenizer& tokenizer, const GrammarVocabulary& vo
   std::printf("%s: compiled in %.0f us, %zu states\n", one.name, compiled - begin, grammar->n_states());
   std::vector<std::uint64_t> allowed(static_cast<std::size_t>(vocabulary.size() + 63) / 64);
   for (const char* what : {"first", "again"}) {
-    const TokenMask mask = constraint->token_mask();
+    const TokenMask mask = *constraint->token_mask();
     std::vector<double> times;
     for (std::size_t i = 0; i <= tokens->size(); ++i) {
       std::ranges::fill(allowed, 0);

@@ -28,6 +28,7 @@ bool differ_as_values(const SchemaFacts& a, const SchemaFacts& b) {
 // What an object schema says of a property.
 Result<SchemaFacts> property_facts(FactGatherer& gatherer, const SchemaFacts& object, const std::string& name) {
   SchemaFacts facts;
+  ROWMAX_RETURN_IF_ERROR(gatherer.charge({}, 1 + object.objects.size()));
   for (const ObjectRules& rules : object.objects) {
     const auto named = rules.properties.find(name);
     if (named != rules.properties.end()) {
@@ -67,6 +68,9 @@ Status check_one_of(FactGatherer& gatherer, const OpenChoice& choice) {
   for (std::size_t i = 0; i < n; ++i) ROWMAX_RETURN_IF_ERROR(gatherer.add(choice.alternatives[i], {}, facts[i]));
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t k = i + 1; k < n; ++k) {
+      const std::size_t n_values =
+          facts[i].values && facts[k].values ? facts[i].values->size() + facts[k].values->size() : 0;
+      ROWMAX_RETURN_IF_ERROR(gatherer.charge(choice.alternatives[i], 1 + n_values / 8));
       ROWMAX_TRY(apart, are_apart(gatherer, facts[i], facts[k]));
       if (apart) continue;
       return schema_error(

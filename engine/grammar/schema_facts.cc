@@ -12,6 +12,7 @@ namespace rowmax::engine::grammar {
 namespace {
 
 constexpr std::int64_t kMaxCount = 1'000'000'000;
+constexpr std::size_t kMaxPointer = 4096;  // bytes: pointers are written out for every place
 
 Error expected(const SchemaPlace& at, std::string_view what) {
   return schema_error(ErrorCode::kCorrupt, at.pointer, concat("expected ", what, ", found ", at.value.text()));
@@ -104,6 +105,9 @@ Status FactGatherer::add(const SchemaPlace& place, const Choices& choices, Schem
   if (depth_ >= limits_.max_depth) {
     return schema_error(ErrorCode::kLimit, place.pointer,
                         concat("$ref and allOf nested deeper than max_depth = ", limits_.max_depth));
+  }
+  if (place.pointer.size() > kMaxPointer) {
+    return schema_error(ErrorCode::kLimit, place.pointer, concat("the pointer has more than ", kMaxPointer, " bytes"));
   }
   choices_ = &choices;
   ++depth_;

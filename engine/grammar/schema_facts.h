@@ -79,6 +79,8 @@ class FactGatherer {
 
   // Errors begin with the JSON pointer.
   Status add(const SchemaPlace& place, const Choices& choices, SchemaFacts& facts);
+  // Counts work that grows with schemas that are used together; kLimit past max_nodes.
+  Status charge(const SchemaPlace& place, std::size_t steps);
 
  private:
   using Taker = Status (FactGatherer::*)(const SchemaPlace&, SchemaFacts&);
@@ -116,7 +118,6 @@ class FactGatherer {
   Status take_note(const SchemaPlace& at, SchemaFacts& facts);
   Status take_part(const SchemaPlace& at, SchemaFacts& facts);  // of what add_rules takes as one
 
-  Status charge(const SchemaPlace& place, std::size_t steps);
   Status add_keywords(const SchemaPlace& place, SchemaFacts& facts);
   Status add_array_rules(const SchemaPlace& place, SchemaFacts& facts);
   Status add_object_rules(const SchemaPlace& place, SchemaFacts& facts);

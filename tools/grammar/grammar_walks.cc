@@ -89,7 +89,7 @@ json answer(const json& request, const GrammarVocabulary& tokens, const std::vec
   const auto constraint = GrammarConstraint::create(*grammar, tokens);
   json out = {{"walks", json::array()}, {"matches", json::array()}};
   std::uint64_t random = request.value("seed", 1);
-  const TokenMask mask = constraint->token_mask();
+  const TokenMask mask = *constraint->token_mask();
   for (int i = 0; i < request.value("walks", 0); ++i) {
     std::string text;
     const auto ended = walk(mask, random, request.value("length", 120), text, pieces);

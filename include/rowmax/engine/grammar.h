@@ -4,7 +4,7 @@
 //   Result<Grammar> grammar = Grammar::from_json_schema(schema);
 //   Result<GrammarVocabulary> vocabulary = GrammarVocabulary::create(model.tokenizer());  // once a model
 //   Result<GrammarConstraint> constraint = GrammarConstraint::create(*grammar, *vocabulary);
-//   options.token_mask = constraint->token_mask();
+//   options.token_mask = *constraint->token_mask();
 //
 // All three are hostile text. Sources, rules, states, nesting, memory and the work of every mask are bounded, and what is
 // not supported is an error that names its place: nothing is ever ignored (docs/structured_output.md).
@@ -27,10 +27,10 @@ namespace rowmax::engine {
 
 // Each exceeded one is kLimit and is named.
 struct GrammarLimits {
-  std::size_t max_source_bytes = 16 << 20;    // of each source
+  std::size_t max_source_bytes = 8 << 20;     // of each source
   int max_depth = 200;                        // nesting of groups, of schemas
-  std::size_t max_nodes = 4'000'000;          // parts that sources are parsed into
-  std::size_t max_states = 4'000'000;         // states of the automaton; a repetition counts its body once
+  std::size_t max_nodes = 2'000'000;          // parts that sources are parsed into
+  std::size_t max_states = 2'000'000;         // states of the automaton; a repetition counts its body once
   std::size_t max_rules = 200'000;            // of a GBNF grammar; schemas and where they are used together
   std::int64_t max_mask_steps = 200'000'000;  // work of one mask: bytes of tokens tried, and what each of them moved
   std::size_t max_items = 100'000;            // places at which one text can be at the same time
@@ -122,7 +122,7 @@ class GrammarConstraint {
   // where the text is one. A function of the tokens alone: it may be asked about any of them in any order; those that go
   // on from the ones before cost least. Errors: kInvalidArgument for tokens that the grammar does not allow, kLimit where
   // a mask would need more than the grammar's limits. A copy goes on by itself.
-  TokenMask token_mask() const;
+  Result<TokenMask> token_mask() const;
 
   // What the masks did so far: bytes of tokens tried, and places moved. For tests and figures.
   std::int64_t steps() const noexcept;

@@ -312,7 +312,7 @@ TEST(GrammarConstraint, MemoryIsBoundedAndChangesNoMask) {
   const TestVocabulary vocabulary = bpe_vocabulary();
   const std::string schema = R"({"type": "array", "items": {"type": "string", "maxLength": 2000}})";
   GrammarLimits limits;
-  limits.max_cache_bytes = 700'000;
+  limits.max_cache_bytes = 250'000;
   const auto small = GrammarConstraint::create(*Grammar::from_json_schema(schema, {}, limits), vocabulary.built());
   const auto large = GrammarConstraint::create(*Grammar::from_json_schema(schema), vocabulary.built());
   const TokenMask small_mask = *small->token_mask(), large_mask = *large->token_mask();

@@ -171,11 +171,11 @@ TEST(JsonSchema, LargeOnesWorkOrAreRefused) {
   }
   expect_error(compact(wide + "]}"), ErrorCode::kLimit, "more than max_");
   std::string properties = R"({"type": "object", "properties": {)";
-  for (int i = 0; i < 20'000; ++i)
+  for (int i = 0; i < 5'000; ++i)
     properties += (i == 0 ? "\"p" : ",\"p") + std::to_string(i) + R"(": {"type": "integer"})";
   const auto many = compact(properties + "}}");
-  EXPECT_TRUE(matches(many, R"({"p0":1,"p19999":2,"q":3})"));
-  EXPECT_FALSE(matches(many, R"({"p19999":2,"p0":1})"));
+  EXPECT_TRUE(matches(many, R"({"p0":1,"p4999":2,"q":3})"));
+  EXPECT_FALSE(matches(many, R"({"p4999":2,"p0":1})"));
 }
 
 }  // namespace

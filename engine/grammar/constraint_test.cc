@@ -262,7 +262,7 @@ TEST(GrammarConstraint, AMaskIsAFunctionOfTheTokensAlone) {
 TEST(GrammarConstraint, EndTokensEndAndAreNoText) {
   const TestVocabulary vocabulary = bpe_vocabulary();
   const std::size_t n = vocabulary.pieces.size();
-  const auto grammar = Grammar::from_regex("<\\|end\\|>|ab");
+  const auto grammar = Grammar::from_regex("<\\|end\\|>x*|ab");
   const TokenId stop[] = {'b'};
   const auto constraint = GrammarConstraint::create(*grammar, vocabulary.built(), stop);
   const TokenMask mask = *constraint->token_mask();

@@ -30,8 +30,7 @@ struct Together {
     std::vector<std::string_view> pointers;
     for (const SchemaPlace& place : places) pointers.push_back(place.pointer);
     std::ranges::sort(pointers);
-    const auto twice = std::ranges::unique(pointers);
-    pointers.erase(twice.begin(), twice.end());
+    pointers.erase(std::unique(pointers.begin(), pointers.end()), pointers.end());
     std::string key;
     for (const std::string_view pointer : pointers) key += concat(pointer, "\n");
     for (const auto& [pointer, index] : choices) key += concat(pointer, "=", index, "\n");

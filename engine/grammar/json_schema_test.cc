@@ -154,6 +154,20 @@ TEST(JsonSchema, OptionsOfObjects) {
   EXPECT_FALSE(matches(compact(R"({"type": "integer", "nullable": false})"), "null"));
 }
 
+TEST(JsonSchema, ValuesObeyTheKeywordsBesideThem) {
+  const auto texts =
+      compact(R"({"type": "string", "enum": ["a", "ab", "abc", 1, null], "minLength": 2, "maxLength": 2})");
+  for (const char* text : {R"("a")", R"("abc")", "1", "null"}) EXPECT_FALSE(matches(texts, text)) << text;
+  EXPECT_TRUE(matches(texts, R"("ab")"));
+  const auto numbers =
+      compact(R"({"type": "integer", "enum": [1, 2, 3.0, 4.5, "5", 9], "minimum": 2, "exclusiveMaximum": 9})");
+  for (const char* text : {"1", "4.5", R"("5")", "9", "3.0"}) EXPECT_FALSE(matches(numbers, text)) << text;
+  for (const char* text : {"2", "3"}) EXPECT_TRUE(matches(numbers, text)) << text;
+  const auto others = compact(R"({"enum": [{"a": 1}, {"b": 1}, [], [1], true], "required": ["a"], "minItems": 1})");
+  for (const char* text : {R"({"b":1})", "[]"}) EXPECT_FALSE(matches(others, text)) << text;
+  for (const char* text : {R"({"a":1})", "[1]", "true"}) EXPECT_TRUE(matches(others, text)) << text;
+}
+
 TEST(JsonSchema, LargeOnesWorkOrAreRefused) {
   std::string values = R"({"enum": ["v-0")";
   for (int i = 1; i < 100'000; ++i) values += ",\"v-" + std::to_string(i * 7919) + "\"";

@@ -141,8 +141,7 @@ void Machine::follow(const Item& item, bool entered) {
 // A state of reached_ and accepting_, which it empties.
 StateId Machine::make_state() {
   std::ranges::sort(reached_);
-  const auto twice = std::ranges::unique(reached_);
-  reached_.erase(twice.begin(), twice.end());
+  reached_.erase(std::unique(reached_.begin(), reached_.end()), reached_.end());
   const bool accepts = std::exchange(accepting_, false);
   StateId id = kDead;
   if (!failed() || states_.empty()) {
@@ -167,8 +166,7 @@ StateId Machine::make_state() {
 
 FrameId Machine::make_frame(std::vector<Item>& items) {
   std::ranges::sort(items);
-  const auto twice = std::ranges::unique(items);
-  items.erase(twice.begin(), twice.end());
+  items.erase(std::unique(items.begin(), items.end()), items.end());
   const auto fresh = static_cast<FrameId>(frames_.size());
   const FrameId id = frame_table_.find_or_add(NumberTable::hash(items, false), fresh, [&](FrameId other) {
     return std::ranges::equal(view(frames_[other]), items);

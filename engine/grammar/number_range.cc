@@ -64,7 +64,9 @@ class Magnitudes {
   }
 
   void grow(const Key& key) {
-    const auto& [part, n, at, ties] = key;
+    const Part part = std::get<0>(key);
+    const std::size_t n = std::get<1>(key), at = std::get<2>(key);
+    const Ties ties = std::get<3>(key);
     const std::uint32_t from = states_.at(key);
     if (part == Part::kWhole && at < n) {
       add_digits(from, at == 0 && n > 1 ? '1' : '0', at_or_zero(low_.whole, at),

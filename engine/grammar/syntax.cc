@@ -132,8 +132,7 @@ NodeId Syntax::graph(std::uint32_t n_states, std::span<const Arc> arcs) {
 // A tree of the sorted texts: state 0 is its root, and every text ends in state 1.
 NodeId Syntax::one_of(std::vector<std::string> texts) {
   std::ranges::sort(texts);
-  const auto twice = std::ranges::unique(texts);
-  texts.erase(twice.begin(), twice.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
   if (texts.empty()) return never();
   if (texts.size() == 1) return literal(texts[0]);
   std::vector<Arc> arcs;

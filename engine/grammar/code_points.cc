@@ -125,8 +125,8 @@ DecodedCodePoint decode_utf8(std::string_view text, std::size_t at) {
     if ((byte & 0xC0) != 0x80) return {};
     value = value << 6 | (byte & 0x3F);
   }
-  const bool surrogate = value >= kSurrogates.low && value <= kSurrogates.high;
-  if (utf8_size(value) != size || surrogate || value > kLastCodePoint) return {};
+  if (value > kLastCodePoint || (value >= kSurrogates.low && value <= kSurrogates.high)) return {};
+  if (utf8_size(value) != size) return {};
   return {value, static_cast<std::size_t>(size)};
 }
 

@@ -57,8 +57,9 @@ void ItemSet::grow() {
 NumberTable::NumberTable() : slots_(kFirstSlots) {}
 
 std::uint64_t NumberTable::hash(std::span<const Item> items, bool mark) {
-  const std::string_view bytes(reinterpret_cast<const char*>(items.data()), items.size_bytes());
-  return base::seeded_hash(bytes) ^ static_cast<std::uint64_t>(mark);
+  // Never a null pointer, not even for no bytes.
+  const char* const begin = items.empty() ? "" : reinterpret_cast<const char*>(items.data());
+  return base::seeded_hash(std::string_view(begin, items.size_bytes())) ^ static_cast<std::uint64_t>(mark);
 }
 
 void NumberTable::clear() {

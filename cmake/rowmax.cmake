@@ -337,9 +337,9 @@ function(rowmax_install)
   if(ROWMAX_ENGINE)
     add_library(rowmax_engine INTERFACE)
     set_target_properties(rowmax_engine PROPERTIES EXPORT_NAME engine)
-    target_link_libraries(rowmax_engine INTERFACE rowmax_doctor rowmax_serving rowmax_runtime rowmax_convert)
+    target_link_libraries(rowmax_engine INTERFACE rowmax_doctor rowmax_serving rowmax_runtime rowmax_grammar rowmax_convert)
     add_library(rowmax::engine ALIAS rowmax_engine)
-    install(TARGETS rowmax_engine rowmax_quant rowmax_io rowmax_tokenizer rowmax_template rowmax_ops rowmax_model
+    install(TARGETS rowmax_engine rowmax_quant rowmax_io rowmax_tokenizer rowmax_template rowmax_grammar rowmax_ops rowmax_model
                     rowmax_arch rowmax_runtime rowmax_serving rowmax_convert rowmax_doctor EXPORT rowmax-engine COMPONENT engine
             ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
     install(DIRECTORY include/rowmax/engine include/rowmax/doctor DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rowmax

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/cli/command.h"
+#include "apps/cli/constraint.h"
 #include "apps/cli/debug.h"
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
@@ -30,6 +31,7 @@ Examples:
   rowmax run "a story about a fox and a kite" --seed 7     another one
   rowmax run -m smollm2 "Why is the sky blue?" --pull      an answer, from a model that is fetched once
   rowmax run -m model.gguf -f question.txt -n 200 --greedy
+  rowmax run -m smollm2 "Ada is 36. As JSON:" --json-schema '{"type": "object", "properties": {"name": {"type": "string"}}}'
   git diff | rowmax run -m model.gguf "Say in one sentence what this changes:"
   rowmax run -m gemma3 --raw -p "The capital of France is" -n 16
   rowmax run -p Hi --seed 7 --temp 0.7 --json | jq -r .text
@@ -46,6 +48,7 @@ struct RunFlags {
   EngineFlags engine;
   SessionFlags session;
   GenerationFlags generation;
+  ConstraintFlags constraint;
   TemplateFlags chat;
   DebugFlags debug;
   std::string prompt, file, tokens, receipt;
@@ -184,6 +187,7 @@ Result<ExitCode> run(const RunFlags& flags) {
   }
   ROWMAX_TRY(source, find_prompt(flags));
   ROWMAX_TRY(sampling, sampling_params(flags.generation.sampling));
+  ROWMAX_TRY(grammar, constraint_grammar(flags.constraint));
   if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model, flags.engine.quiet));
   ROWMAX_TRY(engine, load_engine(flags.engine, session_options(flags.session)));
   for (const std::string& notice : engine.notices) note(notice);
@@ -204,6 +208,10 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.stop = flags.generation.stop;
   options.ignore_eos = flags.ignore_eos;
   options.cancelled = interrupted;
+  if (grammar) {
+    ROWMAX_TRY(mask, constraint_mask(*grammar, *engine.model));
+    options.token_mask = std::move(mask);
+  }
   if (!flags.receipt.empty()) {
     ROWMAX_RETURN_IF_ERROR(engine::check_output(flags.receipt, receipt_output(flags, *engine.model)));
     ask_for_margins(options);
@@ -239,6 +247,7 @@ CommandBody declare_run(Flags& table) {
   table.add_switch("--raw", flags->raw, "no chat template: go on with the text as it is");
   add_template_flags(table, flags->chat);
   add_generation_flags(table, flags->generation);
+  add_constraint_flags(table, flags->constraint);
   table.add_switch("--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
@@ -251,6 +260,8 @@ CommandBody declare_run(Flags& table) {
   table.add_switch("--json", flags->json, "print one JSON object when done");
   table.choose_one({{"words"}, {"--file"}, {"--tokens"}, {"--prompt"}});
   table.only_with("--force", {"--receipt"});
+  // What a receipt says must be what anybody can compute again from it, and the end of such a text is its own.
+  for (const char* flag : {"--receipt", "--ignore-eos"}) table.apart(flag, {"--json-schema", "--grammar", "--regex"});
   table.apart("--tokens", {"--system", "--chat-template", "--keep-newline"});
   table.set_examples(kExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : run(*flags); };

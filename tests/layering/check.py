@@ -30,6 +30,7 @@ LAYERS = {
                                 "engine/model/weight_table.h", "engine/quant/", "engine/tokenizer/pre_tokenizer.h", "engine/tokenizer/rowmax_keys.h", "rowmax/engine/"],
     "engine/tokenizer": PUBLIC + ["base/", "engine/io/key_rules.h", "rowmax/engine/gguf.h", "rowmax/engine/tokenizer.h"],
     "engine/template": PUBLIC + ["base/", "rowmax/engine/chat_template.h"],
+    "engine/grammar": PUBLIC + ["base/", "engine/io/json.h", "engine/io/text.h", "rowmax/engine/"],
     "engine/ops": PUBLIC + ["base/", "engine/quant/", "rowmax/engine/types.h", "rowmax/engine/kernels.h"],
     "engine/model": PUBLIC + ["base/", "engine/ops/", "engine/quant/", "rowmax/engine/types.h", "rowmax/engine/edits.h",
                               "rowmax/engine/kernels.h", "rowmax/engine/trace.h"],

@@ -19,6 +19,7 @@
 #include "rowmax/engine/convert.h"
 #include "rowmax/engine/generate.h"
 #include "rowmax/engine/gguf.h"
+#include "rowmax/engine/grammar.h"
 #include "rowmax/engine/layout_check.h"
 #include "rowmax/engine/model.h"
 #include "rowmax/engine/sampler.h"
@@ -455,6 +456,35 @@ TEST_F(OutOfMemory, Generating) {
     EXPECT_EQ(text, kText) << "after a fault the same call gave other tokens";
     if (!made.ok()) return made.error();
     return text;
+  });
+}
+
+TEST_F(OutOfMemory, HoldingToAGrammar) {
+  const std::string schema = R"({"type": "object", "properties": {"a": {"type": "string", "maxLength": 40},
+      "b": {"anyOf": [{"enum": [1, 2]}, {"pattern": "^[a-c]{2,}$"}]}}})";
+  fail_each_allocation("Grammar::from_json_schema", [&](Fault& fault) -> Result<std::string> {
+    const auto grammar = fault.during([&] { return engine::Grammar::from_json_schema(schema); });
+    if (!grammar.ok()) return grammar.error();
+    return std::to_string(grammar->n_states());
+  });
+  const Model loaded = model("llama");
+  const auto grammar = engine::Grammar::from_json_schema(schema);
+  const auto vocabulary = engine::GrammarVocabulary::create(loaded.tokenizer());
+  ASSERT_TRUE(grammar.ok() && vocabulary.ok());
+  fail_each_allocation("a token mask", [&](Fault& fault) -> Result<std::string> {
+    const auto constraint = engine::GrammarConstraint::create(*grammar, *vocabulary);
+    const auto mask = constraint->token_mask();
+    std::vector<std::uint64_t> allowed(static_cast<std::size_t>(vocabulary->size() + 63) / 64);
+    const Status made = fault.during([&] { return (*mask)({}, allowed); });
+    std::vector<std::uint64_t> again(allowed.size());
+    EXPECT_TRUE((*mask)({}, again).ok());
+    const auto text_of = [](const std::vector<std::uint64_t>& words) {
+      return bytes_of(std::span<const std::uint64_t>(words));
+    };
+    static const std::string kMask = text_of(again);
+    EXPECT_EQ(text_of(again), kMask) << "after a fault the same call gave another mask";
+    if (!made.ok()) return made.error();
+    return text_of(allowed);
   });
 }
 

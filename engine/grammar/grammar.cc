@@ -1,0 +1,143 @@
+#include "rowmax/engine/grammar.h"
+
+#include "base/guarded.h"
+#include "engine/grammar/automaton.h"
+#include "engine/grammar/gbnf.h"
+#include "engine/grammar/grammar_impl.h"
+#include "engine/grammar/json_schema.h"
+#include "engine/grammar/machine.h"
+#include "engine/grammar/regex.h"
+#include "engine/io/text.h"
+#include "rowmax/try.h"
+
+namespace rowmax::engine {
+namespace {
+
+using grammar::NodeId;
+using grammar::Syntax;
+using Kind = GrammarPart::Kind;
+
+std::string_view name_of(Kind kind) {
+  switch (kind) {
+    case Kind::kText: return "text";
+    case Kind::kRegex: return "regular expression";
+    case Kind::kGbnf: return "grammar";
+    case Kind::kJsonSchema: return "JSON schema";
+  }
+  return "part";
+}
+
+Error with_name(std::string_view name, const Error& error) {
+  return {error.code, error.message.starts_with(name) ? error.message : concat(name, ", ", error.message)};
+}
+
+Result<NodeId> parse_part(Syntax& syntax, Kind kind, std::string_view source, const JsonOptions& options) {
+  if (source.size() > syntax.limits().max_source_bytes) {
+    return Error::limit(concat("more than max_source_bytes = ", syntax.limits().max_source_bytes, ": ", source.size()));
+  }
+  switch (kind) {
+    case Kind::kText: return syntax.literal(source);
+    case Kind::kGbnf: return grammar::parse_gbnf(syntax, source);
+    case Kind::kJsonSchema: return grammar::parse_json_schema(syntax, source, options);
+    case Kind::kRegex: break;
+  }
+  const grammar::WriteChars write = [&](const grammar::CodePointSet& set) { return syntax.chars(set); };
+  return grammar::parse_regex(syntax, source, write, grammar::Anchoring::kWhole);
+}
+
+}  // namespace
+
+Grammar::Grammar(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
+
+static Result<std::shared_ptr<const Grammar::Impl>> compile(const Syntax& syntax, NodeId root) {
+  ROWMAX_TRY(automaton, grammar::build_automaton(syntax, root));
+  return std::make_shared<const Grammar::Impl>(Grammar::Impl{std::move(automaton), syntax.limits()});
+}
+
+static Result<std::shared_ptr<const Grammar::Impl>> compile_part(Kind kind, std::string_view source,
+                                                                 const JsonOptions& options,
+                                                                 const GrammarLimits& limits) {
+  Syntax syntax(limits);
+  const auto root = parse_part(syntax, kind, source, options);
+  if (!root.ok()) return with_name(name_of(kind), root.error());
+  auto impl = compile(syntax, *root);
+  if (!impl.ok()) return with_name(name_of(kind), impl.error());
+  return impl;
+}
+
+Result<Grammar> Grammar::from_gbnf(std::string_view source, const GrammarLimits& limits) {
+  return base::guarded([&]() -> Result<Grammar> {
+    ROWMAX_TRY(impl, compile_part(Kind::kGbnf, source, {}, limits));
+    return Grammar(std::move(impl));
+  });
+}
+
+Result<Grammar> Grammar::from_regex(std::string_view source, const GrammarLimits& limits) {
+  return base::guarded([&]() -> Result<Grammar> {
+    ROWMAX_TRY(impl, compile_part(Kind::kRegex, source, {}, limits));
+    return Grammar(std::move(impl));
+  });
+}
+
+Result<Grammar> Grammar::from_json_schema(std::string_view source, const JsonOptions& options,
+                                          const GrammarLimits& limits) {
+  return base::guarded([&]() -> Result<Grammar> {
+    ROWMAX_TRY(impl, compile_part(Kind::kJsonSchema, source, options, limits));
+    return Grammar(std::move(impl));
+  });
+}
+
+Result<Grammar> Grammar::any_json_object(const JsonOptions& options, const GrammarLimits& limits) {
+  return base::guarded([&]() -> Result<Grammar> {
+    Syntax syntax(limits);
+    const NodeId root = grammar::any_json_object(syntax, options);
+    ROWMAX_TRY(impl, compile(syntax, root));
+    return Grammar(std::move(impl));
+  });
+}
+
+Result<Grammar> Grammar::from_parts(std::span<const GrammarPart> parts, const JsonOptions& options,
+                                    const GrammarLimits& limits) {
+  return base::guarded([&]() -> Result<Grammar> {
+    Syntax syntax(limits);
+    std::vector<NodeId> nodes;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto node = parse_part(syntax, parts[i].kind, parts[i].source, options);
+      if (!node.ok()) return with_name(concat("part ", i), with_name(name_of(parts[i].kind), node.error()));
+      nodes.push_back(*node);
+    }
+    ROWMAX_TRY(impl, compile(syntax, syntax.sequence(nodes)));
+    return Grammar(std::move(impl));
+  });
+}
+
+Result<std::size_t> Grammar::match_length(std::string_view text) const {
+  return base::guarded([&]() -> Result<std::size_t> {
+    grammar::Machine machine(impl_->automaton, impl_->limits);
+    grammar::StateId state = machine.start();
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      machine.begin_work();
+      state = machine.step(state, static_cast<std::uint8_t>(text[i]));
+      ROWMAX_RETURN_IF_ERROR(machine.failure());
+      if (state == grammar::Machine::kDead) return i;
+    }
+    return text.size();
+  });
+}
+
+Result<bool> Grammar::matches(std::string_view text) const {
+  return base::guarded([&]() -> Result<bool> {
+    grammar::Machine machine(impl_->automaton, impl_->limits);
+    grammar::StateId state = machine.start();
+    for (std::size_t i = 0; i < text.size() && state != grammar::Machine::kDead; ++i) {
+      machine.begin_work();
+      state = machine.step(state, static_cast<std::uint8_t>(text[i]));
+      ROWMAX_RETURN_IF_ERROR(machine.failure());
+    }
+    return machine.accepts(state);
+  });
+}
+
+std::size_t Grammar::n_states() const noexcept { return impl_->automaton.n_states(); }
+
+}  // namespace rowmax::engine

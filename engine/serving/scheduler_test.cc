@@ -100,6 +100,18 @@ TEST_P(OfScheduler, WhatSeveralBeginWithIsComputedOnce) {
   EXPECT_EQ(service.scheduler.statistics().cached_tokens, 9 * 256);
 }
 
+// Recurrent states and windows are there to be taken up where a piece ended.
+TEST_P(OfScheduler, PiecesEndWhereOthersGoOn) {
+  Service service(arch_, 4);
+  std::vector<TokenId> first = test_prompt(300, 1), second(first.begin(), first.begin() + 130);
+  second.push_back(7);
+  service.submit(generation(first, 1));
+  service.submit(generation(second, 1));
+  service.finish();
+  EXPECT_EQ(service.heard[1].start.cached_tokens, 128);
+  EXPECT_EQ(service.scheduler.statistics().rows, 300 + 3);
+}
+
 // One that goes first, but does not come to what both have: its company has the steps. Nobody waits forever.
 TEST(Scheduler, PatienceHasAnEnd) {
   Service service("llama", 16, {.step_rows = 2});
@@ -140,9 +152,13 @@ TEST_P(OfScheduler, ChoicesWithoutASequenceFollow) {
 
 TEST_P(OfScheduler, WithoutRoomTheYoungestGoesBackAndTheOldestNever) {
   const std::int64_t one = test_session(arch_, 512, 1).cost(300)->kv_peak_bytes;
-  Service service(arch_, 8, {}, 2 * one, false);
+  Service service(arch_, 8, {.step_rows = 20}, 2 * one, false);
   for (int i = 0; i < 6; ++i) service.submit(generation(test_prompt(90 + i, i), 200));
-  service.finish();
+  for (std::int64_t before = 0; service.scheduler.step();) {
+    // What is computed again shares the step with prompts.
+    EXPECT_LE(service.scheduler.statistics().rows - before, 20);
+    before = service.scheduler.statistics().rows;
+  }
   EXPECT_GT(service.scheduler.statistics().preemptions, arch_ == "llama" ? 0 : -1);
   EXPECT_EQ(service.heard[0].end.preemptions, 0);
   std::int64_t total = 0;
@@ -152,6 +168,16 @@ TEST_P(OfScheduler, WithoutRoomTheYoungestGoesBackAndTheOldestNever) {
     total += service.heard[i].end.preemptions;
   }
   EXPECT_EQ(total, service.scheduler.statistics().preemptions);
+}
+
+TEST(Scheduler, WhoStartsHasRoomForTheNextTokens) {
+  const std::int64_t page = test_session("llama", 512, 1).cost(64)->kv_peak_bytes;
+  Service service("llama", 8, {}, 7 * page, false);
+  for (int i = 0; i < 6; ++i) service.submit(generation(test_prompt(60, i), 40));
+  service.scheduler.step();
+  EXPECT_EQ(service.scheduler.statistics().running, 3);  // of two pages each
+  service.finish();
+  EXPECT_EQ(service.scheduler.statistics().preemptions, 0);
 }
 
 // A budget that ends before the text does: the text ends where it ends alone, whoever runs beside it.
@@ -303,9 +329,13 @@ TEST(Scheduler, DrainFinishesAndStopCancels) {
 TEST(Scheduler, AFailingMaskEndsItsRequestAlone) {
   Service service("llama", 4);
   RecordedRequest failing = generation(test_prompt(5, 1), 50, 2);
-  std::get<GenerationRequest>(failing.work).options.token_mask = [](std::span<const TokenId> generated,
-                                                                    std::span<std::uint64_t> allowed) -> Status {
-    if (generated.size() == 3) return Error::unsupported("no more");
+  bool failed = false;
+  std::get<GenerationRequest>(failing.work).options.token_mask = [&](std::span<const TokenId> generated,
+                                                                     std::span<std::uint64_t> allowed) -> Status {
+    if (generated.size() == 3 && !failed) {
+      failed = true;
+      return Error::unsupported("no more");
+    }
     allowed[0] = ~std::uint64_t{0};
     return {};
   };
@@ -314,6 +344,7 @@ TEST(Scheduler, AFailingMaskEndsItsRequestAlone) {
   service.finish();
   EXPECT_EQ(service.heard[0].end.status.error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(service.n_tokens(0), 3u);
+  EXPECT_EQ(service.n_tokens(0, 1), 3u);
   EXPECT_EQ(service.n_tokens(1), 10u);
   EXPECT_EQ(service.scheduler.statistics().failed, 1);
   EXPECT_EQ(service.session.memory().kv_held_bytes, 0);

@@ -101,7 +101,8 @@ Result<DraftFunction> ngram_drafts(int n_min = 2, int n_max = 4, int max_draft =
 
 struct GenerationRequest {
   GenerationOptions options;
-  int choices = 1;  // of the same prompt, with the seeds options.sampling.seed, seed + 1, ...
+  // Of the same prompt, with the seeds options.sampling.seed, seed + 1, ... A token_mask is asked for each in turn.
+  int choices = 1;
   // The prompt's own tokens, too (prompt_scored()); nothing of it is taken from the cache then.
   bool prompt_log_probability = false;
   int prompt_top_log_probabilities = 0;

@@ -27,8 +27,8 @@ inline constexpr int kPackedTiles = 4;
 inline constexpr int kGemmTokens = 4;                                                // tokens that lie together
 inline constexpr int kBlockTokens = kGemmTokens, kTernaryBlockTokens = kGemmTokens;  // in one register block
 inline constexpr int kF32Tokens = 6, kF32Panels = 1;  // the same on the exact path, tokens by panels
-inline constexpr int kFewTokens = 4;         // of up to 4 that share codes on their way from packed bytes
-inline constexpr int kTernaryFewTokens = 4;  // the same of ternary panels
+inline constexpr int kFewTokens = 4;                  // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kTernaryFewTokens = 4;           // the same of ternary panels
 
 struct Codes {
   __m256i lo, hi;

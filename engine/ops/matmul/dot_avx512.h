@@ -20,8 +20,8 @@ inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 12;                                               // tokens that lie together
 inline constexpr int kBlockTokens = kGemmTokens, kTernaryBlockTokens = kGemmTokens;  // in one register block
 inline constexpr int kF32Tokens = 6, kF32Panels = 2;  // the same on the exact path, tokens by panels
-inline constexpr int kFewTokens = 4;         // of up to 4 that share codes on their way from packed bytes
-inline constexpr int kTernaryFewTokens = 4;  // the same of ternary panels
+inline constexpr int kFewTokens = 4;                  // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kTernaryFewTokens = 4;           // the same of ternary panels
 
 struct Codes {
   __m512i v;

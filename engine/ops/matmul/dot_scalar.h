@@ -18,8 +18,8 @@ inline constexpr int kPackedTiles = 4096;
 inline constexpr int kGemmTokens = 4;                                                // tokens that lie together
 inline constexpr int kBlockTokens = kGemmTokens, kTernaryBlockTokens = kGemmTokens;  // in one register block
 inline constexpr int kF32Tokens = 4, kF32Panels = 1;  // the same on the exact path, tokens by panels
-inline constexpr int kFewTokens = 1;         // of up to 4 that share codes on their way from packed bytes
-inline constexpr int kTernaryFewTokens = 4;  // the same of ternary panels
+inline constexpr int kFewTokens = 1;                  // of up to 4 that share codes on their way from packed bytes
+inline constexpr int kTernaryFewTokens = 4;           // the same of ternary panels
 
 struct Codes {
   std::uint8_t v[64];

@@ -2,7 +2,7 @@
 // grouping.
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::attend_test {
 namespace {
 
 struct MaskCase {
@@ -349,4 +349,4 @@ TEST(Attend, PositionsInAnyOrder) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::attend_test

@@ -7,7 +7,7 @@
 #include "attention/test_conformance_cases.h"
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::conformance {
+namespace rowmax::attention::conformance::conformance_test {
 namespace {
 
 using test::Output;
@@ -477,4 +477,4 @@ TEST(Conformance, CallsThatMustAgreeGiveTheSameBits) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::conformance
+}  // namespace rowmax::attention::conformance::conformance_test

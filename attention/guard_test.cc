@@ -13,7 +13,7 @@
 #include <immintrin.h>
 #endif
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::guard_test {
 namespace {
 
 BitmapView bitmap_of(const std::vector<std::uint64_t>& words, std::int64_t n_kv) {
@@ -526,4 +526,4 @@ TEST(Guard, TheWorkspaceBoundCoversEveryCallWithinIt) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::guard_test

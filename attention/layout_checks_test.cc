@@ -7,7 +7,7 @@
 #include "attention/test_problem.h"
 #include "attention/test_types.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::layout_checks_test {
 namespace {
 
 TEST(Types, EveryFp8CodeIsWhatTheSpecificationSays) {
@@ -537,4 +537,4 @@ TEST(Types, ScalesOfHeadsThatAreNotThereAreNotRead) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::layout_checks_test

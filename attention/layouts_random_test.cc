@@ -11,7 +11,7 @@
 #include "attention/test_problem.h"
 #include "attention/test_types.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::layouts_random_test {
 namespace {
 
 constexpr std::byte kUntouched{0xA5};
@@ -473,4 +473,4 @@ TEST(Layouts, RandomOnesGiveTheBitsOfDenseNumbers) { run_seeds(1, 150); }
 TEST(Full_Layouts, RandomOnesGiveTheBitsOfDenseNumbers) { run_seeds(150, 6000); }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::layouts_random_test

@@ -1,7 +1,7 @@
 // Unfinished rows of calls over parts of the keys, and merge_partials().
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::merge_test {
 namespace {
 
 struct Part {
@@ -229,4 +229,4 @@ TEST(Merge, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::merge_test

@@ -2,7 +2,7 @@
 // check for non-finite weights.
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::outputs_test {
 namespace {
 
 bool causal(std::int64_t first, std::int64_t i, std::int64_t j) { return j <= first + i; }
@@ -310,4 +310,4 @@ TEST(Faults, TheWeightCheckIsOnByDefaultInDebugBuilds) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::outputs_test

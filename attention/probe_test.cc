@@ -3,7 +3,7 @@
 
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::probe_test {
 namespace {
 
 class Collect final : public Probe {
@@ -605,4 +605,4 @@ TEST(Probe, TextAndJson) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::probe_test

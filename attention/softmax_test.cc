@@ -3,7 +3,7 @@
 
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::softmax_test {
 namespace {
 
 struct Rows {
@@ -218,4 +218,4 @@ TEST(Softmax, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::softmax_test

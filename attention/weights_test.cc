@@ -1,7 +1,7 @@
 // The softmax weights that attend() gives beside its results, and what rows without visible keys give.
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::weights_test {
 namespace {
 
 using Visible = std::function<bool(std::int64_t, std::int64_t, std::int64_t)>;
@@ -320,4 +320,4 @@ TEST(EmptyRows, UniformOverNoKeysIsZeroAndMissingPagesAreRefused) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::weights_test

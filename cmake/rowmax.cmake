@@ -1,5 +1,5 @@
 # rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...]
-#                  [FLAGS <flag>...] [TOGETHER <sub-folder>...])
+#                  [FLAGS <flag>...])
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
@@ -9,8 +9,6 @@
 #   *_avx512vbmi.cc *_amx.cc          likewise, for AVX-512 with permutations of bytes, and with AMX
 #   *_test.cc                  one GoogleTest program rowmax_<name>_test; *_avx2_test.cc ... as above
 #   test_*.cc                  what several of its files share
-# Half of the time that a small test takes to compile goes into headers: those of the sub-folders TOGETHER are compiled six at
-# a time, so what they keep to themselves has a name that none of the others has.
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
 # Components see the repository root (private headers by their path from it) and include/.
@@ -197,6 +195,30 @@ function(rowmax_host_headers)
   target_include_directories(rowmax_headers SYSTEM INTERFACE ${PROJECT_BINARY_DIR}/host_headers)
 endfunction()
 
+# rowmax_together(<target> <source>...). Half of the time that a small file takes to compile goes into headers: six are
+# compiled at a time, so what they keep to themselves has a name that none of the others has. Files with flags of their own
+# stay alone.
+option(ROWMAX_TOGETHER "Compile small sources six at a time" ON)
+function(rowmax_together target)
+  if(NOT ROWMAX_TOGETHER)
+    return()
+  endif()
+  set(n 0)
+  foreach(source ${ARGN})
+    get_property(flags SOURCE ${source} PROPERTY COMPILE_OPTIONS)
+    if(flags)
+      continue()
+    endif()
+    math(EXPR place "${n} % 6")
+    math(EXPR n "${n} + 1")
+    if(place EQUAL 0)
+      get_filename_component(first ${source} NAME_WE)
+    endif()
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${first}_and_others)
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+endfunction()
+
 # rowmax_test_program(<target> [FLAGS...]). Tests run for seconds: optimised further they would take longer to build.
 function(rowmax_test_program target)
   set(flags ${ROWMAX_FLAGS_apps} ${ARGN})
@@ -208,7 +230,7 @@ function(rowmax_test_program target)
 endfunction()
 
 function(rowmax_component name)
-  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS;TOGETHER" ${ARGN})
+  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc
        ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/test_*.cc)
@@ -247,19 +269,7 @@ function(rowmax_component name)
     add_executable(rowmax_${name}_test ${tests})
     target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${name} $<TARGET_NAME_IF_EXISTS:rowmax_headers> ${ARG_PRIVATE_LIBS})
     rowmax_test_program(rowmax_${name}_test)
-    foreach(folder ${ARG_TOGETHER})
-      set(together ${tests})
-      list(FILTER together INCLUDE REGEX "/${folder}/")
-      set(index 0)
-      foreach(test ${together})
-        math(EXPR group "${index} / 6")
-        math(EXPR index "${index} + 1")
-        set_source_files_properties(${test} PROPERTIES UNITY_GROUP ${folder}_${group})
-      endforeach()
-    endforeach()
-    if(ARG_TOGETHER)
-      set_target_properties(rowmax_${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
-    endif()
+    rowmax_together(rowmax_${name}_test ${tests})
     foreach(dep ${ARG_TEST_DEPS})
       target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${dep})
     endforeach()

@@ -3,7 +3,7 @@
 #include "attention/guarantees/test_call.h"
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g01_finite_test {
 namespace {
 
 constexpr std::int64_t kMost = 4;  // queries and keys of the exhaustive sweep
@@ -226,4 +226,4 @@ TEST(G1, BeyondTheConditionTheStatusSaysSo) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g01_finite_test

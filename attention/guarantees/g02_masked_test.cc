@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g02_masked_test {
 namespace {
 
 const float kSignalling = std::bit_cast<float>(0x7F800001u);
@@ -215,4 +215,4 @@ TEST(G2b, KeysHiddenByBoundsSpansAndBias) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g02_masked_test

@@ -2,7 +2,7 @@
 // a masked key has a weight of exactly 0. G13: one NaN anywhere visible makes exactly the rows that see it NaN.
 #include "attention/guarantees/test_call.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g03_empty_test {
 namespace {
 
 // Every mask of 3 x 3 pairs; NaN in all keys and values that no row of the mask sees.
@@ -217,4 +217,4 @@ TEST(G13, InAnyTileAndSplitOfALongRow) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g03_empty_test

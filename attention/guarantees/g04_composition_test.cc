@@ -3,7 +3,7 @@
 #include "attention/guarantees/test_call.h"
 #include "attention/plan/plan.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g04_composition_test {
 namespace {
 
 constexpr std::int64_t kMostKeys = 16;
@@ -208,4 +208,4 @@ TEST(G4, IntervalsAroundTileAndSplitEdges) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g04_composition_test

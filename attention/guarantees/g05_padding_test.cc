@@ -1,7 +1,7 @@
 // G5: a sequence padded on the left or right, packed with others, in pages of any size, or alone: the same bits.
 #include "attention/guarantees/test_call.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g05_padding_test {
 namespace {
 
 constexpr std::int64_t kTile = kKeyTile;
@@ -154,4 +154,4 @@ TEST(G5, PackedDocumentsInEveryOrderGiveTheBitsOfEachAlone) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g05_padding_test

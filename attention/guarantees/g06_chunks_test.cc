@@ -2,7 +2,7 @@
 // G7: grouped and multi-query heads give the bits of repeated K/V heads.
 #include "attention/guarantees/test_call.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g06_chunks_test {
 namespace {
 
 // A causal sequence and its one-shot result, to be compared with calls for parts of it.
@@ -176,4 +176,4 @@ TEST(G7, EveryGroupingGivesTheBitsOfRepeatedHeads) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g06_chunks_test

@@ -4,7 +4,7 @@
 
 #include "attention/guarantees/test_call.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g08_error_test {
 namespace {
 
 double gaussian(Random& random) {
@@ -169,4 +169,4 @@ TEST(Full_G8, OutliersCloserThanNaiveF32) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g08_error_test

@@ -3,7 +3,7 @@
 // scales results exactly, the order of keys matters within the bound, that of heads and sequences not at all.
 #include "attention/guarantees/test_call.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g09_properties_test {
 namespace {
 
 reference::Row row_of(const RawCall& c, std::int64_t i, std::int64_t n_kv, const std::vector<float>& k,
@@ -215,4 +215,4 @@ TEST(G10, HeadsInAnotherOrderGiveTheSameBits) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g09_properties_test

@@ -10,7 +10,7 @@
 #include "attention/guarantees/test_exp.h"
 #include "rowmax/cpu.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g11_exp_test {
 namespace {
 
 ExpFunction function_of(Isa isa) {
@@ -118,4 +118,4 @@ TEST(Full_G11, EveryInputOnEveryIsa) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g11_exp_test

@@ -3,7 +3,7 @@
 #include "attention/guarantees/test_call.h"
 #include "attention/guarantees/test_fence.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g12_golden_test {
 namespace {
 
 // f32 keys, bias, bitmap, sinks, empty rows, one to three splits, multi-query heads: what Attend.GoldenBits leaves out.
@@ -265,4 +265,4 @@ TEST(G17, DoublingTheScaleIsDoublingTheQuery) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g12_golden_test

@@ -7,7 +7,7 @@
 
 #include "attention/kernels/rows.h"
 
-namespace rowmax::attention {
+namespace rowmax::attention::g15_tiles_test {
 namespace {
 
 struct Counts {
@@ -105,4 +105,4 @@ TEST(G15, RandomMasksOfTwoIntervals) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention
+}  // namespace rowmax::attention::g15_tiles_test

@@ -3,7 +3,7 @@
 // trouble in a part: Merge.TroubleInOnePartSurvives.)
 #include "attention/guarantees/test_call.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::g16_merge_test {
 namespace {
 
 struct Part {
@@ -143,4 +143,4 @@ TEST(G16, PartsWithoutKeysAreNeutral) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::g16_merge_test

@@ -5,7 +5,7 @@
 #include <bit>
 #include <cmath>
 
-namespace rowmax::attention {
+namespace rowmax::attention::weight_exp_test {
 namespace {
 
 float one(float x) {
@@ -50,4 +50,4 @@ TEST(WeightExp, Corners) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention
+}  // namespace rowmax::attention::weight_exp_test

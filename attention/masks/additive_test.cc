@@ -5,7 +5,7 @@
 #include "attention/plan/test_masks.h"
 #include "rowmax/mask_convert.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::additive_test {
 namespace {
 
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kF64};
@@ -217,4 +217,4 @@ TEST(Additive, NamesAreDistinct) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::additive_test

@@ -3,7 +3,7 @@
 
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::dense_mask_test {
 namespace {
 
 std::vector<std::uint8_t> bytes_of(const MaskPlan& plan) {
@@ -300,4 +300,4 @@ TEST(KeepMask, NoMemoryIsAnError) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::dense_mask_test

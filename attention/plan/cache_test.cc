@@ -1,6 +1,6 @@
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::cache_test {
 namespace {
 
 TEST(MaskPlanCache, HitsOnEqualContentsInOtherArrays) {
@@ -180,4 +180,4 @@ TEST(MaskPlanCache, ErrorsLeaveItAsItWas) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::cache_test

@@ -1,7 +1,7 @@
 // What compile() refuses of blocks and trees (plan_test.cc has the rest), and extreme numbers.
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::check_test {
 namespace {
 
 TEST(MaskCheck, RefusesBlocksAndTreesThatMakeNoSense) {
@@ -116,4 +116,4 @@ TEST(MaskCheck, HostileNumbers) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::check_test

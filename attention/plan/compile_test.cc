@@ -1,7 +1,7 @@
 // Every rule and composition against the definition: visible, explain, materialise, counts, tiles, results.
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::compile_test {
 namespace {
 
 // Compares everything a plan says with the definition.
@@ -287,4 +287,4 @@ TEST(MaskRules, EveryBandUpToTwelveIsExact) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::compile_test

@@ -1,7 +1,7 @@
 // The words of explanations; that they are true, compile_test.cc shows pair by pair.
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::explain_test {
 namespace {
 
 TEST(MaskExplain, ExplanationsReadWell) {
@@ -74,4 +74,4 @@ TEST(MaskExplain, NamesAreDistinct) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::explain_test

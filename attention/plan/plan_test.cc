@@ -6,7 +6,7 @@
 
 #include "attention/test_problem.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::plan_test {
 namespace {
 
 TEST(Plan, EveryWindowOffsetAndSpanUpToTwelveKeys) {
@@ -241,4 +241,4 @@ TEST(Plan, RefusesWhatMakesNoSense) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::plan_test

@@ -1,7 +1,7 @@
 // Plans as objects: kinds, the next step of decoding, indices that do not exist.
 #include "attention/plan/test_masks.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::state_test {
 namespace {
 
 MaskKind kind_of(const MaskSpec& spec, const Sequence& sequence) {
@@ -215,4 +215,4 @@ TEST(MaskPlanState, OutOfRangeIsInvisibleNotRead) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::state_test

@@ -9,7 +9,7 @@
 
 #include "engine/arch/test_changed_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::deepseek2_test {
 namespace {
 
 constexpr const char* kArch = "deepseek2";
@@ -305,4 +305,4 @@ TEST(Deepseek2, KeysThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::deepseek2_test

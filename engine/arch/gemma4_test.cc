@@ -6,7 +6,7 @@
 
 #include "engine/arch/test_changed_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::gemma4_test {
 namespace {
 
 // Of eight layers the third, the sixth and the last see everything; the last three have no keys and values of their own.
@@ -221,4 +221,4 @@ TEST(Gemma4, ANormThatIsLostIsNoOther) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::gemma4_test

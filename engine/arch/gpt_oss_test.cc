@@ -5,7 +5,7 @@
 
 #include "engine/arch/test_changed_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::gpt_oss_test {
 namespace {
 
 TEST(GptOss, WhatItsFilesMean) {
@@ -70,4 +70,4 @@ TEST(GptOss, KeysOfOtherMixturesAreNotPassedOver) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::gpt_oss_test

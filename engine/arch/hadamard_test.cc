@@ -10,7 +10,7 @@
 #include "engine/arch/architecture.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::hadamard_test {
 namespace {
 
 using Change = std::function<void(GgufWriter&)>;
@@ -199,4 +199,4 @@ TEST_F(HadamardKeys, ATiedMatrixIsTurnedForBothUsesOrNone) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::hadamard_test

@@ -5,7 +5,7 @@
 
 #include "engine/arch/test_changed_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::lfm2_test {
 namespace {
 
 std::string mixers(const ModelSpec& spec) {
@@ -136,4 +136,4 @@ TEST(Lfm2, KeysThatItNeedsAndKeysThatItHasNot) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::lfm2_test

@@ -8,7 +8,7 @@
 
 #include "engine/arch/read_spec.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::llama_kin_test {
 namespace {
 
 using Change = std::function<void(GgufWriter&)>;
@@ -218,4 +218,4 @@ TEST(LlamaKin, AListInPlaceOfANumberHasAnEntryForEachLayer) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::llama_kin_test

@@ -14,7 +14,7 @@
 #include "engine/arch/test_changed_model.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::off_keys_test {
 namespace {
 
 std::optional<std::int64_t> integer(const GgufValue& value) {
@@ -163,4 +163,4 @@ TEST(OffKeys, OfExpertsAndLatents) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::off_keys_test

@@ -4,7 +4,7 @@
 
 #include "engine/arch/test_changed_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::phi3_test {
 namespace {
 
 // A set of factors that is lost is named, not taken for a model without LongRoPE.
@@ -17,4 +17,4 @@ TEST(Phi3, LostFactors) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::phi3_test

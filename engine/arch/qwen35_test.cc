@@ -6,7 +6,7 @@
 #include "engine/arch/architecture.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::qwen35_test {
 namespace {
 
 constexpr auto kNoChange = [](GgufWriter&) {};
@@ -155,4 +155,4 @@ TEST(Experts, FactsAndLimits) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::qwen35_test

@@ -8,7 +8,7 @@
 #include "engine/arch/architecture.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::read_model_test {
 namespace {
 
 std::vector<std::byte> bytes_of(const tools::SyntheticSpec& spec) {
@@ -285,4 +285,4 @@ TEST(ReadModel, AnUnknownArchitectureSaysWhatItWouldNeed) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::read_model_test

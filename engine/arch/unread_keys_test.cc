@@ -11,7 +11,7 @@
 #include "engine/arch/architecture.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::unread_keys_test {
 namespace {
 
 std::vector<std::byte> with(const std::string& arch, const std::function<void(GgufWriter&)>& change) {
@@ -308,4 +308,4 @@ TEST(UnreadKeys, ListsAreNeutralWhereAllTheirElementsAre) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::unread_keys_test

@@ -14,7 +14,6 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::string_view kSuffix = ".gguf";
 constexpr std::size_t kDigits = 5;
 constexpr std::uint64_t kMaxParts = 99999;  // what five digits can say
 
@@ -91,7 +90,7 @@ Result<GgufSplit> read_split(const GgufContent& content) {
 }
 
 std::optional<std::vector<std::string>> split_paths(std::string_view path, std::uint64_t count) {
-  const std::string of = "-of-" + five_digits(count) + std::string(kSuffix);
+  const std::string of = "-of-" + five_digits(count) + std::string(kGgufSuffix);
   if (!path.ends_with(of)) return std::nullopt;
   path.remove_suffix(of.size());
   if (path.size() < kDigits + 1) return std::nullopt;

@@ -23,6 +23,8 @@ struct GgufSplit {
 // From the keys. kCorrupt where split.count is more than 1 and a key is missing or does not fit.
 Result<GgufSplit> read_split(const GgufContent& content);
 
+inline constexpr std::string_view kGgufSuffix = ".gguf";
+
 // The files of a split model, in order, from the name of any one of them; nothing where the name is not that of a part
 // of `count` files.
 std::optional<std::vector<std::string>> split_paths(std::string_view path, std::uint64_t count);

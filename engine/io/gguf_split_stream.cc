@@ -17,11 +17,10 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::string_view kSuffix = ".gguf";
-constexpr std::size_t kMaxParts = std::numeric_limits<std::uint16_t>::max();  // split.count is a u16
+constexpr std::size_t kMaxWrittenParts = std::numeric_limits<std::uint16_t>::max();  // split.count is a u16
 
 std::string_view prefix_of(std::string_view path) {
-  if (path.ends_with(kSuffix)) path.remove_suffix(kSuffix.size());
+  if (path.ends_with(kGgufSuffix)) path.remove_suffix(kGgufSuffix.size());
   return path;
 }
 
@@ -65,26 +64,26 @@ Result<Frame> frame_of(GgufWriter keys, std::size_t n_tensors) {
   return Frame{head.size(), alignment};
 }
 
-struct Part {
+struct WrittenPart {
   std::vector<GgufTensorPlan> tensors;
   std::uint64_t entry_bytes = 0, data_bytes = 0;
   std::uint64_t file_bytes(const Frame& frame) const {
     return align_up(frame.head_bytes + entry_bytes, frame.alignment) + data_bytes;
   }
-  Part with(const GgufTensorPlan& tensor, const Frame& frame) const {
-    Part more;
+  WrittenPart with(const GgufTensorPlan& tensor, const Frame& frame) const {
+    WrittenPart more;
     more.entry_bytes = entry_bytes + 8 + tensor.name.size() + 4 + 8 * tensor.shape.size() + 4 + 8;
     more.data_bytes = data_bytes + align_up(tensor.n_bytes, frame.alignment);
     return more;
   }
 };
 
-std::vector<Part> cut(std::vector<GgufTensorPlan> tensors, const Frame& first, const Frame& rest,
-                      std::uint64_t max_bytes) {
-  std::vector<Part> parts(1);
+std::vector<WrittenPart> cut(std::vector<GgufTensorPlan> tensors, const Frame& first, const Frame& rest,
+                             std::uint64_t max_bytes) {
+  std::vector<WrittenPart> parts(1);
   for (GgufTensorPlan& tensor : tensors) {
     const Frame& frame = parts.size() == 1 ? first : rest;
-    Part more = parts.back().with(tensor, frame);
+    WrittenPart more = parts.back().with(tensor, frame);
     if (!parts.back().tensors.empty() && more.file_bytes(frame) > max_bytes) {
       more = parts.emplace_back().with(tensor, rest);
     }
@@ -98,7 +97,7 @@ std::vector<Part> cut(std::vector<GgufTensorPlan> tensors, const Frame& first, c
 }  // namespace
 
 Status check_split_prefix(const std::string& path) {
-  if (!part_numbers(concat(prefix_of(path), kSuffix))) return {};
+  if (!part_numbers(concat(prefix_of(path), kGgufSuffix))) return {};
   return Error{ErrorCode::kInvalidArgument,
                concat(path,
                       ": expected the name without the number of a part (as in NAME.gguf), which is put behind "
@@ -120,16 +119,16 @@ Result<GgufSplitStream> GgufSplitStream::create(const std::string& path, const G
     const std::size_t n_tensors = tensors.size();
     ROWMAX_TRY(first, frame_of(keys, n_tensors));
     ROWMAX_TRY(rest, frame_of(GgufWriter(), n_tensors));
-    std::vector<Part> parts = cut(std::move(tensors), first, rest, max_part_bytes);
-    if (parts.size() > kMaxParts) {
+    std::vector<WrittenPart> parts = cut(std::move(tensors), first, rest, max_part_bytes);
+    if (parts.size() > kMaxWrittenParts) {
       return Error{ErrorCode::kInvalidArgument,
                    concat(path, ": files of ", max_part_bytes, " bytes would be ", parts.size(), ", expected at most ",
-                          kMaxParts, ": choose a larger size")};
+                          kMaxWrittenParts, ": choose a larger size")};
     }
     ROWMAX_RETURN_IF_ERROR(check_other_parts(prefix_of(path), parts.size(), output));
     out.prefix_ = prefix_of(path);
     out.overwrite_ = output.overwrite;
-    const std::string of = concat("-of-", five_digits(parts.size()), kSuffix);
+    const std::string of = concat("-of-", five_digits(parts.size()), kGgufSuffix);
     for (std::size_t i = 0; i < parts.size(); ++i) {
       out.n_larger_ += parts[i].file_bytes(i == 0 ? first : rest) > max_part_bytes ? 1 : 0;
       out.paths_.push_back(concat(prefix_of(path), "-", five_digits(i + 1), of));

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50;
 constexpr std::size_t kLocalBytes = 30, kCentralBytes = 46, kEndBytes = 22, kMaxComment = 0xFFFF;
-constexpr std::size_t kMaxDims = 8;
+constexpr std::size_t kMaxArrayDims = 8;
 
 Error corrupt(const std::string& name, const std::string& what) { return {ErrorCode::kCorrupt, name + ": " + what}; }
 
@@ -68,7 +68,7 @@ bool read_shape(std::string_view value, std::vector<std::int64_t>& shape) {
     if (value.empty()) break;
     std::int64_t dim = 0;
     const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), dim);
-    if (code != std::errc() || dim < 0 || shape.size() == kMaxDims) return false;
+    if (code != std::errc() || dim < 0 || shape.size() == kMaxArrayDims) return false;
     shape.push_back(dim);
     value.remove_prefix(static_cast<std::size_t>(end - value.data()));
   }

@@ -14,10 +14,10 @@ namespace rowmax::engine {
 namespace {
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference reader's own bound
-constexpr std::size_t kMaxDims = 8;
+constexpr std::size_t kMaxTensorDims = 8;
 constexpr std::size_t kMaxTensors = 1 << 18;
-constexpr std::size_t kMaxTensorValues = 8 + kMaxDims + 2;       // of the header's JSON
-constexpr std::size_t kMaxHeaderString = std::size_t{16} << 20;  // of the metadata; names are shorter
+constexpr std::size_t kMaxTensorValues = 8 + kMaxTensorDims + 2;  // of the header's JSON
+constexpr std::size_t kMaxHeaderString = std::size_t{16} << 20;   // of the metadata; names are shorter
 
 struct Dtype {
   std::string_view name;
@@ -63,8 +63,8 @@ Result<Entry> read_entry(const std::string& file, const std::string& name, const
   entry.tensor.name = name;
   if (!dtype.is_string()) return corrupt(where, "dtype: expected a string");
   entry.tensor.dtype = std::string(dtype.as_string());
-  if (!shape.is_array() || shape.size() > kMaxDims || !std::ranges::all_of(shape.elements(), is_count)) {
-    return corrupt(where, "shape: expected up to ", kMaxDims, " whole numbers from 0 on");
+  if (!shape.is_array() || shape.size() > kMaxTensorDims || !std::ranges::all_of(shape.elements(), is_count)) {
+    return corrupt(where, "shape: expected up to ", kMaxTensorDims, " whole numbers from 0 on");
   }
   for (const Json& dim : shape.elements()) entry.tensor.shape.push_back(*dim.as_int());
   if (!offsets.is_array() || offsets.size() != 2 || !std::ranges::all_of(offsets.elements(), is_count)) {

@@ -11,7 +11,7 @@
 
 #include "engine/model/test_facts.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::forward_test {
 namespace {
 
 TEST(Forward, PlainModelIsAsDefined) {
@@ -247,4 +247,4 @@ TEST(Forward, RowsThatNobodyAsksForEndWithTheLastLayerThatRemembers) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::forward_test

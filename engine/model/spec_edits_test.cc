@@ -17,7 +17,7 @@
 #include "engine/model/spec_facts.h"
 #include "engine/model/test_random_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::spec_edits_test {
 namespace {
 
 using Change = std::function<void(ModelSpec& spec)>;
@@ -501,4 +501,4 @@ TEST(SpecEdits, ValuesThatAreNone) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::spec_edits_test

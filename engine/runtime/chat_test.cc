@@ -10,7 +10,7 @@
 #include "engine/template/test_values.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::chat_test {
 namespace {
 
 struct Loaded {
@@ -198,4 +198,4 @@ TEST(EncodeChat, RefusesWhatIsNoConversation) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::chat_test

@@ -11,7 +11,7 @@
 #include "engine/runtime/test_models.h"
 #include "rowmax/engine/generate.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::draft_tree_test {
 namespace {
 
 Session session_of(const std::string& arch, int max_sequences, std::int64_t budget = 0) {
@@ -364,4 +364,4 @@ TEST(DraftTree, RefusesWhatIsNoTree) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::draft_tree_test

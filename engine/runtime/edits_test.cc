@@ -20,7 +20,7 @@
 
 #include "engine/runtime/test_edits.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::edits_test {
 namespace {
 
 TEST(TensorEdits, AModelOwnsWhatItPacked) {
@@ -600,4 +600,4 @@ TEST(TensorEdits, AFileStaysMappedForTheVariant) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::edits_test

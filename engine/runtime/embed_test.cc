@@ -14,7 +14,7 @@
 #include "engine/runtime/golden_file.h"
 #include "engine/runtime/test_models.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::embed_test {
 namespace {
 
 using Texts = std::vector<std::vector<TokenId>>;
@@ -207,4 +207,4 @@ TEST(Embed, StatesAndLogitsOfOneBatch) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::embed_test

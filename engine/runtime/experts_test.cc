@@ -10,7 +10,7 @@
 
 #include "engine/runtime/test_edits.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::experts_test {
 namespace {
 
 // Of each expert gate, then up, in one tensor: the logits of a file that holds them apart, in types with blocks of all kinds.
@@ -149,4 +149,4 @@ TEST(TensorEdits, AnOrderOfExpertsIsThatOfTheirNumbersToo) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::experts_test

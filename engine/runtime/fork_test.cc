@@ -9,7 +9,7 @@
 
 #include "engine/runtime/test_models.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::fork_test {
 namespace {
 
 constexpr std::int64_t kPage = 64, kContext = 512;
@@ -265,4 +265,4 @@ TEST_P(Fork, SwapExchangesWhatIsRemembered) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::fork_test

@@ -8,7 +8,7 @@
 #include "rowmax/engine/session.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::forward_kernels_test {
 namespace {
 
 int g_layout = 0;  // of the head's matrix
@@ -78,4 +78,4 @@ TEST(ForwardKernels, AreTheOnesGiven) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::forward_kernels_test

@@ -10,7 +10,7 @@
 
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::generate_test {
 namespace {
 
 struct Engine {
@@ -258,4 +258,4 @@ TEST(FastestIsa, IsASupportedOneAndCanBeForced) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::generate_test

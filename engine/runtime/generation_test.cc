@@ -11,7 +11,7 @@
 #include "rowmax/engine/generate.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::generation_test {
 namespace {
 
 // Models stay loaded for all tests.
@@ -532,4 +532,4 @@ TEST(Generation, RefusesWhatCannotBeDone) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::generation_test

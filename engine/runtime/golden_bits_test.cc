@@ -15,7 +15,7 @@
 #include "engine/runtime/golden_file.h"
 #include "rowmax/engine/session.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::golden_bits_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -124,4 +124,4 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenBits, testing::ValuesIn(golden_models()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::golden_bits_test

@@ -16,7 +16,7 @@
 #include "rowmax/engine/session.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::hadamard_test {
 namespace {
 
 struct Fold {
@@ -218,4 +218,4 @@ TEST(FoldedSynthetic, LargeBlocksGiveTheUnfoldedLogits) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::hadamard_test

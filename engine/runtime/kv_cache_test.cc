@@ -5,7 +5,7 @@
 #include <cstring>
 #include <numeric>
 
-namespace rowmax::engine {
+namespace rowmax::engine::kv_cache_test {
 namespace {
 
 constexpr std::int64_t kPage = KvCache::kPageTokens;
@@ -168,4 +168,4 @@ TEST(KvCache, WithoutSharingNothingIsShared) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::kv_cache_test

@@ -10,7 +10,7 @@
 
 #include "engine/runtime/kv_cache.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::kv_cache_window_test {
 namespace {
 
 constexpr std::int64_t kPage = KvCache::kPageTokens;
@@ -362,4 +362,4 @@ TEST_F(KvWindow100, WhatIsAppendedTogetherIsCountedTogether) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::kv_cache_window_test

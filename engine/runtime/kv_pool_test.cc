@@ -8,7 +8,7 @@
 #include <set>
 #include <vector>
 
-namespace rowmax::engine {
+namespace rowmax::engine::kv_pool_test {
 namespace {
 
 constexpr std::int64_t kKiB = 1024;
@@ -73,4 +73,4 @@ TEST(KvPool, RefusesWhatNoAddressSpaceHolds) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::kv_pool_test

@@ -12,7 +12,7 @@
 #include "rowmax/engine/edits.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::layer_facts_test {
 namespace {
 
 Result<Model> load(const std::vector<std::byte>& bytes, const Edits& edits) {
@@ -62,4 +62,4 @@ TEST(LayerFacts, AreThoseOfEach) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::layer_facts_test

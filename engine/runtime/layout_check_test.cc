@@ -16,7 +16,7 @@
 
 #include "engine/quant/format.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::layout_check_test {
 namespace {
 
 const std::string kModel = std::string(ROWMAX_SOURCE_DIR) + "/models/stories.gguf";
@@ -116,4 +116,4 @@ TEST(LayoutCheck, ContentHashTellsLayoutsAndFilesApart) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::layout_check_test

@@ -13,7 +13,7 @@
 #include "rowmax/engine/sampler.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::padded_batch_test {
 namespace {
 
 constexpr std::int64_t kContext = 128;
@@ -191,4 +191,4 @@ TEST(ScorePadded, ATextLongerThanTheContextIsNamed) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::padded_batch_test

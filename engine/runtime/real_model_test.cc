@@ -11,7 +11,7 @@
 
 #include "rowmax/engine/generate.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::real_model_test {
 namespace {
 
 const char* model_path() { return std::getenv("ROWMAX_SMOLLM2"); }
@@ -103,4 +103,4 @@ TEST(SmolLm2, KnowsTheCapitalOfFrance) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::real_model_test

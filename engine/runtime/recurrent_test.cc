@@ -13,7 +13,7 @@
 #include "rowmax/engine/session.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::recurrent_test {
 namespace {
 
 // A model with recurrent layers of one kind, and what it makes of the tokens.
@@ -245,4 +245,4 @@ TEST(Checkpoints, AMarkIsAStateAtAnyPosition) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::recurrent_test

@@ -13,7 +13,7 @@
 #include "engine/runtime/model_impl.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::released_page_test {
 namespace {
 
 TEST(ReleasedPage, IsRefusedWhereItWouldBeSeenAndUntouchedElsewhere) {
@@ -81,4 +81,4 @@ TEST(ReleasedPage, IsRefusedWhereItWouldBeSeenAndUntouchedElsewhere) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::released_page_test

@@ -7,7 +7,7 @@
 #include <map>
 #include <vector>
 
-namespace rowmax::engine {
+namespace rowmax::engine::sampler_test {
 namespace {
 
 SamplingParams plain(float temperature = 1.0f) {
@@ -230,4 +230,4 @@ TEST(Sampler, LogProbabilityAgainstF64) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::sampler_test

@@ -10,7 +10,7 @@
 #include "rowmax/engine/session.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::sequence_cost_test {
 namespace {
 
 constexpr std::int64_t kLength = 1300, kContext = 2048, kPage = 64;
@@ -369,4 +369,4 @@ INSTANTIATE_TEST_SUITE_P(Models, Cost, testing::Values("llama", "gemma3", "gemma
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::sequence_cost_test

@@ -11,7 +11,7 @@
 #include "engine/runtime/golden_file.h"
 #include "rowmax/engine/session.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::session_golden_test {
 namespace {
 
 class GoldenModel : public testing::TestWithParam<const char*> {};
@@ -64,4 +64,4 @@ INSTANTIATE_TEST_SUITE_P(Architectures, GoldenModel,
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::session_golden_test

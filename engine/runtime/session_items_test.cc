@@ -11,7 +11,7 @@
 #include "rowmax/engine/generate.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::session_items_test {
 namespace {
 
 constexpr TokenId kPoison = 77;
@@ -261,4 +261,4 @@ TEST(Drafts, NoOtherSequenceFindsTheirPageBeforeTheyAreConfirmed) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::session_items_test

@@ -14,7 +14,7 @@
 
 #include "rowmax/engine/generate.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::stories_test {
 namespace {
 
 constexpr char kPrompt[] = "Once upon a time";
@@ -132,4 +132,4 @@ TEST(StoriesModel, TheSameStoryOnEveryInstructionSetAndNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::stories_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace rowmax::engine {
+namespace rowmax::engine::text_stream_test {
 namespace {
 
 struct Collected {
@@ -62,4 +62,4 @@ TEST(TextStream, TheEarliestStopWinsAndAPrefixAtTheEndIsText) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::text_stream_test

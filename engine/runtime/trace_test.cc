@@ -18,7 +18,7 @@
 #include "rowmax/probe.h"
 #include "tools/make_model/synthetic/synthetic_model.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::trace_test {
 namespace {
 
 using Key = std::pair<Stage, std::int64_t>;
@@ -623,4 +623,4 @@ TEST(Stages, HaveTheirNames) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::trace_test

@@ -11,7 +11,7 @@ namespace rowmax::engine::jinja {
 namespace {
 
 using Filter = Result<Value> (*)(Interpreter&, const Value&, const Arguments&);
-struct Row {
+struct FilterRow {
   std::string_view name;
   Filter filter;
 };
@@ -510,7 +510,7 @@ Result<Value> or_default(Interpreter& in, const Value& operand, const Arguments&
   return bound[0] == nullptr ? in.string(Text()) : Result<Value>(*bound[0]);
 }
 
-constexpr Row kFilters[] = {
+constexpr FilterRow kFilters[] = {
     {"abs", absolute},
     {"capitalize",
      [](Interpreter& in, const Value& v, const Arguments& a) { return case_filter(in, v, a, "capitalize"); }},
@@ -552,18 +552,18 @@ constexpr Row kFilters[] = {
     {"upper", [](Interpreter& in, const Value& v, const Arguments& a) { return case_filter(in, v, a, "upper"); }},
 };
 
-const Row* find_row(std::string_view name) {
+const FilterRow* find_filter(std::string_view name) {
   const auto it =
-      std::find_if(std::begin(kFilters), std::end(kFilters), [name](const Row& row) { return row.name == name; });
+      std::find_if(std::begin(kFilters), std::end(kFilters), [name](const FilterRow& row) { return row.name == name; });
   return it == std::end(kFilters) ? nullptr : &*it;
 }
 
 }  // namespace
 
-bool is_filter(std::string_view name) { return find_row(name) != nullptr; }
+bool is_filter(std::string_view name) { return find_filter(name) != nullptr; }
 
 Result<Value> apply_filter(Interpreter& in, std::string_view name, const Value& operand, const Arguments& arguments) {
-  const Row* row = find_row(name);
+  const FilterRow* row = find_filter(name);
   if (row == nullptr) {
     return in.fail("the filter '" + std::string(name.substr(0, 50)) + "' is not supported", ErrorCode::kUnsupported);
   }

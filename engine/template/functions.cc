@@ -208,11 +208,11 @@ Result<Value> strftime_now(Interpreter& in, const Arguments& arguments) {
 }
 
 using Function = Result<Value> (*)(Interpreter&, const Arguments&);
-struct Row {
+struct FunctionRow {
   std::string_view name;
   Function function;
 };
-constexpr Row kFunctions[] = {
+constexpr FunctionRow kFunctions[] = {
     {"range", range},
     {"namespace", make_namespace},
     {"dict", make_dict_of},

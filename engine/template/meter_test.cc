@@ -50,31 +50,36 @@ const TemplateValue& globals() {
   return all;
 }
 
-// The least max_steps with which the template renders.
-std::int64_t steps_of(const std::string& source) {
+bool renders(const std::string& source, std::int64_t max_steps) {
   TemplateLimits limits;
-  std::int64_t low = 0, high = limits.max_steps;
-  const auto renders = [&](std::int64_t max_steps) {
-    limits.max_steps = max_steps;
-    const auto parsed = ChatTemplate::parse(source, limits);
-    EXPECT_TRUE(parsed.ok()) << source.substr(0, 200) << ": " << (parsed.ok() ? "" : parsed.error().message);
-    if (!parsed.ok()) return true;
-    const auto text = parsed->render(globals(), 0);
-    if (max_steps == high && !text.ok()) ADD_FAILURE() << source.substr(0, 200) << ": " << text.error().message;
-    return text.ok();
-  };
-  if (!renders(high)) return 0;
+  limits.max_steps = max_steps;
+  const auto parsed = ChatTemplate::parse(source, limits);
+  EXPECT_TRUE(parsed.ok()) << source.substr(0, 200) << ": " << (parsed.ok() ? "" : parsed.error().message);
+  return !parsed.ok() || parsed->render(globals(), 0).ok();
+}
+
+// The least max_steps with which the template renders. From below: what has too few steps ends early.
+std::int64_t steps_of(const std::string& source) {
+  std::int64_t high = 1;
+  while (!renders(source, high)) {
+    high *= 2;
+    if (high > TemplateLimits().max_steps) {
+      ADD_FAILURE() << source.substr(0, 200) << ": not in " << high / 2 << " steps";
+      return 0;
+    }
+  }
+  std::int64_t low = high / 2;
   while (high - low > 1) {
     const std::int64_t middle = low + (high - low) / 2;
-    (renders(middle) ? high : low) = middle;
+    (renders(source, middle) ? high : low) = middle;
   }
   return high;
 }
 
-// Of evaluating it once more.
-std::int64_t cost_of(const std::string& expression) {
+// Whether evaluating it once more takes at least so many steps.
+bool costs(const std::string& expression, std::int64_t steps) {
   const std::string once = "{% set a = " + expression + " %}";
-  return steps_of(once + once) - steps_of(once);
+  return renders(once + once, TemplateLimits().max_steps) && !renders(once + once, steps_of(once) + steps - 1);
 }
 
 TEST(Meter, WorkOnTextCostsStepsByTheByte) {
@@ -146,7 +151,7 @@ TEST(Meter, WorkOnTextCostsStepsByTheByte) {
            "x.join(['a', 'b'])",
            "','.join([x, x])",
        }) {
-    EXPECT_GE(cost_of(expression), kBytes / 128) << expression;
+    EXPECT_TRUE(costs(expression, kBytes / 128)) << expression;
   }
 }
 
@@ -178,7 +183,7 @@ TEST(Meter, WorkOnListsCostsStepsByTheElement) {
            "words|last",
            "dicts == dicts",
        }) {
-    EXPECT_GE(cost_of(expression), kItems / 8) << expression;
+    EXPECT_TRUE(costs(expression, kItems / 8)) << expression;
   }
 }
 
@@ -189,8 +194,8 @@ TEST(Meter, LongNamesCostSteps) {
   EXPECT_GE(steps_of(set + set) - steps_of(set), kBytes / 128);
   const std::string read = "{% set a = " + name + " %}";
   EXPECT_GE(steps_of(set + read + read) - steps_of(set + read), kBytes / 128);
-  EXPECT_GE(cost_of("named." + name), kBytes / 128);
-  EXPECT_GE(cost_of("dict(" + name + "=1)"), kBytes / 128);
+  EXPECT_TRUE(costs("named." + name, kBytes / 128));
+  EXPECT_TRUE(costs("dict(" + name + "=1)", kBytes / 128));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace rowmax::engine::jinja {
 namespace {
 
 using Method = Result<Value> (*)(Interpreter&, const Value&, const Arguments&);
-struct Row {
+struct MethodRow {
   std::string_view name;
   Method method;  // nullptr: Python has it, the sandbox or this interpreter refuses it
 };
@@ -164,7 +164,7 @@ Result<Value> remove_affix(Interpreter& in, const Value& self, const Arguments& 
   return in.string(at_start ? self.text().slice(n, size) : self.text().slice(0, size - n));
 }
 
-Result<Value> replace(Interpreter& in, const Value& self, const Arguments& arguments) {
+Result<Value> replace_method(Interpreter& in, const Value& self, const Arguments& arguments) {
   ROWMAX_TRY(bound, bind(in, arguments, "replace", {"old", "new", "count"}, 2));
   ROWMAX_TRY(from, text_argument(in, bound[0]));
   ROWMAX_TRY(to, text_argument(in, bound[1]));
@@ -206,7 +206,7 @@ Result<Value> search(Interpreter& in, const Value& self, const Arguments& argume
   return Value::of_int(-1);
 }
 
-Result<Value> join(Interpreter& in, const Value& self, const Arguments& arguments) {
+Result<Value> join_method(Interpreter& in, const Value& self, const Arguments& arguments) {
   ROWMAX_TRY(bound, bind(in, arguments, "join", {"iterable"}, 1));
   ROWMAX_TRY(items, in.iterate(*bound[0]));
   Builder out(in.meter());
@@ -233,8 +233,8 @@ Result<Value> all_are(Interpreter& in, const Value& self, const Arguments& argum
   return Value::of_bool(all);
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 Result<Value> is_space(Interpreter& in, const Value& self, const Arguments& arguments) {
   ROWMAX_TRY(bound, bind(in, arguments, "isspace", {}));
@@ -243,7 +243,7 @@ Result<Value> is_space(Interpreter& in, const Value& self, const Arguments& argu
 }
 
 // str.format with plain fields: {}, {0} and {name}, no attributes, subscripts or format specs.
-Result<Value> format(Interpreter& in, const Value& self, const Arguments& arguments) {
+Result<Value> format_method(Interpreter& in, const Value& self, const Arguments& arguments) {
   Builder out(in.meter());
   const Text& text = self.text();
   std::size_t automatic = 0;
@@ -263,7 +263,7 @@ Result<Value> format(Interpreter& in, const Value& self, const Arguments& argume
     const std::string field = text.bytes.substr(brace + 1, close - brace - 1);
     i = close + 1;
     const Value* value = nullptr;
-    if (std::all_of(field.begin(), field.end(), is_digit) && field.size() < 4) {
+    if (std::all_of(field.begin(), field.end(), is_ascii_digit) && field.size() < 4) {
       const std::size_t n = field.empty() ? automatic++ : static_cast<std::size_t>(std::stoi(field));
       if (n < arguments.positional.size()) value = &arguments.positional[n];
     } else if (field.find_first_of(".[!:{") != std::string::npos) {
@@ -289,7 +289,7 @@ Result<Value> case_test(Interpreter& in, const Value& self, const Arguments& arg
   return Value::of_bool(result);
 }
 
-constexpr Row kStringMethods[] = {
+constexpr MethodRow kStringMethods[] = {
     {"strip", [](Interpreter& in, const Value& s, const Arguments& a) { return strip(in, s, a, true, true); }},
     {"lstrip", [](Interpreter& in, const Value& s, const Arguments& a) { return strip(in, s, a, true, false); }},
     {"rstrip", [](Interpreter& in, const Value& s, const Arguments& a) { return strip(in, s, a, false, true); }},
@@ -301,26 +301,28 @@ constexpr Row kStringMethods[] = {
     {"endswith", [](Interpreter& in, const Value& s, const Arguments& a) { return has_affix(in, s, a, false); }},
     {"removeprefix", [](Interpreter& in, const Value& s, const Arguments& a) { return remove_affix(in, s, a, true); }},
     {"removesuffix", [](Interpreter& in, const Value& s, const Arguments& a) { return remove_affix(in, s, a, false); }},
-    {"replace", replace},
+    {"replace", replace_method},
     {"find", [](Interpreter& in, const Value& s, const Arguments& a) { return search(in, s, a, "find"); }},
     {"rfind", [](Interpreter& in, const Value& s, const Arguments& a) { return search(in, s, a, "rfind"); }},
     {"index", [](Interpreter& in, const Value& s, const Arguments& a) { return search(in, s, a, "index"); }},
     {"count", [](Interpreter& in, const Value& s, const Arguments& a) { return search(in, s, a, "count"); }},
-    {"join", join},
-    {"format", format},
+    {"join", join_method},
+    {"format", format_method},
     {"upper", [](Interpreter& in, const Value& s, const Arguments& a) { return case_method(in, s, a, "upper"); }},
     {"lower", [](Interpreter& in, const Value& s, const Arguments& a) { return case_method(in, s, a, "lower"); }},
     {"capitalize",
      [](Interpreter& in, const Value& s, const Arguments& a) { return case_method(in, s, a, "capitalize"); }},
     {"islower", [](Interpreter& in, const Value& s, const Arguments& a) { return case_test(in, s, a, "lower"); }},
     {"isupper", [](Interpreter& in, const Value& s, const Arguments& a) { return case_test(in, s, a, "upper"); }},
-    {"isdigit", [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_digit); }},
-    {"isdecimal", [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_digit); }},
-    {"isnumeric", [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_digit); }},
-    {"isalpha", [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_alpha); }},
+    {"isdigit", [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_ascii_digit); }},
+    {"isdecimal",
+     [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_ascii_digit); }},
+    {"isnumeric",
+     [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_ascii_digit); }},
+    {"isalpha", [](Interpreter& in, const Value& s, const Arguments& a) { return all_are(in, s, a, is_ascii_letter); }},
     {"isalnum",
      [](Interpreter& in, const Value& s, const Arguments& a) {
-       return all_are(in, s, a, [](char c) { return is_digit(c) || is_alpha(c); });
+       return all_are(in, s, a, [](char c) { return is_ascii_digit(c) || is_ascii_letter(c); });
      }},
     {"isspace", is_space},
     {"casefold", nullptr},
@@ -372,7 +374,7 @@ Result<Value> dict_get(Interpreter& in, const Value& self, const Arguments& argu
   return value.is(ValueKind::kUndefined) ? otherwise : value;
 }
 
-constexpr Row kDictMethods[] = {
+constexpr MethodRow kDictMethods[] = {
     {"get", dict_get},
     {"items",
      [](Interpreter& in, const Value& s, const Arguments& a) { return dict_view(in, s, a, ListFlavour::kItems); }},
@@ -401,17 +403,17 @@ Result<Value> list_search(Interpreter& in, const Value& self, const Arguments& a
   return Value::of_int(n);
 }
 
-constexpr Row kTupleMethods[] = {
+constexpr MethodRow kTupleMethods[] = {
     {"index", [](Interpreter& in, const Value& s, const Arguments& a) { return list_search(in, s, a, false); }},
     {"count", [](Interpreter& in, const Value& s, const Arguments& a) { return list_search(in, s, a, true); }},
 };
 constexpr std::string_view kRefusedListMethods[] = {"append", "clear",  "copy",    "extend", "insert",
                                                     "pop",    "remove", "reverse", "sort"};
 
-const Row* find_row(const Value& self, std::string_view name) {
+const MethodRow* method_row(const Value& self, std::string_view name) {
   const auto in_table = [name](const auto& table) {
     const auto it =
-        std::find_if(std::begin(table), std::end(table), [name](const Row& row) { return row.name == name; });
+        std::find_if(std::begin(table), std::end(table), [name](const MethodRow& row) { return row.name == name; });
     return it == std::end(table) ? nullptr : &*it;
   };
   if (self.is(ValueKind::kString)) return in_table(kStringMethods);
@@ -423,7 +425,8 @@ const Row* find_row(const Value& self, std::string_view name) {
 }  // namespace
 
 MethodState find_method(const Value& self, std::string_view name) {
-  if (const Row* row = find_row(self, name)) return row->method == nullptr ? MethodState::kRefused : MethodState::kYes;
+  if (const MethodRow* row = method_row(self, name))
+    return row->method == nullptr ? MethodState::kRefused : MethodState::kYes;
   const auto* end = std::end(kRefusedListMethods);
   if (self.is_list(ListFlavour::kList) && std::find(std::begin(kRefusedListMethods), end, name) != end) {
     return MethodState::kRefused;
@@ -436,7 +439,7 @@ Result<Value> call_method(Interpreter& in, const Value& self, std::string_view n
     if (arguments.positional.empty()) return in.fail("loop.cycle needs arguments");
     return arguments.positional[self.loop().index % arguments.positional.size()];
   }
-  const Row* row = find_row(self, name);
+  const MethodRow* row = method_row(self, name);
   if (row == nullptr || row->method == nullptr) return in.fail("no such method", ErrorCode::kUnsupported);
   return row->method(in, self, arguments);
 }

@@ -38,7 +38,7 @@ struct ByteCodes {
 constexpr ByteCodes kByteCodes;
 
 // Lowest rank first, then leftmost (std heaps keep the greatest in front).
-bool after(const BpeMerges::Scratch::Pair& a, const BpeMerges::Scratch::Pair& b) noexcept {
+bool ranked_after(const BpeMerges::Scratch::Pair& a, const BpeMerges::Scratch::Pair& b) noexcept {
   return a.rank != b.rank ? a.rank > b.rank : a.left > b.left;
 }
 
@@ -249,9 +249,9 @@ void BpeMerges::merge_long(Scratch& scratch) const {
   for (std::int32_t i = 0; i + 1 < n; ++i) {
     if (candidate(i, pair)) heap.push_back(pair);
   }
-  std::make_heap(heap.begin(), heap.end(), after);
+  std::make_heap(heap.begin(), heap.end(), ranked_after);
   while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end(), after);
+    std::pop_heap(heap.begin(), heap.end(), ranked_after);
     const Pair top = heap.back();
     heap.pop_back();
     Scratch::Node& left = node(top.left);
@@ -265,7 +265,7 @@ void BpeMerges::merge_long(Scratch& scratch) const {
     for (const std::int32_t at : {left.prev, top.left}) {
       if (candidate(at, pair)) {
         heap.push_back(pair);
-        std::push_heap(heap.begin(), heap.end(), after);
+        std::push_heap(heap.begin(), heap.end(), ranked_after);
       }
     }
   }

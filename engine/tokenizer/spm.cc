@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kMaxStretch = std::size_t{1} << 29;
 
 // Highest score first, then leftmost (std heaps keep the greatest in front).
-bool after(const SpmMerges::Scratch::Pair& a, const SpmMerges::Scratch::Pair& b) noexcept {
+bool scored_after(const SpmMerges::Scratch::Pair& a, const SpmMerges::Scratch::Pair& b) noexcept {
   return a.score != b.score ? a.score < b.score : a.left > b.left;
 }
 
@@ -110,9 +110,9 @@ void SpmMerges::encode_marked(const Vocabulary& vocabulary, Scratch& scratch, st
   for (std::int32_t i = 0; i + 1 < static_cast<std::int32_t>(nodes.size()); ++i) {
     if (candidate(i, pair)) heap.push_back(pair);
   }
-  std::make_heap(heap.begin(), heap.end(), after);
+  std::make_heap(heap.begin(), heap.end(), scored_after);
   while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end(), after);
+    std::pop_heap(heap.begin(), heap.end(), scored_after);
     const Pair top = heap.back();
     heap.pop_back();
     Scratch::Node& left = node(top.left);
@@ -126,7 +126,7 @@ void SpmMerges::encode_marked(const Vocabulary& vocabulary, Scratch& scratch, st
     for (const std::int32_t at : {left.prev, top.left}) {
       if (candidate(at, pair)) {
         heap.push_back(pair);
-        std::push_heap(heap.begin(), heap.end(), after);
+        std::push_heap(heap.begin(), heap.end(), scored_after);
       }
     }
   }

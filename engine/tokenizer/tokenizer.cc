@@ -23,10 +23,6 @@ namespace {
 // Pieces as SentencePiece's, with merges in place of scores.
 constexpr std::string_view kGemma4 = "gemma4";
 
-Error corrupt(const TokenizerSource& source, std::string message) {
-  return Error{ErrorCode::kCorrupt, source.name + ": " + std::move(message)};
-}
-
 std::string known_names() {
   std::string out;
   for (const PreTokenizer& entry : pre_tokenizers()) out.append(out.empty() ? "" : ", ").append(entry.name);

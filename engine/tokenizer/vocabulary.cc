@@ -12,11 +12,12 @@
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
-namespace {
 
 Error corrupt(const TokenizerSource& source, std::string message) {
   return Error{ErrorCode::kCorrupt, source.name + ": " + std::move(message)};
 }
+
+namespace {
 
 int hex_digit(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';

@@ -18,6 +18,9 @@ inline constexpr std::size_t kMaxTokenBytes = 65536;
 inline constexpr std::size_t kMaxSpecialBytes = 1024;
 inline constexpr std::size_t kMaxTokens = std::size_t{1} << 24;
 
+// kCorrupt, with the source's name before the message.
+Error corrupt(const TokenizerSource& source, std::string message);
+
 class Vocabulary {
  public:
   // Checks lengths, duplicates, kinds and byte tokens; kCorrupt names the key, the expected and the found.

@@ -5,7 +5,7 @@
 #include "attention/test_problem.h"
 #include "rowmax/probe.h"
 
-namespace rowmax::attention::test {
+namespace rowmax::attention::test::attend_f64_test {
 namespace {
 
 using Real = long double;
@@ -473,4 +473,4 @@ TEST(F64, WhatHoldsF32ByTypeIsRefused) {
 }
 
 }  // namespace
-}  // namespace rowmax::attention::test
+}  // namespace rowmax::attention::test::attend_f64_test

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-namespace rowmax::engine {
+namespace rowmax::engine::delta_gates_test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -73,4 +73,4 @@ TEST(DeltaGates, AtTheirEnds) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::delta_gates_test

@@ -10,7 +10,7 @@
 
 #include "engine/ops/rows/row_kernels.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::delta_kernels_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -408,4 +408,4 @@ TEST(Conv, WeightsTurned) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::delta_kernels_test

@@ -7,7 +7,7 @@
 #include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul_test_util.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::kernel_check_test {
 namespace {
 
 const panel::KernelTable& fastest() {
@@ -101,4 +101,4 @@ TEST(SelfTest, WrongRoundingIsRefused) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::kernel_check_test

@@ -10,7 +10,7 @@
 
 #include "base/cpu_features.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::kernel_tables_test {
 namespace {
 
 const KernelVariant* find(const std::vector<KernelVariant>& variants, std::string_view name) {
@@ -125,4 +125,4 @@ TEST(Kernels, ForcedOnesAreTakenOrRefused) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::kernel_tables_test

@@ -10,7 +10,7 @@
 #include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul_test_util.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::matmul_groups_test {
 namespace {
 
 constexpr std::uint32_t kPoison = 0x7FA12345;  // a NaN that no computation gives
@@ -232,4 +232,4 @@ TEST(MatmulGroups, WorkspaceIsEnoughForAnyCut) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::matmul_groups_test

@@ -10,7 +10,7 @@
 
 #include "engine/ops/matmul/matmul_test_util.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::pack_test {
 namespace {
 
 struct Panel {
@@ -254,4 +254,4 @@ TEST(PackRows, InPiecesGiveTheMatrixOfOneCall) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::pack_test

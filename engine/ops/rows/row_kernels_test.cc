@@ -12,7 +12,7 @@
 
 #include "base/half.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::row_kernels_test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -437,4 +437,4 @@ TEST(RowKernels, HadamardHasTheBitsOfItsOrder) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::row_kernels_test

@@ -3,6 +3,7 @@
 #include <ctime>
 #include <utility>
 
+#include "apps/server/constraint_input.h"
 #include "apps/server/template_values.h"
 
 namespace rowmax::server {
@@ -134,25 +135,6 @@ bool fits_context(Fields& fields, const ServedModel& served, const std::vector<e
                  name, "context_length_exceeded"});
   }
   return fields.ok();
-}
-
-engine::TokenMask read_constraint(Fields& fields, const ServedModel& /*served*/) {
-  const engine::Json format = fields.object("response_format");
-  if (format) {
-    Fields inner(format, "response_format");
-    const std::string_view type = inner.needed_string("type");
-    if (!inner.ok()) {
-      fields.fail(inner.error());
-    } else if (type != "text") {
-      fields.fail_unsupported("response_format",
-                              "only {\"type\": \"text\"} is supported, found \"" + std::string(type) + "\"");
-    }
-  }
-  for (const char* name : {"grammar", "json_schema", "guided_json", "guided_regex", "guided_grammar", "guided_choice",
-                           "structured_outputs"}) {
-    if (fields.any(name)) fields.fail_unsupported(name, "constrained output is not supported");
-  }
-  return {};
 }
 
 }  // namespace rowmax::server

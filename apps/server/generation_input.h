@@ -20,7 +20,7 @@ struct GenerationInput {
   bool stream = false, include_usage = false;
 };
 
-// Sampling, n, the first of `max_tokens_names` that is given, stop (or stop_sequences), stream, stream_options, ignore_eos.
+// Sampling, constraints (constraint_input.h), n, the first of `max_tokens_names` that is given, stop (or stop_sequences), stream, stream_options, ignore_eos.
 GenerationInput read_generation(Fields& fields, const ServedModel& served,
                                 std::initializer_list<const char*> max_tokens_names);
 // A text or an array of texts, each of which ends the generation.
@@ -35,9 +35,5 @@ std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, cons
 // kLimit of the context as the APIs name it.
 bool fits_context(Fields& fields, const ServedModel& served, const std::vector<engine::TokenId>& prompt,
                   const char* name);
-
-// Constraints of the output (response_format, grammar, ...) become the mask of allowed tokens here. None is known yet: what
-// constrains is refused by its name.
-engine::TokenMask read_constraint(Fields& fields, const ServedModel& served);
 
 }  // namespace rowmax::server

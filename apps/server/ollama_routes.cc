@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "apps/server/chat_values.h"
+#include "apps/server/constraint_input.h"
 #include "apps/server/openai_parts.h"
 #include "apps/server/routes.h"
 #include "apps/server/template_values.h"
@@ -87,8 +88,7 @@ GenerationInput read_options(Fields& fields, const ServedModel& served) {
   input.work.choices = 1;
   input.include_usage = false;
   input.stream = fields.boolean("stream").value_or(true);
-  const engine::Json format = fields.any("format");
-  if (format && !format.is("")) fields.fail_unsupported("format", "constrained output is not supported");
+  if (auto mask = read_ollama_format(fields, served)) input.work.options.token_mask = std::move(mask);
   return input;
 }
 

@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "apps/server/chat_values.h"
+#include "apps/server/constraint_input.h"
 #include "apps/server/openai_parts.h"
 #include "apps/server/routes.h"
 #include "apps/server/template_values.h"
@@ -16,6 +17,7 @@ namespace {
 // What an answer repeats of its request.
 struct RequestEcho {
   Json instructions, max_output_tokens;
+  Json format = {{"type", "text"}};
 };
 
 class ResponseForm final : public AnswerForm {
@@ -107,7 +109,7 @@ class ResponseForm final : public AnswerForm {
             {"reasoning", {{"effort", Json()}, {"summary", Json()}}},
             {"store", false},
             {"temperature", text::shortest(sampling_.params.temperature)},
-            {"text", {{"format", {{"type", "text"}}}}},
+            {"text", {{"format", echo_.format}}},
             {"tool_choice", "auto"},
             {"tools", Json::array()},
             {"top_p", text::shortest(sampling_.params.top_p)},
@@ -194,10 +196,6 @@ void refuse_unsupported(Fields& fields) {
     fields.fail_unsupported("previous_response_id", "answers are not stored: send the conversation in input");
   }
   if (fields.boolean("background").value_or(false)) fields.fail_unsupported("background", "only false is supported");
-  const engine::Json format = fields.object("text").find("format").find("type");
-  if (format && !format.is("text")) {
-    fields.fail_unsupported("text.format", "only {\"type\": \"text\"} is supported, found " + format.text());
-  }
 }
 
 }  // namespace
@@ -207,6 +205,7 @@ void responses(Call& call) {
   GenerationInput input = read_generation(fields, call.served, {"max_output_tokens"});
   input.work.choices = 1;
   refuse_unsupported(fields);
+  if (auto mask = read_text_format(fields, call.served)) input.work.options.token_mask = std::move(mask);
   engine::ChatInput chat;
   chat.messages = TemplateValue::make_list(read_input_items(fields));
   read_tools(fields, chat);
@@ -217,6 +216,7 @@ void responses(Call& call) {
   RequestEcho echo;
   if (const auto text = fields.string("instructions")) echo.instructions = Json(*text);
   if (const auto most = fields.any("max_output_tokens").as_int()) echo.max_output_tokens = Json(*most);
+  if (const engine::Json format = fields.object("text").find("format")) echo.format = copy_of(format);
   auto form = std::make_unique<ResponseForm>(call.head("resp_"), input.sampling, std::move(echo));
   call.generate(std::move(input), std::move(form));
 }

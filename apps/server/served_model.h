@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "apps/server/constraint_input.h"
 #include "apps/server/sampling_input.h"
 #include "rowmax/engine/chat_template.h"
 #include "rowmax/engine/embed.h"
@@ -31,6 +32,7 @@ struct ServedModel {
   engine::DraftFunction draft;             // empty: no speculation
   std::optional<engine::Pooling> pooling;  // of embeddings; none: see no_pooling
   std::string no_pooling;
+  std::shared_ptr<ConstraintVocabulary> vocabulary = std::make_shared<ConstraintVocabulary>();
 
   const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
 };

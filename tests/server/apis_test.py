@@ -49,7 +49,7 @@ class Apis(ServerTest):
     def test_responses_refuses(self):
         for body, param in [({}, "input"), ({"input": 5}, "input"), ({"input": []}, "input"), ({"input": [5]}, "input[0]"),
                             ({"input": [{"content": "x"}]}, "input[0].role"), ({"input": "a", "previous_response_id": "resp_1"}, "previous_response_id"),
-                            ({"input": "a", "text": {"format": {"type": "json_schema"}}}, "text.format"), ({"input": "a", "tools": [5]}, "tools[0]"),
+                            ({"input": "a", "text": {"format": {"type": "json_schema"}}}, "text.format.schema"), ({"input": "a", "tools": [5]}, "tools[0]"),
                             ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type")]:
             self.refused(self.server.post("/v1/responses", body), 400, param)
         self.assertEqual(self.server.post("/v1/responses", {"input": "a", "max_output_tokens": 1}).status, 200)
@@ -135,7 +135,7 @@ class Apis(ServerTest):
         self.assertEqual(show["template"], TEMPLATE)
         self.assertIn("completion", show["capabilities"])
         self.assertIn("version", self.good(self.server.get("/api/version")))
-        for bad in ({"messages": 5}, {**body, "format": "json"}, {**body, "options": {"temperature": "x"}}):
+        for bad in ({"messages": 5}, {**body, "format": 5}, {**body, "options": {"temperature": "x"}}):
             answer = self.server.post("/api/chat", bad)
             self.assertEqual(answer.status, 400)
             self.assertEqual(set(answer.json), {"error"})

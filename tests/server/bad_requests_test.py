@@ -23,8 +23,11 @@ FIELDS = [
     ("logit_bias", [[], "x", {"a": 1}, {"99999999": 1}, {"-1": 1}]),
     ("stream", ["true", 1, "yes"]),
     ("stream_options", ["x", 1, []]),
-    ("response_format", ["json", {}, {"type": "json_object"}, {"type": "json_schema", "json_schema": {}}]),
-    ("grammar", ["root ::= 'a'"]),
+    ("response_format", ["json", {}, {"type": "xml"}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {}},
+                         {"type": "json_schema", "json_schema": {"schema": {"type": "strange"}}}]),
+    ("grammar", ["root ::= 'a'", 1]),
+    ("json_schema", ["x", {"not": {}}]),
+    ("regex", ["(?<=a)b", "(", 1]),
     ("ignore_eos", ["x", 0]),
 ]
 CHAT_FIELDS = [
@@ -104,7 +107,7 @@ class BadRequests(ServerTest):
         self.assertEqual(error["code"], "context_length_exceeded")
 
     def test_what_is_not_supported_is_named(self):
-        for body in ({"response_format": {"type": "json_object"}}, {"tool_choice": "required"}):
+        for body in ({"json_schema": {"not": {}}}, {"tool_choice": "required"}):
             error = self.refused(self.server.post(CHAT, {"messages": MESSAGES, **body}), 400, list(body)[0])
             self.assertEqual(error["code"], "not_supported")
 

@@ -69,7 +69,7 @@ std::string text_of(const Heard& heard) {
   return text;
 }
 
-TEST(OutOfMemory, Scheduling) {
+TEST(SchedulerOutOfMemory, Scheduling) {
   SerialExecutor executor;
   const std::vector<std::byte> bytes = std::move(tools::synthetic_model_bytes({})).value();
   ModelOptions options;

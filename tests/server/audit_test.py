@@ -17,6 +17,13 @@ from server import PROGRAM, Server, environment
 KEY = "sk-test"
 
 
+def is_open(connection):
+    try:
+        return not select.select([connection], [], [], 0)[0] or connection.recv(1, socket.MSG_PEEK) != b""
+    except OSError:
+        return False
+
+
 class Quiet(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -49,7 +56,7 @@ class FakeServer:
 
     def streams_open(self):
         """How many clients still read a stream: one that went away has closed its socket before it asks again."""
-        return sum(1 for s in self.streams if not (select.select([s], [], [], 0)[0] and s.recv(1, socket.MSG_PEEK) == b""))
+        return sum(is_open(s) for s in list(self.streams))
 
     def answer(self, prompt, body, n_prompt, at_once):
         fault, more = self.fault, self.salt
@@ -151,10 +158,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        self.wfile.write(b'data: {"choices": []}\n\n')
         self.owner.streams.append(self.connection)
-        while not self.owner.released.wait(0.01) and not (select.select([self.connection], [], [], 0)[0]):
-            pass
+        while is_open(self.connection) and not self.owner.released.wait(0.005):
+            self.wfile.write(b'data: {"choices": []}\n\n')
         self.owner.streams.remove(self.connection)
 
 

@@ -321,6 +321,7 @@ CommandBody declare_serve(Flags& table) {
   table.add("--cache-dir", flags->cache_dir, "keep prefixes of prompts in this folder, beyond the server's end")
       .type("DIR");
   table.add("--cache-disk", flags->cache_disk, "most MiB in --cache-dir").within(1, std::int64_t{1} << 30);
+  table.only_with("--cache-disk", {"--cache-dir"});
   table
       .add("--normalise", flags->normalise,
            "replace what changes in system messages: date, time, timestamp, uuid or NAME:/PATTERN/TEXT/; may be given "

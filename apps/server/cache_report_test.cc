@@ -159,7 +159,7 @@ TEST_F(History, AConversationGoesOnBehindItsAnswer) {
   const std::string answer = text_of(90);
   history_.computed(add(first), tokens_of(answer), answer);
   PromptText next = first;
-  next.text += answer + " and more";
+  next.text += answer + " and more" + text_of(80);
   next.parts.push_back({first.text.size(), next.text.size(), PromptPart::Kind::kMessage, 1, "assistant"});
   const auto entry = add(next);
   EXPECT_EQ(entry.own.common_tokens, std::ssize(first.text) + std::ssize(answer));

@@ -6,7 +6,7 @@
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/test_models.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::kv_cache_pages_test {
 namespace {
 
 constexpr std::int64_t kPage = kPrefixPageTokens;
@@ -33,7 +33,7 @@ class Pages : public testing::TestWithParam<const char*> {
  protected:
   static constexpr std::int64_t kWhole = 5, kTokens = 5 * kPage + 9;
   const std::vector<TokenId> tokens_ = some_tokens(kTokens);
-  Session from_ = test_session(GetParam(), 1024, 2);
+  Session from_ = test_session(GetParam(), 512, 2);
   std::vector<float> want_;
   std::vector<Page> pages_;
 
@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Pages, testing::Values("llama", "gemma2", "gemm
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(Pages, AreGoneOnFrom) {
-  Session to = test_session(GetParam(), 1024, 2);
+  Session to = test_session(GetParam(), 512, 2);
   const SequenceId sequence = *to.open();
   const auto held = append(to, sequence, kWhole);
   ASSERT_TRUE(held.ok()) << held.error().message;
@@ -96,7 +96,7 @@ TEST_P(Pages, AreGoneOnFrom) {
 
 TEST_P(Pages, AReaderThatFailsLeavesWhatWasRead) {
   for (std::int64_t fails_at = 0; fails_at < kWhole; ++fails_at) {
-    Session to = test_session(GetParam(), 1024, 2);
+    Session to = test_session(GetParam(), 512, 2);
     const SequenceId sequence = *to.open();
     const auto held = append(to, sequence, kWhole, fails_at);
     ASSERT_TRUE(held.ok()) << held.error().message;
@@ -110,7 +110,7 @@ TEST_P(Pages, AReaderThatFailsLeavesWhatWasRead) {
 }
 
 TEST_P(Pages, WithoutTheLastStateOrKeysTheyAreRefused) {
-  Session to = test_session(GetParam(), 1024, 2);
+  Session to = test_session(GetParam(), 512, 2);
   const SequenceId sequence = *to.open();
   const PageParts all = pages_.back().parts;
   for (int bit = 0; bit < 32; ++bit) {
@@ -127,7 +127,7 @@ TEST_P(Pages, WithoutTheLastStateOrKeysTheyAreRefused) {
 
 TEST_P(Pages, RoomIsCounted) {
   const std::int64_t budget = from_.cost(3 * kPage)->kv_peak_bytes;
-  Session to = test_session(GetParam(), 1024, 2, budget);
+  Session to = test_session(GetParam(), 512, 2, budget);
   if (from_.cost(kWhole * kPage)->kv_peak_bytes == budget) return;  // windows alone
   const SequenceId sequence = *to.open();
   const auto held = append(to, sequence, kWhole);
@@ -138,7 +138,7 @@ TEST_P(Pages, RoomIsCounted) {
 }
 
 TEST_P(Pages, OnlyToWholePages) {
-  Session to = test_session(GetParam(), 1024, 2);
+  Session to = test_session(GetParam(), 512, 2);
   const SequenceId sequence = *to.open();
   (void)logits_of(to, sequence, std::span(tokens_).first(10));
   EXPECT_FALSE(append(to, sequence, kWhole).ok());
@@ -147,4 +147,4 @@ TEST_P(Pages, OnlyToWholePages) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::kv_cache_pages_test

@@ -101,7 +101,7 @@ struct DiskCache::Impl {
   std::map<PageKey, PageParts> on_their_way;
   std::deque<Waiting> queue;
   std::vector<std::pair<std::string, std::int64_t>> touched;
-  bool writing = false, stopping = false, failing = false;
+  bool writing = false, stopping = false, failing = false, wants_scan = false;
   SteadyClock::time_point last_scan, last_failure;
   DiskCacheStatistics figures;
   std::mutex telling;
@@ -148,7 +148,10 @@ struct DiskCache::Impl {
       if (parts == 0) break;
       found.push_back(parts);
     }
-    if (first + std::ssize(found) < last && SteadyClock::now() - last_scan > kBetweenScans) wake.notify_one();
+    if (first + std::ssize(found) < last && SteadyClock::now() - last_scan > kBetweenScans) {
+      wants_scan = true;  // another process may have it
+      wake.notify_one();
+    }
     return found;
   }
 
@@ -353,9 +356,10 @@ struct DiskCache::Impl {
   void run_writer() {
     std::unique_lock lock(mutex);
     while (true) {
-      wake.wait_for(lock, kBetweenScans, [&] { return stopping || !queue.empty() || !touched.empty(); });
-      const bool rescans = !stopping && SteadyClock::now() - last_scan > kBetweenScans;
+      wake.wait(lock, [&] { return stopping || wants_scan || !queue.empty() || !touched.empty(); });
+      const bool rescans = SteadyClock::now() - last_scan > kBetweenScans;
       if (queue.empty() && touched.empty() && stopping) return;
+      wants_scan = false;
       writing = true;
       const auto touches = std::exchange(touched, {});
       std::optional<Waiting> next;

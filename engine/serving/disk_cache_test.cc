@@ -20,7 +20,7 @@
 #include "engine/serving/test_folder.h"
 #include "engine/serving/test_requests.h"
 
-namespace rowmax::engine {
+namespace rowmax::engine::disk_cache_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -73,7 +73,7 @@ class Life {
 
  private:
   static SessionOptions sized(SessionOptions options) {
-    options.context = 1024;
+    options.context = 512;
     options.max_sequences = 2;
     return options;
   }
@@ -131,7 +131,7 @@ TEST_P(Disk, ARestartReadsWhatWasWritten) {
     const Heard heard = life.run(other);
     EXPECT_EQ(text_of(heard.given), truth);
     EXPECT_LE(heard.start.disk_tokens, most);
-    if (most == 192) EXPECT_EQ(heard.start.disk_tokens, 192);
+    EXPECT_TRUE(most == 128 || heard.start.disk_tokens == 192);
   }
   EXPECT_EQ(disk_tokens(), kWhole);
 }
@@ -193,7 +193,9 @@ TEST_P(Disk, AFileOfAnotherNameIsNotTaken) {
     fs::rename(all[1], parent_.path() + "/aside");
     if (kind == 0) fs::create_symlink(parent_.path() + "/aside", all[1]);
     if (kind == 1) fs::create_directory(all[1]);
-    if (kind == 2) ASSERT_EQ(::mkfifo(all[1].c_str(), 0600), 0);
+    if (kind == 2) {
+      ASSERT_EQ(::mkfifo(all[1].c_str(), 0600), 0);
+    }
     EXPECT_LT(disk_tokens(), kWhole);
     fs::remove_all(all[1]);
     fs::rename(parent_.path() + "/aside", all[1]);
@@ -214,7 +216,7 @@ TEST_P(Disk, OtherNumbersAreOtherFiles) {
   SessionOptions exact;
   exact.activations = Activations::kF32;
   SessionOptions quantised;
-  quantised.activations = Activations::kQ8;
+  quantised.activations = Activations::kInt8;
   EXPECT_EQ(found(Life(model_, folder_, kBytes, model_.options().activations == Activations::kF32 ? quantised : exact)),
             0);
   EXPECT_EQ(found(Life(model_, folder_, kBytes, {}, "another version")), 0);
@@ -322,4 +324,4 @@ TEST(DiskFolder, WhatEndedProcessesLeftGoes) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::disk_cache_test

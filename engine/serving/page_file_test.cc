@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace rowmax::engine {
+namespace rowmax::engine::page_file_test {
 namespace {
 
 struct Written {
@@ -81,4 +81,4 @@ TEST(PageName, IsItsText) {
 }
 
 }  // namespace
-}  // namespace rowmax::engine
+}  // namespace rowmax::engine::page_file_test

@@ -50,6 +50,7 @@ class Restart(Folder):
             text, cache = ask(second, LONG)
             self.assertEqual((text, cache["disk_tokens"], cache["cause"]), (truth, whole, "complete"))
             self.assertIn(f"({whole} from the disk)", cache["report"])
+            self.assertEqual(second.metric("disk_tokens_total"), whole)
         # Another type of keys is another model's folder, and a damaged page is computed again.
         with self.server("--kv-type", "f32") as other:
             opened = [e for e in other.log_events() if e["event"] == "cache_disk"]

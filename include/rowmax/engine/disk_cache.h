@@ -44,7 +44,7 @@ struct DiskCacheOptions {
   std::int64_t queue_bytes = std::int64_t{1} << 28;  // of pages that wait to be written; more are not kept
   std::chrono::milliseconds retry_after = std::chrono::seconds(30);  // a write that failed
   // Hears what happens, from the engine's thread and the writer's, one at a time. Must not call back. Empty: nobody.
-  std::function<void(const DiskCacheEvent&)> listener;
+  std::function<void(const DiskCacheEvent&)> listener = {};
 };
 
 struct DiskCacheStatistics {

@@ -125,7 +125,7 @@ void Run::list(int pass) {
     list_.remark = "the server has no /v1/completions";
     return;
   }
-  std::ranges::rotate(indices, indices.begin() + pass % static_cast<std::ptrdiff_t>(indices.size()));
+  std::rotate(indices.begin(), indices.begin() + pass % static_cast<std::ptrdiff_t>(indices.size()), indices.end());
   judge_list(list_, indices);
   while (indices.size() < static_cast<std::size_t>(options_.at_once)) indices.push_back(indices[indices.size() / 2]);
   if (!stopped()) judge_list(list_, indices);

@@ -50,10 +50,10 @@ void detokenize(Call& call) {
 
 void apply_template(Call& call) {
   const engine::ChatInput chat = read_chat(call.fields);
-  std::string rendered;
+  PromptText rendered;
   const auto ids = encode_messages(call.fields, call.served, chat, &rendered);
   if (!ids) return call.refuse();
-  call.answer({{"prompt", rendered}, {"tokens", *ids}});
+  call.answer({{"prompt", rendered.text}, {"tokens", *ids}});
 }
 
 }  // namespace rowmax::server

@@ -22,6 +22,7 @@
 #ifdef ROWMAX_WITH_SERVER
 #include "apps/server/http_server.h"
 #include "apps/server/service.h"
+#include "apps/server/tls.h"
 #endif
 
 namespace rowmax::cli {
@@ -32,6 +33,7 @@ Examples:
   rowmax serve                                   the model in the program, on http://127.0.0.1:8080
   rowmax serve -m smollm2 --pull --port 9000
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
+  rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt --tls-cert server.pem --tls-key key.pem
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
@@ -46,7 +48,7 @@ struct ServeFlags {
   SessionFlags session;
   SamplingFlags sampling;
   TemplateFlags chat;
-  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling;
+  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tls_certificate, tls_key;
   std::vector<std::string> keys, origins;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
@@ -83,7 +85,8 @@ Result<std::vector<server::Listener>> open_sockets(const ServeFlags& flags, bool
   auto listeners = server::listen_on({.host = flags.host,
                                       .port = flags.port,
                                       .unix_path = flags.unix_path,
-                                      .allow_public = has_keys || flags.allow_public});
+                                      .allow_public = has_keys || flags.allow_public,
+                                      .tls = !flags.tls_certificate.empty()});
   if (!listeners.ok() && listeners.error().message.ends_with("is reached from other machines")) {
     return Error::invalid_argument(listeners.error().message +
                                    ": give --api-key or --api-key-file, or --allow-public-without-key");
@@ -91,6 +94,19 @@ Result<std::vector<server::Listener>> open_sockets(const ServeFlags& flags, bool
   if (listeners.ok() && listeners->empty())
     return Error::invalid_argument("--host: expected an address, or --unix PATH");
   return listeners;
+}
+
+// nullptr without the flags. What clients will say of the certificate is noted.
+Result<std::shared_ptr<const server::TlsContext>> read_tls(const ServeFlags& flags) {
+  if (flags.tls_certificate.empty() != flags.tls_key.empty()) {
+    return Error::invalid_argument("--tls-cert and --tls-key: expected both, found only " +
+                                   std::string(flags.tls_key.empty() ? "--tls-cert" : "--tls-key"));
+  }
+  if (flags.tls_certificate.empty()) return std::shared_ptr<const server::TlsContext>();
+  std::vector<std::string> warnings;
+  ROWMAX_TRY(context, server::TlsContext::create({flags.tls_certificate, flags.tls_key}, warnings));
+  for (const std::string& warning : warnings) note(warning);
+  return context;
 }
 
 // Requests' own lines, from any thread.
@@ -201,6 +217,7 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go before the server
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
+  ROWMAX_TRY(tls, read_tls(flags));
   ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
   std::vector<std::string> addresses;
   for (const server::Listener& listener : listeners) addresses.push_back(listener.address);
@@ -212,6 +229,7 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
   options.max_connections = static_cast<std::size_t>(flags.max_connections);
   options.drain_time = std::chrono::seconds(flags.drain);
+  options.tls = std::move(tls);
   ROWMAX_TRY(network, server::HttpServer::create(options, std::move(listeners), service));
   service.log("listening", {{"addresses", addresses}});
 
@@ -250,6 +268,9 @@ CommandBody declare_serve(Flags& table) {
   table.add("--unix", flags->unix_path, "listen on a Unix socket, too").type("PATH");
   table.add("--api-key", flags->keys, "a key that requests must bear; may be given several times").type("KEY");
   table.add("--api-key-file", flags->key_file, "file with a key a line").type("FILE");
+  table.add("--tls-cert", flags->tls_certificate, "certificates in PEM, the server's own first: answers by https://")
+      .type("FILE");
+  table.add("--tls-key", flags->tls_key, "the certificate's private key in PEM, without a passphrase").type("FILE");
   table.add("--allow-origin", flags->origins, "a web page's origin that may ask; * for all; may be given several times")
       .type("URL");
   table.add_switch("--allow-public-without-key", flags->allow_public,

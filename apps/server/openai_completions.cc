@@ -43,16 +43,16 @@ class CompletionForm final : public AnswerForm {
     Json json = head_json(head_, "text_completion");
     json.append("choices", std::move(list));
     json.append("usage", usage_json(totals));
-    json.append("rowmax", rowmax_json(sampling_));
+    json.append("rowmax", rowmax_json(sampling_, totals));
     json.append("timings", timings_json(totals));
     return json.dump();
   }
 
-  std::string opening(const AnswerTotals& /*totals*/, int n_choices) override {
+  std::string opening(const AnswerTotals& totals, int n_choices) override {
     std::string out;
     for (int i = 0; i < n_choices; ++i) {
       Json json = chunk(i, echo_of(i), Json(), Json());
-      if (i == 0) json.append("rowmax", rowmax_json(sampling_));
+      if (i == 0) json.append("rowmax", rowmax_json(sampling_, totals));
       out += sse(json.dump());
     }
     return out;
@@ -208,6 +208,7 @@ void completions(Call& call) {
   if (fields.ok()) reader.read();
   if (!fields.ok()) return call.refuse();
   input.prompts = std::move(reader.prompts);
+  for (const std::string& text : reader.texts) input.texts.push_back(plain_prompt_text(text));
   auto form = std::make_unique<CompletionForm>(call.served, call.head("cmpl-"), input,
                                                echo ? std::move(reader.texts) : std::vector<std::string>());
   call.generate(std::move(input), std::move(form));

@@ -197,6 +197,11 @@ void Service::call_route(const HttpRequest& request, const std::shared_ptr<Excha
   Call call{*served_, request, fields, exchange, style, {}};
   call.counter.context = this;
   call.counter.request = request.number;
+  call.owner.key = key_number(key_of(request), options_.access.keys);
+  call.owner.is_one = !options_.access.strangers || call.owner.key != 0;
+  call.counter.log_cache = [](void* context, std::uint64_t number, int prompt, const CacheReport& report) {
+    static_cast<Service*>(context)->reused(number, prompt, report);
+  };
   call.counter.count = [](void* context, std::uint64_t number, const AnswerTotals& totals, bool succeeded) {
     static_cast<Service*>(context)->generated(number, totals, succeeded);
   };
@@ -214,6 +219,13 @@ void Service::generated(std::uint64_t request, const AnswerTotals& totals, bool 
                      {"queued_ms", totals.queued_ms},
                      {"prompt_ms", totals.prompt_ms},
                      {"generation_ms", totals.generation_ms}});
+}
+
+void Service::reused(std::uint64_t request, int prompt, const CacheReport& report) {
+  if (!options_.log) return;
+  Json line = {{"request", request}, {"prompt", prompt}};
+  line.update(report.json(options_.log_prompts));
+  log("cache", std::move(line));
 }
 
 HttpAnswer Service::refuse(int status, std::string_view message, std::string_view path) {

@@ -49,6 +49,7 @@ class Service final : public HttpHandler {
   HttpAnswer ready(bool health) const;
   HttpAnswer metrics() const;
   void run(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange);
+  void reused(std::uint64_t request, int prompt, const CacheReport& report);
   void generated(std::uint64_t request, const AnswerTotals& totals, bool succeeded);
   void call_route(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange, ErrorStyle style);
 

@@ -60,11 +60,11 @@ void detokenize(Call& call) {
 
 void apply_template(Call& call) {
   const engine::ChatInput chat = read_chat(call.fields);
-  std::string rendered;
+  PromptText rendered;
   const bool with_pieces = call.fields.boolean("with_pieces").value_or(false);
   const auto ids = encode_messages(call.fields, call.served, chat, &rendered);
   if (!ids) return call.refuse();
-  call.answer({{"prompt", rendered}, {"tokens", tokens_json(call.served, *ids, with_pieces)}});
+  call.answer({{"prompt", rendered.text}, {"tokens", tokens_json(call.served, *ids, with_pieces)}});
 }
 
 }  // namespace rowmax::server

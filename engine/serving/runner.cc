@@ -204,6 +204,7 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
   if (first) {
     figures_.prompt_tokens += job.end.prompt_tokens;
     figures_.cached_tokens += job.end.cached_tokens;
+    figures_.disk_tokens += task->disk_tokens();
   }
   return Admission::kStarted;
 }
@@ -220,7 +221,7 @@ Result<Runner::Admission> Runner::take_sequence(Task& task) {
     if (sequence.error().code == ErrorCode::kLimit && one_comes_back) return Admission::kNoSequence;
     return sequence.error();
   }
-  const Status status = task.take_sequence(*session_, *sequence);
+  const Status status = task.take_sequence(*session_, *sequence, shares_ ? options_.disk : nullptr);
   if (status.ok()) return Admission::kStarted;
   task.close();
   return status.error();
@@ -333,6 +334,7 @@ void Runner::distribute() {
     const Status& status = session_->item_status()[i];
     const Status settled = status.ok() ? settle(task, item, first_row) : Status(status.error());
     if (!settled.ok()) task.job().fail(settled.error());
+    if (status.ok()) task.keep_pages_on_disk();
   }
 }
 

@@ -29,13 +29,21 @@ Task::Task(Job& job, int choice) : job_(&job), choice_(choice), tokens_(job.prom
 }
 
 Result<std::int64_t> Task::reuse() {
-  if (!reads() || read_end_ == 0) return session_->reuse(sequence_, tokens_);
+  std::span<const TokenId> tokens = tokens_;
   // Not beyond the next row that is read.
-  return session_->reuse(sequence_, std::span(tokens_).first(static_cast<std::size_t>(next_read_ + 1)));
+  if (reads() && read_end_ > 0) tokens = tokens.first(static_cast<std::size_t>(next_read_ + 1));
+  ROWMAX_TRY(reused, session_->reuse(sequence_, tokens));
+  if (disk_ != nullptr) disk_tokens_ = disk_->load(*session_, sequence_, tokens, prefix_);
+  return reused + disk_tokens_;
 }
 
-Status Task::take_sequence(Session& session, SequenceId sequence) {
+void Task::keep_pages_on_disk() {
+  if (disk_ != nullptr && has_sequence()) disk_->save(*session_, sequence_, prefix_);
+}
+
+Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* disk) {
   session_ = &session;
+  disk_ = disk;
   sequence_ = sequence;
   if (!job_->generation && !job_->observer) pooled_.emplace(session.model().shape().n_embd);
   return take_pages_up();
@@ -43,7 +51,7 @@ Status Task::take_sequence(Session& session, SequenceId sequence) {
 
 Status Task::begin() {
   const std::int64_t cached = held();
-  if (!job_->started) job_->start(cached);
+  if (!job_->started) job_->start(cached, disk_tokens_, session_->last_reuse());
   return next_read_ < read_end_ ? Status() : finish_reading();
 }
 

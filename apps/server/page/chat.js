@@ -141,6 +141,7 @@ export class Chat {
       message.seed = message.sampling.seed?.value;
       this.seen(message.sampling);
     }
+    if (event.rowmax?.cache) message.cache = event.rowmax.cache.report;
     if (event.usage) message.usage = event.usage;
     if (event.timings) message.timings = event.timings;
     for (const choice of event.choices || []) {
@@ -225,6 +226,7 @@ export class Chat {
     }
     view.error.textContent = message.error || "";
     view.figures.textContent = this.figures(message);
+    view.figures.title = message.cache || "";
     if (stays) this.box.scrollTop = this.box.scrollHeight;
   }
 

@@ -36,11 +36,14 @@ Examples:
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt --tls-cert server.pem --tls-key key.pem
   rowmax serve -m model.gguf --sandbox           what has a hole can open no file and start no program
+  rowmax serve -m model.gguf --cache-dir ~/.cache/rowmax-prefixes --cache-disk 4096
+  rowmax serve -m model.gguf --normalise date --normalise 'id:/request-id: [0-9a-f]+/request-id: 0/'
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
-OpenAI's chat completions, completions and embeddings; docs/server.md lists routes, fields and limits. The address is
-printed when the model is ready; one JSON object a request goes to standard error (not with -q). SIGTERM finishes what runs.
+The address is printed when the model is ready; a browser finds a page to chat on there, programs OpenAI's chat completions,
+completions and embeddings and more: docs/server.md lists routes, fields and limits. One JSON object a request goes to
+standard error (not with -q). SIGTERM finishes what runs.
 The same request has the same answer, whatever else the server does: a request that names no seed has that of --seed.
 )";
 
@@ -50,10 +53,12 @@ struct ServeFlags {
   SamplingFlags sampling;
   TemplateFlags chat;
   std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tls_certificate, tls_key;
-  std::vector<std::string> keys, origins;
+  std::vector<std::string> keys, origins, normalise;
+  std::string cache_dir;
+  std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
-  bool allow_public = false, log_prompts = false, pull = false, drafts = false, sandbox = false;
+  bool allow_public = false, log_prompts = false, pull = false, drafts = false, no_web = false, sandbox = false;
 };
 
 #ifdef ROWMAX_WITH_SERVER
@@ -118,9 +123,13 @@ void write_line(const Json& line) {
 
 server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std::string> keys) {
   server::ServiceOptions options;
-  options.access = {
-      .keys = std::move(keys), .allowed_origins = flags.origins, .host = flags.host, .any_host = flags.allow_public};
+  options.access = {.keys = std::move(keys),
+                    .allowed_origins = flags.origins,
+                    .host = flags.host,
+                    .any_host = flags.allow_public,
+                    .strangers = flags.allow_public};
   options.log_prompts = flags.log_prompts;
+  options.page = !flags.no_web;
   if (!flags.engine.quiet) options.log = write_line;
   return options;
 }
@@ -137,6 +146,7 @@ struct Engines {
   Engine engine;
   std::unique_ptr<engine::ChatTemplate> chat_template;
   std::optional<engine::Session> session;
+  std::optional<engine::DiskCache> disk;
   std::optional<engine::Scheduler> scheduler;
   server::ServedModel served;
 };
@@ -198,12 +208,41 @@ Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
 // What is enforced, for the log; null without --sandbox.
 Result<Json> enter_sandbox(const ServeFlags& flags) {
   if (!flags.sandbox) return Json();
-  // A directory that files are kept in goes into .directory.
-  ROWMAX_TRY(report, server::enter_sandbox({.directory = "", .socket_path = flags.unix_path}));
+  ROWMAX_TRY(report, server::enter_sandbox({.directory = flags.cache_dir, .socket_path = flags.unix_path}));
   return Json{{"landlock", report.landlock}, {"enforced", report.enforced}};
 }
 
-Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Engines& all) {
+const char* event_name(engine::DiskCacheEvent::Kind kind) {
+  switch (kind) {
+    case engine::DiskCacheEvent::Kind::kDamaged: return "damaged";
+    case engine::DiskCacheEvent::Kind::kWriteFailed: return "write_failed";
+    case engine::DiskCacheEvent::Kind::kWritesAgain: return "writes_again";
+  }
+  return "";
+}
+
+Status open_disk(const ServeFlags& flags, const engine::SessionOptions& session, Engines& all,
+                 server::Service& service) {
+  engine::DiskCacheOptions options;
+  options.folder = flags.cache_dir;
+  options.bytes = flags.cache_disk << 20;
+  options.version = ROWMAX_VERSION;
+  options.listener = [&service](const engine::DiskCacheEvent& event) {
+    service.log("cache_disk", {{"what", event_name(event.kind)}, {"file", event.file}, {"why", event.what}});
+  };
+  auto opened = engine::DiskCache::open(options, *all.session, session);
+  if (!opened.ok()) return Error{opened.error().code, "--cache-dir: " + opened.error().message};
+  all.disk = std::move(opened).value();
+  const engine::DiskCacheStatistics found = all.disk->statistics();
+  service.log("cache_disk", {{"what", "opened"},
+                             {"pages", found.files - found.foreign_files},
+                             {"pages_of_others", found.foreign_files},
+                             {"bytes", found.bytes},
+                             {"most_bytes", options.bytes}});
+  return {};
+}
+
+Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Engines& all, server::Service& service) {
   engine::SessionOptions options = session_options(flags.session);
   options.max_sequences = flags.parallel;
   if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model, flags.engine.quiet));
@@ -215,18 +254,21 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   all.chat_template = std::move(chat_template);
   ROWMAX_TRY(session, open_session(model, options, *all.engine.executor));
   all.session = std::move(session);
-  ROWMAX_TRY(scheduler, engine::Scheduler::create(*all.session, {.max_waiting = flags.queue}));
+  if (!flags.cache_dir.empty()) ROWMAX_RETURN_IF_ERROR(open_disk(flags, options, all, service));
+  engine::DiskCache* disk = all.disk ? &*all.disk : nullptr;
+  ROWMAX_TRY(scheduler, engine::Scheduler::create(*all.session, {.max_waiting = flags.queue, .disk = disk}));
   all.scheduler = std::move(scheduler);
   ROWMAX_TRY(template_text, chat_template_source(model, flags.chat));
   server::ServedModel& served = all.served;
   served.model = &model;
   served.scheduler = &*all.scheduler;
   served.chat_template = all.chat_template.get();
-  served.fingerprint = server::fingerprint_of(model, options, template_text, ROWMAX_VERSION);
+  served.fingerprint = server::fingerprint_of(model, options, template_text, served.normalise, ROWMAX_VERSION);
   served.template_text = std::move(template_text);
   served.name = model_name(flags);
   served.context = all.session->context();
   served.created = now_seconds();
+  served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;
   served.max_waiting = flags.queue;
   served.sampling = server::sampling_defaults(sampling);
@@ -239,15 +281,22 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
 
 Result<ExitCode> serve(const ServeFlags& flags) {
   std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go before the server
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a write that fails
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
   ROWMAX_TRY(tls, read_tls(flags));
+  std::vector<server::NormaliseRule> rules;
+  for (const std::string& source : flags.normalise) {
+    ROWMAX_TRY(rule, server::NormaliseRule::parse(source));
+    rules.push_back(std::move(rule));
+  }
   ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
   std::vector<std::string> addresses;
   for (const server::Listener& listener : listeners) addresses.push_back(listener.address);
   // Ends in the opposite order: the network, the service's workers, the scheduler (whose last events the service hears).
   server::Service service(service_options(flags, std::move(keys)));
   Engines all;
+  all.served.normalise = std::move(rules);
   const ServiceCloser closer{service};
   server::HttpServerOptions options;
   options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
@@ -259,7 +308,7 @@ Result<ExitCode> serve(const ServeFlags& flags) {
 
   // Who asks while the model is being loaded is told so; signals end the process until it is.
   NetworkThread network_thread(*network);
-  ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all));
+  ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all, service));
   if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
   for (const std::string& notice : all.engine.notices) note(notice);
   {
@@ -319,9 +368,19 @@ CommandBody declare_serve(Flags& table) {
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});
   table.add_switch("--ngram-drafts", flags->drafts, "guess ahead what occurred before: the same text, sooner");
+  table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
   table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);
+  table.add("--cache-dir", flags->cache_dir, "keep prefixes of prompts in this folder, beyond the server's end")
+      .type("DIR");
+  table.add("--cache-disk", flags->cache_disk, "most MiB in --cache-dir").within(1, std::int64_t{1} << 30);
+  table.only_with("--cache-disk", {"--cache-dir"});
+  table
+      .add("--normalise", flags->normalise,
+           "replace what changes in system messages: date, time, timestamp, uuid or NAME:/PATTERN/TEXT/; may be given "
+           "several times")
+      .type("RULE");
   table.add_switch("--log-prompts", flags->log_prompts, "write requests' bodies to the log");
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);

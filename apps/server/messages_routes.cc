@@ -27,14 +27,14 @@ class MessageForm final : public AnswerForm {
     Json content = Json::array();
     content.push_back({{"type", "text"}, {"text", choice.text}});
     Json json = message(std::move(content), stop_reason(choice), stop_reason_json(choice), totals);
-    json.append("rowmax", rowmax_json(sampling_));
+    json.append("rowmax", rowmax_json(sampling_, totals));
     return json.dump();
   }
 
   std::string ping() const override { return event({{"type", "ping"}}, "ping"); }
   std::string opening(const AnswerTotals& totals, int /*n_choices*/) override {
     Json start = message(Json::array(), Json(), Json(), totals);
-    start.append("rowmax", rowmax_json(sampling_));
+    start.append("rowmax", rowmax_json(sampling_, totals));
     return event({{"type", "message_start"}, {"message", std::move(start)}}, "message_start") +
            event({{"type", "content_block_start"}, {"index", 0}, {"content_block", {{"type", "text"}, {"text", ""}}}},
                  "content_block_start");
@@ -174,7 +174,7 @@ void messages(Call& call) {
   input.work.choices = 1;
   input.work.options.stop = read_stop(fields, "stop_sequences");
   const engine::ChatInput chat = read_input(fields);
-  auto prompt = encode_messages(fields, call.served, chat, nullptr);
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   if (!prompt || !fits_context(fields, call.served, *prompt, "messages")) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   auto form = std::make_unique<MessageForm>(call.head("msg_"), input.sampling);

@@ -69,7 +69,7 @@ class OllamaForm final : public AnswerForm {
                  {"prompt_eval_duration", nanoseconds(totals.prompt_ms)},
                  {"eval_count", totals.generated_tokens},
                  {"eval_duration", nanoseconds(totals.generation_ms)},
-                 {"rowmax", rowmax_json(sampling_)}});
+                 {"rowmax", rowmax_json(sampling_, totals)}});
     return json;
   }
 
@@ -141,7 +141,7 @@ void ollama_chat(Call& call) {
   const engine::Json tools = fields.array("tools");
   if (tools.size() > 0) chat.tools = template_value(tools);
   add_variables(fields, chat);
-  auto prompt = encode_messages(fields, call.served, chat, nullptr);
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   generate(call, std::move(input), std::move(prompt), "messages", true);
 }
 
@@ -159,6 +159,7 @@ void ollama_generate(Call& call) {
     auto ids = engine::encode_prompt(*call.served.model, text, true);
     if (!ids.ok()) return call.refuse(api_error(ids.error()));
     prompt = std::move(ids).value();
+    input.texts.push_back(plain_prompt_text(std::string(text)));
   } else if (fields.ok()) {
     engine::ChatInput chat;
     std::vector<TemplateValue> turns;
@@ -166,7 +167,7 @@ void ollama_generate(Call& call) {
     turns.push_back(chat_message("user", std::string(text)));
     chat.messages = TemplateValue::make_list(std::move(turns));
     add_variables(fields, chat);
-    prompt = encode_messages(fields, call.served, chat, nullptr);
+    prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   }
   generate(call, std::move(input), std::move(prompt), "prompt", false);
 }

@@ -68,7 +68,12 @@ Json stop_reason_json(const AnswerChoice& choice) {
   return choice.stop_string.empty() ? Json() : Json(choice.stop_string);
 }
 
-Json rowmax_json(const SamplingInput& sampling) { return {{"sampling", sampling.json()}}; }
+Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals) {
+  Json json = {{"sampling", sampling.json()}};
+  if (!totals.normalised.empty()) json.append("normalised", normalised_json(totals.normalised));
+  if (totals.cache) json.append("cache", *totals.cache);
+  return json;
+}
 
 double written_log_probability(double value) { return std::isfinite(value) ? value : -9999.0; }
 

@@ -25,8 +25,9 @@ text::Json timings_json(const AnswerTotals& totals);
 const char* finish_reason(engine::StopReason reason);
 // The text that ended it, else null.
 text::Json stop_reason_json(const AnswerChoice& choice);
-// What the answer says beside the API: the sampling values in effect and where each came from.
-text::Json rowmax_json(const SamplingInput& sampling);
+// What the answer says beside the API: the sampling values in effect and where each came from, what was
+// normalised, what the cache had.
+text::Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals);
 // -9999 for what JSON cannot write.
 double written_log_probability(double value);
 // A token's bytes: as text (U+FFFD where it is part of a character), and as numbers.

@@ -27,11 +27,11 @@ class ResponseForm final : public AnswerForm {
 
   std::string whole(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
     const AnswerChoice& choice = choices.front();
-    return response(status_of(choice), {item(status_of(choice), choice.text)}, usage(totals)).dump();
+    return response(status_of(choice), {item(status_of(choice), choice.text)}, usage(totals), totals).dump();
   }
 
-  std::string opening(const AnswerTotals& /*totals*/, int /*n_choices*/) override {
-    const Json begun = response("in_progress", {}, Json());
+  std::string opening(const AnswerTotals& totals, int /*n_choices*/) override {
+    const Json begun = response("in_progress", {}, Json(), totals);
     std::string out = event("response.created", {{"response", begun}});
     out += event("response.in_progress", {{"response", begun}});
     out += event("response.output_item.added", {{"output_index", 0}, {"item", item("in_progress", std::nullopt)}});
@@ -48,7 +48,8 @@ class ResponseForm final : public AnswerForm {
     std::string out = event("response.output_text.done", at_part({{"text", text_}, {"logprobs", Json::array()}}));
     out += event("response.content_part.done", at_part({{"part", part(text_)}}));
     out += event("response.output_item.done", {{"output_index", 0}, {"item", done}});
-    return out += event("response." + std::string(status), {{"response", response(status, {done}, usage(totals))}});
+    return out +=
+           event("response." + std::string(status), {{"response", response(status, {done}, usage(totals), totals)}});
   }
   std::string broken(const ApiError& error) override {
     return event(
@@ -90,7 +91,7 @@ class ResponseForm final : public AnswerForm {
     return json;
   }
 
-  Json response(const char* status, std::vector<Json> output, Json used) const {
+  Json response(const char* status, std::vector<Json> output, Json used, const AnswerTotals& totals) const {
     const bool cut = std::string_view(status) == "incomplete";
     Json list = Json::array();
     for (Json& each : output) list.push_back(std::move(each));
@@ -117,7 +118,7 @@ class ResponseForm final : public AnswerForm {
             {"usage", std::move(used)},
             {"user", Json()},
             {"metadata", Json::object()},
-            {"rowmax", rowmax_json(sampling_)}};
+            {"rowmax", rowmax_json(sampling_, totals)}};
   }
 
   std::string event(const std::string& type, Json more) {
@@ -210,7 +211,7 @@ void responses(Call& call) {
   chat.messages = TemplateValue::make_list(read_input_items(fields));
   read_tools(fields, chat);
   chat.now = static_cast<std::int64_t>(std::time(nullptr));
-  auto prompt = encode_messages(fields, call.served, chat, nullptr);
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   if (!prompt || !fits_context(fields, call.served, *prompt, "input")) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   RequestEcho echo;

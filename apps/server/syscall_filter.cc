@@ -167,7 +167,7 @@ void allow_removing(Program& program) {
 void allow_files(Program& program) {
   program.allow({__NR_openat, __NR_newfstatat, __NR_statx, __NR_lseek, __NR_pread64, __NR_pwrite64, __NR_fsync,
                  __NR_fdatasync, __NR_fallocate, __NR_ftruncate, __NR_mkdirat, __NR_renameat2, __NR_getdents64,
-                 __NR_flock, __NR_fstatfs, __NR_msync});
+                 __NR_flock, __NR_fstatfs, __NR_msync, __NR_utimensat});
 #ifdef __NR_open
   program.allow({__NR_open, __NR_stat, __NR_lstat, __NR_mkdir, __NR_rename, __NR_rmdir});
 #endif

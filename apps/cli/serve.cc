@@ -39,8 +39,9 @@ Examples:
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
-OpenAI's chat completions, completions and embeddings; docs/server.md lists routes, fields and limits. The address is
-printed when the model is ready; one JSON object a request goes to standard error (not with -q). SIGTERM finishes what runs.
+The address is printed when the model is ready; a browser finds a page to chat on there, programs OpenAI's chat completions,
+completions and embeddings and more: docs/server.md lists routes, fields and limits. One JSON object a request goes to
+standard error (not with -q). SIGTERM finishes what runs.
 The same request has the same answer, whatever else the server does: a request that names no seed has that of --seed.
 )";
 
@@ -55,7 +56,7 @@ struct ServeFlags {
   std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
-  bool allow_public = false, log_prompts = false, pull = false, drafts = false;
+  bool allow_public = false, log_prompts = false, pull = false, drafts = false, no_web = false;
 };
 
 #ifdef ROWMAX_WITH_SERVER
@@ -126,6 +127,7 @@ server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std:
                     .any_host = flags.allow_public,
                     .strangers = flags.allow_public};
   options.log_prompts = flags.log_prompts;
+  options.page = !flags.no_web;
   if (!flags.engine.quiet) options.log = write_line;
   return options;
 }
@@ -336,6 +338,7 @@ CommandBody declare_serve(Flags& table) {
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});
   table.add_switch("--ngram-drafts", flags->drafts, "guess ahead what occurred before: the same text, sooner");
+  table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
   table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);

@@ -14,7 +14,10 @@ Json token_json(const ServedModel& served, engine::TokenId id, double log_probab
   const std::string bytes = token_bytes(served, id);
   Json numbers = Json::array();
   for (const char byte : bytes) numbers.push_back(static_cast<int>(static_cast<unsigned char>(byte)));
-  return {{"token", bytes}, {"logprob", written_log_probability(log_probability)}, {"bytes", std::move(numbers)}};
+  return {{"id", id},
+          {"token", bytes},
+          {"logprob", written_log_probability(log_probability)},
+          {"bytes", std::move(numbers)}};
 }
 
 class ChatForm final : public AnswerForm {

@@ -98,9 +98,11 @@ class CompletionForm final : public AnswerForm {
 
   // offset: characters before the first of them; moved behind the last.
   Json log_probabilities(const std::vector<AnswerToken>& tokens, std::size_t& offset) const {
-    Json texts = Json::array(), values = Json::array(), tops = Json::array(), offsets = Json::array();
+    Json ids = Json::array(), texts = Json::array(), values = Json::array(), tops = Json::array(),
+         offsets = Json::array();
     for (const AnswerToken& token : tokens) {
       const std::string bytes = token_bytes(served_, token.id);
+      ids.push_back(token.id);
       texts.push_back(bytes);
       values.push_back(token.log_probability ? Json(written_log_probability(*token.log_probability)) : Json());
       Json top = token.top.empty() ? Json() : Json::object();
@@ -111,7 +113,8 @@ class CompletionForm final : public AnswerForm {
       offsets.push_back(offset);
       offset += n_characters(bytes);
     }
-    return {{"tokens", std::move(texts)},
+    return {{"token_ids", std::move(ids)},
+            {"tokens", std::move(texts)},
             {"token_logprobs", std::move(values)},
             {"top_logprobs", std::move(tops)},
             {"text_offset", std::move(offsets)}};

@@ -54,6 +54,7 @@ void apply_template(Call& call);
 void responses(Call& call);
 void messages(Call& call);
 void count_tokens(Call& call);
+void attention(Call& call);
 void ollama_chat(Call& call);
 void ollama_generate(Call& call);
 void ollama_tags(Call& call);

@@ -21,7 +21,8 @@ struct Job {
   RequestId id = 0;
   std::vector<TokenId> prompt;
   std::optional<GenerationRequest> generation;
-  EmbedOptions embedding;  // where there is no generation
+  EmbedOptions embedding;                   // where there is no generation
+  std::shared_ptr<TraceObserver> observer;  // of the prompt's last token; neither generation nor embedding then
   std::unique_ptr<RequestListener> listener;
 
   RequestEnd end;  // as far as it is known

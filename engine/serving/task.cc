@@ -21,6 +21,7 @@ Task::Task(Job& job, int choice) : job_(&job), choice_(choice), tokens_(job.prom
     if (job.scores_prompt() && choice == 0) read_end_ = std::ssize(tokens_) - 1;
     return;
   }
+  if (job.observer) job_->embedding.pooling = Pooling::kLast;  // the same rows, and nothing is pooled
   // No token sees those behind it: the first is what it is by itself.
   if (job.embedding.pooling == Pooling::kCls) tokens_.resize(1);
   read_end_ = std::ssize(tokens_);
@@ -44,7 +45,7 @@ Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* dis
   session_ = &session;
   disk_ = disk;
   sequence_ = sequence;
-  if (!job_->generation) pooled_.emplace(session.model().shape().n_embd);
+  if (!job_->generation && !job_->observer) pooled_.emplace(session.model().shape().n_embd);
   return take_pages_up();
 }
 
@@ -102,13 +103,13 @@ BatchItem Task::reading_item(std::int64_t n_rows) const {
   std::int64_t end = std::min(read_end_, begin + n_rows);
   LogitsFor rows = LogitsFor::kAll;
   if (begin < next_read_) {
-    rows = end == next_read_ + 1 ? LogitsFor::kLast : LogitsFor::kNone;
+    rows = end == next_read_ + 1 && !job_->observer ? LogitsFor::kLast : LogitsFor::kNone;
     if (rows == LogitsFor::kNone) end = std::min(end, next_read_);
   }
   return {.sequence = sequence_,
           .tokens = std::span(tokens_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
           .logits = rows,
-          .states = !job_->generation && rows != LogitsFor::kNone};
+          .states = pooled_.has_value() && rows != LogitsFor::kNone};
 }
 
 Status Task::settle(const BatchItem& item, std::int64_t first_row) {
@@ -120,6 +121,7 @@ Status Task::settle(const BatchItem& item, std::int64_t first_row) {
 }
 
 void Task::read_row(std::int64_t position, std::int64_t row) {
+  if (job_->observer) return;  // it has seen it
   if (pooled_) {
     pooled_->add(session_->states(row));
     return;
@@ -132,9 +134,9 @@ void Task::read_row(std::int64_t position, std::int64_t row) {
 }
 
 Status Task::finish_reading() {
-  if (pooled_) {
+  if (!job_->generation) {
     job_->prompt_is_computed();
-    job_->end.embedding = pooled_->vector(job_->embedding.normalize);
+    if (pooled_) job_->end.embedding = pooled_->vector(job_->embedding.normalize);
     done_ = true;
     return {};
   }

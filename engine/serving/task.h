@@ -48,6 +48,8 @@ class Task {
   std::int64_t target() const noexcept { return reads() ? read_end_ : std::ssize(tokens_); }
   bool is_steady() const noexcept { return steady_; }
   bool is_done() const noexcept { return done_; }
+  // What it misses is the token that its observer looks at, which has a batch of its own.
+  bool is_to_be_observed() const noexcept { return job_->observer && reads() && held() == next_read_; }
   bool has_generated() const noexcept { return generation_ && !generation_->tokens().empty(); }
   // Its prompt, or what it has to compute again, is cut at `position` for others that go on from there; 0: nowhere.
   void cut_at(std::int64_t position) noexcept { cut_ = cut_ > held() ? std::min(cut_, position) : position; }

@@ -35,6 +35,7 @@
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/generation.h"
 #include "rowmax/engine/session.h"
+#include "rowmax/engine/trace.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
@@ -113,9 +114,16 @@ struct GenerationRequest {
   DraftFunction draft;
 };
 
+// A look at a prompt's last token, which is computed by itself: `observer` sees the stages that it wants (trace.h) of that
+// one row, in the engine's thread, and may replace none. What it is shown depends on the prompt alone. A step computes one
+// such token at most.
+struct ObserveRequest {
+  std::shared_ptr<TraceObserver> observer;  // not null; used no more when the request ended
+};
+
 struct Request {
   std::vector<TokenId> prompt;  // the ids as they are; for an embedding those of encode_for_embedding
-  std::variant<GenerationRequest, EmbedOptions> work;
+  std::variant<GenerationRequest, EmbedOptions, ObserveRequest> work;
   std::unique_ptr<RequestListener> listener;  // nullptr: nobody listens
 };
 

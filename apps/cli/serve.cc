@@ -22,6 +22,7 @@
 #ifdef ROWMAX_WITH_SERVER
 #include "apps/server/http_server.h"
 #include "apps/server/service.h"
+#include "apps/tool_calls/tool_format.h"
 #endif
 
 namespace rowmax::cli {
@@ -32,6 +33,7 @@ Examples:
   rowmax serve                                   the model in the program, on http://127.0.0.1:8080
   rowmax serve -m smollm2 --pull --port 9000
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
+  rowmax serve -m model.gguf --tool-format hermes   where the chat template does not show how calls are written
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
@@ -45,7 +47,7 @@ struct ServeFlags {
   SessionFlags session;
   SamplingFlags sampling;
   TemplateFlags chat;
-  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling;
+  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tool_format;
   std::vector<std::string> keys, origins;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
@@ -180,8 +182,9 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.model = &model;
   served.scheduler = &*all.scheduler;
   served.chat_template = all.chat_template.get();
-  served.fingerprint = server::fingerprint_of(model, options, template_text, ROWMAX_VERSION);
+  served.fingerprint = server::fingerprint_of(model, options, template_text + flags.tool_format, ROWMAX_VERSION);
   served.template_text = std::move(template_text);
+  server::find_reply_form(served, tool_calls::find_tool_format(flags.tool_format));
   served.name = model_name(flags);
   served.context = all.session->context();
   served.created = now_seconds();
@@ -199,6 +202,10 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go before the server
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
+  if (!flags.tool_format.empty() && tool_calls::find_tool_format(flags.tool_format) == nullptr) {
+    return Error::invalid_argument("--tool-format: expected one of " + tool_calls::tool_format_names() + ", found \"" +
+                                   flags.tool_format + "\"");
+  }
   ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
   std::vector<std::string> addresses;
   for (const server::Listener& listener : listeners) addresses.push_back(listener.address);
@@ -263,6 +270,10 @@ CommandBody declare_serve(Flags& table) {
       .add("--chat-template", flags->chat.chat_template,
            "in place of the model's own: a file, or the Jinja text itself")
       .type("FILE|TEXT");
+  table
+      .add("--tool-format", flags->tool_format,
+           "how the model writes calls of tools, as docs/tool_calls.md names it; default: as its chat template shows")
+      .type("NAME");
   table.add("--alias", flags->alias, "the model's name in answers; default: the file's").type("NAME");
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});

@@ -12,8 +12,7 @@ constexpr std::size_t kMaxNesting = 64;
 
 class BraceReader final : public CallReader {
  public:
-  explicit BraceReader(const ToolFormat& format)
-      : quote_(format.quote), end_mark_(format.control[1]) {}
+  explicit BraceReader(const ToolFormat& format) : quote_(format.quote), end_mark_(format.control[1]) {}
 
   Step push(char byte) override {
     switch (place_) {

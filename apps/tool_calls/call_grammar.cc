@@ -44,6 +44,21 @@ std::string json_text(Json value) {
   return "[" + text + "]";
 }
 
+constexpr int kMaxReferences = 8;
+
+// What says nothing of a value.
+bool is_remark(std::string_view key) {
+  return key == "description" || key == "title" || key == "default" || key == "examples";
+}
+bool says_only(Json schema, std::string_view what) {
+  bool found = false;
+  for (const auto& [key, value] : schema.members()) {
+    if (key != what && !is_remark(key)) return false;
+    found = found || key == what;
+  }
+  return found;
+}
+
 class FunctionGrammar {
  public:
   FunctionGrammar(const ToolFormat& format, const ToolFunction& function, bool with_schema)
@@ -84,8 +99,8 @@ class FunctionGrammar {
 
   Status add_parameters(Parts& parts) {
     if (!with_schema_ || function_.schema.empty()) {
-      parts.push_back(choice({parameter_frame({Kind::kRegex, "[A-Za-z0-9_.\\-]{1,64}"}, {Kind::kRegex, text_without(tag())})},
-                             0, -1));
+      parts.push_back(choice(
+          {parameter_frame({Kind::kRegex, "[A-Za-z0-9_.\\-]{1,64}"}, {Kind::kRegex, text_without(tag())})}, 0, -1));
       return {};
     }
     ROWMAX_TRY(document, engine::parse_json(function_.schema, "schema"));
@@ -108,7 +123,7 @@ class FunctionGrammar {
 
   Result<Parts> parameter_parts(std::string_view name, Json property, Json root) {
     if (name.find_first_of("<>\n") != std::string_view::npos) return unsupported(name, "such a name");
-    ROWMAX_TRY(value, value_part(name, property, root));
+    ROWMAX_TRY(value, value_part(name, property, root, 0));
     return parameter_frame(literal(name), std::move(value));
   }
 
@@ -126,10 +141,22 @@ class FunctionGrammar {
   }
 
   // A string stands without quotes, anything else as JSON.
-  Result<GrammarPart> value_part(std::string_view name, Json property, Json root) {
+  Result<GrammarPart> value_part(std::string_view name, Json property, Json root, int depth) {
     const JsonTypes types = allowed_types(property, root);
     if ((types & kString) == 0) return GrammarPart{Kind::kJsonSchema, schema_with_definitions(property, root)};
     if (types == kString && (property.find("enum") || property.find("const"))) return enum_part(name, property);
+    if (depth < kMaxReferences && says_only(property, "$ref") && referred_schema(property, root)) {
+      return value_part(name, referred_schema(property, root), root, depth + 1);
+    }
+    for (const char* key : {"anyOf", "oneOf"}) {
+      if (depth >= kMaxReferences || !says_only(property, key)) continue;
+      std::vector<Parts> alternatives;
+      for (const Json each : property.find(key).elements()) {
+        ROWMAX_TRY(part, value_part(name, each, root, depth + 1));
+        alternatives.push_back({std::move(part)});
+      }
+      if (!alternatives.empty()) return choice(std::move(alternatives), 1, 1);
+    }
     for (const char* key : {"enum", "const", "pattern", "format", "anyOf", "oneOf", "allOf", "$ref"}) {
       if (property.find(key)) return unsupported(name, std::string(key) + " of a text without quotes");
     }
@@ -150,9 +177,8 @@ class FunctionGrammar {
     for (const Json value : property.find("enum").elements()) add(value);
     if (const Json value = property.find("const")) add(value);
     for (const auto& [key, value] : property.members()) {
-      const bool fine = key == "enum" || key == "const" || key == "type" || key == "description" || key == "title" ||
-                        key == "default" || key == "examples";
-      if (!fine) return unsupported(name, std::string(key) + " beside enum");
+      if (key == "enum" || key == "const" || key == "type" || is_remark(key)) continue;
+      return unsupported(name, std::string(key) + " beside enum");
     }
     if (texts.empty()) return unsupported(name, "an enum without texts");
     return choice(std::move(texts), 1, 1);

@@ -32,7 +32,8 @@ class PythonReader final : public CallReader {
   enum class Place { kBegin, kName, kKey, kValue, kString, kBetween, kEnd };
 
   static bool is_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '-';
   }
 
   Step begin(char byte) {

@@ -49,6 +49,7 @@ class ReplyParser {
   std::vector<ReplyPiece> finish();
 
   std::size_t n_calls() const { return n_calls_; }
+  bool in_reasoning() const { return place_ == Place::kReasoning; }
   // Where in the bytes the first mark of calls began, and the mark behind the thoughts; npos: not yet. Not of a call that
   // needs no mark.
   std::size_t first_mark() const { return first_mark_; }
@@ -80,8 +81,8 @@ class ReplyParser {
   std::size_t sent_ = 0;  // bytes of the arguments of the call that is being handed on
   bool begun_ = false;    // it was
   bool hands_on_early_ = false;
-  bool bare_ = false;     // the calls began without a mark
-  bool wrote_ = false;    // text, thoughts or a call
+  bool bare_ = false;   // the calls began without a mark
+  bool wrote_ = false;  // text, thoughts or a call
   bool after_call_ = false;
   bool skip_space_ = false;  // behind thoughts
   std::size_t n_bytes_ = 0, first_mark_ = std::string::npos, reasoning_end_ = std::string::npos;

@@ -44,7 +44,8 @@ std::vector<ToolFunction> functions_of(Json tools) {
   std::vector<ToolFunction> functions;
   for (const Json tool : tools.elements()) {
     const Json function = tool.find("function") ? tool.find("function") : tool;
-    functions.push_back(tool_function(std::string(function.find("name").as_string()), function.find("parameters"), "", false));
+    functions.push_back(
+        tool_function(std::string(function.find("name").as_string()), function.find("parameters"), "", false));
   }
   return functions;
 }
@@ -98,8 +99,8 @@ std::string wanted(Json reply) {
   std::string text = "reasoning: " + std::string(reply.find("reasoning").as_string()) +
                      "\ntext: " + std::string(reply.find("content").as_string());
   for (const Json call : reply.find("calls").elements()) {
-    text += "\ncall " + std::string(call.find("name").as_string()) + " " + std::string(call.find("id").as_string()) + " " +
-            sorted_text(call.find("arguments"));
+    text += "\ncall " + std::string(call.find("name").as_string()) + " " + std::string(call.find("id").as_string()) +
+            " " + sorted_text(call.find("arguments"));
   }
   return text;
 }
@@ -193,7 +194,8 @@ TEST(ReplyParser, SaysWhereTheFirstMarkBegan) {
 // The turn of the assistant with the calls, as jinja2 rendered it from them.
 std::string_view rendered_calls(std::string_view output, const ToolFormat& format) {
   const std::string_view mark = format.marks.front();
-  const std::size_t turn = output.find("Rome?") != std::string_view::npos ? output.find("Rome?") : output.find("Search it");
+  const std::size_t turn =
+      output.find("Rome?") != std::string_view::npos ? output.find("Rome?") : output.find("Search it");
   const std::size_t begin = output.find(mark, turn);
   if (begin == std::string_view::npos) return {};
   std::size_t end = output.size();
@@ -237,7 +239,8 @@ TEST(ReplyParser, CallsThatTemplatesWroteComeBack) {
                   (has_id ? std::string(call.find("id").as_string()) : "") + " " + arguments;
         }
       }
-      EXPECT_EQ(parse(std::make_shared<const ReplyOptions>(options), {text}).shown, want) << each.find("name").as_string();
+      EXPECT_EQ(parse(std::make_shared<const ReplyOptions>(options), {text}).shown, want)
+          << each.find("name").as_string();
       ++n_compared[each.find("name").as_string()];
     }
   }

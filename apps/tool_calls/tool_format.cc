@@ -188,9 +188,7 @@ ReasoningMarks detect_reasoning_marks(std::string_view template_source) {
 
 bool opens_reasoning(const ReasoningMarks& marks, std::string_view prompt) {
   if (!marks) return false;
-  const auto trimmed = [](std::string_view text) {
-    return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
-  };
+  const auto trimmed = [](std::string_view text) { return text.substr(0, text.find_last_not_of(" \t\r\n") + 1); };
   return trimmed(prompt).ends_with(trimmed(marks.open));
 }
 

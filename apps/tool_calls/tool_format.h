@@ -30,8 +30,8 @@ struct ToolFormat {
   std::string_view parameter = {};  // of tags
   std::string_view between = {};    // two calls
   std::string_view end = {};        // behind the last one
-  bool many = true;            // several calls in one turn
-  bool bare = false;           // a reply that begins with { may be a call
+  bool many = true;                 // several calls in one turn
+  bool bare = false;                // a reply that begins with { may be a call
   // What begins calls in a text: more than `begin` where models leave something out. End marks may be missing.
   std::vector<std::string_view> marks = {};
   std::string_view quote = {};  // kBraces: around strings

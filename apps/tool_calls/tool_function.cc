@@ -62,14 +62,17 @@ JsonTypes types(Json schema, Json root, int depth) {
     if (schema.find(key).size() > 0) allowed &= named;
   }
   for (const Json each : schema.find("allOf").elements()) allowed &= types(each, root, depth + 1);
-  if (const Json reference = schema.find("$ref"); reference.is_string()) {
-    allowed &= types(referred(reference.as_string(), root), root, depth + 1);
-  }
+  if (const Json other = referred_schema(schema, root)) allowed &= types(other, root, depth + 1);
   if (schema.find("nullable").as_bool()) allowed |= kNull;
   return allowed;
 }
 
 }  // namespace
+
+Json referred_schema(Json schema, Json root) {
+  const Json reference = schema.find("$ref");
+  return reference.is_string() ? referred(reference.as_string(), root) : Json();
+}
 
 JsonTypes allowed_types(Json schema, Json root) {
   const JsonTypes found = types(schema, root, 0);

@@ -29,6 +29,9 @@ ToolFunction tool_function(std::string name, engine::Json schema, std::string sc
 // The types that a schema allows at most. `root`: where its $ref lead to.
 JsonTypes allowed_types(engine::Json schema, engine::Json root);
 
+// Where a schema's $ref leads ("#/$defs/x"); null where it has none, or one that is not in the document.
+engine::Json referred_schema(engine::Json schema, engine::Json root);
+
 const ToolFunction* find_function(const std::vector<ToolFunction>& functions, std::string_view name);
 
 // A value that a call has as text without quotes, as JSON: what it is of the types that it may have. JSON where it is one

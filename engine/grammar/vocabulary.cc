@@ -64,8 +64,7 @@ Result<std::shared_ptr<const GrammarVocabulary::Impl>> arrange(std::span<const s
 
 GrammarVocabulary::GrammarVocabulary(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
 
-Result<GrammarVocabulary> GrammarVocabulary::create(const Tokenizer& tokenizer,
-                                                    std::span<const TokenId> text_tokens) {
+Result<GrammarVocabulary> GrammarVocabulary::create(const Tokenizer& tokenizer, std::span<const TokenId> text_tokens) {
   return base::guarded([&]() -> Result<GrammarVocabulary> {
     ROWMAX_TRY(pieces, pieces_of(tokenizer, text_tokens));
     ROWMAX_TRY(impl, arrange(pieces, tokenizer.end_of_generation()));

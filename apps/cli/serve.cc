@@ -22,6 +22,7 @@
 #ifdef ROWMAX_WITH_SERVER
 #include "apps/server/http_server.h"
 #include "apps/server/service.h"
+#include "apps/server/tls.h"
 #include "apps/tool_calls/tool_format.h"
 #endif
 
@@ -33,12 +34,16 @@ Examples:
   rowmax serve                                   the model in the program, on http://127.0.0.1:8080
   rowmax serve -m smollm2 --pull --port 9000
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
+  rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt --tls-cert server.pem --tls-key key.pem
+  rowmax serve -m model.gguf --cache-dir ~/.cache/rowmax-prefixes --cache-disk 4096
+  rowmax serve -m model.gguf --normalise date --normalise 'id:/request-id: [0-9a-f]+/request-id: 0/'
   rowmax serve -m model.gguf --tool-format hermes   where the chat template does not show how calls are written
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
-OpenAI's chat completions, completions and embeddings; docs/server.md lists routes, fields and limits. The address is
-printed when the model is ready; one JSON object a request goes to standard error (not with -q). SIGTERM finishes what runs.
+The address is printed when the model is ready; a browser finds a page to chat on there, programs OpenAI's chat completions,
+completions and embeddings and more: docs/server.md lists routes, fields and limits. One JSON object a request goes to
+standard error (not with -q). SIGTERM finishes what runs.
 The same request has the same answer, whatever else the server does: a request that names no seed has that of --seed.
 )";
 
@@ -47,11 +52,13 @@ struct ServeFlags {
   SessionFlags session;
   SamplingFlags sampling;
   TemplateFlags chat;
-  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tool_format;
-  std::vector<std::string> keys, origins;
+  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tool_format, tls_certificate, tls_key;
+  std::vector<std::string> keys, origins, normalise;
+  std::string cache_dir;
+  std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
-  bool allow_public = false, log_prompts = false, pull = false, drafts = false;
+  bool allow_public = false, log_prompts = false, pull = false, drafts = false, no_web = false;
 };
 
 #ifdef ROWMAX_WITH_SERVER
@@ -84,7 +91,8 @@ Result<std::vector<server::Listener>> open_sockets(const ServeFlags& flags, bool
   auto listeners = server::listen_on({.host = flags.host,
                                       .port = flags.port,
                                       .unix_path = flags.unix_path,
-                                      .allow_public = has_keys || flags.allow_public});
+                                      .allow_public = has_keys || flags.allow_public,
+                                      .tls = !flags.tls_certificate.empty()});
   if (!listeners.ok() && listeners.error().message.ends_with("is reached from other machines")) {
     return Error::invalid_argument(listeners.error().message +
                                    ": give --api-key or --api-key-file, or --allow-public-without-key");
@@ -92,6 +100,19 @@ Result<std::vector<server::Listener>> open_sockets(const ServeFlags& flags, bool
   if (listeners.ok() && listeners->empty())
     return Error::invalid_argument("--host: expected an address, or --unix PATH");
   return listeners;
+}
+
+// nullptr without the flags. What clients will say of the certificate is noted.
+Result<std::shared_ptr<const server::TlsContext>> read_tls(const ServeFlags& flags) {
+  if (flags.tls_certificate.empty() != flags.tls_key.empty()) {
+    return Error::invalid_argument("--tls-cert and --tls-key: expected both, found only " +
+                                   std::string(flags.tls_key.empty() ? "--tls-cert" : "--tls-key"));
+  }
+  if (flags.tls_certificate.empty()) return std::shared_ptr<const server::TlsContext>();
+  std::vector<std::string> warnings;
+  ROWMAX_TRY(context, server::TlsContext::create({flags.tls_certificate, flags.tls_key}, warnings));
+  for (const std::string& warning : warnings) note(warning);
+  return context;
 }
 
 // Requests' own lines, from any thread.
@@ -102,9 +123,13 @@ void write_line(const Json& line) {
 
 server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std::string> keys) {
   server::ServiceOptions options;
-  options.access = {
-      .keys = std::move(keys), .allowed_origins = flags.origins, .host = flags.host, .any_host = flags.allow_public};
+  options.access = {.keys = std::move(keys),
+                    .allowed_origins = flags.origins,
+                    .host = flags.host,
+                    .any_host = flags.allow_public,
+                    .strangers = flags.allow_public};
   options.log_prompts = flags.log_prompts;
+  options.page = !flags.no_web;
   if (!flags.engine.quiet) options.log = write_line;
   return options;
 }
@@ -121,6 +146,7 @@ struct Engines {
   Engine engine;
   std::unique_ptr<engine::ChatTemplate> chat_template;
   std::optional<engine::Session> session;
+  std::optional<engine::DiskCache> disk;
   std::optional<engine::Scheduler> scheduler;
   server::ServedModel served;
 };
@@ -163,7 +189,37 @@ Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
   return {};
 }
 
-Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Engines& all) {
+const char* event_name(engine::DiskCacheEvent::Kind kind) {
+  switch (kind) {
+    case engine::DiskCacheEvent::Kind::kDamaged: return "damaged";
+    case engine::DiskCacheEvent::Kind::kWriteFailed: return "write_failed";
+    case engine::DiskCacheEvent::Kind::kWritesAgain: return "writes_again";
+  }
+  return "";
+}
+
+Status open_disk(const ServeFlags& flags, const engine::SessionOptions& session, Engines& all,
+                 server::Service& service) {
+  engine::DiskCacheOptions options;
+  options.folder = flags.cache_dir;
+  options.bytes = flags.cache_disk << 20;
+  options.version = ROWMAX_VERSION;
+  options.listener = [&service](const engine::DiskCacheEvent& event) {
+    service.log("cache_disk", {{"what", event_name(event.kind)}, {"file", event.file}, {"why", event.what}});
+  };
+  auto opened = engine::DiskCache::open(options, *all.session, session);
+  if (!opened.ok()) return Error{opened.error().code, "--cache-dir: " + opened.error().message};
+  all.disk = std::move(opened).value();
+  const engine::DiskCacheStatistics found = all.disk->statistics();
+  service.log("cache_disk", {{"what", "opened"},
+                             {"pages", found.files - found.foreign_files},
+                             {"pages_of_others", found.foreign_files},
+                             {"bytes", found.bytes},
+                             {"most_bytes", options.bytes}});
+  return {};
+}
+
+Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Engines& all, server::Service& service) {
   engine::SessionOptions options = session_options(flags.session);
   options.max_sequences = flags.parallel;
   if (flags.pull) ROWMAX_RETURN_IF_ERROR(pull_if_missing(flags.engine.model, flags.engine.quiet));
@@ -175,19 +231,23 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   all.chat_template = std::move(chat_template);
   ROWMAX_TRY(session, open_session(model, options, *all.engine.executor));
   all.session = std::move(session);
-  ROWMAX_TRY(scheduler, engine::Scheduler::create(*all.session, {.max_waiting = flags.queue}));
+  if (!flags.cache_dir.empty()) ROWMAX_RETURN_IF_ERROR(open_disk(flags, options, all, service));
+  engine::DiskCache* disk = all.disk ? &*all.disk : nullptr;
+  ROWMAX_TRY(scheduler, engine::Scheduler::create(*all.session, {.max_waiting = flags.queue, .disk = disk}));
   all.scheduler = std::move(scheduler);
   ROWMAX_TRY(template_text, chat_template_source(model, flags.chat));
   server::ServedModel& served = all.served;
   served.model = &model;
   served.scheduler = &*all.scheduler;
   served.chat_template = all.chat_template.get();
-  served.fingerprint = server::fingerprint_of(model, options, template_text + flags.tool_format, ROWMAX_VERSION);
+  served.fingerprint =
+      server::fingerprint_of(model, options, template_text + flags.tool_format, served.normalise, ROWMAX_VERSION);
   served.template_text = std::move(template_text);
   server::find_reply_form(served, tool_calls::find_tool_format(flags.tool_format));
   served.name = model_name(flags);
   served.context = all.session->context();
   served.created = now_seconds();
+  served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;
   served.max_waiting = flags.queue;
   served.sampling = server::sampling_defaults(sampling);
@@ -200,11 +260,18 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
 
 Result<ExitCode> serve(const ServeFlags& flags) {
   std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go before the server
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a write that fails
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
   if (!flags.tool_format.empty() && tool_calls::find_tool_format(flags.tool_format) == nullptr) {
     return Error::invalid_argument("--tool-format: expected one of " + tool_calls::tool_format_names() + ", found \"" +
                                    flags.tool_format + "\"");
+  }
+  ROWMAX_TRY(tls, read_tls(flags));
+  std::vector<server::NormaliseRule> rules;
+  for (const std::string& source : flags.normalise) {
+    ROWMAX_TRY(rule, server::NormaliseRule::parse(source));
+    rules.push_back(std::move(rule));
   }
   ROWMAX_TRY(listeners, open_sockets(flags, !keys.empty()));
   std::vector<std::string> addresses;
@@ -212,17 +279,19 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   // Ends in the opposite order: the network, the service's workers, the scheduler (whose last events the service hears).
   server::Service service(service_options(flags, std::move(keys)));
   Engines all;
+  all.served.normalise = std::move(rules);
   const ServiceCloser closer{service};
   server::HttpServerOptions options;
   options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
   options.max_connections = static_cast<std::size_t>(flags.max_connections);
   options.drain_time = std::chrono::seconds(flags.drain);
+  options.tls = std::move(tls);
   ROWMAX_TRY(network, server::HttpServer::create(options, std::move(listeners), service));
   service.log("listening", {{"addresses", addresses}});
 
   // Who asks while the model is being loaded is told so; signals end the process until it is.
   NetworkThread network_thread(*network);
-  ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all));
+  ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all, service));
   if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
   for (const std::string& notice : all.engine.notices) note(notice);
   service.open(all.served);
@@ -255,6 +324,9 @@ CommandBody declare_serve(Flags& table) {
   table.add("--unix", flags->unix_path, "listen on a Unix socket, too").type("PATH");
   table.add("--api-key", flags->keys, "a key that requests must bear; may be given several times").type("KEY");
   table.add("--api-key-file", flags->key_file, "file with a key a line").type("FILE");
+  table.add("--tls-cert", flags->tls_certificate, "certificates in PEM, the server's own first: answers by https://")
+      .type("FILE");
+  table.add("--tls-key", flags->tls_key, "the certificate's private key in PEM, without a passphrase").type("FILE");
   table.add("--allow-origin", flags->origins, "a web page's origin that may ask; * for all; may be given several times")
       .type("URL");
   table.add_switch("--allow-public-without-key", flags->allow_public,
@@ -278,9 +350,19 @@ CommandBody declare_serve(Flags& table) {
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});
   table.add_switch("--ngram-drafts", flags->drafts, "guess ahead what occurred before: the same text, sooner");
+  table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
   table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);
+  table.add("--cache-dir", flags->cache_dir, "keep prefixes of prompts in this folder, beyond the server's end")
+      .type("DIR");
+  table.add("--cache-disk", flags->cache_disk, "most MiB in --cache-dir").within(1, std::int64_t{1} << 30);
+  table.only_with("--cache-disk", {"--cache-dir"});
+  table
+      .add("--normalise", flags->normalise,
+           "replace what changes in system messages: date, time, timestamp, uuid or NAME:/PATTERN/TEXT/; may be given "
+           "several times")
+      .type("RULE");
   table.add_switch("--log-prompts", flags->log_prompts, "write requests' bodies to the log");
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);

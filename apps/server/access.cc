@@ -43,16 +43,21 @@ bool is_own_host(std::string_view host, const AccessRules& rules) {
 }  // namespace
 
 bool is_key(std::string_view given, const std::vector<std::string>& keys) noexcept {
-  unsigned found = 0;
+  return key_number(given, keys) != 0;
+}
+
+std::size_t key_number(std::string_view given, const std::vector<std::string>& keys) noexcept {
+  std::size_t found = 0, number = 0;
   for (const std::string& key : keys) {
+    ++number;
     if (key.empty()) continue;
     std::size_t difference = given.size() ^ key.size();
     for (std::size_t i = 0; i < given.size(); ++i) {
       difference |= static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(key[i % key.size()]);
     }
-    found |= difference == 0 ? 1u : 0u;
+    found = difference == 0 ? number : found;
   }
-  return found != 0;
+  return found;
 }
 
 std::string_view key_of(const HttpRequest& request) noexcept {

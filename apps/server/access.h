@@ -14,12 +14,15 @@ struct AccessRules {
   std::vector<std::string> allowed_origins = {};  // "https://example.org"; "*": every page
   std::string host = {};                          // the name that the server listens under
   bool any_host = false;                          // Host headers are not looked at
+  bool strangers = false;                         // without keys: who asks may be anybody
 };
 
 enum class AccessVerdict : std::uint8_t { kAllowed, kWrongKey, kForeignOrigin, kForeignHost };
 
 // Time depends on the length of `given` and on the keys, not on what they have in common.
 bool is_key(std::string_view given, const std::vector<std::string>& keys) noexcept;
+// The same: the key's number, from 1 on; 0 where it is none.
+std::size_t key_number(std::string_view given, const std::vector<std::string>& keys) noexcept;
 // What stands behind `Authorization: Bearer`, else in `X-Api-Key`.
 std::string_view key_of(const HttpRequest& request) noexcept;
 

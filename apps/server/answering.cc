@@ -52,6 +52,7 @@ class Answering {
       choices_[i].not_understood = input.reply_note;
       if (input.reply != nullptr) parsers_.emplace_back(input.reply);
     }
+    if (!input.texts.empty()) totals_.normalised = input.texts.front().normalised;
   }
 
   // Submitted: from now on the client hears that it is waited for.
@@ -69,8 +70,12 @@ class Answering {
     cancel_all();
   }
 
-  void started(const engine::RequestStart& start) {
+  void started(int prompt, const engine::RequestStart& start, const PromptHistory::Entry& entry, bool scored) {
     const std::lock_guard lock(mutex_);
+    if (counter_.log_cache != nullptr) {
+      counter_.log_cache(counter_.context, counter_.request, prompt, cache_report(start, entry.any, scored));
+    }
+    if (prompt == 0) totals_.cache = cache_report(start, entry.own, scored).json(true);
     totals_.prompt_tokens += start.prompt_tokens;
     totals_.cached_tokens += start.cached_tokens;
     if (opened_) return;
@@ -248,35 +253,54 @@ class Answering {
 class PromptListener final : public engine::RequestListener {
  public:
   PromptListener(std::shared_ptr<Answering> answering, int prompt, std::vector<engine::TokenId> scored_ids,
-                 bool log_probabilities)
+                 bool log_probabilities, std::shared_ptr<PromptHistory> history, PromptHistory::Entry entry)
       : answering_(std::move(answering)),
         prompt_(prompt),
         scored_ids_(std::move(scored_ids)),
-        log_probabilities_(log_probabilities) {}
+        log_probabilities_(log_probabilities),
+        history_(std::move(history)),
+        entry_(std::move(entry)) {}
 
-  void started(engine::RequestId, const engine::RequestStart& start) override { answering_->started(start); }
+  void started(engine::RequestId, const engine::RequestStart& start) override {
+    answering_->started(prompt_, start, entry_, !scored_ids_.empty());
+  }
   void prompt_scored(engine::RequestId, engine::PromptLogProbabilities scores) override {
     answering_->prompt_scored(prompt_, scored_ids_, std::move(scores));
   }
   void stepped(engine::RequestId, int choice, const engine::GenerationStep& step) override {
+    if (choice == 0) {
+      // What was sampled last is computed with the next token, if at all.
+      if (last_) answer_.push_back(*last_);
+      last_ = step.token;
+      text_ += step.text;
+    }
     answering_->stepped(prompt_, choice, step, log_probabilities_);
   }
   void choice_ended(engine::RequestId, int choice, const engine::ChoiceEnd& end) override {
+    if (choice == 0) text_ += end.text;
     answering_->choice_ended(prompt_, choice, end);
   }
-  void ended(engine::RequestId, engine::RequestEnd end) override { answering_->ended(end); }
+  void ended(engine::RequestId, engine::RequestEnd end) override {
+    if (last_) history_->computed(entry_, answer_, text_);
+    answering_->ended(end);
+  }
 
  private:
   const std::shared_ptr<Answering> answering_;
   const int prompt_;
   const std::vector<engine::TokenId> scored_ids_;
   const bool log_probabilities_;
+  const std::shared_ptr<PromptHistory> history_;
+  const PromptHistory::Entry entry_;
+  std::vector<engine::TokenId> answer_;  // of the first choice, that were computed
+  std::optional<engine::TokenId> last_;
+  std::string text_;
 };
 
 }  // namespace
 
 void answer_generation(const ServedModel& served, GenerationInput input, std::unique_ptr<AnswerForm> form,
-                       std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter) {
+                       std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter, PromptOwner owner) {
   const int n_prompts = static_cast<int>(input.prompts.size());
   const engine::GenerationOptions& options = input.work.options;
   const bool log_probabilities = options.log_probability || options.top_log_probabilities > 0;
@@ -286,7 +310,11 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
     std::vector<engine::TokenId>& prompt = input.prompts[static_cast<std::size_t>(i)];
     std::vector<engine::TokenId> scored;
     if (input.work.prompt_log_probability) scored = prompt;
-    auto listener = std::make_unique<PromptListener>(answering, i, std::move(scored), log_probabilities);
+    PromptText text;
+    if (static_cast<std::size_t>(i) < input.texts.size()) text = std::move(input.texts[static_cast<std::size_t>(i)]);
+    auto entry = served.history->add(owner, prompt, std::move(text));
+    auto listener = std::make_unique<PromptListener>(answering, i, std::move(scored), log_probabilities, served.history,
+                                                     std::move(entry));
     const auto id = served.scheduler->submit({std::move(prompt), input.work, std::move(listener)});
     if (!id.ok()) return answering->refused(submit_error(served, id.error()), std::move(ids));
     ids.push_back(*id);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/server/api_error.h"
+#include "apps/server/cache_report.h"
 #include "apps/server/generation_input.h"
 #include "apps/server/http.h"
 #include "apps/server/served_model.h"
@@ -49,6 +50,8 @@ struct AnswerTotals {
   std::int64_t draft_tokens = 0, accepted_draft_tokens = 0;
   std::int64_t reasoning_tokens = 0;
   double queued_ms = 0, prompt_ms = 0, first_token_ms = 0, generation_ms = 0;
+  std::optional<text::Json> cache;     // the report on the (first) prompt, as its owner may see it, once it was started
+  std::vector<Normalised> normalised;  // in that prompt
 };
 
 // How one API writes an answer. Used by one thread at a time. Pieces of a stream are whole events; empty: nothing is sent.
@@ -80,8 +83,11 @@ std::string text_of(const AnswerChoice& choice, AnswerPart::Kind kind = AnswerPa
 
 // Hears of every answer that was generated, for the metrics and the log; from the engine's thread.
 using CountAnswer = void (*)(void* context, std::uint64_t request, const AnswerTotals& totals, bool succeeded);
+// Of each prompt what the cache had of it, as the operator sees it.
+using LogCache = void (*)(void* context, std::uint64_t request, int prompt, const CacheReport& report);
 struct AnswerCounter {
   CountAnswer count = nullptr;
+  LogCache log_cache = nullptr;
   void* context = nullptr;
   std::uint64_t request = 0;
 };
@@ -89,7 +95,7 @@ struct AnswerCounter {
 // Submits the prompts and answers `exchange` in the form. A client that goes takes its requests with it. The served model
 // must live until the scheduler has ended.
 void answer_generation(const ServedModel& served, GenerationInput input, std::unique_ptr<AnswerForm> form,
-                       std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter);
+                       std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter, PromptOwner owner);
 
 // What submit() refused, as an error of the API: a full queue is 429.
 ApiError submit_error(const ServedModel& served, const Error& error);

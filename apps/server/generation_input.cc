@@ -90,7 +90,7 @@ engine::ChatInput read_chat(Fields& fields, ToolRequest* tools) {
 }
 
 std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, const ServedModel& served,
-                                                            const engine::ChatInput& input, std::string* rendered) {
+                                                            const engine::ChatInput& given, PromptText* rendered) {
   if (!fields.ok()) return std::nullopt;
   if (served.chat_template == nullptr) {
     fields.fail({400,
@@ -98,12 +98,33 @@ std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, cons
                  "messages", "no_chat_template"});
     return std::nullopt;
   }
-  auto ids = engine::encode_chat(*served.model, *served.chat_template, input, rendered);
+  engine::ChatInput changed;
+  std::vector<Normalised> normalised;
+  if (!served.normalise.empty()) {
+    changed = given;
+    normalised = normalise(served.normalise, changed);
+  }
+  const engine::ChatInput& input = normalised.empty() ? given : changed;
+  std::vector<engine::TemplatePiece> pieces;
+  auto ids = engine::encode_chat_pieces(*served.model, *served.chat_template, input, pieces);
   if (!ids.ok()) {
     ApiError error = api_error(ids.error());
     error.param = "messages";
     fields.fail(std::move(error));
     return std::nullopt;
+  }
+  if (rendered != nullptr) {
+    *rendered = chat_prompt_text(pieces, input);
+    rendered->normalised = std::move(normalised);
+    if (served.template_text.find("strftime_now") != std::string::npos) {
+      rendered->at_another_time = [&served, again = input](std::int64_t now) {
+        engine::ChatInput other = again;
+        other.now = now;
+        std::string text;
+        const auto encoded = engine::encode_chat(*served.model, *served.chat_template, other, &text);
+        return encoded.ok() ? text : std::string();
+      };
+    }
   }
   return std::move(ids).value();
 }

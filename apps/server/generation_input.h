@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/server/fields.h"
+#include "apps/server/prompt_text.h"
 #include "apps/server/served_model.h"
 #include "apps/tool_calls/reply_parser.h"
 #include "rowmax/engine/chat.h"
@@ -19,6 +20,7 @@ struct ToolRequest;  // tool_input.h
 
 struct GenerationInput {
   std::vector<std::vector<engine::TokenId>> prompts;  // one, but for completions
+  std::vector<PromptText> texts;                      // theirs
   engine::GenerationRequest work;                     // of each prompt
   SamplingInput sampling;
   bool stream = false, include_usage = false;
@@ -36,9 +38,9 @@ std::vector<std::string> read_stop(Fields& fields, const char* name);
 // them.
 // tools (may be null): gets what the request says of calling them.
 engine::ChatInput read_chat(Fields& fields, ToolRequest* tools = nullptr);
-// The prompt that it makes; `rendered` (may be null) gets the text. 400 where the model has no template.
+// The prompt that it makes, once what the operator declared is normalised; `rendered` (may be null) gets the text. 400 where the model has no template.
 std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, const ServedModel& served,
-                                                            const engine::ChatInput& input, std::string* rendered);
+                                                            const engine::ChatInput& input, PromptText* rendered);
 // kLimit of the context as the APIs name it.
 bool fits_context(Fields& fields, const ServedModel& served, const std::vector<engine::TokenId>& prompt,
                   const char* name);

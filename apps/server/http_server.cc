@@ -22,6 +22,8 @@
 #include <set>
 #include <utility>
 
+#include "apps/server/wire.h"
+
 namespace rowmax::server {
 namespace {
 
@@ -123,16 +125,23 @@ namespace {
 // One client. Everything happens in the network's thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(HttpServer::Impl& server, int descriptor, bool unix_socket)
-      : server_(server), socket_(server.io, descriptor), from_unix_socket_(unix_socket) {}
+  // tls: nullptr for one that speaks plain text.
+  Connection(HttpServer::Impl& server, int descriptor, bool unix_socket, std::unique_ptr<TlsStream> tls)
+      : server_(server),
+        socket_(server.io, descriptor),
+        from_unix_socket_(unix_socket),
+        wire_(descriptor, std::move(tls)) {}
   ~Connection() { release_body(); }
 
   void start() {
     become_idle();
+    last_written_ = Clock::now();
+    if (wire_.encrypted()) deadline_ = Clock::now() + server_.options.head_time;  // for the handshake
     wait_readable();
   }
   // Answers with a refusal and closes.
   void turn_away(int status, std::string_view message) {
+    if (wire_.encrypted()) return close();  // a handshake is more than such a client is worth
     refuse(status, message);
     wait_readable();
   }
@@ -170,6 +179,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write_whole(const HttpAnswer& answer);
   void append(std::string_view bytes);
   void write();
+  bool unsent() const { return out_begin_ < out_.size() || wire_.unsent(); }
   void wait_writable();
   void written();
   void finish_writing();
@@ -184,6 +194,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   HttpServer::Impl& server_;
   Socket socket_;
   const bool from_unix_socket_;
+  Wire wire_;
   Phase phase_ = Phase::kIdle;
   std::string in_;
   std::size_t in_begin_ = 0;
@@ -313,7 +324,7 @@ void Connection::report(bool complete) {
 
 void Connection::tick(Clock::time_point now) {
   if (phase_ == Phase::kClosed) return;
-  if (out_begin_ < out_.size() && now - last_written_ > server_.options.write_time) return close();
+  if (unsent() && now - last_written_ > server_.options.write_time) return close();
   if (streaming_ && !ping_.empty() && out_.empty() && now - last_written_ > server_.options.ping_time) {
     append(chunked_ ? chunk_of(ping_) : ping_);
   }
@@ -334,19 +345,33 @@ void Connection::wait_readable() {
 
 void Connection::read() {
   if (phase_ == Phase::kClosed) return;
-  const ssize_t n = ::recv(socket_.native_handle(), server_.block, sizeof server_.block, MSG_DONTWAIT);
-  if (n == 0) return client_ended();
-  if (n < 0) {
-    if (errno != EAGAIN && errno != EINTR) return close();
-  } else if (phase_ != Phase::kLingering) {
-    in_.append(server_.block, static_cast<std::size_t>(n));
-    process();
+  const bool handshaking = wire_.handshaking();
+  const Wire::Came came = wire_.read(server_.block, in_);
+  if (wire_.unsent() && !waits_writable_) write();  // handshakes answer, and so do alerts
+  if (phase_ == Phase::kClosed) return;
+  if (handshaking && came == Wire::Came::kSome && !wire_.handshaking()) become_idle();
+  switch (came) {
+    case Wire::Came::kBroken: return close();
+    case Wire::Came::kEnd: return client_ended();
+    case Wire::Came::kPlainText: refuse(400, "expected TLS: this port speaks https://"); break;
+    case Wire::Came::kNothing: break;
+    case Wire::Came::kSome:
+      if (phase_ == Phase::kLingering) {
+        in_.clear();
+      } else {
+        process();
+      }
   }
   wait_readable();
 }
 
 // A client that closes its side before its answer is there does not wait for it.
 void Connection::client_ended() {
+  if (wire_.encrypted()) {  // its last bytes and its end may have come together
+    process();
+    if (phase_ == Phase::kClosed) return;
+    if (phase_ != Phase::kAnswering && !waits_writable_ && wire_.end()) write();
+  }
   if (phase_ != Phase::kAnswering || !complete_) return close();
   keep_alive_ = false;  // and nothing more is to be read
 }
@@ -537,15 +562,11 @@ void Connection::append(std::string_view bytes) {
 }
 
 void Connection::write() {
-  while (out_begin_ < out_.size()) {
-    const ssize_t n = ::send(socket_.native_handle(), out_.data() + out_begin_, out_.size() - out_begin_,
-                             MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EAGAIN) return wait_writable();
-    if (n < 0) return close();
-    out_begin_ += static_cast<std::size_t>(n);
-    last_written_ = Clock::now();
-  }
+  bool some = false;
+  const Wire::Went went = wire_.write(out_, out_begin_, some);
+  if (some) last_written_ = Clock::now();
+  if (went == Wire::Went::kFull) return wait_writable();
+  if (went == Wire::Went::kBroken) return close();
   out_.clear();
   if (out_.capacity() > kReadBytes) out_.shrink_to_fit();
   out_begin_ = 0;
@@ -557,7 +578,7 @@ void Connection::wait_writable() {
     self->waits_writable_ = false;
     if (code || self->phase_ == Phase::kClosed) return;
     self->write();
-    if (self->phase_ != Phase::kClosed && self->out_.empty()) self->written();
+    if (self->phase_ != Phase::kClosed && !self->unsent()) self->written();
   });
 }
 
@@ -567,13 +588,18 @@ void Connection::written() {
 }
 
 void Connection::answer_complete() {
+  const bool stays = keep_alive_ && !server_.draining;
+  if (!stays && wire_.end()) {
+    write();
+    if (phase_ == Phase::kClosed || unsent()) return;  // written() comes here again
+  }
   report(true);
   exchange_.reset();
   current_ = nullptr;
   parser_ = nullptr;
   complete_ = false;
   release_body();
-  if (keep_alive_ && !server_.draining) {
+  if (stays) {
     become_idle();
     // Not from here: one answer may lead to the next, as long as the client has sent requests.
     asio::post(server_.io, [self = shared_from_this()] {
@@ -620,11 +646,10 @@ void HttpServer::Impl::accept_from(std::size_t index) {
 }
 
 void HttpServer::Impl::accept_all(std::size_t index) {
-  const bool unix_socket = !listeners[index].path.empty();
   for (int i = 0; i < kAcceptsAtOnce; ++i) {
     const int descriptor = ::accept4(acceptors[index]->native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor >= 0) {
-      take(descriptor, unix_socket);
+      take(descriptor, !listeners[index].path.empty());
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -645,7 +670,9 @@ void HttpServer::Impl::take(int descriptor, bool unix_socket) {
   if (!unix_socket) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::shared_ptr<Connection> connection;
   try {
-    connection = std::make_shared<Connection>(*this, descriptor, unix_socket);
+    std::unique_ptr<TlsStream> tls;
+    if (options.tls && !unix_socket) tls = std::make_unique<TlsStream>(options.tls);
+    connection = std::make_shared<Connection>(*this, descriptor, unix_socket, std::move(tls));
   } catch (const std::exception&) {  // no memory, or no room in the system's list of sockets to wait for
     ::close(descriptor);
     return;

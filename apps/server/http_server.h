@@ -10,6 +10,7 @@
 #include "apps/server/http.h"
 #include "apps/server/http_parser.h"
 #include "apps/server/listener.h"
+#include "apps/server/tls.h"
 #include "rowmax/result.h"
 
 namespace rowmax::server {
@@ -25,6 +26,8 @@ struct HttpServerOptions {
   std::chrono::milliseconds write_time{30'000};  // without a byte that the client took
   std::chrono::milliseconds ping_time{15'000};
   std::chrono::milliseconds drain_time{30'000};
+  // What listens to the network speaks TLS with it, a Unix socket does not. nullptr: plain text everywhere.
+  std::shared_ptr<const TlsContext> tls;
 };
 
 class HttpServer {

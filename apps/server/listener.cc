@@ -47,16 +47,17 @@ bool is_loopback(const sockaddr* address) {
   return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
-std::string url_of(const sockaddr_storage& address) {
+std::string url_of(const sockaddr_storage& address, bool tls) {
+  const std::string scheme = tls ? "https://" : "http://";
   char text[INET6_ADDRSTRLEN] = {};
   if (address.ss_family == AF_INET) {
     const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
     inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-    return "http://" + std::string(text) + ":" + std::to_string(ntohs(v4.sin_port));
+    return scheme + text + ":" + std::to_string(ntohs(v4.sin_port));
   }
   const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
   inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-  return "http://[" + std::string(text) + "]:" + std::to_string(ntohs(v6.sin6_port));
+  return scheme + "[" + text + "]:" + std::to_string(ntohs(v6.sin6_port));
 }
 
 int port_of(const sockaddr_storage& address) {
@@ -70,8 +71,8 @@ void set_port(sockaddr_storage& address, int port) {
   if (address.ss_family == AF_INET6) reinterpret_cast<sockaddr_in6&>(address).sin6_port = value;
 }
 
-Result<Listener> listen_at(sockaddr_storage address, socklen_t size) {
-  const std::string name = url_of(address);
+Result<Listener> listen_at(sockaddr_storage address, socklen_t size, bool tls) {
+  const std::string name = url_of(address, tls);
   Descriptor socket(::socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (socket.get() < 0) return system_error(name);
   const int on = 1;
@@ -81,7 +82,7 @@ Result<Listener> listen_at(sockaddr_storage address, socklen_t size) {
     return system_error("cannot listen on " + name);
   }
   if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return system_error(name);
-  return Listener{socket.release(), url_of(address), ""};
+  return Listener{socket.release(), url_of(address, tls), ""};
 }
 
 Status listen_on_host(const ListenOptions& options, std::vector<Listener>& listeners) {
@@ -101,7 +102,7 @@ Status listen_on_host(const ListenOptions& options, std::vector<Listener>& liste
     sockaddr_storage address = {};
     std::memcpy(&address, each->ai_addr, each->ai_addrlen);
     set_port(address, port);
-    auto listener = listen_at(address, each->ai_addrlen);
+    auto listener = listen_at(address, each->ai_addrlen, options.tls);
     // localhost may name an address of a family that the machine does not have.
     if (!listener.ok() && errno == EADDRNOTAVAIL && each->ai_next != nullptr) continue;
     if (!listener.ok()) return std::move(listener).error();

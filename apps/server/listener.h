@@ -10,7 +10,7 @@ namespace rowmax::server {
 
 struct Listener {
   int descriptor = -1;
-  std::string address;  // "http://127.0.0.1:8080", "unix:/run/rowmax.sock"
+  std::string address;  // "http://127.0.0.1:8080", "https://...", "unix:/run/rowmax.sock"
   std::string path;     // of a Unix socket, to be removed at the end
 };
 
@@ -19,6 +19,7 @@ struct ListenOptions {
   int port = 8080;                 // 0: any that is free
   std::string unix_path;           // empty: none
   bool allow_public = false;       // addresses that other machines reach
+  bool tls = false;                // what is written in the addresses of the network: https
 };
 
 // Non-blocking sockets on every address of the host, all on one port, and on the path. A socket that nobody listens on any

@@ -31,14 +31,14 @@ class MessageForm final : public AnswerForm {
     for (const AnswerPart& part : choice.parts) content.push_back(block(part, n_calls));
     if (choice.parts.empty()) content.push_back(block({}, n_calls));
     Json json = message(std::move(content), stop_reason(choice), stop_reason_json(choice), totals);
-    json.append("rowmax", rowmax_json(sampling_, choice));
+    json.append("rowmax", rowmax_json(sampling_, totals, choice));
     return json.dump();
   }
 
   std::string ping() const override { return event({{"type", "ping"}}, "ping"); }
   std::string opening(const AnswerTotals& totals, int /*n_choices*/) override {
     Json start = message(Json::array(), Json(), Json(), totals);
-    start.append("rowmax", rowmax_json(sampling_));
+    start.append("rowmax", rowmax_json(sampling_, totals));
     return event({{"type", "message_start"}, {"message", std::move(start)}}, "message_start");
   }
   std::string piece(int /*choice*/, std::string_view text, const AnswerToken* /*token*/) override {
@@ -224,10 +224,9 @@ void messages(Call& call) {
   input.work.options.stop = read_stop(fields, "stop_sequences");
   ToolRequest tools;
   const engine::ChatInput chat = read_input(fields, tools);
-  std::string rendered;
-  auto prompt = encode_messages(fields, call.served, chat, &rendered);
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   if (!prompt || !fits_context(fields, call.served, *prompt, "messages")) return call.refuse();
-  apply_tools(fields, call.served, std::move(tools), rendered, input);
+  apply_tools(fields, call.served, std::move(tools), input.texts.back().text, input);
   if (!fields.ok()) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   auto form = std::make_unique<MessageForm>(call.head("msg_"), input.sampling);

@@ -92,6 +92,7 @@ std::string Metrics::text(const engine::SchedulerStatistics& s, std::string_view
   page.counter("rows_total", "Tokens computed.", s.rows);
   page.counter("prompt_tokens_total", "Tokens of prompts.", s.prompt_tokens);
   page.counter("cached_tokens_total", "Tokens of prompts that were not computed again.", s.cached_tokens);
+  page.counter("disk_tokens_total", "Of these, tokens that were read from the disk.", s.disk_tokens);
   page.counter("tokens_predicted_total", "Tokens generated.", s.generated_tokens);
   page.counter("draft_tokens_total", "Tokens guessed ahead.", s.draft_tokens);
   page.counter("accepted_draft_tokens_total", "Guesses that were right.", s.accepted_draft_tokens);

@@ -92,7 +92,7 @@ class OllamaForm final : public AnswerForm {
                  {"prompt_eval_duration", nanoseconds(totals.prompt_ms)},
                  {"eval_count", totals.generated_tokens},
                  {"eval_duration", nanoseconds(totals.generation_ms)},
-                 {"rowmax", rowmax_json(sampling_, choice)}});
+                 {"rowmax", rowmax_json(sampling_, totals, choice)}});
   }
 
   const std::string model_, created_;
@@ -121,10 +121,10 @@ void add_variables(Fields& fields, engine::ChatInput& chat) {
 }
 
 void generate(Call& call, GenerationInput input, std::optional<std::vector<engine::TokenId>> prompt, const char* name,
-              bool chat, std::string_view rendered, ToolRequest tools) {
+              bool chat, std::optional<ToolRequest> tools) {
   if (!prompt || !fits_context(call.fields, call.served, *prompt, name)) return call.refuse();
-  // Without a template the text is the text.
-  if (!rendered.empty()) apply_tools(call.fields, call.served, std::move(tools), rendered, input);
+  // A prompt that no template made has a reply that is text.
+  if (tools) apply_tools(call.fields, call.served, std::move(*tools), input.texts.back().text, input);
   if (!call.fields.ok()) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   auto form = std::make_unique<OllamaForm>(call.served.name, std::time(nullptr), chat, input.sampling);
@@ -167,9 +167,8 @@ void ollama_chat(Call& call) {
   if (shown.size() > 0) chat.tools = template_value(shown);
   ToolRequest tools = read_ollama_tools(fields);
   add_variables(fields, chat);
-  std::string rendered;
-  auto prompt = encode_messages(fields, call.served, chat, &rendered);
-  generate(call, std::move(input), std::move(prompt), "messages", true, rendered, std::move(tools));
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
+  generate(call, std::move(input), std::move(prompt), "messages", true, std::move(tools));
 }
 
 void ollama_generate(Call& call) {
@@ -182,11 +181,11 @@ void ollama_generate(Call& call) {
   }
   const bool raw = fields.boolean("raw").value_or(false) || call.served.chat_template == nullptr;
   std::optional<std::vector<engine::TokenId>> prompt;
-  std::string rendered;
   if (fields.ok() && raw) {
     auto ids = engine::encode_prompt(*call.served.model, text, true);
     if (!ids.ok()) return call.refuse(api_error(ids.error()));
     prompt = std::move(ids).value();
+    input.texts.push_back(plain_prompt_text(std::string(text)));
   } else if (fields.ok()) {
     engine::ChatInput chat;
     std::vector<TemplateValue> turns;
@@ -194,9 +193,10 @@ void ollama_generate(Call& call) {
     turns.push_back(chat_message("user", std::string(text)));
     chat.messages = TemplateValue::make_list(std::move(turns));
     add_variables(fields, chat);
-    prompt = encode_messages(fields, call.served, chat, &rendered);
+    prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   }
-  generate(call, std::move(input), std::move(prompt), "prompt", false, rendered, {});
+  generate(call, std::move(input), std::move(prompt), "prompt", false,
+           raw ? std::nullopt : std::optional<ToolRequest>(ToolRequest()));
 }
 
 void ollama_tags(Call& call) {

@@ -15,7 +15,10 @@ Json token_json(const ServedModel& served, engine::TokenId id, double log_probab
   const std::string bytes = token_bytes(served, id);
   Json numbers = Json::array();
   for (const char byte : bytes) numbers.push_back(static_cast<int>(static_cast<unsigned char>(byte)));
-  return {{"token", bytes}, {"logprob", written_log_probability(log_probability)}, {"bytes", std::move(numbers)}};
+  return {{"id", id},
+          {"token", bytes},
+          {"logprob", written_log_probability(log_probability)},
+          {"bytes", std::move(numbers)}};
 }
 
 class ChatForm final : public AnswerForm {
@@ -38,11 +41,11 @@ class ChatForm final : public AnswerForm {
     return finished(head_json(head_, "chat.completion"), std::move(list), totals, sampling_);
   }
 
-  std::string opening(const AnswerTotals& /*totals*/, int n_choices) override {
+  std::string opening(const AnswerTotals& totals, int n_choices) override {
     std::string out;
     for (int i = 0; i < n_choices; ++i) {
       Json json = chunk(i, {{"role", "assistant"}, {"content", Json()}}, Json(), Json());
-      if (i == 0) json.append("rowmax", rowmax_json(sampling_));
+      if (i == 0) json.append("rowmax", rowmax_json(sampling_, totals));
       out += sse(json.dump());
     }
     return out;
@@ -137,10 +140,9 @@ void chat_completions(Call& call) {
   input.work.options.top_log_probabilities = wants ? static_cast<int>(top.value_or(0)) : 0;
   ToolRequest tools;
   const engine::ChatInput chat = read_chat(fields, &tools);
-  std::string rendered;
-  auto prompt = encode_messages(fields, call.served, chat, &rendered);
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   if (!prompt || !fits_context(fields, call.served, *prompt, "messages")) return call.refuse();
-  apply_tools(fields, call.served, std::move(tools), rendered, input);
+  apply_tools(fields, call.served, std::move(tools), input.texts.back().text, input);
   if (!fields.ok()) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   auto form = std::make_unique<ChatForm>(call.served, call.head("chatcmpl-"), input.sampling, input.include_usage);

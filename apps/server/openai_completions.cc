@@ -43,11 +43,11 @@ class CompletionForm final : public AnswerForm {
     return finished(head_json(head_, "text_completion"), std::move(list), totals, sampling_);
   }
 
-  std::string opening(const AnswerTotals& /*totals*/, int n_choices) override {
+  std::string opening(const AnswerTotals& totals, int n_choices) override {
     std::string out;
     for (int i = 0; i < n_choices; ++i) {
       Json json = chunk(i, echo_of(i), Json(), Json());
-      if (i == 0) json.append("rowmax", rowmax_json(sampling_));
+      if (i == 0) json.append("rowmax", rowmax_json(sampling_, totals));
       out += sse(json.dump());
     }
     return out;
@@ -85,9 +85,11 @@ class CompletionForm final : public AnswerForm {
 
   // offset: characters before the first of them; moved behind the last.
   Json log_probabilities(const std::vector<AnswerToken>& tokens, std::size_t& offset) const {
-    Json texts = Json::array(), values = Json::array(), tops = Json::array(), offsets = Json::array();
+    Json ids = Json::array(), texts = Json::array(), values = Json::array(), tops = Json::array(),
+         offsets = Json::array();
     for (const AnswerToken& token : tokens) {
       const std::string bytes = token_bytes(served_, token.id);
+      ids.push_back(token.id);
       texts.push_back(bytes);
       values.push_back(token.log_probability ? Json(written_log_probability(*token.log_probability)) : Json());
       Json top = token.top.empty() ? Json() : Json::object();
@@ -98,7 +100,8 @@ class CompletionForm final : public AnswerForm {
       offsets.push_back(offset);
       offset += n_characters(bytes);
     }
-    return {{"tokens", std::move(texts)},
+    return {{"token_ids", std::move(ids)},
+            {"tokens", std::move(texts)},
             {"token_logprobs", std::move(values)},
             {"top_logprobs", std::move(tops)},
             {"text_offset", std::move(offsets)}};
@@ -192,6 +195,7 @@ void completions(Call& call) {
   if (fields.ok()) reader.read();
   if (!fields.ok()) return call.refuse();
   input.prompts = std::move(reader.prompts);
+  for (const std::string& text : reader.texts) input.texts.push_back(plain_prompt_text(text));
   auto form = std::make_unique<CompletionForm>(call.served, call.head("cmpl-"), input,
                                                echo ? std::move(reader.texts) : std::vector<std::string>());
   call.generate(std::move(input), std::move(form));

@@ -94,10 +94,15 @@ Json stop_reason_json(const AnswerChoice& choice) {
   return choice.stop_string.empty() ? Json() : Json(choice.stop_string);
 }
 
-Json rowmax_json(const SamplingInput& sampling) { return {{"sampling", sampling.json()}}; }
+Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals) {
+  Json json = {{"sampling", sampling.json()}};
+  if (!totals.normalised.empty()) json.append("normalised", normalised_json(totals.normalised));
+  if (totals.cache) json.append("cache", *totals.cache);
+  return json;
+}
 
-Json rowmax_json(const SamplingInput& sampling, const AnswerChoice& choice) {
-  Json json = rowmax_json(sampling);
+Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals, const AnswerChoice& choice) {
+  Json json = rowmax_json(sampling, totals);
   if (!choice.not_understood.empty()) json.append("tool_calls", choice.not_understood);
   return json;
 }
@@ -109,7 +114,7 @@ void add_not_understood(Json& json, const AnswerChoice& choice) {
 std::string finished(Json head, Json choices, const AnswerTotals& totals, const SamplingInput& sampling) {
   head.append("choices", std::move(choices));
   head.append("usage", usage_json(totals));
-  head.append("rowmax", rowmax_json(sampling));
+  head.append("rowmax", rowmax_json(sampling, totals));
   head.append("timings", timings_json(totals));
   return head.dump();
 }

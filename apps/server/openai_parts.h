@@ -32,10 +32,11 @@ text::Json call_json(const AnswerHead& head, int choice, int call, const AnswerP
 text::Json arguments_json(const AnswerPart& part);
 // The text that ended it, else null.
 text::Json stop_reason_json(const AnswerChoice& choice);
-// What the answer says beside the API: the sampling values in effect and where each came from.
-text::Json rowmax_json(const SamplingInput& sampling);
+// What the answer says beside the API: the sampling values in effect and where each came from, what was
+// normalised, what the cache had.
+text::Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals);
 // The same of an answer with one choice, with tool_calls: why there is text that looks like a call.
-text::Json rowmax_json(const SamplingInput& sampling, const AnswerChoice& choice);
+text::Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals, const AnswerChoice& choice);
 // Puts rowmax.tool_calls to a choice of several; nothing where there is nothing to say.
 void add_not_understood(text::Json& json, const AnswerChoice& choice);
 // The rest of a whole answer, and the last events of a stream: usage where it was asked for, and [DONE].

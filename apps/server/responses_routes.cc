@@ -30,11 +30,11 @@ class ResponseForm final : public AnswerForm {
 
   std::string whole(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
     const AnswerChoice& choice = choices.front();
-    return response(status_of(choice), items_of(choice), usage(totals), &choice).dump();
+    return response(status_of(choice), items_of(choice), usage(totals), totals, &choice).dump();
   }
 
-  std::string opening(const AnswerTotals& /*totals*/, int /*n_choices*/) override {
-    const Json begun = response("in_progress", {}, Json());
+  std::string opening(const AnswerTotals& totals, int /*n_choices*/) override {
+    const Json begun = response("in_progress", {}, Json(), totals);
     std::string out = event("response.created", {{"response", begun}});
     return out += event("response.in_progress", {{"response", begun}});
   }
@@ -67,7 +67,7 @@ class ResponseForm final : public AnswerForm {
     std::string out = index_ < 0 ? in_item(AnswerPart::Kind::kText) : std::string();
     out += end_item(status);
     return out += event("response." + status,
-                        {{"response", response(status_of(choice), items_of(choice), usage(totals), &choice)}});
+                        {{"response", response(status_of(choice), items_of(choice), usage(totals), totals, &choice)}});
   }
   std::string broken(const ApiError& error) override {
     return event(
@@ -179,7 +179,8 @@ class ResponseForm final : public AnswerForm {
   }
 
   // choice: null until there is one.
-  Json response(const char* status, std::vector<Json> output, Json used, const AnswerChoice* choice = nullptr) const {
+  Json response(const char* status, std::vector<Json> output, Json used, const AnswerTotals& totals,
+                const AnswerChoice* choice = nullptr) const {
     const bool cut = std::string_view(status) == "incomplete";
     Json list = Json::array();
     for (Json& each : output) list.push_back(std::move(each));
@@ -206,7 +207,7 @@ class ResponseForm final : public AnswerForm {
             {"usage", std::move(used)},
             {"user", Json()},
             {"metadata", Json::object()},
-            {"rowmax", choice == nullptr ? rowmax_json(sampling_) : rowmax_json(sampling_, *choice)}};
+            {"rowmax", choice == nullptr ? rowmax_json(sampling_, totals) : rowmax_json(sampling_, totals, *choice)}};
   }
 
   std::string event(const std::string& type, Json more) {
@@ -297,10 +298,9 @@ void responses(Call& call) {
   ToolRequest tools = read_tools(fields, chat);
   const bool parallel = tools.parallel;
   chat.now = static_cast<std::int64_t>(std::time(nullptr));
-  std::string rendered;
-  auto prompt = encode_messages(fields, call.served, chat, &rendered);
+  auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   if (!prompt || !fits_context(fields, call.served, *prompt, "input")) return call.refuse();
-  apply_tools(fields, call.served, std::move(tools), rendered, input);
+  apply_tools(fields, call.served, std::move(tools), input.texts.back().text, input);
   if (!fields.ok()) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   RequestEcho echo;

@@ -15,6 +15,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/tokenize", tokenize},
     {"POST", "/detokenize", detokenize},
     {"POST", "/apply-template", apply_template},
+    {"POST", "/rowmax/attention", attention},
     {"POST", "/api/chat", ollama_chat},
     {"POST", "/api/generate", ollama_generate},
     {"GET", "/api/tags", ollama_tags},

@@ -22,6 +22,7 @@ struct Call {
   std::shared_ptr<Exchange> exchange;
   ErrorStyle style = ErrorStyle::kOpenAi;
   AnswerCounter counter = {};
+  PromptOwner owner = {};
 
   void answer(const text::Json& json) { exchange->send({.body = json.dump()}); }
   // With the error of the fields.
@@ -29,7 +30,7 @@ struct Call {
   void refuse(const ApiError& error) { exchange->send(error_answer(error, style)); }
   AnswerHead head(std::string_view prefix) const { return answer_head(served, prefix, request.body, request.number); }
   void generate(GenerationInput input, std::unique_ptr<AnswerForm> form) {
-    answer_generation(served, std::move(input), std::move(form), exchange, style, counter);
+    answer_generation(served, std::move(input), std::move(form), exchange, style, counter, owner);
   }
 };
 
@@ -53,6 +54,7 @@ void apply_template(Call& call);
 void responses(Call& call);
 void messages(Call& call);
 void count_tokens(Call& call);
+void attention(Call& call);
 void ollama_chat(Call& call);
 void ollama_generate(Call& call);
 void ollama_tags(Call& call);

@@ -34,7 +34,8 @@ void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format) 
 }
 
 std::string fingerprint_of(const engine::Model& model, const engine::SessionOptions& session,
-                           std::string_view template_text, std::string_view version) {
+                           std::string_view template_text, const std::vector<NormaliseRule>& rules,
+                           std::string_view version) {
   Hash hash;
   hash.add(model.description().architecture);
   for (const engine::ModelFact& fact : model.description().facts) {
@@ -57,6 +58,7 @@ std::string fingerprint_of(const engine::Model& model, const engine::SessionOpti
     hash.add({bytes, std::min(tensor.data.size(), kBytesOfTensor)});
   }
   hash.add(template_text);
+  for (const NormaliseRule& rule : rules) hash.add(rule.source);
   char digits[20];
   std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash.value()));
   return "b" + std::string(version) + "-" + digits;

@@ -7,7 +7,9 @@
 #include <string>
 #include <string_view>
 
+#include "apps/server/cache_report.h"
 #include "apps/server/constraint_input.h"
+#include "apps/server/normalise.h"
 #include "apps/server/sampling_input.h"
 #include "apps/tool_calls/tool_format.h"
 #include "rowmax/engine/chat_template.h"
@@ -34,10 +36,12 @@ struct ServedModel {
   int max_choices = 128;         // of one request
   std::int64_t max_waiting = 0;
   SamplingDefaults sampling;
+  std::vector<NormaliseRule> normalise;    // of system messages
   engine::DraftFunction draft;             // empty: no speculation
   std::optional<engine::Pooling> pooling;  // of embeddings; none: see no_pooling
   std::string no_pooling;
   std::shared_ptr<ConstraintVocabulary> vocabulary = std::make_shared<ConstraintVocabulary>();
+  std::shared_ptr<PromptHistory> history = std::make_shared<PromptHistory>();
 
   const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
 };
@@ -46,8 +50,9 @@ struct ServedModel {
 void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format);
 
 // "b", the version, and a hash of what decides the numbers: the file's facts, the beginnings of its tensors, edits, the
-// types of activations and of keys and values, the template.
+// types of activations and of keys and values, the template, what of prompts is normalised.
 std::string fingerprint_of(const engine::Model& model, const engine::SessionOptions& session,
-                           std::string_view template_text, std::string_view version);
+                           std::string_view template_text, const std::vector<NormaliseRule>& rules,
+                           std::string_view version);
 
 }  // namespace rowmax::server

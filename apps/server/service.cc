@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "apps/server/page.h"
 #include "apps/server/routes.h"
 
 namespace rowmax::server {
@@ -54,8 +55,8 @@ void Service::log(std::string_view event, Json more) {
   options_.log(line);
 }
 
-std::optional<HttpAnswer> Service::refuse_access(const HttpRequest& request, ErrorStyle style) {
-  switch (check_access(request, options_.access, !is_health(request.path()))) {
+std::optional<HttpAnswer> Service::refuse_access(const HttpRequest& request, ErrorStyle style, bool key_needed) {
+  switch (check_access(request, options_.access, key_needed)) {
     case AccessVerdict::kAllowed: return std::nullopt;
     case AccessVerdict::kWrongKey:
       return error_answer(
@@ -101,8 +102,10 @@ std::optional<HttpAnswer> Service::look_at_head(const HttpRequest& request) {
     const AccessVerdict verdict = check_access(request, options_.access, false);
     if (verdict == AccessVerdict::kAllowed) return preflight(request);
   }
-  if (auto refused = refuse_access(request, style)) return refused;
-  if (is_health(path) || path == "/ready" || path == "/metrics") {
+  const bool page = options_.page && is_page_path(path);
+  if (auto refused = refuse_access(request, style, !page && !is_health(path))) return refused;
+  if (page && (request.method == "GET" || request.method == "HEAD")) return page_answer(path);
+  if (page || is_health(path) || path == "/ready" || path == "/metrics") {
     if (request.method != "GET" && request.method != "HEAD") {
       HttpAnswer answer = error_answer({405, "expected GET, found " + request.method}, style);
       answer.headers.push_back({"Allow", "GET, HEAD"});
@@ -194,6 +197,11 @@ void Service::call_route(const HttpRequest& request, const std::shared_ptr<Excha
   Call call{*served_, request, fields, exchange, style, {}};
   call.counter.context = this;
   call.counter.request = request.number;
+  call.owner.key = key_number(key_of(request), options_.access.keys);
+  call.owner.is_one = !options_.access.strangers || call.owner.key != 0;
+  call.counter.log_cache = [](void* context, std::uint64_t number, int prompt, const CacheReport& report) {
+    static_cast<Service*>(context)->reused(number, prompt, report);
+  };
   call.counter.count = [](void* context, std::uint64_t number, const AnswerTotals& totals, bool succeeded) {
     static_cast<Service*>(context)->generated(number, totals, succeeded);
   };
@@ -211,6 +219,13 @@ void Service::generated(std::uint64_t request, const AnswerTotals& totals, bool 
                      {"queued_ms", totals.queued_ms},
                      {"prompt_ms", totals.prompt_ms},
                      {"generation_ms", totals.generation_ms}});
+}
+
+void Service::reused(std::uint64_t request, int prompt, const CacheReport& report) {
+  if (!options_.log) return;
+  Json line = {{"request", request}, {"prompt", prompt}};
+  line.update(report.json(options_.log_prompts));
+  log("cache", std::move(line));
 }
 
 HttpAnswer Service::refuse(int status, std::string_view message, std::string_view path) {

@@ -21,6 +21,7 @@ struct ServiceOptions {
   AccessRules access;
   int workers = 2;
   bool log_prompts = false;
+  bool page = true;                            // the web page under "/"
   std::function<void(const text::Json&)> log;  // one event; called from any thread, one at a time. Empty: no log
 };
 
@@ -43,11 +44,12 @@ class Service final : public HttpHandler {
   void finished(const Finished& what) override;
 
  private:
-  std::optional<HttpAnswer> refuse_access(const HttpRequest& request, ErrorStyle style);
+  std::optional<HttpAnswer> refuse_access(const HttpRequest& request, ErrorStyle style, bool key_needed);
   HttpAnswer preflight(const HttpRequest& request) const;
   HttpAnswer ready(bool health) const;
   HttpAnswer metrics() const;
   void run(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange);
+  void reused(std::uint64_t request, int prompt, const CacheReport& report);
   void generated(std::uint64_t request, const AnswerTotals& totals, bool succeeded);
   void call_route(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange, ErrorStyle style);
 

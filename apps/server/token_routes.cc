@@ -6,6 +6,18 @@ namespace rowmax::server {
 
 using text::Json;
 
+namespace {
+
+Json tokens_json(const ServedModel& served, const std::vector<engine::TokenId>& ids, bool with_pieces) {
+  Json tokens = Json::array();
+  for (const engine::TokenId id : ids) {
+    tokens.push_back(with_pieces ? Json{{"id", id}, {"piece", token_bytes(served, id)}} : Json(id));
+  }
+  return tokens;
+}
+
+}  // namespace
+
 void tokenize(Call& call) {
   Fields& fields = call.fields;
   // content as llama.cpp has it, prompt as vLLM.
@@ -21,11 +33,9 @@ void tokenize(Call& call) {
   auto ids = add_special ? engine::encode_prompt(*call.served.model, text, parse_special)
                          : call.served.tokenizer().encode(text, parse_special);
   if (!ids.ok()) return call.refuse(api_error(ids.error()));
-  Json tokens = Json::array();
-  for (const engine::TokenId id : *ids) {
-    tokens.push_back(with_pieces ? Json{{"id", id}, {"piece", token_bytes(call.served, id)}} : Json(id));
-  }
-  call.answer({{"tokens", std::move(tokens)}, {"count", ids->size()}, {"max_model_len", call.served.context}});
+  call.answer({{"tokens", tokens_json(call.served, *ids, with_pieces)},
+               {"count", ids->size()},
+               {"max_model_len", call.served.context}});
 }
 
 void detokenize(Call& call) {
@@ -50,10 +60,11 @@ void detokenize(Call& call) {
 
 void apply_template(Call& call) {
   const engine::ChatInput chat = read_chat(call.fields);
-  std::string rendered;
+  PromptText rendered;
+  const bool with_pieces = call.fields.boolean("with_pieces").value_or(false);
   const auto ids = encode_messages(call.fields, call.served, chat, &rendered);
   if (!ids) return call.refuse();
-  call.answer({{"prompt", rendered}, {"tokens", *ids}});
+  call.answer({{"prompt", rendered.text}, {"tokens", tokens_json(call.served, *ids, with_pieces)}});
 }
 
 }  // namespace rowmax::server

@@ -35,16 +35,13 @@ Result<TemplateValue> chat_globals(const Tokenizer& tokenizer, const ChatInput& 
 }
 
 Result<std::vector<TokenId>> encode(const Model& model, const ChatTemplate& chat_template, const ChatInput& input,
-                                    std::string* rendered) {
+                                    std::vector<TemplatePiece>& pieces) {
   const Tokenizer& tokenizer = model.tokenizer();
   ROWMAX_TRY(globals, chat_globals(tokenizer, input));
-  ROWMAX_TRY(pieces, chat_template.render_pieces(globals, input.now));
+  ROWMAX_TRY(made, chat_template.render_pieces(globals, input.now));
+  pieces = std::move(made);
   std::vector<TextPart> parts;
-  if (rendered != nullptr) rendered->clear();
-  for (const TemplatePiece& piece : pieces) {
-    parts.push_back({piece.text, !piece.from_user});
-    if (rendered != nullptr) *rendered += piece.text;
-  }
+  for (const TemplatePiece& piece : pieces) parts.push_back({piece.text, !piece.from_user});
   ROWMAX_TRY(ids, tokenizer.encode(parts));
   // The template may write BOS, the tokenizer's flag may ask for it: one is right, two shift every position.
   const TokenId bos = tokenizer.bos();
@@ -55,7 +52,23 @@ Result<std::vector<TokenId>> encode(const Model& model, const ChatTemplate& chat
   return ids;
 }
 
+Result<std::vector<TokenId>> encode(const Model& model, const ChatTemplate& chat_template, const ChatInput& input,
+                                    std::string* rendered) {
+  std::vector<TemplatePiece> pieces;
+  ROWMAX_TRY(ids, encode(model, chat_template, input, pieces));
+  if (rendered != nullptr) {
+    rendered->clear();
+    for (const TemplatePiece& piece : pieces) *rendered += piece.text;
+  }
+  return ids;
+}
+
 }  // namespace
+
+Result<std::vector<TokenId>> encode_chat_pieces(const Model& model, const ChatTemplate& chat_template,
+                                                const ChatInput& input, std::vector<TemplatePiece>& pieces) {
+  return base::guarded([&] { return encode(model, chat_template, input, pieces); });
+}
 
 Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate& chat_template, const ChatInput& input,
                                          std::string* rendered) {

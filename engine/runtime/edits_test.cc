@@ -4,6 +4,7 @@
 #include "rowmax/engine/edits.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -580,7 +581,7 @@ TEST(EditableFacts, AreThoseOfTheModel) {
 
 // A model in a mapped file: the map stays with whoever uses it.
 TEST(TensorEdits, AFileStaysMappedForTheVariant) {
-  const std::string path = testing::TempDir() + "edits_test.gguf";
+  const std::string path = testing::TempDir() + "rowmax_edits_" + std::to_string(::getpid()) + ".gguf";
   const Bytes bytes = model_bytes("llama", [](tools::SyntheticSpec& spec) { spec.untied = true; });
   {
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::fopen(path.c_str(), "wb"), std::fclose);

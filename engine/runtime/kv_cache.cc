@@ -477,6 +477,14 @@ bool KvCache::make_private(SequenceState& sequence) noexcept {
   return true;
 }
 
+// Why a sequence that holds `blocks` can go on no later than from `kept`.
+PrefixReuse::Limit KvCache::limit_of(std::span<const std::int32_t> blocks, std::int64_t kept) const noexcept {
+  if (shape_.state_floats == 0) return PrefixReuse::Limit::kWindow;
+  const bool has_a_later_state = std::ranges::any_of(blocks.subspan(static_cast<std::size_t>(kept / kPageTokens)),
+                                                     [&](std::int32_t id) { return block(id).checkpoint.size() != 0; });
+  return has_a_later_state ? PrefixReuse::Limit::kWindow : PrefixReuse::Limit::kCheckpoint;
+}
+
 std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   const std::int64_t most = static_cast<std::int64_t>(tokens.size()) - 1;
@@ -506,10 +514,16 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
   const std::int64_t alone = own == size ? own : restorable(sequence.blocks, own, sequence.mark_position);
   const std::int64_t together = restorable(blocks, std::ssize(blocks) * kPageTokens);
   if (together <= alone) {
+    // Blocks that others computed were found, too, where nobody can go on from them.
+    const std::int64_t found = std::max(own, std::ssize(blocks) * kPageTokens);
+    const PrefixReuse::Limit limit = alone == found ? PrefixReuse::Limit::kNone : limit_of(blocks, alone);
     const std::int64_t kept = truncate(id, own);
     confirm(id, kept);
+    last_reuse_ = {kept, found, limit};
     return kept;
   }
+  const std::int64_t found = std::ssize(blocks) * kPageTokens;
+  last_reuse_ = {together, found, together == found ? PrefixReuse::Limit::kNone : limit_of(blocks, together)};
   become(sequence, std::span(blocks).first(static_cast<std::size_t>(together / kPageTokens)), together);
   if (sequence.mark_position > own) sequence.mark_position = -1;
   sequence.tokens.assign(tokens.begin(), tokens.begin() + together);

@@ -91,8 +91,16 @@ class KvCache {
 
   // As Session::reuse.
   std::int64_t reuse(SequenceId id, std::span<const TokenId> tokens);
+  PrefixReuse last_reuse() const noexcept { return last_reuse_; }
   // Goes back to the first n tokens, or as many of them as it can; how many that are.
   std::int64_t truncate(SequenceId id, std::int64_t n);
+
+  // As Session's.
+  PageLayout page_layout() const;
+  PageParts page_parts(SequenceId id, std::int64_t page) const noexcept;
+  void copy_page(SequenceId id, std::int64_t page, PageParts parts, std::span<std::byte> out) const noexcept;
+  Result<std::int64_t> append_pages(SequenceId id, std::span<const TokenId> tokens, std::span<const PageParts> parts,
+                                    const PageReader& reader);
 
   // A batch: begin_batch(), append() for each sequence, prepare() before rows are computed, settle() at its end.
   void begin_batch() noexcept;
@@ -182,6 +190,7 @@ class KvCache {
   // begins and what its sequences may take, as if pages that they share stayed. By each: what all sequences hold or
   // will, as if nothing were shared; this one is within a budget that has a share for each.
   std::int64_t bound_by_growth_ = 0, bound_by_each_ = 0;
+  PrefixReuse last_reuse_;
 
   Block& block(std::int32_t id) noexcept { return blocks_[static_cast<std::size_t>(id)]; }
   const Block& block(std::int32_t id) const noexcept { return blocks_[static_cast<std::size_t>(id)]; }
@@ -222,6 +231,10 @@ class KvCache {
   // The last position up to n that a sequence holding `blocks` can go on from, without or with what its mark holds.
   std::int64_t restorable(std::span<const std::int32_t> blocks, std::int64_t n, std::int64_t mark = -1) const noexcept;
   void restore(SequenceId id, std::int64_t position) noexcept;
+  Status check_pages(SequenceId id, std::span<const TokenId> tokens, std::span<const PageParts> parts) const;
+  bool take_window_pages(SequenceState& sequence, std::int64_t end) noexcept;
+  void fill_page(SequenceId id, std::size_t page, PageParts parts, std::span<const std::byte> bytes) noexcept;
+  PrefixReuse::Limit limit_of(std::span<const std::int32_t> blocks, std::int64_t kept) const noexcept;
   std::int32_t find_published(std::int32_t parent, std::span<const TokenId> tokens) const;
 };
 

@@ -4,6 +4,7 @@
 #include "rowmax/engine/layout_check.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -50,7 +51,7 @@ std::string write_as(std::string_view layout, Weights weights) {
     ++n_moved;
   }
   EXPECT_GT(n_moved, 0);
-  const std::string path = testing::TempDir() + "rowmax_layout_" + std::string(layout) +
+  const std::string path = testing::TempDir() + "rowmax_layout_" + std::to_string(::getpid()) + std::string(layout) +
                            (weights == Weights::kTrue ? "" : "_shuffled") + ".gguf";
   std::ofstream out(path, std::ios::binary);
   out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));

@@ -199,6 +199,30 @@ Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId
   });
 }
 
+std::int64_t page_bytes(const PageLayout& layout, PageParts parts) noexcept {
+  std::int64_t total = (parts & kStatePart) != 0 ? layout.state_bytes : 0;
+  for (std::size_t g = 0; g < layout.groups.size(); ++g) total += (parts >> g & 1) != 0 ? layout.groups[g].bytes : 0;
+  return total;
+}
+PageLayout Session::page_layout() const { return impl_->cache.page_layout(); }
+PageParts Session::page_parts(SequenceId sequence, std::int64_t page) const noexcept {
+  return impl_->cache.is_open(sequence) ? impl_->cache.page_parts(sequence, page) : 0;
+}
+void Session::copy_page(SequenceId sequence, std::int64_t page, PageParts parts,
+                        std::span<std::byte> out) const noexcept {
+  impl_->cache.copy_page(sequence, page, parts, out);
+}
+Result<std::int64_t> Session::append_pages(SequenceId sequence, std::span<const TokenId> tokens,
+                                           std::span<const PageParts> parts, const PageReader& reader) {
+  return base::guarded([&]() -> Result<std::int64_t> {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
+    ROWMAX_RETURN_IF_ERROR(impl_->check_tokens("append_pages", tokens));
+    return impl_->cache.append_pages(sequence, tokens, parts, reader);
+  });
+}
+
+PrefixReuse Session::last_reuse() const noexcept { return impl_->cache.last_reuse(); }
+
 Result<std::int64_t> Session::truncate(SequenceId sequence, std::int64_t n) {
   return base::guarded([&]() -> Result<std::int64_t> {
     ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));

@@ -21,7 +21,8 @@ struct Job {
   RequestId id = 0;
   std::vector<TokenId> prompt;
   std::optional<GenerationRequest> generation;
-  EmbedOptions embedding;  // where there is no generation
+  EmbedOptions embedding;                   // where there is no generation
+  std::shared_ptr<TraceObserver> observer;  // of the prompt's last token; neither generation nor embedding then
   std::unique_ptr<RequestListener> listener;
 
   RequestEnd end;  // as far as it is known
@@ -35,13 +36,13 @@ struct Job {
 
   bool scores_prompt() const noexcept { return generation && generation->prompt_log_probability; }
 
-  void start(std::int64_t cached_tokens) {
+  void start(std::int64_t cached_tokens, std::int64_t disk_tokens, const PrefixReuse& reuse) {
     started = true;
     begun = Clock::now();
     end.queued_ms = ms_between(submitted, begun);
     end.prompt_tokens = std::ssize(prompt);
     end.cached_tokens = cached_tokens;
-    listener->started(id, {end.prompt_tokens, cached_tokens});
+    listener->started(id, {end.prompt_tokens, cached_tokens, reuse, disk_tokens});
   }
   void prompt_is_computed() {
     if (!prompt_done) prompt_done = Clock::now();

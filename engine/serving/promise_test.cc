@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/serving/test_folder.h"
 #include "engine/serving/test_requests.h"
 
 namespace rowmax::engine {
@@ -61,6 +63,7 @@ struct Load {
   bool cancels = false;
   int max_sequences = 16;
   SchedulerOptions options = {};
+  std::string disk = {};  // a folder
 };
 
 class Promise : public testing::TestWithParam<const char*> {
@@ -70,7 +73,7 @@ class Promise : public testing::TestWithParam<const char*> {
   std::vector<Heard> heard_;
   SchedulerStatistics figures_;
 
-  Session session(const Load& load, Executor& executor) const {
+  SessionOptions session_options(const Load& load) const {
     SessionOptions options;
     options.max_sequences = load.max_sequences;
     options.reuse_prefixes = load.reuse;
@@ -78,7 +81,11 @@ class Promise : public testing::TestWithParam<const char*> {
       options.kv_budget_bytes =
           sequence_cost(model_.description(), 250, options)->kv_peak_bytes * load.budget_requests / 100;
     }
-    auto made = Session::create(model_, options, executor);
+    return options;
+  }
+
+  Session session(const Load& load, Executor& executor) const {
+    auto made = Session::create(model_, session_options(load), executor);
     EXPECT_TRUE(made.ok()) << made.error().message;
     return std::move(made).value();
   }
@@ -86,7 +93,16 @@ class Promise : public testing::TestWithParam<const char*> {
   void run(const Load& load) {
     const auto pool = std::move(make_thread_pool(load.threads)).value();
     Session own = session(load, *pool);
-    auto scheduler = Scheduler::create(own, load.options);
+    SchedulerOptions options = load.options;
+    std::optional<DiskCache> disk;
+    if (!load.disk.empty()) {
+      auto opened = DiskCache::open({.folder = load.disk, .bytes = std::int64_t{1} << 30, .version = "test"}, own,
+                                    session_options(load));
+      ASSERT_TRUE(opened.ok()) << opened.error().message;
+      disk = std::move(opened).value();
+      options.disk = &*disk;
+    }
+    auto scheduler = Scheduler::create(own, options);
     ASSERT_TRUE(scheduler.ok()) << scheduler.error().message;
     std::vector<std::size_t> order(kRequests);
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -206,6 +222,17 @@ TEST_P(Promise, LittleMemory) {
     if (HasFailure()) return;
   }
   EXPECT_GT(preemptions, 20);
+}
+// A session each: what the next ones find was on the disk.
+TEST_P(Promise, PrefixesFromTheDisk) {
+  const TemporaryFolder folder;
+  run({.order = 12, .disk = folder.path() + "/pages"});
+  EXPECT_EQ(figures_.disk_tokens, 0);
+  run({.order = 13, .disk = folder.path() + "/pages"});
+  EXPECT_GT(figures_.disk_tokens, 500);
+  run({.at_once = 4, .order = 14, .max_sequences = 2, .disk = folder.path() + "/pages"});
+  run({.order = 15, .budget_requests = 150, .options = {.headroom_tokens = 0}, .disk = folder.path() + "/pages"});
+  EXPECT_GT(figures_.disk_tokens, 500);
 }
 TEST_P(Promise, OthersAreCancelled) {
   run({.order = 10, .cancels = true});

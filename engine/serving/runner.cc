@@ -71,6 +71,8 @@ void Runner::cancel_all() {
 Status Runner::compute_step() {
   admit();
   sweep();
+  observe_one();
+  sweep();
   if (running_.empty()) return {};
   ROWMAX_RETURN_IF_ERROR(plan());
   ROWMAX_RETURN_IF_ERROR(find_room());
@@ -78,6 +80,31 @@ Status Runner::compute_step() {
   ROWMAX_RETURN_IF_ERROR(forward());
   distribute();
   return {};
+}
+
+// The last token of the oldest prompt that is looked at, in a batch of its own, so that the observer is shown nothing of
+// others. Those that run beside it are computed in the same step, behind it. For want of room the youngest is sent back,
+// as in find_room().
+void Runner::observe_one() {
+  const auto task = std::ranges::find_if(running_, &Task::is_to_be_observed);
+  if (task == running_.end()) return;
+  const Status status = base::guarded([&]() -> Status {
+    plan_.assign(1, {&*task, 1, 0});
+    ROWMAX_RETURN_IF_ERROR(make_items());
+    const Status room = session_->check_room(items_);
+    if (!room.ok()) {
+      if (room.error().code != ErrorCode::kLimit || running_.size() == 1) return room;
+      send_back(std::prev(running_.end()));
+      return {};
+    }
+    session_->set_observer(task->job().observer.get());
+    const Status computed = forward();
+    session_->set_observer(nullptr);
+    ROWMAX_RETURN_IF_ERROR(computed);
+    distribute();
+    return {};
+  });
+  if (!status.ok()) task->job().fail(status.error());
 }
 
 void Runner::admit() {
@@ -177,6 +204,7 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
   if (first) {
     figures_.prompt_tokens += job.end.prompt_tokens;
     figures_.cached_tokens += job.end.cached_tokens;
+    figures_.disk_tokens += task->disk_tokens();
   }
   return Admission::kStarted;
 }
@@ -193,7 +221,7 @@ Result<Runner::Admission> Runner::take_sequence(Task& task) {
     if (sequence.error().code == ErrorCode::kLimit && one_comes_back) return Admission::kNoSequence;
     return sequence.error();
   }
-  const Status status = task.take_sequence(*session_, *sequence);
+  const Status status = task.take_sequence(*session_, *sequence, shares_ ? options_.disk : nullptr);
   if (status.ok()) return Admission::kStarted;
   task.close();
   return status.error();
@@ -220,13 +248,17 @@ Result<std::int64_t> Runner::growth(const Task& task) const {
 
 Status Runner::plan() {
   std::vector<RowWish> wishes;
-  for (const Task& task : running_) wishes.push_back(task.wish());
+  for (const Task& task : running_) {
+    if (!task.is_to_be_observed()) wishes.push_back(task.wish());
+  }
   const std::vector<std::int64_t> rows = share_rows(wishes, options_.step_rows);
   plan_.clear();
   std::int64_t left = options_.step_rows;
   for (const std::int64_t n : rows) left -= n;
   auto n = rows.begin();
-  for (Task& task : running_) plan_.push_back({&task, *n++, 0});
+  for (Task& task : running_) {
+    if (!task.is_to_be_observed()) plan_.push_back({&task, *n++, 0});
+  }
   for (Planned& planned : plan_) {
     if (left <= 0) break;
     ROWMAX_TRY(guesses, planned.task->guess(left));
@@ -302,6 +334,7 @@ void Runner::distribute() {
     const Status& status = session_->item_status()[i];
     const Status settled = status.ok() ? settle(task, item, first_row) : Status(status.error());
     if (!settled.ok()) task.job().fail(settled.error());
+    if (status.ok()) task.keep_pages_on_disk();
   }
 }
 

@@ -54,6 +54,7 @@ class Runner {
 
   void take_arrivals();
   Status compute_step();
+  void observe_one();
 
   void admit();
   enum class Admission { kStarted, kNoRoom, kNoSequence };

@@ -34,6 +34,10 @@ Status check_work(const EmbedOptions& options, std::int64_t /*n_vocab*/) {
                                  std::to_string(static_cast<int>(options.pooling)));
 }
 
+Status check_work(const ObserveRequest& request, std::int64_t /*n_vocab*/) {
+  return request.observer ? Status() : Error::invalid_argument("observer: expected one, found null");
+}
+
 }  // namespace
 
 struct Scheduler::Impl {
@@ -81,6 +85,8 @@ struct Scheduler::Impl {
     if (auto* work = std::get_if<GenerationRequest>(&request.work)) {
       job.tasks_left = work->choices;
       job.generation = std::move(*work);
+    } else if (auto* look = std::get_if<ObserveRequest>(&request.work)) {
+      job.observer = std::move(look->observer);
     } else {
       job.embedding = std::get<EmbedOptions>(request.work);
     }

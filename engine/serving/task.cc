@@ -21,6 +21,7 @@ Task::Task(Job& job, int choice) : job_(&job), choice_(choice), tokens_(job.prom
     if (job.scores_prompt() && choice == 0) read_end_ = std::ssize(tokens_) - 1;
     return;
   }
+  if (job.observer) job_->embedding.pooling = Pooling::kLast;  // the same rows, and nothing is pooled
   // No token sees those behind it: the first is what it is by itself.
   if (job.embedding.pooling == Pooling::kCls) tokens_.resize(1);
   read_end_ = std::ssize(tokens_);
@@ -28,21 +29,29 @@ Task::Task(Job& job, int choice) : job_(&job), choice_(choice), tokens_(job.prom
 }
 
 Result<std::int64_t> Task::reuse() {
-  if (!reads() || read_end_ == 0) return session_->reuse(sequence_, tokens_);
+  std::span<const TokenId> tokens = tokens_;
   // Not beyond the next row that is read.
-  return session_->reuse(sequence_, std::span(tokens_).first(static_cast<std::size_t>(next_read_ + 1)));
+  if (reads() && read_end_ > 0) tokens = tokens.first(static_cast<std::size_t>(next_read_ + 1));
+  ROWMAX_TRY(reused, session_->reuse(sequence_, tokens));
+  if (disk_ != nullptr) disk_tokens_ = disk_->load(*session_, sequence_, tokens, prefix_);
+  return reused + disk_tokens_;
 }
 
-Status Task::take_sequence(Session& session, SequenceId sequence) {
+void Task::keep_pages_on_disk() {
+  if (disk_ != nullptr && has_sequence()) disk_->save(*session_, sequence_, prefix_);
+}
+
+Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* disk) {
   session_ = &session;
+  disk_ = disk;
   sequence_ = sequence;
-  if (!job_->generation) pooled_.emplace(session.model().shape().n_embd);
+  if (!job_->generation && !job_->observer) pooled_.emplace(session.model().shape().n_embd);
   return take_pages_up();
 }
 
 Status Task::begin() {
   const std::int64_t cached = held();
-  if (!job_->started) job_->start(cached);
+  if (!job_->started) job_->start(cached, disk_tokens_, session_->last_reuse());
   return next_read_ < read_end_ ? Status() : finish_reading();
 }
 
@@ -94,13 +103,13 @@ BatchItem Task::reading_item(std::int64_t n_rows) const {
   std::int64_t end = std::min(read_end_, begin + n_rows);
   LogitsFor rows = LogitsFor::kAll;
   if (begin < next_read_) {
-    rows = end == next_read_ + 1 ? LogitsFor::kLast : LogitsFor::kNone;
+    rows = end == next_read_ + 1 && !job_->observer ? LogitsFor::kLast : LogitsFor::kNone;
     if (rows == LogitsFor::kNone) end = std::min(end, next_read_);
   }
   return {.sequence = sequence_,
           .tokens = std::span(tokens_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
           .logits = rows,
-          .states = !job_->generation && rows != LogitsFor::kNone};
+          .states = pooled_.has_value() && rows != LogitsFor::kNone};
 }
 
 Status Task::settle(const BatchItem& item, std::int64_t first_row) {
@@ -112,6 +121,7 @@ Status Task::settle(const BatchItem& item, std::int64_t first_row) {
 }
 
 void Task::read_row(std::int64_t position, std::int64_t row) {
+  if (job_->observer) return;  // it has seen it
   if (pooled_) {
     pooled_->add(session_->states(row));
     return;
@@ -124,9 +134,9 @@ void Task::read_row(std::int64_t position, std::int64_t row) {
 }
 
 Status Task::finish_reading() {
-  if (pooled_) {
+  if (!job_->generation) {
     job_->prompt_is_computed();
-    job_->end.embedding = pooled_->vector(job_->embedding.normalize);
+    if (pooled_) job_->end.embedding = pooled_->vector(job_->embedding.normalize);
     done_ = true;
     return {};
   }

@@ -29,13 +29,15 @@ class Task {
   bool has_sequence() const noexcept { return sequence_ >= 0; }
   SequenceId sequence() const noexcept { return sequence_; }
 
-  // The sequence is the task's until close(); what the cache has of the prompt is taken up.
-  Status take_sequence(Session& session, SequenceId sequence);
+  // The sequence is the task's until close(); what the cache has of the prompt is taken up, and what the disk has.
+  Status take_sequence(Session& session, SequenceId sequence, DiskCache* disk);
   // Behind take_sequence(): tells the job that it starts.
   Status begin();
   // Gives the pages back, or all that can be had of them back again.
   Status give_pages_back();
   Status take_pages_up();
+  void keep_pages_on_disk();
+  std::int64_t disk_tokens() const noexcept { return disk_tokens_; }
   void close() noexcept;
 
   std::span<const TokenId> tokens() const noexcept {
@@ -46,6 +48,8 @@ class Task {
   std::int64_t target() const noexcept { return reads() ? read_end_ : std::ssize(tokens_); }
   bool is_steady() const noexcept { return steady_; }
   bool is_done() const noexcept { return done_; }
+  // What it misses is the token that its observer looks at, which has a batch of its own.
+  bool is_to_be_observed() const noexcept { return job_->observer && reads() && held() == next_read_; }
   bool has_generated() const noexcept { return generation_ && !generation_->tokens().empty(); }
   // Its prompt, or what it has to compute again, is cut at `position` for others that go on from there; 0: nowhere.
   void cut_at(std::int64_t position) noexcept { cut_ = cut_ > held() ? std::min(cut_, position) : position; }
@@ -69,6 +73,9 @@ class Task {
   int choice_;
   Session* session_ = nullptr;
   SequenceId sequence_ = -1;
+  DiskCache* disk_ = nullptr;
+  DiskCache::Prefix prefix_;
+  std::int64_t disk_tokens_ = 0;
   std::vector<TokenId> tokens_;
   // Rows of the prompt's tokens [next_read_, read_end_) are read.
   std::int64_t next_read_ = 0, read_end_ = 0;

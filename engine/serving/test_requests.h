@@ -37,7 +37,7 @@ std::string text_of(const Given& given);
 struct RecordedRequest {
   std::string name;
   std::vector<TokenId> prompt;
-  std::variant<GenerationRequest, EmbedOptions> work;
+  std::variant<GenerationRequest, EmbedOptions, ObserveRequest> work;
 
   int choices() const;
 };

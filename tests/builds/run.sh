@@ -14,7 +14,7 @@ case $preset/$program in
     # What earlier runs found is kept; the test data of the source's folder are the first inputs.
     corpus=$source/build/$preset/corpus/$program
     mkdir -p "$corpus"
-    seeds=$(dirname "$(find "$source/attention" "$source/engine" -name "$program.cc")")/testdata
+    seeds=$(dirname "$(find "$source/attention" "$source/engine" "$source/apps" -name "$program.cc")")/testdata
     exec "$path" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$corpus.crash-" \
       "$@" "$corpus" $([ ! -d "$seeds" ] || echo "$seeds") ;;
   *) exec "$path" "$@" ;;

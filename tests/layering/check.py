@@ -40,10 +40,11 @@ LAYERS = {
                                 "rowmax/engine/"],
     "engine/serving": PUBLIC + ["base/", "rowmax/engine/"],
     "apps/store": PUBLIC + ["base/guarded.h", "engine/io/json.h"],
+    "apps/audit": PUBLIC + ["apps/store/", "apps/text/", "base/guarded.h", "engine/io/json.h"],
     "apps/text": [],
     "apps/tool_calls": PUBLIC + ["rowmax/engine/", "apps/text/", "engine/io/json.h"],
     "apps/server": PUBLIC + ["rowmax/engine/", "apps/text/", "apps/tool_calls/", "engine/io/json.h"],
-    "apps/cli": PUBLIC + ["rowmax/engine/", "rowmax/doctor/", "apps/server/", "apps/store/", "apps/text/", "apps/tool_calls/", "engine/io/json.h"],
+    "apps/cli": PUBLIC + ["rowmax/engine/", "rowmax/doctor/", "apps/audit/", "apps/server/", "apps/store/", "apps/text/", "apps/tool_calls/", "engine/io/json.h"],
     "bindings": PUBLIC,
     "bench": PUBLIC + ["rowmax/engine/", "base/", "attention/", "engine/"],
     "tools": PUBLIC + ["rowmax/engine/", "base/", "engine/"],
@@ -62,7 +63,7 @@ TEST_EXTRA = {
 # A folder and one that its files must not reach, not through other headers either: the f64 kernel judges the fast one.
 APART = [("attention/kernels/attend_f64/", "attention/kernels/attend/")]
 THIRD_PARTY = re.compile(r"^(CLI|boost|nlohmann|gtest|editline|curl|openssl|benchmark|nanobind)/")
-THIRD_PARTY_ALLOWED = {"apps/cli": {"CLI", "nlohmann", "editline"}, "apps/server": {"boost"}, "apps/store": {"nlohmann", "curl", "openssl"}, "tools": {"CLI", "nlohmann"},
+THIRD_PARTY_ALLOWED = {"apps/cli": {"CLI", "nlohmann", "editline"}, "apps/server": {"boost", "openssl"}, "apps/store": {"nlohmann", "curl", "openssl"}, "tools": {"CLI", "nlohmann"},
                        "bench": {"benchmark", "CLI"}, "bindings": {"nanobind"}, "engine/io": {"nlohmann"},
                        "engine/convert": {"nlohmann"}}
 

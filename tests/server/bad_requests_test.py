@@ -148,7 +148,7 @@ class BadRequests(ServerTest):
         self.assertEqual(answer.headers["Allow"], "POST")
         self.refused(self.server.post("/v1/models", {}), 405)
         self.refused(self.server.request("DELETE", "/health"), 405)
-        for path in ("/", "/v1", "/v2/models", "/v1/chat/completions/", "/v1/models/", "/../etc/passwd", "/v1/%2e%2e/x", "/tokenize/x"):
+        for path in ("/pages", "/v1", "/v2/models", "/v1/chat/completions/", "/v1/models/", "/../etc/passwd", "/v1/%2e%2e/x", "/tokenize/x"):
             self.refused(self.server.get(path), 404)
         self.assertEqual(self.server.get("/health?x=1").status, 200)
 

@@ -40,9 +40,10 @@ class Answer:
 
 
 class Server:
-    """`rowmax serve` on a free port, ready when this returns."""
+    """`rowmax serve` on a free port, ready when this returns. context: of a client of https."""
 
-    def __init__(self, *flags, model="stories", template=True, wait=True, **env):
+    def __init__(self, *flags, model="stories", template=True, wait=True, context=None, **env):
+        self.context = context
         self.home = tempfile.TemporaryDirectory()
         arguments = [PROGRAM, "serve", "-m", model, "--port", "0", *map(str, flags)]
         if template:
@@ -54,7 +55,7 @@ class Server:
         if not wait:
             return
         self.addresses = [self.process.stdout.readline().decode().strip()]
-        if not self.addresses[0].startswith("http://"):
+        if not self.addresses[0].startswith("https://" if context else "http://"):
             self.stop()
             raise AssertionError(f"no address: {self.addresses} {self.log_text()}")
         self.host, self.port = "127.0.0.1", int(self.addresses[0].rsplit(":", 1)[1])
@@ -89,7 +90,10 @@ class Server:
         return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
 
     def request(self, method, path, body=None, headers=None, timeout=120):
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        if self.context:
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.context)
+        else:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             if body is not None and not isinstance(body, (bytes, str)):
                 body = json.dumps(body)

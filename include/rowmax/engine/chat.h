@@ -38,6 +38,9 @@ struct ChatInput {
 // messages are no list of dicts; the template's errors as ChatTemplate::render_pieces has them.
 Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate& chat_template, const ChatInput& input,
                                          std::string* rendered);
+// The same; what is rendered comes in its pieces.
+Result<std::vector<TokenId>> encode_chat_pieces(const Model& model, const ChatTemplate& chat_template,
+                                                const ChatInput& input, std::vector<TemplatePiece>& pieces);
 // The same for messages of texts alone.
 Result<std::vector<TokenId>> encode_chat(const Model& model, const ChatTemplate& chat_template,
                                          std::span<const ChatMessage> messages, bool add_generation_prompt,

@@ -31,9 +31,11 @@
 #include <variant>
 #include <vector>
 
+#include "rowmax/engine/disk_cache.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/generation.h"
 #include "rowmax/engine/session.h"
+#include "rowmax/engine/trace.h"
 #include "rowmax/result.h"
 
 namespace rowmax::engine {
@@ -43,6 +45,8 @@ using RequestId = std::uint64_t;  // from 1 on, in the order of submit()
 struct RequestStart {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;  // of the prompt, that need not be computed
+  PrefixReuse reuse;               // what was found in memory, and why not more of it was taken up
+  std::int64_t disk_tokens = 0;    // of the cached ones, that were read from the disk
 };
 
 // Of the prompt's own tokens behind its first, which nothing predicts: [prompt - 1], as in GenerationOptions.
@@ -110,9 +114,16 @@ struct GenerationRequest {
   DraftFunction draft;
 };
 
+// A look at a prompt's last token, which is computed by itself: `observer` sees the stages that it wants (trace.h) of that
+// one row, in the engine's thread, and may replace none. What it is shown depends on the prompt alone. A step computes one
+// such token at most.
+struct ObserveRequest {
+  std::shared_ptr<TraceObserver> observer;  // not null; used no more when the request ended
+};
+
 struct Request {
   std::vector<TokenId> prompt;  // the ids as they are; for an embedding those of encode_for_embedding
-  std::variant<GenerationRequest, EmbedOptions> work;
+  std::variant<GenerationRequest, EmbedOptions, ObserveRequest> work;
   std::unique_ptr<RequestListener> listener;  // nullptr: nobody listens
 };
 
@@ -124,6 +135,8 @@ struct SchedulerOptions {
   // A request starts where those that run have room for so many tokens more beside it. With less, more start, and are
   // sent back.
   std::int64_t headroom_tokens = 64;
+  // Prefixes are looked for there, too, and kept there; must outlive the scheduler. nullptr: in memory alone.
+  DiskCache* disk = nullptr;
 };
 
 struct SchedulerStatistics {
@@ -136,6 +149,7 @@ struct SchedulerStatistics {
   std::int64_t steps = 0, rows = 0;  // rows: tokens computed, drafts and those computed again among them
   std::int64_t prompt_tokens = 0;    // of requests that started
   std::int64_t cached_tokens = 0;    // of these, that were not computed
+  std::int64_t disk_tokens = 0;      // of these, that were read from the disk
   std::int64_t generated_tokens = 0;
   std::int64_t draft_tokens = 0, accepted_draft_tokens = 0;
   std::int64_t preemptions = 0;

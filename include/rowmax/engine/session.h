@@ -5,7 +5,9 @@
 // One session is used from one thread at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "rowmax/engine/model.h"
+#include "rowmax/kv.h"
 #include "rowmax/result.h"
 #include "rowmax/view.h"
 
@@ -94,6 +97,39 @@ constexpr std::int64_t n_wanted_rows(const BatchItem& item) noexcept {
 constexpr std::int64_t n_logit_rows(const BatchItem& item) noexcept { return item.states ? 0 : n_wanted_rows(item); }
 constexpr std::int64_t n_state_rows(const BatchItem& item) noexcept { return item.states ? n_wanted_rows(item) : 0; }
 
+// What a session remembers of kPrefixPageTokens tokens, for whoever keeps it elsewhere (disk_cache.h): keys and values of
+// the layers of each window, and the state of the recurrent layers behind the last of the tokens, where it was kept. The
+// bytes are the same whatever computed them, on machines of the same byte order.
+inline constexpr std::int64_t kPrefixPageTokens = kKeyTile;
+struct PageLayout {
+  struct Group {
+    std::int64_t window = 0;  // 0: none
+    std::int64_t n_layer = 0;
+    std::int64_t bytes = 0;
+  };
+  std::vector<Group> groups;     // at most 31
+  std::int64_t state_bytes = 0;  // 0: no recurrent layers
+};
+// Bit g: group g; the last one: the state. The parts' bytes follow each other in this order.
+using PageParts = std::uint32_t;
+inline constexpr PageParts kStatePart = PageParts{1} << 31;
+std::int64_t page_bytes(const PageLayout& layout, PageParts parts) noexcept;
+
+// Brings the bytes of a page of those that are appended (0: the first), its parts in their order; false: it has none.
+using PageReader = std::function<bool(std::size_t page, std::span<std::byte> bytes)>;
+
+// What Session::reuse() found.
+struct PrefixReuse {
+  enum class Limit : std::uint8_t {
+    kNone,        // all that was found was taken up
+    kCheckpoint,  // the state of recurrent layers was kept at an earlier token
+    kWindow,      // keys that layers with a sliding window would see are gone
+  };
+  std::int64_t tokens = 0;        // as reuse() returns it
+  std::int64_t found_tokens = 0;  // computed before and still there, in layers without a window; `tokens` or more
+  Limit limit = Limit::kNone;     // why `tokens` is less
+};
+
 class Session {
  public:
   // model and executor must outlive the session. Takes address space for max_sequences * context tokens (or kv_budget_bytes); memory
@@ -117,6 +153,21 @@ class Session {
   // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in an earlier
   // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
+  PrefixReuse last_reuse() const noexcept;  // of the last reuse() that succeeded
+
+  // Pages of what sequences remember, as bytes.
+  PageLayout page_layout() const;
+  // The parts that are there of an open sequence's page, all of whose tokens are computed and no drafts; 0: none.
+  PageParts page_parts(SequenceId sequence, std::int64_t page) const noexcept;
+  // Writes parts that are there, page_bytes() of them.
+  void copy_page(SequenceId sequence, std::int64_t page, PageParts parts, std::span<std::byte> out) const noexcept;
+  // Appends whole pages of tokens, as if they had been computed, to a sequence of whole pages. `parts` says what the
+  // reader has of each. The keys of layers without a window must be there of all, those that the token behind the last
+  // page sees of the others, and the state of the last page (kInvalidArgument). kLimit as in forward(). What is returned
+  // is how many tokens the sequence holds then: fewer than it would where the reader fails, and never what was not read.
+  Result<std::int64_t> append_pages(SequenceId sequence, std::span<const TokenId> tokens,
+                                    std::span<const PageParts> parts, const PageReader& reader);
+
   // Forgets everything behind the first n tokens. A model with recurrent layers can only go back to where it kept its
   // state, one with sliding windows to where the keys that the next token sees are still there (those before the last
   // token that is no draft were given back; some are kept for a while): what is returned is the number of tokens that

@@ -1,6 +1,7 @@
 #include "tools/make_model/synthetic/synthetic_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <string>
 
 #include "engine/quant/format.h"
 #include "tools/make_model/synthetic/random.h"
@@ -303,7 +305,7 @@ TEST(Synthetic, WrittenInPiecesTheSameBytes) {
   for (const char* type : {"F32", "I2_S", "Q6_K"}) {
     SyntheticSpec spec = spec_of("llama");
     spec.embd = 256, spec.ff = 4608, spec.layers = 1, spec.type = type, spec.repeat = type[0] == 'Q';
-    const std::string path = ::testing::TempDir() + "rowmax_synthetic_pieces.gguf";
+    const std::string path = ::testing::TempDir() + "rowmax_synthetic_" + std::to_string(::getpid()) + ".gguf";
     ASSERT_TRUE(write_synthetic_model(spec, path).ok());
     std::ifstream file(path, std::ios::binary);
     const std::string found((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());

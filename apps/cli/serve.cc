@@ -24,6 +24,7 @@
 #include "apps/server/sandbox.h"
 #include "apps/server/service.h"
 #include "apps/server/tls.h"
+#include "apps/tool_calls/tool_format.h"
 #endif
 
 namespace rowmax::cli {
@@ -38,6 +39,7 @@ Examples:
   rowmax serve -m model.gguf --sandbox           what has a hole can open no file and start no program
   rowmax serve -m model.gguf --cache-dir ~/.cache/rowmax-prefixes --cache-disk 4096
   rowmax serve -m model.gguf --normalise date --normalise 'id:/request-id: [0-9a-f]+/request-id: 0/'
+  rowmax serve -m model.gguf --tool-format hermes   where the chat template does not show how calls are written
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
@@ -52,7 +54,7 @@ struct ServeFlags {
   SessionFlags session;
   SamplingFlags sampling;
   TemplateFlags chat;
-  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tls_certificate, tls_key;
+  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tool_format, tls_certificate, tls_key;
   std::vector<std::string> keys, origins, normalise;
   std::string cache_dir;
   std::int64_t cache_disk = 8192;
@@ -263,8 +265,10 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.model = &model;
   served.scheduler = &*all.scheduler;
   served.chat_template = all.chat_template.get();
-  served.fingerprint = server::fingerprint_of(model, options, template_text, served.normalise, ROWMAX_VERSION);
+  served.fingerprint =
+      server::fingerprint_of(model, options, template_text + flags.tool_format, served.normalise, ROWMAX_VERSION);
   served.template_text = std::move(template_text);
+  server::find_reply_form(served, tool_calls::find_tool_format(flags.tool_format));
   served.name = model_name(flags);
   served.context = all.session->context();
   served.created = now_seconds();
@@ -284,6 +288,10 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a write that fails
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
+  if (!flags.tool_format.empty() && tool_calls::find_tool_format(flags.tool_format) == nullptr) {
+    return Error::invalid_argument("--tool-format: expected one of " + tool_calls::tool_format_names() + ", found \"" +
+                                   flags.tool_format + "\"");
+  }
   ROWMAX_TRY(tls, read_tls(flags));
   std::vector<server::NormaliseRule> rules;
   for (const std::string& source : flags.normalise) {
@@ -364,6 +372,10 @@ CommandBody declare_serve(Flags& table) {
       .add("--chat-template", flags->chat.chat_template,
            "in place of the model's own: a file, or the Jinja text itself")
       .type("FILE|TEXT");
+  table
+      .add("--tool-format", flags->tool_format,
+           "how the model writes calls of tools, as docs/tool_calls.md names it; default: as its chat template shows")
+      .type("NAME");
   table.add("--alias", flags->alias, "the model's name in answers; default: the file's").type("NAME");
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});

@@ -204,6 +204,7 @@ class Encrypted(unittest.TestCase):
         client.sendall(GET)
         self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
         raw = socket.socket(fileno=client.detach())
+        raw.settimeout(20)  # the descriptor stays as the other object had it, which waits for nothing
         self.addCleanup(raw.close)
         try:
             raw.sendall(b"nothing that was encrypted" * 10)

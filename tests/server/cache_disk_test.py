@@ -98,7 +98,7 @@ class Restart(Folder):
 
 class Kill(Folder):
     """Killed at any moment while pages are written: the next server is right, and no page is half there."""
-    ROUNDS = int(os.environ.get("ROWMAX_KILL_ROUNDS", "3"))
+    ROUNDS = int(os.environ.get("ROWMAX_KILL_ROUNDS", "5"))
 
     def test_kill_at_random_moments(self):
         chance = random.Random(int(os.environ.get("ROWMAX_KILL_SEED", "1")))

@@ -2,7 +2,7 @@
 """`rowmax serve` beside another engine's server on the same model files: tokens a second by clients, first tokens, turns.
 
     server.py run   --build BUILD --model FILE.gguf... --samples FILE [--peer NAME='COMMAND {model} {port} {threads} {slots} {context}']
-                    [-t 2] [--load 1,4,16,64] [-p 32] [-n 32] [--turns 10] [--system 4096] [--seconds 170]
+                    [--isa avx2] [-t 2] [--load 1,4,16,64] [-p 32] [-n 32] [--turns 10] [--system 4096] [--seconds 170]
     server.py table --samples FILE [--json]
 
 Both servers answer in turn, alone on the machine, each started anew for each part. Load: C clients at once, each asks for -n
@@ -48,10 +48,13 @@ class Stream:
         """False at the end."""
         part = self.socket.recv(65536)
         self.data += part
-        if self.first is None and b'data: {' in self.data:
+        # rowmax begins with an event that says how it samples, before there is a token.
+        if self.first is None and any(line.startswith(b"data: {") and b'"rowmax":' not in line
+                                      for line in self.data.split(b"\n")[:-1]):
             self.first = time.time()
         if not part or b"data: [DONE]" in self.data[-200:]:
             self.ended = time.time()
+            self.first = self.first or self.ended
             self.socket.close()
             return False
         return True
@@ -153,6 +156,8 @@ def free_port():
 def run(args):
     begun, rowmax = time.time(), os.path.join(args.build, "apps/cli/rowmax")
     engines = {"rowmax": shlex.quote(rowmax) + " serve -m {model} --port {port} -t {threads} --parallel {slots} -q"}
+    for isa in args.isa:
+        engines[f"rowmax, {isa}"] = engines["rowmax"] + f" --isa {isa}"
     for peer in args.peer:
         name, command = peer.split("=", 1)
         engines[name] = command
@@ -229,23 +234,24 @@ def table(args):
                     1000 * statistics.median(row["seconds"] for row in s["rows"][1:]), False)
             put(s["model"], "all turns", "processor s", s["engine"], s["processor_seconds"], False)
     engines = list(dict.fromkeys(s["engine"] for s in samples))
-    peers = [e for e in engines if e != "rowmax"]
+    ours, peers = [e for e in engines if e.startswith("rowmax")], [e for e in engines if not e.startswith("rowmax")]
     found = []
     for (model, what, unit, more), values in rows.items():
         medians = {engine: statistics.median(v) for engine, v in values.items()}
         ratios = {}
-        for peer in peers:
-            if "rowmax" in medians and peer in medians:
-                ratios[peer] = medians["rowmax"] / medians[peer] if more else medians[peer] / medians["rowmax"]
+        for our, peer in ((o, p) for o in ours for p in peers):
+            if our in medians and peer in medians:
+                ratios[f"{our} to {peer}"] = medians[our] / medians[peer] if more else medians[peer] / medians[our]
         found.append({"model": model, "what": what, "unit": unit, "medians": medians, "ratios": ratios,
                       "samples": max(len(v) for v in values.values())})
     if args.json:
         return print(json.dumps(found))
-    print("| model | | | " + " | ".join(engines) + " | " + " | ".join(f"rowmax to {p}" for p in peers) + " |")
-    print("|---" * (3 + len(engines) + len(peers)) + "|")
+    pairs = [f"{o} to {p}" for o in ours for p in peers]
+    print("| model | | | " + " | ".join(engines) + " | " + " | ".join(pairs) + " |")
+    print("|---" * (3 + len(engines) + len(pairs)) + "|")
     for row in found:
         cells = [f"{row['medians'][e]:.4g}" if e in row["medians"] else "-" for e in engines]
-        ratios = [f"{row['ratios'][p]:.2f}x" if p in row["ratios"] else "-" for p in peers]
+        ratios = [f"{row['ratios'][p]:.2f}x" if p in row["ratios"] else "-" for p in pairs]
         print(f"| {row['model']} | {row['what']} | {row['unit']} | " + " | ".join(cells + ratios) + " |")
     for s in samples:
         if "refused" in s:
@@ -260,6 +266,7 @@ def main():
     runner.add_argument("--model", required=True, nargs="+")
     runner.add_argument("--samples", required=True)
     runner.add_argument("--peer", action="append", default=[])
+    runner.add_argument("--isa", action="append", default=[], help="rowmax with these instructions too, which a peer was built for")
     runner.add_argument("-t", "--threads", type=int, default=2)
     runner.add_argument("--load", default="1,4,16,64")
     runner.add_argument("-p", "--prompt", type=int, default=32)

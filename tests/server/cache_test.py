@@ -102,8 +102,8 @@ class Places(ServerTest):
         turns = [{"role": "system", "content": f"tools {LONG}"}, {"role": "user", "content": "Hello"}]
         got = self.differs({"messages": turns, "tools": [tool("first")]}, {"messages": turns, "tools": [tool("second")]})
         self.assertEqual((got["where"], got["cached"], got["now"]), ("tools", "<first>", "<second>"))
-        got = self.differs({"messages": turns, "tools": [tool("second")]}, {"messages": turns})
-        self.assertEqual(got["where"], "template")
+        got = self.differs({"messages": turns, "tools": [tool("third"), tool("fourth")]}, {"messages": turns, "tools": [tool("third")]})
+        self.assertEqual((got["where"], got["now"]), ("template", "<third> |"))
 
     def test_messages(self):
         turns = lambda last: [{"role": "system", "content": "messages"}, {"role": "user", "content": "Hello"},

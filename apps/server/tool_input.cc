@@ -50,6 +50,8 @@ void read_openai_choice(Fields& fields, bool flat, ToolRequest& request) {
     request.choice = ToolChoice::kRequired;
   } else if (choice.is_object() && choice.find("type").is("function")) {
     request.choice = ToolChoice::kRequired;
+    // Once: a small model that may go on calling what it was told to call does so until its tokens are spent.
+    request.parallel = fields.boolean("parallel_tool_calls").value_or(false);
     restrict_to(fields, {name_of(choice, flat)}, request);
   } else if (choice.is_object() && choice.find("type").is("allowed_tools")) {
     const Json allowed = flat ? choice : choice.find("allowed_tools");

@@ -214,6 +214,8 @@ class Forced(ServerTest):
                     seen.add(call["function"]["name"])
                 if choice != "required":
                     self.assertEqual({c["function"]["name"] for c in calls}, {"get_weather"})
+                if choice is named:
+                    self.assertEqual(len(calls), 1)
         self.assertEqual(seen, set(SCHEMAS))
 
     def test_one_call_alone(self):

@@ -21,6 +21,7 @@
 
 #ifdef ROWMAX_WITH_SERVER
 #include "apps/server/http_server.h"
+#include "apps/server/sandbox.h"
 #include "apps/server/service.h"
 #include "apps/server/tls.h"
 #include "apps/tool_calls/tool_format.h"
@@ -35,6 +36,7 @@ Examples:
   rowmax serve -m smollm2 --pull --port 9000
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt --tls-cert server.pem --tls-key key.pem
+  rowmax serve -m model.gguf --sandbox           what has a hole can open no file and start no program
   rowmax serve -m model.gguf --cache-dir ~/.cache/rowmax-prefixes --cache-disk 4096
   rowmax serve -m model.gguf --normalise date --normalise 'id:/request-id: [0-9a-f]+/request-id: 0/'
   rowmax serve -m model.gguf --tool-format hermes   where the chat template does not show how calls are written
@@ -58,7 +60,7 @@ struct ServeFlags {
   std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
-  bool allow_public = false, log_prompts = false, pull = false, drafts = false, no_web = false;
+  bool allow_public = false, log_prompts = false, pull = false, drafts = false, no_web = false, sandbox = false;
 };
 
 #ifdef ROWMAX_WITH_SERVER
@@ -169,6 +171,22 @@ class NetworkThread {
   std::thread thread_;
 };
 
+// The thread that computes.
+class EngineThread {
+ public:
+  explicit EngineThread(engine::Scheduler& scheduler) : scheduler_(scheduler), thread_([&] { scheduler_.run(); }) {}
+  EngineThread(const EngineThread&) = delete;
+  EngineThread& operator=(const EngineThread&) = delete;
+  ~EngineThread() {
+    scheduler_.stop();
+    thread_.join();
+  }
+
+ private:
+  engine::Scheduler& scheduler_;
+  std::thread thread_;
+};
+
 struct ServiceCloser {
   server::Service& service;
   ~ServiceCloser() { service.close(); }
@@ -187,6 +205,13 @@ Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
                         " (--pooling last, mean or cls makes it give them)";
   }
   return {};
+}
+
+// What is enforced, for the log; null without --sandbox.
+Result<Json> enter_sandbox(const ServeFlags& flags) {
+  if (!flags.sandbox) return Json();
+  ROWMAX_TRY(report, server::enter_sandbox({.directory = flags.cache_dir, .socket_path = flags.unix_path}));
+  return Json{{"landlock", report.landlock}, {"enforced", report.enforced}};
 }
 
 const char* event_name(engine::DiskCacheEvent::Kind kind) {
@@ -294,15 +319,18 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all, service));
   if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
   for (const std::string& notice : all.engine.notices) note(notice);
-  service.open(all.served);
-  network->catch_signals();
-  service.log("ready", {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}});
-  for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
-  ROWMAX_RETURN_IF_ERROR(flush_output());
-  std::thread engine_thread([&] { all.scheduler->run(); });
-  network_thread.join();
-  all.scheduler->stop();
-  engine_thread.join();
+  {
+    const EngineThread engine_thread(*all.scheduler);
+    network->catch_signals();
+    ROWMAX_TRY(sandbox, enter_sandbox(flags));  // all threads are there; nothing was answered yet
+    service.open(all.served);
+    service.log(
+        "ready",
+        {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}, {"sandbox", std::move(sandbox)}});
+    for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
+    ROWMAX_RETURN_IF_ERROR(flush_output());
+    network_thread.join();
+  }
   service.log("stopped");
   return ExitCode::kOk;
 }
@@ -327,6 +355,8 @@ CommandBody declare_serve(Flags& table) {
   table.add("--tls-cert", flags->tls_certificate, "certificates in PEM, the server's own first: answers by https://")
       .type("FILE");
   table.add("--tls-key", flags->tls_key, "the certificate's private key in PEM, without a passphrase").type("FILE");
+  table.add_switch("--sandbox", flags->sandbox,
+                   "once the model is loaded: no more files, programs or outgoing connections (Linux)");
   table.add("--allow-origin", flags->origins, "a web page's origin that may ask; * for all; may be given several times")
       .type("URL");
   table.add_switch("--allow-public-without-key", flags->allow_public,

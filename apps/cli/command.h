@@ -29,6 +29,7 @@ CommandBody declare_inspect(Flags& table);
 CommandBody declare_tokenize(Flags& table);
 CommandBody declare_score(Flags& table);
 CommandBody declare_serve(Flags& table);
+CommandBody declare_audit(Flags& table);
 CommandBody declare_embed(Flags& table);
 CommandBody declare_bench(Flags& table);
 CommandBody declare_pull(Flags& table);

@@ -8,6 +8,7 @@ constexpr Command kCommands[] = {
     {"run", "Write text from a prompt", declare_run},
     {"chat", "Talk with a model", declare_chat},
     {"serve", "Answer over HTTP", declare_serve},
+    {"audit", "Find out what a server's answers depend on", declare_audit},
     {"pull", "Fetch a model and check it", declare_pull},
     {"inspect", "Show what is in a model file and what rowmax makes of it", declare_inspect},
     {"doctor", "Find out what is wrong with a model that writes garbage", declare_doctor},

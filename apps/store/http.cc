@@ -325,6 +325,7 @@ HttpOutcome ask_once(const HttpRequest& request, const std::string* body, CURLU*
   HttpOutcome outcome;
   if (code == CURLE_OK && transfer.success()) transfer.status = transfer.begin();
   outcome.head = transfer.head;
+  outcome.error_text = transfer.error_text;
   if (!transfer.status.ok()) {
     outcome.status = std::move(transfer.status);
   } else if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && !transfer.success())) {

@@ -43,6 +43,7 @@ struct HttpOutcome {
   Status status;           // ok after a whole 2xx answer
   bool transient = false;  // the same request may do better later
   HttpHead head;
+  std::string error_text;  // of an answer that is not 2xx: the beginning of its body, 4 KiB at most
   static HttpOutcome failed(Error error, bool transient = false);
 };
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr auto kBetweenScans = std::chrono::seconds(5);   // for files of other processes
 constexpr std::int64_t kBetweenTouches = 60'000'000'000;  // nanoseconds
+constexpr std::int64_t kStateTokens = 1024;
 constexpr std::int64_t kLeastBytes = std::int64_t{1} << 16;
 
 using SteadyClock = std::chrono::steady_clock;
@@ -28,6 +29,12 @@ using SteadyClock = std::chrono::steady_clock;
 std::int64_t now_nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+// States are large, and a prompt that is computed in pieces leaves one behind each of them.
+bool keeps_state(std::int64_t end_page, std::int64_t prompt_tokens) {
+  return end_page % (kStateTokens / kPrefixPageTokens) == 0 || end_page == prompt_tokens / kPrefixPageTokens ||
+         end_page == (prompt_tokens - 1) / kPrefixPageTokens;
 }
 
 std::span<const TokenId> page_of(std::span<const TokenId> tokens, std::int64_t page) {
@@ -254,13 +261,14 @@ struct DiskCache::Impl {
     return Wanted::kYes;
   }
 
-  void save(Session& session, SequenceId sequence, Prefix& prefix) {
+  void save(Session& session, SequenceId sequence, std::int64_t prompt_tokens, Prefix& prefix) {
     const std::span<const TokenId> tokens = session.tokens(sequence);
     const std::int64_t first = prefix.saved;
     for (; (prefix.saved + 1) * kPrefixPageTokens <= std::ssize(tokens); ++prefix.saved) {
       const std::int64_t page = prefix.saved;
-      const PageParts parts = session.page_parts(sequence, page);
+      PageParts parts = session.page_parts(sequence, page);
       if (parts == 0) break;  // drafts, so far
+      if (!keeps_state(page + 1, prompt_tokens)) parts &= ~kStatePart;
       add_keys(tokens, page + 1, prefix);
       const PageName name = name_of(prefix.keys[static_cast<std::size_t>(page)], parts);
       const auto bytes = PageFile::bytes(static_cast<std::size_t>(page_bytes(layout, parts)));
@@ -413,9 +421,9 @@ std::int64_t DiskCache::load(Session& session, SequenceId sequence, std::span<co
   return loaded.ok() ? *loaded : 0;
 }
 
-void DiskCache::save(Session& session, SequenceId sequence, Prefix& prefix) {
+void DiskCache::save(Session& session, SequenceId sequence, std::int64_t prompt_tokens, Prefix& prefix) {
   (void)base::guarded([&]() -> Status {
-    impl_->save(session, sequence, prefix);
+    impl_->save(session, sequence, prompt_tokens, prefix);
     return {};
   });
 }

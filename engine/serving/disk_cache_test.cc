@@ -49,7 +49,7 @@ void write_content(const fs::path& path, const std::string& bytes) {
 class Life {
  public:
   Life(const Model& model, const std::string& folder, std::int64_t bytes = kBytes, SessionOptions options = {},
-       std::string version = "test")
+       std::string version = "test", std::int64_t step_rows = 240)
       : session_(std::move(Session::create(model, sized(options), test_executor())).value()),
         disk_(std::move(DiskCache::open({.folder = folder,
                                          .bytes = bytes,
@@ -58,7 +58,7 @@ class Life {
                                          .listener = [this](const DiskCacheEvent& event) { events.push_back(event); }},
                                         session_, sized(options)))
                   .value()),
-        scheduler_(std::move(Scheduler::create(session_, {.disk = &disk_})).value()) {}
+        scheduler_(std::move(Scheduler::create(session_, {.step_rows = step_rows, .disk = &disk_})).value()) {}
 
   Heard run(const RecordedRequest& request) {
     Heard heard;
@@ -133,6 +133,25 @@ TEST_P(Disk, ARestartReadsWhatWasWritten) {
     EXPECT_LE(heard.start.disk_tokens, most);
     EXPECT_TRUE(most == 128 || heard.start.disk_tokens == 192);
   }
+  EXPECT_EQ(disk_tokens(), kWhole);
+}
+
+// A prompt in pieces leaves a state behind each; of these the last one is kept.
+TEST_P(Disk, OneStateAPrompt) {
+  fill();
+  std::vector<std::uintmax_t> sizes;
+  for (const fs::path& path : files()) sizes.push_back(fs::file_size(path));
+  const std::uintmax_t least = *std::ranges::min_element(sizes);
+  const bool has_state = std::string(GetParam()) == "qwen35";
+  EXPECT_EQ(std::ranges::count_if(sizes, [&](std::uintmax_t size) { return size > least; }), has_state ? 1 : 0);
+  fs::remove_all(folder_);
+  {
+    Life life(model_, folder_, kBytes, {}, "test", 70);
+    EXPECT_EQ(text_of(life.run(request_).given), truth_);
+  }
+  std::vector<std::uintmax_t> in_pieces;
+  for (const fs::path& path : files()) in_pieces.push_back(fs::file_size(path));
+  EXPECT_EQ(in_pieces, sizes);
   EXPECT_EQ(disk_tokens(), kWhole);
 }
 

@@ -38,7 +38,7 @@ Result<std::int64_t> Task::reuse() {
 }
 
 void Task::keep_pages_on_disk() {
-  if (disk_ != nullptr && has_sequence()) disk_->save(*session_, sequence_, prefix_);
+  if (disk_ != nullptr && has_sequence()) disk_->save(*session_, sequence_, std::ssize(job_->prompt), prefix_);
 }
 
 Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* disk) {

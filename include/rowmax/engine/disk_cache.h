@@ -79,8 +79,10 @@ class DiskCache {
   // Brings a sequence that holds the beginning of `tokens` (whole pages) further, before the last of them at most. How
   // many tokens were added.
   std::int64_t load(Session& session, SequenceId sequence, std::span<const TokenId> tokens, Prefix& prefix);
-  // The pages that became full: they are copied, and written by another thread.
-  void save(Session& session, SequenceId sequence, Prefix& prefix);
+  // The pages that became full: they are copied, and written by another thread. Of the states of recurrent layers those
+  // are kept that the same prompt, one that goes on behind it, or a long one that differs later would go on from: at its
+  // last pages and at each 1024th token.
+  void save(Session& session, SequenceId sequence, std::int64_t prompt_tokens, Prefix& prefix);
 
   // From any thread:
 

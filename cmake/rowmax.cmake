@@ -59,7 +59,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND ROWMAX_FLAGS_neon -fno-schedule-insns)
 endif()
 # Plain arrays are the reference, not the fast path: optimising them further takes minutes and changes no result.
-set(ROWMAX_FLAGS_scalar -O1 -fno-stack-protector)
+set(ROWMAX_FLAGS_scalar $<$<NOT:$<CONFIG:Debug>>:-O1> -fno-stack-protector)
 # Each check of a lane is a branch, which the address sanitizer instruments again; null pointers and what lies outside of
 # an object it finds without them, and vectors are loaded from any address.
 if(ROWMAX_SANITIZE MATCHES address AND ROWMAX_SANITIZE MATCHES undefined)

@@ -22,8 +22,10 @@
 
 #ifdef ROWMAX_WITH_SERVER
 #include "apps/server/http_server.h"
+#include "apps/server/sandbox.h"
 #include "apps/server/service.h"
 #include "apps/server/tls.h"
+#include "apps/tool_calls/tool_format.h"
 #endif
 
 namespace rowmax::cli {
@@ -35,8 +37,10 @@ Examples:
   rowmax serve -m smollm2 --pull --port 9000
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt
   rowmax serve -m model.gguf --host 0.0.0.0 --api-key-file keys.txt --tls-cert server.pem --tls-key key.pem
+  rowmax serve -m model.gguf --sandbox           what has a hole can open no file and start no program
   rowmax serve -m model.gguf --cache-dir ~/.cache/rowmax-prefixes --cache-disk 4096
   rowmax serve -m model.gguf --normalise date --normalise 'id:/request-id: [0-9a-f]+/request-id: 0/'
+  rowmax serve -m model.gguf --tool-format hermes   where the chat template does not show how calls are written
   rowmax serve -m model.gguf --unix /run/user/1000/rowmax.sock --host ""
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \
        -d '{"prompt": "Once upon a time", "max_tokens": 40}'
@@ -52,13 +56,13 @@ struct ServeFlags {
   SamplingFlags sampling;
   TemplateFlags chat;
   DraftFlags drafts;
-  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tls_certificate, tls_key;
+  std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tool_format, tls_certificate, tls_key;
   std::vector<std::string> keys, origins, normalise;
   std::string cache_dir;
   std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
-  bool allow_public = false, log_prompts = false, pull = false, no_web = false;
+  bool allow_public = false, log_prompts = false, pull = false, no_web = false, sandbox = false;
 };
 
 #ifdef ROWMAX_WITH_SERVER
@@ -170,6 +174,22 @@ class NetworkThread {
   std::thread thread_;
 };
 
+// The thread that computes.
+class EngineThread {
+ public:
+  explicit EngineThread(engine::Scheduler& scheduler) : scheduler_(scheduler), thread_([&] { scheduler_.run(); }) {}
+  EngineThread(const EngineThread&) = delete;
+  EngineThread& operator=(const EngineThread&) = delete;
+  ~EngineThread() {
+    scheduler_.stop();
+    thread_.join();
+  }
+
+ private:
+  engine::Scheduler& scheduler_;
+  std::thread thread_;
+};
+
 struct ServiceCloser {
   server::Service& service;
   ~ServiceCloser() { service.close(); }
@@ -188,6 +208,13 @@ Status choose_pooling(const ServeFlags& flags, server::ServedModel& served) {
                         " (--pooling last, mean or cls makes it give them)";
   }
   return {};
+}
+
+// What is enforced, for the log; null without --sandbox.
+Result<Json> enter_sandbox(const ServeFlags& flags) {
+  if (!flags.sandbox) return Json();
+  ROWMAX_TRY(report, server::enter_sandbox({.directory = flags.cache_dir, .socket_path = flags.unix_path}));
+  return Json{{"landlock", report.landlock}, {"enforced", report.enforced}};
 }
 
 const char* event_name(engine::DiskCacheEvent::Kind kind) {
@@ -241,8 +268,10 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.model = &model;
   served.scheduler = &*all.scheduler;
   served.chat_template = all.chat_template.get();
-  served.fingerprint = server::fingerprint_of(model, options, template_text, served.normalise, ROWMAX_VERSION);
+  served.fingerprint =
+      server::fingerprint_of(model, options, template_text + flags.tool_format, served.normalise, ROWMAX_VERSION);
   served.template_text = std::move(template_text);
+  server::find_reply_form(served, tool_calls::find_tool_format(flags.tool_format));
   served.name = model_name(flags);
   served.context = all.session->context();
   served.created = now_seconds();
@@ -261,6 +290,10 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a write that fails
   ROWMAX_TRY(sampling, sampling_params(flags.sampling));
   ROWMAX_TRY(keys, read_keys(flags));
+  if (!flags.tool_format.empty() && tool_calls::find_tool_format(flags.tool_format) == nullptr) {
+    return Error::invalid_argument("--tool-format: expected one of " + tool_calls::tool_format_names() + ", found \"" +
+                                   flags.tool_format + "\"");
+  }
   ROWMAX_TRY(tls, read_tls(flags));
   std::vector<server::NormaliseRule> rules;
   for (const std::string& source : flags.normalise) {
@@ -288,15 +321,18 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   ROWMAX_RETURN_IF_ERROR(load(flags, sampling, all, service));
   if (interrupted()) return Error{ErrorCode::kCancelled, "interrupted"};
   for (const std::string& notice : all.engine.notices) note(notice);
-  service.open(all.served);
-  network->catch_signals();
-  service.log("ready", {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}});
-  for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
-  ROWMAX_RETURN_IF_ERROR(flush_output());
-  std::thread engine_thread([&] { all.scheduler->run(); });
-  network_thread.join();
-  all.scheduler->stop();
-  engine_thread.join();
+  {
+    const EngineThread engine_thread(*all.scheduler);
+    network->catch_signals();
+    ROWMAX_TRY(sandbox, enter_sandbox(flags));  // all threads are there; nothing was answered yet
+    service.open(all.served);
+    service.log(
+        "ready",
+        {{"model", all.served.name}, {"system_fingerprint", all.served.fingerprint}, {"sandbox", std::move(sandbox)}});
+    for (const std::string& address : addresses) std::printf("%s\n", address.c_str());
+    ROWMAX_RETURN_IF_ERROR(flush_output());
+    network_thread.join();
+  }
   service.log("stopped");
   return ExitCode::kOk;
 }
@@ -321,6 +357,8 @@ CommandBody declare_serve(Flags& table) {
   table.add("--tls-cert", flags->tls_certificate, "certificates in PEM, the server's own first: answers by https://")
       .type("FILE");
   table.add("--tls-key", flags->tls_key, "the certificate's private key in PEM, without a passphrase").type("FILE");
+  table.add_switch("--sandbox", flags->sandbox,
+                   "once the model is loaded: no more files, programs or outgoing connections (Linux)");
   table.add("--allow-origin", flags->origins, "a web page's origin that may ask; * for all; may be given several times")
       .type("URL");
   table.add_switch("--allow-public-without-key", flags->allow_public,
@@ -336,6 +374,10 @@ CommandBody declare_serve(Flags& table) {
       .add("--chat-template", flags->chat.chat_template,
            "in place of the model's own: a file, or the Jinja text itself")
       .type("FILE|TEXT");
+  table
+      .add("--tool-format", flags->tool_format,
+           "how the model writes calls of tools, as docs/tool_calls.md names it; default: as its chat template shows")
+      .type("NAME");
   table.add("--alias", flags->alias, "the model's name in answers; default: the file's").type("NAME");
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});

@@ -20,25 +20,39 @@ ApiError submit_error(const ServedModel& served, const Error& error) {
   return api_error(error);
 }
 
+std::string text_of(const AnswerChoice& choice, AnswerPart::Kind kind) {
+  std::string text;
+  for (const AnswerPart& part : choice.parts) {
+    if (part.kind == kind) text += part.text;
+  }
+  return text;
+}
+
 namespace {
+
+using tool_calls::ReplyParser;
+using tool_calls::ReplyPiece;
 
 // One answer, of one prompt or several. The engine's thread and the one that submits use it; each call under the lock.
 class Answering {
  public:
   Answering(const ServedModel& served, std::unique_ptr<AnswerForm> form, std::shared_ptr<Exchange> exchange,
-            ErrorStyle style, AnswerCounter counter, std::vector<Normalised> normalised, bool stream, int n_prompts,
-            int n_choices)
+            ErrorStyle style, AnswerCounter counter, const GenerationInput& input)
       : served_(served),
         form_(std::move(form)),
         exchange_(std::move(exchange)),
         style_(style),
         counter_(counter),
-        stream_(stream),
-        per_prompt_(n_choices),
-        choices_(static_cast<std::size_t>(n_prompts * n_choices)),
-        left_(n_prompts) {
-    totals_.normalised = std::move(normalised);
-    for (int i = 0; i < n_prompts * n_choices; ++i) choices_[static_cast<std::size_t>(i)].prompt = i / n_choices;
+        stream_(input.stream),
+        per_prompt_(input.work.choices),
+        choices_(input.prompts.size() * static_cast<std::size_t>(per_prompt_)),
+        left_(static_cast<int>(input.prompts.size())) {
+    for (std::size_t i = 0; i < choices_.size(); ++i) {
+      choices_[i].prompt = static_cast<int>(i) / per_prompt_;
+      choices_[i].not_understood = input.reply_note;
+      if (input.reply != nullptr) parsers_.emplace_back(input.reply);
+    }
+    if (!input.texts.empty()) totals_.normalised = input.texts.front().normalised;
   }
 
   // Submitted: from now on the client hears that it is waited for.
@@ -94,12 +108,23 @@ class Answering {
     // One that ended the text is no part of it. Of a text that ended it the tokens stay.
     const bool outside = step.done && step.reason == engine::StopReason::kEos;
     const bool shown = log_probabilities && !outside;
-    if (stream_) {
-      if (!step.text.empty() || shown) send(form_->piece(c, step.text, shown ? &token : nullptr));
+    const AnswerToken* shown_token = shown ? &token : nullptr;
+    if (parsers_.empty()) {
+      told(c, {ReplyPiece::Kind::kText, step.text}, shown_token);
     } else {
-      choice.text += step.text;
-      if (shown) choice.tokens.push_back(std::move(token));
+      ReplyParser& parser = parsers_[static_cast<std::size_t>(c)];
+      const bool thought = parser.in_reasoning();
+      const std::vector<ReplyPiece> pieces = parser.push(step.text);
+      if (thought || parser.in_reasoning()) ++totals_.reasoning_tokens;
+      bool token_told = shown_token == nullptr;
+      for (const ReplyPiece& piece : pieces) {
+        const bool here = !token_told && piece.kind == ReplyPiece::Kind::kText;
+        told(c, piece, here ? shown_token : nullptr);
+        token_told = token_told || here;
+      }
+      if (!token_told) told(c, {}, shown_token);
     }
+    if (shown && !stream_) choice.tokens.push_back(std::move(token));
   }
 
   void choice_ended(int prompt, int index, const engine::ChoiceEnd& end) {
@@ -110,11 +135,15 @@ class Answering {
     choice.stop_string = end.stop_string;
     choice.generated_tokens = end.generated_tokens;
     choice.ended = true;
-    if (!stream_) {
-      choice.text += end.text;
-      return;
+    if (parsers_.empty()) {
+      told(c, {ReplyPiece::Kind::kText, end.text}, nullptr);
+    } else {
+      ReplyParser& parser = parsers_[static_cast<std::size_t>(c)];
+      for (const ReplyPiece& piece : parser.push(end.text)) told(c, piece, nullptr);
+      for (const ReplyPiece& piece : parser.finish()) told(c, piece, nullptr);
+      if (choice.n_calls > 0) choice.not_understood.clear();
+      if (!parser.not_understood().empty()) choice.not_understood = parser.not_understood();
     }
-    if (!end.text.empty()) send(form_->piece(c, end.text, nullptr));
     send(form_->choice_end(c, choice));
   }
 
@@ -147,6 +176,39 @@ class Answering {
   }
 
  private:
+  // A piece of a choice, put to what there is of it and sent.
+  void told(int c, const ReplyPiece& piece, const AnswerToken* token) {
+    AnswerChoice& choice = choices_[static_cast<std::size_t>(c)];
+    std::vector<AnswerPart>& parts = choice.parts;
+    const auto add = [&](AnswerPart::Kind kind) {
+      if (parts.empty() || parts.back().kind != kind) parts.push_back({.kind = kind});
+      parts.back().text += piece.text;
+    };
+    switch (piece.kind) {
+      case ReplyPiece::Kind::kText:
+        if (!piece.text.empty()) add(AnswerPart::Kind::kText);
+        if (!piece.text.empty() || token != nullptr) send(form_->piece(c, piece.text, token));
+        break;
+      case ReplyPiece::Kind::kReasoning:
+        add(AnswerPart::Kind::kReasoning);
+        send(form_->reasoning(c, piece.text));
+        break;
+      case ReplyPiece::Kind::kCallBegin:
+        parts.push_back({AnswerPart::Kind::kCall, "", piece.text, piece.id, false});
+        send(form_->call_begin(c, choice.n_calls, parts.back()));
+        break;
+      case ReplyPiece::Kind::kArguments:
+        parts.back().text += piece.text;
+        send(form_->call_arguments(c, choice.n_calls, piece.text));
+        break;
+      case ReplyPiece::Kind::kCallEnd:
+        parts.back().whole = engine::parse_json(parts.back().text, "arguments").ok();
+        send(form_->call_end(c, choice.n_calls, parts.back()));
+        if (parts.back().whole) ++choice.n_calls;
+        break;
+    }
+  }
+
   void begin_stream() {
     if (!stream_ || std::exchange(begun_, true)) return;
     exchange_->begin({.content_type = form_->stream_type(), .headers = {{"Cache-Control", "no-cache"}}}, form_->ping());
@@ -180,6 +242,7 @@ class Answering {
 
   std::mutex mutex_;
   std::vector<AnswerChoice> choices_;
+  std::vector<ReplyParser> parsers_;  // one a choice, where replies are taken apart
   AnswerTotals totals_;
   std::vector<engine::RequestId> ids_;
   int left_;
@@ -241,11 +304,7 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
   const int n_prompts = static_cast<int>(input.prompts.size());
   const engine::GenerationOptions& options = input.work.options;
   const bool log_probabilities = options.log_probability || options.top_log_probabilities > 0;
-  std::vector<Normalised> normalised;
-  if (!input.texts.empty()) normalised = input.texts.front().normalised;
-  const auto answering =
-      std::make_shared<Answering>(served, std::move(form), exchange, style, counter, std::move(normalised),
-                                  input.stream, n_prompts, input.work.choices);
+  const auto answering = std::make_shared<Answering>(served, std::move(form), exchange, style, counter, input);
   std::vector<engine::RequestId> ids;
   for (int i = 0; i < n_prompts; ++i) {
     std::vector<engine::TokenId>& prompt = input.prompts[static_cast<std::size_t>(i)];

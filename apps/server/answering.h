@@ -24,9 +24,20 @@ struct AnswerToken {
   std::vector<engine::TokenLogProbability> top;
 };
 
+// A stretch of an answer that is one thing.
+struct AnswerPart {
+  enum class Kind { kText, kReasoning, kCall };
+  Kind kind = Kind::kText;
+  std::string text = {};           // of a call its arguments, as JSON
+  std::string name = {}, id = {};  // of a call; the id that the model gave it, or none
+  bool whole = true;               // a call that was cut is not
+};
+
 struct AnswerChoice {
   int prompt = 0;  // whose choice it is
-  std::string text;
+  std::vector<AnswerPart> parts;
+  int n_calls = 0;                  // whole ones
+  std::string not_understood;       // why there is text that looks like a call, or no call where one was asked for
   std::vector<AnswerToken> tokens;  // where logarithms were asked for
   engine::StopReason reason = engine::StopReason::kEos;
   std::string stop_string;
@@ -37,6 +48,7 @@ struct AnswerChoice {
 struct AnswerTotals {
   std::int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   std::int64_t draft_tokens = 0, accepted_draft_tokens = 0;
+  std::int64_t reasoning_tokens = 0;
   double queued_ms = 0, prompt_ms = 0, first_token_ms = 0, generation_ms = 0;
   std::optional<text::Json> cache;     // the report on the (first) prompt, as its owner may see it, once it was started
   std::vector<Normalised> normalised;  // in that prompt
@@ -55,10 +67,19 @@ class AnswerForm {
   // What is behind the prompt begins with its own tokens, where they were asked for.
   virtual std::string prompt_scored(int /*choice*/, const std::vector<AnswerToken>& /*tokens*/) { return {}; }
   virtual std::string piece(int choice, std::string_view text, const AnswerToken* token) = 0;
+  // Of replies that are taken apart: thoughts, and calls, of which `call` is the number, from 0 on. Arguments come in
+  // pieces behind the beginning of their call; `part` is the call so far.
+  virtual std::string reasoning(int /*choice*/, std::string_view /*text*/) { return {}; }
+  virtual std::string call_begin(int /*choice*/, int /*call*/, const AnswerPart& /*part*/) { return {}; }
+  virtual std::string call_arguments(int /*choice*/, int /*call*/, std::string_view /*json*/) { return {}; }
+  virtual std::string call_end(int /*choice*/, int /*call*/, const AnswerPart& /*part*/) { return {}; }
   virtual std::string choice_end(int choice, const AnswerChoice& end) = 0;
   virtual std::string closing(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) = 0;
   virtual std::string broken(const ApiError& error) = 0;
 };
+
+// All text of a choice, or all of its thoughts.
+std::string text_of(const AnswerChoice& choice, AnswerPart::Kind kind = AnswerPart::Kind::kText);
 
 // Hears of every answer that was generated, for the metrics and the log; from the engine's thread.
 using CountAnswer = void (*)(void* context, std::uint64_t request, const AnswerTotals& totals, bool succeeded);

@@ -16,7 +16,7 @@ using engine::Json;
 
 struct ConstraintVocabulary::Impl {
   std::mutex mutex;
-  std::optional<engine::GrammarVocabulary> vocabulary;
+  std::optional<engine::GrammarVocabulary> plain, with_text_tokens;
 };
 
 ConstraintVocabulary::ConstraintVocabulary() : impl_(std::make_unique<Impl>()) {}
@@ -31,6 +31,24 @@ Result<Grammar> schema_grammar(Json schema, bool strict) {
 }
 
 }  // namespace
+
+Result<engine::TokenMask> grammar_mask(const ServedModel& served, const Grammar& grammar, bool with_text_tokens) {
+  ConstraintVocabulary::Impl& shared = *served.vocabulary->impl_;
+  const std::span<const engine::TokenId> marks = served.text_tokens;
+  const std::span<const engine::TokenId> text_tokens = with_text_tokens ? marks : marks.first(0);
+  std::optional<engine::GrammarVocabulary> vocabulary;
+  {
+    const std::lock_guard lock(shared.mutex);
+    auto& made = text_tokens.empty() ? shared.plain : shared.with_text_tokens;
+    if (!made) {
+      ROWMAX_TRY(arranged, engine::GrammarVocabulary::create(served.tokenizer(), text_tokens));
+      made = std::move(arranged);
+    }
+    vocabulary = made;
+  }
+  ROWMAX_TRY(constraint, engine::GrammarConstraint::create(grammar, *vocabulary));
+  return constraint.token_mask();
+}
 
 // Requests are read with a bounded depth.
 text::Json copy_of(Json value) {
@@ -57,7 +75,7 @@ class ConstraintReader {
   // name: the field that the grammar came from.
   engine::TokenMask mask(const std::string& name, const Result<Grammar>& grammar) {
     if (!grammar.ok()) return refuse(name, grammar.error());
-    auto found = mask_of(*grammar);
+    auto found = grammar_mask(served_, *grammar, false);
     if (!found.ok()) return refuse(name, found.error());
     return std::move(found).value();
   }
@@ -90,22 +108,6 @@ class ConstraintReader {
     if (inner.ok()) return mask(path + ".schema", schema_grammar(schema, strict));
     fields_.fail(inner.error());
     return {};
-  }
-
-  Result<engine::TokenMask> mask_of(const Grammar& grammar) {
-    ROWMAX_TRY(vocabulary, vocabulary_of_model());
-    ROWMAX_TRY(constraint, engine::GrammarConstraint::create(grammar, vocabulary));
-    return constraint.token_mask();
-  }
-
-  Result<engine::GrammarVocabulary> vocabulary_of_model() {
-    ConstraintVocabulary::Impl& shared = *served_.vocabulary->impl_;
-    const std::lock_guard lock(shared.mutex);
-    if (!shared.vocabulary) {
-      ROWMAX_TRY(made, engine::GrammarVocabulary::create(served_.tokenizer()));
-      shared.vocabulary = std::move(made);
-    }
-    return *shared.vocabulary;
   }
 
   engine::TokenMask refuse(const std::string& name, const Error& error) {

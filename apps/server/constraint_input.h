@@ -7,6 +7,7 @@
 #include "apps/server/fields.h"
 #include "apps/text/json.h"
 #include "rowmax/engine/generation.h"
+#include "rowmax/engine/grammar.h"
 #include "rowmax/engine/tokenizer.h"
 
 namespace rowmax::server {
@@ -20,10 +21,14 @@ class ConstraintVocabulary {
   ~ConstraintVocabulary();
 
  private:
-  friend class ConstraintReader;
+  friend Result<engine::TokenMask> grammar_mask(const ServedModel&, const engine::Grammar&, bool);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The mask of a grammar. with_text_tokens: the model's marks that are control tokens are text.
+Result<engine::TokenMask> grammar_mask(const ServedModel& served, const engine::Grammar& grammar,
+                                       bool with_text_tokens);
 
 // A value of a request as it came, to be handed on or shown; its members keep their order.
 text::Json copy_of(engine::Json value);

@@ -5,6 +5,7 @@
 
 #include "apps/server/constraint_input.h"
 #include "apps/server/template_values.h"
+#include "apps/server/tool_input.h"
 
 namespace rowmax::server {
 namespace {
@@ -14,18 +15,6 @@ constexpr std::size_t kMaxStops = 64;
 constexpr std::size_t kMaxStopBytes = 1024;
 
 bool ends_in_token(std::string_view name) { return name.ends_with("_token"); }
-
-void read_tool_choice(Fields& fields, engine::ChatInput& input) {
-  const engine::Json choice = fields.any("tool_choice");
-  if (choice.is_null() || choice.is("auto")) return;
-  if (choice.is("none")) {
-    input.tools = {};
-  } else if (choice.is("required") || choice.is_object()) {
-    fields.fail_unsupported("tool_choice", "only \"none\" and \"auto\" are supported, found " + choice.text());
-  } else {
-    fields.fail("tool_choice", "\"none\", \"auto\", \"required\" or an object", choice);
-  }
-}
 
 }  // namespace
 
@@ -77,17 +66,13 @@ GenerationInput read_generation(Fields& fields, const ServedModel& served,
   return input;
 }
 
-engine::ChatInput read_chat(Fields& fields) {
+engine::ChatInput read_chat(Fields& fields, ToolRequest* tools) {
   engine::ChatInput input;
   input.messages = read_messages(fields, "messages");
-  const engine::Json tools = fields.array("tools");
-  std::size_t index = 0;
-  for (const engine::Json tool : tools.elements()) {
-    const Fields each(tool, "tools[" + std::to_string(index++) + "]");
-    if (!each.ok()) fields.fail(each.error());
-  }
-  if (tools.size() > 0) input.tools = template_value(tools);
-  read_tool_choice(fields, input);
+  ToolRequest request = read_openai_tools(fields, false);
+  const engine::Json shown = fields.array("tools");
+  if (shown.size() > 0 && request.choice != ToolChoice::kNone) input.tools = template_value(shown);
+  if (tools != nullptr) *tools = std::move(request);
   input.add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
   const engine::Json variables = fields.object("chat_template_kwargs");
   for (const auto& [name, value] : variables.members()) {

@@ -7,6 +7,7 @@
 #include "apps/server/openai_parts.h"
 #include "apps/server/routes.h"
 #include "apps/server/template_values.h"
+#include "apps/server/tool_input.h"
 
 namespace rowmax::server {
 
@@ -30,47 +31,68 @@ class OllamaForm final : public AnswerForm {
       : model_(std::move(model)), created_(time_text(created)), chat_(chat), sampling_(std::move(sampling)) {}
 
   std::string whole(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
-    return last(choices.front(), totals, choices.front().text).dump();
+    const AnswerChoice& choice = choices.front();
+    Json json = line(text_of(choice), text_of(choice, AnswerPart::Kind::kReasoning), calls_json(choice.parts));
+    finish(json, choice, totals);
+    return json.dump();
   }
 
   std::string stream_type() const override { return "application/x-ndjson"; }
   std::string ping() const override { return {}; }  // a line would be an answer
   std::string opening(const AnswerTotals& /*totals*/, int /*n_choices*/) override { return {}; }
   std::string piece(int /*choice*/, std::string_view text, const AnswerToken* /*token*/) override {
-    Json json = line(text);
-    json.append("done", false);
-    return json.dump() + "\n";
+    return piece_line(line(text));
+  }
+  std::string reasoning(int /*choice*/, std::string_view text) override { return piece_line(line("", text)); }
+  // This API has no pieces of calls.
+  std::string call_end(int /*choice*/, int /*call*/, const AnswerPart& part) override {
+    return piece_line(line("", "", calls_json({part})));
   }
   std::string choice_end(int /*choice*/, const AnswerChoice& /*end*/) override { return {}; }
   std::string closing(const std::vector<AnswerChoice>& choices, const AnswerTotals& totals) override {
-    return last(choices.front(), totals, "").dump() + "\n";
+    Json json = line("");
+    finish(json, choices.front(), totals);
+    return json.dump() + "\n";
   }
   std::string broken(const ApiError& error) override { return error_body(error, ErrorStyle::kOllama) + "\n"; }
 
  private:
-  Json line(std::string_view text) const {
-    Json json = {{"model", model_}, {"created_at", created_}};
-    if (chat_) {
-      json.append("message", {{"role", "assistant"}, {"content", text}});
-    } else {
-      json.append("response", text);
+  static std::string piece_line(Json json) {
+    json.append("done", false);
+    return json.dump() + "\n";
+  }
+
+  static Json calls_json(const std::vector<AnswerPart>& parts) {
+    Json calls;
+    for (const AnswerPart& part : parts) {
+      if (part.kind != AnswerPart::Kind::kCall) continue;
+      calls.push_back({{"function", {{"name", part.name}, {"arguments", arguments_json(part)}}}});
     }
+    return calls;
+  }
+
+  Json line(std::string_view text, std::string_view thoughts = {}, Json calls = {}) const {
+    Json json = {{"model", model_}, {"created_at", created_}};
+    Json message = {{"role", "assistant"}, {"content", text}};
+    Json& held = chat_ ? message : json;
+    if (!chat_) json.append("response", text);
+    if (!thoughts.empty()) held.append("thinking", thoughts);
+    if (!calls.is_null()) held.append("tool_calls", std::move(calls));
+    if (chat_) json.append("message", std::move(message));
     return json;
   }
 
-  Json last(const AnswerChoice& choice, const AnswerTotals& totals, std::string_view text) const {
+  void finish(Json& json, const AnswerChoice& choice, const AnswerTotals& totals) const {
     const auto nanoseconds = [](double ms) { return static_cast<std::int64_t>(ms * 1e6); };
-    Json json = line(text);
     json.update({{"done", true},
-                 {"done_reason", finish_reason(choice.reason)},
+                 {"done_reason", was_cut(choice) ? "length" : "stop"},
                  {"total_duration", nanoseconds(totals.first_token_ms + totals.generation_ms)},
                  {"load_duration", 0},
                  {"prompt_eval_count", totals.prompt_tokens},
                  {"prompt_eval_duration", nanoseconds(totals.prompt_ms)},
                  {"eval_count", totals.generated_tokens},
                  {"eval_duration", nanoseconds(totals.generation_ms)},
-                 {"rowmax", rowmax_json(sampling_, totals)}});
-    return json;
+                 {"rowmax", rowmax_json(sampling_, totals, choice)}});
   }
 
   const std::string model_, created_;
@@ -99,8 +121,11 @@ void add_variables(Fields& fields, engine::ChatInput& chat) {
 }
 
 void generate(Call& call, GenerationInput input, std::optional<std::vector<engine::TokenId>> prompt, const char* name,
-              bool chat) {
+              bool chat, std::optional<ToolRequest> tools) {
   if (!prompt || !fits_context(call.fields, call.served, *prompt, name)) return call.refuse();
+  // A prompt that no template made has a reply that is text.
+  if (tools) apply_tools(call.fields, call.served, std::move(*tools), input.texts.back().text, input);
+  if (!call.fields.ok()) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   auto form = std::make_unique<OllamaForm>(call.served.name, std::time(nullptr), chat, input.sampling);
   call.generate(std::move(input), std::move(form));
@@ -138,11 +163,12 @@ void ollama_chat(Call& call) {
   GenerationInput input = read_options(fields, call.served);
   engine::ChatInput chat;
   chat.messages = read_messages(fields, "messages");
-  const engine::Json tools = fields.array("tools");
-  if (tools.size() > 0) chat.tools = template_value(tools);
+  const engine::Json shown = fields.array("tools");
+  if (shown.size() > 0) chat.tools = template_value(shown);
+  ToolRequest tools = read_ollama_tools(fields);
   add_variables(fields, chat);
   auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
-  generate(call, std::move(input), std::move(prompt), "messages", true);
+  generate(call, std::move(input), std::move(prompt), "messages", true, std::move(tools));
 }
 
 void ollama_generate(Call& call) {
@@ -169,7 +195,8 @@ void ollama_generate(Call& call) {
     add_variables(fields, chat);
     prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   }
-  generate(call, std::move(input), std::move(prompt), "prompt", false);
+  generate(call, std::move(input), std::move(prompt), "prompt", false,
+           raw ? std::nullopt : std::optional<ToolRequest>(ToolRequest()));
 }
 
 void ollama_tags(Call& call) {
@@ -194,6 +221,7 @@ void ollama_show(Call& call) {
   info.append(architecture + ".block_count", shape.n_layer);
   std::vector<std::string> capabilities = {"completion"};
   if (served.template_text.find("tools") != std::string::npos) capabilities.emplace_back("tools");
+  if (served.reasoning) capabilities.emplace_back("thinking");
   if (served.pooling) capabilities.emplace_back("embedding");
   call.answer({{"modelfile", ""},
                {"parameters", ""},

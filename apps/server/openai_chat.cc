@@ -1,6 +1,7 @@
 // POST /v1/chat/completions
 #include "apps/server/openai_parts.h"
 #include "apps/server/routes.h"
+#include "apps/server/tool_input.h"
 
 namespace rowmax::server {
 
@@ -29,18 +30,15 @@ class ChatForm final : public AnswerForm {
     Json list = Json::array();
     for (std::size_t i = 0; i < choices.size(); ++i) {
       const AnswerChoice& choice = choices[i];
-      list.push_back({{"index", i},
-                      {"message", {{"role", "assistant"}, {"content", choice.text}, {"refusal", Json()}}},
-                      {"logprobs", choice.tokens.empty() ? Json() : log_probabilities(choice.tokens)},
-                      {"finish_reason", finish_reason(choice.reason)},
-                      {"stop_reason", stop_reason_json(choice)}});
+      Json one = {{"index", i},
+                  {"message", message(static_cast<int>(i), choice)},
+                  {"logprobs", choice.tokens.empty() ? Json() : log_probabilities(choice.tokens)},
+                  {"finish_reason", finish_reason(choice)},
+                  {"stop_reason", stop_reason_json(choice)}};
+      add_not_understood(one, choice);
+      list.push_back(std::move(one));
     }
-    Json json = head_json(head_, "chat.completion");
-    json.append("choices", std::move(list));
-    json.append("usage", usage_json(totals));
-    json.append("rowmax", rowmax_json(sampling_, totals));
-    json.append("timings", timings_json(totals));
-    return json.dump();
+    return finished(head_json(head_, "chat.completion"), std::move(list), totals, sampling_);
   }
 
   std::string opening(const AnswerTotals& totals, int n_choices) override {
@@ -56,24 +54,48 @@ class ChatForm final : public AnswerForm {
     Json logarithms = token == nullptr ? Json() : log_probabilities({*token});
     return sse(chunk(choice, {{"content", text}}, std::move(logarithms), Json()).dump());
   }
+  std::string reasoning(int choice, std::string_view text) override {
+    return sse(chunk(choice, {{"reasoning_content", text}}, Json(), Json()).dump());
+  }
+  std::string call_begin(int choice, int call, const AnswerPart& part) override {
+    Json begun = {{"index", call}};
+    begun.update(call_json(head_, choice, call, part));
+    return call_chunk(choice, std::move(begun));
+  }
+  std::string call_arguments(int choice, int call, std::string_view json) override {
+    return call_chunk(choice, {{"index", call}, {"function", {{"arguments", json}}}});
+  }
   std::string choice_end(int choice, const AnswerChoice& end) override {
-    Json json = chunk(choice, Json::object(), Json(), finish_reason(end.reason));
+    Json json = chunk(choice, Json::object(), Json(), finish_reason(end));
+    add_not_understood(json, end);
     return sse(json.dump());
   }
   std::string closing(const std::vector<AnswerChoice>& /*choices*/, const AnswerTotals& totals) override {
-    std::string out;
-    if (include_usage_) {
-      Json json = head_json(head_, "chat.completion.chunk");
-      json.append("choices", Json::array());
-      json.append("usage", usage_json(totals));
-      json.append("timings", timings_json(totals));
-      out += sse(json.dump());
-    }
-    return out + sse("[DONE]");
+    return stream_end(head_, "chat.completion.chunk", totals, include_usage_);
   }
   std::string broken(const ApiError& error) override { return sse(error_body(error, ErrorStyle::kOpenAi)); }
 
  private:
+  Json message(int index, const AnswerChoice& choice) const {
+    Json calls = Json::array();
+    int n_calls = 0;
+    for (const AnswerPart& part : choice.parts) {
+      if (part.kind == AnswerPart::Kind::kCall) calls.push_back(call_json(head_, index, n_calls++, part));
+    }
+    const std::string text = text_of(choice), thoughts = text_of(choice, AnswerPart::Kind::kReasoning);
+    Json json = {
+        {"role", "assistant"}, {"content", text.empty() && n_calls > 0 ? Json() : Json(text)}, {"refusal", Json()}};
+    if (!thoughts.empty()) json.append("reasoning_content", thoughts);
+    if (n_calls > 0) json.append("tool_calls", std::move(calls));
+    return json;
+  }
+
+  std::string call_chunk(int choice, Json call) const {
+    Json calls = Json::array();
+    calls.push_back(std::move(call));
+    return sse(chunk(choice, {{"tool_calls", std::move(calls)}}, Json(), Json()).dump());
+  }
+
   Json chunk(int choice, Json delta, Json logarithms, Json reason) const {
     Json json = head_json(head_, "chat.completion.chunk");
     Json list = Json::array();
@@ -116,9 +138,12 @@ void chat_completions(Call& call) {
   }
   input.work.options.log_probability = wants;
   input.work.options.top_log_probabilities = wants ? static_cast<int>(top.value_or(0)) : 0;
-  const engine::ChatInput chat = read_chat(fields);
+  ToolRequest tools;
+  const engine::ChatInput chat = read_chat(fields, &tools);
   auto prompt = encode_messages(fields, call.served, chat, &input.texts.emplace_back());
   if (!prompt || !fits_context(fields, call.served, *prompt, "messages")) return call.refuse();
+  apply_tools(fields, call.served, std::move(tools), input.texts.back().text, input);
+  if (!fields.ok()) return call.refuse();
   input.prompts.push_back(std::move(*prompt));
   auto form = std::make_unique<ChatForm>(call.served, call.head("chatcmpl-"), input.sampling, input.include_usage);
   call.generate(std::move(input), std::move(form));

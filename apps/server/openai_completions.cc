@@ -35,17 +35,12 @@ class CompletionForm final : public AnswerForm {
       const AnswerChoice& choice = choices[i];
       std::size_t offset = 0;
       list.push_back({{"index", i},
-                      {"text", echo_of(static_cast<int>(i)) + choice.text},
+                      {"text", echo_of(static_cast<int>(i)) + text_of(choice)},
                       {"logprobs", choice.tokens.empty() ? Json() : log_probabilities(choice.tokens, offset)},
-                      {"finish_reason", finish_reason(choice.reason)},
+                      {"finish_reason", finish_reason(choice)},
                       {"stop_reason", stop_reason_json(choice)}});
     }
-    Json json = head_json(head_, "text_completion");
-    json.append("choices", std::move(list));
-    json.append("usage", usage_json(totals));
-    json.append("rowmax", rowmax_json(sampling_, totals));
-    json.append("timings", timings_json(totals));
-    return json.dump();
+    return finished(head_json(head_, "text_completion"), std::move(list), totals, sampling_);
   }
 
   std::string opening(const AnswerTotals& totals, int n_choices) override {
@@ -66,18 +61,10 @@ class CompletionForm final : public AnswerForm {
     return sse(chunk(choice, text, std::move(logarithms), Json()).dump());
   }
   std::string choice_end(int choice, const AnswerChoice& end) override {
-    return sse(chunk(choice, "", Json(), finish_reason(end.reason)).dump());
+    return sse(chunk(choice, "", Json(), finish_reason(end)).dump());
   }
   std::string closing(const std::vector<AnswerChoice>& /*choices*/, const AnswerTotals& totals) override {
-    std::string out;
-    if (include_usage_) {
-      Json json = head_json(head_, "text_completion");
-      json.append("choices", Json::array());
-      json.append("usage", usage_json(totals));
-      json.append("timings", timings_json(totals));
-      out += sse(json.dump());
-    }
-    return out + sse("[DONE]");
+    return stream_end(head_, "text_completion", totals, include_usage_);
   }
   std::string broken(const ApiError& error) override { return sse(error_body(error, ErrorStyle::kOpenAi)); }
 

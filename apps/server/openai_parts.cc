@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "apps/server/constraint_input.h"
+
 namespace rowmax::server {
 
 using text::Json;
@@ -41,7 +43,7 @@ Json usage_json(const AnswerTotals& totals) {
           {"total_tokens", totals.prompt_tokens + totals.generated_tokens},
           {"prompt_tokens_details", {{"cached_tokens", totals.cached_tokens}}},
           {"completion_tokens_details",
-           {{"reasoning_tokens", 0},
+           {{"reasoning_tokens", totals.reasoning_tokens},
             {"accepted_prediction_tokens", totals.accepted_draft_tokens},
             {"rejected_prediction_tokens", totals.draft_tokens - totals.accepted_draft_tokens}}}};
 }
@@ -65,8 +67,32 @@ Json timings_json(const AnswerTotals& totals) {
   return json;
 }
 
-const char* finish_reason(engine::StopReason reason) {
-  return reason == engine::StopReason::kLength || reason == engine::StopReason::kContext ? "length" : "stop";
+bool was_cut(const AnswerChoice& choice) {
+  return choice.reason == engine::StopReason::kLength || choice.reason == engine::StopReason::kContext;
+}
+
+const char* finish_reason(const AnswerChoice& choice) {
+  if (was_cut(choice)) return "length";
+  return choice.n_calls > 0 ? "tool_calls" : "stop";
+}
+
+std::string call_id(const AnswerHead& head, int choice, int call, const AnswerPart& part) {
+  if (!part.id.empty()) return part.id;
+  std::uint64_t rest = hash_of(head.id + "/" + std::to_string(choice) + "/" + std::to_string(call));
+  std::string id;
+  for (int i = 0; i < 9; ++i, rest /= 36) id += "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36];
+  return id;
+}
+
+Json call_json(const AnswerHead& head, int choice, int call, const AnswerPart& part) {
+  return {{"id", call_id(head, choice, call, part)},
+          {"type", "function"},
+          {"function", {{"name", part.name}, {"arguments", part.text}}}};
+}
+
+Json arguments_json(const AnswerPart& part) {
+  const auto parsed = engine::parse_json(part.text, "arguments");
+  return parsed.ok() ? copy_of(parsed->root()) : Json::object();
 }
 
 Json stop_reason_json(const AnswerChoice& choice) {
@@ -78,6 +104,37 @@ Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals) {
   if (!totals.normalised.empty()) json.append("normalised", normalised_json(totals.normalised));
   if (totals.cache) json.append("cache", *totals.cache);
   return json;
+}
+
+Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals, const AnswerChoice& choice) {
+  Json json = rowmax_json(sampling, totals);
+  if (!choice.not_understood.empty()) json.append("tool_calls", choice.not_understood);
+  return json;
+}
+
+void add_not_understood(Json& json, const AnswerChoice& choice) {
+  if (!choice.not_understood.empty()) json.append("rowmax", {{"tool_calls", choice.not_understood}});
+}
+
+std::string finished(Json head, Json choices, const AnswerTotals& totals, const SamplingInput& sampling) {
+  head.append("choices", std::move(choices));
+  head.append("usage", usage_json(totals));
+  head.append("rowmax", rowmax_json(sampling, totals));
+  head.append("timings", timings_json(totals));
+  return head.dump();
+}
+
+std::string stream_end(const AnswerHead& head, std::string_view object, const AnswerTotals& totals,
+                       bool include_usage) {
+  std::string out;
+  if (include_usage) {
+    Json json = head_json(head, object);
+    json.append("choices", Json::array());
+    json.append("usage", usage_json(totals));
+    json.append("timings", timings_json(totals));
+    out += sse(json.dump());
+  }
+  return out + sse("[DONE]");
 }
 
 double written_log_probability(double value) { return std::isfinite(value) ? value : -9999.0; }

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <string_view>
 
+#include "apps/tool_calls/call_mask.h"
+
 namespace rowmax::server {
 namespace {
 
@@ -24,6 +26,12 @@ class Hash {
 constexpr std::size_t kBytesOfTensor = 256;
 
 }  // namespace
+
+void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format) {
+  served.tool_format = format != nullptr ? format : tool_calls::detect_tool_format(served.template_text);
+  served.reasoning = tool_calls::detect_reasoning_marks(served.template_text);
+  served.text_tokens = tool_calls::text_tokens_of(served.tool_format, served.reasoning, served.tokenizer());
+}
 
 std::string fingerprint_of(const engine::Model& model, const engine::SessionOptions& session,
                            std::string_view template_text, const std::vector<NormaliseRule>& rules,

@@ -11,6 +11,7 @@
 #include "apps/server/constraint_input.h"
 #include "apps/server/normalise.h"
 #include "apps/server/sampling_input.h"
+#include "apps/tool_calls/tool_format.h"
 #include "rowmax/engine/chat_template.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/model.h"
@@ -23,8 +24,12 @@ struct ServedModel {
   engine::Scheduler* scheduler = nullptr;
   const engine::ChatTemplate* chat_template = nullptr;  // null: there is none
   std::string template_text;
-  std::string name;         // as /v1/models shows it
-  std::string fingerprint;  // begins with "b"; another one may mean other numbers
+  const tool_calls::ToolFormat* tool_format =
+      nullptr;                               // of its calls; null: it writes none, or in a form that is not known
+  tool_calls::ReasoningMarks reasoning;      // around its thoughts
+  std::vector<engine::TokenId> text_tokens;  // control tokens that are marks of either
+  std::string name;                          // as /v1/models shows it
+  std::string fingerprint;                   // begins with "b"; another one may mean other numbers
   std::int64_t context = 0;
   std::int64_t created = 0;      // seconds since the epoch
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
@@ -40,6 +45,9 @@ struct ServedModel {
 
   const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
 };
+
+// What its template writes of calls and thoughts; `format` (may be null) in place of the calls' form.
+void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format);
 
 // "b", the version, and a hash of what decides the numbers: the file's facts, the beginnings of its tensors, edits, the
 // types of activations and of keys and values, the template, what of prompts is normalised.

@@ -50,6 +50,7 @@ class Json {
   // Every member of another object.
   void update(const Json& object);
 
+  bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
   const std::string* text() const { return std::get_if<std::string>(&value_); }
 
   // On one line. Numbers are the shortest that read back as the same (and 1.0, not 1), not-a-number and infinities are

@@ -5,14 +5,20 @@
     rowmax serve -m smollm2 --port 8080 &
     V/bin/python bench/clients/openai_client.py http://127.0.0.1:8080 [--key KEY]
 
-The model needs a chat template. Prints a line a check and exits with 1 where one failed; a client that is not installed is
+The model needs a chat template; calls of tools are asked for where it writes them in a form that the server knows (or with
+--tool-format hermes). Prints a line a check and exits with 1 where one failed; a client that is not installed is
 named as skipped.
 """
 import argparse
+import json
 import sys
 
 PROMPT = "Once upon a time"
 MESSAGES = [{"role": "user", "content": "Name three colours."}]
+SCHEMA = {"type": "object", "additionalProperties": False, "required": ["city", "days"],
+          "properties": {"city": {"type": "string", "maxLength": 12}, "days": {"type": "integer", "minimum": 1, "maximum": 9}}}
+TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": SCHEMA, "strict": True}}
+ASKED = [{"role": "user", "content": "What is the weather in Paris?"}]
 failed = 0
 
 
@@ -54,6 +60,65 @@ def chat(client):
     check("tools", client.chat.completions.create(model="any", messages=MESSAGES, max_tokens=4, tools=tools).choices, "")
 
 
+def fits(arguments):
+    return list(arguments) == ["city", "days"] and len(arguments["city"]) <= 12 and 1 <= arguments["days"] <= 9
+
+
+def chat_tools(client, openai):
+    asked = {"model": "any", "messages": ASKED, "tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False, "seed": 1}
+    try:
+        whole = client.chat.completions.create(**asked)
+    except openai.BadRequestError as error:
+        print("skipped: calls of tools:", error.code)
+        return False
+    call = whole.choices[0].message.tool_calls[0]
+    check("tool_choice=required", whole.choices[0].finish_reason == "tool_calls" and fits(json.loads(call.function.arguments)), whole)
+    with client.chat.completions.stream(**asked) as stream:
+        events = list(stream)
+        final = stream.get_final_completion()
+    got = final.choices[0].message.tool_calls[0].function
+    check("its stream has the same call", (got.name, got.arguments) == (call.function.name, call.function.arguments), got)
+    check("in pieces", sum(e.type == "tool_calls.function.arguments.delta" for e in events) > 2, [e.type for e in events])
+    named = client.chat.completions.create(**{**asked, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}})
+    check("a named function", named.choices[0].message.tool_calls[0].function.name == "get_weather", named)
+    turns = [*ASKED, whole.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    again = client.chat.completions.create(model="any", messages=turns, tools=[TOOL], max_tokens=8)
+    check("its result goes back", again.usage.completion_tokens > 0, again)
+    return True
+
+
+def responses_tools(client):
+    flat = {"type": "function", **TOOL["function"]}
+    asked = {"model": "any", "input": "What is the weather in Paris?", "tools": [flat], "tool_choice": "required", "parallel_tool_calls": False}
+    whole = client.responses.create(**asked)
+    calls = [item for item in whole.output if item.type == "function_call"]
+    check("responses: a function_call", len(calls) == 1 and fits(json.loads(calls[0].arguments)), whole)
+    with client.responses.stream(**asked) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    got = [item for item in final.output if item.type == "function_call"]
+    check("its stream has the same call", got[0].arguments == calls[0].arguments, got)
+    check("in pieces", sum(e.type == "response.function_call_arguments.delta" for e in events) > 2, [e.type for e in events])
+    turns = [{"role": "user", "content": "Weather?"}, calls[0].model_dump(), {"type": "function_call_output", "call_id": calls[0].call_id, "output": "sunny"}]
+    check("its result goes back", client.responses.create(model="any", input=turns, tools=[flat], max_output_tokens=8).usage.output_tokens > 0)
+
+
+def anthropic_tools(client):
+    tools = [{"name": "get_weather", "description": "Weather of a city", "input_schema": SCHEMA}]
+    asked = {"model": "any", "max_tokens": 300, "messages": ASKED, "tools": tools, "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    whole = client.messages.create(**asked)
+    block = whole.content[-1]
+    check("anthropic: a tool_use block", whole.stop_reason == "tool_use" and block.type == "tool_use" and fits(block.input), whole)
+    with client.messages.stream(**asked) as stream:
+        events = list(stream)
+        final = stream.get_final_message()
+    check("its stream has the same call", final.content[-1].input == block.input and final.stop_reason == "tool_use", final)
+    check("in pieces", sum(e.type == "input_json" for e in events) > 2, [e.type for e in events])
+    turns = [*ASKED, {"role": "assistant", "content": whole.content},
+             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": block.id, "content": "sunny"}]}]
+    check("its result goes back", client.messages.create(model="any", max_tokens=8, messages=turns, tools=tools).usage.output_tokens > 0)
+
+
 def others(client, openai):
     models = client.models.list()
     check("models.list", len(models.data) == 1, models)
@@ -84,7 +149,7 @@ def responses(client):
     check("responses.stream helper", final.output_text.startswith(whole.output_text), final)
 
 
-def anthropic_client(url, key):
+def anthropic_client(url, key, tools):
     try:
         import anthropic
     except ImportError:
@@ -99,6 +164,8 @@ def anthropic_client(url, key):
     check("its stream is the same text", text == whole.content[0].text == final.content[0].text, text)
     count = client.messages.count_tokens(model="any", system="Be brief.", messages=MESSAGES)
     check("count_tokens", count.input_tokens == whole.usage.input_tokens + whole.usage.cache_read_input_tokens, count)
+    if tools:
+        anthropic_tools(client)
     error = raises(anthropic.BadRequestError, lambda: client.messages.create(model="any", max_tokens=4, messages=[]))
     check("an empty conversation is a BadRequestError", error is not None, error)
 
@@ -108,6 +175,7 @@ def main():
     parser.add_argument("url")
     parser.add_argument("--key", default="none")
     arguments = parser.parse_args()
+    tools = False
     try:
         import openai
     except ImportError:
@@ -117,7 +185,10 @@ def main():
         chat(client)
         others(client, openai)
         responses(client)
-    anthropic_client(arguments.url, arguments.key)
+        tools = chat_tools(client, openai)
+        if tools:
+            responses_tools(client)
+    anthropic_client(arguments.url, arguments.key, tools)
     return 1 if failed else 0
 
 

@@ -222,6 +222,55 @@ TEST(GrammarConstraint, TheTokenizersTextTokensAloneAreAllowed) {
   EXPECT_GT(n_text, tokenizer.size() / 2);
 }
 
+// Control tokens that are named are text, by their stored text.
+TEST(GrammarConstraint, NamedControlTokensAreText) {
+  const Tokenizer tokenizer = stories_tokenizer();
+  TokenId control = 0;
+  while (tokenizer.kind(control) != TokenKind::kControl || tokenizer.is_end_of_generation(control)) ++control;
+  const auto size = static_cast<std::size_t>(tokenizer.size());
+  const GrammarPart mark{GrammarPart::Kind::kText, std::string(tokenizer.text(control))};
+  const auto grammar = Grammar::from_parts(std::vector<GrammarPart>{mark});
+  for (const bool named : {false, true}) {
+    const std::vector<TokenId> ids(named ? 1 : 0, control);
+    const auto vocabulary = GrammarVocabulary::create(tokenizer, ids);
+    const auto constraint = GrammarConstraint::create(*grammar, *vocabulary);
+    const TokenMask mask = *constraint->token_mask();
+    EXPECT_EQ(has(*mask_of(mask, size, {}), static_cast<std::size_t>(control)), named);
+    if (!named) continue;
+    EXPECT_TRUE(has(*mask_of(mask, size, {control}), static_cast<std::size_t>(tokenizer.eos())));
+  }
+}
+
+TEST(Grammar, ChoicesOfPartsOnceOrAsOftenAsTheySay) {
+  using Kind = GrammarPart::Kind;
+  const GrammarPart a{Kind::kText, "a"}, number{Kind::kJsonSchema, R"({"type":"integer"})"},
+      word{Kind::kRegex, "[x-z]+"};
+  const auto matches = [](const std::vector<GrammarPart>& parts, std::string_view text) {
+    const auto grammar = Grammar::from_parts(parts);
+    EXPECT_TRUE(grammar.ok()) << grammar.error().message;
+    return *grammar->matches(text);
+  };
+  const std::vector<GrammarPart> one = {a, {Kind::kChoice, "", {{number}, {word, a}}}, a};
+  for (const char* text : {"a1a", "axaa", "a-12a", "axyzaa"}) EXPECT_TRUE(matches(one, text)) << text;
+  for (const char* text : {"aa", "axa", "a1xaa", "a1a1a", "a1"}) EXPECT_FALSE(matches(one, text)) << text;
+  const std::vector<GrammarPart> some = {{Kind::kChoice, "", {{a}, {word}}, 2, 3}};
+  for (const char* text : {"aa", "aaa", "axa", "xya"}) EXPECT_TRUE(matches(some, text)) << text;
+  for (const char* text : {"", "a", "aaaa"}) EXPECT_FALSE(matches(some, text)) << text;
+  const std::vector<GrammarPart> any = {{Kind::kChoice, "", {{a, a}}, 0, -1}};
+  for (const char* text : {"", "aa", "aaaaaaaa"}) EXPECT_TRUE(matches(any, text)) << text;
+  EXPECT_FALSE(matches(any, "aaa"));
+  for (const auto& [min, max] : {std::pair(-1, 1), std::pair(2, 1), std::pair(0, -2)}) {
+    EXPECT_EQ(Grammar::from_parts(std::vector<GrammarPart>{{Kind::kChoice, "", {{a}}, min, max}}).error().code,
+              ErrorCode::kInvalidArgument);
+  }
+  GrammarPart deep = a;
+  for (int i = 0; i < 40; ++i) deep = {Kind::kChoice, "", {{deep}}};
+  EXPECT_EQ(Grammar::from_parts(std::vector<GrammarPart>{deep}).error().code, ErrorCode::kLimit);
+  const auto wrong =
+      Grammar::from_parts(std::vector<GrammarPart>{a, {Kind::kChoice, "", {{a}, {{Kind::kRegex, "("}}}}});
+  EXPECT_NE(wrong.error().message.find("part 1, choice"), std::string::npos) << wrong.error().message;
+}
+
 // The tokens of a text, one byte each.
 std::vector<TokenId> bytes_of(std::string_view text) {
   std::vector<TokenId> tokens;

@@ -23,6 +23,7 @@ std::string_view name_of(Kind kind) {
     case Kind::kRegex: return "regular expression";
     case Kind::kGbnf: return "grammar";
     case Kind::kJsonSchema: return "JSON schema";
+    case Kind::kChoice: return "choice";
   }
   return "part";
 }
@@ -39,10 +40,44 @@ Result<NodeId> parse_part(Syntax& syntax, Kind kind, std::string_view source, co
     case Kind::kText: return syntax.literal(source);
     case Kind::kGbnf: return grammar::parse_gbnf(syntax, source);
     case Kind::kJsonSchema: return grammar::parse_json_schema(syntax, source, options);
-    case Kind::kRegex: break;
+    case Kind::kRegex:
+    case Kind::kChoice: break;  // a choice holds parts and is none
   }
   const grammar::WriteChars write = [&](const grammar::CodePointSet& set) { return syntax.chars(set); };
   return grammar::parse_regex(syntax, source, write, grammar::Anchoring::kWhole);
+}
+
+constexpr int kMaxPartDepth = 32;
+
+Result<NodeId> parse_parts(Syntax& syntax, std::span<const GrammarPart> parts, const JsonOptions& options, int depth);
+
+Result<NodeId> parse_choice(Syntax& syntax, const GrammarPart& part, const JsonOptions& options, int depth) {
+  if (depth >= kMaxPartDepth) return Error::limit(concat("choices nested more than ", kMaxPartDepth, " deep"));
+  if (part.min < 0 || part.max < -1 || (part.max >= 0 && part.max < part.min)) {
+    return Error::invalid_argument(
+        concat("expected min from 0 on and max from min on or -1, found ", part.min, " and ", part.max));
+  }
+  std::vector<NodeId> nodes;
+  for (std::size_t i = 0; i < part.choices.size(); ++i) {
+    const auto node = parse_parts(syntax, part.choices[i], options, depth + 1);
+    if (!node.ok()) return with_name(concat("choice ", i), node.error());
+    nodes.push_back(*node);
+  }
+  const NodeId one = syntax.choice(nodes);
+  return syntax.repeat(one, static_cast<std::uint32_t>(part.min),
+                       part.max < 0 ? grammar::kUnbounded : static_cast<std::uint32_t>(part.max));
+}
+
+Result<NodeId> parse_parts(Syntax& syntax, std::span<const GrammarPart> parts, const JsonOptions& options, int depth) {
+  std::vector<NodeId> nodes;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const GrammarPart& part = parts[i];
+    const auto node = part.kind == Kind::kChoice ? parse_choice(syntax, part, options, depth)
+                                                 : parse_part(syntax, part.kind, part.source, options);
+    if (!node.ok()) return with_name(concat("part ", i), with_name(name_of(part.kind), node.error()));
+    nodes.push_back(*node);
+  }
+  return syntax.sequence(nodes);
 }
 
 }  // namespace
@@ -100,13 +135,8 @@ Result<Grammar> Grammar::from_parts(std::span<const GrammarPart> parts, const Js
                                     const GrammarLimits& limits) {
   return base::guarded([&]() -> Result<Grammar> {
     Syntax syntax(limits);
-    std::vector<NodeId> nodes;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const auto node = parse_part(syntax, parts[i].kind, parts[i].source, options);
-      if (!node.ok()) return with_name(concat("part ", i), with_name(name_of(parts[i].kind), node.error()));
-      nodes.push_back(*node);
-    }
-    ROWMAX_TRY(impl, compile(syntax, syntax.sequence(nodes)));
+    ROWMAX_TRY(root, parse_parts(syntax, parts, options, 0));
+    ROWMAX_TRY(impl, compile(syntax, root));
     return Grammar(std::move(impl));
   });
 }

@@ -11,14 +11,15 @@ namespace {
 
 constexpr std::size_t kMaxAllBytes = std::size_t{1} << 31;
 
-Result<std::vector<std::string>> pieces_of(const Tokenizer& tokenizer) {
+Result<std::vector<std::string>> pieces_of(const Tokenizer& tokenizer, std::span<const TokenId> text_tokens) {
   std::vector<std::string> pieces(static_cast<std::size_t>(tokenizer.size()));
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto id = static_cast<TokenId>(i);
     const TokenKind kind = tokenizer.kind(id);
+    const bool is_named = std::ranges::find(text_tokens, id) != text_tokens.end();
     const bool is_text = kind == TokenKind::kNormal || kind == TokenKind::kUserDefined || kind == TokenKind::kByte;
-    if (!is_text || tokenizer.is_end_of_generation(id)) continue;
-    ROWMAX_TRY(piece, tokenizer.piece(id, false));
+    if ((!is_text && !is_named) || tokenizer.is_end_of_generation(id)) continue;
+    ROWMAX_TRY(piece, tokenizer.piece(id, is_named));
     pieces[i] = std::move(piece);
   }
   return pieces;
@@ -63,9 +64,9 @@ Result<std::shared_ptr<const GrammarVocabulary::Impl>> arrange(std::span<const s
 
 GrammarVocabulary::GrammarVocabulary(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
 
-Result<GrammarVocabulary> GrammarVocabulary::create(const Tokenizer& tokenizer) {
+Result<GrammarVocabulary> GrammarVocabulary::create(const Tokenizer& tokenizer, std::span<const TokenId> text_tokens) {
   return base::guarded([&]() -> Result<GrammarVocabulary> {
-    ROWMAX_TRY(pieces, pieces_of(tokenizer));
+    ROWMAX_TRY(pieces, pieces_of(tokenizer, text_tokens));
     ROWMAX_TRY(impl, arrange(pieces, tokenizer.end_of_generation()));
     return GrammarVocabulary(std::move(impl));
   });

@@ -265,7 +265,8 @@ struct Generation::Impl {
   }
 
   Status append(TokenId token) {
-    ROWMAX_TRY(piece, session->model().tokenizer().piece(token, false));
+    const bool is_text = std::ranges::find(options.text_tokens, token) != options.text_tokens.end();
+    ROWMAX_TRY(piece, session->model().tokenizer().piece(token, is_text));
     tokens.reserve(tokens.size() + 1);
     ROWMAX_RETURN_IF_ERROR(sampler.accept(token));
     tokens.push_back(token);

@@ -393,6 +393,31 @@ TEST(Generation, AMaskIsTheSoftmaxOfTheAllowedTokens) {
   }
 }
 
+TEST(Generation, ControlTokensAreTextWhereTheyAreNamed) {
+  const Tokenizer& tokenizer = model_of("llama").tokenizer();
+  TokenId control = 0;
+  while (tokenizer.kind(control) != TokenKind::kControl) ++control;
+  for (const bool named : {false, true}) {
+    GenerationOptions options = sampled(0, 2);
+    options.token_mask = [control](std::span<const TokenId>, std::span<std::uint64_t> allowed) -> Status {
+      allowed[static_cast<std::size_t>(control) / 64] |= std::uint64_t{1} << (control % 64);
+      return {};
+    };
+    if (named) options.text_tokens = {control};
+    Engine engine("llama");
+    auto generation =
+        std::move(Generation::start(engine.session, *engine.session.open(), prompt_of(5), options)).value();
+    std::string text;
+    while (!generation.done()) {
+      const BatchItem item = *generation.pending();
+      ASSERT_TRUE(engine.session.forward(std::span(&item, 1)).ok());
+      text += generation.accept(engine.session.logits(0))->text;
+    }
+    const std::string stored(tokenizer.text(control));
+    EXPECT_EQ(text, named ? stored + stored : "");
+  }
+}
+
 TEST(Generation, AMaskThatAllowsNothingOrFailsIsAnErrorAndTheStepCanBeRepeated) {
   const std::vector<TokenId> prompt = prompt_of(12);
   const Answer want = by_definition("llama", prompt, sampled(1, 5));

@@ -37,8 +37,8 @@ if [ "$part" = pkgconfig ]; then
   found=$(realpath -m "$(pc "$work/other" --variable=libdir)")
   [ "$found" = "$work/other/a/b/c" ] || { echo "rowmax.pc below a/b/c says that its libraries are in $found"; exit 1; }
 elif [ "$part" = subproject ]; then
-  # It is the parent's flags that hold, and these compile in a third of the time of CMake's -O3.
-  consumer "$work/build" -DROWMAX_SOURCE="$source" -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CXX_FLAGS_RELEASE="-O0 -DNDEBUG"
+  # It is the parent's flags that hold, here those of a debug build, which compile in a third of the time of CMake's -O3.
+  consumer "$work/build" -DROWMAX_SOURCE="$source" -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=
   "$work/build/c_consumer"
 elif [ "$part" = c ]; then
   consumer "$work/static" -DCMAKE_CXX_COMPILER="$compiler"

@@ -107,7 +107,8 @@ class BadRequests(ServerTest):
         self.assertEqual(error["code"], "context_length_exceeded")
 
     def test_what_is_not_supported_is_named(self):
-        for body in ({"json_schema": {"not": {}}}, {"tool_choice": "required"}):
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        for body in ({"json_schema": {"not": {}}}, {"tool_choice": "required", "tools": tools}):
             error = self.refused(self.server.post(CHAT, {"messages": MESSAGES, **body}), 400, list(body)[0])
             self.assertEqual(error["code"], "not_supported")
 

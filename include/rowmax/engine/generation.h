@@ -51,8 +51,10 @@ struct GenerationOptions {
   SamplingParams sampling;
   std::vector<std::string> stop;     // the text ends before the first of these
   std::vector<TokenId> stop_tokens;  // each ends the text, and is no part of it
-  bool ignore_eos = false;           // end-of-generation tokens are tokens like others
-  TokenMask token_mask;              // empty: every token is allowed
+  std::vector<TokenId>
+      text_tokens;          // control tokens that are part of the text, by their stored text: marks of tool calls
+  bool ignore_eos = false;  // end-of-generation tokens are tokens like others
+  TokenMask token_mask;     // empty: every token is allowed
   // Natural logarithms of the model's own distribution: the softmax of the logits as they are, over the whole
   // vocabulary, before bias, penalties, mask and temperature. Computed as in score().
   bool log_probability = false;   // of each chosen token

@@ -54,9 +54,12 @@ struct JsonOptions {
 
 // A piece of a text: parts follow each other directly.
 struct GrammarPart {
-  enum class Kind : std::uint8_t { kText, kRegex, kGbnf, kJsonSchema };
+  enum class Kind : std::uint8_t { kText, kRegex, kGbnf, kJsonSchema, kChoice };
   Kind kind = Kind::kText;
-  std::string source;  // kText: the text itself
+  std::string source;  // kText: the text itself; kChoice: nothing
+  // kChoice: one of these sequences of parts, min to max times one behind the other (-1: any number). Nested 32 deep at most.
+  std::vector<std::vector<GrammarPart>> choices = {};
+  int min = 1, max = 1;
 };
 
 // A set of texts (of byte strings). Immutable; copies share it, and any number of threads may use it.
@@ -94,7 +97,8 @@ class Grammar {
 class GrammarVocabulary {
  public:
   // Normal, user-defined and byte tokens are text; control, unknown and unused tokens, and those without bytes, never are.
-  static Result<GrammarVocabulary> create(const Tokenizer& tokenizer);
+  // text_tokens: control tokens that are text all the same, as in GenerationOptions.
+  static Result<GrammarVocabulary> create(const Tokenizer& tokenizer, std::span<const TokenId> text_tokens = {});
   // pieces[id]: the bytes of a token, none for one that is no text. end_tokens: end the text, whatever bytes they have.
   // kInvalidArgument for an end token outside, kLimit for a piece of more than 65,535 bytes.
   static Result<GrammarVocabulary> from_pieces(std::span<const std::string> pieces,

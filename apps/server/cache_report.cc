@@ -128,9 +128,10 @@ std::string CacheReport::sentence(bool with_texts) const {
 }
 
 std::size_t PromptHistory::Prompt::bytes() const {
-  // A template's clock keeps a copy of what the prompt was rendered from.
-  return sizeof(Prompt) + tokens.size() * sizeof(TokenId) + text.text.size() * (text.at_another_time ? 3 : 1) +
-         text.parts.size() * (sizeof(PromptPart) + 32);
+  std::size_t roles = 0;
+  for (const PromptPart& part : text.parts) roles += part.role.size();
+  return sizeof(Prompt) + tokens.size() * sizeof(TokenId) + text.text.size() + text.input_bytes + roles +
+         text.parts.size() * sizeof(PromptPart);
 }
 
 PromptDifference PromptHistory::difference(const Prompt& before, const Prompt& now, std::int64_t common) const {

@@ -85,6 +85,29 @@ TEST(PromptText, PartsAreWhoseTheyAre) {
   for (std::size_t i = 1; i < prompt.parts.size(); ++i) EXPECT_EQ(prompt.parts[i].begin, prompt.parts[i - 1].end);
 }
 
+// What a hostile conversation may cost: roles as long as texts, contents that are never found, values that no template
+// prints.
+TEST(PromptText, IsBounded) {
+  const auto input = conversation({{std::string(100000, 'r'), "Hello"}});
+  EXPECT_LE(rendered(input).parts[1].role.size(), 64U);
+  std::vector<std::pair<std::string, std::string>> turns(30000, {"user", "never printed like this"});
+  engine::ChatInput many = conversation(turns);
+  std::vector<TemplatePiece> pieces;
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    pieces.push_back({"x", true});
+    pieces.push_back({"-", false});
+  }
+  const PromptText prompt = chat_prompt_text(pieces, many);
+  EXPECT_EQ(prompt.parts.size(), pieces.size());
+  EXPECT_EQ(part_at(prompt, 40000)->kind, PromptPart::Kind::kMessage);
+  EXPECT_GT(footprint(many, 1 << 30), 30000U * sizeof(TemplateValue));
+  EXPECT_LT(footprint(many, 1 << 30), 30000U * 2000);
+  EXPECT_GT(footprint(many, 1000), 1000U);
+  many.tools = TemplateValue::make_list(std::vector<TemplateValue>(5000, TemplateValue::of(std::string(100, 'a'))));
+  many.messages = {};
+  EXPECT_GT(footprint(many, 1 << 30), 5000U * 100);
+}
+
 TEST_F(History, SaysWhatDiffersAndWhere) {
   const std::string before = text_of(200), behind = text_of(100);
   add_computed(rendered(conversation({{"system", before + " cch=a1 " + behind}, {"user", "Hello"}})));

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kMaxTokens = std::int64_t{1} << 31;
 constexpr std::size_t kMaxStops = 64;
+constexpr std::size_t kMostKeptInput = std::size_t{4} << 20;  // of what a prompt was rendered from, for its date
 constexpr std::size_t kMaxStopBytes = 1024;
 
 bool ends_in_token(std::string_view name) { return name.ends_with("_token"); }
@@ -116,7 +117,9 @@ std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, cons
   if (rendered != nullptr) {
     *rendered = chat_prompt_text(pieces, input);
     rendered->normalised = std::move(normalised);
-    if (served.template_text.find("strftime_now") != std::string::npos) {
+    const std::size_t bytes = footprint(input, kMostKeptInput);
+    if (bytes <= kMostKeptInput && served.template_text.find("strftime_now") != std::string::npos) {
+      rendered->input_bytes = bytes;
       rendered->at_another_time = [&served, again = input](std::int64_t now) {
         engine::ChatInput other = again;
         other.now = now;

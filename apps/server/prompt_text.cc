@@ -8,8 +8,10 @@ namespace {
 
 using engine::TemplateValue;
 
-// Bytes that may be compared to find messages: more than any conversation needs that a template prints as it is.
-constexpr std::size_t kMostCompared = std::size_t{64} << 20;
+// Bytes and messages that may be compared to find messages: more than any conversation needs that a template prints as it
+// is. Behind them the rest is the last message's that was found.
+constexpr std::size_t kMostCompared = std::size_t{32} << 20;
+constexpr std::size_t kLongestRole = 64;  // that is kept
 
 struct Message {
   std::string_view role, content;
@@ -46,8 +48,9 @@ class Finder {
   void find(std::string_view text, PromptPart& part) {
     for (std::size_t i = next_; i < messages_.size() && compared_ < kMostCompared; ++i) {
       const Message& message = messages_[i];
+      ++compared_;
       if (message.content.empty() || message.content.size() > text.size()) continue;
-      compared_ += message.content.size() + 1;
+      compared_ += message.content.size();
       const bool found = text.starts_with(message.content) || text.ends_with(message.content) ||
                          trimmed(text).starts_with(message.content);
       if (!found) continue;
@@ -68,7 +71,7 @@ class Finder {
   void set(PromptPart& part, std::size_t message) const {
     part.kind = PromptPart::Kind::kMessage;
     part.message = static_cast<std::int64_t>(message);
-    part.role = messages_[message].role;
+    part.role = messages_[message].role.substr(0, kLongestRole);
   }
 
   const std::vector<Message> messages_;
@@ -77,7 +80,29 @@ class Finder {
   std::size_t compared_ = 0;
 };
 
+// Bytes that a value takes, or more than `most`.
+std::size_t footprint(const TemplateValue& value, std::size_t most) {
+  std::size_t bytes = sizeof(TemplateValue) + value.string.size();
+  for (const TemplateValue& each : value.list) {
+    if (bytes <= most) bytes += footprint(each, most - bytes);
+  }
+  for (const auto& [key, each] : value.dict) {
+    if (bytes <= most) bytes += sizeof(key) + key.size() + footprint(each, most - bytes);
+  }
+  return bytes;
+}
+
 }  // namespace
+
+std::size_t footprint(const engine::ChatInput& input, std::size_t most) {
+  std::size_t bytes = 0;
+  const auto add = [&](const TemplateValue& value) {
+    if (bytes <= most) bytes += footprint(value, most - bytes);
+  };
+  for (const TemplateValue* value : {&input.messages, &input.tools, &input.documents}) add(*value);
+  for (const auto& [name, value] : input.variables) add(value);
+  return bytes;
+}
 
 const PromptPart* part_at(const PromptText& prompt, std::size_t byte) {
   const auto found = std::ranges::upper_bound(prompt.parts, byte, {}, &PromptPart::end);

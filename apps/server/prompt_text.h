@@ -32,9 +32,14 @@ struct PromptText {
   std::vector<PromptPart> parts;  // in order, without gaps
   std::vector<Normalised> normalised;
   std::int64_t now = 0;  // that the template was rendered with
-  // The same prompt at another time; empty where the template prints none.
+  // The same prompt at another time; empty where the template prints none, or what it was rendered from is too large to
+  // be kept. The bytes that it takes.
   std::function<std::string(std::int64_t now)> at_another_time;
+  std::size_t input_bytes = 0;
 };
+
+// Bytes that it takes, or some number above `most`.
+std::size_t footprint(const engine::ChatInput& input, std::size_t most);
 
 // nullptr where the byte is behind the end.
 const PromptPart* part_at(const PromptText& prompt, std::size_t byte);

@@ -1,5 +1,6 @@
 """What the cache had of a prompt, as answers and the log say it."""
 import json
+import time
 import unittest
 
 from server import TEMPLATE, Server, ServerTest, together
@@ -80,6 +81,47 @@ class Report(ServerTest):
         self.assertTrue(lines)
         self.assertEqual(lines[-1]["differs"]["role"], "system")
         self.assertIn("miss from byte", lines[-1]["report"])
+
+
+class Places(ServerTest):
+    """A template that prints the time, tools, and a content as the template likes it."""
+    TEXT = ("{{ strftime_now('%d %B %Y %H:%M:%S') if clock else 'no clock' }} {% for t in tools or [] %}<{{ t.function.name }}>{% endfor %} |\n"
+            "{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}\n{% endfor %}")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--chat-template", cls.TEXT, template=False)
+
+    def differs(self, *bodies):
+        for body in bodies:
+            got = self.good(self.server.post("/v1/chat/completions", {"max_tokens": 1, **body}))["rowmax"]["cache"]
+        return got["differs"]
+
+    def test_tools(self):
+        tool = lambda name: {"type": "function", "function": {"name": name, "parameters": {}}}
+        turns = [{"role": "system", "content": f"tools {LONG}"}, {"role": "user", "content": "Hello"}]
+        got = self.differs({"messages": turns, "tools": [tool("first")]}, {"messages": turns, "tools": [tool("second")]})
+        self.assertEqual((got["where"], got["cached"], got["now"]), ("tools", "<first>", "<second>"))
+        got = self.differs({"messages": turns, "tools": [tool("third"), tool("fourth")]}, {"messages": turns, "tools": [tool("third")]})
+        self.assertEqual((got["where"], got["now"]), ("template", "<third> |"))
+
+    def test_messages(self):
+        turns = lambda last: [{"role": "system", "content": "messages"}, {"role": "user", "content": "Hello"},
+                              {"role": "assistant", "content": "  Hi\n"}, {"role": "user", "content": last}]
+        got = self.differs({"messages": turns(f"one {LONG}")}, {"messages": turns(f"two {LONG}")})
+        self.assertEqual((got["where"], got["message"], got["role"]), ("message", 3, "user"))
+        got = self.differs({"messages": turns("one")}, {"messages": [{"role": "system", "content": "messages"}, {"role": "critic", "content": "Hello"}]})
+        self.assertEqual((got["where"], got["message"], got["role"]), ("message", 1, "critic"))
+        self.assertNotIn("critic", self.server.log_text())
+
+    def test_the_date(self):
+        turns = [{"role": "user", "content": f"date {LONG}"}]
+        body = {"messages": turns, "chat_template_kwargs": {"clock": True}}
+        second = int(time.time())
+        self.differs(body, body)
+        while int(time.time()) < second + 2:
+            time.sleep(0.05)
+        self.assertEqual(self.differs(body)["where"], "date")
 
 
 class Keys(unittest.TestCase):

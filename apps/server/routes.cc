@@ -4,11 +4,13 @@ namespace rowmax::server {
 namespace {
 
 constexpr Route kRoutes[] = {
+    {"GET", "/openapi.json", openapi},
     {"GET", "/v1/models", list_models},
     {"GET", "/v1/models/*", show_model},
     {"POST", "/v1/chat/completions", chat_completions},
     {"POST", "/v1/completions", completions},
     {"POST", "/v1/embeddings", embeddings},
+    {"POST", "/v1/rerank", rerank},
     {"POST", "/v1/responses", responses},
     {"POST", "/v1/messages", messages},
     {"POST", "/v1/messages/count_tokens", count_tokens},

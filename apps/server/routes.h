@@ -46,6 +46,8 @@ const Route* find_route(std::string_view method, std::string_view path, std::str
 void chat_completions(Call& call);
 void completions(Call& call);
 void embeddings(Call& call);
+void rerank(Call& call);
+void openapi(Call& call);
 void list_models(Call& call);
 void show_model(Call& call);  // /v1/models/{id}
 void tokenize(Call& call);

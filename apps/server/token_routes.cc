@@ -20,11 +20,10 @@ Json tokens_json(const ServedModel& served, const std::vector<engine::TokenId>& 
 
 void tokenize(Call& call) {
   Fields& fields = call.fields;
-  // content as llama.cpp has it, prompt as vLLM.
-  const auto content = fields.string("content");
-  const auto prompt = content ? std::nullopt : fields.string("prompt");
-  const bool add_special =
-      fields.boolean("add_special").value_or(false) || fields.boolean("add_special_tokens").value_or(false);
+  // content as llama.cpp has it, prompt as vLLM. All are looked at, also where the first is enough: a wrong type is told.
+  const auto content = fields.string("content"), prompt = fields.string("prompt");
+  const auto special = fields.boolean("add_special"), special_tokens = fields.boolean("add_special_tokens");
+  const bool add_special = special.value_or(false) || special_tokens.value_or(false);
   const bool parse_special = fields.boolean("parse_special").value_or(true);
   const bool with_pieces = fields.boolean("with_pieces").value_or(false);
   if (!content && !prompt) fields.fail_missing("content", "a string");

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Published clients, unmodified, against a `rowmax serve` that this starts: plain chat, streams, structured output.
+"""Published clients, unmodified, against a `rowmax serve` that this starts: plain chat, streams, structured output, calls of tools.
 
     python3 -m venv V && V/bin/pip install openai anthropic litellm langchain-openai langchain-anthropic instructor pydantic-ai \\
         llm smolagents openai-agents
@@ -38,6 +38,18 @@ def colour_model():
     return Colour
 
 
+# One call is asked for: a model as small as this one goes on calling until its tokens are spent.
+# A tool whose calls come to an end, whatever writes them.
+TOOL = {"type": "function", "function": {"name": "paint", "description": "Paints the wall.", "strict": True, "parameters": {
+    "type": "object", "properties": {"colour": {"type": "string", "enum": ["red", "green", "blue"]}}, "required": ["colour"],
+    "additionalProperties": False}}}
+
+
+def is_paint(name, arguments):
+    given = json.loads(arguments) if isinstance(arguments, str) else arguments
+    return name == "paint" and given.get("colour") in ("red", "green", "blue") and len(given) == 1
+
+
 def openai_and_anthropic(url, check):
     code = subprocess.run([sys.executable, str(Path(__file__).with_name("openai_client.py")), url]).returncode
     check("bench/clients/openai_client.py", code == 0, code)
@@ -50,6 +62,12 @@ def openai_parse(url, check):
     check("chat.completions.parse", isinstance(parsed, Colour), parsed)
     parsed = client.responses.parse(model="any", input=QUESTION, text_format=Colour).output_parsed
     check("responses.parse", isinstance(parsed, Colour), parsed)
+    same = dict(model="any", messages=MESSAGES, tools=[TOOL], tool_choice="required", max_tokens=100, parallel_tool_calls=False)
+    call = client.chat.completions.create(**same).choices[0].message.tool_calls[0].function
+    check("tool call", is_paint(call.name, call.arguments), call)
+    with client.chat.completions.stream(**same) as stream:
+        streamed = stream.get_final_completion().choices[0].message.tool_calls[0].function
+    check("tool call, streamed", (streamed.name, streamed.arguments) == (call.name, call.arguments), streamed)
 
 
 def litellm(url, check):
@@ -63,6 +81,10 @@ def litellm(url, check):
     check("completion, response_format", set(json.loads(got)) == {"colour", "bright"}, got)
     got = litellm.completion(**{**same, "model": "anthropic/any", "api_base": url}).choices[0].message.content
     check("completion by /v1/messages", got == text, got)
+    for name, model, base in (("chat", "openai/any", url + "/v1"), ("messages", "anthropic/any", url)):
+        call = litellm.completion(model=model, api_base=base, api_key=KEY, messages=MESSAGES, tools=[TOOL], tool_choice="required",
+                                  max_tokens=100, parallel_tool_calls=False).choices[0].message.tool_calls[0].function
+        check(f"tool call, {name}", is_paint(call.name, call.arguments), call)
     got = litellm.text_completion(model="text-completion-openai/any", prompt=QUESTION, api_base=url + "/v1", api_key=KEY, max_tokens=8)
     check("text_completion", bool(got.choices[0].text), got)
 
@@ -78,6 +100,10 @@ def langchain_openai(url, check):
     check("with_structured_output", isinstance(got, Colour), got)
     got = ChatOpenAI(base_url=url + "/v1", api_key=KEY, model="any", max_tokens=40, use_responses_api=True).invoke(QUESTION)
     check("invoke by /v1/responses", got.text == text.content if isinstance(got.text, str) else got.text() == text.content, got)
+    call = ChatOpenAI(base_url=url + "/v1", api_key=KEY, model="any", max_tokens=200).bind_tools([TOOL], tool_choice="required", parallel_tool_calls=False).invoke(QUESTION).tool_calls[0]
+    check("bind_tools", is_paint(call["name"], call["args"]), call)
+    got = ChatOpenAI(base_url=url + "/v1", api_key=KEY, model="any", max_tokens=200).with_structured_output(Colour, method="function_calling").invoke(QUESTION)
+    check("with_structured_output, function_calling", isinstance(got, Colour), got)
     check("batch", all(m.content == text.content for m in chat.batch([QUESTION] * 3)))
 
 
@@ -86,6 +112,9 @@ def langchain_anthropic(url, check):
     chat = ChatAnthropic(base_url=url, api_key=KEY, model="any", max_tokens=20)
     text = chat.invoke(QUESTION)
     check("invoke", bool(text.content) and text.usage_metadata["output_tokens"] > 0, text)
+    tool = {"name": "paint", "description": "Paints the wall.", "input_schema": TOOL["function"]["parameters"]}
+    call = ChatAnthropic(base_url=url, api_key=KEY, model="any", max_tokens=100).bind_tools([tool], tool_choice="any").invoke(QUESTION).tool_calls[0]
+    check("bind_tools", is_paint(call["name"], call["args"]), call)
     parts = [c.content for c in chat.stream(QUESTION)]
     parts = "".join(p if isinstance(p, str) else "".join(b.get("text", "") for b in p) for p in parts)
     check("stream", parts == text.content, parts)
@@ -98,6 +127,9 @@ def instructor(url, check):
     client = instructor.from_openai(OpenAI(base_url=url + "/v1", api_key=KEY), mode=instructor.Mode.JSON_SCHEMA)
     got = client.chat.completions.create(model="any", response_model=Colour, messages=MESSAGES, max_tokens=60)
     check("JSON_SCHEMA", isinstance(got, Colour), got)
+    client = instructor.from_openai(OpenAI(base_url=url + "/v1", api_key=KEY), mode=instructor.Mode.TOOLS)
+    got = client.chat.completions.create(model="any", response_model=Colour, messages=MESSAGES, max_tokens=200, parallel_tool_calls=False)
+    check("TOOLS", isinstance(got, Colour), got)
 
 
 def pydantic_ai(url, check):
@@ -111,6 +143,8 @@ def pydantic_ai(url, check):
         check(f"run_sync, {name}", bool(text), text)
         got = Agent(model, output_type=NativeOutput(Colour)).run_sync(QUESTION).output
         check(f"NativeOutput, {name}", isinstance(got, Colour), got)
+        got = Agent(model, output_type=Colour, model_settings={"max_tokens": 200, "parallel_tool_calls": False}).run_sync(QUESTION).output
+        check(f"output by a tool call, {name}", isinstance(got, Colour), got)
 
     async def streamed():
         async with Agent(OpenAIChatModel("any", provider=provider), model_settings={"max_tokens": 20}).run_stream(QUESTION) as result:
@@ -150,6 +184,19 @@ def smolagents(url, check):
     check("generate_stream", "".join(d.content or "" for d in model.generate_stream(messages)) == text)
     schema = {"type": "json_schema", "json_schema": {"name": "Colour", "strict": True, "schema": colour_model().model_json_schema()}}
     got = OpenAIServerModel(model_id="any", api_base=url + "/v1", api_key=KEY).generate(messages, response_format=schema).content
+    from smolagents import tool
+
+    @tool
+    def paint(colour: str) -> str:
+        """Paints the wall.
+
+        Args:
+            colour: red, green or blue
+        """
+        return colour
+
+    calls = OpenAIServerModel(model_id="any", api_base=url + "/v1", api_key=KEY, max_tokens=300).generate(messages, tools_to_call_from=[paint]).tool_calls
+    check("generate, tools_to_call_from", bool(calls) and calls[0].function.name == "paint", calls)
     check("generate, response_format", set(json.loads(got)) == {"colour", "bright"}, got)
 
 
@@ -157,7 +204,15 @@ def openai_agents(url, check):
     from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, set_tracing_disabled
     from openai import AsyncOpenAI
     import asyncio
+    from typing import Literal
+
+    from agents import function_tool
     set_tracing_disabled(True)
+
+    @function_tool
+    def paint(colour: Literal["red", "green", "blue"]) -> str:
+        """Paints the wall."""
+        return "painted " + colour
 
     async def all_of_it():
         client, Colour = AsyncOpenAI(base_url=url + "/v1", api_key=KEY), colour_model()
@@ -173,6 +228,10 @@ def openai_agents(url, check):
             check(f"Runner.run_streamed, {name}", streamed.final_output == text, streamed.final_output)
             got = (await Runner.run(Agent(name="b", model=model, output_type=Colour), QUESTION)).final_output
             check(f"output_type, {name}", isinstance(got, Colour), got)
+            painter = Agent(name="c", model=model, tools=[paint], model_settings=ModelSettings(tool_choice="required", parallel_tool_calls=False),
+                            tool_use_behavior="stop_on_first_tool")
+            got = (await Runner.run(painter, QUESTION)).final_output
+            check(f"function_tool, {name}", got in ("painted red", "painted green", "painted blue"), got)
 
     asyncio.run(all_of_it())
 
@@ -219,7 +278,7 @@ def one(name, url):
 
 def start(args):
     home = tempfile.TemporaryDirectory()
-    process = subprocess.Popen([args.program, "serve", "-m", args.model, "--port", "0", "-q"], stdout=subprocess.PIPE)
+    process = subprocess.Popen([args.program, "serve", "-m", args.model, "--port", "0", "-q", "--tool-format", "hermes"], stdout=subprocess.PIPE)
     line = process.stdout.readline().decode().strip()
     if not line.startswith("http://"):
         raise SystemExit("the server does not start")

@@ -29,7 +29,8 @@ constexpr std::size_t kBytesOfTensor = 256;
 
 void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format) {
   served.tool_format = format != nullptr ? format : tool_calls::detect_tool_format(served.template_text);
-  served.reasoning = tool_calls::detect_reasoning_marks(served.template_text);
+  const bool channels = format != nullptr && format->layout == tool_calls::CallLayout::kChannels;
+  served.reasoning = channels ? tool_calls::kChannelMarks : tool_calls::detect_reasoning_marks(served.template_text);
   served.text_tokens = tool_calls::text_tokens_of(served.tool_format, served.reasoning, served.tokenizer());
 }
 

@@ -9,6 +9,7 @@ std::unique_ptr<CallReader> make_call_reader(const ToolFormat& format, std::stri
     case CallLayout::kPattern: return make_pattern_reader(format);
     case CallLayout::kBraces: return make_brace_reader(format);
     case CallLayout::kPython: return make_python_reader(format);
+    case CallLayout::kChannels:  // has no marks
     case CallLayout::kJson: break;
   }
   // "]</TOOLCALL>": the list's bracket is JSON.

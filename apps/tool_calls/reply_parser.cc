@@ -10,7 +10,9 @@ namespace rowmax::tool_calls {
 using Kind = ReplyPiece::Kind;
 
 ReplyParser::ReplyParser(std::shared_ptr<const ReplyOptions> options) : options_(std::move(options)) {
-  if (!options_->reasoning) {
+  if (options_->reasoning.open == kChannelMarks.open) {
+    place_ = Place::kHeader;
+  } else if (!options_->reasoning) {
     place_ = Place::kText;
   } else if (options_->reasoning_open) {
     place_ = Place::kReasoning;
@@ -26,7 +28,12 @@ std::vector<ReplyPiece> ReplyParser::push(std::string_view bytes) {
 }
 
 std::vector<ReplyPiece> ReplyParser::finish() {
-  if (place_ == Place::kCalls) {
+  if (place_ == Place::kMessage) {
+    add_to_message(std::exchange(held_, {}));
+    end_message();
+  } else if (place_ == Place::kHeader) {
+    if (!wrote_) add(Kind::kText, held_);  // else what follows was never begun
+  } else if (place_ == Place::kCalls) {
     if (begun_) {  // cut: what there is of it was handed on
       add(Kind::kCallEnd, "");
       not_understood_ = "the text ends inside of a call";
@@ -48,7 +55,77 @@ void ReplyParser::byte(char c) {
     case Place::kReasoning: return reasoning_byte(c);
     case Place::kText: return text_byte(c);
     case Place::kCalls: return call_byte(c);
+    case Place::kHeader: return header_byte(c);
+    case Place::kMessage: return message_byte(c);
   }
+}
+
+// What is in front of a message: <|start|>assistant, <|channel|> and its name, to=functions.NAME, in any order.
+void ReplyParser::header_byte(char c) {
+  constexpr std::size_t kMaxHeader = 512;
+  constexpr std::string_view kEnd = "<|message|>";
+  held_ += c;
+  bool may_be = wrote_;
+  for (const std::string_view begin : {"<|channel|>", "<|start|>", " to="}) {
+    may_be = may_be || begin.starts_with(std::string_view(held_).substr(0, begin.size()));
+  }
+  if (held_.ends_with(kEnd)) {
+    header_ = std::exchange(held_, {});
+    begin_message(std::string_view(header_).substr(0, header_.size() - kEnd.size()));
+  } else if (!may_be || held_.size() > kMaxHeader) {  // not what such models write
+    place_ = Place::kText;
+    add(Kind::kText, std::exchange(held_, {}));
+  }
+}
+
+void ReplyParser::begin_message(std::string_view header) {
+  constexpr std::string_view kTo = "to=functions.";
+  place_ = Place::kMessage;
+  channel_ = header.find("<|channel|>analysis") != std::string_view::npos ? Channel::kReasoning : Channel::kText;
+  const std::size_t to = header.find(kTo);
+  if (to == std::string_view::npos || options_->format == nullptr) return;
+  recipient_ = header.substr(to + kTo.size());
+  recipient_.resize(std::min(recipient_.find_first_of(" <\n"), recipient_.size()));
+  if (!recipient_.empty() && recipient_.size() <= kMaxNameBytes) channel_ = Channel::kCall;
+}
+
+void ReplyParser::message_byte(char c) {
+  constexpr std::string_view kMarks[] = {"<|end|>", "<|start|>", "<|call|>", "<|return|>"};
+  held_ += c;
+  if (std::ranges::find(kMarks, std::string_view(held_)) != std::end(kMarks)) {
+    end_message();
+    if (held_ != "<|start|>") held_.clear();
+    place_ = Place::kHeader;
+    wrote_ = true;
+    return;
+  }
+  if (std::ranges::any_of(kMarks, [&](std::string_view mark) { return mark.starts_with(held_); })) return;
+  add_to_message(std::string_view(held_).substr(0, 1));
+  for (const char each : std::exchange(held_, {}).substr(1)) byte(each);
+}
+
+void ReplyParser::add_to_message(std::string_view text) {
+  if (channel_ == Channel::kCall) {
+    raw_ += text;
+  } else {
+    add(channel_ == Channel::kText ? Kind::kText : Kind::kReasoning, text);
+  }
+}
+
+void ReplyParser::end_message() {
+  if (channel_ != Channel::kCall) return;
+  const std::string arguments = std::exchange(raw_, {});
+  const bool too_many = n_calls_ >= options_->max_calls;
+  if (too_many || !is_json_object(arguments)) {
+    if (not_understood_.empty()) {
+      not_understood_ = too_many ? "more calls than were asked for" : "a call's arguments are no JSON object";
+    }
+    return add(Kind::kText, header_ + arguments);
+  }
+  ++n_calls_;
+  pieces_.push_back({Kind::kCallBegin, recipient_});
+  add(Kind::kArguments, arguments);
+  add(Kind::kCallEnd, "");
 }
 
 // Thoughts are at the beginning or nowhere.

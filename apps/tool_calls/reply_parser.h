@@ -49,7 +49,9 @@ class ReplyParser {
   std::vector<ReplyPiece> finish();
 
   std::size_t n_calls() const { return n_calls_; }
-  bool in_reasoning() const { return place_ == Place::kReasoning; }
+  bool in_reasoning() const {
+    return place_ == Place::kReasoning || (place_ == Place::kMessage && channel_ == Channel::kReasoning);
+  }
   // Where in the bytes the first mark of calls began, and the mark behind the thoughts; npos: not yet. Not of a call that
   // needs no mark.
   std::size_t first_mark() const { return first_mark_; }
@@ -58,13 +60,19 @@ class ReplyParser {
   const std::string& not_understood() const { return not_understood_; }
 
  private:
-  enum class Place { kBegin, kReasoning, kText, kCalls };
+  enum class Place { kBegin, kReasoning, kText, kCalls, kHeader, kMessage };
+  enum class Channel { kText, kReasoning, kCall };
 
   void byte(char c);
   void begin_byte(char c);
   void reasoning_byte(char c);
   void text_byte(char c);
   void call_byte(char c);
+  void header_byte(char c);
+  void message_byte(char c);
+  void begin_message(std::string_view header);
+  void add_to_message(std::string_view text);
+  void end_message();
   void begin_calls(std::string_view mark);
   void take_call();
   void hand_on_call(bool whole);
@@ -78,8 +86,11 @@ class ReplyParser {
   std::string held_;   // that may be the beginning of a mark
   std::string raw_;    // of calls, since the last whole one
   std::unique_ptr<CallReader> reader_;
-  std::size_t sent_ = 0;  // bytes of the arguments of the call that is being handed on
-  bool begun_ = false;    // it was
+  Channel channel_ = Channel::kText;  // of the message that is being read
+  std::string recipient_;             // the function that it calls
+  std::string header_;                // what was in front of it
+  std::size_t sent_ = 0;              // bytes of the arguments of the call that is being handed on
+  bool begun_ = false;                // it was
   bool hands_on_early_ = false;
   bool bare_ = false;   // the calls began without a mark
   bool wrote_ = false;  // text, thoughts or a call

@@ -46,6 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data) + 2, size - 2);
   ReplyOptions options{.format = &formats[data[0] % formats.size()]};
   if ((data[1] & 1) != 0) options.reasoning = {"<think>", "</think>"};
+  if (options.format->layout == CallLayout::kChannels) options.reasoning = kChannelMarks;
   options.reasoning_open = (data[1] & 2) != 0;
   options.functions = {{"f", "", false, {{"a", kString}, {"b", kNumber | kNull}}}};
   const auto shared = std::make_shared<const ReplyOptions>(options);

@@ -212,7 +212,7 @@ TEST(ReplyParser, CallsThatTemplatesWroteComeBack) {
   std::map<std::string_view, int> n_compared;
   for (const Json each : document.root().find("templates").elements()) {
     const ToolFormat* format = detect_tool_format(each.find("source").as_string());
-    if (format == nullptr) continue;
+    if (format == nullptr || format->layout == CallLayout::kChannels) continue;
     for (std::size_t i = 0; i < conversations.size(); ++i) {
       const std::string_view name = conversations.at(i).find("name").as_string();
       if (name != "tool calls" && name != "one tool call, null content") continue;

@@ -114,6 +114,9 @@ const std::vector<ToolFormat>& table() {
        .layout = CallLayout::kPython,
        .marks = {"<|tool_call_start|>"},
        .control = {"<|tool_call_start|>", "<|tool_call_end|>"}},
+      {.name = "gpt-oss",
+       .layout = CallLayout::kChannels,
+       .control = {"<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>"}},
   };
   return *formats;
 }
@@ -126,6 +129,7 @@ struct Sign {
 
 const std::vector<Sign>& signs() {
   static const auto* all = new std::vector<Sign>{
+      {"gpt-oss", {"<|channel|>", "<|message|>", "to=functions."}},
       {"kimi-k2", {"<|tool_calls_section_begin|>", "<|tool_call_argument_begin|>"}},
       {"deepseek-r1", {"<｜tool▁calls▁begin｜>", "```json"}},
       {"deepseek-v3.1", {"<｜tool▁calls▁begin｜>"}},
@@ -176,6 +180,9 @@ ReasoningMarks detect_reasoning_marks(std::string_view template_source) {
                                        {"<seed:think>", "</seed:think>"},
                                        {"[THINK]", "[/THINK]"},
                                        {"<|channel>thought\n", "<channel|>"}};
+  const bool channels = template_source.find("<|channel|>") != std::string_view::npos &&
+                        template_source.find("<|message|>") != std::string_view::npos;
+  if (channels) return kChannelMarks;
   for (const ReasoningMarks& marks : kKnown) {
     // In a template's source a line end is written as \n, or stands there.
     const std::string_view open = marks.open.substr(0, marks.open.find('\n'));

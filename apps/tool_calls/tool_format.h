@@ -12,11 +12,12 @@ namespace rowmax::tool_calls {
 
 // How a call is read (call_reader.h).
 enum class CallLayout : std::uint8_t {
-  kTags,     // <tool_call>, and inside JSON, <function=...> tags or <arg_key> tags: told apart by what is there
-  kJson,     // a JSON object, or an array of them
-  kPattern,  // as `call` says
-  kBraces,   // call:NAME{key:value}, strings between marks
-  kPython,   // [name(key=value)]
+  kTags,      // <tool_call>, and inside JSON, <function=...> tags or <arg_key> tags: told apart by what is there
+  kJson,      // a JSON object, or an array of them
+  kPattern,   // as `call` says
+  kBraces,    // call:NAME{key:value}, strings between marks
+  kPython,    // [name(key=value)]
+  kChannels,  // messages with a channel and a recipient; read by the parser itself
 };
 
 // `call` and `parameter` are patterns: %n the function's name, %i an id, %j its arguments as JSON, %p its parameters, each as
@@ -52,6 +53,8 @@ struct ReasoningMarks {
   explicit operator bool() const { return !open.empty(); }
 };
 ReasoningMarks detect_reasoning_marks(std::string_view template_source);
+// Those of gpt-oss, whose whole reply is messages: <|channel|>CHANNEL<|message|>TEXT<|end|><|start|>assistant...
+inline constexpr ReasoningMarks kChannelMarks = {"<|channel|>analysis<|message|>", "<|end|>"};
 // Whether the prompt ends inside of thoughts that it opened itself.
 bool opens_reasoning(const ReasoningMarks& marks, std::string_view prompt);
 

@@ -10,6 +10,7 @@
 #include "apps/cli/command.h"
 #include "apps/cli/constraint.h"
 #include "apps/cli/debug.h"
+#include "apps/cli/drafts.h"
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
@@ -51,6 +52,7 @@ struct RunFlags {
   ConstraintFlags constraint;
   TemplateFlags chat;
   DebugFlags debug;
+  DraftFlags drafts;
   std::string prompt, file, tokens, receipt;
   std::vector<std::string> words;
   bool prompt_named = false, raw = false, json = false, pull = false, ignore_eos = false, keep_newline = false,
@@ -208,6 +210,9 @@ Result<ExitCode> run(const RunFlags& flags) {
   options.stop = flags.generation.stop;
   options.ignore_eos = flags.ignore_eos;
   options.cancelled = interrupted;
+  ROWMAX_TRY(drafts,
+             load_drafts(flags.drafts, flags.engine, engine, session_options(flags.session), session.context()));
+  options.draft = drafts.function;
   if (grammar) {
     ROWMAX_TRY(mask, constraint_mask(*grammar, *engine.model));
     options.token_mask = std::move(mask);
@@ -248,6 +253,7 @@ CommandBody declare_run(Flags& table) {
   add_template_flags(table, flags->chat);
   add_generation_flags(table, flags->generation);
   add_constraint_flags(table, flags->constraint);
+  add_draft_flags(table, flags->drafts);
   table.add_switch("--ignore-eos", flags->ignore_eos, "do not stop where the model says that it is done");
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "apps/cli/command.h"
+#include "apps/cli/drafts.h"
 #include "apps/cli/embedded_model.h"
 #include "apps/cli/engine_setup.h"
 #include "apps/cli/interrupt.h"
@@ -54,13 +55,14 @@ struct ServeFlags {
   SessionFlags session;
   SamplingFlags sampling;
   TemplateFlags chat;
+  DraftFlags drafts;
   std::string host = "127.0.0.1", unix_path, key_file, alias, pooling, tool_format, tls_certificate, tls_key;
   std::vector<std::string> keys, origins, normalise;
   std::string cache_dir;
   std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
   std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
-  bool allow_public = false, log_prompts = false, pull = false, drafts = false, no_web = false, sandbox = false;
+  bool allow_public = false, log_prompts = false, pull = false, no_web = false, sandbox = false;
 };
 
 #ifdef ROWMAX_WITH_SERVER
@@ -146,6 +148,7 @@ std::string model_name(const ServeFlags& flags) {
 // Everything that answers, in the order in which it is made; what is below goes first.
 struct Engines {
   Engine engine;
+  Drafts drafts;
   std::unique_ptr<engine::ChatTemplate> chat_template;
   std::optional<engine::Session> session;
   std::optional<engine::DiskCache> disk;
@@ -276,10 +279,9 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.max_tokens = flags.max_tokens;
   served.max_waiting = flags.queue;
   served.sampling = server::sampling_defaults(sampling);
-  if (flags.drafts) {
-    ROWMAX_TRY(draft, engine::ngram_drafts());
-    served.draft = std::move(draft);
-  }
+  ROWMAX_TRY(drafts, load_drafts(flags.drafts, flags.engine, all.engine, options, served.context));
+  all.drafts = std::move(drafts);
+  served.draft = all.drafts.function;
   return choose_pooling(flags, served);
 }
 
@@ -379,7 +381,7 @@ CommandBody declare_serve(Flags& table) {
   table.add("--alias", flags->alias, "the model's name in answers; default: the file's").type("NAME");
   table.add("--pooling", flags->pooling, "of embeddings: last, mean or cls; default: as the file says")
       .one_of({"last", "mean", "cls"});
-  table.add_switch("--ngram-drafts", flags->drafts, "guess ahead what occurred before: the same text, sooner");
+  add_draft_flags(table, flags->drafts);
   table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);

@@ -16,6 +16,10 @@ std::string timings_line(const engine::GenerateResult& generation, std::int64_t 
   // The first token belongs to the prompt's time.
   const double speed = tokens_per_second(t.generated_tokens - 1, t.generate_ms);
   if (speed > 0) line += ", " + short_number(speed) + " tok/s";
+  if (t.draft_tokens > 0) {
+    line +=
+        " | " + std::to_string(t.accepted_draft_tokens) + " of " + std::to_string(t.draft_tokens) + " guesses right";
+  }
   line += " | stop: " + stop_name(generation);
   if (generation.budget_used_up) {
     line += ": no room for more keys and values (--kv-budget " + std::to_string(kv_budget) + " MiB)";
@@ -30,7 +34,7 @@ std::string stop_name(const engine::GenerateResult& generation) {
 }
 
 Json timings_json(const engine::GenerateTimings& t) {
-  return {
+  Json json = {
       {"prompt_n", t.prompt_tokens},
       {"cache_n", t.cached_tokens},
       {"prompt_ms", t.prompt_ms},
@@ -40,6 +44,11 @@ Json timings_json(const engine::GenerateTimings& t) {
       {"predicted_ms", t.generate_ms},
       {"predicted_per_second", tokens_per_second(t.generated_tokens - 1, t.generate_ms)},
   };
+  if (t.draft_tokens > 0) {
+    json.append("draft_n", t.draft_tokens);
+    json.append("draft_n_accepted", t.accepted_draft_tokens);
+  }
+  return json;
 }
 
 }  // namespace rowmax::cli

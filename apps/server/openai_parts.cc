@@ -51,15 +51,20 @@ Json usage_json(const AnswerTotals& totals) {
 Json timings_json(const AnswerTotals& totals) {
   const auto rate = [](std::int64_t n, double ms) { return ms > 0 ? static_cast<double>(n) * 1000 / ms : 0.0; };
   const std::int64_t computed = totals.prompt_tokens - totals.cached_tokens;
-  return {{"cache_n", totals.cached_tokens},
-          {"prompt_n", computed},
-          {"queued_ms", totals.queued_ms},
-          {"prompt_ms", totals.prompt_ms},
-          {"prompt_per_second", rate(computed, totals.prompt_ms)},
-          {"first_token_ms", totals.first_token_ms},
-          {"predicted_n", totals.generated_tokens},
-          {"predicted_ms", totals.generation_ms},
-          {"predicted_per_second", rate(totals.generated_tokens, totals.generation_ms)}};
+  Json json = {{"cache_n", totals.cached_tokens},
+               {"prompt_n", computed},
+               {"queued_ms", totals.queued_ms},
+               {"prompt_ms", totals.prompt_ms},
+               {"prompt_per_second", rate(computed, totals.prompt_ms)},
+               {"first_token_ms", totals.first_token_ms},
+               {"predicted_n", totals.generated_tokens},
+               {"predicted_ms", totals.generation_ms},
+               {"predicted_per_second", rate(totals.generated_tokens, totals.generation_ms)}};
+  if (totals.draft_tokens > 0) {
+    json.append("draft_n", totals.draft_tokens);
+    json.append("draft_n_accepted", totals.accepted_draft_tokens);
+  }
+  return json;
 }
 
 bool was_cut(const AnswerChoice& choice) {

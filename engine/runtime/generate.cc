@@ -39,10 +39,33 @@ Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, st
     result.text += text;
     listening = !sink || sink(text);
   };
+  DraftLength draft_length;
+  std::int64_t guessed_behind = 0;  // once behind each token that was sampled
+  std::vector<TokenId> text;
+  const auto guess = [&]() -> Status {
+    if (!options.draft || guessed_behind == n_sampled) return {};
+    guessed_behind = n_sampled;
+    const std::int64_t n = draft_length.next(DraftLength::kMost);
+    if (n == 0) return {};
+    text.assign(prompt.begin(), prompt.end());
+    text.insert(text.end(), generation.tokens().begin(), generation.tokens().end());
+    std::vector<TokenId> guesses = options.draft(text, n);
+    if (std::ssize(guesses) > n) guesses.resize(static_cast<std::size_t>(n));
+    const auto taken = generation.propose(guesses);
+    // Guesses that are no tokens are none.
+    const bool wrong = !taken.ok() && taken.error().code == ErrorCode::kInvalidArgument;
+    return taken.ok() || wrong ? Status() : Status(taken.error());
+  };
   while (!generation.done() && listening) {
     if (options.cancelled && options.cancelled()) break;
+    ROWMAX_RETURN_IF_ERROR(guess());
     ROWMAX_TRY(item, generation.pending());
     const Status computed = session.forward({&item, 1});
+    if (item.n_draft > 0 && refused_for_room(session)) {  // without guesses there may be some
+      ROWMAX_TRY(none, generation.propose({}));
+      (void)none;
+      continue;
+    }
     if (!generation.tokens().empty() && refused_for_room(session)) {
       result.budget_used_up = true;
       break;
@@ -50,15 +73,23 @@ Result<GenerateResult> generate_tokens(Session& session, SequenceId sequence, st
     ROWMAX_RETURN_IF_ERROR(computed);
     if (item.logits == LogitsFor::kNone) continue;
     if (timings.prompt_ms == 0) timings.prompt_ms = ms_since(start);
-    ROWMAX_TRY(step, generation.accept(session.logits(0)));
-    if (timings.first_token_ms == 0) {
-      timings.first_token_ms = ms_since(start);
-      first_token = Clock::now();
+    std::int64_t right = 0;
+    for (std::int64_t row = 0;; ++right) {
+      ROWMAX_TRY(step, generation.accept(session.logits(row)));
+      if (timings.first_token_ms == 0) {
+        timings.first_token_ms = ms_since(start);
+        first_token = Clock::now();
+      }
+      keep_log_probabilities(options, step, result);
+      ++n_sampled;
+      if (step.done && std::ssize(generation.tokens()) < n_sampled) result.end_token = step.token;
+      give(step.text);
+      if (!step.next_row || !listening) break;
+      row = step.row;
     }
-    keep_log_probabilities(options, step, result);
-    ++n_sampled;
-    if (step.done && std::ssize(generation.tokens()) < n_sampled) result.end_token = step.token;
-    give(step.text);
+    draft_length.settle(item.n_draft, right);
+    timings.draft_tokens += item.n_draft;
+    timings.accepted_draft_tokens += right;
   }
   ROWMAX_TRY(held_back, generation.cancel());  // nothing, and no change, when it is done
   give(held_back);

@@ -1,10 +1,9 @@
-#include "engine/serving/drafts.h"
+#include "rowmax/engine/drafts.h"
 
 #include <cstddef>
 #include <string>
 
 #include "base/guarded.h"
-#include "rowmax/engine/scheduler.h"
 
 namespace rowmax::engine {
 namespace {

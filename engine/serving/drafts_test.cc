@@ -1,8 +1,6 @@
-#include "engine/serving/drafts.h"
+#include "rowmax/engine/drafts.h"
 
 #include <gtest/gtest.h>
-
-#include "rowmax/engine/scheduler.h"
 
 namespace rowmax::engine {
 namespace {

@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
-#include "engine/serving/drafts.h"
 #include "engine/serving/job.h"
 #include "engine/serving/row_shares.h"
+#include "rowmax/engine/drafts.h"
 #include "rowmax/engine/session.h"
 
 namespace rowmax::engine {

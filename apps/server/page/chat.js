@@ -238,6 +238,7 @@ export class Chat {
       parts.push(`${usage.prompt_tokens} prompt tokens (${timings.cache_n} from the cache, ${timings.prompt_n} computed)`,
                  `${usage.completion_tokens} written`, `${timings.predicted_per_second.toFixed(1)} tokens/s`,
                  `first after ${seconds(timings.first_token_ms)}`);
+      if (timings.draft_n > 0) parts.push(`${timings.draft_n_accepted} of ${timings.draft_n} guesses right`);
     } else if (message.state === "writing" && message.tokens.length > 0) {
       const elapsed = performance.now() - message.began;
       parts.push(`${message.tokens.length} tokens, ${((1000 * message.tokens.length) / elapsed).toFixed(1)} a second`);

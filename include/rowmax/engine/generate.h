@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "rowmax/engine/chat.h"
+#include "rowmax/engine/drafts.h"
 #include "rowmax/engine/generation.h"
 #include "rowmax/engine/session.h"
 #include "rowmax/result.h"
@@ -17,6 +18,7 @@
 namespace rowmax::engine {
 
 struct GenerateOptions : GenerationOptions {
+  DraftFunction draft;              // empty: no speculation. Is asked less where few guesses are right
   std::function<bool()> cancelled;  // asked between batches and tokens; true ends the generation (kCancelled)
 };
 
@@ -25,6 +27,7 @@ struct GenerateTimings {
   double prompt_ms = 0;       // until the logits of the last prompt token
   double first_token_ms = 0;  // until the first token was sampled
   double generate_ms = 0;     // from then to the end
+  std::int64_t draft_tokens = 0, accepted_draft_tokens = 0;
 };
 
 struct GenerateResult {

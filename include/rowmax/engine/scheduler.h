@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "rowmax/engine/disk_cache.h"
+#include "rowmax/engine/drafts.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/generation.h"
 #include "rowmax/engine/session.h"
@@ -93,15 +94,6 @@ class RequestListener {
   virtual void choice_ended(RequestId /*id*/, int /*choice*/, const ChoiceEnd& /*end*/) {}
   virtual void ended(RequestId /*id*/, RequestEnd /*end*/) {}
 };
-
-// Guesses at what follows `tokens` (the prompt and what was generated), at most so many. Called in the engine's thread;
-// for requests with several choices with each one's tokens in turn, so that it had better be a function of its
-// arguments. Wrong guesses cost time alone.
-using DraftFunction = std::function<std::vector<TokenId>(std::span<const TokenId> tokens, std::int64_t at_most)>;
-
-// Prompt lookup: what followed the last n_max to n_min tokens where they occurred before, the longest match first, of
-// equal ones the last. kInvalidArgument unless 1 <= n_min <= n_max and 1 <= max_draft <= 64.
-Result<DraftFunction> ngram_drafts(int n_min = 2, int n_max = 4, int max_draft = 8);
 
 struct GenerationRequest {
   GenerationOptions options;

@@ -30,7 +30,8 @@ constexpr ExitCode exit_code(ErrorCode code) noexcept {
     case ErrorCode::kIo: return ExitCode::kIo;
     case ErrorCode::kCorrupt: return ExitCode::kCorrupt;
     case ErrorCode::kNumericFault: return ExitCode::kNumericFault;
-    case ErrorCode::kLimit: return ExitCode::kLimit;
+    case ErrorCode::kLimit:
+    case ErrorCode::kBusy: return ExitCode::kLimit;
     case ErrorCode::kCancelled: return ExitCode::kInterrupted;
   }
   return ExitCode::kInternal;

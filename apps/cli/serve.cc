@@ -277,7 +277,6 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.created = now_seconds();
   served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;
-  served.max_waiting = flags.queue;
   served.sampling = server::sampling_defaults(sampling);
   ROWMAX_TRY(drafts, load_drafts(flags.drafts, flags.engine, all.engine, options, served.context));
   all.drafts = std::move(drafts);

@@ -12,10 +12,7 @@ std::string sse(std::string_view event, std::string_view data) {
   return "event: " + std::string(event) + "\n" + sse(data);
 }
 
-ApiError submit_error(const ServedModel& served, const Error& error) {
-  if (error.code == ErrorCode::kLimit && served.scheduler->statistics().waiting >= served.max_waiting) {
-    return {429, error.message, "", "queue_full"};
-  }
+ApiError submit_error(const Error& error) {
   if (error.code == ErrorCode::kCancelled) return {503, "the server is shutting down", "", "shutting_down"};
   return api_error(error);
 }
@@ -316,7 +313,7 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
     auto listener = std::make_unique<PromptListener>(answering, i, std::move(scored), log_probabilities, served.history,
                                                      std::move(entry));
     const auto id = served.scheduler->submit({std::move(prompt), input.work, std::move(listener)});
-    if (!id.ok()) return answering->refused(submit_error(served, id.error()), std::move(ids));
+    if (!id.ok()) return answering->refused(submit_error(id.error()), std::move(ids));
     ids.push_back(*id);
   }
   // Without the answering's lock, which may be held by who finds that the client is gone.

@@ -98,7 +98,7 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
                        std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter, PromptOwner owner);
 
 // What submit() refused, as an error of the API: a full queue is 429.
-ApiError submit_error(const ServedModel& served, const Error& error);
+ApiError submit_error(const Error& error);
 
 // One event of a stream.
 std::string sse(std::string_view data);

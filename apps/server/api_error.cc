@@ -70,6 +70,7 @@ ApiError api_error(const Error& error) {
   switch (error.code) {
     case ErrorCode::kInvalidArgument: return {400, error.message};
     case ErrorCode::kLimit: return {400, error.message, "", "limit"};
+    case ErrorCode::kBusy: return {429, error.message, "", "queue_full"};
     case ErrorCode::kUnsupported: return {501, error.message, "", "not_supported"};
     case ErrorCode::kNotFound: return {404, error.message};
     case ErrorCode::kCancelled: return {503, error.message, "", "cancelled"};

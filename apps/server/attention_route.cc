@@ -160,7 +160,7 @@ void attention(Call& call) {
   std::vector<engine::TokenId> prompt(look.tokens.begin(), look.tokens.begin() + look.position + 1);
   auto listener = std::make_unique<LookListener>(served, call.exchange, seen, std::move(look));
   const auto id = served.scheduler->submit({std::move(prompt), engine::ObserveRequest{seen}, std::move(listener)});
-  if (!id.ok()) return call.refuse(submit_error(served, id.error()));
+  if (!id.ok()) return call.refuse(submit_error(id.error()));
   call.exchange->when_gone([&served, id = *id] { (void)served.scheduler->cancel(id); });
 }
 

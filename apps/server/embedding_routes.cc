@@ -91,7 +91,7 @@ class Embedding : public std::enable_shared_from_this<Embedding> {
     const engine::EmbedOptions how{.pooling = *served_.pooling, .normalize = true};
     const auto id = served_.scheduler->submit(
         {std::move(inputs_[index]), how, std::make_unique<Listener>(shared_from_this(), index)});
-    if (!id.ok()) return fail(submit_error(served_, id.error()));
+    if (!id.ok()) return fail(submit_error(id.error()));
     ids_[index] = *id;
   }
 

@@ -34,7 +34,6 @@ struct ServedModel {
   std::int64_t created = 0;      // seconds since the epoch
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
   int max_choices = 128;         // of one request
-  std::int64_t max_waiting = 0;
   SamplingDefaults sampling;
   std::vector<NormaliseRule> normalise;    // of system messages
   engine::DraftFunction draft;             // empty: no speculation

@@ -10,8 +10,8 @@ Result<RequestId> Intake::add(std::list<Job>& job, std::list<Task>& tasks) {
   if (closed_) return Error{ErrorCode::kCancelled, "the scheduler takes no more requests"};
   if (waiting_ >= max_waiting_) {
     ++refused_;
-    return Error::limit("the queue is full: " + std::to_string(waiting_) + " of " + std::to_string(max_waiting_) +
-                        " requests wait");
+    return Error{ErrorCode::kBusy, "the queue is full: " + std::to_string(waiting_) + " of " +
+                                       std::to_string(max_waiting_) + " requests wait"};
   }
   const RequestId id = last_id_ + 1;
   living_.insert(id);  // takes memory: first of all

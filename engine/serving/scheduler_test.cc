@@ -249,7 +249,7 @@ TEST(Scheduler, AFullQueueRefusesWithItsFigures) {
   };
   const auto id = submit();
   ASSERT_FALSE(id.ok());
-  EXPECT_EQ(id.error().code, ErrorCode::kLimit);
+  EXPECT_EQ(id.error().code, ErrorCode::kBusy);
   EXPECT_EQ(id.error().message, "the queue is full: 3 of 3 requests wait");
   service.scheduler.step();  // one of them starts
   EXPECT_EQ(service.scheduler.statistics().waiting, 2);

@@ -22,6 +22,7 @@ enum class ErrorCode : int {
   kNumericFault = 7,     // a non-finite number appeared where the computation promises none
   kLimit = 8,            // a stated bound (context, steps, depth, bytes) would be exceeded
   kCancelled = 9,        // the caller asked to stop
+  kBusy = 10,            // no room now: the same call may succeed later
 };
 
 // The code's name in lower_snake_case, for JSON and logs; static storage.
@@ -36,6 +37,7 @@ constexpr const char* error_code_name(ErrorCode code) noexcept {
     case ErrorCode::kNumericFault: return "numeric_fault";
     case ErrorCode::kLimit: return "limit";
     case ErrorCode::kCancelled: return "cancelled";
+    case ErrorCode::kBusy: return "busy";
   }
   return "unknown";
 }

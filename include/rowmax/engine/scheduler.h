@@ -160,7 +160,7 @@ class Scheduler {
   // From any thread:
 
   // kInvalidArgument for what can never be computed (an option, a token id, an empty prompt); kLimit for a prompt that
-  // does not fit the context or kv_budget_bytes (with the bytes needed and there) and for a full queue (with the number
+  // does not fit the context or kv_budget_bytes (with the bytes needed and there); kBusy for a full queue (with the number
   // of requests that wait); kCancelled after drain() or stop(). The listener is destroyed, unheard, where there is an
   // error.
   Result<RequestId> submit(Request request);

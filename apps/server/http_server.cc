@@ -42,6 +42,8 @@ constexpr std::size_t kReadBytes = 64 << 10;
 // What a client may send behind a request that is being answered, before nothing more is read.
 constexpr std::size_t kPipelinedBytes = 64 << 10;
 constexpr std::size_t kSlowestBytesPerSecond = 16 << 10;
+// What no common bound counts: so much of each connection there is room for, whatever the others hold.
+constexpr std::size_t kSmallBytes = 64 << 10;
 constexpr int kAcceptsAtOnce = 64;
 constexpr auto kNever = Clock::time_point::max();
 
@@ -107,7 +109,7 @@ struct HttpServer::Impl {
   HttpServerOptions options;
   HttpHandler& handler;
   std::shared_ptr<Postbox> postbox = std::make_shared<Postbox>();
-  std::size_t body_bytes = 0;  // of all requests that are being read
+  std::size_t body_bytes = 0;  // of all requests that are being read, without small ones
   std::uint64_t n_requests = 0;
   asio::io_context io{1};
   std::vector<Listener> listeners;
@@ -437,14 +439,15 @@ std::optional<HttpAnswer> Connection::head_arrived() {
   return server_.handler.look_at_head(request);
 }
 
-// Counts what the body holds; false where it was refused.
+// Counts what the body holds, unless it is small; false where it was refused.
 bool Connection::body_fits() {
   const std::size_t size = parser_->request().body.size();
-  server_.body_bytes += size - counted_body_;
-  counted_body_ = size;
+  const std::size_t counted = size > kSmallBytes ? size : 0;
+  server_.body_bytes += counted - counted_body_;
+  counted_body_ = counted;
   deadline_ =
       std::max(deadline_, began_ + server_.options.body_time + milliseconds(1000 * (size / kSlowestBytesPerSecond)));
-  if (server_.body_bytes <= server_.options.all_bodies_bytes) return true;
+  if (counted == 0 || server_.body_bytes <= server_.options.all_bodies_bytes) return true;
   refuse(503, "too many large requests are being read");
   return false;
 }

@@ -18,7 +18,7 @@ namespace rowmax::server {
 struct HttpServerOptions {
   HttpLimits limits;
   std::size_t max_connections = 2048;
-  std::size_t all_bodies_bytes = 256 << 20;  // of requests that are being read, together
+  std::size_t all_bodies_bytes = 256 << 20;  // of requests that are being read, together; those up to 64 KiB are not counted
   std::size_t unread_bytes = 4 << 20;        // of an answer that its client does not read; then it is given up
   std::chrono::milliseconds head_time{10'000};
   std::chrono::milliseconds body_time{30'000};  // and a second more for each 16 KiB of it

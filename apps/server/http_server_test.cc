@@ -52,6 +52,7 @@ class HttpServerTest : public testing::Test {
     ASSERT_TRUE(listeners.ok()) << listeners.error().message;
     HttpServerOptions options;
     options.unread_bytes = 4 * kMiB;
+    options.all_bodies_bytes = kMiB;
     auto server = HttpServer::create(options, std::move(listeners).value(), handler_);
     ASSERT_TRUE(server.ok());
     server_ = std::move(server).value();
@@ -75,6 +76,20 @@ class HttpServerTest : public testing::Test {
     const std::string request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     EXPECT_EQ(::send(client, request.data(), request.size(), MSG_NOSIGNAL), std::ssize(request));
     return client;
+  }
+  static void send_text(int client, const std::string& text) {
+    EXPECT_EQ(::send(client, text.data(), text.size(), MSG_NOSIGNAL), std::ssize(text));
+  }
+  // The whole answer to a request with a body of so many bytes.
+  std::string post(std::size_t n_bytes) const {
+    const int client = connect();
+    send_text(client, head_of_post(n_bytes) + std::string(n_bytes, 'x'));
+    const std::string got = read_all(client);
+    ::close(client);
+    return got;
+  }
+  static std::string head_of_post(std::size_t n_bytes) {
+    return "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: " + std::to_string(n_bytes) + "\r\n\r\n";
   }
   static std::string read_all(int client) {
     std::string all;
@@ -137,6 +152,22 @@ TEST_F(HttpServerTest, ItIsToldOnceThatAClientIsGone) {
   held->when_gone([&] { ++n_gone; });  // at once
   EXPECT_EQ(n_gone, 2);
   held = nullptr;
+}
+
+// Large bodies have a bound together, and those who hold them are in nobody's way whose own is small.
+TEST_F(HttpServerTest, LargeBodiesLeaveRoomForSmallOnes) {
+  handler_.answer_with([](std::shared_ptr<Exchange> exchange) { exchange->send({}); });
+  EXPECT_TRUE(post(100'000).starts_with("HTTP/1.1 200"));
+  const int holder = connect();
+  send_text(holder, head_of_post(kMiB) + std::string(kMiB - 1, 'x'));
+  while (!post(100'000).starts_with("HTTP/1.1 503")) {  // until the server has read so much
+  }
+  EXPECT_TRUE(post(1000).starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(post(64 << 10).starts_with("HTTP/1.1 200"));
+  send_text(holder, "x");
+  EXPECT_TRUE(read_all(holder).starts_with("HTTP/1.1 200"));
+  ::close(holder);
+  EXPECT_TRUE(post(100'000).starts_with("HTTP/1.1 200"));
 }
 
 // Far more than the bound passes through, never more than the bound at once, and never less than a part of it: a reader

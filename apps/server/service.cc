@@ -59,6 +59,8 @@ void Service::log(std::string_view event, Json more) {
 std::optional<HttpAnswer> Service::refuse_access(const HttpRequest& request, ErrorStyle style, bool key_needed) {
   switch (check_access(request, options_.access, key_needed)) {
     case AccessVerdict::kAllowed: return std::nullopt;
+    case AccessVerdict::kSeveralKeys:
+      return error_answer({400, "expected one key, found several headers of it", "", "several_keys"}, style);
     case AccessVerdict::kWrongKey:
       return error_answer(
           {401, "expected a key of this server as Authorization: Bearer KEY or X-Api-Key: KEY", "", "invalid_api_key"},

@@ -76,7 +76,7 @@ class Connections(ServerTest):
                         "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunked, identity\r\n",
                         "Content-Length: 4\r\nContent-Length: 0\r\n", "Content-Length: 0, 4\r\n", "Content-Length: +0\r\n",
                         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "Transfer-Encoding : chunked\r\n",
-                        "X: y\r\n\tz: w\r\nContent-Length : 0\r\n"):
+                        "X: y\r\n\tz: w\r\nContent-Length : 0\r\n", "X: y\r\n Content-Length: 0\r\n", "X: y\r\n\tz: w\r\n"):
             got = self.server.raw(http_head("/v1/completions", headers=headers) + b"0\r\n\r\n" + inner)
             self.assertEqual(len(status_lines(got)), 1, headers)
             self.assertIn(status_lines(got)[0], (400, 413), headers)
@@ -93,6 +93,7 @@ class Connections(ServerTest):
             got = self.server.raw(data, timeout=3 if status is None else 20)
             if status is not None:
                 self.assertEqual(status_lines(got), [status], data[:60])
+                self.assertIn(b'"type":"invalid_request_error"', got)
 
     def test_expect_continue(self):
         client = self.connect()

@@ -75,19 +75,26 @@ LogWriter::LogWriter(int descriptor, std::size_t most_bytes) : state_(std::make_
 }
 
 LogWriter::~LogWriter() {
+  finish();
   bool done = false;
   {
-    std::unique_lock lock(state_->mutex);
-    state_->ended = true;
-    state_->changed.notify_all();
-    done = state_->changed.wait_for(lock, kLastTime, [this] { return state_->done; });
+    const std::lock_guard lock(state_->mutex);
+    done = state_->done;
   }
   // One that waits for a reader ends with the process.
   done ? thread_.join() : thread_.detach();
 }
 
+void LogWriter::finish() {
+  std::unique_lock lock(state_->mutex);
+  state_->ended = true;
+  state_->changed.notify_all();
+  state_->changed.wait_for(lock, kLastTime, [this] { return state_->done; });
+}
+
 void LogWriter::add(std::string line) {
   const std::lock_guard lock(state_->mutex);
+  if (state_->ended) return;
   Entry entry{std::move(line)};
   if (state_->n_dropped > 0) {
     entry.text.insert(0, "{\"event\":\"dropped\",\"lines\":" + std::to_string(state_->n_dropped) + "}\n");

@@ -14,11 +14,12 @@ class LogWriter {
   // is longer; what comes beyond is dropped and counted, and the next line that is kept has {"event":"dropped","lines":N}
   // before it.
   LogWriter(int descriptor, std::size_t most_bytes);
-  // Waits at most a second for what was not written yet.
-  ~LogWriter();
+  ~LogWriter();  // after finish()
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
 
+  // Waits at most a second for what was not written yet. What is added later is dropped.
+  void finish();
   void add(std::string line);  // with its line end; from any thread; never waits for the reader
 
  private:

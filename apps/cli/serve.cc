@@ -69,7 +69,8 @@ struct ServeFlags {
 #ifdef ROWMAX_WITH_SERVER
 
 constexpr std::size_t kFewestKeyBytes = 8;
-constexpr std::size_t kLogBytes = 1 << 20;  // that wait for who reads the log
+constexpr auto kLastWork = std::chrono::seconds(1);  // of a request that is being read when the server has ended
+constexpr std::size_t kLogBytes = 1 << 20;           // that wait for who reads the log
 
 Result<std::vector<std::string>> read_keys(const ServeFlags& flags) {
   std::vector<std::string> keys = flags.keys;
@@ -336,8 +337,16 @@ Result<ExitCode> serve(const ServeFlags& flags) {
     ROWMAX_RETURN_IF_ERROR(flush_output());
     network_thread.join();
   }
-  service.log("stopped");
-  return ExitCode::kOk;
+  // Nobody waits for what the workers still do, and none of it is to be kept.
+  const int abandoned = service.end(kLastWork);
+  if (abandoned == 0) {
+    service.log("stopped");
+    return ExitCode::kOk;
+  }
+  if (all.disk) all.disk->flush();
+  service.log("stopped", {{"abandoned", abandoned}});
+  log.finish();
+  std::quick_exit(static_cast<int>(ExitCode::kOk));
 }
 
 #else

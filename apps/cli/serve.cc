@@ -15,6 +15,7 @@
 #include "apps/cli/interrupt.h"
 #include "apps/cli/json_output.h"
 #include "apps/cli/kernel_list.h"
+#include "apps/cli/log_writer.h"
 #include "apps/cli/options.h"
 #include "apps/cli/pull.h"
 #include "apps/cli/terminal.h"
@@ -68,6 +69,8 @@ struct ServeFlags {
 #ifdef ROWMAX_WITH_SERVER
 
 constexpr std::size_t kFewestKeyBytes = 8;
+constexpr auto kLastWork = std::chrono::seconds(1);  // of a request that is being read when the server has ended
+constexpr std::size_t kLogBytes = 1 << 20;           // that wait for who reads the log
 
 Result<std::vector<std::string>> read_keys(const ServeFlags& flags) {
   std::vector<std::string> keys = flags.keys;
@@ -119,13 +122,13 @@ Result<std::shared_ptr<const server::TlsContext>> read_tls(const ServeFlags& fla
   return context;
 }
 
-// Requests' own lines, from any thread.
-void write_line(const Json& line) {
-  const std::string text = line.dump() + "\n";
-  (void)!::write(STDERR_FILENO, text.data(), text.size());
+// Requests' bodies in the log are longer than its other lines.
+std::size_t most_log_bytes(const ServeFlags& flags) {
+  return kLogBytes + (flags.log_prompts ? static_cast<std::size_t>(flags.max_body) << 22 : 0);
 }
 
-server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std::string> keys) {
+// The log must outlive the service.
+server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std::string> keys, LogWriter& log) {
   server::ServiceOptions options;
   options.access = {.keys = std::move(keys),
                     .allowed_origins = flags.origins,
@@ -134,7 +137,7 @@ server::ServiceOptions service_options(const ServeFlags& flags, std::vector<std:
                     .strangers = flags.allow_public};
   options.log_prompts = flags.log_prompts;
   options.page = !flags.no_web;
-  if (!flags.engine.quiet) options.log = write_line;
+  if (!flags.engine.quiet) options.log = [&log](const Json& line) { log.add(line.dump() + "\n"); };
   return options;
 }
 
@@ -303,7 +306,9 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   std::vector<std::string> addresses;
   for (const server::Listener& listener : listeners) addresses.push_back(listener.address);
   // Ends in the opposite order: the network, the service's workers, the scheduler (whose last events the service hears).
-  server::Service service(service_options(flags, std::move(keys)));
+  // Last of all the log, whose thread is there before a sandbox forbids new ones.
+  LogWriter log(STDERR_FILENO, most_log_bytes(flags));
+  server::Service service(service_options(flags, std::move(keys), log));
   Engines all;
   all.served.normalise = std::move(rules);
   const ServiceCloser closer{service};
@@ -332,8 +337,16 @@ Result<ExitCode> serve(const ServeFlags& flags) {
     ROWMAX_RETURN_IF_ERROR(flush_output());
     network_thread.join();
   }
-  service.log("stopped");
-  return ExitCode::kOk;
+  // Nobody waits for what the workers still do, and none of it is to be kept.
+  const int abandoned = service.end(kLastWork);
+  if (abandoned == 0) {
+    service.log("stopped");
+    return ExitCode::kOk;
+  }
+  if (all.disk) all.disk->flush();
+  service.log("stopped", {{"abandoned", abandoned}});
+  log.finish();
+  std::quick_exit(static_cast<int>(ExitCode::kOk));
 }
 
 #else

@@ -28,6 +28,11 @@ bool is_allowed_origin(std::string_view origin, const AccessRules& rules) {
   });
 }
 
+bool has_twice(const HttpRequest& request, std::string_view name) {
+  return std::ranges::count_if(request.headers,
+                               [name](const HttpHeader& header) { return equal_ignoring_case(header.name, name); }) > 1;
+}
+
 bool is_own_host(std::string_view host, const AccessRules& rules) {
   const std::string_view name = name_of(host);
   if (name.empty() || name.starts_with('[')) return !name.empty();
@@ -70,6 +75,7 @@ std::string_view key_of(const HttpRequest& request) noexcept {
 }
 
 AccessVerdict check_access(const HttpRequest& request, const AccessRules& rules, bool key_needed) {
+  if (has_twice(request, "authorization") || has_twice(request, "x-api-key")) return AccessVerdict::kSeveralKeys;
   const std::string_view origin = request.header("origin");
   if (!origin.empty() && !is_allowed_origin(origin, rules) && !is_same_origin(request, origin)) {
     return AccessVerdict::kForeignOrigin;

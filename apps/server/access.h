@@ -17,13 +17,14 @@ struct AccessRules {
   bool strangers = false;                         // without keys: who asks may be anybody
 };
 
-enum class AccessVerdict : std::uint8_t { kAllowed, kWrongKey, kForeignOrigin, kForeignHost };
+enum class AccessVerdict : std::uint8_t { kAllowed, kSeveralKeys, kWrongKey, kForeignOrigin, kForeignHost };
 
 // Time depends on the length of `given` and on the keys, not on what they have in common.
 bool is_key(std::string_view given, const std::vector<std::string>& keys) noexcept;
 // The same: the key's number, from 1 on; 0 where it is none.
 std::size_t key_number(std::string_view given, const std::vector<std::string>& keys) noexcept;
-// What stands behind `Authorization: Bearer`, else in `X-Api-Key`.
+// What stands behind `Authorization: Bearer`, else in `X-Api-Key`; check_access lets nothing through that has one of them
+// twice.
 std::string_view key_of(const HttpRequest& request) noexcept;
 
 // A page of another site must not use a server on this machine: its Origin is refused unless it is allowed, and so is a

@@ -36,6 +36,18 @@ TEST(Access, KeysAreAskedFor) {
   EXPECT_EQ(check_access(request({{"X-Api-Key", "12345678"}}), rules, true), AccessVerdict::kAllowed);
 }
 
+TEST(Access, OneKeyIsGiven) {
+  for (const AccessRules& rules : {AccessRules{.keys = {"12345678"}}, AccessRules{}}) {
+    EXPECT_EQ(check_access(request({{"X-Api-Key", "12345678"}, {"x-api-key", "12345678"}}), rules, true),
+              AccessVerdict::kSeveralKeys);
+    EXPECT_EQ(
+        check_access(request({{"Authorization", "Bearer 12345678"}, {"authorization", "Bearer other"}}), rules, true),
+        AccessVerdict::kSeveralKeys);
+    EXPECT_EQ(check_access(request({{"Authorization", "Bearer 12345678"}, {"X-Api-Key", "12345678"}}), rules, true),
+              AccessVerdict::kAllowed);
+  }
+}
+
 TEST(Access, Origins) {
   AccessRules rules{.allowed_origins = {"https://good.example"}};
   const auto verdict = [&](std::string origin, std::string host) {

@@ -13,7 +13,8 @@ std::string_view error_type(int status) noexcept {
     case 404: return "not_found_error";
     case 405:
     case 413:
-    case 415: return "invalid_request_error";
+    case 415:
+    case 505: return "invalid_request_error";
     case 429: return "rate_limit_error";
     case 501: return "not_supported_error";
     case 503: return "unavailable_error";
@@ -35,7 +36,7 @@ Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text
 std::string_view anthropic_type(int status) {
   if (status == 503) return "overloaded_error";
   if (status == 413) return "request_too_large";
-  return status >= 500 ? "api_error" : error_type(status);
+  return status >= 500 && status != 505 ? "api_error" : error_type(status);
 }
 
 }  // namespace

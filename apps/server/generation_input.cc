@@ -103,7 +103,12 @@ std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, cons
   std::vector<Normalised> normalised;
   if (!served.normalise.empty()) {
     changed = given;
-    normalised = normalise(served.normalise, changed);
+    auto done = normalise(served.normalise, changed);
+    if (!done.ok()) {
+      fields.fail({400, "messages: " + done.error().message, "messages", "invalid_value"});
+      return std::nullopt;
+    }
+    normalised = std::move(done).value();
   }
   const engine::ChatInput& input = normalised.empty() ? given : changed;
   std::vector<engine::TemplatePiece> pieces;

@@ -30,6 +30,10 @@ bool is_host(std::string_view text) {
          std::string_view::npos;
 }
 
+bool has_folding(std::string_view head) {
+  return head.find("\r\n ") != std::string_view::npos || head.find("\r\n\t") != std::string_view::npos;
+}
+
 std::string text_of(View view) { return {view.data(), view.size()}; }
 
 // What follows from an error of Beast's parser for the client.
@@ -71,6 +75,11 @@ class HttpParser::Impl final : public http::basic_parser<true> {
       error_code code;
       const std::size_t n = put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), code);
       taken += n;
+      // Beast joins a header's lines where others take the second one for a header of its own (RFC 9112, 5.2).
+      if (before == State::kHead && has_folding(bytes.substr(taken - n, n))) {
+        fail({400, "a header that goes on in the next line"});
+        break;
+      }
       if (before == State::kHead && (head_bytes_ += n) > limits_.head_bytes) {
         fail(problem_of(http::error::header_limit, limits_));  // Beast counts the first line apart
         break;

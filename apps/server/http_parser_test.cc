@@ -110,6 +110,9 @@ TEST(HttpParser, RefusesWhatSmuggles) {
            "Host: b\r\n",
            "X: a\rb\r\n",
            "X: a\nY: b\r\n",
+           "X: a\r\n b\r\n",
+           "X: a\r\n\tY: b\r\n",
+           "X: a\r\n \r\n",
            " X: a\r\n",
            "X\r\n",
            ": a\r\n",
@@ -118,6 +121,11 @@ TEST(HttpParser, RefusesWhatSmuggles) {
     EXPECT_TRUE(status == 400 || status == 413) << headers << status;
   }
   EXPECT_EQ(status_of("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
+}
+
+TEST(HttpParser, BodiesMayBeginLikeAFoldedHeader) {
+  EXPECT_EQ(status_of(kHead + "Content-Length: 5\r\n\r\n\r\n ab"), 0);
+  EXPECT_EQ(status_of(kHead + "Content-Length: 3\r\n\r\n\tab"), 0);
 }
 
 TEST(HttpParser, RefusesBadChunks) {

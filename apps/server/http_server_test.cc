@@ -52,6 +52,10 @@ class HttpServerTest : public testing::Test {
     ASSERT_TRUE(listeners.ok()) << listeners.error().message;
     HttpServerOptions options;
     options.unread_bytes = 4 * kMiB;
+    options.all_bodies_bytes = kMiB;
+    options.all_answers_bytes = 20 * kMiB;
+    options.write_time = write_time_;
+    options.slowest_answer_bytes = slowest_answer_bytes_;
     auto server = HttpServer::create(options, std::move(listeners).value(), handler_);
     ASSERT_TRUE(server.ok());
     server_ = std::move(server).value();
@@ -76,6 +80,20 @@ class HttpServerTest : public testing::Test {
     EXPECT_EQ(::send(client, request.data(), request.size(), MSG_NOSIGNAL), std::ssize(request));
     return client;
   }
+  static void send_text(int client, const std::string& text) {
+    EXPECT_EQ(::send(client, text.data(), text.size(), MSG_NOSIGNAL), std::ssize(text));
+  }
+  // The whole answer to a request with a body of so many bytes.
+  std::string post(std::size_t n_bytes) const {
+    const int client = connect();
+    send_text(client, head_of_post(n_bytes) + std::string(n_bytes, 'x'));
+    const std::string got = read_all(client);
+    ::close(client);
+    return got;
+  }
+  static std::string head_of_post(std::size_t n_bytes) {
+    return "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: " + std::to_string(n_bytes) + "\r\n\r\n";
+  }
   static std::string read_all(int client) {
     std::string all;
     char block[1 << 16];
@@ -85,6 +103,10 @@ class HttpServerTest : public testing::Test {
   }
 
   Handler handler_;
+  std::vector<std::shared_ptr<Exchange>> streams_;
+  std::atomic<int> n_given_up_ = 0;
+  std::chrono::milliseconds write_time_{30'000};
+  std::size_t slowest_answer_bytes_ = 16 << 10;
   std::string path_;
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
@@ -137,6 +159,86 @@ TEST_F(HttpServerTest, ItIsToldOnceThatAClientIsGone) {
   held->when_gone([&] { ++n_gone; });  // at once
   EXPECT_EQ(n_gone, 2);
   held = nullptr;
+}
+
+// Large bodies have a bound together, and those who hold them are in nobody's way whose own is small.
+TEST_F(HttpServerTest, LargeBodiesLeaveRoomForSmallOnes) {
+  handler_.answer_with([](std::shared_ptr<Exchange> exchange) { exchange->send({}); });
+  EXPECT_TRUE(post(100'000).starts_with("HTTP/1.1 200"));
+  const int holder = connect();
+  send_text(holder, head_of_post(kMiB) + std::string(kMiB - 1, 'x'));
+  while (!post(100'000).starts_with("HTTP/1.1 503")) {  // until the server has read so much
+  }
+  EXPECT_TRUE(post(1000).starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(post(64 << 10).starts_with("HTTP/1.1 200"));
+  send_text(holder, "x");
+  EXPECT_TRUE(read_all(holder).starts_with("HTTP/1.1 200"));
+  ::close(holder);
+  EXPECT_TRUE(post(100'000).starts_with("HTTP/1.1 200"));
+}
+
+// Answers that are not read have a bound together; beyond it large ones are refused and small ones are not.
+TEST_F(HttpServerTest, LargeAnswersLeaveRoomForSmallOnes) {
+  std::atomic<std::size_t> n_bytes = 12 * kMiB;
+  handler_.answer_with(
+      [&](std::shared_ptr<Exchange> exchange) { exchange->send({.body = std::string(n_bytes, '#')}); });
+  const int holder = connect();
+  send_text(holder, head_of_post(0));
+  char first = 0;
+  ASSERT_EQ(::recv(holder, &first, 1, 0), 1);
+  EXPECT_TRUE(post(0).starts_with("HTTP/1.1 503"));
+  n_bytes = 64 << 10;
+  EXPECT_TRUE(post(0).starts_with("HTTP/1.1 200"));
+  n_bytes = 100'000;
+  EXPECT_TRUE(post(0).starts_with("HTTP/1.1 200"));
+  const std::string rest = read_all(holder);
+  EXPECT_EQ(std::ranges::count(rest, '#'), 12 * kMiB);
+  ::close(holder);
+  n_bytes = 12 * kMiB;
+  EXPECT_GT(post(0).size(), 12 * kMiB);
+}
+
+// A stream that is behind its reader is given up when all answers together have no more room.
+TEST_F(HttpServerTest, StreamsAreCountedToo) {
+  handler_.answer_with([&](std::shared_ptr<Exchange> exchange) {
+    exchange->when_gone([&] { ++n_given_up_; });
+    exchange->begin({}, "");
+    const std::string piece(kMiB, 'x');
+    for (int i = 0; i < 3; ++i) exchange->write(piece);  // less than one may leave unread
+    streams_.push_back(std::move(exchange));
+  });
+  std::vector<int> clients;
+  for (int i = 0; i < 8; ++i) clients.push_back(ask());
+  for (const int client : clients) {
+    char first = 0;
+    EXPECT_EQ(::recv(client, &first, 1, 0), 1);
+  }
+  while (n_given_up_ == 0) std::this_thread::yield();
+  EXPECT_LT(n_given_up_, 8);
+  for (const int client : clients) ::close(client);
+}
+
+class ImpatientServerTest : public HttpServerTest {
+ protected:
+  ImpatientServerTest() {
+    write_time_ = std::chrono::milliseconds(300);
+    slowest_answer_bytes_ = 4 * kMiB;
+  }
+};
+
+// Who takes a little again and again does not hold an answer for as long as it likes.
+TEST_F(ImpatientServerTest, WhoReadsSlowlyIsGivenUp) {
+  handler_.answer_with(
+      [](std::shared_ptr<Exchange> exchange) { exchange->send({.body = std::string(12 * kMiB, '#')}); });
+  const int client = ask();
+  std::size_t n_read = 0;
+  char block[1 << 16];
+  for (ssize_t n = 0; n_read < 12 * kMiB && (n = ::recv(client, block, sizeof block, 0)) > 0;) {
+    n_read += static_cast<std::size_t>(n);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // 1.3 MB a second at most
+  }
+  EXPECT_LT(n_read, 12 * kMiB);
+  ::close(client);
 }
 
 // Far more than the bound passes through, never more than the bound at once, and never less than a part of it: a reader

@@ -27,11 +27,32 @@ bool is_name(std::string_view name) {
   });
 }
 
+// What one rule may do in a request, in all its messages together.
+struct Allowance {
+  std::uint64_t steps = 0;
+  std::uint64_t bytes = 0;
+};
+constexpr std::uint64_t kStepsPerByte = 64, kStepsBesides = 10'000'000, kMostBytes = std::uint64_t{64} << 20;
+
 // How many matches were replaced.
-std::int64_t replace_all(const NormaliseRule& rule, std::string& text) {
-  const std::vector<Pattern::Match> matches = rule.pattern.find_all(text);
+Result<std::int64_t> replace_all(const NormaliseRule& rule, std::string& text, Allowance& left) {
+  const auto found = rule.pattern.find_all(text, left.steps);
+  if (!found) {
+    return Error::invalid_argument("--normalise " + rule.name +
+                                   ": expected system messages that its pattern finds in " +
+                                   std::to_string(kStepsPerByte) + " steps a byte, found more to do");
+  }
+  const std::vector<Pattern::Match>& matches = *found;
+  std::uint64_t bytes = text.size() + matches.size() * rule.text.size();
+  for (const Pattern::Match& match : matches) bytes -= match.end - match.begin;
+  if (bytes > left.bytes) {
+    return Error::invalid_argument("--normalise " + rule.name + ": expected at most " + std::to_string(kMostBytes) +
+                                   " bytes of system messages, found more once all is replaced");
+  }
+  left.bytes -= bytes;
   if (matches.empty()) return 0;
   std::string made;
+  made.reserve(bytes);
   std::size_t at = 0;
   for (const Pattern::Match& match : matches) {
     made.append(text, at, match.begin - at);
@@ -41,6 +62,18 @@ std::int64_t replace_all(const NormaliseRule& rule, std::string& text) {
   made.append(text, at);
   text = std::move(made);
   return std::ssize(matches);
+}
+
+// nullptr: of another role, or no text.
+std::string* system_content(TemplateValue& message) {
+  std::string* content = nullptr;
+  bool is_system = false;
+  for (auto& [key, value] : message.dict) {
+    if (value.kind != TemplateValue::Kind::kString) continue;
+    if (key == "role") is_system = value.string == "system";
+    if (key == "content") content = &value.string;
+  }
+  return is_system ? content : nullptr;
 }
 
 }  // namespace
@@ -77,20 +110,21 @@ Result<NormaliseRule> NormaliseRule::parse(std::string_view rule) {
   return made;
 }
 
-std::vector<Normalised> normalise(const std::vector<NormaliseRule>& rules, engine::ChatInput& input) {
-  std::vector<Normalised> all;
+Result<std::vector<Normalised>> normalise(const std::vector<NormaliseRule>& rules, engine::ChatInput& input) {
+  std::vector<std::pair<std::size_t, std::string*>> contents;
+  std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < input.messages.list.size() && !rules.empty(); ++i) {
-    std::string* content = nullptr;
-    bool is_system = false;
-    for (auto& [key, value] : input.messages.list[i].dict) {
-      if (value.kind != TemplateValue::Kind::kString) continue;
-      if (key == "role") is_system = value.string == "system";
-      if (key == "content") content = &value.string;
-    }
-    if (!is_system || content == nullptr) continue;
-    for (const NormaliseRule& rule : rules) {
-      const std::int64_t n = replace_all(rule, *content);
-      if (n > 0) all.push_back({rule.name, static_cast<std::int64_t>(i), n});
+    std::string* content = system_content(input.messages.list[i]);
+    if (content == nullptr) continue;
+    contents.emplace_back(i, content);
+    bytes += content->size();
+  }
+  std::vector<Allowance> left(rules.size(), {kStepsPerByte * bytes + kStepsBesides, kMostBytes});
+  std::vector<Normalised> all;
+  for (const auto& [message, content] : contents) {
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      ROWMAX_TRY(n, replace_all(rules[i], *content, left[i]));
+      if (n > 0) all.push_back({rules[i].name, static_cast<std::int64_t>(message), n});
     }
   }
   return all;

@@ -31,8 +31,9 @@ struct Normalised {
   std::int64_t count = 0;
 };
 
-// Changes the contents of messages of the role "system", rule after rule.
-std::vector<Normalised> normalise(const std::vector<NormaliseRule>& rules, engine::ChatInput& input);
+// Changes the contents of messages of the role "system", rule after rule. kInvalidArgument that names the rule which would
+// take more than 64 steps (pattern.h) a byte of those contents and 10 million, or make more than 64 MiB of them.
+Result<std::vector<Normalised>> normalise(const std::vector<NormaliseRule>& rules, engine::ChatInput& input);
 text::Json normalised_json(const std::vector<Normalised>& all);
 
 }  // namespace rowmax::server

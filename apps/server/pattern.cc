@@ -9,6 +9,7 @@ namespace rowmax::server {
 namespace {
 
 constexpr std::size_t kMostStates = 4096;
+constexpr std::size_t kMostParts = 64 * kMostStates;  // repetitions written out: one of nothing adds no state
 constexpr int kDeepest = 100, kMostRepeats = 1000;
 constexpr char32_t kAnyByte = 0x110000;  // and the byte: what is no UTF-8
 
@@ -234,6 +235,10 @@ class PatternParser {
 
   std::int32_t build(const Node& node, std::int32_t next) {
     if (!error_.empty()) return 0;
+    if (++pattern_.n_parts_ > kMostParts) {
+      error_ = "the pattern is too large: more than " + std::to_string(kMostParts) + " parts";
+      return 0;
+    }
     switch (node.kind) {
       case Node::Kind::kEmpty: return next;
       case Node::Kind::kSet: return add({Pattern::State::Kind::kSet, next, -1, node.set});
@@ -284,8 +289,9 @@ constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
-// Each state is followed once at each place: for the leftmost match that comes through it.
-std::vector<Pattern::Match> Pattern::find_all(std::string_view text) const {
+// Each state is followed once at each place: for the leftmost match that comes through it. Behind a match it goes on at the
+// match's end, though it may have looked kLongestMatch bytes farther: that is what the steps bound.
+std::optional<std::vector<Pattern::Match>> Pattern::find_all(std::string_view text, std::uint64_t& steps) const {
   std::vector<Match> matches;
   std::vector<std::size_t> now(states_.size(), kNone), then(states_.size(), kNone);  // where the match began
   std::vector<std::int32_t> alive, next_alive, stack;
@@ -293,12 +299,14 @@ std::vector<Pattern::Match> Pattern::find_all(std::string_view text) const {
   std::vector<std::pair<std::int32_t, std::size_t>> arriving;
   char32_t before = 0;
   bool has_before = false;
+  std::uint64_t taken = 0;  // steps at this place
   const auto enter = [&](std::int32_t first, std::size_t begin, bool at_edge, std::size_t at,
                          std::vector<std::size_t>& starts, std::vector<std::int32_t>& list) {
     stack.push_back(first);
     while (!stack.empty()) {
       const std::int32_t id = stack.back();
       stack.pop_back();
+      ++taken;
       const State& state = states_[static_cast<std::size_t>(id)];
       std::size_t& start = starts[static_cast<std::size_t>(id)];
       if (start <= begin) continue;
@@ -315,6 +323,9 @@ std::vector<Pattern::Match> Pattern::find_all(std::string_view text) const {
     }
   };
   for (std::size_t at = 0; at <= text.size();) {
+    if (taken > steps) return std::nullopt;
+    steps -= taken;
+    taken = 1;
     const bool ends = at == text.size();
     const auto [c, n] = ends ? std::pair{char32_t{0}, std::size_t{1}} : character_at(text, at);
     const bool edge = (has_before && is_word(before)) != (!ends && is_word(c));
@@ -331,7 +342,9 @@ std::vector<Pattern::Match> Pattern::find_all(std::string_view text) const {
       const State& state = states_[static_cast<std::size_t>(id)];
       const std::size_t begin = now[static_cast<std::size_t>(id)];
       if (ends || state.kind != State::Kind::kSet || (best && begin > best->begin)) continue;
-      if (!sets_[static_cast<std::size_t>(state.set)].has(c)) continue;
+      const Set& set = sets_[static_cast<std::size_t>(state.set)];
+      taken += 1 + set.ranges.size() / 8;
+      if (!set.has(c)) continue;
       std::size_t& start = then[static_cast<std::size_t>(state.next)];
       if (start == kNone) next_alive.push_back(state.next);
       start = std::min(start, begin);

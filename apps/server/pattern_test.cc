@@ -12,8 +12,10 @@ std::string matches(std::string_view pattern, std::string_view text) {
   const auto parsed = Pattern::parse(pattern);
   if (!parsed.ok()) return parsed.error().message;
   std::string all;
-  for (const auto& match : parsed->find_all(text))
-    all += "<" + std::string(text.substr(match.begin, match.end - match.begin)) + ">";
+  std::uint64_t steps = 100'000'000;
+  const auto found = parsed->find_all(text, steps);
+  if (!found) return "more steps";
+  for (const auto& match : *found) all += "<" + std::string(text.substr(match.begin, match.end - match.begin)) + ">";
   return all;
 }
 
@@ -87,6 +89,8 @@ TEST(Pattern, ErrorsNameThePlace) {
                                       {"", "an empty text"},
                                       {"\\b", "an empty text"},
                                       {"(a{1000}){1000}", "too large"},
+                                      {"((((){1000}){1000}){1000}){1000}a", "more than 262144 parts"},
+                                      {"(((){1000}){1000}){9,}a", "more than 262144 parts"},
                                       {"(?a)", "expected :"}}) {
     const auto parsed = Pattern::parse(pattern);
     ASSERT_FALSE(parsed.ok()) << pattern;
@@ -96,15 +100,50 @@ TEST(Pattern, ErrorsNameThePlace) {
   EXPECT_FALSE(Pattern::parse(std::string(5000, 'a')).ok());
 }
 
+// The steps that it takes; nullopt: more than `most`.
+std::optional<std::uint64_t> steps_of(std::string_view pattern, std::string_view text, std::uint64_t most) {
+  const auto parsed = Pattern::parse(pattern);
+  EXPECT_TRUE(parsed.ok());
+  std::uint64_t left = most;
+  if (!parsed.ok() || !parsed->find_all(text, left)) return std::nullopt;
+  return most - left;
+}
+
 // What takes exponential or quadratic time elsewhere.
 TEST(Pattern, ManyWaysAreFollowedAtOnce) {
-  const auto pattern = Pattern::parse("(a|a|aa)+b");
-  ASSERT_TRUE(pattern.ok());
-  EXPECT_TRUE(pattern->find_all(std::string(20000, 'a')).empty());
-  const auto looks_far = Pattern::parse("a|a[^b]*b");
-  ASSERT_TRUE(looks_far.ok());
-  EXPECT_EQ(looks_far->find_all(std::string(4000, 'a')).size(), 4000u);
+  const auto steps = steps_of("(a|a|aa)+b", std::string(20000, 'a'), 20000 * 100);
+  ASSERT_TRUE(steps.has_value());
+  EXPECT_EQ(matches("(a|a|aa)+b", std::string(20000, 'a')), "");
+  std::string each;
+  for (int i = 0; i < 4000; ++i) each += "<a>";
+  EXPECT_EQ(matches("a|a[^b]*b", std::string(4000, 'a')), each);
   EXPECT_EQ(matches("a.*b", "a" + std::string(2000, 'x') + "b"), "");  // longer than a match may be
+}
+
+// What looks far behind each short match takes many steps: they are counted, and no more are taken than were given.
+TEST(Pattern, TakesNoMoreStepsThanItIsGiven) {
+  const std::string text(200'000, 'a');
+  EXPECT_EQ(steps_of("a|a.*Z", text, 64 * text.size() + 10'000'000), std::nullopt);
+  std::string many = "a|a(.";
+  for (int i = 0; i < 299; ++i) many += i % 2 == 0 ? "|[ab]" : "|\\w";
+  EXPECT_EQ(steps_of(many + ")*Z", std::string(2000, 'a'), 10'000'000), std::nullopt);
+  // Ranges of a class cost, too.
+  std::string wide = "[";
+  for (char c = '!'; c < '['; ++c) wide += c;
+  EXPECT_GE(steps_of(wide + "]b", text, 1 << 30).value(), steps_of("[!-Z]b", text, 1 << 30).value() + 7 * text.size());
+  // One step less than it takes is too few.
+  const std::uint64_t needed = steps_of("a[ab]+c", "xxabababcxaaa", 1000).value();
+  EXPECT_GT(needed, 13u);
+  EXPECT_EQ(steps_of("a[ab]+c", "xxabababcxaaa", needed), needed);
+  EXPECT_EQ(steps_of("a[ab]+c", "xxabababcxaaa", needed - 1), std::nullopt);
+}
+
+// A part of nothing adds no states, however often it is repeated.
+TEST(Pattern, IsBuiltOfBoundedlyManyParts) {
+  const auto pattern = Pattern::parse("(((){100}){100}){10}a");
+  ASSERT_TRUE(pattern.ok());
+  EXPECT_GT(pattern->n_parts(), 100'000u);
+  EXPECT_LE(pattern->n_parts(), 262'144u);
 }
 
 }  // namespace

@@ -4,9 +4,9 @@ namespace rowmax::server {
 namespace {
 
 constexpr Route kRoutes[] = {
-    {"GET", "/openapi.json", openapi},
-    {"GET", "/v1/models", list_models},
-    {"GET", "/v1/models/*", show_model},
+    {"GET", "/openapi.json", openapi, true},
+    {"GET", "/v1/models", list_models, true},
+    {"GET", "/v1/models/*", show_model, true},
     {"POST", "/v1/chat/completions", chat_completions},
     {"POST", "/v1/completions", completions},
     {"POST", "/v1/embeddings", embeddings},
@@ -20,9 +20,9 @@ constexpr Route kRoutes[] = {
     {"POST", "/rowmax/attention", attention},
     {"POST", "/api/chat", ollama_chat},
     {"POST", "/api/generate", ollama_generate},
-    {"GET", "/api/tags", ollama_tags},
+    {"GET", "/api/tags", ollama_tags, true},
     {"POST", "/api/show", ollama_show},
-    {"GET", "/api/version", ollama_version},
+    {"GET", "/api/version", ollama_version, true},
 };
 
 // "/v1/models/*" holds whatever is behind it.

@@ -1,4 +1,5 @@
-// What is answered under which path. A route is a function of a call, run by a worker; one row each in routes.cc.
+// What is answered under which path. A route is a function of a call, run by a worker (a quick one by the network's thread);
+// one row each in routes.cc.
 #pragma once
 
 #include <memory>
@@ -37,6 +38,7 @@ struct Call {
 struct Route {
   std::string_view method, path;  // under /v1 and without it where the path begins so
   void (*run)(Call& call);
+  bool quick = false;  // reads no body and takes no time: it waits for no worker
 };
 std::span<const Route> all_routes();
 

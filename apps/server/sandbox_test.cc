@@ -149,10 +149,14 @@ TEST_F(SandboxTest, FilesAreGivenUp) {
     tell(text, "remove", ::unlink((folder_ + "/allowed/file").c_str()) == 0);
     tell(text, "rename", ::rename((folder_ + "/allowed/file").c_str(), (folder_ + "/moved").c_str()) == 0);
     tell(text, "mkdir", ::mkdir((folder_ + "/made").c_str(), 0700) == 0);
+    struct stat found = {};
+    tell(text, "look up", ::stat((folder_ + "/allowed/file").c_str(), &found) == 0);
+    tell(text, "look at what is open", ::fstat(STDIN_FILENO, &found) == 0);  // is the mapped model whole?
   });
   EXPECT_EQ(said,
             "read: Operation not permitted\nfolder: Operation not permitted\nmake: Operation not permitted\n"
-            "remove: Operation not permitted\nrename: Operation not permitted\nmkdir: Operation not permitted\n");
+            "remove: Operation not permitted\nrename: Operation not permitted\nmkdir: Operation not permitted\n"
+            "look up: Operation not permitted\nlook at what is open: done\n");
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/allowed/file"));
 }
 

@@ -42,6 +42,7 @@ Service::Service(ServiceOptions options)
     : options_(std::move(options)), workers_(std::make_unique<Workers>(options_.workers)) {}
 Service::~Service() = default;
 
+int Service::end(std::chrono::milliseconds most) { return workers_->end(most); }
 void Service::close() { workers_.reset(); }
 
 void Service::open(const ServedModel& served) { served_ = &served; }
@@ -58,6 +59,8 @@ void Service::log(std::string_view event, Json more) {
 std::optional<HttpAnswer> Service::refuse_access(const HttpRequest& request, ErrorStyle style, bool key_needed) {
   switch (check_access(request, options_.access, key_needed)) {
     case AccessVerdict::kAllowed: return std::nullopt;
+    case AccessVerdict::kSeveralKeys:
+      return error_answer({400, "expected one key, found several headers of it", "", "several_keys"}, style);
     case AccessVerdict::kWrongKey:
       return error_answer(
           {401, "expected a key of this server as Authorization: Bearer KEY or X-Api-Key: KEY", "", "invalid_api_key"},
@@ -160,8 +163,13 @@ HttpAnswer Service::metrics() const {
 }
 
 void Service::answer(HttpRequest request, std::shared_ptr<Exchange> exchange) {
+  std::string allowed;
+  const Route* route = find_route(request.method, request.path(), allowed);
+  if (route != nullptr && route->quick) return run(request, exchange);
+  auto gone = [exchange] { return exchange->gone(); };
   workers_->add([this, request = std::make_shared<const HttpRequest>(std::move(request)),
-                 exchange = std::move(exchange)] { run(*request, exchange); });
+                 exchange = std::move(exchange)] { run(*request, exchange); },
+                std::move(gone));
 }
 
 void Service::run(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange) {

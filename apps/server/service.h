@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -32,7 +33,10 @@ class Service final : public HttpHandler {
 
   // From now on requests are answered; until then all are 503 but /health. served must outlive the service.
   void open(const ServedModel& served);
-  // Waits for requests that are being read; those that wait to be are dropped. No more may come.
+  // Those that wait to be read are dropped, no more may come. Waits so long for requests that are being read; how many are
+  // then, which is where the process should end, as close() would wait for them.
+  int end(std::chrono::milliseconds most);
+  // Waits for requests that are being read.
   void close();
   void log(std::string_view event, text::Json more = text::Json::object());
 

@@ -8,6 +8,20 @@ using text::Json;
 
 namespace {
 
+// An answer is made in memory, and a token with its piece is some 40 bytes of it (and more while it is made).
+constexpr std::size_t kMostTokens = std::size_t{1} << 22, kMostTokensWithPieces = std::size_t{1} << 18;
+
+// Refuses what would be too long an answer; false where it did.
+bool tokens_fit(Call& call, std::string_view field, std::size_t n_tokens, bool with_pieces) {
+  const std::size_t most = with_pieces ? kMostTokensWithPieces : kMostTokens;
+  if (n_tokens <= most) return true;
+  call.refuse({400,
+               std::string(field) + ": expected at most " + std::to_string(most) + " tokens" +
+                   (with_pieces ? " with with_pieces" : "") + ", found " + std::to_string(n_tokens),
+               std::string(field)});
+  return false;
+}
+
 Json tokens_json(const ServedModel& served, const std::vector<engine::TokenId>& ids, bool with_pieces) {
   Json tokens = Json::array();
   for (const engine::TokenId id : ids) {
@@ -32,6 +46,7 @@ void tokenize(Call& call) {
   auto ids = add_special ? engine::encode_prompt(*call.served.model, text, parse_special)
                          : call.served.tokenizer().encode(text, parse_special);
   if (!ids.ok()) return call.refuse(api_error(ids.error()));
+  if (!tokens_fit(call, content ? "content" : "prompt", ids->size(), with_pieces)) return;
   call.answer({{"tokens", tokens_json(call.served, *ids, with_pieces)},
                {"count", ids->size()},
                {"max_model_len", call.served.context}});
@@ -63,6 +78,7 @@ void apply_template(Call& call) {
   const bool with_pieces = call.fields.boolean("with_pieces").value_or(false);
   const auto ids = encode_messages(call.fields, call.served, chat, &rendered);
   if (!ids) return call.refuse();
+  if (!tokens_fit(call, "messages", ids->size(), with_pieces)) return;
   call.answer({{"prompt", rendered.text}, {"tokens", tokens_json(call.served, *ids, with_pieces)}});
 }
 

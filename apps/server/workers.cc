@@ -9,18 +9,25 @@ Workers::Workers(int n_threads) {
 }
 
 Workers::~Workers() {
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-  }
-  changed_.notify_all();
+  end(std::chrono::milliseconds(0));
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Workers::add(std::function<void()> work) {
+int Workers::end(std::chrono::milliseconds most) {
+  std::unique_lock lock(mutex_);
+  ended_ = true;
+  waiting_.clear();
+  changed_.notify_all();
+  changed_.wait_for(lock, most, [this] { return n_running_ == 0; });
+  return n_running_;
+}
+
+void Workers::add(std::function<void()> work, std::function<bool()> unwanted) {
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(work));
+    if (ended_) return;
+    std::erase_if(waiting_, [](const Waiting& each) { return each.unwanted(); });
+    waiting_.push_back({std::move(work), std::move(unwanted)});
   }
   changed_.notify_one();
 }
@@ -30,11 +37,15 @@ void Workers::run() {
   for (;;) {
     changed_.wait(lock, [this] { return ended_ || !waiting_.empty(); });
     if (ended_) return;
-    const std::function<void()> work = std::move(waiting_.front());
+    Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
+    ++n_running_;
     lock.unlock();
-    work();
+    if (!next.unwanted()) next.work();
+    next = {};  // what it holds goes before it counts as done
     lock.lock();
+    --n_running_;
+    if (ended_) changed_.notify_all();
   }
 }
 

@@ -82,7 +82,8 @@ Status MappedFile::watch() {
 Status MappedFile::check_intact() const {
   struct stat info = {};
   // A cut inside the last page that is left raises no fault: there the rest reads as zeros anyway.
-  const bool same_size = ::fstat(descriptor_, &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size_;
+  if (::fstat(descriptor_, &info) != 0) return system_error(path_, "read the size", errno);
+  const bool same_size = static_cast<std::uint64_t>(info.st_size) == size_;
   if (same_size && (watched_ == nullptr || !was_damaged(*watched_))) return {};
   return Error{ErrorCode::kCorrupt, concat(path_, ": the file was truncated or replaced while it was read")};
 }

@@ -156,6 +156,15 @@ class Normalise(unittest.TestCase):
         with Server() as plain:
             self.assertNotEqual(self.chat(plain, "Hello")["system_fingerprint"], fingerprint)
 
+    def test_what_would_take_too_long_is_refused(self):
+        with Server("--normalise", "date", "--normalise", "far:/a|a.*Z/T/") as server:
+            body = {"messages": [{"role": "system", "content": "a" * 200_000}, {"role": "user", "content": "Hi"}], "max_tokens": 2}
+            answer = server.post("/v1/chat/completions", body)
+            self.assertEqual(answer.status, 400)
+            self.assertEqual(answer.json["error"]["param"], "messages")
+            self.assertIn("--normalise far: ", answer.json["error"]["message"])
+            self.assertEqual(self.chat(server, "a" * 100)["rowmax"]["normalised"], [{"rule": "far", "message": 0, "count": 100}])
+
     def test_wrong_rules_are_named(self):
         with tempfile.TemporaryDirectory() as home:
             result = subprocess.run([tools.PROGRAM, "serve", "--port", "0", "--normalise", "id:/(/x/"], capture_output=True, timeout=60,

@@ -76,7 +76,7 @@ class Connections(ServerTest):
                         "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunked, identity\r\n",
                         "Content-Length: 4\r\nContent-Length: 0\r\n", "Content-Length: 0, 4\r\n", "Content-Length: +0\r\n",
                         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "Transfer-Encoding : chunked\r\n",
-                        "X: y\r\n\tz: w\r\nContent-Length : 0\r\n"):
+                        "X: y\r\n\tz: w\r\nContent-Length : 0\r\n", "X: y\r\n Content-Length: 0\r\n", "X: y\r\n\tz: w\r\n"):
             got = self.server.raw(http_head("/v1/completions", headers=headers) + b"0\r\n\r\n" + inner)
             self.assertEqual(len(status_lines(got)), 1, headers)
             self.assertIn(status_lines(got)[0], (400, 413), headers)
@@ -93,6 +93,7 @@ class Connections(ServerTest):
             got = self.server.raw(data, timeout=3 if status is None else 20)
             if status is not None:
                 self.assertEqual(status_lines(got), [status], data[:60])
+                self.assertIn(b'"type":"invalid_request_error"', got)
 
     def test_expect_continue(self):
         client = self.connect()
@@ -241,6 +242,27 @@ class Limits(unittest.TestCase):
                     time.sleep(0.3)
                 self.assertEqual(server.process.wait(20), 0)
                 client.close()
+
+    def test_slow_reading_holds_nobody_up(self):
+        """Both workers read what takes them long: what needs neither is answered, and SIGTERM still ends the server in time."""
+        # Each rule looks at 12 states for each byte, within its bound: a minute for all of them.
+        rules = [flag for i in range(400) for flag in ("--normalise", f"r{i}:/a{{12}}b/T/")]
+        body = json.dumps({"messages": [{"role": "system", "content": "a" * 1_000_000}, {"role": "user", "content": "x"}]}).encode()
+        with Server("--drain", 1, "--log-prompts", *rules) as server:
+            clients = []
+            for _ in range(2):
+                clients.append(socket.create_connection((server.host, server.port), timeout=20))
+                clients[-1].sendall(http_head("/v1/chat/completions", length=len(body)) + body)
+            server.wait_for(lambda: sum(e["event"] == "body" for e in server.log_events()) == 2)
+            for path in ("/health", "/ready", "/metrics", "/openapi.json", "/v1/models", "/api/tags", "/api/version", "/"):
+                self.assertEqual(server.get(path, timeout=20).status, 200, path)
+            clients[0].close()  # and the other one waits
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(20), 0)
+            self.assertEqual(read_all(clients[1]), b"")
+            clients[1].close()
+            last = server.log_events()[-1]
+            self.assertEqual((last["event"], last["abandoned"]), ("stopped", 2))
 
     def test_loading(self):
         """The port answers before the model does."""

@@ -7,7 +7,7 @@ from server import ServerTest
 
 SOURCES = Path(__file__).resolve().parents[2] / "apps" / "server"
 READ = re.compile(r'\b(?:boolean|integer|number|string|array|object|any|needed_string|needed_array)\(\s*(?:SamplingField::\w+,\s*)?"(\w+)"')
-ROUTE = re.compile(r'^\s*\{"(GET|POST)", "(/[^"]*)", \w+\},', re.M)
+ROUTE = re.compile(r'^\s*\{"(GET|POST)", "(/[^"]*)", \w+(?:, true)?\},', re.M)
 
 
 def property_names(value):

@@ -288,6 +288,18 @@ class Others(ServerTest):
         self.assertEqual(self.good(self.server.post("/detokenize", {"tokens": want["tokens"]}))["content"], PROMPT)
         self.assertEqual(self.good(self.server.post("/detokenize", {"tokens": []}))["content"], "")
 
+    def test_too_many_tokens_for_one_answer(self):
+        """Each of these characters is a token: no answer grows without bound, least one that has their pieces."""
+        for with_pieces, most in ((True, 1 << 18), (False, 1 << 22)):
+            for field in ("content", "prompt"):
+                error = self.refused(self.server.post("/tokenize", {field: "~" * (most + 1), "with_pieces": with_pieces}), 400, field)
+                self.assertIn(f"at most {most} tokens", error["message"])
+        self.refused(self.server.post("/apply-template", {"messages": [{"role": "user", "content": "~" * (1 << 18)}],
+                                                          "with_pieces": True}), 400, "messages")
+        for with_pieces in (True, False):
+            got = self.good(self.server.post("/tokenize", {"content": "~" * (1 << 18), "with_pieces": with_pieces}))
+            self.assertEqual((got["count"], len(got["tokens"])), (1 << 18, 1 << 18))
+
     def test_embeddings(self):
         texts = ["a cat", "a dog and a bone"]
         want = json.loads(run_command("embed", "--pooling", "last", "--json", *texts))["embeddings"]

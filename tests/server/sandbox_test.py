@@ -9,7 +9,7 @@ import apis_test
 import cache_disk_test
 import constraint_test
 import routes_test
-from server import Server, http_head, together
+from server import PLAIN_MODEL, Server, http_head, together
 
 BODY = {"prompt": "Once upon a time", "max_tokens": 12, "seed": 7, "temperature": 0.8}
 
@@ -92,6 +92,16 @@ class Sandbox(unittest.TestCase):
                 self.assertIn("stopped", server.log_text())
                 return [a.json["choices"] for a in answers]
         self.assertEqual(ask("--sandbox", "--threads", 2), ask())
+
+    def test_a_model_in_a_file(self):
+        """Which stays mapped, and is seen to be whole at each step."""
+        body = {"prompt": [1, 2, 3, 4], "max_tokens": 8}
+        answers = []
+        for flags in ((), ("--sandbox",)):
+            with Server(*flags, model=PLAIN_MODEL, template=False) as server:
+                answers.append(server.post("/v1/completions", body))
+        self.assertEqual([a.status for a in answers], [200, 200], answers[1].body[:300])
+        self.assertEqual(answers[0].json["choices"], answers[1].json["choices"])
 
     def test_unix_socket(self):
         """The way in is removed at the end where Landlock lets nothing else be."""

@@ -43,7 +43,7 @@ class Server:
     """`rowmax serve` on a free port, ready when this returns. context: of a client of https."""
 
     def __init__(self, *flags, model="stories", template=True, wait=True, context=None, **env):
-        self.context = context
+        self.context, self.quiet, self.n_marks = context, "-q" in flags, 0
         self.home = tempfile.TemporaryDirectory()
         arguments = [PROGRAM, "serve", "-m", model, "--port", "0", *map(str, flags)]
         if template:
@@ -83,8 +83,14 @@ class Server:
         self.home.cleanup()
 
     def log_text(self):
-        self.log.flush()
-        return (Path(self.home.name) / "log").read_text()
+        """All that was logged before: the server's lines are written by a thread of its own, in their order."""
+        read = (Path(self.home.name) / "log").read_text
+        if self.addresses and not self.quiet and self.process.poll() is None:
+            self.n_marks += 1
+            mark = f"/mark-{self.n_marks}"
+            self.get(mark)
+            self.wait_for(lambda: f'"{mark}"' in read())
+        return "".join(line for line in read().splitlines(keepends=True) if '"/mark-' not in line)
 
     def log_events(self):
         return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]

@@ -109,7 +109,8 @@ struct HttpServer::Impl {
   HttpServerOptions options;
   HttpHandler& handler;
   std::shared_ptr<Postbox> postbox = std::make_shared<Postbox>();
-  std::size_t body_bytes = 0;  // of all requests that are being read, without small ones
+  std::size_t body_bytes = 0;    // of all requests that are being read, without small ones
+  std::size_t answer_bytes = 0;  // in memory, of all answers that are being written
   std::uint64_t n_requests = 0;
   asio::io_context io{1};
   std::vector<Listener> listeners;
@@ -133,7 +134,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
         socket_(server.io, descriptor),
         from_unix_socket_(unix_socket),
         wire_(descriptor, std::move(tls)) {}
-  ~Connection() { release_body(); }
+  ~Connection() {
+    release_body();
+    server_.answer_bytes -= counted_answer_;
+  }
 
   void start() {
     become_idle();
@@ -179,6 +183,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse(int status, std::string_view message);
   std::string begin_answer(const HttpAnswer& answer, std::optional<std::size_t> length);
   void write_whole(const HttpAnswer& answer);
+  bool answer_fits(std::size_t n_bytes) const;
+  void count_answer();
+  bool too_slow(Clock::time_point now) const;
   void append(std::string_view bytes);
   void write();
   bool unsent() const { return out_begin_ < out_.size() || wire_.unsent(); }
@@ -214,6 +221,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool keep_alive_ = true, chunked_ = false, head_only_ = false, complete_ = false, streaming_ = false;
   std::string out_, ping_;
   std::size_t out_begin_ = 0;
+  std::size_t counted_answer_ = 0;  // of out_, in server_.answer_bytes
+  std::size_t n_taken_ = 0;         // of the answer, since it is known to its end
+  Clock::time_point finishing_began_ = kNever;
 };
 
 class ClientExchange final : public Exchange, public std::enable_shared_from_this<ClientExchange> {
@@ -314,6 +324,9 @@ void Connection::close() {
   if (answering) report(false);
   current_ = nullptr;
   if (const auto exchange = std::exchange(exchange_, {}).lock()) exchange->mark_gone();
+  out_ = {};
+  out_begin_ = 0;
+  count_answer();
   error_code ignored;
   socket_.close(ignored);
   server_.forget(self);
@@ -326,13 +339,21 @@ void Connection::report(bool complete) {
 
 void Connection::tick(Clock::time_point now) {
   if (phase_ == Phase::kClosed) return;
-  if (unsent() && now - last_written_ > server_.options.write_time) return close();
+  if (unsent() && too_slow(now)) return close();
   if (streaming_ && !ping_.empty() && out_.empty() && now - last_written_ > server_.options.ping_time) {
     append(chunked_ ? chunk_of(ping_) : ping_);
   }
   if (now < deadline_) return;
   if (phase_ == Phase::kHead || phase_ == Phase::kBody) return refuse(408, "the request took too long to arrive");
   close();
+}
+
+// Who takes nothing, or of an answer that is complete less than so much a second.
+bool Connection::too_slow(Clock::time_point now) const {
+  const auto write_time = server_.options.write_time;
+  if (now - last_written_ > write_time) return true;
+  if (!complete_ || finishing_began_ == kNever) return false;
+  return now - finishing_began_ > write_time + milliseconds(1000 * (n_taken_ / server_.options.slowest_answer_bytes));
 }
 
 void Connection::wait_readable() {
@@ -484,7 +505,7 @@ void Connection::refuse(int status, std::string_view message) {
 // The head that is to be written.
 std::string Connection::begin_answer(const HttpAnswer& answer, std::optional<std::size_t> length) {
   phase_ = Phase::kAnswering;
-  deadline_ = kNever;
+  deadline_ = finishing_began_ = kNever;
   status_ = answer.status;
   release_body();
   std::string head = "HTTP/1.1 " + std::to_string(answer.status) + " " + reason_phrase(answer.status) + "\r\n";
@@ -501,6 +522,9 @@ std::string Connection::begin_answer(const HttpAnswer& answer, std::optional<std
 }
 
 void Connection::write_whole(const HttpAnswer& answer) {
+  if (!head_only_ && !answer_fits(answer.body.size())) {
+    return write_whole(server_.handler.refuse(503, "too many large answers are being read", target_));
+  }
   chunked_ = streaming_ = false;
   answer_known();
   std::string bytes = begin_answer(answer, answer.body.size());
@@ -509,11 +533,20 @@ void Connection::write_whole(const HttpAnswer& answer) {
   finish_writing();
 }
 
-// The whole answer is in out_: from here on its size says how long it may take.
+// The whole answer is in out_: from here on what was taken of it says how long it may take.
 void Connection::finish_writing() {
   if (out_.empty()) return written();
-  deadline_ = Clock::now() + server_.options.write_time +
-              milliseconds(1000 * (out_.size() - out_begin_) / kSlowestBytesPerSecond);
+  finishing_began_ = Clock::now();
+  n_taken_ = 0;
+}
+
+bool Connection::answer_fits(std::size_t n_bytes) const {
+  return n_bytes <= kSmallBytes || server_.answer_bytes + n_bytes <= server_.options.all_answers_bytes;
+}
+
+void Connection::count_answer() {
+  server_.answer_bytes += out_.size() - counted_answer_;
+  counted_answer_ = out_.size();
 }
 
 void Connection::answer_known() {
@@ -542,7 +575,9 @@ void Connection::stream(const ClientExchange* from, std::string_view piece) {
   if (from != current_ || !streaming_) return;
   if (const auto exchange = exchange_.lock()) exchange->arrived(piece.size());
   append(chunked_ ? chunk_of(piece) : std::string(piece));
-  if (out_.size() - out_begin_ > server_.options.unread_bytes) close();
+  const std::size_t n_unread = out_.size() - out_begin_;
+  const bool all_full = server_.answer_bytes > server_.options.all_answers_bytes;
+  if (n_unread > server_.options.unread_bytes || (all_full && n_unread > kSmallBytes)) close();
 }
 
 void Connection::end_stream(const ClientExchange* from) {
@@ -561,18 +596,22 @@ void Connection::append(std::string_view bytes) {
     out_begin_ = 0;
   }
   out_ += bytes;
+  count_answer();
   if (!waits_writable_) write();
 }
 
 void Connection::write() {
   bool some = false;
+  const std::size_t before = out_begin_;
   const Wire::Went went = wire_.write(out_, out_begin_, some);
+  n_taken_ += out_begin_ - before;
   if (some) last_written_ = Clock::now();
   if (went == Wire::Went::kFull) return wait_writable();
   if (went == Wire::Went::kBroken) return close();
   out_.clear();
   if (out_.capacity() > kReadBytes) out_.shrink_to_fit();
   out_begin_ = 0;
+  count_answer();
 }
 
 void Connection::wait_writable() {

@@ -53,6 +53,9 @@ class HttpServerTest : public testing::Test {
     HttpServerOptions options;
     options.unread_bytes = 4 * kMiB;
     options.all_bodies_bytes = kMiB;
+    options.all_answers_bytes = 20 * kMiB;
+    options.write_time = write_time_;
+    options.slowest_answer_bytes = slowest_answer_bytes_;
     auto server = HttpServer::create(options, std::move(listeners).value(), handler_);
     ASSERT_TRUE(server.ok());
     server_ = std::move(server).value();
@@ -100,6 +103,10 @@ class HttpServerTest : public testing::Test {
   }
 
   Handler handler_;
+  std::vector<std::shared_ptr<Exchange>> streams_;
+  std::atomic<int> n_given_up_ = 0;
+  std::chrono::milliseconds write_time_{30'000};
+  std::size_t slowest_answer_bytes_ = 16 << 10;
   std::string path_;
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
@@ -168,6 +175,70 @@ TEST_F(HttpServerTest, LargeBodiesLeaveRoomForSmallOnes) {
   EXPECT_TRUE(read_all(holder).starts_with("HTTP/1.1 200"));
   ::close(holder);
   EXPECT_TRUE(post(100'000).starts_with("HTTP/1.1 200"));
+}
+
+// Answers that are not read have a bound together; beyond it large ones are refused and small ones are not.
+TEST_F(HttpServerTest, LargeAnswersLeaveRoomForSmallOnes) {
+  std::atomic<std::size_t> n_bytes = 12 * kMiB;
+  handler_.answer_with(
+      [&](std::shared_ptr<Exchange> exchange) { exchange->send({.body = std::string(n_bytes, '#')}); });
+  const int holder = connect();
+  send_text(holder, head_of_post(0));
+  char first = 0;
+  ASSERT_EQ(::recv(holder, &first, 1, 0), 1);
+  EXPECT_TRUE(post(0).starts_with("HTTP/1.1 503"));
+  n_bytes = 64 << 10;
+  EXPECT_TRUE(post(0).starts_with("HTTP/1.1 200"));
+  n_bytes = 100'000;
+  EXPECT_TRUE(post(0).starts_with("HTTP/1.1 200"));
+  const std::string rest = read_all(holder);
+  EXPECT_EQ(std::ranges::count(rest, '#'), 12 * kMiB);
+  ::close(holder);
+  n_bytes = 12 * kMiB;
+  EXPECT_GT(post(0).size(), 12 * kMiB);
+}
+
+// A stream that is behind its reader is given up when all answers together have no more room.
+TEST_F(HttpServerTest, StreamsAreCountedToo) {
+  handler_.answer_with([&](std::shared_ptr<Exchange> exchange) {
+    exchange->when_gone([&] { ++n_given_up_; });
+    exchange->begin({}, "");
+    const std::string piece(kMiB, 'x');
+    for (int i = 0; i < 3; ++i) exchange->write(piece);  // less than one may leave unread
+    streams_.push_back(std::move(exchange));
+  });
+  std::vector<int> clients;
+  for (int i = 0; i < 8; ++i) clients.push_back(ask());
+  for (const int client : clients) {
+    char first = 0;
+    EXPECT_EQ(::recv(client, &first, 1, 0), 1);
+  }
+  while (n_given_up_ == 0) std::this_thread::yield();
+  EXPECT_LT(n_given_up_, 8);
+  for (const int client : clients) ::close(client);
+}
+
+class ImpatientServerTest : public HttpServerTest {
+ protected:
+  ImpatientServerTest() {
+    write_time_ = std::chrono::milliseconds(300);
+    slowest_answer_bytes_ = 4 * kMiB;
+  }
+};
+
+// Who takes a little again and again does not hold an answer for as long as it likes.
+TEST_F(ImpatientServerTest, WhoReadsSlowlyIsGivenUp) {
+  handler_.answer_with(
+      [](std::shared_ptr<Exchange> exchange) { exchange->send({.body = std::string(12 * kMiB, '#')}); });
+  const int client = ask();
+  std::size_t n_read = 0;
+  char block[1 << 16];
+  for (ssize_t n = 0; n_read < 12 * kMiB && (n = ::recv(client, block, sizeof block, 0)) > 0;) {
+    n_read += static_cast<std::size_t>(n);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // 1.3 MB a second at most
+  }
+  EXPECT_LT(n_read, 12 * kMiB);
+  ::close(client);
 }
 
 // Far more than the bound passes through, never more than the bound at once, and never less than a part of it: a reader

@@ -15,7 +15,7 @@ struct Field {
 constexpr std::string_view kText = R"({"type":"string"})", kYesNo = R"({"type":"boolean"})",
                            kThing = R"({"type":"object"})", kList = R"({"type":"array","items":{"type":"object"}})",
                            kAny = "{}", kIds = R"({"type":"array","items":{"type":"integer","minimum":0}})",
-                           kCount = R"({"type":"integer","minimum":-1})", kPart = R"({"type":"number"})";
+                           kCount = R"({"type":"integer","minimum":-1})";
 
 constexpr Field kFields[] = {
     {"any", "model", kAny},  // whatever it is, the model that is served answers

@@ -6,6 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
@@ -44,6 +48,8 @@ constexpr std::size_t kPipelinedBytes = 64 << 10;
 constexpr std::size_t kSlowestBytesPerSecond = 16 << 10;
 // What no common bound counts: so much of each connection there is room for, whatever the others hold.
 constexpr std::size_t kSmallBytes = 64 << 10;
+// An answer after which the allocator is told to give back what nobody holds: making it took several times as much.
+constexpr std::size_t kLargeAnswerBytes = 4 << 20;
 constexpr int kAcceptsAtOnce = 64;
 constexpr auto kNever = Clock::time_point::max();
 
@@ -53,6 +59,12 @@ std::string chunk_of(std::string_view piece) {
   chunk += piece;
   chunk += "\r\n";
   return chunk;
+}
+
+void give_memory_back() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 // The process's limit of open files, raised to what it is allowed.
@@ -117,7 +129,7 @@ struct HttpServer::Impl {
   std::vector<std::unique_ptr<Socket>> acceptors;
   std::set<std::shared_ptr<Connection>> connections;
   Timer timer;
-  bool timer_armed = false, draining = false, ended = false;
+  bool timer_armed = false, large_answer_ended = false, draining = false, ended = false;
   Clock::time_point drain_end = kNever;
   asio::basic_signal_set<asio::io_context::executor_type> signals;
   char block[kReadBytes];
@@ -324,7 +336,8 @@ void Connection::close() {
   if (answering) report(false);
   current_ = nullptr;
   if (const auto exchange = std::exchange(exchange_, {}).lock()) exchange->mark_gone();
-  out_ = {};
+  out_.clear();
+  out_.shrink_to_fit();
   out_begin_ = 0;
   count_answer();
   error_code ignored;
@@ -545,6 +558,10 @@ bool Connection::answer_fits(std::size_t n_bytes) const {
 }
 
 void Connection::count_answer() {
+  if (out_.empty() && counted_answer_ > kLargeAnswerBytes) {
+    server_.large_answer_ended = true;
+    server_.arm_timer();
+  }
   server_.answer_bytes += out_.size() - counted_answer_;
   counted_answer_ = out_.size();
 }
@@ -744,6 +761,7 @@ void HttpServer::Impl::tick() {
   const auto now = Clock::now();
   const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
   for (const auto& connection : all) connection->tick(now);
+  if (std::exchange(large_answer_ended, false)) give_memory_back();
   if (draining && now > drain_end) return end();
   if (!connections.empty() || draining) arm_timer();
 }

@@ -34,8 +34,12 @@ Status read_content(const Json& content, const std::string& name, Answer& answer
 // Lists side by side: completions.
 Status read_lists(const Json& logprobs, const std::string& name, Answer& answer) {
   const Json texts = logprobs.find("tokens"), values = logprobs.find("token_logprobs");
+  if (!values.is_array()) return wrong(name, "an array of numbers as token_logprobs", values);
   if (texts.size() != values.size()) return wrong(name, "as many token_logprobs as tokens", logprobs);
-  for (const Json text : texts.elements()) answer.tokens.push_back({std::string(text.as_string()), 0, {}});
+  for (const Json text : texts.elements()) {
+    if (!text.is_string()) return wrong(name, "texts as tokens", text);
+    answer.tokens.push_back({std::string(text.as_string()), 0, {}});
+  }
   std::size_t i = 0;
   for (const Json value : values.elements()) {
     if (!value.is_number()) return wrong(name, "numbers as token_logprobs", value);

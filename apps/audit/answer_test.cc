@@ -69,6 +69,18 @@ TEST(Answer, CompletionsGoByTheirIndex) {
   EXPECT_EQ((*answers)[1].tokens[0].likeliest[1].second, -1.5);
 }
 
+TEST(Answer, ListsAreListsOfOneLength) {
+  for (const char* logprobs :
+       {R"({"tokens":["a"],"token_logprobs":{"0":-0.5}})", R"({"tokens":[],"token_logprobs":{}})",
+        R"({"tokens":["a"],"token_logprobs":[-0.5,-1]})", R"({"tokens":["a"],"token_logprobs":["-0.5"]})",
+        R"({"tokens":["a"]})", R"({"tokens":[{}],"token_logprobs":[-0.5]})"}) {
+    const std::string body = R"({"choices":[{"text":"a","logprobs":)" + std::string(logprobs) + "}]}";
+    const auto answers = read_answers(body, "test");
+    ASSERT_FALSE(answers.ok()) << logprobs;
+    EXPECT_TRUE(answers.error().message.starts_with("test: expected ")) << answers.error().message;
+  }
+}
+
 TEST(Answer, ThoughtsAreText) {
   const Answer answer =
       only(R"({"choices":[{"message":{"reasoning_content":"hm","content":null}}],"timings":{"cache_n":7}})");

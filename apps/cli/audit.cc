@@ -114,7 +114,7 @@ std::string in_quotes(const std::string& text, std::size_t most) {
     while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xC0) == 0x80) --end;
     out = out.substr(0, end) + "...";
   }
-  return "\"" + printable(out) + "\"";
+  return "\"" + visible(out) + "\"";
 }
 
 std::string piece_words(const std::string& piece, const std::optional<double>& logprob, bool at_token) {
@@ -132,7 +132,7 @@ void print_example(const audit::Probe& probe) {
               static_cast<long long>(probe.n_differing), static_cast<long long>(probe.n_compared),
               static_cast<long long>(probe.n_other_text));
   std::printf("  %s %zu: alone %s, %s %s", d.at_token ? "token" : "byte", d.position + 1,
-              piece_words(d.first, d.first_logprob, d.at_token).c_str(), printable(example.situation).c_str(),
+              piece_words(d.first, d.first_logprob, d.at_token).c_str(), visible(example.situation).c_str(),
               piece_words(d.second, d.second_logprob, d.at_token).c_str());
   if (d.gap) std::printf("; a gap of %.3g", *d.gap);
   std::printf("\n  alone: %s\n", in_quotes(example.alone, 200).c_str());
@@ -141,8 +141,8 @@ void print_example(const audit::Probe& probe) {
 }
 
 void print_page(const audit::Report& report) {
-  std::printf("%s, model %s%s%s\n", bold(printable(report.url), 1).c_str(), printable(report.model).c_str(),
-              report.fingerprint.empty() ? "" : ", ", printable(report.fingerprint).c_str());
+  std::printf("%s, model %s%s%s\n", bold(visible(report.url), 1).c_str(), visible(report.model).c_str(),
+              report.fingerprint.empty() ? "" : ", ", visible(report.fingerprint).c_str());
   std::printf("completions: %s; chat: %s\n", api_words(report.completions, report.completions_logprobs).c_str(),
               api_words(report.chat, report.chat_logprobs).c_str());
   const std::string range = report.longest < 0 ? ""
@@ -157,7 +157,7 @@ void print_page(const audit::Report& report) {
     if (probe.n_failed > 0) what += "; " + std::to_string(probe.n_failed) + " failed";
     if (!probe.remark.empty()) what += "; " + probe.remark;
     std::printf("%-13s %8lld %7lld  %-12s  %s\n", probe.name.c_str(), static_cast<long long>(probe.n_compared),
-                static_cast<long long>(probe.n_differing), verdict_word(probe.verdict()), printable(what).c_str());
+                static_cast<long long>(probe.n_differing), verdict_word(probe.verdict()), visible(what).c_str());
   }
   for (const audit::Probe& probe : report.probes) {
     if (probe.example) print_example(probe);

@@ -49,7 +49,9 @@ bool use_color(int descriptor) noexcept {
 std::string dim(std::string_view text, int descriptor) { return styled(text, descriptor, "2"); }
 std::string bold(std::string_view text, int descriptor) { return styled(text, descriptor, "1"); }
 
-std::string printable(std::string_view text) {
+namespace {
+
+std::string escaped_text(std::string_view text, bool invisible) {
   std::string out;
   out.reserve(text.size());
   char escaped[16];
@@ -68,7 +70,7 @@ std::string printable(std::string_view text) {
     } else if (c.code >= 0x80 && c.code < 0xA0) {
       std::snprintf(escaped, sizeof escaped, "\\x%02X", static_cast<unsigned>(c.code));
       out += escaped;
-    } else if (text::steers_terminal(c.code)) {
+    } else if (text::steers_terminal(c.code) || (invisible && text::is_invisible(c.code))) {
       std::snprintf(escaped, sizeof escaped, "\\u{%04X}", static_cast<unsigned>(c.code));
       out += escaped;
     } else {
@@ -77,6 +79,11 @@ std::string printable(std::string_view text) {
   }
   return out;
 }
+
+}  // namespace
+
+std::string printable(std::string_view text) { return escaped_text(text, false); }
+std::string visible(std::string_view text) { return escaped_text(text, true); }
 
 std::string shown(std::string_view text, int descriptor) {
   return is_terminal(descriptor) ? printable(text) : std::string(text);

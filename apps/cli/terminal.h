@@ -27,6 +27,8 @@ std::string bold(std::string_view text, int descriptor);
 // control characters other than newline and tab become ^X or \xNN, characters that change the writing direction or that
 // cannot be seen \u{NNNN}, bytes that are not UTF-8 \xNN.
 std::string printable(std::string_view text);
+// Besides, what is invisible is written as its code: where two texts are told apart that may look the same.
+std::string visible(std::string_view text);
 // printable() where the descriptor is a terminal; the same bytes where it is not.
 std::string shown(std::string_view text, int descriptor);
 

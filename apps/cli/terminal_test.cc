@@ -23,6 +23,18 @@ TEST(Terminal, TextOfOthersCannotSteerTheTerminal) {
   EXPECT_EQ(printable("👩\u200D🚀 \u2764\uFE0F שלום"), "👩\u200D🚀 \u2764\uFE0F שלום");
 }
 
+// Unicode's DerivedCoreProperties.txt, Default_Ignorable_Code_Point, and what lies beside its ranges.
+TEST(Terminal, WhatIsInvisibleCanBeMadeVisible) {
+  EXPECT_EQ(visible("a\u200Bb \u2060\u00AD 👩\u200D🚀 \u2764\uFE0F"),
+            "a\\u{200B}b \\u{2060}\\u{00AD} 👩\\u{200D}🚀 \u2764\\u{FE0F}");
+  EXPECT_EQ(visible("\u034F\u115F\u17B5\u180E\u206F\u3164\uFFA0\U0001D173\U000E0100"),
+            "\\u{034F}\\u{115F}\\u{17B5}\\u{180E}\\u{206F}\\u{3164}\\u{FFA0}\\u{1D173}\\u{E0100}");
+  EXPECT_EQ(visible("\u202E\x1b\xFF"), "\\u{202E}^[\\xFF");  // as printable()
+  for (const char* seen :
+       {"\u034E\u0350", "\u200A", "\u2070", "\u3163\u3165", "\uFDFF\uFE10", "\uFFFC\uFFFD", "\u05D0\u0627\u0915"})
+    EXPECT_EQ(visible(seen), seen);
+}
+
 TEST(Terminal, NumbersAreShort) {
   EXPECT_EQ(short_number(0), "0");
   EXPECT_EQ(short_number(1.2345), "1.23");

@@ -69,8 +69,11 @@ std::vector<std::int64_t> read_numbers(Fields& fields, const char* name, std::in
   for (const engine::Json each : list.elements()) {
     if (!fields.ok()) break;
     const auto number = each.as_int();
-    if (!number || *number < 0 || *number >= n || std::ranges::find(numbers, *number) != numbers.end()) {
+    if (!number || *number < 0 || *number >= n) {
       fields.fail(name, expected, each);
+    } else if (std::ranges::find(numbers, *number) != numbers.end()) {
+      const std::string found = ", found " + std::to_string(*number) + " twice";
+      fields.fail({400, name + (": expected " + expected) + found, name, "invalid_value"});
     } else {
       numbers.push_back(*number);
     }

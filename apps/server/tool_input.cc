@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <unordered_set>
 #include <utility>
 
 #include "apps/server/constraint_input.h"
@@ -20,25 +21,29 @@ namespace {
 constexpr std::size_t kMaxFunctions = 1024;
 
 // Only this function may be called, or only these.
-void restrict_to(Fields& fields, const std::vector<std::string>& names, ToolRequest& request) {
-  ToolRequest kept;
-  for (const std::string& name : names) {
-    const auto found = std::ranges::find(request.functions, name, &ToolFunction::name);
-    if (found == request.functions.end()) {
-      return fields.fail(
-          {400, "tool_choice: expected a function of tools, found \"" + name + "\"", "tool_choice", "invalid_value"});
+void restrict_to(Fields& fields, const std::vector<std::string_view>& names, ToolRequest& request) {
+  std::unordered_set<std::string_view> known, named;
+  for (const ToolFunction& function : request.functions) known.insert(function.name);
+  for (const std::string_view name : names) {
+    if (!known.contains(name)) {
+      return fields.fail({400, "tool_choice: expected a function of tools, found \"" + std::string(name) + "\"",
+                          "tool_choice", "invalid_value"});
     }
-    const auto at = static_cast<std::size_t>(found - request.functions.begin());
-    kept.functions.push_back(request.functions[at]);
-    kept.places.push_back(request.places[at]);
+    named.insert(name);  // once, however often it is given
+  }
+  ToolRequest kept;
+  for (std::size_t i = 0; i < request.functions.size(); ++i) {
+    if (!named.contains(request.functions[i].name)) continue;
+    kept.functions.push_back(std::move(request.functions[i]));
+    kept.places.push_back(std::move(request.places[i]));
   }
   request.restricted = kept.functions.size() < request.functions.size();
   request.functions = std::move(kept.functions);
   request.places = std::move(kept.places);
 }
 
-std::string name_of(Json tool, bool flat) {
-  return std::string((flat ? tool : tool.find("function")).find("name").as_string());
+std::string_view name_of(Json tool, bool flat) {
+  return (flat ? tool : tool.find("function")).find("name").as_string();
 }
 
 void read_openai_choice(Fields& fields, bool flat, ToolRequest& request) {
@@ -60,7 +65,7 @@ void read_openai_choice(Fields& fields, bool flat, ToolRequest& request) {
       return fields.fail("tool_choice", "allowed_tools with mode auto or required", choice);
     }
     if (mode.is("required")) request.choice = ToolChoice::kRequired;
-    std::vector<std::string> names;
+    std::vector<std::string_view> names;
     for (const Json tool : allowed.find("tools").elements()) {
       if (tool.find("type").is("function")) names.push_back(name_of(tool, flat));
     }
@@ -73,10 +78,20 @@ void read_openai_choice(Fields& fields, bool flat, ToolRequest& request) {
   }
 }
 
+void refuse(Fields& fields, const std::string& name, std::string message, ErrorCode code) {
+  fields.fail({code == ErrorCode::kOutOfMemory ? 503 : 400, std::move(message), name,
+               code == ErrorCode::kUnsupported ? "not_supported" : "invalid_value"});
+}
 void refuse(Fields& fields, const std::string& name, const Error& error) {
-  const bool unsupported = error.code == ErrorCode::kUnsupported;
-  fields.fail({error.code == ErrorCode::kOutOfMemory ? 503 : 400, name + ": " + error.message, name,
-               unsupported ? "not_supported" : "invalid_value"});
+  refuse(fields, name, name + ": " + error.message, error.code);
+}
+// The error of a grammar of all functions: of one of them where the message begins with its place, else of all.
+void refuse_tools(Fields& fields, const std::vector<std::string>& places, const Error& error) {
+  const auto place =
+      std::ranges::find_if(places, [&](const std::string& each) { return error.message.starts_with(each + ": "); });
+  if (place == places.end()) return refuse(fields, "tools", error);
+  const bool together = error.code == ErrorCode::kLimit && place != places.begin();
+  refuse(fields, *place, error.message + (together ? " (with the functions before it)" : ""), error.code);
 }
 
 // The mask of a reply that must be calls, or must be where its calls begin.
@@ -90,18 +105,25 @@ class CallMasks {
     const bool required = request_.choice == ToolChoice::kRequired;
     for (std::size_t i = 0; i < request_.functions.size(); ++i) {
       const ToolFunction& function = request_.functions[i];
+      if (!tool_calls::is_callable_name(function.name)) {
+        const std::string name = request_.places[i].substr(0, request_.places[i].rfind('.')) + ".name";
+        const std::string found = tool_calls::json_string(function.name);
+        fields_.fail({400, name + ": expected letters, digits, _ and -, found " + found, name, "invalid_value"});
+        return {};
+      }
       if (function.schema.empty() || (!required && !function.strict)) continue;
       const auto alone = engine::Grammar::from_json_schema(function.schema, {.strict = function.strict});
       if (!alone.ok()) return refuse(fields_, request_.places[i], alone.error()), engine::TokenMask();
     }
     const tool_calls::ToolFormat& format = *served_.tool_format;
-    tool_calls::CallGrammarOptions options{.many = request_.parallel, .all_schemas = required};
+    tool_calls::CallGrammarOptions options{
+        .many = request_.parallel, .all_schemas = required, .places = request_.places};
     if (required && reply->reasoning_open) options.mark = reply->reasoning.close;
     if (!required) options.mark = format.marks.front(), options.mark_is_of_calls = true;
     const auto parts = tool_calls::call_grammar(format, request_.functions, options);
-    if (!parts.ok()) return refuse(fields_, "tools", parts.error()), engine::TokenMask();
+    if (!parts.ok()) return refuse_tools(fields_, request_.places, parts.error()), engine::TokenMask();
     const auto grammar = engine::Grammar::from_parts(*parts);
-    if (!grammar.ok()) return refuse(fields_, "tools", grammar.error()), engine::TokenMask();
+    if (!grammar.ok()) return refuse_tools(fields_, request_.places, grammar.error()), engine::TokenMask();
     auto mask = grammar_mask(served_, *grammar, true);
     if (!mask.ok()) return refuse(fields_, "tools", mask.error()), engine::TokenMask();
     if (options.mark.empty()) return std::move(mask).value();
@@ -122,7 +144,11 @@ void add_function(ToolRequest& request, Fields& function, const std::string& pla
   const Json schema = function.any(schema_name);
   const bool strict = function.boolean("strict").value_or(false);
   if (schema && !schema.is_object()) function.fail(schema_name, "a JSON schema of an object", schema);
-  if (request.functions.size() == kMaxFunctions) function.fail("name", "at most 1024 functions", schema);
+  if (request.functions.size() == kMaxFunctions) {
+    const std::string most = std::to_string(kMaxFunctions), found = std::to_string(kMaxFunctions + 1);
+    function.fail(
+        {400, "tools: expected at most " + most + " functions, found " + found + " or more", "tools", "invalid_value"});
+  }
   if (!function.ok()) return;
   request.functions.push_back(
       tool_calls::tool_function(std::string(name), schema, schema ? copy_of(schema).dump() : std::string(), strict));
@@ -169,7 +195,7 @@ ToolRequest read_anthropic_tools(Fields& fields) {
     request.choice = ToolChoice::kRequired;
   } else if (type == "tool") {
     request.choice = ToolChoice::kRequired;
-    const std::string name(inner.needed_string("name"));
+    const std::string_view name = inner.needed_string("name");
     if (inner.ok()) restrict_to(fields, {name}, request);
   } else if (inner.ok() && type != "auto") {
     inner.fail("type", "auto, any, tool or none", choice.find("type"));

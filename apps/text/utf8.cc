@@ -1,5 +1,7 @@
 #include "apps/text/utf8.h"
 
+#include <algorithm>
+
 namespace rowmax::text {
 
 Utf8Character first_character(std::string_view text) {
@@ -23,6 +25,17 @@ bool steers_terminal(char32_t code) noexcept {
   return (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
          (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF ||
          (code >= 0xE0000 && code <= 0xE007F);
+}
+
+bool is_invisible(char32_t code) noexcept {
+  struct Range {
+    char32_t first, last;
+  };
+  constexpr Range kRanges[] = {
+      {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},     {0x115F, 0x1160},   {0x17B4, 0x17B5},  {0x180B, 0x180F},
+      {0x200B, 0x200F}, {0x202A, 0x202E}, {0x2060, 0x206F},   {0x3164, 0x3164},   {0xFE00, 0xFE0F},  {0xFEFF, 0xFEFF},
+      {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}};
+  return std::ranges::any_of(kRanges, [code](const Range& range) { return code >= range.first && code <= range.last; });
 }
 
 }  // namespace rowmax::text

@@ -18,5 +18,8 @@ Utf8Character first_character(std::string_view text);
 // overrides and isolates of writing direction; line and paragraph separators; the byte order mark; tags, which are text
 // that cannot be seen. Joiners and variation selectors belong to scripts and emoji.
 bool steers_terminal(char32_t code) noexcept;
+// What is not seen, or seen in its neighbours alone: Unicode's Default_Ignorable_Code_Point (joiners, variation selectors,
+// spaces without width, fillers, ...), and marks of annotations.
+bool is_invisible(char32_t code) noexcept;
 
 }  // namespace rowmax::text

@@ -2,6 +2,8 @@
 // functions' schemas have them.
 #pragma once
 
+#include <span>
+#include <string>
 #include <vector>
 
 #include "apps/tool_calls/tool_format.h"
@@ -18,11 +20,17 @@ struct CallGrammarOptions {
   // In front of the calls: text without the first character of `mark`, and the mark itself. None: the calls alone.
   std::string_view mark = {};
   bool mark_is_of_calls = false;  // it is the beginning of the calls
+  // Where the functions' schemas are, for errors: "tools[0].function.parameters". None: errors have the functions' names.
+  std::span<const std::string> places = {};
 };
 
-// kUnsupported where the form cannot be constrained or cannot hold what a schema says, with the function's name and the
-// property's; kInvalidArgument for a name that no call can have. A schema's own errors come when the parts are compiled
-// (Grammar::from_parts).
+// Whether a call can have it: it is there, and of letters, digits and _-.:/ alone.
+bool is_callable_name(std::string_view name);
+
+// Errors of one function begin with its place (or its name) and ": ". kUnsupported where the form cannot be constrained or
+// cannot hold what a schema says, with the property; kInvalidArgument for a name that is not callable; kLimit where the
+// parts take more than 64 MiB together, as definitions do that many properties refer to. A schema's own errors come when the
+// parts are compiled (Grammar::from_parts), and begin so, too.
 Result<std::vector<engine::GrammarPart>> call_grammar(const ToolFormat& format,
                                                       const std::vector<ToolFunction>& functions,
                                                       const CallGrammarOptions& options);

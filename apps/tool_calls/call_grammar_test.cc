@@ -112,8 +112,86 @@ TEST(CallGrammar, WhatAFormCannotHoldIsNamed) {
     EXPECT_EQ(parts.error().code, ErrorCode::kUnsupported);
     EXPECT_NE(parts.error().message.find(says), std::string::npos) << parts.error().message;
   }
+  for (const char* reference : {"#", "#/properties/a", "#/$defs"}) {
+    const std::string schema =
+        R"({"type":"object","properties":{"a":{"type":"array","items":{"$ref":")" + std::string(reference) + "\"}}}}";
+    const auto parts = call_grammar(tags, {function("f", schema)}, {});
+    ASSERT_FALSE(parts.ok()) << schema;
+    EXPECT_TRUE(parts.error().message.starts_with("function \"f\": property \"a\": $ref to ")) << parts.error().message;
+  }
   EXPECT_EQ(call_grammar(tags, {function("a b", "{}")}, {}).error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(call_grammar(tags, {}, {}).error().code, ErrorCode::kInvalidArgument);
+}
+
+std::size_t bytes_of(const std::vector<engine::GrammarPart>& parts) {
+  std::size_t bytes = 0;
+  for (const engine::GrammarPart& part : parts) {
+    bytes += sizeof(part) + part.source.size() + part.name.size();
+    for (const auto& each : part.choices) bytes += bytes_of(each);
+  }
+  return bytes;
+}
+
+// A property has the definitions that it leads to, by way of others and under names that are escaped, and no more.
+TEST(CallGrammar, DefinitionsComeWithThePropertiesThatReferToThem) {
+  const ToolFormat& tags = *find_tool_format("glm");
+  const std::string large(100'000, 'd');
+  std::string properties;
+  for (int i = 0; i < 500; ++i) properties += "\"p" + std::to_string(i) + "\":{\"type\":\"integer\"},";
+  const std::string schema = R"({"type":"object","required":["a","b"],"properties":{)" + properties +
+                             R"("a":{"$ref":"#/$defs/x"},"b":{"type":"number","$ref":"#/definitions/o~1n"},
+      "c":{"type":"array","items":{"$ref":"#/$defs/x"},"$defs":{"x":{"type":"null"}}}},
+      "$defs":{"x":{"type":"array","items":{"$ref":"#/definitions/y"}},"unused":{"description":")" +
+                             large + R"("}},"definitions":{"y":{"type":"boolean"},"o/n":{"type":"integer"}}})";
+  const auto parts = call_grammar(tags, {function("f", schema)}, {.many = false});
+  ASSERT_TRUE(parts.ok()) << parts.error().message;
+  EXPECT_LT(bytes_of(*parts), 1'000'000U);
+  const auto grammar = Grammar::from_parts(*parts);
+  ASSERT_TRUE(grammar.ok()) << grammar.error().message;
+  const auto call = [&](const std::string& a, const std::string& b, const std::string& c) {
+    const auto parameter = [](const char* name, const std::string& value) {
+      return "<arg_key>" + std::string(name) + "</arg_key>\n<arg_value>" + value + "</arg_value>\n";
+    };
+    return *grammar->matches("<tool_call>f\n" + parameter("a", a) + parameter("b", b) + parameter("c", c) +
+                             "</tool_call>");
+  };
+  EXPECT_TRUE(call("[true]", "7", "[[false]]"));
+  EXPECT_FALSE(call("[1]", "7", "[]"));
+  EXPECT_FALSE(call("[true]", "true", "[]"));
+  EXPECT_FALSE(call("[true]", "7", "[null]"));  // a reference begins at the root of the whole schema
+}
+
+// Small schemas that stand for much: every way in which a property can refer to something large.
+TEST(CallGrammar, WhatAllPartsTakeIsBounded) {
+  const ToolFormat& tags = *find_tool_format("qwen3-coder");
+  std::string texts = R"("t")", union_of_i, union_of_u, properties;
+  for (int i = 0; i < 5'000; ++i) texts += ",\"t" + std::to_string(i) + "\"";
+  for (int i = 0; i < 30; ++i) union_of_i += (i > 0 ? "," : "") + std::string(R"({"$ref":"#/$defs/i"})");
+  for (int i = 0; i < 30; ++i) union_of_u += (i > 0 ? "," : "") + std::string(R"({"$ref":"#/$defs/u"})");
+  for (int i = 0; i < 1'000; ++i) properties += ",\"p" + std::to_string(i) + R"(":{"$ref":"#/$defs/x"})";
+  for (const std::string& definition : {R"({"type":"integer","description":")" + std::string(100'000, 'd') + "\"}",
+                                        R"({"enum":[)" + texts + "]}", R"({"anyOf":[)" + union_of_u + "]}"}) {
+    const std::string schema = R"({"type":"object","properties":{"a":{})" + properties +
+                               R"(},"$defs":{"i":{"type":"string"},"u":{"anyOf":[)" + union_of_i + R"(]},"x":)" +
+                               definition + "}}";
+    const std::vector<std::string> places = {"tools[0].function.parameters", "tools[1].function.parameters"};
+    const auto parts = call_grammar(tags, {function("g", "{}"), function("f", schema)}, {.places = places});
+    ASSERT_FALSE(parts.ok()) << definition.substr(0, 100);
+    EXPECT_EQ(parts.error().code, ErrorCode::kLimit) << parts.error().message;
+    EXPECT_TRUE(parts.error().message.starts_with("tools[1].function.parameters: ")) << parts.error().message;
+  }
+}
+
+// 50 ways at every step: the types of it are found in bounded time, or this never ends.
+TEST(ToolFunction, AUnionOfItselfIsNotFollowedForLong) {
+  std::string itself = R"({"type":"null"})";
+  for (int i = 0; i < 50; ++i) itself += R"(,{"$ref":"#/$defs/u"})";
+  const ToolFunction found =
+      function("f", R"({"properties":{"a":{"$ref":"#/$defs/u"},"b":{"anyOf":[{"type":"null"},{"type":"boolean"}]}},
+                        "$defs":{"u":{"anyOf":[)" +
+                        itself + "]}}}");
+  EXPECT_EQ(found.types_of("a"), kAnyType);
+  EXPECT_EQ(found.types_of("b"), kNull | kBool);
 }
 
 // By hand, over all short texts of the bytes that matter.

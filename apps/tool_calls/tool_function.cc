@@ -10,6 +10,7 @@ namespace {
 using engine::Json;
 
 constexpr int kMaxReferences = 16;
+constexpr int kMaxSchemas = 4096;  // that are looked at for one answer: anyOf and $ref multiply them
 
 JsonTypes type_named(std::string_view name) {
   if (name == "string") return kString;
@@ -42,8 +43,10 @@ Json referred(std::string_view reference, Json root) {
   return root;
 }
 
-JsonTypes types(Json schema, Json root, int depth) {
-  if (!schema.is_object() || depth > kMaxReferences) return kAnyType;
+// left: schemas that may still be looked at.
+JsonTypes types(Json schema, Json root, int depth, int& left) {
+  if (!schema.is_object() || depth > kMaxReferences || left == 0) return kAnyType;
+  --left;
   JsonTypes allowed = kAnyType;
   if (const Json type = schema.find("type")) {
     JsonTypes named = type.is_string() ? type_named(type.as_string()) : JsonTypes{0};
@@ -58,11 +61,11 @@ JsonTypes types(Json schema, Json root, int depth) {
   if (const Json value = schema.find("const")) allowed &= type_of(value);
   for (const char* key : {"anyOf", "oneOf"}) {
     JsonTypes named = 0;
-    for (const Json each : schema.find(key).elements()) named |= types(each, root, depth + 1);
+    for (const Json each : schema.find(key).elements()) named |= types(each, root, depth + 1, left);
     if (schema.find(key).size() > 0) allowed &= named;
   }
-  for (const Json each : schema.find("allOf").elements()) allowed &= types(each, root, depth + 1);
-  if (const Json other = referred_schema(schema, root)) allowed &= types(other, root, depth + 1);
+  for (const Json each : schema.find("allOf").elements()) allowed &= types(each, root, depth + 1, left);
+  if (const Json other = referred_schema(schema, root)) allowed &= types(other, root, depth + 1, left);
   if (schema.find("nullable").as_bool()) allowed |= kNull;
   return allowed;
 }
@@ -75,7 +78,8 @@ Json referred_schema(Json schema, Json root) {
 }
 
 JsonTypes allowed_types(Json schema, Json root) {
-  const JsonTypes found = types(schema, root, 0);
+  int left = kMaxSchemas;
+  const JsonTypes found = types(schema, root, 0, left);
   return found == 0 ? kAnyType : found;
 }
 

@@ -269,6 +269,9 @@ TEST(Grammar, ChoicesOfPartsOnceOrAsOftenAsTheySay) {
   const auto wrong =
       Grammar::from_parts(std::vector<GrammarPart>{a, {Kind::kChoice, "", {{a}, {{Kind::kRegex, "("}}}}});
   EXPECT_NE(wrong.error().message.find("part 1, choice"), std::string::npos) << wrong.error().message;
+  const auto named = Grammar::from_parts(
+      std::vector<GrammarPart>{a, {Kind::kChoice, "", {{a}, {{Kind::kRegex, "(", {}, 1, 1, "tools[1]"}}}}});
+  EXPECT_TRUE(named.error().message.starts_with("tools[1]: regular expression, ")) << named.error().message;
 }
 
 // The tokens of a text, one byte each.

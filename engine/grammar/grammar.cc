@@ -49,9 +49,25 @@ Result<NodeId> parse_part(Syntax& syntax, Kind kind, std::string_view source, co
 
 constexpr int kMaxPartDepth = 32;
 
-Result<NodeId> parse_parts(Syntax& syntax, std::span<const GrammarPart> parts, const JsonOptions& options, int depth);
+class PartsParser {
+ public:
+  PartsParser(Syntax& syntax, const JsonOptions& options) : syntax_(syntax), options_(options) {}
 
-Result<NodeId> parse_choice(Syntax& syntax, const GrammarPart& part, const JsonOptions& options, int depth) {
+  Result<NodeId> parse(std::span<const GrammarPart> parts, int depth = 0);
+
+ private:
+  Result<NodeId> parse_choice(const GrammarPart& part, int depth);
+  // Where an error is, until a part's own name has said it.
+  Error at(std::string_view kind, std::size_t i, const Error& error) const {
+    return named_ ? error : with_name(concat(kind, " ", i), error);
+  }
+
+  Syntax& syntax_;
+  const JsonOptions& options_;
+  bool named_ = false;
+};
+
+Result<NodeId> PartsParser::parse_choice(const GrammarPart& part, int depth) {
   if (depth >= kMaxPartDepth) return Error::limit(concat("choices nested more than ", kMaxPartDepth, " deep"));
   if (part.min < 0 || part.max < -1 || (part.max >= 0 && part.max < part.min)) {
     return Error::invalid_argument(
@@ -59,25 +75,30 @@ Result<NodeId> parse_choice(Syntax& syntax, const GrammarPart& part, const JsonO
   }
   std::vector<NodeId> nodes;
   for (std::size_t i = 0; i < part.choices.size(); ++i) {
-    const auto node = parse_parts(syntax, part.choices[i], options, depth + 1);
-    if (!node.ok()) return with_name(concat("choice ", i), node.error());
+    const auto node = parse(part.choices[i], depth + 1);
+    if (!node.ok()) return at("choice", i, node.error());
     nodes.push_back(*node);
   }
-  const NodeId one = syntax.choice(nodes);
-  return syntax.repeat(one, static_cast<std::uint32_t>(part.min),
-                       part.max < 0 ? grammar::kUnbounded : static_cast<std::uint32_t>(part.max));
+  const NodeId one = syntax_.choice(nodes);
+  return syntax_.repeat(one, static_cast<std::uint32_t>(part.min),
+                        part.max < 0 ? grammar::kUnbounded : static_cast<std::uint32_t>(part.max));
 }
 
-Result<NodeId> parse_parts(Syntax& syntax, std::span<const GrammarPart> parts, const JsonOptions& options, int depth) {
+Result<NodeId> PartsParser::parse(std::span<const GrammarPart> parts, int depth) {
   std::vector<NodeId> nodes;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const GrammarPart& part = parts[i];
-    const auto node = part.kind == Kind::kChoice ? parse_choice(syntax, part, options, depth)
-                                                 : parse_part(syntax, part.kind, part.source, options);
-    if (!node.ok()) return with_name(concat("part ", i), with_name(name_of(part.kind), node.error()));
+    const auto node =
+        part.kind == Kind::kChoice ? parse_choice(part, depth) : parse_part(syntax_, part.kind, part.source, options_);
+    if (!node.ok() && !named_ && !part.name.empty()) {
+      named_ = true;
+      const Error error = with_name(name_of(part.kind), node.error());
+      return Error{error.code, concat(part.name, ": ", error.message)};
+    }
+    if (!node.ok()) return at("part", i, named_ ? node.error() : with_name(name_of(part.kind), node.error()));
     nodes.push_back(*node);
   }
-  return syntax.sequence(nodes);
+  return syntax_.sequence(nodes);
 }
 
 }  // namespace
@@ -135,7 +156,7 @@ Result<Grammar> Grammar::from_parts(std::span<const GrammarPart> parts, const Js
                                     const GrammarLimits& limits) {
   return base::guarded([&]() -> Result<Grammar> {
     Syntax syntax(limits);
-    ROWMAX_TRY(root, parse_parts(syntax, parts, options, 0));
+    ROWMAX_TRY(root, PartsParser(syntax, options).parse(parts));
     ROWMAX_TRY(impl, compile(syntax, root));
     return Grammar(std::move(impl));
   });

@@ -293,10 +293,24 @@ class Forced(ServerTest):
                             ({"tools": [tool("f", look)], "tool_choice": "required"}, "tools[0].function.parameters"),
                             ({"tools": [{"type": "function", "function": {"parameters": {}}}]}, "tools[0].function.name"),
                             ({"tools": [tool("f", 5)]}, "tools[0].function.parameters"),
-                            ({"tools": [tool("a b", {})], "tool_choice": "required"}, "tools"),
+                            ({"tools": [tool("a", {}), tool("a b", {})], "tool_choice": "required"}, "tools[1].function.name"),
+                            ({"tools": [tool("f", {})] * 1025}, "tools"),
                             ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}}, "tool_choice")]:
             with self.subTest(body=body):
                 self.refused(self.server.post("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 5, "tools": TOOLS, **body}), 400, param)
+
+    def test_errors_of_the_whole_grammar_name_the_function(self):
+        # Each is small enough alone.
+        number = {"type": "integer", "minimum": -123456789012345, "maximum": 987654321012345}
+        wide = {"type": "object", "properties": {f"p{i}": number for i in range(200)}}
+        body = {"messages": MESSAGES, "max_tokens": 5, "tools": [tool(f"f{i}", wide) for i in range(15)], "tool_choice": "required"}
+        error = self.refused(self.server.post("/v1/chat/completions", body), 400, says=" (with the functions before it)")
+        self.assertRegex(error["param"], r"^tools\[[1-9][0-9]*\]\.function\.parameters$")
+        self.assertTrue(error["message"].startswith(error["param"] + ": JSON schema, "), error)
+
+    def test_too_many_functions_are_counted(self):
+        body = {"messages": MESSAGES, "max_tokens": 5, "tools": [tool("f", {})] * 1025}
+        self.refused(self.server.post("/v1/chat/completions", body), 400, "tools", "tools: expected at most 1024 functions, found 1025 or more")
 
     def test_a_template_that_writes_no_calls_says_so(self):
         with Server() as server:
@@ -305,6 +319,50 @@ class Forced(ServerTest):
             self.assertIn("writes no calls", got["choices"][0]["rowmax"]["tool_calls"])
             error = self.refused(server.post("/v1/chat/completions", {**body, "tool_choice": "required"}), 400, "tool_choice")
             self.assertEqual(error["code"], "not_supported")
+
+
+class Bounds(unittest.TestCase):
+    """A short body must not become much: the peak of the server's memory is the judge."""
+
+    def growth(self, server, body):
+        """Of the peak, in MiB, by this request; and its answer."""
+        # A request of the same kind, first: what a server sets up once is not counted.
+        self.assertEqual(server.post("/v1/chat/completions", {**body, "tools": TOOLS, "tool_choice": "required"}).status, 200)
+
+        def mebibytes(name):
+            status = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+            return next(int(line.split()[1]) for line in status if line.startswith(name + ":")) // 1024
+        before = mebibytes("VmHWM")
+        answer = server.post("/v1/chat/completions", body)
+        # The address sanitizer, which reserves terabytes, keeps what is freed: there the answers alone are judged.
+        return 0 if mebibytes("VmSize") > 1 << 20 else mebibytes("VmHWM") - before, answer
+
+    def test_an_allowed_tool_that_is_named_often(self):
+        named = {"type": "function", "function": {"name": "f"}}
+        body = {"messages": MESSAGES, "max_tokens": 1, "tools": [tool("f", {"type": "object", "description": "d" * 300_000}), tool("g", {})],
+                "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named] * 2000}}}
+        with Server("--chat-template", TEMPLATE, template=False) as server:
+            growth, answer = self.growth(server, body)
+            self.assertEqual(answer.status, 200, answer.body[:500])
+            self.assertLess(growth, 64)
+            body["tool_choice"]["allowed_tools"]["tools"] = [named] * 2000 + [{"type": "function", "function": {"name": "h"}}]
+            answer = server.post("/v1/chat/completions", body)
+            self.assertEqual((answer.status, answer.json["error"]["param"]), (400, "tool_choice"))
+            self.assertIn('found "h"', answer.json["error"]["message"])
+
+    def test_definitions_that_many_properties_could_use(self):
+        schema = lambda property: {"type": "object", "properties": {f"p{i}": property for i in range(1000)},
+                                   "$defs": {"x": {"type": "integer", "description": "d" * 200_000}}}
+        body = lambda property: {"messages": MESSAGES, "max_tokens": 1, "tools": [tool("f", schema(property))], "tool_choice": "required"}
+        for form in ("qwen3-coder", "glm"):
+            with self.subTest(form=form), Server("--tool-format", form) as server:
+                growth, answer = self.growth(server, body({"type": "integer"}))
+                self.assertEqual(answer.status, 200, answer.body[:500])
+                self.assertLess(growth, 64)
+                growth, answer = self.growth(server, body({"$ref": "#/$defs/x"}))
+                self.assertEqual((answer.status, answer.json["error"]["param"]), (400, "tools[0].function.parameters"))
+                self.assertIn("expected at most 67108864 bytes", answer.json["error"]["message"])
+                self.assertLess(growth, 256)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ struct GrammarPart {
   // kChoice: one of these sequences of parts, min to max times one behind the other (-1: any number). Nested 32 deep at most.
   std::vector<std::vector<GrammarPart>> choices = {};
   int min = 1, max = 1;
+  std::string name = {};  // errors begin with "NAME: ", not with where the part is; empty: they say where it is
 };
 
 // A set of texts (of byte strings). Immutable; copies share it, and any number of threads may use it.

@@ -2,13 +2,8 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include <algorithm>
 #include <atomic>
@@ -19,13 +14,14 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <future>
 #include <mutex>
 #include <new>
 #include <set>
 #include <utility>
 
+#include "apps/server/http_writing.h"
+#include "apps/server/process_resources.h"
 #include "apps/server/wire.h"
 
 namespace rowmax::server {
@@ -52,36 +48,6 @@ constexpr std::size_t kSmallBytes = 64 << 10;
 constexpr std::size_t kLargeAnswerBytes = 4 << 20;
 constexpr int kAcceptsAtOnce = 64;
 constexpr auto kNever = Clock::time_point::max();
-
-std::string chunk_of(std::string_view piece) {
-  char size[20];
-  std::string chunk(size, static_cast<std::size_t>(std::snprintf(size, sizeof size, "%zx\r\n", piece.size())));
-  chunk += piece;
-  chunk += "\r\n";
-  return chunk;
-}
-
-void give_memory_back() {
-#ifdef __GLIBC__
-  ::malloc_trim(0);
-#endif
-}
-
-// The process's limit of open files, raised to what it is allowed.
-std::size_t raise_file_limit() {
-  rlimit limit = {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
-  if (limit.rlim_cur < limit.rlim_max) {
-    rlimit raised = limit;
-    raised.rlim_cur = std::min<rlim_t>(limit.rlim_max, 65536);
-    if (raised.rlim_cur > limit.rlim_cur && ::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  }
-  return static_cast<std::size_t>(limit.rlim_cur);
-}
-
-}  // namespace
-
-namespace {
 
 class Connection;
 class ClientExchange;
@@ -232,9 +198,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int status_ = 0;
   bool keep_alive_ = true, chunked_ = false, head_only_ = false, complete_ = false, streaming_ = false;
   std::string out_, ping_;
-  std::size_t out_begin_ = 0;
-  std::size_t counted_answer_ = 0;  // of out_, in server_.answer_bytes
-  std::size_t n_taken_ = 0;         // of the answer, since it is known to its end
+  std::size_t out_begin_ = 0, counted_answer_ = 0;  // the latter of out_, in server_.answer_bytes
+  std::size_t n_taken_ = 0;                         // of the answer, since it is known to its end
   Clock::time_point finishing_began_ = kNever;
 };
 
@@ -363,10 +328,10 @@ void Connection::tick(Clock::time_point now) {
 
 // Who takes nothing, or of an answer that is complete less than so much a second.
 bool Connection::too_slow(Clock::time_point now) const {
-  const auto write_time = server_.options.write_time;
-  if (now - last_written_ > write_time) return true;
-  if (!complete_ || finishing_began_ == kNever) return false;
-  return now - finishing_began_ > write_time + milliseconds(1000 * (n_taken_ / server_.options.slowest_answer_bytes));
+  const HttpServerOptions& options = server_.options;
+  if (now - last_written_ > options.write_time) return true;
+  return complete_ && finishing_began_ != kNever &&
+         now - finishing_began_ > options.write_time + milliseconds(1000 * (n_taken_ / options.slowest_answer_bytes));
 }
 
 void Connection::wait_readable() {
@@ -521,17 +486,7 @@ std::string Connection::begin_answer(const HttpAnswer& answer, std::optional<std
   deadline_ = finishing_began_ = kNever;
   status_ = answer.status;
   release_body();
-  std::string head = "HTTP/1.1 " + std::to_string(answer.status) + " " + reason_phrase(answer.status) + "\r\n";
-  const auto add = [&](std::string_view name, std::string_view value) {
-    head.append(name).append(": ").append(value).append("\r\n");
-  };
-  if (!answer.content_type.empty()) add("Content-Type", answer.content_type);
-  if (length && answer.status != 204) add("Content-Length", std::to_string(*length));
-  if (chunked_) add("Transfer-Encoding", "chunked");
-  add("Connection", keep_alive_ ? "keep-alive" : "close");
-  for (const HttpHeader& header : headers_) add(header.name, header.value);
-  for (const HttpHeader& header : answer.headers) add(header.name, header.value);
-  return head += "\r\n";
+  return answer_head(answer, {.length = length, .chunked = chunked_, .keep_alive = keep_alive_}, headers_);
 }
 
 void Connection::write_whole(const HttpAnswer& answer) {
@@ -592,9 +547,8 @@ void Connection::stream(const ClientExchange* from, std::string_view piece) {
   if (from != current_ || !streaming_) return;
   if (const auto exchange = exchange_.lock()) exchange->arrived(piece.size());
   append(chunked_ ? chunk_of(piece) : std::string(piece));
-  const std::size_t n_unread = out_.size() - out_begin_;
   const bool all_full = server_.answer_bytes > server_.options.all_answers_bytes;
-  if (n_unread > server_.options.unread_bytes || (all_full && n_unread > kSmallBytes)) close();
+  if (out_.size() - out_begin_ > (all_full ? kSmallBytes : server_.options.unread_bytes)) close();
 }
 
 void Connection::end_stream(const ClientExchange* from) {

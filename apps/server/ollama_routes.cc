@@ -101,6 +101,10 @@ class OllamaForm final : public AnswerForm {
 };
 
 // options are the same names as elsewhere; how the model is loaded (num_ctx, num_gpu, ...) is the command line's.
+void refuse_images(Fields& fields) {
+  if (fields.array("images").size() > 0) fields.fail_unsupported("images", "this model reads text alone");
+}
+
 GenerationInput read_options(Fields& fields, const ServedModel& served) {
   const engine::Json options = fields.object("options");
   static const auto* kNone = new engine::JsonDocument(std::move(engine::parse_json("{}", "no options")).value());
@@ -163,6 +167,12 @@ void ollama_chat(Call& call) {
   GenerationInput input = read_options(fields, call.served);
   engine::ChatInput chat;
   chat.messages = read_messages(fields, "messages");
+  std::size_t index = 0;
+  for (const engine::Json message : fields.array("messages").elements()) {
+    Fields each(message, "messages[" + std::to_string(index++) + "]");
+    refuse_images(each);
+    if (!each.ok()) fields.fail(each.error());
+  }
   const engine::Json shown = fields.array("tools");
   if (shown.size() > 0) chat.tools = template_value(shown);
   ToolRequest tools = read_ollama_tools(fields);
@@ -176,6 +186,7 @@ void ollama_generate(Call& call) {
   GenerationInput input = read_options(fields, call.served);
   const std::string_view text = fields.needed_string("prompt");
   const auto system = fields.string("system");
+  refuse_images(fields);
   if (const auto suffix = fields.string("suffix"); suffix && !suffix->empty()) {
     fields.fail_unsupported("suffix", "text behind the answer is not supported");
   }

@@ -282,6 +282,9 @@ void refuse_unsupported(Fields& fields) {
   if (fields.any("previous_response_id")) {
     fields.fail_unsupported("previous_response_id", "answers are not stored: send the conversation in input");
   }
+  if (fields.any("conversation")) {
+    fields.fail_unsupported("conversation", "conversations are not stored: send this one in input");
+  }
   if (fields.boolean("background").value_or(false)) fields.fail_unsupported("background", "only false is supported");
 }
 

@@ -143,7 +143,10 @@ void add_function(ToolRequest& request, Fields& function, const std::string& pla
   const std::string_view name = function.needed_string("name");
   const Json schema = function.any(schema_name);
   const bool strict = function.boolean("strict").value_or(false);
-  if (schema && !schema.is_object()) function.fail(schema_name, "a JSON schema of an object", schema);
+  const Json type = schema.find("type");
+  if ((schema && !schema.is_object()) || (type.is_string() && !type.is("object"))) {
+    function.fail(schema_name, "a JSON schema of an object", schema);
+  }
   if (request.functions.size() == kMaxFunctions) {
     const std::string most = std::to_string(kMaxFunctions), found = std::to_string(kMaxFunctions + 1);
     function.fail(

@@ -180,7 +180,16 @@ struct DiskCache::Impl {
     return n;
   }
 
-  bool read_page(const PageName& name, std::span<const TokenId> tokens, std::span<std::byte> out) {
+  void forget(const std::string& file) {
+    {
+      const std::lock_guard lock(mutex);
+      index.erase(file);
+    }
+    folder.remove(file);
+  }
+
+  enum class Read { kWhole, kGone, kDamaged };
+  Read read_page(const PageName& name, std::span<const TokenId> tokens, std::span<std::byte> out) {
     const std::span file = std::span(scratch).first(PageFile::bytes(out.size()));
     const std::string text = name.text();
     const Status read = folder.read(text, file);
@@ -190,7 +199,7 @@ struct DiskCache::Impl {
       const std::lock_guard lock(mutex);
       ++figures.loaded_pages;
       figures.loaded_bytes += std::ssize(out);
-      return true;
+      return Read::kWhole;
     }
     const bool gone = !read.ok() && read.error().code == ErrorCode::kNotFound;
     {
@@ -198,10 +207,10 @@ struct DiskCache::Impl {
       index.erase(text);
       figures.damaged_files += !gone;
     }
-    if (gone) return false;
+    if (gone) return Read::kGone;
     folder.remove(text);
     tell({DiskCacheEvent::Kind::kDamaged, text, read.ok() ? std::string(fault) : read.error().message});
-    return false;
+    return Read::kDamaged;
   }
 
   std::int64_t load(Session& session, SequenceId sequence, std::span<const TokenId> tokens, Prefix& prefix) {
@@ -216,10 +225,17 @@ struct DiskCache::Impl {
     for (const PageParts parts : found) most = std::max(most, page_bytes(layout, parts));
     scratch.resize(std::max(scratch.size(), PageFile::bytes(static_cast<std::size_t>(most))));
     const std::span more = tokens.subspan(static_cast<std::size_t>(held), found.size() * kPrefixPageTokens);
+    std::size_t damaged = found.size();
     const auto left = session.append_pages(sequence, more, found, [&](std::size_t page, std::span<std::byte> bytes) {
       const auto key = prefix.keys[static_cast<std::size_t>(first) + page];
-      return read_page(name_of(key, found[page]), page_of(more, static_cast<std::int64_t>(page)), bytes);
+      const Read read = read_page(name_of(key, found[page]), page_of(more, static_cast<std::int64_t>(page)), bytes);
+      if (read == Read::kDamaged) damaged = page;
+      return read == Read::kWhole;
     });
+    // Those behind it are computed again in any case. They are written again, too: nobody looked at what they hold.
+    for (std::size_t page = damaged + 1; page < found.size(); ++page) {
+      forget(name_of(prefix.keys[static_cast<std::size_t>(first) + page], found[page]).text());
+    }
     if (!left.ok()) return 0;
     use(prefix, 0, first + std::ssize(found));
     return std::max<std::int64_t>(0, *left - held);

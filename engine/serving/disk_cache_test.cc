@@ -199,6 +199,19 @@ TEST_P(Disk, EachRegionOfAFileIsChecked) {
   EXPECT_EQ(disk_tokens(), kWhole);
 }
 
+// One request heals all of its prompt, not the first page alone.
+TEST_P(Disk, WhatLiesBehindDamageIsWrittenAgain) {
+  fill();
+  std::vector<std::pair<fs::path, std::string>> good;
+  for (const fs::path& path : files()) {
+    good.emplace_back(path, content(path));
+    write_content(path, good.back().second.substr(0, 100));
+  }
+  EXPECT_LT(disk_tokens(), kWhole);
+  for (const auto& [path, bytes] : good) EXPECT_EQ(content(path), bytes);
+  EXPECT_EQ(disk_tokens(), kWhole);
+}
+
 TEST_P(Disk, AFileOfAnotherNameIsNotTaken) {
   fill();
   const std::vector<fs::path> all = files();

@@ -62,6 +62,7 @@ NESTED = [
     ("/detokenize", {"tokens": "x"}, "tokens"),
     ("/detokenize", {"tokens": [10 ** 9]}, "tokens"),
     ("/detokenize", {"tokens": [-1]}, "tokens"),
+    ("/v1/responses", {"input": "a", "conversation": "c1"}, "conversation"),
     ("/v1/embeddings", {}, "input"),
     ("/v1/embeddings", {"input": {}}, "input"),
     ("/v1/embeddings", {"input": ["a", 5]}, "input"),
@@ -96,6 +97,15 @@ class BadRequests(ServerTest):
                         answer = self.server.post(path, {**good, "max_tokens": 1, field: value})
                         error = self.refused(answer, 400)
                         self.assertTrue(error["param"].startswith(field), error)
+
+    def test_images_are_not_left_out_in_silence(self):
+        for path, body, name in (("/api/chat", {"messages": [{"role": "user", "content": "a", "images": ["x"]}]}, "messages[0].images"),
+                                 ("/api/generate", {"prompt": "a", "images": ["x"]}, "images")):
+            answer = self.server.post(path, body)
+            self.assertEqual(answer.status, 400)
+            self.assertTrue(answer.json["error"].startswith(name + ": "), answer.body)
+            self.assertEqual(self.server.post(path, {**body, "options": {"num_predict": 1}, "images": [],
+                                                     "messages": MESSAGES}).status, 200)
 
     def test_nested(self):
         for path, body, param in NESTED:

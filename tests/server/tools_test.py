@@ -285,6 +285,7 @@ class Forced(ServerTest):
     def test_what_cannot_be_obeyed_is_refused(self):
         look = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}}
         for body, param in [({"tool_choice": "required", "tools": []}, "tool_choice"),
+                            ({"tools": [tool("f", {"type": "array"})]}, "tools[0].function.parameters"),
                             ({"tool_choice": {"type": "function", "function": {"name": "other"}}}, "tool_choice"),
                             ({"tool_choice": {"type": "custom"}}, "tool_choice"), ({"tool_choice": 5}, "tool_choice"),
                             ({"tool_choice": "required", "regex": "a"}, "tool_choice"),

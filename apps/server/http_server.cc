@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,13 +14,14 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <future>
 #include <mutex>
 #include <new>
 #include <set>
 #include <utility>
 
+#include "apps/server/http_writing.h"
+#include "apps/server/process_resources.h"
 #include "apps/server/wire.h"
 
 namespace rowmax::server {
@@ -44,32 +44,10 @@ constexpr std::size_t kPipelinedBytes = 64 << 10;
 constexpr std::size_t kSlowestBytesPerSecond = 16 << 10;
 // What no common bound counts: so much of each connection there is room for, whatever the others hold.
 constexpr std::size_t kSmallBytes = 64 << 10;
+// An answer after which the allocator is told to give back what nobody holds: making it took several times as much.
+constexpr std::size_t kLargeAnswerBytes = 4 << 20;
 constexpr int kAcceptsAtOnce = 64;
 constexpr auto kNever = Clock::time_point::max();
-
-std::string chunk_of(std::string_view piece) {
-  char size[20];
-  std::string chunk(size, static_cast<std::size_t>(std::snprintf(size, sizeof size, "%zx\r\n", piece.size())));
-  chunk += piece;
-  chunk += "\r\n";
-  return chunk;
-}
-
-// The process's limit of open files, raised to what it is allowed.
-std::size_t raise_file_limit() {
-  rlimit limit = {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
-  if (limit.rlim_cur < limit.rlim_max) {
-    rlimit raised = limit;
-    raised.rlim_cur = std::min<rlim_t>(limit.rlim_max, 65536);
-    if (raised.rlim_cur > limit.rlim_cur && ::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  }
-  return static_cast<std::size_t>(limit.rlim_cur);
-}
-
-}  // namespace
-
-namespace {
 
 class Connection;
 class ClientExchange;
@@ -117,7 +95,7 @@ struct HttpServer::Impl {
   std::vector<std::unique_ptr<Socket>> acceptors;
   std::set<std::shared_ptr<Connection>> connections;
   Timer timer;
-  bool timer_armed = false, draining = false, ended = false;
+  bool timer_armed = false, large_answer_ended = false, draining = false, ended = false;
   Clock::time_point drain_end = kNever;
   asio::basic_signal_set<asio::io_context::executor_type> signals;
   char block[kReadBytes];
@@ -220,9 +198,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int status_ = 0;
   bool keep_alive_ = true, chunked_ = false, head_only_ = false, complete_ = false, streaming_ = false;
   std::string out_, ping_;
-  std::size_t out_begin_ = 0;
-  std::size_t counted_answer_ = 0;  // of out_, in server_.answer_bytes
-  std::size_t n_taken_ = 0;         // of the answer, since it is known to its end
+  std::size_t out_begin_ = 0, counted_answer_ = 0;  // the latter of out_, in server_.answer_bytes
+  std::size_t n_taken_ = 0;                         // of the answer, since it is known to its end
   Clock::time_point finishing_began_ = kNever;
 };
 
@@ -324,7 +301,8 @@ void Connection::close() {
   if (answering) report(false);
   current_ = nullptr;
   if (const auto exchange = std::exchange(exchange_, {}).lock()) exchange->mark_gone();
-  out_ = {};
+  out_.clear();
+  out_.shrink_to_fit();
   out_begin_ = 0;
   count_answer();
   error_code ignored;
@@ -350,10 +328,10 @@ void Connection::tick(Clock::time_point now) {
 
 // Who takes nothing, or of an answer that is complete less than so much a second.
 bool Connection::too_slow(Clock::time_point now) const {
-  const auto write_time = server_.options.write_time;
-  if (now - last_written_ > write_time) return true;
-  if (!complete_ || finishing_began_ == kNever) return false;
-  return now - finishing_began_ > write_time + milliseconds(1000 * (n_taken_ / server_.options.slowest_answer_bytes));
+  const HttpServerOptions& options = server_.options;
+  if (now - last_written_ > options.write_time) return true;
+  return complete_ && finishing_began_ != kNever &&
+         now - finishing_began_ > options.write_time + milliseconds(1000 * (n_taken_ / options.slowest_answer_bytes));
 }
 
 void Connection::wait_readable() {
@@ -508,17 +486,7 @@ std::string Connection::begin_answer(const HttpAnswer& answer, std::optional<std
   deadline_ = finishing_began_ = kNever;
   status_ = answer.status;
   release_body();
-  std::string head = "HTTP/1.1 " + std::to_string(answer.status) + " " + reason_phrase(answer.status) + "\r\n";
-  const auto add = [&](std::string_view name, std::string_view value) {
-    head.append(name).append(": ").append(value).append("\r\n");
-  };
-  if (!answer.content_type.empty()) add("Content-Type", answer.content_type);
-  if (length && answer.status != 204) add("Content-Length", std::to_string(*length));
-  if (chunked_) add("Transfer-Encoding", "chunked");
-  add("Connection", keep_alive_ ? "keep-alive" : "close");
-  for (const HttpHeader& header : headers_) add(header.name, header.value);
-  for (const HttpHeader& header : answer.headers) add(header.name, header.value);
-  return head += "\r\n";
+  return answer_head(answer, {.length = length, .chunked = chunked_, .keep_alive = keep_alive_}, headers_);
 }
 
 void Connection::write_whole(const HttpAnswer& answer) {
@@ -545,6 +513,10 @@ bool Connection::answer_fits(std::size_t n_bytes) const {
 }
 
 void Connection::count_answer() {
+  if (out_.empty() && counted_answer_ > kLargeAnswerBytes) {
+    server_.large_answer_ended = true;
+    server_.arm_timer();
+  }
   server_.answer_bytes += out_.size() - counted_answer_;
   counted_answer_ = out_.size();
 }
@@ -575,9 +547,8 @@ void Connection::stream(const ClientExchange* from, std::string_view piece) {
   if (from != current_ || !streaming_) return;
   if (const auto exchange = exchange_.lock()) exchange->arrived(piece.size());
   append(chunked_ ? chunk_of(piece) : std::string(piece));
-  const std::size_t n_unread = out_.size() - out_begin_;
   const bool all_full = server_.answer_bytes > server_.options.all_answers_bytes;
-  if (n_unread > server_.options.unread_bytes || (all_full && n_unread > kSmallBytes)) close();
+  if (out_.size() - out_begin_ > (all_full ? kSmallBytes : server_.options.unread_bytes)) close();
 }
 
 void Connection::end_stream(const ClientExchange* from) {
@@ -744,6 +715,7 @@ void HttpServer::Impl::tick() {
   const auto now = Clock::now();
   const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
   for (const auto& connection : all) connection->tick(now);
+  if (std::exchange(large_answer_ended, false)) give_memory_back();
   if (draining && now > drain_end) return end();
   if (!connections.empty() || draining) arm_timer();
 }

@@ -1,5 +1,6 @@
 """Connections that behave badly, or well in unusual ways: the server answers what it can, and never hangs or falls."""
 import json
+import platform
 import re
 import signal
 import socket
@@ -279,6 +280,24 @@ class Limits(unittest.TestCase):
                                     env=environment(server.home.name))
             self.assertEqual(result.returncode, 7)
             self.assertIn(b"Address already in use", result.stderr)
+
+    @unittest.skipUnless(platform.libc_ver()[0] == "glibc", "another allocator")
+    def test_memory_is_given_back(self):
+        """What large answers took to be made does not stay the server's."""
+        if re.search(rb"__[at]san_init", Path(PROGRAM).read_bytes()):
+            self.skipTest("a sanitizer's allocator")
+        with Server("-t", 1) as server:
+            def resident_mib():
+                return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())[1]) >> 10
+            def ask():
+                self.assertEqual(server.post("/tokenize", {"content": "~" * (1 << 18), "with_pieces": True}).status, 200)
+                time.sleep(0.5)
+            ask()
+            ask()
+            def given_back():  # at some answer's end: what another thread still holds just then goes with the next one
+                ask()
+                return resident_mib() < 140
+            server.wait_for(given_back)
 
     def test_unix_socket(self):
         with Server() as other:

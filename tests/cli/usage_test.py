@@ -136,7 +136,7 @@ class Usage(CommandTest):
         "force": "perhaps", "special": "perhaps", "bos": "perhaps", "all": "perhaps", "pull": "perhaps", "model": "/no/such/file",
         "chat-template": "/no/such/file", "no-history": "perhaps", "debug": "x", "debug-layers": "x", "debug-tokens": "x",
         "jsonl": "/no/such/file", "batch": "x", "padding": "x", "receipt": MODEL, "json-schema": "/no/such/file",
-        "grammar": "/no/such/file", "regex": "(",
+        "grammar": "/no/such/file", "regex": "(", "draft-model": "/no/such/file", "ngram-drafts": "x",
     }
     # Values that nothing can be wrong with, each with a test of its own.
     FREE = {"prompt", "stop", "system", "logprobs"}

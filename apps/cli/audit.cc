@@ -178,6 +178,9 @@ Status save(const AuditFlags& flags, const audit::Report& report) {
 
 Result<ExitCode> run_audit(const AuditFlags& flags) {
   audit::Options options = flags.options;
+  if (options.url.empty()) {
+    return Error::invalid_argument("--url: expected the address of a server, found none; see rowmax audit --help");
+  }
   if (!options.key.empty() && !flags.plain_http && !may_send_key(options.url)) {
     return Error::invalid_argument("--url " + options.url +
                                    ": a key that is sent over http can be read on the way; --plain-http allows it");
@@ -213,7 +216,7 @@ Result<ExitCode> run_audit(const AuditFlags& flags) {
 CommandBody declare_audit(Flags& table) {
   auto flags = std::make_shared<AuditFlags>();
   audit::Options& options = flags->options;
-  table.add("--url", options.url, "address of the server, with or without /v1").type("URL").must_be_given();
+  table.add("--url", options.url, "address of the server, with or without /v1").type("URL");
   table.add("--api-key", options.key, "key that the server asks for; better as the variable").type("KEY");
   table
       .add("--served-model,--model", options.model,

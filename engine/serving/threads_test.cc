@@ -53,7 +53,7 @@ TEST(SchedulerThreads, SubmitAndCancelFromManyWhileItRuns) {
       for (int i = 0; i < kEach; ++i) {
         const auto id = scheduler.submit(request_with(t * kEach + i, counts));
         if (!id.ok()) {
-          EXPECT_EQ(id.error().code, ErrorCode::kLimit) << id.error().message;
+          EXPECT_EQ(id.error().code, ErrorCode::kBusy) << id.error().message;
           ++refused;
           std::this_thread::yield();
           continue;

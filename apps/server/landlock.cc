@@ -15,6 +15,8 @@
 #include <cstring>
 #include <memory>
 
+#include "apps/server/descriptor.h"
+
 namespace rowmax::server {
 namespace {
 
@@ -38,20 +40,6 @@ constexpr int kVersionOfTruncate = 3, kVersionOfNetwork = 4, kVersionOfControls 
 
 constexpr std::size_t kMostThreads = 4096;
 constexpr int kWaits = 10'000;  // of a millisecond
-
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  int get() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
 
 Error system_error(const std::string& what) { return Error::io("Landlock: " + what + ": " + std::strerror(errno)); }
 

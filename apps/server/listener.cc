@@ -13,6 +13,7 @@
 #include <memory>
 #include <utility>
 
+#include "apps/server/descriptor.h"
 #include "rowmax/try.h"
 
 namespace rowmax::server {
@@ -21,22 +22,6 @@ namespace {
 constexpr int kBacklog = 1024;
 
 Error system_error(const std::string& what) { return Error::io(what + ": " + std::strerror(errno)); }
-
-// Closes what was opened unless it was released.
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  int get() const { return descriptor_; }
-  int release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
 
 bool is_loopback(const sockaddr* address) {
   if (address->sa_family == AF_INET) {

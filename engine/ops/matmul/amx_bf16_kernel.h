@@ -1,11 +1,11 @@
 // Many tokens against integer panels on AMX: products of bfloat16, whose sums are the definition's integers as floats.
 // Included after dot_avx512.h.
 //
-// A bfloat16 holds 8 bits, so a code and each of an activation's two parts, 128 * coarse and fine, are one exactly. Products
-// and sums of them are integers; below 2^24 a float holds them, whatever the order they are added up in. Up to 6 bits a code
-// all sums of a group stay below that, and one tile takes both parts: what leaves it needs no conversion. Codes of 8 bits
-// take a tile a part, which are added up on their way into the chain, rounded once as the definition's conversion is.
-// From there on the float operations are those of int8_kernel.h.
+// A bfloat16 holds 8 bits, so a code and each of an activation's two parts, 128 * coarse and fine, are one exactly. A product
+// of tiles adds up its own products first and then adds them to the tile (Intel SDM, TDPBF16PS). The coarse part comes first:
+// multiples of 128 below 2^31, which floats hold whatever their order. The fine part's sum is below 2^24. So only the last
+// addition can round, as the definition's conversion does, and what leaves the tile needs no conversion; from there on the
+// float operations are those of int8_kernel.h.
 //
 // What bounds it: a sum has to go through memory (16 cycles for 16 tokens, products take as long each), and while AMX is at
 // work 512-bit float operations have one port in place of two.
@@ -116,20 +116,14 @@ struct UnpackedBf16 {
 // ---- products
 
 // What is left of a layout once its codes are unpacked: layouts that agree here share the code.
-template <int kGroups_, bool kOneSum_, bool kHasMin_>
+template <int kGroups_, bool kHasMin_>
 struct AmxPanel {
   static constexpr int kGroups = kGroups_;
-  static constexpr bool kOneSum = kOneSum_;  // of both parts
   static constexpr bool kHasMin = kHasMin_;
-  static constexpr int kSets = kOneSum ? kSumTiles : kSumTiles / 2;             // of sums in the making
   static constexpr bool kHasStart = false, kHalfSums = kHasMin && kGroups > 1;  // for Activations
 };
 template <class Panel>
-inline constexpr int kMostCode = std::max(Panel::kOffset, (1 << Panel::kDotBits) - 1 - Panel::kOffset);
-template <class Panel>
-inline constexpr bool kSumsAreFloats = Panel::kGroup* kMostCode<Panel>*(kMaxCode + (1 << kTermShift)) < 1 << 24;
-template <class Panel>
-using AmxPanelOf = AmxPanel<Panel::kGroups, kSumsAreFloats<Panel>, Panel::kHasMin>;
+using AmxPanelOf = AmxPanel<Panel::kGroups, Panel::kHasMin>;
 
 // 0 to 3: sums, 4: weights, 5: the coarse part of activations, 6: the fine part.
 inline constexpr int kWeightsTile = 4, kCoarseTile = 5, kFineTile = 6;
@@ -144,35 +138,18 @@ TileConfig amx_config(int n_tokens) noexcept {
 }
 
 // The sums of a group of k with the tokens of a token group.
-template <class Panel>
 struct GroupSums {
-  alignas(64) float sums[Panel::kOneSum ? 1 : 2][kAmxTokens][kRows];
+  alignas(64) float sums[kAmxTokens][kRows];
 
-  // Starts the products of set kSet. words: those of the group's weights; a: the first token's activations.
-  template <int kSet>
+  // Starts the products of tile kSums. words: those of the group's weights; a: the first token's activations.
+  template <int kSums>
   static ROWMAX_INLINE void multiply(const std::uint16_t (*words)[2 * kRows], const std::int8_t* a) noexcept {
-    constexpr int kTiles = kSumTiles / Panel::kSets, kFirst = kSet * kTiles, kLast = kFirst + kTiles - 1;
     load_tile<kWeightsTile>(words, kVector);
     load_tile<kCoarseTile>(a, 2 * kPartBytes);
     load_tile<kFineTile>(a + kPartBytes, 2 * kPartBytes);
-    zero_tile<kFirst>();
-    multiply_bf16<kFirst, kCoarseTile, kWeightsTile>();
-    if constexpr (kLast != kFirst) zero_tile<kLast>();
-    multiply_bf16<kLast, kFineTile, kWeightsTile>();
-  }
-  // Waits for them.
-  template <int kSet>
-  ROWMAX_INLINE void store() noexcept {
-    constexpr int kTiles = kSumTiles / Panel::kSets;
-    store_tile<kSet * kTiles>(sums[0], kVector);
-    if constexpr (kTiles == 2) store_tile<kSet * kTiles + 1>(sums[1], kVector);
-  }
-  ROWMAX_INLINE simd::F32x16 value(int token) const noexcept {
-    if constexpr (Panel::kOneSum) {
-      return simd::load(sums[0][token]);
-    } else {
-      return simd::add(simd::load(sums[0][token]), simd::load(sums[1][token]));
-    }
+    zero_tile<kSums>();
+    multiply_bf16<kSums, kCoarseTile, kWeightsTile>();
+    multiply_bf16<kSums, kFineTile, kWeightsTile>();
   }
 };
 
@@ -185,21 +162,21 @@ struct AmxChain {
   const std::int8_t* codes;
   int n_groups;
   int group = 0;
-  GroupSums<Panel> buffers[2];
+  GroupSums buffers[2];
 
   template <int kSet>
   ROWMAX_INLINE void start(int i) noexcept {
     if (i >= n_groups) return;
     const int tile = i / Panel::kGroups, g = i % Panel::kGroups;
-    GroupSums<Panel>::template multiply<kSet>(weights.words[tile] + g * (kTileWords / Panel::kGroups),
-                                              codes + tile * kTokens * Bf16Terms::kBytes + g * kTile);
+    GroupSums::multiply<kSet>(weights.words[tile] + g * (kTileWords / Panel::kGroups),
+                              codes + tile * kTokens * Bf16Terms::kBytes + g * kTile);
   }
-  ROWMAX_INLINE void add(int i, const GroupSums<Panel>& sums, simd::F32x16 (&acc)[kTokens]) noexcept {
+  ROWMAX_INLINE void add(int i, const GroupSums& sums, simd::F32x16 (&acc)[kTokens]) noexcept {
     const int g = i % Panel::kGroups;
     const simd::F32x16 scale = simd::load(weights.scales[i]);
     ROWMAX_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-      acc[t] = simd::fma(sums.value(t), simd::mul(scale, simd::splat(act.scales[t])), acc[t]);
+      acc[t] = simd::fma(simd::load(sums.sums[t]), simd::mul(scale, simd::splat(act.scales[t])), acc[t]);
     }
     if constexpr (Panel::kHasMin) {
       const simd::F32x16 min = simd::load(weights.mins[i]);
@@ -211,14 +188,14 @@ struct AmxChain {
   template <int kSet>
   ROWMAX_INLINE void step(int i, simd::F32x16 (&acc)[kTokens]) noexcept {
     if (i >= n_groups) return;
-    start<(kSet + Panel::kSets - 1) % Panel::kSets>(i + Panel::kSets - 1);
-    buffers[kSet % 2].template store<kSet>();
+    start<(kSet + kSumTiles - 1) % kSumTiles>(i + kSumTiles - 1);
+    store_tile<kSet>(buffers[kSet % 2].sums, kVector);
     if (i > 0) add(i - 1, buffers[1 - kSet % 2], acc);
   }
   template <int... kSet>
   ROWMAX_INLINE void run(std::integer_sequence<int, kSet...> /*sets*/, simd::F32x16 (&acc)[kTokens]) noexcept {
-    (start<kSet>(kSet < Panel::kSets - 1 ? kSet : n_groups), ...);
-    for (int i = 0; i < n_groups; i += Panel::kSets) (step<kSet>(i + kSet, acc), ...);
+    (start<kSet>(kSet < kSumTiles - 1 ? kSet : n_groups), ...);
+    for (int i = 0; i < n_groups; i += kSumTiles) (step<kSet>(i + kSet, acc), ...);
     add(n_groups - 1, buffers[(n_groups - 1) % 2], acc);
   }
 };
@@ -246,7 +223,7 @@ void amx_block(const Job& job, const AmxWeights& weights, CorrectionRows rows, c
   const std::int64_t at = token * act.n_tiles + chunk.tile_begin * kTokens;
   const int n_groups = static_cast<int>(chunk.tile_end - chunk.tile_begin) * Panel::kGroups;
   AmxChain<Panel, kTokens> chain{weights, {act, rows, at}, act.codes + at * Bf16Terms::kBytes, n_groups, 0, {}};
-  chain.run(std::make_integer_sequence<int, Panel::kSets>{}, acc);
+  chain.run(std::make_integer_sequence<int, kSumTiles>{}, acc);
   ROWMAX_UNROLL
   for (int t = 0; t < kTokens; ++t) simd::store(chains[t], acc[t]);
   for (int t = 0; last && t < n_valid; ++t) {

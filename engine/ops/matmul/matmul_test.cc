@@ -290,6 +290,28 @@ TEST_P(EveryFormat, ExtremeCodesAndActivationsDoNotOverflow) {
   }
 }
 
+// Sums of a group that no float holds: they are rounded once, after the last product.
+TEST(Matmul, SumsOfMoreThan24BitsAreRoundedOnce) {
+  const FormatInfo& format = *find_format(std::string_view("Q8_0"));
+  const std::int64_t cols = 320, rows = 35, n_tok = 33;
+  auto tensor = matmul_test::random_tensor(format, rows, cols, 31);
+  for (std::size_t i = 0; i < tensor.size(); ++i) {
+    const bool scale = i % static_cast<std::size_t>(format.block_bytes) < 2;
+    if (!scale) tensor[i] = (tensor[i] & std::byte{0x3F}) | std::byte{0x40};  // 64 .. 127
+  }
+  auto x = matmul_test::random_input(n_tok * cols, 32);
+  for (float& number : x) number = 0.75f + 0.25f * std::sin(number);
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  const auto all = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{5}, n_tok}) {
+    const std::vector<std::uint32_t> expected(all.begin(), all.begin() + n * rows);
+    for (const panel::KernelTable& table : supported_tables()) {
+      const auto found = run({&matrix}, x, cols, n, Activations::kInt8, table, serial());
+      EXPECT_EQ(difference(found, expected), "") << table.name << " n_tok " << n;
+    }
+  }
+}
+
 TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
   const FormatInfo& format = *GetParam();
   const std::int64_t cols = 512, rows = whole_groups(format, 18), n_tok = 6;

@@ -2,13 +2,14 @@
 """The schemas of JSONSchemaBench (MaskBench's form, with instances): which ones compile, and what is said of their instances.
 
     git clone https://github.com/guidance-ai/jsonschemabench
-    schema_bench.py PROGRAM jsonschemabench/maskbench/data [--split NAME] [--causes N] [--json FILE]
+    schema_bench.py PROGRAM jsonschemabench/maskbench/data [--plain] [--split NAME] [--causes N] [--json FILE]
 
 PROGRAM is grammar_walks (`ninja grammar_walks`). Standard library alone. A file of the folder is a schema and instances of it, valid
 and invalid ones, on which python-jsonschema and Rust's jsonschema agree. Of each schema this says: refused (an error with its place),
 too slow (nothing within --seconds), or compiled; of a compiled one which instances it takes, in the form that Python's
 json.dumps writes. A valid one that is not taken is tried again with its members in the order in which the schema names them,
-since the grammar asks for that order. Exits with 1 where an invalid instance is taken or the program ends.
+since the grammar asks for that order. --plain leaves out members of schemas that no draft of JSON schema knows (such as the data's own
+_format, self and esriDocumentation), which the grammar refuses and JSON schema calls annotations. Exits with 1 where an invalid instance is taken or the program ends.
 """
 import argparse
 import collections
@@ -133,6 +134,42 @@ def cause_of(error):
     return (place.rsplit("/", 1)[-1] + ": " if "keyword" in what else "") + what
 
 
+SCHEMAS = {"not", "if", "then", "else", "contains", "propertyNames", "additionalProperties", "additionalItems", "items", "prefixItems", "allOf", "anyOf",
+           "oneOf", "unevaluatedItems", "unevaluatedProperties", "extends"}
+NAMED_SCHEMAS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
+OTHERS = {"type", "enum", "const", "multipleOf", "divisibleBy", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength", "minLength",
+          "pattern", "maxItems", "minItems", "uniqueItems", "maxContains", "minContains", "maxProperties", "minProperties", "required",
+          "dependentRequired", "format", "contentEncoding", "contentMediaType", "contentSchema", "title", "description", "default", "deprecated",
+          "readOnly", "writeOnly", "examples", "example", "nullable", "disallow", "id", "$id", "$schema", "$ref", "$anchor", "$dynamicRef",
+          "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary", "$comment"}
+
+
+def plain(schema, pointers=frozenset()):
+    """Without members that no draft of JSON schema knows, but for those that a $ref leads through."""
+    if isinstance(schema, list):
+        return [plain(s, pointers) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {}
+    for key, value in schema.items():
+        if key in SCHEMAS or key in pointers:
+            out[key] = plain(value, pointers)
+        elif key in NAMED_SCHEMAS and isinstance(value, dict):
+            out[key] = {name: plain(inside, pointers) for name, inside in value.items()}
+        elif key in OTHERS:
+            out[key] = value
+    return out
+
+
+def steps_of_references(schema):
+    if isinstance(schema, list):
+        return {step for s in schema for step in steps_of_references(s)}
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("$ref")
+    return {*(own.split("/")[1:2] if isinstance(own, str) else []), *(step for s in schema.values() for step in steps_of_references(s))}
+
+
 def split_of(name):
     return re.split(r"---|_\d|_[a-z]+_\d", name)[0]
 
@@ -141,6 +178,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("folder")
+    parser.add_argument("--plain", action="store_true", help="without members of schemas that are no keywords")
     parser.add_argument("--split", help="one of them alone, such as Github_easy")
     parser.add_argument("--seconds", type=float, default=20, help="for one schema with its instances")
     parser.add_argument("--causes", type=int, default=25, help="how many causes of refusals are printed")
@@ -155,6 +193,8 @@ def main():
         if args.split and split != args.split:
             continue
         case = json.loads(file.read_text())
+        if args.plain:
+            case["schema"] = plain(case["schema"], steps_of_references(case["schema"]) - OTHERS - NAMED_SCHEMAS)
         row = table[split]
         row["schemas"] += 1
         tests = case["tests"]

@@ -48,6 +48,7 @@ constexpr Format kFormats[] = {
     {"ipv4", ROWMAX_OCTET "\\." ROWMAX_OCTET "\\." ROWMAX_OCTET "\\." ROWMAX_OCTET},
     {"ipv6", ROWMAX_IPV6},
     {"uri", ROWMAX_URI},
+    {"byte", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"},  // OpenAPI's base64, RFC 4648
     {"hostname", ROWMAX_LABEL "(?:\\." ROWMAX_LABEL "){0,2}"},
     {"email", "[A-Za-z0-9_+-]{1,30}(?:\\.[A-Za-z0-9_+-]{1,30})?@" ROWMAX_LABEL "(?:\\." ROWMAX_LABEL "){1,2}"},
 };
@@ -62,7 +63,8 @@ std::string_view format_regex(std::string_view format) {
 }
 
 std::string_view format_names() {
-  return "date, time, date-time, duration, uuid, ipv4, ipv6, uri, hostname, email; for numbers int32, int64, float, "
+  return "date, time, date-time, duration, uuid, ipv4, ipv6, uri, hostname, email, byte; for numbers int32, int64, "
+         "float, "
          "double";
 }
 

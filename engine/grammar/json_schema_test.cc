@@ -133,6 +133,12 @@ TEST(JsonSchema, OlderDraftsAndOtherVocabulariesSayTheSame) {
   EXPECT_TRUE(matches(both, "9223372036854775807"));
   for (const char* text : {"9223372036854775808", "9223372036854775805"}) EXPECT_FALSE(matches(both, text)) << text;
   EXPECT_TRUE(matches(compact(R"({"type": "number", "format": "double"})"), "-1.5e3"));
+  const auto bytes = compact(R"({"type": "string", "format": "byte"})");  // as Python's base64.b64decode(validate=True)
+  for (const char* text : {R"("")", R"("AA==")", R"("AAA=")", R"("+/aZ")", R"("+/aZ09A=")"})
+    EXPECT_TRUE(matches(bytes, text)) << text;
+  for (const char* text : {R"("A")", R"("AA")", R"("AAA")", R"("A===")", R"("====")", R"("AA==AA==")", R"("-_aZ")"}) {
+    EXPECT_FALSE(matches(bytes, text)) << text;
+  }
 }
 
 TEST(JsonSchema, PropertiesComeInTheSchemasOrderAndOptionalOnesMayBeLeftOut) {

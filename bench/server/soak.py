@@ -30,10 +30,13 @@ TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}as
 
 
 class Server:
+    all = []
+
     def __init__(self, args, port=0):
         self.process = subprocess.Popen(
             [args.program, "serve", "-m", args.model, "--port", str(port), "--chat-template", TEMPLATE, "--parallel", "64", "--queue",
              "2000", "-q", *args.flags], stdout=subprocess.PIPE, preexec_fn=lambda: raise_limit())
+        Server.all.append(self.process)
         line = self.process.stdout.readline().decode()
         if not line.startswith("http://"):
             raise SystemExit(f"the server does not start: {line}")
@@ -272,7 +275,11 @@ def main():
     commands.choices["kill"].add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     raise_limit()
-    problems = asyncio.run(idle(args) if args.command == "idle" else kill(args))
+    try:
+        problems = asyncio.run(idle(args) if args.command == "idle" else kill(args))
+    finally:
+        for process in Server.all:
+            process.kill()
     for problem in problems:
         print("FAILED", problem)
     return 1 if problems else 0

@@ -50,7 +50,14 @@ def chat(url, address, picture):
     failed = 0
     with Browser(find_browser()) as browser:
         page = Page(browser, address)
-        page.wait("!!document.querySelector('#chat-input')")
+        for _ in range(5):  # a page that was asked for too early stays as it is
+            try:
+                page.wait("!!document.querySelector('#chat-input')", 40)
+                break
+            except AssertionError:
+                page.call("Page.reload")
+        else:
+            raise SystemExit(f"there is no chat: {page.value('document.body.innerText')[:500]!r}")
         time.sleep(3)  # its news, which a key closes
         page.key("Escape")
         messages = []
@@ -83,6 +90,7 @@ def main():
     parser.add_argument("--port", type=int, default=18400)
     parser.add_argument("--picture")
     args = parser.parse_args()
+    failed = 1
     served = subprocess.Popen([args.program, "serve", "-m", args.model, "--port", "0", "-q", "-n", "200"], stdout=subprocess.PIPE)
     url = served.stdout.readline().decode().strip()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

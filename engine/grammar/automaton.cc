@@ -46,9 +46,7 @@ class Emitter {
   // More than one is two, which keeps a rule in a rule from being written 2, 4, 8, ... times.
   void count_uses(NodeId root) {
     std::vector<std::uint32_t> written(syntax_.n_nodes());
-    const auto add = [](std::uint32_t& count, std::uint32_t more) {
-      count = std::min(count + more, 2u);
-    };
+    const auto add = [](std::uint32_t& count, std::uint32_t more) { count = std::min(count + more, 2u); };
     add(written[root], 1);
     for (RuleId rule = 0; rule < syntax_.n_rules(); ++rule) add(written[syntax_.rule_root(rule)], 1);
     for (std::size_t id = syntax_.n_nodes(); id-- > 0;) {  // parts come behind what they hold

@@ -62,7 +62,7 @@ struct ServeFlags {
   std::string cache_dir;
   std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
-  std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
+  std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048, stream_wait = 300;
   bool allow_public = false, log_prompts = false, pull = false, no_web = false, sandbox = false;
 };
 
@@ -316,6 +316,7 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
   options.max_connections = static_cast<std::size_t>(flags.max_connections);
   options.drain_time = std::chrono::seconds(flags.drain);
+  options.stream_time = std::chrono::seconds(flags.stream_wait);
   options.tls = std::move(tls);
   ROWMAX_TRY(network, server::HttpServer::create(options, std::move(listeners), service));
   service.log("listening", {{"addresses", addresses}});
@@ -397,6 +398,8 @@ CommandBody declare_serve(Flags& table) {
   table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
+  table.add("--stream-wait", flags->stream_wait, "seconds that a stream's reader may take nothing; its request is paused")
+      .within(1, 86400);
   table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);
   table.add("--cache-dir", flags->cache_dir, "keep prefixes of prompts in this folder, beyond the server's end")
       .type("DIR");

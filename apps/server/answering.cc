@@ -320,6 +320,11 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
   exchange->when_gone([&served, ids] {
     for (const engine::RequestId id : ids) (void)served.scheduler->cancel(id);
   });
+  exchange->when_behind([&served, ids](bool behind) {
+    for (const engine::RequestId id : ids) {
+      (void)(behind ? served.scheduler->pause(id) : served.scheduler->resume(id));
+    }
+  });
   answering->accepted(std::move(ids));
 }
 

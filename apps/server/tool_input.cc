@@ -126,9 +126,10 @@ class CallMasks {
     if (!grammar.ok()) return refuse_tools(fields_, request_.places, grammar.error()), engine::TokenMask();
     auto mask = grammar_mask(served_, *grammar, true);
     if (!mask.ok()) return refuse(fields_, "tools", mask.error()), engine::TokenMask();
-    if (options.mark.empty()) return std::move(mask).value();
+    engine::TokenMask named = named_mask("tools", std::move(mask).value());
+    if (options.mark.empty()) return named;
     return tool_calls::mask_behind(required ? tool_calls::MaskBehind::kReasoning : tool_calls::MaskBehind::kCallMark,
-                                   reply, served_.tokenizer(), served_.text_tokens, std::move(mask).value());
+                                   reply, served_.tokenizer(), served_.text_tokens, std::move(named));
   }
 
  private:

@@ -238,6 +238,12 @@ Status open_disk(const ServeFlags& flags, const engine::SessionOptions& session,
   options.listener = [&service](const engine::DiskCacheEvent& event) {
     service.log("cache_disk", {{"what", event_name(event.kind)}, {"file", event.file}, {"why", event.what}});
   };
+  const std::int64_t page = engine::page_file_bytes(*all.session);
+  if (page > options.bytes) {
+    return Error::invalid_argument("--cache-disk: expected " + std::to_string((page + (1 << 20) - 1) >> 20) +
+                                   " MiB or more, room for a page of 64 tokens of this model, found " +
+                                   std::to_string(flags.cache_disk));
+  }
   auto opened = engine::DiskCache::open(options, *all.session, session);
   if (!opened.ok()) return Error{opened.error().code, "--cache-dir: " + opened.error().message};
   all.disk = std::move(opened).value();
@@ -280,6 +286,12 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.created = now_seconds();
   served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;
+  served.queue = flags.queue;
+  if (!flags.tool_format.empty() && served.chat_template == nullptr) {
+    all.engine.notices.push_back("--tool-format: this model has no chat template, so nothing shows it tools");
+  } else if (!flags.tool_format.empty() && served.ignores_tools) {
+    all.engine.notices.push_back("--tool-format: the chat template ignores tools, so the model is shown none of them");
+  }
   served.sampling = server::sampling_defaults(sampling);
   ROWMAX_TRY(drafts, load_drafts(flags.drafts, flags.engine, all.engine, options, served.context));
   all.drafts = std::move(drafts);

@@ -226,6 +226,9 @@ void apply_tools(Fields& fields, const ServedModel& served, ToolRequest request,
   if (!fields.ok()) return;
   const bool calls = request.choice != ToolChoice::kNone && !request.functions.empty();
   const bool required = request.choice == ToolChoice::kRequired;
+  if (calls && served.ignores_tools) {
+    input.tools_note = "the chat template ignores tools: the model is shown none of them";
+  }
   if (required && request.functions.empty()) {
     return fields.fail({400, "tool_choice: expected functions in tools, found none", "tool_choice", "invalid_value"});
   }

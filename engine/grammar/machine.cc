@@ -120,7 +120,9 @@ void Machine::keep_roots(std::vector<Item>& items) {
   std::vector<Item> reached = std::exchange(reached_, {});
   const bool accepting = accepting_;
   std::ranges::sort(items, [](const Item& a, const Item& b) { return a.frame != b.frame ? a.frame > b.frame : a < b; });
+  const auto same_frame = [](const Item& a, const Item& b) { return a.frame == b.frame; };
   for (int look = 0; look < 2 && items.size() > 1 && !failed(); ++look) {
+    if (look == 1 && std::ranges::adjacent_find(items, same_frame) == items.end()) break;
     std::size_t n_kept = 0;
     for (const Item& item : items) {
       if (!seen_.insert(item, false)) continue;

@@ -34,7 +34,7 @@ bool has_folding(std::string_view head) {
   return head.find("\r\n ") != std::string_view::npos || head.find("\r\n\t") != std::string_view::npos;
 }
 
-// Beast takes a request line that ends in a bare LF for one of another version.
+// Of a head from its first byte on.
 bool has_bare_line_end(std::string_view head) {
   const std::size_t end = head.find('\n');
   return end != std::string_view::npos && (end == 0 || head[end - 1] != '\r');
@@ -91,18 +91,19 @@ class HttpParser::Impl final : public http::basic_parser<true> {
         fail(problem_of(http::error::header_limit, limits_));  // Beast counts the first line apart
         break;
       }
+      // Beast waits for the end that it knows, or takes the line for one of another version.
+      if ((code == http::error::need_more || code == http::error::bad_version) && head_bytes_ == n &&
+          before == State::kHead && has_bare_line_end(bytes.substr(begin))) {
+        fail({400, "expected CR LF at the end of the request line, found LF alone"});
+        break;
+      }
       if (code == http::error::need_more) {
         // Chunk sizes, their extensions and trailers are lines, too.
         if (bytes.size() - taken > limits_.head_bytes) fail({431, "a line of the body's chunks is too long"});
         break;
       }
       if (code) {
-        if (state_ == State::kBad) break;
-        if (code == http::error::bad_version && has_bare_line_end(bytes.substr(begin))) {
-          fail({400, "expected CR LF at the end of the request line, found LF alone"});
-        } else {
-          fail(problem_of(code, limits_));
-        }
+        if (state_ != State::kBad) fail(problem_of(code, limits_));
         break;
       }
       if (state_ != State::kBad && is_done()) state_ = State::kDone;

@@ -410,7 +410,9 @@ CommandBody declare_serve(Flags& table) {
   table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
-  table.add("--stream-wait", flags->stream_wait, "seconds that a stream's reader may take nothing; its request is paused")
+  table
+      .add("--stream-wait", flags->stream_wait,
+           "seconds that a stream's reader may take nothing; its request is paused")
       .within(1, 86400);
   table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);
   table.add("--cache-dir", flags->cache_dir, "keep prefixes of prompts in this folder, beyond the server's end")

@@ -302,11 +302,12 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
   const int n_prompts = static_cast<int>(input.prompts.size());
   if (n_prompts > served.queue) {
     const std::string most = std::to_string(served.queue);
-    return exchange->send(error_answer({400,
-                                        "prompt: " + std::to_string(n_prompts) + " of them are more than may wait; ask for " +
-                                            most + " at a time, or start the server with a larger --queue",
-                                        "prompt", "invalid_value"},
-                                       style));
+    return exchange->send(
+        error_answer({400,
+                      "prompt: " + std::to_string(n_prompts) + " of them are more than may wait; ask for " + most +
+                          " at a time, or start the server with a larger --queue",
+                      "prompt", "invalid_value"},
+                     style));
   }
   const engine::GenerationOptions& options = input.work.options;
   const bool log_probabilities = options.log_probability || options.top_log_probabilities > 0;

@@ -27,8 +27,8 @@ struct HttpServerOptions {
   std::chrono::milliseconds head_time{10'000};
   std::chrono::milliseconds body_time{30'000};  // and a second more for each 16 KiB of it
   std::chrono::milliseconds idle_time{75'000};
-  std::chrono::milliseconds write_time{30'000};  // without a byte that the client took, or beyond what they may need:
-  std::size_t slowest_answer_bytes = 16 << 10;   // of an answer that is complete, taken in a second
+  std::chrono::milliseconds write_time{30'000};    // without a byte that the client took, or beyond what they may need:
+  std::size_t slowest_answer_bytes = 16 << 10;     // of an answer that is complete, taken in a second
   std::chrono::milliseconds stream_time{300'000};  // in place of write_time, for streams
   std::chrono::milliseconds ping_time{15'000};
   std::chrono::milliseconds drain_time{30'000};

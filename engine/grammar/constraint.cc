@@ -47,7 +47,8 @@ struct GrammarConstraint::Impl {
   // The next mask's steps. Each one adds its share to what those before left over.
   void begin_work() {
     const GrammarLimits& limits = grammar->limits;
-    steps_left = std::min(limits.max_mask_steps, steps_left + std::min(limits.sustained_mask_steps, limits.max_mask_steps));
+    steps_left =
+        std::min(limits.max_mask_steps, steps_left + std::min(limits.sustained_mask_steps, limits.max_mask_steps));
     machine.begin_work(steps_left);
   }
 

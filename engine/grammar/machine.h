@@ -86,7 +86,7 @@ class Machine {
     bool accepts = false;
     bool expanded = false;
     bool only_roots = false;  // items lead to the places, and are not all of them
-    Range byte_moves;  // once expanded
+    Range byte_moves;         // once expanded
   };
   struct ByteMove {
     std::uint8_t low = 0, high = 0;

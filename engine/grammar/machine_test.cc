@@ -123,8 +123,9 @@ TEST(Machine, TakesWhatTheTableOfDerivationsHas) {
 // A letter may belong to any of a growing number of rules that were begun. Counted: work grows with the text, not with its
 // square, and what is held of a byte does not grow at all.
 TEST(Machine, AmbiguityCostsAsMuchAsTheTextIsLong) {
-  for (const char* source : {"root ::= s\ns ::= [a-z] (s (s (s s?)?)?)?", "root ::= s\ns ::= [a-z] | [a-z] s s | [a-z] s",
-                             "root ::= s+\ns ::= [a-z] (s (s \"\"?)?)? | \"a\" s"}) {
+  for (const char* source :
+       {"root ::= s\ns ::= [a-z] (s (s (s s?)?)?)?", "root ::= s\ns ::= [a-z] | [a-z] s s | [a-z] s",
+        "root ::= s+\ns ::= [a-z] (s (s \"\"?)?)? | \"a\" s"}) {
     const auto automaton = automaton_of(source);
     ASSERT_TRUE(automaton.ok()) << source;
     Machine machine(*automaton, {});
@@ -141,7 +142,7 @@ TEST(Machine, AmbiguityCostsAsMuchAsTheTextIsLong) {
       if (i >= 1560) late += machine.steps_used();
     }
     EXPECT_TRUE(machine.accepts(state));
-    EXPECT_LT(late, 5 * early) << source;        // 4 times the text
+    EXPECT_LT(late, 5 * early) << source;       // 4 times the text
     EXPECT_LT(late / 40, 1600 * 60) << source;  // some steps for each byte before
     EXPECT_LT(machine.bytes() - bytes_late, 4 * (bytes_late - bytes_early) + (std::size_t{1} << 20)) << source;
   }

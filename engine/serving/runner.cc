@@ -248,11 +248,12 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
 // A fork of the first choice where that one is about to compute the last token of their prompt, or an empty one.
 Result<Runner::Admission> Runner::take_sequence(Task& task) {
   const Task* first = task.choice() > 0 ? first_choice_of(task.job()) : nullptr;
-  const bool can_fork = !task.has_begun() && first != nullptr && first->has_sequence() && std::ssize(task.tokens()) > 1 &&
-                        first->held() == std::ssize(task.tokens()) - 1;
+  const bool can_fork = !task.has_begun() && first != nullptr && first->has_sequence() &&
+                        std::ssize(task.tokens()) > 1 && first->held() == std::ssize(task.tokens()) - 1;
   auto sequence = can_fork ? session_->fork(first->sequence()) : session_->open();
   if (!sequence.ok() && can_fork && sequence.error().code == ErrorCode::kLimit) sequence = session_->open();
-  while (!sequence.ok() && sequence.error().code == ErrorCode::kLimit && take_from_paused()) sequence = session_->open();
+  while (!sequence.ok() && sequence.error().code == ErrorCode::kLimit && take_from_paused())
+    sequence = session_->open();
   if (!sequence.ok()) {
     const bool one_comes_back = !running_.empty() || std::ranges::any_of(waiting_, &Task::has_sequence);
     if (sequence.error().code == ErrorCode::kLimit && one_comes_back) return Admission::kNoSequence;

@@ -141,6 +141,7 @@ constexpr Page kPages[] = {
     {"POST", "/tokenize", "Token ids of a text", "tokenize,", ""},
     {"POST", "/detokenize", "The text of token ids", "detokenize,", "tokens,"},
     {"POST", "/apply-template", "The prompt of a chat request", "chat,template,", "messages,"},
+    {"GET", "/tokenizer_info", "Its special tokens and chat template, as vLLM tells them", "", ""},
     {"POST", "/rowmax/attention", "What one token of a text attends to", "attention,", ""},
     {"POST", "/api/chat", "ollama's chat, as lines of JSON", "any,ollama,ollama chat,", ""},
     {"POST", "/api/generate", "ollama's completion", "any,ollama,ollama generate,", ""},

@@ -314,6 +314,18 @@ class Others(ServerTest):
             got = self.good(self.server.post("/tokenize", {"content": "~" * (1 << 18), "with_pieces": with_pieces}))
             self.assertEqual((got["count"], len(got["tokens"])), (1 << 18, 1 << 18))
 
+    def test_what_a_tokenizer_elsewhere_needs(self):
+        """What lm-eval asks (its RemoteTokenizer, made for vLLM)."""
+        info = self.good(self.server.get("/tokenizer_info"))
+        self.assertEqual((info["chat_template"], info["model_max_length"]), (TEMPLATE, self.good(self.server.get("/v1/models"))["data"][0]["max_model_len"]))
+        begun = self.good(self.server.post("/tokenize", {"prompt": "a", "add_special_tokens": True}))["tokens"]
+        plain = self.good(self.server.post("/tokenize", {"prompt": "a", "add_special_tokens": False}))["tokens"]
+        self.assertEqual(begun[1:], plain)
+        self.assertEqual(self.good(self.server.post("/tokenize", {"prompt": info["bos_token"], "add_special_tokens": False}))["tokens"], begun[:1])
+        self.assertEqual(len(self.good(self.server.post("/tokenize", {"prompt": info["eos_token"], "add_special_tokens": False}))["tokens"]), 1)
+        with Server(model=PLAIN_MODEL, template=False) as server:
+            self.assertIsNone(server.get("/tokenizer_info").json["chat_template"])
+
     def test_embeddings(self):
         texts = ["a cat", "a dog and a bone"]
         want = json.loads(run_command("embed", "--pooling", "last", "--json", *texts))["embeddings"]

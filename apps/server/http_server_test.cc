@@ -304,7 +304,10 @@ TEST_F(HttpServerTest, WhoMakesAStreamHearsThatItsReaderIsBehind) {
   EXPECT_TRUE(told);
   EXPECT_TRUE(behind);
   char block[1 << 15];
-  while (behind) ASSERT_GT(::recv(client, block, sizeof block, 0), 0);
+  // It may hear so a little after the last byte of what there was.
+  while (behind) {
+    if (::recv(client, block, sizeof block, MSG_DONTWAIT) <= 0) std::this_thread::yield();
+  }
   EXPECT_TRUE(held->write(piece));
   held->end();
   held.reset();

@@ -34,6 +34,8 @@ struct ServedModel {
   std::int64_t created = 0;      // seconds since the epoch
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
   int max_choices = 128;         // of one request
+  std::int64_t queue = 256;      // requests that may wait
+  bool ignores_tools = false;    // its chat template: the model is shown none
   SamplingDefaults sampling;
   std::vector<NormaliseRule> normalise;    // of system messages
   engine::DraftFunction draft;             // empty: no speculation
@@ -44,6 +46,9 @@ struct ServedModel {
 
   const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
 };
+
+// Whether the template renders a chat with tools as it does without them. False for one that renders neither.
+bool ignores_tools(const ServedModel& served);
 
 // What its template writes of calls and thoughts; `format` (may be null) in place of the calls' form.
 void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format);

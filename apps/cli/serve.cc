@@ -32,7 +32,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kServeExamples = R"(
 Examples:
   rowmax serve                                   the model in the program, on http://127.0.0.1:8080
   rowmax serve -m smollm2 --pull --port 9000
@@ -411,7 +411,7 @@ CommandBody declare_serve(Flags& table) {
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
   table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
-  table.set_examples(kExamples);
+  table.set_examples(kServeExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(false) : serve(*flags); };
 }
 

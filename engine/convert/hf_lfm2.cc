@@ -11,7 +11,6 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20;
 
 std::string key_of(const HfModel& model, std::string_view name) { return concat(model.architecture->name, ".", name); }
 

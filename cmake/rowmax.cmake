@@ -1,5 +1,5 @@
 # rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...]
-#                  [FLAGS <flag>...])
+#                  [FLAGS <flag>...] [SOURCES <file>...] [LINKED])
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
@@ -11,6 +11,7 @@
 #   test_*.cc                  what several of its files share
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
+# SOURCES: files in other languages. LINKED: what fuzzers are linked with and do not fuzz, compiled there in the shortest time.
 # Components see the repository root (private headers by their path from it) and include/.
 
 include(CheckPIESupported)

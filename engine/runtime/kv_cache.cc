@@ -267,6 +267,13 @@ void KvCache::let_go(std::int32_t id, std::size_t group, Side side) noexcept {
   }
 }
 
+// As if it had been used just now.
+void KvCache::touch(std::int32_t id, std::size_t group) noexcept {
+  if (held(id, group).page < 0 || held(id, group).users > 0 || !block(id).published) return;
+  leave_unused(entry(id, group));
+  join_unused(entry(id, group), Side::kNewest);
+}
+
 void KvCache::drop_page(std::int32_t id, std::size_t group) noexcept {
   pool_.give_back(group, held(id, group).page);
   held(id, group).page = -1;
@@ -512,6 +519,10 @@ void KvCache::slide(SequenceState& sequence, std::int64_t position) noexcept {
       }
       let_go(sequence.blocks[at], g, is_wanted ? Side::kNewest : Side::kOldest);
       table.pages[at] = -1;
+      // The page that the prompt's end began is of use where those before it are there: they go later.
+      if (table.first * kPageTokens < sequence.prompt_end && pages_of(sequence.prompt_end) == table.first + 1) {
+        for (std::int64_t i = first_page_seen(window, edge); i < table.first; ++i) touch(sequence.blocks[static_cast<std::size_t>(i)], g);
+      }
     }
   }
 }

@@ -257,6 +257,7 @@ class KvCache {
   void let_go(std::int32_t id) noexcept;
   void use(std::int32_t id, std::size_t group) noexcept;
   void let_go(std::int32_t id, std::size_t group, Side side) noexcept;
+  void touch(std::int32_t id, std::size_t group) noexcept;
   void drop_page(std::int32_t id, std::size_t group) noexcept;
   void drop_if_unused(std::int32_t id) noexcept;
   void unpublish(std::int32_t id) noexcept;

@@ -161,9 +161,25 @@ TEST_P(Disk, MemoryComesBeforeTheDisk) {
   EXPECT_EQ(life.run(request_).start.disk_tokens, kWhole);
   const Heard again = life.run(request_);
   EXPECT_EQ(again.start.disk_tokens, 0);
-  EXPECT_EQ(again.start.cached_tokens, kWhole);
+  EXPECT_EQ(again.start.cached_tokens, std::ssize(request_.prompt) - 1);
   EXPECT_EQ(text_of(again.given), truth_);
   EXPECT_EQ(life.disk().statistics().saved_pages, 0);
+}
+
+// A page that is begun in memory gives way to the whole ones that the disk has, of which it is the beginning.
+TEST_P(Disk, APageThatIsBegunInMemoryGivesWay) {
+  fill();
+  for (const int common : {1, 30, 64, 100}) {
+    Life life(model_, folder_);
+    std::vector<TokenId> prompt(request_.prompt.begin(), request_.prompt.begin() + common);
+    prompt.push_back(199);
+    life.run(generation(prompt, 3));
+    const Heard heard = life.run(request_);
+    EXPECT_EQ(heard.start.cached_tokens, kWhole) << common;
+    EXPECT_LE(heard.start.disk_tokens, kWhole) << common;
+    EXPECT_GE(heard.start.disk_tokens, kWhole - common / 64 * 64) << common;
+    EXPECT_EQ(text_of(heard.given), truth_) << common;
+  }
 }
 
 TEST_P(Disk, EachRegionOfAFileIsChecked) {

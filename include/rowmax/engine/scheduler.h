@@ -104,6 +104,10 @@ struct GenerationRequest {
   int prompt_top_log_probabilities = 0;
   // Empty: no speculation. Is asked less where few guesses are right.
   DraftFunction draft;
+  // Behind how many of the prompt's tokens other prompts are likely to go on, beside its end and the answer's, which are
+  // known: the next turn of a conversation whose template writes an answer otherwise than the model did, another one that
+  // begins like it. Recurrent states are kept there (BatchItem::keep).
+  std::vector<std::int64_t> places;
 };
 
 // A look at a prompt's last token, which is computed by itself: `observer` sees the stages that it wants (trace.h) of that

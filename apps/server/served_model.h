@@ -34,6 +34,7 @@ struct ServedModel {
   std::int64_t created = 0;      // seconds since the epoch
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
   int max_choices = 128;         // of one request
+  bool keeps_places = false;     // it has recurrent layers or windows: from where a prompt can be gone on with matters
   SamplingDefaults sampling;
   std::vector<NormaliseRule> normalise;    // of system messages
   engine::DraftFunction draft;             // empty: no speculation

@@ -77,7 +77,8 @@ Result<KvCache> KvCache::create(const Shape& shape) {
     const std::size_t one = static_cast<std::size_t>(shape.state_floats) * sizeof(float);
     cache.checkpoints_.reserve(std::min(static_cast<std::size_t>(shape.checkpoint_bytes) / one, kCheckpointsPerBlock * n));
   }
-  cache.published_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data()});
+  cache.published_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data(), false});
+  cache.full_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data(), true});
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
   for (std::size_t id = 0; id < cache.sequences_.size(); ++id) {
     cache.sequences_[id].tables.resize(n_group);
@@ -131,6 +132,7 @@ Result<SequenceId> KvCache::fork(SequenceId id) {
   const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
   SequenceState made;  // all memory is taken before anything changes
   made.open = true;
+  made.owner = from.owner;
   made.tokens = from.tokens;
   made.blocks = from.blocks;
   made.tables = from.tables;
@@ -174,6 +176,7 @@ void KvCache::close(SequenceId id) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   become(sequence, {}, 0);
   sequence.mark = {};
+  sequence.owner = 0;
   sequence.open = false;
 }
 
@@ -297,6 +300,7 @@ void KvCache::unpublish(std::int32_t id) noexcept {
   Block& b = block(id);
   if (!b.published) return;
   published_.erase(published_.find(id));
+  if (const auto found = full_.find(id); found != full_.end() && *found == id) full_.erase(found);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (groups_[g].window == 0 || held(id, g).page < 0 || held(id, g).users > 0) continue;
     leave_unused(entry(id, g));

@@ -8,6 +8,7 @@
 // its place is needed (least recently used first). Full blocks are shared. Of one that is begun, or whose tokens part from
 // those that are wanted, the rows in common are taken up into a page of one's own: rows behind them are overwritten there,
 // and no row depends on those behind it. One that nobody uses and that is wanted with all of its tokens is gone on with.
+// Rows of pages are taken up from sequences of the same owner alone: what others asked must not be found token by token.
 //
 // A sequence lets go of a windowed group's page when no token to come can see a position of it. The page stays with its
 // block, for prompts that begin alike and for truncate(), while there is room: pages of the window before the end of a
@@ -73,6 +74,7 @@ class KvCache {
   };
   struct SequenceState {
     bool open = false;
+    std::uint64_t owner = 0;
     std::vector<TokenId> tokens;
     std::vector<std::int32_t> blocks;
     std::vector<Table> tables;    // by group
@@ -99,6 +101,8 @@ class KvCache {
 
   // As Session::reuse.
   std::int64_t reuse(SequenceId id, std::span<const TokenId> tokens);
+  // Until it is closed.
+  void set_owner(SequenceId id, std::uint64_t owner) noexcept { sequences_[static_cast<std::size_t>(id)].owner = owner; }
   PrefixReuse last_reuse() const noexcept { return last_reuse_; }
   // Goes back to the first n tokens, or as many of them as it can; how many that are.
   std::int64_t truncate(SequenceId id, std::int64_t n);
@@ -171,6 +175,7 @@ class KvCache {
     std::uint64_t states = 0;  // bit n - 1: there is a checkpoint behind its first n tokens
     std::int32_t parent = -1;  // the block before it, when published
     bool published = false;
+    std::uint64_t owner = 0;      // when published: of the sequence that did
     std::vector<TokenId> tokens;  // when published: those that others may take up, its first ones
     bool is_full() const noexcept { return published && std::ssize(tokens) == kPageTokens; }
   };
@@ -184,17 +189,22 @@ class KvCache {
   // like some tokens is beside them.
   struct Key {
     std::int32_t parent;
+    std::uint64_t owner;
     std::span<const TokenId> tokens;
   };
   struct ByTokens {
     using is_transparent = void;
     const Block* blocks = nullptr;
-    Key key(std::int32_t id) const noexcept { return {blocks[id].parent, blocks[id].tokens}; }
+    bool of_all_owners = false;
+    Key key(std::int32_t id) const noexcept {
+      return {blocks[id].parent, of_all_owners ? 0 : blocks[id].owner, blocks[id].tokens};
+    }
     static const Key& key(const Key& given) noexcept { return given; }
     template <class A, class B>
     bool operator()(const A& a, const B& b) const noexcept {
       const Key x = key(a), y = key(b);
       if (x.parent != y.parent) return x.parent < y.parent;
+      if (x.owner != y.owner) return x.owner < y.owner;
       return std::ranges::lexicographical_compare(x.tokens, y.tokens);
     }
   };
@@ -222,6 +232,7 @@ class KvCache {
   std::vector<Held> held_;  // [block][group]
   std::vector<std::int32_t> free_;
   std::set<std::int32_t, ByTokens> published_;
+  std::set<std::int32_t, ByTokens> full_;  // those of them that are, whoever owns them
   std::vector<SequenceState> sequences_;
   std::vector<Checkpoint> checkpoints_;  // the least recently used first; there is room for all that may be there
   base::Buffer states_;
@@ -261,9 +272,9 @@ class KvCache {
   void drop_page(std::int32_t id, std::size_t group) noexcept;
   void drop_if_unused(std::int32_t id) noexcept;
   void unpublish(std::int32_t id) noexcept;
-  void offer(std::int32_t id, std::int32_t parent, std::span<const TokenId> tokens);
+  void offer(std::int32_t id, const Key& key);
   void offer_begun(SequenceState& sequence, std::int64_t n);
-  void absorb_beginnings(std::int32_t id, std::int32_t parent, std::span<const TokenId> tokens) noexcept;
+  void absorb_beginnings(std::int32_t id, Key key) noexcept;
   bool has_all_pages(std::int32_t id) const noexcept;
 
   std::size_t checkpoint_at(std::int32_t id, std::int64_t n_tokens) const noexcept;
@@ -291,13 +302,13 @@ class KvCache {
   void fill_page(SequenceId id, std::size_t page, PageParts parts, std::span<const std::byte> bytes) noexcept;
   PrefixReuse::Limit limit_of(std::span<const std::int32_t> blocks, std::int64_t n, std::int64_t kept) const noexcept;
   std::int32_t find_published(std::int32_t parent, std::span<const TokenId> tokens) const;
-  // The longest published block behind `parent` that `tokens` begin with, of fewer than they are; -1: none.
-  std::int32_t find_beginning(std::int32_t parent, std::span<const TokenId> tokens) const;
+  // The longest published block that the key's tokens begin with, of fewer than they are; -1: none.
+  std::int32_t find_beginning(Key key) const;
   struct Begun {
     std::int32_t block = -1;
     std::int64_t n_tokens = 0;  // that it has in common with those that are wanted
   };
-  Begun find_begun(std::int32_t parent, std::span<const TokenId> tokens) const;
+  Begun find_begun(const Key& key) const;
 };
 
 }  // namespace rowmax::engine

@@ -19,29 +19,31 @@ std::int64_t common_length(std::span<const TokenId> a, std::span<const TokenId> 
 }  // namespace
 
 std::int32_t KvCache::find_published(std::int32_t parent, std::span<const TokenId> tokens) const {
-  const auto found = published_.find(Key{parent, tokens});
-  return found == published_.end() ? -1 : *found;
+  const auto found = full_.find(Key{parent, 0, tokens});
+  return found == full_.end() ? -1 : *found;
 }
 
-std::int32_t KvCache::find_beginning(std::int32_t parent, std::span<const TokenId> tokens) const {
-  while (tokens.size() > 1) {
-    tokens = tokens.first(tokens.size() - 1);
-    auto found = published_.upper_bound(Key{parent, tokens});
-    if (found == published_.begin() || block(*--found).parent != parent) return -1;
-    const std::span<const TokenId> its = block(*found).tokens;
-    const std::int64_t n = common_length(its, tokens);
-    if (n == std::ssize(its)) return *found;
-    tokens = tokens.first(static_cast<std::size_t>(n + 1));  // what is wanted can have no more than n
+std::int32_t KvCache::find_beginning(Key key) const {
+  while (key.tokens.size() > 1) {
+    key.tokens = key.tokens.first(key.tokens.size() - 1);
+    auto found = published_.upper_bound(key);
+    if (found == published_.begin()) return -1;
+    const Block& b = block(*--found);
+    if (b.parent != key.parent || b.owner != key.owner) return -1;
+    const std::int64_t n = common_length(b.tokens, key.tokens);
+    if (n == std::ssize(b.tokens)) return *found;
+    key.tokens = key.tokens.first(static_cast<std::size_t>(n + 1));  // what is wanted can have no more than n
   }
   return -1;
 }
 
-KvCache::Begun KvCache::find_begun(std::int32_t parent, std::span<const TokenId> tokens) const {
+KvCache::Begun KvCache::find_begun(const Key& key) const {
   Begun best;
   std::int64_t most = -1;
   const auto look = [&](std::int32_t id) {
     const Block& b = block(id);
-    const std::int64_t n = b.parent == parent ? common_length(b.tokens, tokens) : 0;
+    const bool is_near = b.parent == key.parent && b.owner == key.owner;
+    const std::int64_t n = is_near ? common_length(b.tokens, key.tokens) : 0;
     if (n == 0) return false;
     const std::int64_t usable = has_all_pages(id) ? last_state(id, n) : 0;
     if (usable > most || (usable == most && n > best.n_tokens)) {
@@ -50,7 +52,7 @@ KvCache::Begun KvCache::find_begun(std::int32_t parent, std::span<const TokenId>
     }
     return true;
   };
-  const auto place = published_.lower_bound(Key{parent, tokens});
+  const auto place = published_.lower_bound(key);
   auto next = place;
   for (int i = 0; i < kNeighbours && next != published_.end() && look(*next); ++i) ++next;
   next = place;
@@ -85,7 +87,7 @@ std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
     const auto n_rest = std::min(bound - found, kPageTokens);
     const auto rest = tokens.subspan(static_cast<std::size_t>(found), static_cast<std::size_t>(n_rest));
     const std::int32_t whole = n_rest == kPageTokens ? find_published(parent, rest) : -1;
-    const Begun next = whole >= 0 ? Begun{whole, kPageTokens} : find_begun(parent, rest);
+    const Begun next = whole >= 0 ? Begun{whole, kPageTokens} : find_begun({parent, sequence.owner, rest});
     if (next.block < 0) break;
     blocks.push_back(next.block);
     found += next.n_tokens;
@@ -132,28 +134,31 @@ void KvCache::publish(SequenceId id, std::int64_t n) {
     if (const std::int32_t twin = find_published(parent, tokens); twin >= 0) {
       replace(i, at, twin);
     } else {
-      offer(at, parent, tokens);
+      offer(at, {parent, sequence.owner, tokens});
     }
   }
   offer_begun(sequence, n);
 }
 
-// The block is found by these tokens from now on, which are all that it was found by before, or more.
-void KvCache::offer(std::int32_t id, std::int32_t parent, std::span<const TokenId> tokens) {
-  absorb_beginnings(id, parent, tokens);
+// The block is found by this key from now on, whose tokens are all that it was found by before, or more.
+void KvCache::offer(std::int32_t id, const Key& key) {
+  absorb_beginnings(id, key);
   Block& b = block(id);
   if (b.published) {
     auto node = published_.extract(published_.find(id));
-    b.tokens.assign(tokens.begin(), tokens.end());  // within what there is room for
+    b.tokens.assign(key.tokens.begin(), key.tokens.end());  // within what there is room for
+    b.owner = key.owner;
     published_.insert(std::move(node));
-    return;
+  } else {
+    b.tokens.reserve(kPageTokens);
+    b.tokens.assign(key.tokens.begin(), key.tokens.end());  // what an unpublished block holds here says nothing
+    b.parent = key.parent;
+    b.owner = key.owner;
+    published_.insert(id);
+    b.published = true;
+    if (b.parent >= 0) ++block(b.parent).children;
   }
-  b.tokens.reserve(kPageTokens);
-  b.tokens.assign(tokens.begin(), tokens.end());  // what an unpublished block holds here says nothing
-  b.parent = parent;
-  published_.insert(id);
-  b.published = true;
-  if (parent >= 0) ++block(parent).children;
+  if (b.is_full()) full_.insert(id);
 }
 
 // The block behind the full ones, as far as it is filled.
@@ -165,8 +170,9 @@ void KvCache::offer_begun(SequenceState& sequence, std::int64_t n) {
   if (block(id).published && std::ssize(block(id).tokens) >= begun) return;
   const std::span<const TokenId> tokens(sequence.tokens.data() + i * kPageTokens, static_cast<std::size_t>(begun));
   // Another one may begin with all of it.
-  const auto found = published_.lower_bound(Key{parent, tokens});
-  if (found != published_.end() && block(*found).parent == parent &&
+  const Key key{parent, sequence.owner, tokens};
+  const auto found = published_.lower_bound(key);
+  if (found != published_.end() && block(*found).parent == parent && block(*found).owner == key.owner &&
       common_length(block(*found).tokens, tokens) == begun) {
     const std::int32_t other = *found;
     if (has_all_pages(other)) return move_checkpoints(id, other, begun);
@@ -174,19 +180,20 @@ void KvCache::offer_begun(SequenceState& sequence, std::int64_t n) {
     move_checkpoints(other, id, begun);
     unpublish(other);
   }
-  offer(id, parent, tokens);
+  offer(id, key);
 }
 
 // Blocks that nobody uses and that hold a beginning of these tokens alone are not needed beside one that holds them all.
-void KvCache::absorb_beginnings(std::int32_t id, std::int32_t parent, std::span<const TokenId> tokens) noexcept {
+void KvCache::absorb_beginnings(std::int32_t id, Key key) noexcept {
   if (!has_all_pages(id)) return;
-  for (std::int32_t found = find_beginning(parent, tokens); found >= 0;) {
+  for (std::int32_t found = find_beginning(key); found >= 0;) {
     const auto n = block(found).tokens.size();
     if (found != id && block(found).users == 0) {
       move_checkpoints(found, id, static_cast<std::int64_t>(n));
       unpublish(found);
     }
-    found = find_beginning(parent, tokens.first(n));
+    key.tokens = key.tokens.first(n);
+    found = find_beginning(key);
   }
 }
 

@@ -205,6 +205,14 @@ Status Session::swap(SequenceId a, SequenceId b) {
   });
 }
 
+Status Session::set_owner(SequenceId sequence, std::uint64_t owner) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
+    impl_->cache.set_owner(sequence, owner);
+    return {};
+  });
+}
+
 Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId> tokens) {
   return base::guarded([&]() -> Result<std::int64_t> {
     ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));

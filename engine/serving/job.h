@@ -20,6 +20,7 @@ inline double ms_between(Clock::time_point from, Clock::time_point to) {
 struct Job {
   RequestId id = 0;
   std::vector<TokenId> prompt;
+  std::uint64_t owner = 0;
   std::optional<GenerationRequest> generation;
   EmbedOptions embedding;                   // where there is no generation
   std::shared_ptr<TraceObserver> observer;  // of the prompt's last token; neither generation nor embedding then

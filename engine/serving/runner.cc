@@ -145,10 +145,11 @@ bool Runner::lets_another_go_first(Task& task) {
   if (!job.generation && job.embedding.pooling != Pooling::kLast) return false;
   for (Task& other : running_) {
     if (other.is_steady()) continue;
-    const std::int64_t common = common_tokens(task.tokens(), other.tokens());
-    // For less than a page nobody begins to wait.
-    const std::int64_t worth = task.patience < 0 ? common / kKeyTile * kKeyTile : common;
-    if (worth <= other.held()) continue;
+    std::int64_t common = common_tokens(task.tokens(), other.tokens());
+    // For less than a page nobody begins to wait; and others' pages are shared as a whole.
+    const std::int64_t whole = common / kKeyTile * kKeyTile;
+    if (job.owner != other.job().owner) common = whole;
+    if ((task.patience < 0 ? whole : common) <= other.held()) continue;
     if (task.patience < 0) task.patience = figures_.rows + kPatience * common;
     if (figures_.rows >= task.patience) return false;
     other.cut_at(common);

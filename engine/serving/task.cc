@@ -68,6 +68,7 @@ Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* dis
   session_ = &session;
   disk_ = disk;
   sequence_ = sequence;
+  ROWMAX_RETURN_IF_ERROR(session.set_owner(sequence, job_->owner));
   if (!job_->generation && !job_->observer) pooled_.emplace(session.model().shape().n_embd);
   return take_pages_up();
 }

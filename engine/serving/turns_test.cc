@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -177,6 +178,40 @@ TEST_P(Turns, ARunningOneIsGoneOnFrom) {
   EXPECT_EQ(text_of(other.given), text_of(alone(test_model(arch_), second)));
 }
 
+// What was asked by others is found by whole pages alone, beside one another as in turn: nobody learns it token by token.
+TEST_P(Turns, OwnersShareWholePagesAlone) {
+  open(0, 40);
+  const Tokens prompt = test_prompt(150, 1);
+  const auto of = [&](std::uint64_t owner, Tokens asked) {
+    Heard& heard = heard_.emplace_back();
+    Request made = request_of(request(std::move(asked), {100}), std::make_unique<Recorder>(heard, 1));
+    made.owner = owner;
+    EXPECT_TRUE(scheduler_->submit(std::move(made)).ok());
+    return &heard;
+  };
+  const Heard *first = of(1, prompt), *beside = of(2, joined(prompt, test_prompt(9, 2)));
+  finish();
+  EXPECT_EQ(first->start.cached_tokens, 0);
+  EXPECT_EQ(beside->start.cached_tokens, 128);
+  for (const std::int64_t n : {1, 40, 63, 64, 100, 127, 128, 149}) {
+    const Tokens guess = joined(std::span(prompt).first(static_cast<std::size_t>(n)), Tokens{199, 198});
+    const Heard* heard = of(static_cast<std::uint64_t>(100 + n), guess);
+    finish();
+    EXPECT_EQ(heard->start.cached_tokens % 64, 0) << n;
+    EXPECT_LE(heard->start.reuse.found_tokens, n / 64 * 64) << n;
+    if (!has_state_) {
+      EXPECT_EQ(heard->start.cached_tokens, n / 64 * 64) << n;
+    }
+  }
+  // Each still has his own to the token.
+  for (const std::uint64_t owner : {1, 2}) {
+    const Tokens next = joined(prompt, owner == 1 ? Tokens{3} : joined(test_prompt(9, 2), Tokens{3}));
+    const Heard* heard = of(owner, next);
+    finish();
+    EXPECT_EQ(heard->start.cached_tokens, std::ssize(next) - 1);
+  }
+}
+
 // Pages and states have to make room between the turns. More is computed then, and nothing else.
 TEST_P(Turns, EvictionBetweenCostsTimeAlone) {
   const std::int64_t one = test_session(arch_, 512, 1).cost(400)->kv_peak_bytes;
@@ -205,7 +240,9 @@ TEST_P(Turns, EvictionBetweenCostsTimeAlone) {
     }
     EXPECT_EQ(session_->memory().kv_held_bytes, 0);
   }
-  EXPECT_GT(n_less, 0);
+  if (arch_ != "gemma3") {  // which holds a window of 37 tokens in most layers: there is room for all
+    EXPECT_GT(n_less, 0);
+  }
   EXPECT_GT(n_all, 0);
 }
 

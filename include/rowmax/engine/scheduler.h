@@ -121,6 +121,7 @@ struct Request {
   std::vector<TokenId> prompt;  // the ids as they are; for an embedding those of encode_for_embedding
   std::variant<GenerationRequest, EmbedOptions, ObserveRequest> work;
   std::unique_ptr<RequestListener> listener;  // nullptr: nobody listens
+  std::uint64_t owner = 0;                    // as for Session::set_owner()
 };
 
 struct SchedulerOptions {

@@ -164,6 +164,9 @@ class Session {
   // sequence, to the token (of models with recurrent layers: to where a state was kept), leaving at least the last token
   // to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
+  // Whose the sequence is, until it is closed (0: as one that was just opened). With those of other owners it shares whole
+  // pages of 64 tokens alone, since how much is reused says what they asked. kInvalidArgument for one that is not open.
+  Status set_owner(SequenceId sequence, std::uint64_t owner);
   PrefixReuse last_reuse() const noexcept;  // of the last reuse() that succeeded
 
   // Pages of what sequences remember, as bytes.

@@ -52,6 +52,8 @@ std::string cause_of(const engine::RequestStart& start, const NearestPrompt& nea
   if (scored) return "scored";
   if (most == 0) return "short";
   if (reused >= most) return "complete";
+  if (start.damaged_pages > 0) return "damaged";
+  if (start.disk_tokens > 0 && reused >= most / kKeyTile * kKeyTile) return "complete";  // the disk has whole pages
   if (reused < start.reuse.found_tokens && start.reuse.limit == Limit::kCheckpoint) return "checkpoint";
   if (reused < start.reuse.found_tokens && start.reuse.limit == Limit::kWindow) return "window";
   if (reused < std::min(most, nearest.computed_tokens)) return "evicted";
@@ -106,7 +108,9 @@ std::string CacheReport::sentence(bool with_texts) const {
   if (disk_tokens > 0) text += " (" + std::to_string(disk_tokens) + " from the disk)";
   if (cause == "scored") return text + ": the prompt's own probabilities were asked for";
   if (cause == "short") return text + ": it has one alone";
+  if (cause == "complete" && prompt_tokens - reused_tokens > 1) return text + ": all whole pages of it";
   if (cause == "complete") return text + ": all but its last one";
+  if (cause == "damaged") return text + ": a page of it was damaged on the disk, and was removed";
   if (cause == "first") return text + ": no request before it is known";
   if (cause == "evicted") text += ": what was computed behind them had to make room";
   if (cause == "not_computed") text += ": the request that begins like it was not computed that far";

@@ -44,7 +44,8 @@ struct PromptDifference {
 struct CacheReport {
   std::int64_t prompt_tokens = 0, reused_tokens = 0, disk_tokens = 0;
   // "complete", "differs", "continues" (it goes on where the nearest request ended), "first" (nothing to compare with),
-  // "evicted", "not_computed" (the nearest request was not computed yet), "checkpoint", "window", "scored".
+  // "evicted", "not_computed" (the nearest request was not computed yet), "checkpoint", "window", "scored", "short",
+  // "damaged" (on the disk).
   std::string cause;
   std::optional<PromptDifference> difference;
 

@@ -172,6 +172,11 @@ TEST_F(History, OtherCausesThanTheText) {
   EXPECT_EQ(cause(n - 1, n - 1, Limit::kNone, again.own), "complete");
   EXPECT_EQ(cause(n - 2, n - 2, Limit::kNone, again.own), "evicted");
   EXPECT_EQ(cause(128, 128, Limit::kNone, again.own), "evicted");
+  RequestStart from_disk = started(n, 448, 448);
+  from_disk.disk_tokens = 448;
+  EXPECT_EQ(cache_report(from_disk, first.own, false).cause, "complete");
+  from_disk.damaged_pages = 1;
+  EXPECT_EQ(cache_report(from_disk, first.own, false).cause, "damaged");
   EXPECT_EQ(cause(128, 448, Limit::kCheckpoint, again.own), "checkpoint");
   EXPECT_EQ(cause(128, 448, Limit::kWindow, again.own), "window");
   EXPECT_EQ(cache_report(started(n, 0, 0), again.own, true).cause, "scored");

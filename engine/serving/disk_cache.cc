@@ -245,7 +245,7 @@ struct DiskCache::Impl {
   }
 
   // Of a sequence that holds `first` pages; how many tokens were read.
-  std::int64_t read_pages(Session& session, SequenceId sequence, std::span<const TokenId> tokens, const Prefix& prefix,
+  std::int64_t read_pages(Session& session, SequenceId sequence, std::span<const TokenId> tokens, Prefix& prefix,
                           std::int64_t first, std::span<const PageParts> found) {
     const std::int64_t held = first * kPrefixPageTokens;
     std::int64_t most = 0;
@@ -256,7 +256,7 @@ struct DiskCache::Impl {
     const auto left = session.append_pages(sequence, more, found, [&](std::size_t page, std::span<std::byte> bytes) {
       const auto key = prefix.keys[static_cast<std::size_t>(first) + page];
       const Read read = read_page(name_of(key, found[page]), page_of(more, static_cast<std::int64_t>(page)), bytes);
-      if (read == Read::kDamaged) damaged = page;
+      if (read == Read::kDamaged) damaged = page, ++prefix.damaged;
       return read == Read::kWhole;
     });
     // Those behind it are computed again in any case. They are written again, too: nobody looked at what they hold.

@@ -104,11 +104,14 @@ class Disk : public testing::TestWithParam<const char*> {
     return all;
   }
   // Another life, whatever lies in the folder: the answer is the same.
-  std::int64_t disk_tokens(std::vector<DiskCacheEvent>* events = nullptr) {
+  std::int64_t disk_tokens(std::vector<DiskCacheEvent>* events = nullptr, std::int64_t damaged = -1) {
     Life life(model_, folder_);
     const Heard heard = life.run(request_);
     EXPECT_EQ(text_of(heard.given), truth_);
     if (events != nullptr) *events = life.events;
+    if (damaged >= 0) {
+      EXPECT_EQ(heard.start.damaged_pages, damaged);
+    }
     return heard.start.disk_tokens;
   }
 };
@@ -195,7 +198,7 @@ TEST_P(Disk, EachRegionOfAFileIsChecked) {
       bad[at] = static_cast<char>(bad[at] ^ 0x10);
       write_content(path, bad);
       std::vector<DiskCacheEvent> events;
-      EXPECT_LT(disk_tokens(&events), kWhole) << at;
+      EXPECT_LT(disk_tokens(&events, 1), kWhole) << at;
       ASSERT_EQ(events.size(), 1u) << at;
       EXPECT_EQ(events[0].kind, DiskCacheEvent::Kind::kDamaged);
       EXPECT_EQ(events[0].file, path.filename());

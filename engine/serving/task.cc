@@ -75,7 +75,7 @@ Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* dis
 
 Status Task::begin() {
   const std::int64_t cached = held();
-  if (!job_->started) job_->start(cached, disk_tokens_, session_->last_reuse());
+  if (!job_->started) job_->start(cached, disk_tokens_, prefix_.damaged, session_->last_reuse());
   return next_read_ < read_end_ ? Status() : finish_reading();
 }
 

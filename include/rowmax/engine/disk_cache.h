@@ -64,6 +64,7 @@ class DiskCache {
   struct Prefix {
     std::vector<std::array<std::uint8_t, 24>> keys;  // of its pages
     std::int64_t saved = 0;                          // pages that are there, or were given up
+    std::int64_t damaged = 0;                        // pages that were found, and were not what their names say
   };
 
   // Of a session that was created with these options; reads all of the model's tensors once. kInvalidArgument for a

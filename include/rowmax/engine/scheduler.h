@@ -48,6 +48,7 @@ struct RequestStart {
   std::int64_t cached_tokens = 0;  // of the prompt, that need not be computed
   PrefixReuse reuse;               // what was found in memory, and why not more of it was taken up
   std::int64_t disk_tokens = 0;    // of the cached ones, that were read from the disk
+  std::int64_t damaged_pages = 0;  // that the disk had of it, and were removed
 };
 
 // Of the prompt's own tokens behind its first, which nothing predicts: [prompt - 1], as in GenerationOptions.

@@ -278,7 +278,8 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   served.name = model_name(flags);
   served.context = all.session->context();
   const engine::PageLayout layout = all.session->page_layout();
-  served.keeps_places = layout.state_bytes > 0 || std::ranges::any_of(layout.groups, &engine::PageLayout::Group::window);
+  served.keeps_places =
+      layout.state_bytes > 0 || std::ranges::any_of(layout.groups, &engine::PageLayout::Group::window);
   served.created = now_seconds();
   served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;

@@ -126,7 +126,8 @@ TEST_F(History, SaysWhatDiffersAndWhere) {
   EXPECT_EQ(report.difference->cached, "cch=a1");
   EXPECT_EQ(report.difference->now, "cch=b2");
   EXPECT_EQ(report.sentence(true),
-            std::to_string(byte) + " of " + std::to_string(n) + " tokens reused; miss from byte " + std::to_string(byte) +
+            std::to_string(byte) + " of " + std::to_string(n) + " tokens reused; miss from byte " +
+                std::to_string(byte) +
                 " of the rendered prompt, message 0 (system): cached \"cch=a1\", now \"cch=b2\"");
   EXPECT_EQ(report.json(false).dump().find("cch"), std::string::npos);
 }

@@ -75,7 +75,8 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   for (std::int64_t id = n_blocks - 1; id >= 0; --id) cache.free_.push_back(static_cast<std::int32_t>(id));
   if (state_bytes > 0) {
     const std::size_t one = static_cast<std::size_t>(shape.state_floats) * sizeof(float);
-    cache.checkpoints_.reserve(std::min(static_cast<std::size_t>(shape.checkpoint_bytes) / one, kCheckpointsPerBlock * n));
+    cache.checkpoints_.reserve(
+        std::min(static_cast<std::size_t>(shape.checkpoint_bytes) / one, kCheckpointsPerBlock * n));
   }
   cache.published_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data(), false});
   cache.full_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data(), true});
@@ -525,7 +526,8 @@ void KvCache::slide(SequenceState& sequence, std::int64_t position) noexcept {
       table.pages[at] = -1;
       // The page that the prompt's end began is of use where those before it are there: they go later.
       if (table.first * kPageTokens < sequence.prompt_end && pages_of(sequence.prompt_end) == table.first + 1) {
-        for (std::int64_t i = first_page_seen(window, edge); i < table.first; ++i) touch(sequence.blocks[static_cast<std::size_t>(i)], g);
+        for (std::int64_t i = first_page_seen(window, edge); i < table.first; ++i)
+          touch(sequence.blocks[static_cast<std::size_t>(i)], g);
       }
     }
   }

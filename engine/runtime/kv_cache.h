@@ -30,8 +30,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/buffer.h"
@@ -83,7 +83,7 @@ class KvCache {
     // Where others are likely to go on.
     std::array<std::int64_t, 4> places = {};
     std::size_t n_places = 0;
-    base::Buffer mark;            // the recurrent state behind the first mark_position tokens
+    base::Buffer mark;  // the recurrent state behind the first mark_position tokens
     std::int64_t mark_position = -1;
     std::int64_t state_slot = 0;  // where its recurrent state lies
   };
@@ -102,7 +102,9 @@ class KvCache {
   // As Session::reuse.
   std::int64_t reuse(SequenceId id, std::span<const TokenId> tokens);
   // Until it is closed.
-  void set_owner(SequenceId id, std::uint64_t owner) noexcept { sequences_[static_cast<std::size_t>(id)].owner = owner; }
+  void set_owner(SequenceId id, std::uint64_t owner) noexcept {
+    sequences_[static_cast<std::size_t>(id)].owner = owner;
+  }
   PrefixReuse last_reuse() const noexcept { return last_reuse_; }
   // Goes back to the first n tokens, or as many of them as it can; how many that are.
   std::int64_t truncate(SequenceId id, std::int64_t n);

@@ -13,13 +13,17 @@ namespace {
 constexpr std::uint64_t bit_of(std::int64_t n_tokens) noexcept { return std::uint64_t{1} << (n_tokens - 1); }
 
 // Of states behind at most so many tokens of a block.
-constexpr std::uint64_t bits_up_to(std::int64_t n_tokens) noexcept { return n_tokens == 0 ? 0 : ~std::uint64_t{0} >> (64 - n_tokens); }
+constexpr std::uint64_t bits_up_to(std::int64_t n_tokens) noexcept {
+  return n_tokens == 0 ? 0 : ~std::uint64_t{0} >> (64 - n_tokens);
+}
 
 // The block in which the token before a position lies, and how many of its tokens are before the position.
 constexpr std::size_t block_before(std::int64_t position) noexcept {
   return static_cast<std::size_t>((position - 1) / KvCache::kPageTokens);
 }
-constexpr std::int64_t tokens_before(std::int64_t position) noexcept { return (position - 1) % KvCache::kPageTokens + 1; }
+constexpr std::int64_t tokens_before(std::int64_t position) noexcept {
+  return (position - 1) % KvCache::kPageTokens + 1;
+}
 
 }  // namespace
 
@@ -48,7 +52,8 @@ std::int64_t KvCache::last_state(std::int32_t id, std::int64_t n) const noexcept
 // from while they have more than a quarter of all places, else of the others.
 bool KvCache::make_checkpoint_room(std::size_t n_taken, bool is_likely) noexcept {
   const std::int64_t n_bytes = shape_.state_floats * static_cast<std::int64_t>(sizeof(float));
-  const std::size_t most = std::min(checkpoints_.capacity(), static_cast<std::size_t>(shape_.checkpoint_bytes / n_bytes));
+  const std::size_t most =
+      std::min(checkpoints_.capacity(), static_cast<std::size_t>(shape_.checkpoint_bytes / n_bytes));
   while (checkpoints_.size() + n_taken + 1 > most) {
     if (checkpoints_.empty()) return false;
     const auto n_unlikely = static_cast<std::size_t>(std::ranges::count(checkpoints_, false, &Checkpoint::is_likely));
@@ -78,7 +83,8 @@ void KvCache::keep_checkpoint(SequenceId id, std::int64_t position, base::Buffer
 void KvCache::save_checkpoint(SequenceId id, std::int64_t position, bool is_likely) noexcept {
   if (shape_.state_floats == 0 || position == 0) return;
   if (has_checkpoint(id, position)) {
-    Checkpoint& there = checkpoints_[checkpoint_at(sequence(id).blocks[block_before(position)], tokens_before(position))];
+    Checkpoint& there =
+        checkpoints_[checkpoint_at(sequence(id).blocks[block_before(position)], tokens_before(position))];
     there.is_likely = there.is_likely || is_likely;
     std::memcpy(there.state.data(), state(id), there.state.size());
     return;

@@ -45,9 +45,9 @@ struct Session::Impl {
     base::Buffer state = {};
   };
   std::vector<Keeping> keeping;
-  std::vector<StateCopy> copies;         // into these
-  std::vector<std::size_t> n_copies;     // of each sequence
-  std::vector<KeptPlace> places = {};    // of one item
+  std::vector<StateCopy> copies;       // into these
+  std::vector<std::size_t> n_copies;   // of each sequence
+  std::vector<KeptPlace> places = {};  // of one item
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Status forward_batch(std::span<const BatchItem> items);
@@ -382,7 +382,8 @@ void Session::Impl::find_places(const BatchItem& item, std::int64_t position, st
 void Session::Impl::take_copies(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n) {
   n_copies.push_back(0);
   for (const KeptPlace& place : item.keep) {
-    if (place.position > position && place.position <= position + n) cache.expect_others_at(item.sequence, place.position);
+    if (place.position > position && place.position <= position + n)
+      cache.expect_others_at(item.sequence, place.position);
   }
   if (cache.shape().state_floats == 0) return;
   find_places(item, position, position - offset + std::ssize(item.tokens) - item.n_draft, n);

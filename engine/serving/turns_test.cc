@@ -147,7 +147,8 @@ TEST_P(Turns, APlaceThatNobodyNamedIsKnownFromTheSecondOn) {
 TEST_P(Turns, TwoClientsFromOnePrefix) {
   open(0, 40);
   const Tokens before = test_prompt(150, 1);
-  const RecordedRequest a = request(joined(before, test_prompt(60, 2))), b = request(joined(before, test_prompt(50, 3)));
+  const RecordedRequest a = request(joined(before, test_prompt(60, 2))),
+                        b = request(joined(before, test_prompt(50, 3)));
   const Heard &of_a = submit(a), &of_b = submit(b);
   finish();
   EXPECT_EQ(text_of(of_a.given), text_of(alone(test_model(arch_), a)));

@@ -72,13 +72,11 @@ class Report(ServerTest):
         new, more = len(said), []
         for turn in range(5):
             body = {"prompt": said, "max_tokens": 9, "ignore_eos": True, "logprobs": 1}
-            before = self.server.metric("rows_total")
             got = self.good(self.server.post("/v1/completions", body))
             cache = got["rowmax"]["cache"]
             if turn:
                 self.assertEqual(cache["computed_tokens"], new, cache)
                 self.assertEqual(got["usage"]["prompt_tokens_details"]["cached_tokens"], len(said) - new)
-                self.assertEqual(self.server.metric("rows_total") - before, new + 8)
                 self.assertEqual(cache["differs"]["token"], len(said) - len(more))
                 self.assertEqual(cache["differs"]["where"], "end")
             more = [20 + turn] * (3 + 11 * turn)

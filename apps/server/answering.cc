@@ -49,6 +49,7 @@ class Answering {
       choices_[i].not_understood = input.reply_note;
       if (input.reply != nullptr) parsers_.emplace_back(input.reply);
     }
+    totals_.tools_note = input.tools_note;
     if (!input.texts.empty()) totals_.normalised = input.texts.front().normalised;
   }
 
@@ -302,6 +303,15 @@ class PromptListener final : public engine::RequestListener {
 void answer_generation(const ServedModel& served, GenerationInput input, std::unique_ptr<AnswerForm> form,
                        std::shared_ptr<Exchange> exchange, ErrorStyle style, AnswerCounter counter, PromptOwner owner) {
   const int n_prompts = static_cast<int>(input.prompts.size());
+  if (n_prompts > served.queue) {
+    const std::string most = std::to_string(served.queue);
+    return exchange->send(
+        error_answer({400,
+                      "prompt: " + std::to_string(n_prompts) + " of them are more than may wait; ask for " + most +
+                          " at a time, or start the server with a larger --queue",
+                      "prompt", "invalid_value"},
+                     style));
+  }
   const engine::GenerationOptions& options = input.work.options;
   const bool log_probabilities = options.log_probability || options.top_log_probabilities > 0;
   const auto answering = std::make_shared<Answering>(served, std::move(form), exchange, style, counter, input);
@@ -325,6 +335,11 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
   // Without the answering's lock, which may be held by who finds that the client is gone.
   exchange->when_gone([&served, ids] {
     for (const engine::RequestId id : ids) (void)served.scheduler->cancel(id);
+  });
+  exchange->when_behind([&served, ids](bool behind) {
+    for (const engine::RequestId id : ids) {
+      (void)(behind ? served.scheduler->pause(id) : served.scheduler->resume(id));
+    }
   });
   answering->accepted(std::move(ids));
 }

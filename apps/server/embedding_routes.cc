@@ -56,7 +56,8 @@ class Embedding : public std::enable_shared_from_this<Embedding> {
 
   void start() {
     const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < kAtOnce; ++i) submit_next();
+    const auto at_once = static_cast<std::size_t>(std::min<std::int64_t>(kAtOnce, served_.queue));
+    for (std::size_t i = 0; i < at_once; ++i) submit_next();
   }
 
   void ended(std::size_t index, engine::RequestEnd end) {

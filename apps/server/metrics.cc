@@ -83,6 +83,7 @@ std::string Metrics::text(const engine::SchedulerStatistics& s, std::string_view
   page.gauge("requests_waiting", "Requests that were not started.", s.waiting);
   page.gauge("requests_running", "Choices and embeddings in batches.", s.running);
   page.gauge("requests_preempted", "Those that gave their memory back and wait to be computed again.", s.preempted);
+  page.gauge("requests_paused", "Those whose client is behind with reading.", s.paused);
   page.counter("requests_submitted_total", "Requests given to the scheduler.", s.submitted);
   page.counter("requests_refused_total", "Requests that the queue had no room for.", s.refused);
   page.counter("requests_succeeded_total", "Requests that were answered.", s.succeeded);

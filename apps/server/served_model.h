@@ -35,6 +35,8 @@ struct ServedModel {
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
   int max_choices = 128;         // of one request
   bool keeps_places = false;     // it has recurrent layers or windows: from where a prompt can be gone on with matters
+  std::int64_t queue = 256;      // requests that may wait
+  bool ignores_tools = false;    // its chat template: the model is shown none
   SamplingDefaults sampling;
   std::vector<NormaliseRule> normalise;    // of system messages
   engine::DraftFunction draft;             // empty: no speculation
@@ -45,6 +47,9 @@ struct ServedModel {
 
   const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
 };
+
+// Whether the template renders a chat with tools as it does without them. False for one that renders neither.
+bool ignores_tools(const ServedModel& served);
 
 // What its template writes of calls and thoughts; `format` (may be null) in place of the calls' form.
 void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format);

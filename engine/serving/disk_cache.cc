@@ -22,7 +22,6 @@ namespace {
 constexpr auto kBetweenScans = std::chrono::seconds(5);   // for files of other processes
 constexpr std::int64_t kBetweenTouches = 60'000'000'000;  // nanoseconds
 constexpr std::int64_t kStateTokens = 1024;
-constexpr std::int64_t kLeastBytes = std::int64_t{1} << 16;
 
 using SteadyClock = std::chrono::steady_clock;
 
@@ -442,12 +441,19 @@ DiskCache::DiskCache(DiskCache&&) noexcept = default;
 DiskCache& DiskCache::operator=(DiskCache&&) noexcept = default;
 DiskCache::~DiskCache() = default;
 
+std::int64_t page_file_bytes(const Session& session) {
+  const PageLayout layout = session.page_layout();
+  PageParts all = layout.state_bytes > 0 ? kStatePart : 0;
+  for (std::size_t g = 0; g < layout.groups.size(); ++g) all |= PageParts{1} << g;
+  return static_cast<std::int64_t>(PageFile::bytes(static_cast<std::size_t>(page_bytes(layout, all))));
+}
+
 Result<DiskCache> DiskCache::open(const DiskCacheOptions& options, const Session& session,
                                   const SessionOptions& session_options) {
   return base::guarded([&]() -> Result<DiskCache> {
-    if (options.bytes < kLeastBytes) {
-      return Error::invalid_argument("disk cache: expected " + std::to_string(kLeastBytes) + " bytes or more, found " +
-                                     std::to_string(options.bytes));
+    if (const std::int64_t least = page_file_bytes(session); options.bytes < least) {
+      return Error::invalid_argument("expected room for a page of this model, " + std::to_string(least) +
+                                     " bytes, found " + std::to_string(options.bytes));
     }
     ROWMAX_TRY(folder, DiskFolder::open(options.folder));
     auto impl = std::make_unique<Impl>(options, session, session_options, std::move(folder));

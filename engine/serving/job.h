@@ -29,7 +29,8 @@ struct Job {
   RequestEnd end;  // as far as it is known
   int tasks_left = 1;
   bool started = false;
-  bool over = false;  // nothing more is computed for it
+  bool over = false;    // nothing more is computed for it
+  bool paused = false;  // nor now
   // The other choices had their chance to fork from the first one, or it is gone: they no longer wait for it.
   bool prompt_was_shared = false;
   Clock::time_point submitted, begun;

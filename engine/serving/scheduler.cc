@@ -128,6 +128,12 @@ Result<RequestId> Scheduler::submit(Request request) {
 Status Scheduler::cancel(RequestId id) {
   return base::guarded([&] { return impl_->intake.cancel(id); });
 }
+Status Scheduler::pause(RequestId id) {
+  return base::guarded([&] { return impl_->intake.pause(id, true); });
+}
+Status Scheduler::resume(RequestId id) {
+  return base::guarded([&] { return impl_->intake.pause(id, false); });
+}
 void Scheduler::drain() { impl_->intake.close(false); }
 void Scheduler::stop() { impl_->intake.close(true); }
 SchedulerStatistics Scheduler::statistics() const { return impl_->intake.statistics(); }
@@ -136,6 +142,7 @@ bool Scheduler::step() { return impl_->runner.step(); }
 void Scheduler::run() {
   do {
     while (impl_->runner.step()) {
+      if (impl_->runner.all_paused()) impl_->intake.wait_for_news();
     }
   } while (impl_->intake.wait());
 }

@@ -70,10 +70,12 @@ Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* dis
   sequence_ = sequence;
   ROWMAX_RETURN_IF_ERROR(session.set_owner(sequence, job_->owner));
   if (!job_->generation && !job_->observer) pooled_.emplace(session.model().shape().n_embd);
-  return take_pages_up();
+  ROWMAX_RETURN_IF_ERROR(take_pages_up());
+  return generation_ ? generation_->continue_on(sequence) : Status();
 }
 
 Status Task::begin() {
+  begun_ = true;
   const std::int64_t cached = held();
   if (!job_->started) job_->start(cached, disk_tokens_, prefix_.damaged, session_->last_reuse());
   return next_read_ < read_end_ ? Status() : finish_reading();
@@ -87,6 +89,12 @@ Status Task::give_pages_back() {
   ROWMAX_RETURN_IF_ERROR(session_->keep_state(sequence_));
   const auto left = session_->truncate(sequence_, 0);
   return left.ok() ? Status() : Status(left.error());
+}
+
+void Task::give_sequence_back() noexcept {
+  steady_ = false;
+  if (sequence_ >= 0) session_->close(sequence_);
+  sequence_ = -1;
 }
 
 void Task::close() noexcept {

@@ -148,6 +148,9 @@ class JobTerminal(Terminal):
                 line += os.read(self.report, 1)
             self.drain()
         self.drain()
+        # A line is drawn twice where two threads learn of one SIGCONT. What was drawn before it stopped is no answer to what
+        # is typed when it goes on.
+        self.all, self.text = self.all + self.text, ""
         return tuple(line.decode().split())
 
     def drain(self):

@@ -58,6 +58,9 @@ struct DiskCacheStatistics {
   std::int64_t waiting_bytes = 0;  // to be written
 };
 
+// The largest file of a page of such a session: what a cache must have room for to be of any use.
+std::int64_t page_file_bytes(const Session& session);
+
 class DiskCache {
  public:
   // What it keeps in mind of one growing list of tokens.

@@ -93,7 +93,10 @@ Status Task::give_pages_back() {
 
 void Task::give_sequence_back() noexcept {
   steady_ = false;
-  if (sequence_ >= 0) session_->close(sequence_);
+  if (sequence_ >= 0) {
+    (void)session_->keep_state(sequence_);
+    session_->close(sequence_);
+  }
   sequence_ = -1;
 }
 

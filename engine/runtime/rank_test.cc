@@ -40,6 +40,7 @@ Result<Model> model_with(
   for (const GgufTensor& tensor : file->tensors()) {
     writer.add_tensor(std::string(tensor.name), tensor.type, tensor.shape, {tensor.data.begin(), tensor.data.end()});
   }
+  writer.remove("qwen3.pooling_type");
   writer.set_uint32("qwen3.pooling_type", 4);
   writer.set_strings("qwen3.classifier.output_labels", labels);
   writer.set_string("tokenizer.chat_template.rerank", "<|im_start|>that {query} with {document}<|im_end|>");
@@ -49,7 +50,9 @@ Result<Model> model_with(
   writer.add_tensor("cls.output.weight", 0, {kWidth, static_cast<std::int64_t>(n_label)}, std::move(bytes));
   change(writer);
   static std::deque<std::vector<std::byte>> kept;  // what models look at
-  kept.push_back(std::move(writer.bytes()).value());
+  auto written = writer.bytes();
+  if (!written.ok()) return written.error();
+  kept.push_back(std::move(written).value());
   auto parsed = GgufFile::parse(kept.back(), "rank.gguf");
   if (!parsed.ok()) return parsed.error();
   ModelOptions options;
@@ -129,13 +132,21 @@ TEST(Rank, WhatAFileLacksIsNamed) {
   EXPECT_NE(error_of(2, {"yes", "no"}, [](GgufWriter& w) { w.remove("qwen3.classifier.output_labels"); })
                 .find("output_labels"),
             std::string::npos);
-  EXPECT_NE(error_of(2, {"yes", "no"}, [](GgufWriter& w) { w.set_uint32("qwen3.pooling_type", 3); })
+  EXPECT_NE(error_of(2, {"yes", "no"},
+                     [](GgufWriter& w) {
+                       w.remove("qwen3.pooling_type");
+                       w.set_uint32("qwen3.pooling_type", 3);
+                     })
                 .find("expected 4 (rank)"),
             std::string::npos);
   EXPECT_NE(
       error_of(2, {"yes", "no"}, [](GgufWriter& w) { w.remove("tokenizer.chat_template.rerank"); }).find("rerank"),
       std::string::npos);
-  EXPECT_NE(error_of(2, {"yes", "no"}, [](GgufWriter& w) { w.set_string("tokenizer.chat_template.rerank", "{query}"); })
+  EXPECT_NE(error_of(2, {"yes", "no"},
+                     [](GgufWriter& w) {
+                       w.remove("tokenizer.chat_template.rerank");
+                       w.set_string("tokenizer.chat_template.rerank", "{query}");
+                     })
                 .find("expected a text with {document}"),
             std::string::npos);
 }

@@ -65,7 +65,8 @@ class Rerank(ServerTest):
     def wanted(self, document):
         rendered = PAIR.replace("{document}", "\0").replace("{query}", QUERY).replace("\0", document)
         state = json.loads(run_command("embed", "-q", "-m", self.MODEL, "--pooling", "last", "--normalize", "none", rendered))["embedding"]
-        rows = [struct.unpack(f"<{WIDTH}f", struct.pack(f"<{WIDTH}f", *row)) for row in ROWS]
+        # The numbers of both are floats.
+        state, *rows = [struct.unpack(f"<{WIDTH}f", struct.pack(f"<{WIDTH}f", *row)) for row in (state, *ROWS)]
         yes, no = (math.fsum(w * x for w, x in zip(row, state)) for row in rows)
         return 1 / (1 + math.exp(no - yes))
 
@@ -76,7 +77,7 @@ class Rerank(ServerTest):
         got = self.good(self.rerank())
         scores = {result["index"]: result["relevance_score"] for result in got["results"]}
         for i, document in enumerate(DOCUMENTS):
-            self.assertAlmostEqual(scores[i], self.wanted(document), delta=1e-9, msg=document)
+            self.assertAlmostEqual(scores[i], self.wanted(document), delta=1e-12, msg=document)
         self.assertGreater(max(scores.values()) - min(scores.values()), 0.01)
         order = sorted(range(len(DOCUMENTS)), key=lambda i: (-scores[i], i))
         self.assertEqual([result["index"] for result in got["results"]], order)

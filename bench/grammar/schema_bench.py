@@ -2,14 +2,16 @@
 """The schemas of JSONSchemaBench (MaskBench's form, with instances): which ones compile, and what is said of their instances.
 
     git clone https://github.com/guidance-ai/jsonschemabench
-    schema_bench.py PROGRAM jsonschemabench/maskbench/data [--plain] [--split NAME] [--causes N] [--json FILE]
+    schema_bench.py PROGRAM jsonschemabench/maskbench/data [--plain] [--walks N] [--split NAME] [--causes N] [--json FILE]
 
-PROGRAM is grammar_walks (`ninja grammar_walks`). Standard library alone. A file of the folder is a schema and instances of it, valid
+PROGRAM is grammar_walks (`ninja grammar_walks`). Standard library alone, but for --walks. A file of the folder is a schema and instances of it, valid
 and invalid ones, on which python-jsonschema and Rust's jsonschema agree. Of each schema this says: refused (an error with its place),
 too slow (nothing within --seconds), or compiled; of a compiled one which instances it takes, in the form that Python's
 json.dumps writes. A valid one that is not taken is tried again with its members in the order in which the schema names them,
 since the grammar asks for that order. --plain leaves out members of schemas that no draft of JSON schema knows (such as the data's own
-_format, self and esriDocumentation), which the grammar refuses and JSON schema calls annotations. Exits with 1 where an invalid instance is taken or the program ends.
+_format, self and esriDocumentation), which the grammar refuses and JSON schema calls annotations. --walks draws N texts of each compiled
+schema from its masks, token by token, and has python-jsonschema judge them. Exits with 1 where an invalid instance is taken, a
+drawn text is invalid, or the program ends.
 """
 import argparse
 import collections
@@ -170,6 +172,13 @@ def steps_of_references(schema):
     return {*(own.split("/")[1:2] if isinstance(own, str) else []), *(step for s in schema.values() for step in steps_of_references(s))}
 
 
+def invalid_texts(schema, texts):
+    """Those of the texts that python-jsonschema finds invalid; a text with a name twice is judged as parsers of JSON read it."""
+    import jsonschema
+    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+    return [text for text in texts if not validator.is_valid(json.loads(text))]
+
+
 def split_of(name):
     return re.split(r"---|_\d|_[a-z]+_\d", name)[0]
 
@@ -182,11 +191,12 @@ def main():
     parser.add_argument("--split", help="one of them alone, such as Github_easy")
     parser.add_argument("--seconds", type=float, default=20, help="for one schema with its instances")
     parser.add_argument("--causes", type=int, default=25, help="how many causes of refusals are printed")
+    parser.add_argument("--walks", type=int, default=0, help="texts of each schema to draw (needs jsonschema)")
     parser.add_argument("--json", help="a line for each schema, here")
     args = parser.parse_args()
     program, out = Program(args.program), open(args.json, "w") if args.json else None
     table = collections.defaultdict(collections.Counter)
-    causes, slow, wrong, crashes = collections.Counter(), [], [], []
+    causes, slow, wrong, crashes, drawn, judged = collections.Counter(), [], [], [], [], []
     begun = time.time()
     for file in sorted(Path(args.folder).glob("*.json")):
         split = split_of(file.stem)
@@ -200,6 +210,8 @@ def main():
         tests = case["tests"]
         texts = [dump(t["data"]) for t in tests]
         request = {"kind": "schema", "source": dump(case["schema"]), "texts": texts, "lengths": True}
+        if args.walks:
+            request |= {"walks": args.walks, "seed": 1, "length": 150}
         answer = program.ask(request, args.seconds)
         record = {"file": file.name, "tests": len(tests)}
         if answer is None or isinstance(answer, int):
@@ -215,7 +227,7 @@ def main():
             names = named_order(case["schema"])
             again = [i for i, t in enumerate(tests) if t["valid"] and not answer["matches"][i]]
             ordered = [dump(in_order(case["schema"], [case["schema"]], tests[i]["data"], names)) for i in again]
-            second = program.ask({**request, "texts": ordered}, args.seconds) if again else None
+            second = program.ask({**request, "texts": ordered, "walks": 0}, args.seconds) if again else None
             taken = dict(zip(again, second["matches"])) if isinstance(second, dict) and "matches" in second else {}
             as_expected = True
             for i, test in enumerate(tests):
@@ -238,10 +250,18 @@ def main():
                     record.setdefault("valid refused", []).append(
                         [i, at, text[max(0, at - 60):at].decode(errors="replace"), text[at:at + 40].decode(errors="replace")])
             row["passing"] += as_expected
+            if args.walks:
+                try:
+                    invalid = invalid_texts(case["schema"], answer["walks"])
+                except Exception as error:  # a schema that it cannot read, a reference that leads nowhere
+                    judged.append((file.name, repr(error)[:100]))
+                    invalid, answer["walks"] = [], []
+                row["drawn"] += len(answer["walks"])
+                drawn.extend((file.name, text) for text in invalid)
         if out:
             out.write(json.dumps(record, ensure_ascii=False) + "\n")
     columns = ("schemas", "compiled", "refused", "slow", "ended", "passing", "valid taken", "valid in order", "valid refused", "invalid refused",
-               "invalid taken")
+               "invalid taken", *(["drawn"] if args.walks else []))
     total = sum(table.values(), collections.Counter())
     print("| split | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns))
     for split, row in [*sorted(table.items()), ("all", total)]:
@@ -249,10 +269,11 @@ def main():
     print(f"\n{time.time() - begun:.0f} s\nwhy schemas were refused:")
     for cause, count in causes.most_common(args.causes):
         print(f"{count:6} {cause}")
-    for name, cases in (("too slow", slow), ("the program ended", crashes), ("invalid instances taken", wrong)):
+    for name, cases in (("too slow", slow), ("the program ended", crashes), ("invalid instances taken", wrong),
+                        ("invalid texts drawn", drawn), ("not judged", judged)):
         if cases:
             print(f"{name}: {cases[:40]}")
-    return 1 if wrong or crashes else 0
+    return 1 if wrong or crashes or drawn else 0
 
 
 sys.exit(main())

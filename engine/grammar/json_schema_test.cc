@@ -141,6 +141,23 @@ TEST(JsonSchema, OlderDraftsAndOtherVocabulariesSayTheSame) {
   }
 }
 
+// A member is written behind a comma and without one; what is in it is not written twice as often with each level.
+TEST(JsonSchema, NestedObjectsTakeAsManyStatesAsTheyAreLong) {
+  const auto states = [](int depth) {
+    std::string schema = R"({"type": "integer"})";
+    for (int i = 0; i < depth; ++i) {
+      schema = R"({"type": "object", "properties": {"a": {"type": "null"}, "b": )" + schema +
+               R"(, "c": {"type": "array", "minItems": 1, "items": )" + (i == 0 ? schema : R"({"type": "null"})") +
+               "}}}";
+    }
+    const auto grammar = compact(schema);
+    EXPECT_TRUE(matches(grammar, R"({"b":{"a":null,"b":{"b":{}}}})"));
+    EXPECT_FALSE(matches(grammar, R"({"b":{"a":null,"b":{"b":5}}})"));
+    return grammar->n_states();
+  };
+  EXPECT_LT(states(30), 4 * states(10));
+}
+
 TEST(JsonSchema, PropertiesComeInTheSchemasOrderAndOptionalOnesMayBeLeftOut) {
   const auto grammar = compact(R"({"type": "object", "additionalProperties": false, "required": ["b"],
                                    "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}}})");

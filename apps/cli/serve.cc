@@ -299,6 +299,9 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   ROWMAX_TRY(drafts, load_drafts(flags.drafts, flags.engine, all.engine, options, served.context));
   all.drafts = std::move(drafts);
   served.draft = all.drafts.function;
+  auto head = engine::RankHead::of(model);
+  if (head.ok()) served.rank = std::move(head).value();
+  if (!head.ok()) served.no_rank = "this model does not score documents: " + head.error().message;
   return choose_pooling(flags, served);
 }
 

@@ -15,6 +15,7 @@
 #include "rowmax/engine/chat_template.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/model.h"
+#include "rowmax/engine/rank.h"
 #include "rowmax/engine/scheduler.h"
 
 namespace rowmax::server {
@@ -42,6 +43,8 @@ struct ServedModel {
   engine::DraftFunction draft;             // empty: no speculation
   std::optional<engine::Pooling> pooling;  // of embeddings; none: see no_pooling
   std::string no_pooling;
+  std::optional<engine::RankHead> rank;  // judges documents; none: see no_rank
+  std::string no_rank;
   std::shared_ptr<ConstraintVocabulary> vocabulary = std::make_shared<ConstraintVocabulary>();
   std::shared_ptr<PromptHistory> history = std::make_shared<PromptHistory>();
 

@@ -62,7 +62,7 @@ struct ServeFlags {
   std::string cache_dir;
   std::int64_t cache_disk = 8192;
   int port = 8080, parallel = 8;
-  std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048;
+  std::int64_t queue = 256, max_tokens = -1, max_body = 16, drain = 30, max_connections = 2048, stream_wait = 300;
   bool allow_public = false, log_prompts = false, pull = false, no_web = false, sandbox = false;
 };
 
@@ -238,6 +238,12 @@ Status open_disk(const ServeFlags& flags, const engine::SessionOptions& session,
   options.listener = [&service](const engine::DiskCacheEvent& event) {
     service.log("cache_disk", {{"what", event_name(event.kind)}, {"file", event.file}, {"why", event.what}});
   };
+  const std::int64_t page = engine::page_file_bytes(*all.session);
+  if (page > options.bytes) {
+    return Error::invalid_argument("--cache-disk: expected " + std::to_string((page + (1 << 20) - 1) >> 20) +
+                                   " MiB or more, room for a page of 64 tokens of this model, found " +
+                                   std::to_string(flags.cache_disk));
+  }
   auto opened = engine::DiskCache::open(options, *all.session, session);
   if (!opened.ok()) return Error{opened.error().code, "--cache-dir: " + opened.error().message};
   all.disk = std::move(opened).value();
@@ -277,13 +283,25 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   server::find_reply_form(served, tool_calls::find_tool_format(flags.tool_format));
   served.name = model_name(flags);
   served.context = all.session->context();
+  const engine::PageLayout layout = all.session->page_layout();
+  served.keeps_places =
+      layout.state_bytes > 0 || std::ranges::any_of(layout.groups, &engine::PageLayout::Group::window);
   served.created = now_seconds();
   served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;
+  served.queue = flags.queue;
+  if (!flags.tool_format.empty() && served.chat_template == nullptr) {
+    all.engine.notices.push_back("--tool-format: this model has no chat template, so nothing shows it tools");
+  } else if (!flags.tool_format.empty() && served.ignores_tools) {
+    all.engine.notices.push_back("--tool-format: the chat template ignores tools, so the model is shown none of them");
+  }
   served.sampling = server::sampling_defaults(sampling);
   ROWMAX_TRY(drafts, load_drafts(flags.drafts, flags.engine, all.engine, options, served.context));
   all.drafts = std::move(drafts);
   served.draft = all.drafts.function;
+  auto head = engine::RankHead::of(model);
+  if (head.ok()) served.rank = std::move(head).value();
+  if (!head.ok()) served.no_rank = "this model does not score documents: " + head.error().message;
   return choose_pooling(flags, served);
 }
 
@@ -316,6 +334,7 @@ Result<ExitCode> serve(const ServeFlags& flags) {
   options.limits.body_bytes = static_cast<std::uint64_t>(flags.max_body) << 20;
   options.max_connections = static_cast<std::size_t>(flags.max_connections);
   options.drain_time = std::chrono::seconds(flags.drain);
+  options.stream_time = std::chrono::seconds(flags.stream_wait);
   options.tls = std::move(tls);
   ROWMAX_TRY(network, server::HttpServer::create(options, std::move(listeners), service));
   service.log("listening", {{"addresses", addresses}});
@@ -397,6 +416,10 @@ CommandBody declare_serve(Flags& table) {
   table.add_switch("--no-web", flags->no_web, "answer no web page under /");
   table.add("--max-body", flags->max_body, "most MiB of a request").within(1, 1024);
   table.add("--max-connections", flags->max_connections, "more are turned away").within(1, 65536);
+  table
+      .add("--stream-wait", flags->stream_wait,
+           "seconds that a stream's reader may take nothing; its request is paused")
+      .within(1, 86400);
   table.add("--drain", flags->drain, "seconds that SIGTERM gives what runs").within(0, 86400);
   table.add("--cache-dir", flags->cache_dir, "keep prefixes of prompts in this folder, beyond the server's end")
       .type("DIR");

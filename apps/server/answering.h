@@ -52,6 +52,7 @@ struct AnswerTotals {
   double queued_ms = 0, prompt_ms = 0, first_token_ms = 0, generation_ms = 0;
   std::optional<text::Json> cache;     // the report on the (first) prompt, as its owner may see it, once it was started
   std::vector<Normalised> normalised;  // in that prompt
+  std::string tools_note;              // what became of the tools that were given; mostly nothing
 };
 
 // How one API writes an answer. Used by one thread at a time. Pieces of a stream are whole events; empty: nothing is sent.

@@ -68,6 +68,15 @@ text::Json copy_of(Json value) {
 }
 
 // Of one request.
+engine::TokenMask named_mask(std::string name, engine::TokenMask mask) {
+  return [name = std::move(name), mask = std::move(mask)](std::span<const engine::TokenId> generated,
+                                                          std::span<std::uint64_t> allowed) -> Status {
+    Status status = mask(generated, allowed);
+    if (status.ok()) return status;
+    return Error{status.error().code, name + ": " + status.error().message};
+  };
+}
+
 class ConstraintReader {
  public:
   ConstraintReader(Fields& fields, const ServedModel& served) : fields_(fields), served_(served) {}
@@ -77,7 +86,7 @@ class ConstraintReader {
     if (!grammar.ok()) return refuse(name, grammar.error());
     auto found = grammar_mask(served_, *grammar, false);
     if (!found.ok()) return refuse(name, found.error());
-    return std::move(found).value();
+    return named_mask(name, std::move(found).value());
   }
 
   // {"type": ..., and with json_schema what `schema_of` finds}: nullopt where it is text or wrong.

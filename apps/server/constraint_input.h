@@ -30,6 +30,9 @@ class ConstraintVocabulary {
 Result<engine::TokenMask> grammar_mask(const ServedModel& served, const engine::Grammar& grammar,
                                        bool with_text_tokens);
 
+// The same mask, whose errors begin with the name of the field that it came from.
+engine::TokenMask named_mask(std::string name, engine::TokenMask mask);
+
 // A value of a request as it came, to be handed on or shown; its members keep their order.
 text::Json copy_of(engine::Json value);
 

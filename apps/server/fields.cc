@@ -16,6 +16,13 @@ std::string short_number(double value) {
   return text;
 }
 
+// 2.0 is the integer 2 to JSON. As far as a double tells integers apart.
+std::optional<std::int64_t> whole_number(double value) {
+  constexpr double kLargest = 9007199254740992.0;  // 2^53
+  if (!(value >= -kLargest && value <= kLargest) || value != std::trunc(value)) return std::nullopt;
+  return static_cast<std::int64_t>(value);
+}
+
 std::string integer_range(std::int64_t low, std::int64_t high) {
   if (high == std::numeric_limits<std::int64_t>::max() && low == std::numeric_limits<std::int64_t>::min()) {
     return "an integer of 64 bits";
@@ -66,9 +73,22 @@ std::optional<bool> Fields::boolean(std::string_view name) {
 std::optional<std::int64_t> Fields::integer(std::string_view name, std::int64_t low, std::int64_t high) {
   const Json value = any(name);
   if (value.is_null()) return std::nullopt;
-  const auto number = value.as_int();
+  auto number = value.as_int();
+  if (!number && value.is_number()) number = whole_number(value.as_double());
   if (number && *number >= low && *number <= high) return number;
   fail(name, integer_range(low, high), value);
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> Fields::bits64(std::string_view name) {
+  const Json value = any(name);
+  if (value.is_null()) return std::nullopt;
+  if (const auto large = value.as_uint()) return large;
+  if (const auto number = value.as_int()) return static_cast<std::uint64_t>(*number);
+  if (const auto number = whole_number(value.as_double()); value.is_number() && number) {
+    return static_cast<std::uint64_t>(*number);
+  }
+  fail(name, "an integer of 64 bits, from -2^63 to 2^64 - 1", value);
   return std::nullopt;
 }
 

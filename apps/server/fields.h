@@ -23,6 +23,8 @@ class Fields {
 
   std::optional<bool> boolean(std::string_view name);
   std::optional<std::int64_t> integer(std::string_view name, std::int64_t low, std::int64_t high);
+  // The bits of an integer from -2^63 to 2^64 - 1.
+  std::optional<std::uint64_t> bits64(std::string_view name);
   std::optional<double> number(std::string_view name, double low, double high);
   std::optional<std::string_view> string(std::string_view name);
   // Null where it is absent or no array (object).

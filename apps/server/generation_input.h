@@ -25,6 +25,7 @@ struct GenerationInput {
   SamplingInput sampling;
   bool stream = false, include_usage = false;
   std::shared_ptr<const tool_calls::ReplyOptions> reply;  // how the text is taken apart; null: it is text
+  std::string tools_note;                                 // that the model is shown no tools
   std::string reply_note;                                 // why calls are not what was asked for
 };
 

@@ -55,6 +55,9 @@ class Exchange {
   // Called once when that happens, from the network's thread (or at once, here): it must be quick. Not called once the
   // answer is complete.
   virtual void when_gone(std::function<void()> call) = 0;
+  // Called with true when the client leaves so much of a stream unread that no more should be made for now, with false when
+  // it has taken most of that; as when_gone(), and with a lock held: it must not call the exchange.
+  virtual void when_behind(std::function<void(bool behind)> call) = 0;
 };
 
 // Who answers. All calls come from the network's thread and must be quick.

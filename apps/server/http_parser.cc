@@ -34,6 +34,12 @@ bool has_folding(std::string_view head) {
   return head.find("\r\n ") != std::string_view::npos || head.find("\r\n\t") != std::string_view::npos;
 }
 
+// Of a head from its first byte on.
+bool has_bare_line_end(std::string_view head) {
+  const std::size_t end = head.find('\n');
+  return end != std::string_view::npos && (end == 0 || head[end - 1] != '\r');
+}
+
 std::string text_of(View view) { return {view.data(), view.size()}; }
 
 // What follows from an error of Beast's parser for the client.
@@ -73,6 +79,7 @@ class HttpParser::Impl final : public http::basic_parser<true> {
       const State before = state_;
       if (state_ == State::kBody && chunked() && bytes.size() - taken < kChunkBytes) break;
       error_code code;
+      const std::size_t begin = taken;
       const std::size_t n = put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), code);
       taken += n;
       // Beast joins a header's lines where others take the second one for a header of its own (RFC 9112, 5.2).
@@ -82,6 +89,12 @@ class HttpParser::Impl final : public http::basic_parser<true> {
       }
       if (before == State::kHead && (head_bytes_ += n) > limits_.head_bytes) {
         fail(problem_of(http::error::header_limit, limits_));  // Beast counts the first line apart
+        break;
+      }
+      // Beast waits for the end that it knows, or takes the line for one of another version.
+      if ((code == http::error::need_more || code == http::error::bad_version) && head_bytes_ == n &&
+          before == State::kHead && has_bare_line_end(bytes.substr(begin))) {
+        fail({400, "expected CR LF at the end of the request line, found LF alone"});
         break;
       }
       if (code == http::error::need_more) {

@@ -20,6 +20,7 @@
 #include <set>
 #include <utility>
 
+#include "apps/server/client_exchange.h"
 #include "apps/server/http_writing.h"
 #include "apps/server/process_resources.h"
 #include "apps/server/wire.h"
@@ -44,32 +45,21 @@ constexpr std::size_t kPipelinedBytes = 64 << 10;
 constexpr std::size_t kSlowestBytesPerSecond = 16 << 10;
 // What no common bound counts: so much of each connection there is room for, whatever the others hold.
 constexpr std::size_t kSmallBytes = 64 << 10;
+// Of a stream: with more unread nothing more is made for now, with less it goes on.
+constexpr std::size_t kPausedBytes = 32 << 10, kResumedBytes = 16 << 10;
 // An answer after which the allocator is told to give back what nobody holds: making it took several times as much.
 constexpr std::size_t kLargeAnswerBytes = 4 << 20;
 constexpr int kAcceptsAtOnce = 64;
 constexpr auto kNever = Clock::time_point::max();
 
 class Connection;
-class ClientExchange;
-
-// The way into the network's thread. Exchanges may outlive it: what they post then is dropped.
-struct Postbox {
-  std::mutex mutex;
-  asio::io_context* io = nullptr;
-
-  template <class Call>
-  void post(Call call) {
-    const std::lock_guard lock(mutex);
-    if (io != nullptr) asio::post(*io, std::move(call));
-  }
-};
 
 }  // namespace
 
 struct HttpServer::Impl {
   Impl(const HttpServerOptions& given, HttpHandler& handler_, std::vector<Listener> listeners_)
       : options(given), handler(handler_), listeners(std::move(listeners_)), timer(io), signals(io) {
-    postbox->io = &io;
+    postbox->deliver = [this](std::function<void()> call) { asio::post(io, std::move(call)); };
   }
   ~Impl() { close_listeners(listeners); }
 
@@ -104,7 +94,7 @@ struct HttpServer::Impl {
 namespace {
 
 // One client. Everything happens in the network's thread.
-class Connection : public std::enable_shared_from_this<Connection> {
+class Connection final : public ClientSide, public std::enable_shared_from_this<Connection> {
  public:
   // tls: nullptr for one that speaks plain text.
   Connection(HttpServer::Impl& server, int descriptor, bool unix_socket, std::unique_ptr<TlsStream> tls)
@@ -112,7 +102,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         socket_(server.io, descriptor),
         from_unix_socket_(unix_socket),
         wire_(descriptor, std::move(tls)) {}
-  ~Connection() {
+  ~Connection() override {
     release_body();
     server_.answer_bytes -= counted_answer_;
   }
@@ -130,7 +120,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     wait_readable();
   }
   void tick(Clock::time_point now);
-  void close();
+  void close() override;
   bool busy() const { return phase_ == Phase::kHead || phase_ == Phase::kBody || phase_ == Phase::kAnswering; }
   bool answering() const { return phase_ == Phase::kAnswering; }
   // A request that is on its way is still answered.
@@ -140,11 +130,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   // From the exchange.
-  void send(const ClientExchange* from, const HttpAnswer& answer);
-  void begin(const ClientExchange* from, const HttpAnswer& head, std::string ping);
-  void stream(const ClientExchange* from, std::string_view piece);
-  void end_stream(const ClientExchange* from);
-  void abandon(const ClientExchange* from);
+  void send(const ClientExchange* from, const HttpAnswer& answer) override;
+  void begin(const ClientExchange* from, const HttpAnswer& head, std::string ping) override;
+  void stream(const ClientExchange* from, std::string_view piece) override;
+  void end_stream(const ClientExchange* from) override;
+  void abandon(const ClientExchange* from) override;
 
  private:
   enum class Phase { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
@@ -166,6 +156,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool too_slow(Clock::time_point now) const;
   void append(std::string_view bytes);
   void write();
+  void tell_unread();
   bool unsent() const { return out_begin_ < out_.size() || wire_.unsent(); }
   void wait_writable();
   void written();
@@ -197,99 +188,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::uint64_t number_ = 0;
   int status_ = 0;
   bool keep_alive_ = true, chunked_ = false, head_only_ = false, complete_ = false, streaming_ = false;
+  bool is_stream_ = false;  // until its last byte is taken
+  bool behind_ = false;     // its client, so that nothing more is made for it
   std::string out_, ping_;
   std::size_t out_begin_ = 0, counted_answer_ = 0;  // the latter of out_, in server_.answer_bytes
   std::size_t n_taken_ = 0;                         // of the answer, since it is known to its end
   Clock::time_point finishing_began_ = kNever;
-};
-
-class ClientExchange final : public Exchange, public std::enable_shared_from_this<ClientExchange> {
- public:
-  ClientExchange(std::shared_ptr<Postbox> postbox, std::weak_ptr<Connection> connection, std::size_t unread_bytes)
-      : postbox_(std::move(postbox)), connection_(std::move(connection)), most_unread_(unread_bytes) {}
-  // Who lets go of it before the answer is complete has failed.
-  ~ClientExchange() override {
-    if (complete_ || gone()) return;
-    postbox_->post([connection = connection_, self = this] {
-      if (const auto target = connection.lock()) target->abandon(self);
-    });
-  }
-
-  void send(HttpAnswer answer) override {
-    if (started_.exchange(true) || gone()) return;
-    complete_ = true;
-    to_connection([answer = std::move(answer)](Connection& connection, const ClientExchange* self) {
-      connection.send(self, answer);
-    });
-  }
-  void begin(HttpAnswer head, std::string ping) override {
-    if (started_.exchange(true) || gone()) return;
-    to_connection([head = std::move(head), ping = std::move(ping)](Connection& connection, const ClientExchange* self) {
-      connection.begin(self, head, ping);
-    });
-  }
-  bool write(std::string_view piece) override {
-    if (gone() || piece.empty()) return !gone();
-    // On the way to the connection, which bounds what it holds itself.
-    if (underway_.fetch_add(piece.size()) + piece.size() > most_unread_) {
-      mark_gone();
-      to_connection([](Connection& connection, const ClientExchange*) { connection.close(); });
-      return false;
-    }
-    to_connection([piece = std::string(piece)](Connection& connection, const ClientExchange* self) {
-      connection.stream(self, piece);
-    });
-    return true;
-  }
-  void end() override {
-    complete_ = true;
-    if (gone()) return;
-    to_connection([](Connection& connection, const ClientExchange* self) { connection.end_stream(self); });
-  }
-
-  bool gone() const noexcept override { return gone_; }
-  void when_gone(std::function<void()> call) override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!gone_) {
-        when_gone_ = std::move(call);
-        return;
-      }
-    }
-    call();
-  }
-
-  void mark_gone() {
-    std::function<void()> call;
-    {
-      const std::lock_guard lock(mutex_);
-      if (gone_.exchange(true)) return;
-      call = std::exchange(when_gone_, nullptr);
-    }
-    if (call) call();
-  }
-  // The answer is complete: nobody needs to hear of the client any more.
-  void forget_caller() {
-    const std::lock_guard lock(mutex_);
-    when_gone_ = nullptr;
-  }
-  void arrived(std::size_t bytes) { underway_ -= bytes; }
-
- private:
-  template <class Call>
-  void to_connection(Call call) {
-    postbox_->post([self = shared_from_this(), call = std::move(call)] {
-      if (const auto connection = self->connection_.lock()) call(*connection, self.get());
-    });
-  }
-
-  const std::shared_ptr<Postbox> postbox_;
-  const std::weak_ptr<Connection> connection_;
-  const std::size_t most_unread_;
-  std::atomic<bool> started_ = false, complete_ = false, gone_ = false;
-  std::atomic<std::size_t> underway_ = 0;
-  std::mutex mutex_;
-  std::function<void()> when_gone_;
 };
 
 void Connection::close() {
@@ -329,9 +233,10 @@ void Connection::tick(Clock::time_point now) {
 // Who takes nothing, or of an answer that is complete less than so much a second.
 bool Connection::too_slow(Clock::time_point now) const {
   const HttpServerOptions& options = server_.options;
-  if (now - last_written_ > options.write_time) return true;
+  const milliseconds longest = is_stream_ ? options.stream_time : options.write_time;
+  if (now - last_written_ > longest) return true;
   return complete_ && finishing_began_ != kNever &&
-         now - finishing_began_ > options.write_time + milliseconds(1000 * (n_taken_ / options.slowest_answer_bytes));
+         now - finishing_began_ > longest + milliseconds(1000 * (n_taken_ / options.slowest_answer_bytes));
 }
 
 void Connection::wait_readable() {
@@ -459,7 +364,7 @@ void Connection::release_body() {
 void Connection::dispatch() {
   phase_ = Phase::kAnswering;
   deadline_ = kNever;
-  complete_ = streaming_ = false;
+  complete_ = streaming_ = is_stream_ = behind_ = false;
   status_ = 0;
   auto exchange = std::make_shared<ClientExchange>(server_.postbox, weak_from_this(), server_.options.unread_bytes);
   exchange_ = exchange;
@@ -493,7 +398,7 @@ void Connection::write_whole(const HttpAnswer& answer) {
   if (!head_only_ && !answer_fits(answer.body.size())) {
     return write_whole(server_.handler.refuse(503, "too many large answers are being read", target_));
   }
-  chunked_ = streaming_ = false;
+  chunked_ = streaming_ = is_stream_ = false;
   answer_known();
   std::string bytes = begin_answer(answer, answer.body.size());
   if (!head_only_ && answer.status != 204) bytes += answer.body;
@@ -538,7 +443,7 @@ void Connection::begin(const ClientExchange* from, const HttpAnswer& head, std::
   if (from != current_ || phase_ != Phase::kAnswering) return;
   chunked_ = parser_->http_1_1();
   keep_alive_ = keep_alive_ && chunked_;
-  streaming_ = true;
+  streaming_ = is_stream_ = true;
   ping_ = std::move(ping);
   append(begin_answer(head, std::nullopt));
 }
@@ -569,6 +474,15 @@ void Connection::append(std::string_view bytes) {
   out_ += bytes;
   count_answer();
   if (!waits_writable_) write();
+  tell_unread();
+}
+
+// Who makes the stream hears when its client falls behind, and when it has caught up.
+void Connection::tell_unread() {
+  const std::size_t unread = out_.size() - out_begin_;
+  if (!streaming_ || (behind_ ? unread > kResumedBytes : unread <= kPausedBytes)) return;
+  behind_ = !behind_;
+  if (const auto exchange = exchange_.lock()) exchange->tell_behind(behind_);
 }
 
 void Connection::write() {
@@ -591,6 +505,7 @@ void Connection::wait_writable() {
     self->waits_writable_ = false;
     if (code || self->phase_ == Phase::kClosed) return;
     self->write();
+    self->tell_unread();
     if (self->phase_ != Phase::kClosed && !self->unsent()) self->written();
   });
 }
@@ -646,7 +561,7 @@ void HttpServer::Impl::run() {
   }
   {
     const std::lock_guard lock(postbox->mutex);
-    postbox->io = nullptr;
+    postbox->deliver = nullptr;
   }
   io.restart();
   io.poll();  // what was posted until then holds exchanges

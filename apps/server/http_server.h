@@ -22,12 +22,14 @@ struct HttpServerOptions {
       256 << 20;  // of requests that are being read, together; those up to 64 KiB are not counted
   // Of answers that are being written, together; small ones are not refused for it.
   std::size_t all_answers_bytes = 256 << 20;
-  std::size_t unread_bytes = 4 << 20;  // of an answer that its client does not read; then it is given up
+  // Of a stream that its client does not read; then it is given up. Whoever makes it hears long before that it is behind.
+  std::size_t unread_bytes = 4 << 20;
   std::chrono::milliseconds head_time{10'000};
   std::chrono::milliseconds body_time{30'000};  // and a second more for each 16 KiB of it
   std::chrono::milliseconds idle_time{75'000};
-  std::chrono::milliseconds write_time{30'000};  // without a byte that the client took, or beyond what they may need:
-  std::size_t slowest_answer_bytes = 16 << 10;   // of an answer that is complete, taken in a second
+  std::chrono::milliseconds write_time{30'000};    // without a byte that the client took, or beyond what they may need:
+  std::size_t slowest_answer_bytes = 16 << 10;     // of an answer that is complete, taken in a second
+  std::chrono::milliseconds stream_time{300'000};  // in place of write_time, for streams
   std::chrono::milliseconds ping_time{15'000};
   std::chrono::milliseconds drain_time{30'000};
   // What listens to the network speaks TLS with it, a Unix socket does not. nullptr: plain text everywhere.

@@ -276,6 +276,44 @@ TEST_F(HttpServerTest, ASteadySlowReaderGetsEverything) {
   EXPECT_EQ(n_x, kTotal);
 }
 
+// Long before, and again when it has read on.
+TEST_F(HttpServerTest, WhoMakesAStreamHearsThatItsReaderIsBehind) {
+  std::atomic<bool> behind = false;
+  std::atomic<std::size_t> n_written = 0;
+  std::shared_ptr<Exchange> held;
+  handler_.answer_with([&](std::shared_ptr<Exchange> exchange) {
+    exchange->when_behind([&](bool now) { behind = now; });
+    exchange->begin({}, "");
+    held = exchange;
+    n_written = 1;
+  });
+  const int client = ask();
+  while (n_written == 0) std::this_thread::yield();
+  const std::string piece(1 << 12, 'x');
+  while (!behind) {
+    n_written += piece.size();
+    ASSERT_TRUE(held->write(piece));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_LT(n_written, 2 * kMiB);
+  std::atomic<bool> told = false;  // who asks later is told, too
+  held->when_behind([&](bool now) {
+    behind = now;
+    told = true;
+  });
+  EXPECT_TRUE(told);
+  EXPECT_TRUE(behind);
+  char block[1 << 15];
+  // It may hear so a little after the last byte of what there was.
+  while (behind) {
+    if (::recv(client, block, sizeof block, MSG_DONTWAIT) <= 0) std::this_thread::yield();
+  }
+  EXPECT_TRUE(held->write(piece));
+  held->end();
+  held.reset();
+  ::close(client);
+}
+
 TEST_F(HttpServerTest, WhoReadsNothingIsGivenUp) {
   std::atomic<bool> refused = false;
   handler_.answer_with([&](std::shared_ptr<Exchange> exchange) {

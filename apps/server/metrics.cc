@@ -83,6 +83,7 @@ std::string Metrics::text(const engine::SchedulerStatistics& s, std::string_view
   page.gauge("requests_waiting", "Requests that were not started.", s.waiting);
   page.gauge("requests_running", "Choices and embeddings in batches.", s.running);
   page.gauge("requests_preempted", "Those that gave their memory back and wait to be computed again.", s.preempted);
+  page.gauge("requests_paused", "Those whose client is behind with reading.", s.paused);
   page.counter("requests_submitted_total", "Requests given to the scheduler.", s.submitted);
   page.counter("requests_refused_total", "Requests that the queue had no room for.", s.refused);
   page.counter("requests_succeeded_total", "Requests that were answered.", s.succeeded);
@@ -100,6 +101,7 @@ std::string Metrics::text(const engine::SchedulerStatistics& s, std::string_view
   page.gauge("kv_budget_bytes", "Most bytes of keys and values.", s.memory.kv_budget_bytes);
   page.gauge("kv_held_bytes", "Keys and values of running requests.", s.memory.kv_held_bytes);
   page.gauge("kv_kept_bytes", "Keys and values kept for prompts that begin alike.", s.memory.kv_kept_bytes);
+  page.gauge("checkpoint_bytes", "States of recurrent layers kept for such prompts.", s.memory.checkpoint_bytes);
   const std::lock_guard lock(mutex_);
   page.counter("generations_total", "Answers generated.", generations_);
   page.counter("generations_failed_total", "Answers that failed or were abandoned.", failed_generations_);

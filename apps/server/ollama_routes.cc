@@ -135,6 +135,42 @@ void generate(Call& call, GenerationInput input, std::optional<std::vector<engin
   call.generate(std::move(input), std::move(form));
 }
 
+// Go's durations, as ollama reads them: 5m, 1h30m, -1s, 0.
+bool is_duration(std::string_view text) {
+  if (!text.empty() && (text.front() == '-' || text.front() == '+')) text.remove_prefix(1);
+  if (text == "0") return true;
+  if (text.empty()) return false;
+  while (!text.empty()) {
+    const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+    const std::string_view number = text.substr(0, digits);
+    if (std::ranges::count(number, '.') > 1 || std::ranges::count(number, '.') == std::ssize(number)) return false;
+    text.remove_prefix(digits);
+    const std::string_view units[] = {"ns", "us", "\u00b5s", "\u03bcs", "ms", "s", "m", "h"};
+    const auto* unit = std::ranges::find_if(units, [&](std::string_view each) { return text.starts_with(each); });
+    if (unit == std::end(units)) return false;
+    text.remove_prefix(unit->size());
+  }
+  return true;
+}
+
+// How long the model stays loaded is not for requests to say here; what is no such time is refused all the same.
+void check_keep_alive(Fields& fields) {
+  const engine::Json value = fields.any("keep_alive");
+  if (value.is_null() || value.is_number() || (value.is_string() && is_duration(value.as_string()))) return;
+  fields.fail("keep_alive", "seconds as a number, or a time like \"5m\" or \"1h30m\"", value);
+}
+
+// A request without a prompt asks for the model to be there, and it is.
+void answer_loaded(Call& call, bool chat) {
+  if (!call.fields.ok()) return call.refuse();
+  Json json = {{"model", call.served.name}, {"created_at", time_text(std::time(nullptr))}};
+  if (chat) json.append("message", {{"role", "assistant"}, {"content", ""}});
+  if (!chat) json.append("response", "");
+  json.append("done", true);
+  json.append("done_reason", "load");
+  call.answer(json);
+}
+
 std::string level_of(const ServedModel& served) {
   // The format that most of the weights have.
   std::vector<std::pair<std::string_view, std::int64_t>> sizes;
@@ -165,6 +201,8 @@ Json details_json(const ServedModel& served) {
 void ollama_chat(Call& call) {
   Fields& fields = call.fields;
   GenerationInput input = read_options(fields, call.served);
+  check_keep_alive(fields);
+  if (fields.ok() && fields.array("messages").size() == 0) return answer_loaded(call, true);
   engine::ChatInput chat;
   chat.messages = read_messages(fields, "messages");
   std::size_t index = 0;
@@ -184,7 +222,9 @@ void ollama_chat(Call& call) {
 void ollama_generate(Call& call) {
   Fields& fields = call.fields;
   GenerationInput input = read_options(fields, call.served);
-  const std::string_view text = fields.needed_string("prompt");
+  check_keep_alive(fields);
+  const std::string_view text = fields.string("prompt").value_or("");
+  if (text.empty()) return answer_loaded(call, false);
   const auto system = fields.string("system");
   refuse_images(fields);
   if (const auto suffix = fields.string("suffix"); suffix && !suffix->empty()) {

@@ -103,6 +103,7 @@ Json rowmax_json(const SamplingInput& sampling, const AnswerTotals& totals) {
   Json json = {{"sampling", sampling.json()}};
   if (!totals.normalised.empty()) json.append("normalised", normalised_json(totals.normalised));
   if (totals.cache) json.append("cache", *totals.cache);
+  if (!totals.tools_note.empty()) json.append("tools", totals.tools_note);
   return json;
 }
 

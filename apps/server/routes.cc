@@ -17,6 +17,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/tokenize", tokenize},
     {"POST", "/detokenize", detokenize},
     {"POST", "/apply-template", apply_template},
+    {"GET", "/tokenizer_info", tokenizer_info, true},
     {"POST", "/rowmax/attention", attention},
     {"POST", "/api/chat", ollama_chat},
     {"POST", "/api/generate", ollama_generate},

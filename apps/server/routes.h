@@ -55,6 +55,7 @@ void show_model(Call& call);  // /v1/models/{id}
 void tokenize(Call& call);
 void detokenize(Call& call);
 void apply_template(Call& call);
+void tokenizer_info(Call& call);
 void responses(Call& call);
 void messages(Call& call);
 void count_tokens(Call& call);

@@ -116,10 +116,8 @@ SamplingInput read_sampling(Fields& fields, const SamplingDefaults& defaults, st
   number(SamplingField::kPresencePenalty, "presence_penalty", -100, 100, params.presence_penalty);
   integer(SamplingField::kPenaltyWindow, "repeat_last_n", -1, params.penalty_window);
   read_bias(fields, input, n_vocab);
-  const auto seed =
-      fields.integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
-  if (seed) {
-    params.seed = static_cast<std::uint64_t>(*seed);
+  if (const auto seed = fields.bits64("seed")) {
+    params.seed = *seed;
     input.source(SamplingField::kSeed) = ValueSource::kRequest;
   }
   return input;

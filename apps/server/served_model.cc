@@ -27,7 +27,37 @@ constexpr std::size_t kBytesOfTensor = 256;
 
 }  // namespace
 
+bool ignores_tools(const ServedModel& served) {
+  if (served.chat_template == nullptr) return false;
+  using engine::TemplateValue;
+  const auto dict = [](std::vector<std::pair<std::string, TemplateValue>> members) {
+    return TemplateValue::make_dict(std::move(members));
+  };
+  const TemplateValue schema = dict({{"type", TemplateValue::of("object")}, {"properties", dict({})}});
+  const TemplateValue function = dict({{"name", TemplateValue::of("a_tool_that_is_looked_for")},
+                                       {"description", TemplateValue::of("none")},
+                                       {"parameters", schema}});
+  // Some show tools beside a system message alone.
+  for (const bool with_system : {false, true}) {
+    engine::ChatInput input;
+    std::vector<TemplateValue> turns;
+    const auto turn = [&](const char* role) {
+      turns.push_back(dict({{"role", TemplateValue::of(role)}, {"content", TemplateValue::of("text")}}));
+    };
+    if (with_system) turn("system");
+    turn("user");
+    input.messages = TemplateValue::make_list(std::move(turns));
+    std::string without, with;
+    const bool rendered = engine::encode_chat(*served.model, *served.chat_template, input, &without).ok();
+    input.tools = TemplateValue::make_list({dict({{"type", TemplateValue::of("function")}, {"function", function}})});
+    if (!engine::encode_chat(*served.model, *served.chat_template, input, &with).ok()) return false;
+    if (!rendered || without != with) return false;
+  }
+  return true;
+}
+
 void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format) {
+  served.ignores_tools = ignores_tools(served);
   served.tool_format = format != nullptr ? format : tool_calls::detect_tool_format(served.template_text);
   const bool channels = format != nullptr && format->layout == tool_calls::CallLayout::kChannels;
   served.reasoning = channels ? tool_calls::kChannelMarks : tool_calls::detect_reasoning_marks(served.template_text);

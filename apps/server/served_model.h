@@ -15,6 +15,7 @@
 #include "rowmax/engine/chat_template.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/model.h"
+#include "rowmax/engine/rank.h"
 #include "rowmax/engine/scheduler.h"
 
 namespace rowmax::server {
@@ -34,16 +35,24 @@ struct ServedModel {
   std::int64_t created = 0;      // seconds since the epoch
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
   int max_choices = 128;         // of one request
+  bool keeps_places = false;     // it has recurrent layers or windows: from where a prompt can be gone on with matters
+  std::int64_t queue = 256;      // requests that may wait
+  bool ignores_tools = false;    // its chat template: the model is shown none
   SamplingDefaults sampling;
   std::vector<NormaliseRule> normalise;    // of system messages
   engine::DraftFunction draft;             // empty: no speculation
   std::optional<engine::Pooling> pooling;  // of embeddings; none: see no_pooling
   std::string no_pooling;
+  std::optional<engine::RankHead> rank;  // judges documents; none: see no_rank
+  std::string no_rank;
   std::shared_ptr<ConstraintVocabulary> vocabulary = std::make_shared<ConstraintVocabulary>();
   std::shared_ptr<PromptHistory> history = std::make_shared<PromptHistory>();
 
   const engine::Tokenizer& tokenizer() const { return model->tokenizer(); }
 };
+
+// Whether the template renders a chat with tools as it does without them. False for one that renders neither.
+bool ignores_tools(const ServedModel& served);
 
 // What its template writes of calls and thoughts; `format` (may be null) in place of the calls' form.
 void find_reply_form(ServedModel& served, const tool_calls::ToolFormat* format);

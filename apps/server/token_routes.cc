@@ -1,4 +1,4 @@
-// POST /tokenize, /detokenize and /apply-template
+// POST /tokenize, /detokenize and /apply-template, GET /tokenizer_info
 #include "apps/server/openai_parts.h"
 #include "apps/server/routes.h"
 
@@ -70,6 +70,19 @@ void detokenize(Call& call) {
   const auto text = call.served.tokenizer().decode(ids, special);
   if (!text.ok()) return call.refuse(api_error(text.error()));
   call.answer({{"content", *text}, {"prompt", *text}});
+}
+
+// As vLLM has it. lm-eval asks for it, and then splits its texts by /tokenize in place of a tokenizer of its own.
+void tokenizer_info(Call& call) {
+  const ServedModel& served = call.served;
+  const engine::Tokenizer& tokenizer = served.tokenizer();
+  const auto text_of = [&](engine::TokenId id) { return id < 0 ? Json() : Json(token_bytes(served, id)); };
+  call.answer({{"bos_token", text_of(tokenizer.bos())},
+               {"eos_token", text_of(tokenizer.eos())},
+               {"add_bos_token", tokenizer.add_bos()},
+               {"vocab_size", served.model->shape().n_vocab},
+               {"model_max_length", served.context},
+               {"chat_template", served.chat_template == nullptr ? Json() : Json(served.template_text)}});
 }
 
 void apply_template(Call& call) {

@@ -126,9 +126,10 @@ class CallMasks {
     if (!grammar.ok()) return refuse_tools(fields_, request_.places, grammar.error()), engine::TokenMask();
     auto mask = grammar_mask(served_, *grammar, true);
     if (!mask.ok()) return refuse(fields_, "tools", mask.error()), engine::TokenMask();
-    if (options.mark.empty()) return std::move(mask).value();
+    engine::TokenMask named = named_mask("tools", std::move(mask).value());
+    if (options.mark.empty()) return named;
     return tool_calls::mask_behind(required ? tool_calls::MaskBehind::kReasoning : tool_calls::MaskBehind::kCallMark,
-                                   reply, served_.tokenizer(), served_.text_tokens, std::move(mask).value());
+                                   reply, served_.tokenizer(), served_.text_tokens, std::move(named));
   }
 
  private:
@@ -225,6 +226,9 @@ void apply_tools(Fields& fields, const ServedModel& served, ToolRequest request,
   if (!fields.ok()) return;
   const bool calls = request.choice != ToolChoice::kNone && !request.functions.empty();
   const bool required = request.choice == ToolChoice::kRequired;
+  if (calls && served.ignores_tools) {
+    input.tools_note = "the chat template ignores tools: the model is shown none of them";
+  }
   if (required && request.functions.empty()) {
     return fields.fail({400, "tool_choice: expected functions in tools, found none", "tool_choice", "invalid_value"});
   }

@@ -2,10 +2,10 @@
 """Published clients, unmodified, against a `rowmax serve` that this starts: plain chat, streams, structured output, calls of tools.
 
     python3 -m venv V && V/bin/pip install openai anthropic litellm langchain-openai langchain-anthropic instructor pydantic-ai \\
-        llm smolagents openai-agents
+        llm smolagents openai-agents mini-swe-agent openai-codex
     V/bin/python bench/clients/run.py PROGRAM [-m smollm2] [--only NAME,...] [--url http://HOST:PORT]
 
-Each client runs in a process of its own, so that one that hangs or takes others' modules away is told of alone. One that is not
+aider-chat and 'lm-eval[api]' want environments of their own; minefield is github.com/Blackwellboy/model-serving-minefield. Each client runs in a process of its own, so that one that hangs or takes others' modules away is told of alone. One that is not
 installed is skipped, with the reason. The model needs a chat template. Exits with 1 where a check failed.
 """
 import argparse
@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import programs
 
 MESSAGES = [{"role": "user", "content": "Name a colour of the sky."}]
 QUESTION = MESSAGES[0]["content"]
@@ -248,6 +250,11 @@ CLIENTS = {
     "llm": (llm, ["llm"], "llm"),
     "smolagents": (smolagents, ["smolagents"], "smolagents"),
     "openai-agents": (openai_agents, ["openai-agents"], "agents"),
+    "mini-swe-agent": (programs.mini_swe_agent, ["mini-swe-agent"], "minisweagent"),
+    "aider": (programs.aider, ["aider-chat"], "aider"),
+    "lm-eval": (programs.lm_eval, ["lm-eval"], "lm_eval"),
+    "codex": (programs.codex, ["openai-codex-cli-bin"], "codex_cli_bin"),
+    "minefield": (programs.minefield, ["model-serving-minefield"], "minefield"),
 }
 
 
@@ -278,7 +285,7 @@ def one(name, url):
 
 def start(args):
     home = tempfile.TemporaryDirectory()
-    process = subprocess.Popen([args.program, "serve", "-m", args.model, "--port", "0", "-q", "--tool-format", "hermes"], stdout=subprocess.PIPE)
+    process = subprocess.Popen([args.program, "serve", "-m", args.model, "--port", "0", "-q", "-c", "8192", "-n", "1000", "--tool-format", "hermes"], stdout=subprocess.PIPE)
     line = process.stdout.readline().decode().strip()
     if not line.startswith("http://"):
         raise SystemExit("the server does not start")

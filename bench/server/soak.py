@@ -2,36 +2,41 @@
 """`rowmax serve` under load for long, and killed under load. Standard library alone.
 
     soak.py idle PROGRAM [-m stories] [--minutes 10] [--idle 1000] [--busy 64]
-    soak.py kill PROGRAM [-m stories] [--times 5] [--busy 16]
+    soak.py kill PROGRAM [-m stories] [--times 5] [--minutes 0] [--busy 16] [--seed 0]
 
 idle: --idle clients that stream a token now and then and hold their connections in between, and --busy ones that stream all the time
 (a third of them hang up in the middle). Every ten seconds a line with requests, failures, memory, descriptors and threads. Fails
 where an answer is not the one that the same request had before, a client is refused, the server's memory grows by more than an
 eighth (and 16 MiB) between the second fifth of the time and its end, or descriptors remain when all have gone.
 
-kill: SIGKILL while --busy clients stream; each of them must be told within seconds. Then a new server at the same port must give
-the answers of the one before.
+kill: SIGKILL at a random moment while --busy clients stream, all with one folder of cached prefixes (--cache-dir, half of the prompts
+go on from what was kept); each client must be told within seconds. Then a new server at the same port must give the answers of the one
+before, whole ones and what the killed one had streamed, byte for byte. --times kills at least, and for --minutes.
 """
 import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
 
 
 class Server:
+    all = []
+
     def __init__(self, args, port=0):
         self.process = subprocess.Popen(
             [args.program, "serve", "-m", args.model, "--port", str(port), "--chat-template", TEMPLATE, "--parallel", "64", "--queue",
              "2000", "-q", *args.flags], stdout=subprocess.PIPE, preexec_fn=lambda: raise_limit())
+        Server.all.append(self.process)
         line = self.process.stdout.readline().decode()
         if not line.startswith("http://"):
             raise SystemExit(f"the server does not start: {line}")
@@ -56,8 +61,9 @@ def raise_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def request_bytes(number, n_predict):
-    body = json.dumps({"messages": [{"role": "user", "content": f"a story about number {number}"}], "max_tokens": n_predict,
+def request_bytes(number, n_predict, long=False):
+    content = f"{LONG if long else ''}a story about number {number}"
+    body = json.dumps({"messages": [{"role": "user", "content": content}], "max_tokens": n_predict,
                        "stream": True, "temperature": 0}).encode()
     return (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
             + str(len(body)).encode() + b"\r\n\r\n" + body)
@@ -77,11 +83,11 @@ class Client:
             self.writer.close()
             self.writer = None
 
-    async def ask(self, number, n_predict, give_up_after=None):
-        """The text of the stream; None where it hung up itself after some events."""
+    async def ask(self, number, n_predict, give_up_after=None, long=False, parts=None):
+        """The text of the stream; None where it hung up itself after some events. parts: gets each piece as it comes."""
         if self.writer is None:
             await self.connect()
-        self.writer.write(request_bytes(number, n_predict))
+        self.writer.write(request_bytes(number, n_predict, long))
         head = await self.reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise OSError(head.split(b"\r\n")[0].decode())
@@ -97,7 +103,10 @@ class Client:
                     if "error" in event:
                         raise OSError(event["error"]["message"])
                     for choice in event["choices"]:
-                        text += choice["delta"].get("content") or ""
+                        piece = choice["delta"].get("content") or ""
+                        text += piece
+                        if parts is not None:
+                            parts.append(piece)
             events += 1
             if give_up_after is not None and events >= give_up_after:
                 self.close()
@@ -177,48 +186,77 @@ async def idle(args):
     return problems
 
 
-async def kill(args):
-    problems, port, reference = [], 0, {}
-    for time_number in range(args.times):
-        server = Server(args, port)
-        port = server.port
+LONG = "Once there was a town. " + " ".join(f"In house {i} lived a cat that counted to {i * 7 % 100}." for i in range(12))
+
+
+async def until_it_dies(client, number, received):
+    """Asks until the connection ends; `received` has what each request had been given."""
+    turn = 0
+    while True:
+        turn += 1
+        key = (number + turn) % 60
+        parts = []
+        received.append((key, parts))
+        await client.ask(key, 60 + key % 3 * 40, long=key % 2, parts=parts)
+
+
+async def check_answers(port, keys, reference, problems, when):
+    """Whole answers of some requests; the first ones are the truth."""
+    for key in keys:
         probe = Client(port)
-        for number in range(4):
-            text = await probe.ask(number, 20)
-            if reference.setdefault(number, text) != text:
-                problems.append(f"number {number} after {time_number} kills: {text!r}, before {reference[number]!r}")
+        text = await probe.ask(key, 60 + key % 3 * 40, long=key % 2)
         probe.close()
-        clients = [Client(port) for _ in range(args.busy)]
+        if reference.setdefault(key, text) != text:
+            problems.append(f"number {key} {when}: {text!r}, before {reference[key]!r}")
 
-        async def until_it_dies(client, number):
-            while True:
-                await client.ask(number, 200)
 
-        tasks = [asyncio.create_task(until_it_dies(client, i)) for i, client in enumerate(clients)]
-        await asyncio.sleep(0.5 + 0.3 * time_number)
-        server.process.kill()
-        killed = time.time()
-        _, waiting = await asyncio.wait(tasks, timeout=10)
-        for task in tasks:
-            if task.done() and not isinstance(task.exception(), (OSError, asyncio.IncompleteReadError)):
-                problems.append(f"a client ended with {task.exception()!r}")
-        if waiting:
-            problems.append(f"{len(waiting)} clients still wait ten seconds after the kill")
-        for task in waiting:
-            task.cancel()
-        for client in clients:
-            client.close()
-        server.process.wait()
-        print(f"kill {time_number + 1}: {args.busy - len(waiting)} of {args.busy} clients were told within {time.time() - killed:.2f} s", flush=True)
-    last = Server(args, port)
-    probe = Client(port)
-    for number, text in reference.items():
-        if await probe.ask(number, 20) != text:
-            problems.append(f"number {number}: another answer after the last kill")
-    probe.close()
-    last.stop()
-    print(f"restarted {args.times} times at port {port}; {len(reference)} requests have the same answers")
-    return problems
+async def kill_once(args, server, rng, reference, problems, number):
+    clients, received = [Client(server.port) for _ in range(args.busy)], []
+    tasks = [asyncio.create_task(until_it_dies(client, rng.randrange(1000), received)) for client in clients]
+    await asyncio.sleep(rng.uniform(0.02, 3))
+    server.process.kill()
+    killed = time.time()
+    _, waiting = await asyncio.wait(tasks, timeout=10)
+    for task in tasks:
+        if task.done() and not isinstance(task.exception(), (OSError, asyncio.IncompleteReadError)):
+            problems.append(f"a client ended with {task.exception()!r}")
+    if waiting:
+        problems.append(f"{len(waiting)} clients still wait ten seconds after the kill")
+    for task in waiting:
+        task.cancel()
+    for client in clients:
+        client.close()
+    server.process.wait()
+    for key, parts in received:
+        if not reference[key].startswith("".join(parts)):
+            problems.append(f"number {key} before kill {number}: {''.join(parts)!r} is no beginning of {reference[key]!r}")
+    return len(received), time.time() - killed
+
+
+async def kill(args):
+    problems, reference, rng = [], {}, random.Random(args.seed)
+    plain = Server(args)
+    await check_answers(plain.port, range(60), reference, problems, "at first")
+    plain.stop()
+    begun, kills, asked, slowest, port = time.time(), 0, 0, 0, 0
+    with tempfile.TemporaryDirectory() as parent:
+        args.flags = ["--cache-dir", parent + "/pages", "--cache-disk", "16", *args.flags]
+        while kills < args.times or time.time() < begun + 60 * args.minutes:
+            server = Server(args, port)
+            port = server.port
+            await check_answers(port, rng.sample(range(60), 6), reference, problems, f"after {kills} kills")
+            kills += 1
+            n, seconds = await kill_once(args, server, rng, reference, problems, kills)
+            asked, slowest = asked + n, max(slowest, seconds)
+            if kills % 10 == 0:
+                print(f"{time.time() - begun:6.0f} s  {kills:4d} kills  {asked:7d} requests  {len(problems):3d} problems", flush=True)
+        last = Server(args, port)
+        await check_answers(port, range(60), reference, problems, "after the last kill")
+        pages = len(os.listdir(parent + "/pages"))
+        last.stop()
+    print(f"{kills} kills in {time.time() - begun:.0f} s at port {port}: {asked} requests were compared as far as they came, 60 whole after each other; "
+          f"clients were told within {slowest:.2f} s; {pages} pages are left; {len(problems)} problems")
+    return problems[:10]
 
 
 def main():
@@ -233,9 +271,15 @@ def main():
     commands.choices["idle"].add_argument("--minutes", type=float, default=10)
     commands.choices["idle"].add_argument("--idle", type=int, default=1000)
     commands.choices["kill"].add_argument("--times", type=int, default=5)
+    commands.choices["kill"].add_argument("--minutes", type=float, default=0)
+    commands.choices["kill"].add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     raise_limit()
-    problems = asyncio.run(idle(args) if args.command == "idle" else kill(args))
+    try:
+        problems = asyncio.run(idle(args) if args.command == "idle" else kill(args))
+    finally:
+        for process in Server.all:
+            process.kill()
     for problem in problems:
         print("FAILED", problem)
     return 1 if problems else 0

@@ -27,16 +27,10 @@ class Emitter {
         nullable_(find_nullable(syntax)),
         uses_(syntax.n_rules()),
         index_(syntax.n_rules(), kNone),
-        inlined_(syntax.n_rules()) {
-    const auto use = [&](NodeId id) {
-      if (syntax.node(id).kind == NodeKind::kRule) ++uses_[syntax.node(id).size];
-    };
-    for (const NodeId id : syntax.all_children()) use(id);
-    for (const Arc& arc : syntax.all_arcs()) use(arc.label);
-    for (RuleId rule = 0; rule < syntax.n_rules(); ++rule) use(syntax.rule_root(rule));
-  }
+        inlined_(syntax.n_rules()) {}
 
   Status run(NodeId root) {
+    count_uses(root);
     ROWMAX_RETURN_IF_ERROR(emit_rule(0, root));
     for (std::size_t i = 0; i < queue_.size(); ++i) {
       ROWMAX_RETURN_IF_ERROR(emit_rule(queue_[i], syntax_.rule_root(queue_[i])));
@@ -48,6 +42,29 @@ class Emitter {
   Automaton automaton;
 
  private:
+  // How often each rule's call will be written: a part that several parts hold is written in each of them, and so is what is in it.
+  // More than one is two, which keeps a rule in a rule from being written 2, 4, 8, ... times.
+  void count_uses(NodeId root) {
+    std::vector<std::uint32_t> written(syntax_.n_nodes());
+    const auto add = [](std::uint32_t& count, std::uint32_t more) { count = std::min(count + more, 2u); };
+    add(written[root], 1);
+    for (RuleId rule = 0; rule < syntax_.n_rules(); ++rule) add(written[syntax_.rule_root(rule)], 1);
+    for (std::size_t id = syntax_.n_nodes(); id-- > 0;) {  // parts come behind what they hold
+      const Node& node = syntax_.node(static_cast<NodeId>(id));
+      if (node.kind == NodeKind::kRule) {
+        add(uses_[node.size], written[id]);
+      } else if (node.kind == NodeKind::kGraph) {
+        for (const Arc& arc : syntax_.arcs(node)) add(written[arc.label], written[id]);
+      } else if (node.kind == NodeKind::kSequence || node.kind == NodeKind::kChoice || node.kind == NodeKind::kRepeat) {
+        const bool twice = node.kind == NodeKind::kRepeat && node.min != 0;  // emit_loop
+        for (const NodeId child : syntax_.children(node)) {
+          add(written[child], written[id]);
+          if (twice) add(written[child], written[id]);
+        }
+      }
+    }
+  }
+
   std::uint32_t new_state() {
     automaton.is_end.push_back(false);
     return static_cast<std::uint32_t>(automaton.is_end.size() - 1);

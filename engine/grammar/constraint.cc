@@ -20,7 +20,8 @@ struct GrammarConstraint::Impl {
       : grammar(std::move(of_grammar)),
         vocabulary(std::move(of_vocabulary)),
         machine(grammar->automaton, grammar->limits),
-        masks(machine, *vocabulary) {}
+        masks(machine, *vocabulary),
+        steps_left(grammar->limits.max_mask_steps) {}
 
   // States behind tokens 0, 1, ... of a text, as long as `age` is the machine's.
   struct Place {
@@ -32,12 +33,23 @@ struct GrammarConstraint::Impl {
 
   bool is_end(TokenId id) const { return std::ranges::find(end_tokens, id) != end_tokens.end(); }
 
-  // What is too much, and what a call that ran out of memory left half done.
+  // What is too much, and what a call that ran out of memory left half done. Masks alone are found again more easily than
+  // states, for which all of a text has to be followed.
   void forget_if_needed() {
-    if (!half_done && machine.bytes() + masks.bytes() <= grammar->limits.max_cache_bytes) return;
-    ++age;
+    const std::size_t most = grammar->limits.max_cache_bytes;
+    if (!half_done && machine.bytes() + masks.bytes() <= most) return;
     masks.forget();
+    if (!half_done && machine.bytes() <= most / 2) return;
+    ++age;
     machine.forget();
+  }
+
+  // The next mask's steps. Each one adds its share to what those before left over.
+  void begin_work() {
+    const GrammarLimits& limits = grammar->limits;
+    steps_left =
+        std::min(limits.max_mask_steps, steps_left + std::min(limits.sustained_mask_steps, limits.max_mask_steps));
+    machine.begin_work(steps_left);
   }
 
   Error refuse(std::span<const TokenId> generated, std::size_t i) const {
@@ -59,7 +71,6 @@ struct GrammarConstraint::Impl {
     place.states.resize(same + 1);
     place.ended = same > 0 && is_end(place.tokens.back());
     for (std::size_t i = same; i < generated.size(); ++i) {
-      machine.begin_work();
       const TokenId id = generated[i];
       if (id < 0 || static_cast<std::size_t>(id) >= vocabulary->size()) return refuse(generated, i);
       StateId next = place.states.back();
@@ -69,7 +80,6 @@ struct GrammarConstraint::Impl {
       } else {
         const std::string_view piece = vocabulary->piece(id);
         next = piece.empty() || place.ended ? Machine::kDead : machine.steps(next, piece);
-        total_steps += machine.steps_used();
         ROWMAX_RETURN_IF_ERROR(machine.failure());
         if (next == Machine::kDead) return refuse(generated, i);
       }
@@ -85,15 +95,13 @@ struct GrammarConstraint::Impl {
       return Error::invalid_argument(concat("token mask: expected ", (vocabulary->size() + 63) / 64, " words for ",
                                             vocabulary->size(), " tokens, found ", allowed.size()));
     }
-    machine.begin_work();
     forget_if_needed();
     half_done = true;
+    begin_work();
     Status status = follow(place, generated);
     if (status.ok()) {
-      machine.begin_work();
       const StateId state = place.states.back();
       if (!place.ended) masks.add_tokens(state, allowed);
-      total_steps += machine.steps_used();
       status = machine.failure();
       // One that is a token of the vocabulary with bytes is no text here.
       const bool may_end = machine.accepts(state);
@@ -103,6 +111,8 @@ struct GrammarConstraint::Impl {
         word = may_end ? word | bit : word & ~bit;
       }
     }
+    total_steps += machine.steps_used();
+    steps_left -= std::min(steps_left, machine.steps_used());
     if (!status.ok()) place = {};
     half_done = false;
     return status;
@@ -118,6 +128,7 @@ struct GrammarConstraint::Impl {
   std::uint64_t age = 1;
   bool half_done = false;
   std::int64_t total_steps = 0;
+  std::int64_t steps_left;  // of those before the next mask
 };
 
 GrammarConstraint::GrammarConstraint(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

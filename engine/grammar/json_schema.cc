@@ -134,6 +134,10 @@ class SchemaCompiler {
 
   Result<NodeId> string(const SchemaFacts& facts) {
     if (facts.min_length > facts.max_length) return syntax_.never();
+    if (facts.number_format) {
+      return schema_error(ErrorCode::kUnsupported, facts.number_format->pointer,
+                          "supported for numbers alone: expected type integer or number");
+    }
     const bool sized = facts.min_length > 0 || facts.max_length != kUnbounded;
     if (facts.patterns.empty() && !facts.format) return text_.string_of(facts.min_length, facts.max_length);
     const SchemaPlace& place = facts.format ? *facts.format : facts.patterns[0];

@@ -6,10 +6,10 @@
 #include "engine/io/text.h"
 
 namespace rowmax::engine::grammar {
-
-Machine::Machine(const Automaton& automaton, const GrammarLimits& limits)
+Machine::Machine(const Automaton& automaton, const GrammarLimits& limits, std::size_t few_items)
     : automaton_(automaton),
       limits_(limits),
+      few_items_(few_items),
       n_classes_(automaton.class_bytes.size()),
       waiting_(automaton.rules.size()),
       rule_of_rank_(automaton.rules.size()) {
@@ -32,6 +32,7 @@ void Machine::forget() {
   for (auto& items : waiting_) items.clear();
   frames_.push_back({});  // kBottom is in no table: no other frame is empty
   reached_.clear();
+  roots_.clear();
   accepting_ = false;
   make_state();  // kDead
 }
@@ -46,8 +47,12 @@ Status Machine::failure() const {
   switch (failure_) {
     case Failure::kNone: break;
     case Failure::kSteps:
-      return Error::limit(
-          concat("the grammar needs more than max_mask_steps = ", limits_.max_mask_steps, " steps here"));
+      if (steps_given_ == limits_.max_mask_steps) {
+        return Error::limit(
+            concat("the grammar needs more than max_mask_steps = ", limits_.max_mask_steps, " steps here"));
+      }
+      return Error::limit(concat("the grammar needs more than sustained_mask_steps = ", limits_.sustained_mask_steps,
+                                 " steps for each of many tokens"));
     case Failure::kItems:
       return Error::limit(
           concat("the grammar is at more than max_items = ", limits_.max_items, " places at once here"));
@@ -58,6 +63,7 @@ Status Machine::failure() const {
 }
 
 StateId Machine::reach(std::initializer_list<Item> items) {
+  roots_.assign(items);
   for (const Item& item : items) push(item, false);
   close(false);
   return make_state();
@@ -65,6 +71,8 @@ StateId Machine::reach(std::initializer_list<Item> items) {
 
 StateId Machine::behind(FrameId frame) {
   if (frame == kBottom) return kDead;
+  const std::span<const Item> items = view(frames_[frame]);
+  roots_.assign(items.begin(), items.end());
   end_rule(frame);
   close(false);
   return make_state();
@@ -84,6 +92,12 @@ void Machine::end_rule(FrameId frame) {
 // Everything that open_ leads to without a byte, into reached_. fresh: of a rule that begins here, whose end without a
 // byte is its caller's to follow.
 void Machine::close(bool fresh) {
+  drain(fresh);
+  seen_.clear();
+}
+
+// The same, and what was seen stays known.
+void Machine::drain(bool fresh) {
   while (!open_.empty()) {
     const auto [item, entered] = open_.back();
     open_.pop_back();
@@ -98,7 +112,32 @@ void Machine::close(bool fresh) {
     }
   }
   open_.clear();
-  seen_.clear();
+}
+
+// Leaves out the items that others of them lead to without a byte. Frames lead to older ones alone, so the youngest come
+// first; of those on one frame, which may lead to each other, a second look backwards finds what the first one kept too many.
+void Machine::keep_roots(std::vector<Item>& items) {
+  std::vector<Item> reached = std::exchange(reached_, {});
+  const bool accepting = accepting_;
+  std::ranges::sort(items, [](const Item& a, const Item& b) { return a.frame != b.frame ? a.frame > b.frame : a < b; });
+  const auto same_frame = [](const Item& a, const Item& b) { return a.frame == b.frame; };
+  for (int look = 0; look < 2 && items.size() > 1 && !failed(); ++look) {
+    if (look == 1 && std::ranges::adjacent_find(items, same_frame) == items.end()) break;
+    std::size_t n_kept = 0;
+    for (const Item& item : items) {
+      if (!seen_.insert(item, false)) continue;
+      items[n_kept++] = item;
+      open_.emplace_back(item, false);
+      drain(false);
+    }
+    seen_.clear();
+    reached_.clear();
+    items.resize(n_kept);
+    std::ranges::reverse(items);
+  }
+  std::ranges::sort(items);
+  reached_ = std::move(reached);
+  accepting_ = accepting;
 }
 
 // entered: since the body of the repetition began there was no byte. Such a body is no repetition, or there would be no end.
@@ -138,21 +177,30 @@ void Machine::follow(const Item& item, bool entered) {
   if (waits) reached_.push_back(item);
 }
 
-// A state of reached_ and accepting_, which it empties.
+// A state of reached_ (of roots_, if there are too many) and accepting_, which it empties.
 StateId Machine::make_state() {
   std::ranges::sort(reached_);
   reached_.erase(std::unique(reached_.begin(), reached_.end()), reached_.end());
+  const bool only_roots = reached_.size() > few_items_;
+  if (only_roots) {
+    reached_.clear();
+    keep_roots(roots_);
+    reached_.swap(roots_);
+  }
+  roots_.clear();
   const bool accepts = std::exchange(accepting_, false);
   StateId id = kDead;
   if (!failed() || states_.empty()) {
     const auto fresh = static_cast<StateId>(states_.size());
     id = state_table_.find_or_add(NumberTable::hash(reached_, accepts), fresh, [&](StateId other) {
-      return states_[other].accepts == accepts && std::ranges::equal(items(other), reached_);
+      const State& state = states_[other];
+      return state.accepts == accepts && state.only_roots == only_roots && std::ranges::equal(items(other), reached_);
     });
     if (id == fresh) {
       State state;
       state.items = {items_.size(), static_cast<std::uint32_t>(reached_.size())};
       state.accepts = accepts;
+      state.only_roots = only_roots;
       states_.push_back(state);
       items_.insert(items_.end(), reached_.begin(), reached_.end());
       moves_.resize(moves_.size() + n_classes_, kUnknown);
@@ -167,6 +215,9 @@ StateId Machine::make_state() {
 FrameId Machine::make_frame(std::vector<Item>& items) {
   std::ranges::sort(items);
   items.erase(std::unique(items.begin(), items.end()), items.end());
+  keep_roots(items);
+  // What ends a rule by calling another goes on where its own caller does.
+  if (items.size() == 1 && automaton_.is_end[items.front().state]) return items.front().frame;
   const auto fresh = static_cast<FrameId>(frames_.size());
   const FrameId id = frame_table_.find_or_add(NumberTable::hash(items, false), fresh, [&](FrameId other) {
     return std::ranges::equal(view(frames_[other]), items);
@@ -202,7 +253,14 @@ void Machine::predict(const Item& item) {
 void Machine::expand(StateId state) {
   const std::uint64_t begin = byte_moves_.size();
   const Range range = states_[state].items;
-  for (std::uint64_t i = 0; i < range.size; ++i) predict(items_[range.begin + i]);
+  if (states_[state].only_roots) {
+    for (std::uint64_t i = 0; i < range.size; ++i) push(items_[range.begin + i], false);
+    close(false);
+    accepting_ = false;
+    for (const Item& item : std::exchange(reached_, {})) predict(item);
+  } else {
+    for (std::uint64_t i = 0; i < range.size; ++i) predict(items_[range.begin + i]);
+  }
   while (!ranks_.empty()) {
     std::ranges::pop_heap(ranks_, std::greater<>());
     const std::uint32_t rank = ranks_.back();
@@ -233,7 +291,9 @@ StateId Machine::find_move(StateId state, std::uint8_t byte_class) {
   const std::uint8_t byte = automaton_.class_bytes[byte_class];
   for (std::uint64_t i = 0; i < range.size; ++i) {
     const ByteMove& move = byte_moves_[range.begin + i];
-    if (move.low <= byte && byte <= move.high) push(move.to, false);
+    if (byte < move.low || move.high < byte) continue;
+    push(move.to, false);
+    roots_.push_back(move.to);
   }
   close(false);
   const StateId next = make_state();

@@ -97,10 +97,11 @@ void MaskMaker::add_tokens(StateId state, std::span<std::uint64_t> allowed) {
   const auto known = known_.find(state);
   if (known != known_.end()) return add(known->second, allowed);
   std::vector<std::uint64_t> sum(bits_.size());
+  const bool as_a_whole = machine_.is_at_many(state) || machine_.items(state).size() > kMaxItemsAlone;
   const std::vector<Item> items(machine_.items(state).begin(), machine_.items(state).end());
   for (std::size_t k = 0; k < vocabulary_.tries.size(); ++k) {
     const TokenTrie& trie = vocabulary_.tries[k];
-    if (items.size() > kMaxItemsAlone) {
+    if (as_a_whole) {
       walk(trie, 0, state, sum, nullptr);
       continue;
     }

@@ -74,10 +74,12 @@ const FactGatherer::Keyword* FactGatherer::find_keyword(std::string_view name) {
       {"properties", &FactGatherer::take_part},
       {"patternProperties", &FactGatherer::take_part},
       {"additionalProperties", &FactGatherer::take_part},
+      {"additionalItems", &FactGatherer::take_part},
       {"nullable", &FactGatherer::take_part},
       {"$defs", &FactGatherer::take_definitions},
       {"definitions", &FactGatherer::take_definitions},
       {"$id", &FactGatherer::take_id},
+      {"id", &FactGatherer::take_id},
       {"$schema", &FactGatherer::take_note},
       {"$comment", &FactGatherer::take_note},
       {"title", &FactGatherer::take_note},
@@ -89,6 +91,9 @@ const FactGatherer::Keyword* FactGatherer::find_keyword(std::string_view name) {
       {"readOnly", &FactGatherer::take_note},
       {"writeOnly", &FactGatherer::take_note},
   };
+  // Others' own words, as OpenAPI and drafts of JSON schema to come have it: notes, whatever they are.
+  static constexpr Keyword kExtension = {"x-", &FactGatherer::take_note};
+  if (name.starts_with(kExtension.name)) return &kExtension;
   const auto* const found = std::ranges::find(kKeywords, name, &Keyword::name);
   return found == std::end(kKeywords) ? nullptr : found;
 }
@@ -125,6 +130,18 @@ Status FactGatherer::charge(const SchemaPlace& place, std::size_t steps) {
       concat("schemas that are true together take more than max_nodes = ", limits_.max_nodes, " steps"));
 }
 
+// Behind an $id that is not the root's, a reference would mean something else.
+bool FactGatherer::holds_a_reference(const Json& value) {
+  steps_ += value.size();  // schemas with an $id within each other are looked through again
+  for (const Json& element : value.elements()) {
+    if (holds_a_reference(element)) return true;
+  }
+  for (const auto& [name, member] : value.members()) {
+    if (name == "$ref" || holds_a_reference(member)) return true;
+  }
+  return false;
+}
+
 Status FactGatherer::add_keywords(const SchemaPlace& place, SchemaFacts& facts) {
   const Json nullable = place.value.find("nullable");
   for (const auto& [name, value] : place.value.members()) {
@@ -137,6 +154,9 @@ Status FactGatherer::add_keywords(const SchemaPlace& place, SchemaFacts& facts) 
       if (value.as_bool() && !place.value.find("type"))
         return unsupported(at, "nullable is supported beside type alone");
     }
+    if ((name == "$id" || name == "id") && place.pointer != "#" && holds_a_reference(place.value)) {
+      return unsupported(at, "supported in the root, and where no $ref lies in it");
+    }
     const unsigned types_before = facts.types;
     ROWMAX_RETURN_IF_ERROR((this->*keyword->take)(at, facts));
     if (name == "type" && nullable.as_bool()) facts.types |= types_before & kNullType;
@@ -148,9 +168,8 @@ Status FactGatherer::add_keywords(const SchemaPlace& place, SchemaFacts& facts) 
 Status FactGatherer::take_part(const SchemaPlace& /*at*/, SchemaFacts& /*facts*/) { return {}; }
 Status FactGatherer::take_note(const SchemaPlace& /*at*/, SchemaFacts& /*facts*/) { return {}; }
 
-// Where it is not the root's, references inside would mean something else.
+// What references inside would mean is looked at in add_keywords.
 Status FactGatherer::take_id(const SchemaPlace& at, SchemaFacts& /*facts*/) {
-  if (at.pointer != "#/$id") return unsupported(at, "$id is supported in the root alone");
   return at.value.is_string() ? Status() : Status(expected(at, "a text"));
 }
 
@@ -283,6 +302,14 @@ Status FactGatherer::take_pattern(const SchemaPlace& at, SchemaFacts& facts) {
 
 Status FactGatherer::take_format(const SchemaPlace& at, SchemaFacts& facts) {
   if (!at.value.is_string()) return expected(at, "a text");
+  if (const auto bounds = number_format(at.value.as_string())) {
+    facts.number_format = at;
+    const bool is_lower = bounds->low && (!facts.low || compare(*bounds->low, *facts.low) > 0);
+    const bool is_upper = bounds->high && (!facts.high || compare(*bounds->high, *facts.high) < 0);
+    if (is_lower) facts.low = bounds->low;
+    if (is_upper) facts.high = bounds->high;
+    return {};
+  }
   if (format_regex(at.value.as_string()).empty()) {
     return unsupported(at, concat("format ", at.value.text(), " is not supported; expected one of ", format_names()));
   }
@@ -312,10 +339,13 @@ Status FactGatherer::add_array_rules(const SchemaPlace& place, SchemaFacts& fact
   ArrayRules rules;
   for (const auto& [name, value] : place.value.members()) {
     const SchemaPlace at = place.at(name, value);
-    if (name == "items") {
-      if (value.is_array()) return unsupported(at, "a list of schemas (that is prefixItems now)");
+    const bool is_old_prefix = name == "items" && value.is_array();  // until draft 2019-09
+    if (is_old_prefix && place.value.find("prefixItems")) return expected(at, "a schema beside prefixItems");
+    if (name == "additionalItems") {
+      if (place.value.find("items").is_array()) rules.items = at;
+    } else if (name == "items" && !is_old_prefix) {
       rules.items = at;
-    } else if (name == "prefixItems") {
+    } else if (name == "prefixItems" || is_old_prefix) {
       if (!value.is_array()) return expected(at, "a list of schemas");
       for (std::size_t i = 0; const Json& schema : value.elements()) {
         rules.prefix.push_back(at.at(i, schema));

@@ -58,6 +58,7 @@ struct SchemaFacts {
   std::uint32_t min_length = 0, max_length = kUnbounded;
   std::vector<SchemaPlace> patterns;  // their texts
   std::optional<SchemaPlace> format;
+  std::optional<SchemaPlace> number_format;
   std::uint32_t min_items = 0, max_items = kUnbounded;
   std::vector<ArrayRules> arrays;
   std::uint32_t min_properties = 0, max_properties = kUnbounded;
@@ -118,6 +119,7 @@ class FactGatherer {
   Status take_note(const SchemaPlace& at, SchemaFacts& facts);
   Status take_part(const SchemaPlace& at, SchemaFacts& facts);  // of what add_rules takes as one
 
+  bool holds_a_reference(const Json& value);
   Status add_keywords(const SchemaPlace& place, SchemaFacts& facts);
   Status add_array_rules(const SchemaPlace& place, SchemaFacts& facts);
   Status add_object_rules(const SchemaPlace& place, SchemaFacts& facts);

@@ -170,6 +170,10 @@ double Json::as_double() const noexcept {
   }
 }
 
+std::optional<std::uint64_t> Json::as_uint() const noexcept {
+  return kind() == Kind::kUnsigned ? std::optional(node().payload) : std::nullopt;
+}
+
 std::optional<std::int64_t> Json::as_int() const noexcept {
   if (!is_integer()) return std::nullopt;
   if (kind() == Kind::kUnsigned && node().payload > static_cast<std::uint64_t>(INT64_MAX)) return std::nullopt;

@@ -41,10 +41,11 @@ class Json {
   bool is_object() const noexcept { return kind() == Kind::kObject; }
   explicit operator bool() const noexcept { return !is_null(); }
 
-  // Of another kind: false, 0, no text. as_int: nothing for what is no integer or does not fit.
+  // Of another kind: false, 0, no text. as_int, as_uint: nothing for what is no integer or does not fit.
   bool as_bool() const noexcept;
   double as_double() const noexcept;
   std::optional<std::int64_t> as_int() const noexcept;
+  std::optional<std::uint64_t> as_uint() const noexcept;
   std::string_view as_string() const noexcept;
   bool is(std::string_view text) const noexcept { return is_string() && as_string() == text; }
 

@@ -33,6 +33,9 @@ TEST(Json, ValuesOfEveryKind) {
   EXPECT_EQ(value->root().find("b").find("c").at(1).find("d").as_int(), 4);
   EXPECT_TRUE(value->root().find("c").find("d").is_null());
   EXPECT_EQ(parse_json("18446744073709551615", "file")->root().as_int(), std::nullopt);
+  EXPECT_EQ(parse_json("18446744073709551615", "file")->root().as_uint(), UINT64_MAX);
+  EXPECT_EQ(parse_json("18446744073709551616", "file")->root().as_uint(), std::nullopt);
+  EXPECT_EQ(parse_json("-1", "file")->root().as_uint(), std::nullopt);
   EXPECT_EQ(parse_json("-9223372036854775808", "file")->root().as_int(), INT64_MIN);
 }
 

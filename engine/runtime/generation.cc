@@ -349,6 +349,20 @@ struct Generation::Impl {
     return step;
   }
 
+  Status continue_on(SequenceId other) {
+    ROWMAX_RETURN_IF_ERROR(check_running("continue_on"));
+    const std::span<const TokenId> held = session->tokens(other);
+    if (held.size() > tokens.size() || !std::equal(held.begin(), held.end(), tokens.begin())) {
+      return Error::invalid_argument("continue_on: sequence " + std::to_string(other) + " holds other tokens");
+    }
+    close_forks();
+    items.clear();
+    item_tokens.clear();
+    first_row = n_right = 0;
+    sequence = other;
+    return {};
+  }
+
   Result<std::string> cancel() {
     if (done) return std::string();
     finish(StopReason::kCancelled);
@@ -405,6 +419,9 @@ Result<std::int64_t> Generation::propose(std::span<const TokenId> draft, std::sp
 }
 Result<GenerationStep> Generation::accept(std::span<const float> logits) {
   return base::guarded([&] { return impl_->accept(logits); });
+}
+Status Generation::continue_on(SequenceId sequence) {
+  return base::guarded([&] { return impl_->continue_on(sequence); });
 }
 Result<std::string> Generation::cancel() {
   return base::guarded([&] { return impl_->cancel(); });

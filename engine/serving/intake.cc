@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "rowmax/try.h"
+
 namespace rowmax::engine {
 
 Result<RequestId> Intake::add(std::list<Job>& job, std::list<Task>& tasks) {
@@ -25,10 +27,23 @@ Result<RequestId> Intake::add(std::list<Job>& job, std::list<Task>& tasks) {
 
 Status Intake::cancel(RequestId id) {
   const std::lock_guard lock(mutex_);
-  if (!living_.contains(id)) return Error::not_found("request " + std::to_string(id) + " is not there, or has ended");
+  ROWMAX_RETURN_IF_ERROR(check_living(id));
   arrivals_.cancelled.insert(id);
   wake_.notify_one();
   return {};
+}
+
+Status Intake::pause(RequestId id, bool paused) {
+  const std::lock_guard lock(mutex_);
+  ROWMAX_RETURN_IF_ERROR(check_living(id));
+  arrivals_.paused[id] = paused;
+  wake_.notify_one();
+  return {};
+}
+
+Status Intake::check_living(RequestId id) const {
+  if (living_.contains(id)) return {};
+  return Error::not_found("request " + std::to_string(id) + " is not there, or has ended");
 }
 
 void Intake::close(bool stopping) {
@@ -44,6 +59,7 @@ Intake::Arrivals Intake::take() noexcept {
   taken.jobs.swap(arrivals_.jobs);
   taken.tasks.swap(arrivals_.tasks);
   taken.cancelled.swap(arrivals_.cancelled);
+  taken.paused.swap(arrivals_.paused);
   taken.stopping = arrivals_.stopping;
   return taken;
 }
@@ -55,9 +71,17 @@ bool Intake::has_arrivals() const noexcept {
 
 bool Intake::wait() {
   std::unique_lock lock(mutex_);
-  const auto something = [&] { return !arrivals_.jobs.empty() || !arrivals_.cancelled.empty(); };
-  wake_.wait(lock, [&] { return closed_ || something(); });
-  return something();
+  wake_.wait(lock, [&] { return closed_ || has_news(); });
+  return has_news();
+}
+
+void Intake::wait_for_news() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [&] { return arrivals_.stopping || has_news(); });
+}
+
+bool Intake::has_news() const noexcept {
+  return !arrivals_.jobs.empty() || !arrivals_.cancelled.empty() || !arrivals_.paused.empty();
 }
 
 void Intake::job_left_queue() noexcept {
@@ -69,6 +93,7 @@ void Intake::job_ended(RequestId id) noexcept {
   const std::lock_guard lock(mutex_);
   living_.erase(id);
   arrivals_.cancelled.erase(id);
+  arrivals_.paused.erase(id);
 }
 
 void Intake::publish(const SchedulerStatistics& figures) noexcept {

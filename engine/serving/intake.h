@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -19,6 +20,7 @@ class Intake {
     std::list<Job> jobs;
     std::list<Task> tasks;  // theirs, in the same order
     std::set<RequestId> cancelled;
+    std::map<RequestId, bool> paused;  // false: no more
     bool stopping = false;
   };
 
@@ -27,6 +29,7 @@ class Intake {
   // One job and its tasks, which are left where they are in case of an error.
   Result<RequestId> add(std::list<Job>& job, std::list<Task>& tasks);
   Status cancel(RequestId id);
+  Status pause(RequestId id, bool paused);
   void close(bool stopping);
   SchedulerStatistics statistics() const;
 
@@ -35,12 +38,16 @@ class Intake {
   bool has_arrivals() const noexcept;
   // Until there is something to take, or it is closed; false where it is closed and nothing is there.
   bool wait();
+  // Until there is something to take, with requests that are all paused.
+  void wait_for_news();
   void job_left_queue() noexcept;         // it starts, or never will
   void job_ended(RequestId id) noexcept;  // no more to be cancelled
   void publish(const SchedulerStatistics& figures) noexcept;
 
  private:
   const std::int64_t max_waiting_;
+  bool has_news() const noexcept;  // under the lock
+  Status check_living(RequestId id) const;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   Arrivals arrivals_;

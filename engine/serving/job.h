@@ -20,6 +20,7 @@ inline double ms_between(Clock::time_point from, Clock::time_point to) {
 struct Job {
   RequestId id = 0;
   std::vector<TokenId> prompt;
+  std::uint64_t owner = 0;
   std::optional<GenerationRequest> generation;
   EmbedOptions embedding;                   // where there is no generation
   std::shared_ptr<TraceObserver> observer;  // of the prompt's last token; neither generation nor embedding then
@@ -28,7 +29,8 @@ struct Job {
   RequestEnd end;  // as far as it is known
   int tasks_left = 1;
   bool started = false;
-  bool over = false;  // nothing more is computed for it
+  bool over = false;    // nothing more is computed for it
+  bool paused = false;  // nor now
   // The other choices had their chance to fork from the first one, or it is gone: they no longer wait for it.
   bool prompt_was_shared = false;
   Clock::time_point submitted, begun;
@@ -36,13 +38,14 @@ struct Job {
 
   bool scores_prompt() const noexcept { return generation && generation->prompt_log_probability; }
 
-  void start(std::int64_t cached_tokens, std::int64_t disk_tokens, const PrefixReuse& reuse) {
+  void start(std::int64_t cached_tokens, std::int64_t disk_tokens, std::int64_t damaged_pages,
+             const PrefixReuse& reuse) {
     started = true;
     begun = Clock::now();
     end.queued_ms = ms_between(submitted, begun);
     end.prompt_tokens = std::ssize(prompt);
     end.cached_tokens = cached_tokens;
-    listener->started(id, {end.prompt_tokens, cached_tokens, reuse, disk_tokens});
+    listener->started(id, {end.prompt_tokens, cached_tokens, reuse, disk_tokens, damaged_pages});
   }
   void prompt_is_computed() {
     if (!prompt_done) prompt_done = Clock::now();

@@ -61,6 +61,7 @@ struct Load {
   std::int64_t budget_requests = 0;  // 0: the default; else room for so many hundredths of the largest request
   bool reuse = true;
   bool cancels = false;
+  bool pauses = false;
   int max_sequences = 16;
   SchedulerOptions options = {};
   std::string disk = {};  // a folder
@@ -72,6 +73,7 @@ class Promise : public testing::TestWithParam<const char*> {
   const Recorded& recorded_ = recorded(GetParam());
   std::vector<Heard> heard_;
   SchedulerStatistics figures_;
+  std::int64_t most_paused_ = 0;
 
   SessionOptions session_options(const Load& load) const {
     SessionOptions options;
@@ -124,10 +126,15 @@ class Promise : public testing::TestWithParam<const char*> {
     };
     for (submit_more(); scheduler->step() || next < order.size(); submit_more()) {
       if (load.cancels && random(3) == 0) (void)scheduler->cancel(ids[random(ids.size())]);
+      if (load.pauses) {
+        const RequestId id = ids[random(ids.size())];
+        (void)(random(5) < 3 ? scheduler->pause(id) : scheduler->resume(id));
+        most_paused_ = std::max(most_paused_, scheduler->statistics().paused);
+      }
       ASSERT_LT(++steps, 100000u) << "there is no progress";
     }
     figures_ = scheduler->statistics();
-    EXPECT_EQ(figures_.waiting + figures_.running + figures_.preempted, 0);
+    EXPECT_EQ(figures_.waiting + figures_.running + figures_.preempted + figures_.paused, 0);
     EXPECT_EQ(figures_.memory.kv_held_bytes, 0);
     EXPECT_EQ(figures_.submitted, kRequests);
     EXPECT_EQ(figures_.succeeded + figures_.cancelled, kRequests);
@@ -241,6 +248,15 @@ TEST_P(Promise, OthersAreCancelled) {
        .budget_requests = 200,
        .cancels = true,
        .options = {.step_rows = 50, .headroom_tokens = 0}});
+}
+
+// Their sequences are taken by others, and their pages.
+TEST_P(Promise, SomeArePausedAgainAndAgain) {
+  run({.order = 16, .pauses = true, .max_sequences = 90});
+  EXPECT_GT(most_paused_, 10);
+  run({.at_once = 16, .order = 17, .pauses = true, .max_sequences = 3, .options = {.step_rows = 40}});
+  run({.order = 18, .budget_requests = 150, .pauses = true, .options = {.headroom_tokens = 0}});
+  run({.order = 19, .reuse = false, .cancels = true, .pauses = true, .max_sequences = 4});
 }
 
 }  // namespace

@@ -19,11 +19,10 @@ constexpr std::int64_t kPatience = 8;
 // Short enough to need no memory.
 Error cancelled() { return {ErrorCode::kCancelled, "was cancelled"}; }
 
-// Whole pages that both begin with, of which the first leaves a token to compute.
-std::int64_t common_pages(std::span<const TokenId> a, std::span<const TokenId> b) {
+// Tokens that both begin with, of which the first leaves one to compute.
+std::int64_t common_tokens(std::span<const TokenId> a, std::span<const TokenId> b) {
   const std::span<const TokenId> most = a.first(std::min(a.size() - 1, b.size()));
-  const std::int64_t n = std::ranges::mismatch(most, b).in1 - most.begin();
-  return n / kKeyTile * kKeyTile;
+  return std::ranges::mismatch(most, b).in1 - most.begin();
 }
 
 // Moves a task to its place by age; takes no memory.
@@ -57,8 +56,41 @@ void Runner::take_arrivals() {
   waiting_.splice(waiting_.end(), arrivals.tasks);
   for (Job& job : jobs_) {
     if (arrivals.stopping || arrivals.cancelled.contains(job.id)) job.fail(cancelled());
+    const auto paused = arrivals.paused.find(job.id);
+    if (paused != arrivals.paused.end()) job.paused = paused->second;
   }
   sweep();
+  move_paused();
+}
+
+// Takes tasks of jobs that are paused out of the others' way, and those of others back.
+void Runner::move_paused() {
+  for (std::list<Task>* list : {&running_, &waiting_}) {
+    for (auto next = list->begin(); next != list->end();) {
+      const auto task = next++;
+      if (!task->job().paused || !task->can_pause()) continue;
+      figures_.preempted -= list == &waiting_ && task->has_begun();
+      blocked_ = nullptr;
+      move_by_age(*list, task, paused_);
+    }
+  }
+  for (auto next = paused_.begin(); next != paused_.end();) {
+    const auto task = next++;
+    if (task->job().paused) continue;
+    figures_.preempted += task->has_begun();
+    move_by_age(paused_, task, waiting_);
+  }
+}
+
+// The youngest one's sequence, with its pages; false where none has one.
+bool Runner::take_from_paused() {
+  for (auto task = paused_.rbegin(); task != paused_.rend(); ++task) {
+    if (!task->has_sequence()) continue;
+    task->give_sequence_back();
+    blocked_ = nullptr;
+    return true;
+  }
+  return false;
 }
 
 void Runner::cancel_all() {
@@ -93,7 +125,9 @@ void Runner::observe_one() {
     ROWMAX_RETURN_IF_ERROR(make_items());
     const Status room = session_->check_room(items_);
     if (!room.ok()) {
-      if (room.error().code != ErrorCode::kLimit || running_.size() == 1) return room;
+      if (room.error().code != ErrorCode::kLimit) return room;
+      if (take_from_paused()) return {};  // it is looked at in the next step
+      if (running_.size() == 1) return room;
       send_back(std::prev(running_.end()));
       return {};
     }
@@ -132,7 +166,7 @@ void Runner::admit() {
 
 // Whether what the task would compute is being computed by one that runs.
 bool Runner::lets_another_go_first(Task& task) {
-  if (task.has_sequence()) return false;
+  if (task.has_begun()) return false;
   Job& job = task.job();
   if (task.choice() > 0 && !job.prompt_was_shared && std::ssize(task.tokens()) > 1) {
     Task* first = first_choice_of(job);
@@ -146,8 +180,11 @@ bool Runner::lets_another_go_first(Task& task) {
   if (!job.generation && job.embedding.pooling != Pooling::kLast) return false;
   for (Task& other : running_) {
     if (other.is_steady()) continue;
-    const std::int64_t common = common_pages(task.tokens(), other.tokens());
-    if (common <= other.held()) continue;
+    std::int64_t common = common_tokens(task.tokens(), other.tokens());
+    // For less than a page nobody begins to wait; and others' pages are shared as a whole.
+    const std::int64_t whole = common / kKeyTile * kKeyTile;
+    if (job.owner != other.job().owner) common = whole;
+    if ((task.patience < 0 ? whole : common) <= other.held()) continue;
     if (task.patience < 0) task.patience = figures_.rows + kPatience * common;
     if (figures_.rows >= task.patience) return false;
     other.cut_at(common);
@@ -169,20 +206,21 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
   const std::int64_t held_bytes = session_->memory().kv_held_bytes;
   if (blocked_ == &*task && held_bytes >= blocked_bytes_ && !running_.empty()) return Admission::kNoRoom;
   blocked_ = nullptr;
-  const bool is_new = !task->has_sequence();
-  if (is_new) {
+  const bool is_new = !task->has_begun();
+  if (!task->has_sequence()) {
     ROWMAX_TRY(taken, take_sequence(*task));
     if (taken != Admission::kStarted) return taken;
-  } else {
+  } else if (task->held() == 0) {
     ROWMAX_RETURN_IF_ERROR(task->take_pages_up());
   }
   const bool alone = running_.empty();
   move_by_age(waiting_, task, running_);
   figures_.preempted -= !is_new;
   bool has_its_room = alone;
-  if (!alone) {
+  while (!has_its_room) {
     ROWMAX_TRY(found, has_room());
     has_its_room = found;
+    if (!has_its_room && !take_from_paused()) break;
   }
   if (!has_its_room) {
     move_by_age(running_, task, waiting_);
@@ -212,10 +250,12 @@ Result<Runner::Admission> Runner::try_to_start(std::list<Task>::iterator task) {
 // A fork of the first choice where that one is about to compute the last token of their prompt, or an empty one.
 Result<Runner::Admission> Runner::take_sequence(Task& task) {
   const Task* first = task.choice() > 0 ? first_choice_of(task.job()) : nullptr;
-  const bool can_fork = first != nullptr && first->has_sequence() && std::ssize(task.tokens()) > 1 &&
-                        first->held() == std::ssize(task.tokens()) - 1;
+  const bool can_fork = !task.has_begun() && first != nullptr && first->has_sequence() &&
+                        std::ssize(task.tokens()) > 1 && first->held() == std::ssize(task.tokens()) - 1;
   auto sequence = can_fork ? session_->fork(first->sequence()) : session_->open();
   if (!sequence.ok() && can_fork && sequence.error().code == ErrorCode::kLimit) sequence = session_->open();
+  while (!sequence.ok() && sequence.error().code == ErrorCode::kLimit && take_from_paused())
+    sequence = session_->open();
   if (!sequence.ok()) {
     const bool one_comes_back = !running_.empty() || std::ranges::any_of(waiting_, &Task::has_sequence);
     if (sequence.error().code == ErrorCode::kLimit && one_comes_back) return Admission::kNoSequence;
@@ -286,6 +326,8 @@ Status Runner::find_room() {
     if (room.error().code != ErrorCode::kLimit) return room;
     if (std::ranges::any_of(plan_, [](const Planned& planned) { return planned.guesses > 0; })) {
       for (Planned& planned : plan_) planned.guesses = 0;
+    } else if (take_from_paused()) {
+      continue;
     } else if (plan_.size() > 1) {
       plan_.pop_back();
       send_back(std::prev(running_.end()));
@@ -351,11 +393,11 @@ Status Runner::settle(Task& task, const BatchItem& item, std::int64_t first_row)
 
 void Runner::sweep() {
   const auto leaves = [](const Task& task) { return task.is_done() || task.job().over; };
-  for (std::list<Task>* list : {&running_, &waiting_}) {
+  for (std::list<Task>* list : {&running_, &waiting_, &paused_}) {
     for (auto next = list->begin(); next != list->end();) {
       const auto task = next++;
       if (!leaves(*task)) continue;
-      if (list == &waiting_ && task->has_sequence()) --figures_.preempted;
+      if (list == &waiting_ && task->has_begun()) --figures_.preempted;
       blocked_ = nullptr;
       if (task->choice() == 0) task->job().prompt_was_shared = true;
       if (--task->job().tasks_left == 0) task->job().over = true;
@@ -382,6 +424,7 @@ void Runner::end_job(std::list<Job>::iterator job) {
 
 void Runner::publish() {
   figures_.running = std::ssize(running_);
+  figures_.paused = std::ssize(paused_);
   figures_.memory = session_->memory();
   intake_->publish(figures_);
 }

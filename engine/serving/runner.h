@@ -8,7 +8,8 @@
 // task that runs is never sent back, gets at least a token a step, and has a last one (the context is finite). It stays
 // the oldest that runs unless an older one starts, of which there are finitely many. Who waits is looked at in the
 // order of age; a younger one passes an older one only where that one lets another go first, whose patience is a number
-// of rows, or where a sequence is missing, which those that run give back at their end.
+// of rows, or where a sequence is missing, which those that run give back at their end. Tasks that are paused are none of
+// these: their pages and sequences are taken before anybody is sent back for want of them.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,8 @@ class Runner {
 
   // One step; false when nothing is left to be done.
   bool step();
+  // Behind a step: whether there is nothing but what is paused.
+  bool all_paused() const noexcept { return running_.empty() && waiting_.empty() && !paused_.empty(); }
   // Ends everything that is left with kCancelled.
   void cancel_all();
 
@@ -45,6 +48,7 @@ class Runner {
   std::list<Job> jobs_;      // that have not ended
   std::list<Task> waiting_;  // the oldest first
   std::list<Task> running_;  // the oldest first
+  std::list<Task> paused_;   // the oldest first
   std::vector<Planned> plan_;
   std::vector<BatchItem> items_;
   // Where the oldest task that waits had no room, and nothing was given back since, it is not asked again.
@@ -53,6 +57,8 @@ class Runner {
   SchedulerStatistics figures_;
 
   void take_arrivals();
+  void move_paused();
+  bool take_from_paused();
   Status compute_step();
   void observe_one();
 

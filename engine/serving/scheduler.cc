@@ -81,6 +81,7 @@ struct Scheduler::Impl {
     Job& job = jobs.front();
     job.submitted = Clock::now();
     job.prompt = std::move(request.prompt);
+    job.owner = request.owner;
     job.listener = request.listener ? std::move(request.listener) : std::make_unique<RequestListener>();
     if (auto* work = std::get_if<GenerationRequest>(&request.work)) {
       job.tasks_left = work->choices;
@@ -127,6 +128,12 @@ Result<RequestId> Scheduler::submit(Request request) {
 Status Scheduler::cancel(RequestId id) {
   return base::guarded([&] { return impl_->intake.cancel(id); });
 }
+Status Scheduler::pause(RequestId id) {
+  return base::guarded([&] { return impl_->intake.pause(id, true); });
+}
+Status Scheduler::resume(RequestId id) {
+  return base::guarded([&] { return impl_->intake.pause(id, false); });
+}
 void Scheduler::drain() { impl_->intake.close(false); }
 void Scheduler::stop() { impl_->intake.close(true); }
 SchedulerStatistics Scheduler::statistics() const { return impl_->intake.statistics(); }
@@ -135,6 +142,7 @@ bool Scheduler::step() { return impl_->runner.step(); }
 void Scheduler::run() {
   do {
     while (impl_->runner.step()) {
+      if (impl_->runner.all_paused()) impl_->intake.wait_for_news();
     }
   } while (impl_->intake.wait());
 }

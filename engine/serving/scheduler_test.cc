@@ -108,8 +108,8 @@ TEST_P(OfScheduler, PiecesEndWhereOthersGoOn) {
   service.submit(generation(first, 1));
   service.submit(generation(second, 1));
   service.finish();
-  EXPECT_EQ(service.heard[1].start.cached_tokens, 128);
-  EXPECT_EQ(service.scheduler.statistics().rows, 300 + 3);
+  EXPECT_EQ(service.heard[1].start.cached_tokens, 130);
+  EXPECT_EQ(service.scheduler.statistics().rows, 300 + 1);
 }
 
 // One that goes first, but does not come to what both have: its company has the steps. Nobody waits forever.
@@ -147,7 +147,7 @@ TEST_P(OfScheduler, ChoicesWithoutASequenceFollow) {
   service.submit(generation(test_prompt(128 + 10, 1), 3, 5));
   service.finish();
   EXPECT_EQ(service.scheduler.statistics().succeeded, 1);
-  EXPECT_EQ(service.scheduler.statistics().rows, 138 + 1 + 3 * 10 + 5 * 2);
+  EXPECT_EQ(service.scheduler.statistics().rows, 138 + 1 + 3 * 1 + 5 * 2);
 }
 
 TEST_P(OfScheduler, WithoutRoomTheYoungestGoesBackAndTheOldestNever) {
@@ -281,6 +281,49 @@ TEST(Scheduler, CancelledRequestsAreInNoLaterStep) {
   service.finish();
   EXPECT_EQ(service.n_tokens(2), 4u);
   EXPECT_EQ(service.scheduler.statistics().cancelled, 2);
+}
+
+TEST_P(OfScheduler, PausedRequestsAreInNoStepAndGoOnAsIfNothingWere) {
+  const RecordedRequest long_one = generation(test_prompt(90, 1), 60, 2);
+  const Given truth = alone(test_model(arch_), long_one);
+  Service service(arch_, 2);
+  const RequestId paused = service.submit(long_one);
+  while (service.heard[0].given.choices[1].sampled.size() < 5) service.scheduler.step();
+  EXPECT_TRUE(service.scheduler.pause(paused).ok());
+  service.scheduler.step();
+  EXPECT_EQ(service.scheduler.statistics().paused, 2);
+  const std::size_t n_before = service.n_tokens(0);
+  // Both sequences are the paused one's; others need them, and all of the room.
+  service.submit(generation(test_prompt(70, 2), 30, 2));
+  for (int i = 0; i < 60; ++i) service.scheduler.step();
+  EXPECT_EQ(service.n_tokens(1), 30u);
+  EXPECT_EQ(service.n_tokens(0), n_before);
+  EXPECT_TRUE(service.scheduler.step());  // it is left to be done
+  EXPECT_EQ(service.scheduler.statistics().memory.kv_held_bytes, 0);
+  EXPECT_EQ(service.heard[0].n_ended, 0);
+  EXPECT_TRUE(service.scheduler.resume(paused).ok());
+  service.finish();
+  EXPECT_EQ(text_of(service.heard[0].given), text_of(truth));
+  EXPECT_EQ(service.scheduler.pause(paused).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(service.scheduler.resume(99).error().code, ErrorCode::kNotFound);
+}
+
+// What nobody needs stays where it is.
+TEST(Scheduler, APausedRequestKeepsItsMemoryWhileThereIsRoom) {
+  Service service("llama", 4);
+  const RequestId paused = service.submit(generation(test_prompt(90, 1), 20));
+  for (int i = 0; i < 4; ++i) service.scheduler.step();
+  EXPECT_TRUE(service.scheduler.pause(paused).ok());
+  service.scheduler.step();
+  EXPECT_GT(service.scheduler.statistics().memory.kv_held_bytes, 0);
+  EXPECT_TRUE(service.scheduler.resume(paused).ok());
+  const std::int64_t rows = service.scheduler.statistics().rows;
+  service.scheduler.step();
+  EXPECT_EQ(service.scheduler.statistics().rows, rows + 1);
+  EXPECT_TRUE(service.scheduler.pause(paused).ok());
+  EXPECT_TRUE(service.scheduler.cancel(paused).ok());
+  EXPECT_FALSE(service.scheduler.step());
+  EXPECT_EQ(service.heard[0].end.status.error().code, ErrorCode::kCancelled);
 }
 
 TEST(Scheduler, AListenerMaySubmitAndCancel) {

@@ -31,11 +31,16 @@ class Task {
 
   // The sequence is the task's until close(); what the cache has of the prompt is taken up, and what the disk has.
   Status take_sequence(Session& session, SequenceId sequence, DiskCache* disk);
-  // Behind take_sequence(): tells the job that it starts.
+  // Behind the first take_sequence(): tells the job that it starts.
   Status begin();
+  bool has_begun() const noexcept { return begun_; }
+  // Whether it can be paused now: it has not begun, or writes a text.
+  bool can_pause() const noexcept { return job_->generation && (generation_ || !begun_); }
   // Gives the pages back, or all that can be had of them back again.
   Status give_pages_back();
   Status take_pages_up();
+  // Gives the sequence back, too; take_sequence() goes on from there with another.
+  void give_sequence_back() noexcept;
   void keep_pages_on_disk();
   std::int64_t disk_tokens() const noexcept { return disk_tokens_; }
   void close() noexcept;
@@ -52,7 +57,7 @@ class Task {
   bool is_to_be_observed() const noexcept { return job_->observer && reads() && held() == next_read_; }
   bool has_generated() const noexcept { return generation_ && !generation_->tokens().empty(); }
   // Its prompt, or what it has to compute again, is cut at `position` for others that go on from there; 0: nowhere.
-  void cut_at(std::int64_t position) noexcept { cut_ = cut_ > held() ? std::min(cut_, position) : position; }
+  void cut_at(std::int64_t position) noexcept;
   RowWish wish() const noexcept;
 
   // Guesses for the next item, at most so many; how many there are.
@@ -85,11 +90,14 @@ class Task {
   DraftLength draft_length_;
   std::int64_t n_sampled_ = 0;
   std::int64_t cut_ = 0;
+  std::vector<KeptPlace> keep_;  // where others are likely to go on
+  bool begun_ = false;
   bool steady_ = false;
   bool done_ = false;
 
   bool reads() const noexcept { return !generation_ && !done_; }
-  Result<std::int64_t> reuse();
+  Status reuse();
+  void expect_others_at(std::int64_t position) noexcept;
   Status start_generation();
   Status finish_reading();
   BatchItem reading_item(std::int64_t n_rows) const;

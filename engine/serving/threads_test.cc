@@ -41,6 +41,26 @@ Request request_with(int seed, Counts& counts) {
   return {.prompt = test_prompt(5 + seed % 90, seed % 4), .work = work, .listener = std::make_unique<Counting>(counts)};
 }
 
+// With nothing but a paused request the engine's thread sleeps, and drain() waits.
+TEST(SchedulerThreads, APausedRequestIsWaitedFor) {
+  Session session = test_session("llama", 512, 2, 0);
+  auto scheduler = std::move(Scheduler::create(session, {})).value();
+  Counts counts;
+  std::thread engine([&] { scheduler.run(); });
+  Request request = request_with(3, counts);
+  std::get<GenerationRequest>(request.work).options.max_tokens = 400;
+  const RequestId id = *scheduler.submit(std::move(request));
+  while (counts.tokens == 0) std::this_thread::yield();
+  ASSERT_TRUE(scheduler.pause(id).ok());
+  while (scheduler.statistics().paused == 0) std::this_thread::yield();
+  scheduler.drain();
+  EXPECT_EQ(counts.ended, 0);
+  ASSERT_TRUE(scheduler.resume(id).ok());
+  engine.join();
+  EXPECT_EQ(counts.ended, 1);
+  EXPECT_EQ(counts.tokens, 400);
+}
+
 TEST(SchedulerThreads, SubmitAndCancelFromManyWhileItRuns) {
   Session session = test_session("llama", 512, 6, 0);
   auto scheduler = std::move(Scheduler::create(session, {.step_rows = 32, .max_waiting = 8})).value();

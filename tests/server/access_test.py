@@ -10,7 +10,7 @@ KEY, OTHER = "a-key-of-ours", "another-key-of-ours"
 ROUTES = [("GET", "/v1/models", None), ("GET", "/models/stories", None), ("GET", "/ready", None), ("GET", "/metrics", None),
           ("POST", "/v1/chat/completions", {}), ("POST", "/v1/completions", {"prompt": "a", "max_tokens": 1}), ("POST", "/completions", {}),
           ("POST", "/v1/embeddings", {}), ("POST", "/tokenize", {"content": "a"}), ("POST", "/detokenize", {"tokens": []}),
-          ("POST", "/apply-template", {}), ("GET", "/nothing", None), ("DELETE", "/v1/models", None)]
+          ("POST", "/apply-template", {}), ("GET", "/tokenizer_info", None), ("GET", "/nothing", None), ("DELETE", "/v1/models", None)]
 
 
 class Keys(ServerTest):

@@ -135,6 +135,18 @@ class Apis(ServerTest):
         self.assertEqual(show["template"], TEMPLATE)
         self.assertIn("completion", show["capabilities"])
         self.assertIn("version", self.good(self.server.get("/api/version")))
+        for path, said in (("/api/generate", {"response": ""}), ("/api/chat", {"message": {"role": "assistant", "content": ""}})):
+            for keep in (None, 0, -1, 300, 2.5, "5m", "1h30m", "-1s", "0", "10\u00b5s"):
+                got = self.server.post(path, {"model": "stories", "keep_alive": keep})
+                self.assertEqual(got.headers["Content-Type"], "application/json")
+                got = self.good(got)
+                self.assertEqual((got["done"], got["done_reason"]), (True, "load"))
+                self.assertEqual({**got, **said}, got)
+            for keep in ("soon", "5", "m", "", "1.2.3s", ".s", True, {}):
+                answer = self.server.post(path, {"model": "stories", "keep_alive": keep})
+                self.assertEqual(answer.status, 400, keep)
+                self.assertIn("keep_alive: expected", answer.json["error"])
+        self.assertEqual(self.good(self.server.post("/api/generate", {"prompt": ""}))["done_reason"], "load")
         for bad in ({"messages": 5}, {**body, "format": 5}, {**body, "options": {"temperature": "x"}}):
             answer = self.server.post("/api/chat", bad)
             self.assertEqual(answer.status, 400)

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -137,24 +138,80 @@ class Connections(ServerTest):
             self.server.wait_for(lambda: self.server.metric("requests_cancelled_total") == before + 1, 20)
             self.server.wait_for(lambda: self.server.metric("requests_running") == 0, 20)
 
-    def test_slow_reader(self):
-        """Who reads nothing is given up once so much is unread that sockets and the server's own bound are full."""
-        before = self.server.metric("http_abandoned_total")
-        client = socket.socket()
-        self.addCleanup(client.close)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect((self.server.host, self.server.port))
-        body = json.dumps({**LONG, "stream": True, "n": 32, "logprobs": 20}).encode()
-        client.sendall(http_head("/v1/completions", length=len(body)) + body)
-        self.server.wait_for(lambda: self.server.metric("http_abandoned_total") == before + 1, 20)  # a silent one has 30 s
-        self.server.wait_for(lambda: self.server.metric("requests_running") == 0, 10)
-
     def test_many_idle_clients(self):
         clients = [self.connect() for _ in range(500)]
         self.assertEqual(self.server.get("/health").status, 200)
         for client in clients[::50]:
             client.sendall(GET)
             self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
+
+
+class SlowReaders(unittest.TestCase):
+    """Streams on a Unix socket, whose buffers are small."""
+    BODY = {"prompt": "Once", "max_tokens": 150, "ignore_eos": True, "stream": True, "n": 4, "logprobs": 20, "temperature": 1}
+    OTHER = {"prompt": "The fox", "max_tokens": 20, "seed": 5}
+
+    def serve(self, *flags):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = folder.name + "/socket"
+        return Server("--unix", self.path, *flags)
+
+    def ask(self):
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.settimeout(60)
+        client.connect(self.path)
+        body = json.dumps(self.BODY).encode()
+        client.sendall(b"POST /v1/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        return client
+
+    def events(self, data):
+        """What a stream said, without what no answer depends on."""
+        lines = [line[6:] for line in data.decode().split("\n") if line.startswith("data: ")]
+        self.assertEqual(lines.pop(), "[DONE]")
+        events = []
+        for line in lines:
+            event = json.loads(line)
+            for name in ("id", "created", "timings", "usage", "rowmax"):
+                event.pop(name, None)
+            events.append(json.dumps(event))
+        # Which choice comes first in a step is the scheduler's.
+        return sorted(events)
+
+    def test_who_waits_gets_the_same(self):
+        """A reader that takes nothing for a while: its request is paused, the others go on, and it misses nothing."""
+        with self.serve("--parallel", 4) as server:
+            expected = self.events(read_all(self.ask()))
+            other = server.post("/v1/completions", self.OTHER).json["choices"]
+            self.assertEqual(server.metric("requests_paused"), 0)
+            slow = self.ask()
+            server.wait_for(lambda: server.metric("requests_paused") == 4, 60)
+            self.assertEqual(server.metric("requests_running"), 0)
+            made = server.metric("tokens_predicted_total")
+            for _ in range(3):  # with all sequences in the slow one's hands
+                self.assertEqual(server.post("/v1/completions", self.OTHER).json["choices"], other)
+            # A step's figures are there after its answers.
+            server.wait_for(lambda: server.metric("tokens_predicted_total") >= made + 60)
+            self.assertEqual(server.metric("tokens_predicted_total"), made + 60)
+            self.assertEqual(server.metric("requests_paused"), 4)
+            self.assertEqual(self.events(read_all(slow)), expected)
+            self.assertEqual(server.metric("http_abandoned_total"), 0)
+
+    def test_who_never_reads_is_cancelled(self):
+        with self.serve("--stream-wait", 1) as server:
+            self.ask()
+            server.wait_for(lambda: server.metric("http_abandoned_total") == 1, 60)
+            server.wait_for(lambda: server.metric("requests_cancelled_total") == 1, 60)
+            server.wait_for(lambda: server.metric("requests_paused") + server.metric("requests_running") == 0)
+            server.wait_for(lambda: server.metric("kv_held_bytes") == 0)
+
+    def test_a_paused_one_does_not_outlive_the_drain(self):
+        with self.serve("--drain", 1) as server:
+            self.ask()
+            server.wait_for(lambda: server.metric("requests_paused") == 4, 60)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(60), 0)
 
 
 class Limits(unittest.TestCase):
@@ -188,6 +245,17 @@ class Limits(unittest.TestCase):
             running.close()
             waiting.close()
             server.wait_for(lambda: server.metric("requests_running") + server.metric("requests_waiting") == 0, 10)
+
+    def test_more_prompts_than_may_wait(self):
+        """What could never be admitted is no matter of another try."""
+        with Server("--queue", 2, "--parallel", 1, "--pooling", "mean") as server:
+            answer = server.post("/v1/completions", {"prompt": ["a", "b", "c"], "max_tokens": 1})
+            self.assertEqual(answer.status, 400, answer.body)
+            self.assertEqual(answer.json["error"]["param"], "prompt")
+            self.assertIn("ask for 2 at a time, or start the server with a larger --queue", answer.json["error"]["message"])
+            self.assertEqual(server.post("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 1}).status, 200)
+            answer = server.post("/v1/embeddings", {"input": ["a", "b", "c", "d", "e"]})
+            self.assertEqual((answer.status, len(answer.json["data"])), (200, 5))
 
     def test_slow_heads_and_bodies(self):
         """A head has ten seconds; the others are not kept waiting."""

@@ -4,7 +4,7 @@ import re
 import subprocess
 import unittest
 
-from server import PROGRAM, Server, ServerTest, environment
+from server import PROGRAM, Server, ServerTest, environment, together
 
 MESSAGES = [{"role": "user", "content": "a story about a fox"}]
 SCHEMA = {"type": "object", "additionalProperties": False, "required": ["name", "legs", "tame"],
@@ -64,6 +64,23 @@ class Constraints(ServerTest):
         self.assertEqual(self.chat(response_format={"type": "json_object"}, max_tokens=1)[0][:1], "{")
         got = self.good(self.server.post("/api/generate", {"prompt": "a fox", "format": "json", "stream": False, "options": {"num_predict": 1}}))
         self.assertEqual(got["response"][:1], "{")
+
+    def test_a_grammar_that_takes_too_much_work_ends_its_request_alone(self):
+        """Counted in steps, so that it ends at the same token on every machine; the others' answers are what they are."""
+        many = "((a{0,500}|[ab]{0,500}|[a-c]{0,500}){0,500}){0,500}c"
+        body = {"prompt": "Once", "max_tokens": 60, "seed": 3}
+        expected = self.good(self.server.post("/v1/completions", body))["choices"]
+        hard, *others = together([lambda: self.server.post("/v1/completions", {**body, "max_tokens": 400, "regex": many})] +
+                                 [lambda: self.server.post("/v1/completions", body)] * 3)
+        error = self.refused(hard, 400)
+        self.assertEqual(error["code"], "limit")
+        self.assertRegex(error["message"], r"regex: the grammar needs more than (max|sustained)_mask_steps = [0-9]+ steps")
+        for other in others:
+            self.assertEqual(self.good(other)["choices"], expected)
+        # An ambiguous one is none of these.
+        got = self.good(self.server.post("/v1/completions", {**body, "max_tokens": 100, "grammar":
+                                                             "root ::= s\ns ::= [a-z ] (s (s (s s?)?)?)?"}))
+        self.assertRegex(got["choices"][0]["text"], "^[a-z ]+$")
 
     def test_what_cannot_be_obeyed_is_refused(self):
         for body, param in [({"response_format": FORMAT, "regex": "a"}, "regex"), ({"regex": "a", "ignore_eos": True}, "ignore_eos"),

@@ -80,6 +80,20 @@ class Completions(ServerTest):
                         streamed = [v for c in mine if c["logprobs"] for v in c["logprobs"][key]]
                         self.assertEqual(streamed, values, key)
 
+    def test_integers_as_other_programs_write_them(self):
+        """A seed is 64 bits, with a sign or without; 2.0 is 2."""
+        body = {"prompt": PROMPT, "max_tokens": 20, "temperature": 1.5}
+        texts = [self.good(self.server.post("/v1/completions", {**body, "seed": seed}))
+                 for seed in (2 ** 64 - 5, -5, 2 ** 63, -2 ** 63, 2 ** 63 + 1)]
+        self.assertEqual(texts[0]["rowmax"]["sampling"]["seed"]["value"], 2 ** 64 - 5)
+        texts = [text["choices"][0]["text"] for text in texts]
+        self.assertEqual((texts[0], texts[2]), (texts[1], texts[3]))
+        self.assertEqual(len(set(texts)), 3)
+        self.assertEqual(run_text(PROMPT, "-n", 20, "--temp", 1.5, "--seed", 2 ** 63 + 1, "--raw"), texts[4])
+        got = self.good(self.server.post("/v1/completions", {**body, "n": 2.0, "max_tokens": 2e1, "seed": 7.0, "top_k": 5.0}))
+        same = self.good(self.server.post("/v1/completions", {**body, "n": 2, "seed": 7, "top_k": 5}))
+        self.assertEqual(got["choices"], same["choices"])
+
     def test_choices_are_the_next_seeds(self):
         got = self.good(self.server.post("/v1/completions", {"prompt": PROMPT, "max_tokens": 20, "n": 4, "seed": 11}))
         for i, choice in enumerate(got["choices"]):
@@ -299,6 +313,18 @@ class Others(ServerTest):
         for with_pieces in (True, False):
             got = self.good(self.server.post("/tokenize", {"content": "~" * (1 << 18), "with_pieces": with_pieces}))
             self.assertEqual((got["count"], len(got["tokens"])), (1 << 18, 1 << 18))
+
+    def test_what_a_tokenizer_elsewhere_needs(self):
+        """What lm-eval asks (its RemoteTokenizer, made for vLLM)."""
+        info = self.good(self.server.get("/tokenizer_info"))
+        self.assertEqual((info["chat_template"], info["model_max_length"]), (TEMPLATE, self.good(self.server.get("/v1/models"))["data"][0]["max_model_len"]))
+        begun = self.good(self.server.post("/tokenize", {"prompt": "a", "add_special_tokens": True}))["tokens"]
+        plain = self.good(self.server.post("/tokenize", {"prompt": "a", "add_special_tokens": False}))["tokens"]
+        self.assertEqual(begun[1:], plain)
+        self.assertEqual(self.good(self.server.post("/tokenize", {"prompt": info["bos_token"], "add_special_tokens": False}))["tokens"], begun[:1])
+        self.assertEqual(len(self.good(self.server.post("/tokenize", {"prompt": info["eos_token"], "add_special_tokens": False}))["tokens"]), 1)
+        with Server(model=PLAIN_MODEL, template=False) as server:
+            self.assertIsNone(server.get("/tokenizer_info").json["chat_template"])
 
     def test_embeddings(self):
         texts = ["a cat", "a dog and a bone"]

@@ -322,6 +322,20 @@ class Forced(ServerTest):
             self.assertEqual(error["code"], "not_supported")
 
 
+    def test_a_template_that_ignores_tools_says_so(self):
+        """At the start, where a form was named, and in each answer to a request with tools, forced calls among them."""
+        body = {"messages": MESSAGES, "max_tokens": 60, "tools": TOOLS, "tool_choice": "required"}
+        for shows in (False, True):
+            template = ("{% if tools %}{{ tools | tojson }}{% endif %}" if shows else "") + TEMPLATE
+            with Server("--tool-format", "hermes", "--chat-template", template, template=False) as server:
+                self.assertEqual("--tool-format: the chat template ignores tools" in server.log_text(), not shows)
+                for stream in (False, True):
+                    answer = server.post("/v1/chat/completions", {**body, "stream": stream})
+                    said = (answer.events[0] if stream else self.good(answer))["rowmax"]
+                    self.assertEqual(said.get("tools"), None if shows else "the chat template ignores tools: the model is shown none of them")
+                self.assertNotIn("tools", self.good(server.post("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 1}))["rowmax"])
+
+
 class Bounds(unittest.TestCase):
     """A short body must not become much: the peak of the server's memory is the judge."""
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 DRAFT = "tests/draft2020-12"
-FORMATS = ("date", "time", "date-time", "duration", "uuid", "ipv4", "email", "hostname")
+FORMATS = ("date", "time", "date-time", "duration", "uuid", "ipv4", "ipv6", "uri", "email", "hostname")
 # Valid by the suite, and not taken: docs/structured_output.md says why.
-NARROWER = {"hostname.json", "format.json", "vocabulary.json", "time.json", "date-time.json", "duration.json", "email.json", "const.json"}
+NARROWER = {"hostname.json", "format.json", "vocabulary.json", "time.json", "date-time.json", "duration.json", "email.json", "const.json",
+            "ipv6.json", "uri.json"}
 
 
 def dump(value):
@@ -60,6 +61,7 @@ def suite_groups(folder):
     root = Path(folder) / DRAFT
     files = sorted(root.glob("*.json")) + [root / "optional/format" / f"{name}.json" for name in FORMATS]
     files += [root / "optional" / f"{name}.json" for name in ("ecmascript-regex", "non-bmp-regex", "bignum", "float-overflow")]
+    files += [root.parent / "draft7" / f"{name}.json" for name in ("items", "additionalItems")]  # items as a list
     for file in files:
         for group in json.loads(file.read_text()):
             yield file.name, group

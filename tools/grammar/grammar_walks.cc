@@ -3,8 +3,9 @@
 //   grammar_walks < requests > answers
 //
 // A line is a JSON object: kind (schema, regex, gbnf), source, walks (how many), seed, length (tokens of one walk at most),
-// texts, compact, closed. The answer has error (a text), or walks (texts that came to an end; drawn token by token from the masks over
-// a vocabulary of all bytes and a few pieces) and matches (true or false for each text).
+// texts, compact, closed, lengths. The answer has error (a text), or walks (texts that came to an end; drawn token by token from the
+// masks over a vocabulary of all bytes and a few pieces) and matches (true or false for each text), and with lengths how many
+// of each text's first bytes some text of the grammar begins with.
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
@@ -100,6 +101,10 @@ json answer(const json& request, const GrammarVocabulary& tokens, const std::vec
     const auto matches = grammar->matches(text.get<std::string>());
     if (!matches.ok()) return {{"error", matches.error().message}};
     out["matches"].push_back(*matches);
+    if (!request.value("lengths", false)) continue;
+    const auto length = grammar->match_length(text.get<std::string>());
+    if (!length.ok()) return {{"error", length.error().message}};
+    out["lengths"].push_back(*length);
   }
   return out;
 }

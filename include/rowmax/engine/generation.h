@@ -136,6 +136,11 @@ class Generation {
   // is as before then.
   Result<GenerationStep> accept(std::span<const float> logits);
 
+  // Goes on with another sequence of its session, which holds a beginning of its tokens, or nothing: what is missing is
+  // computed there, and nothing else changes. The one before is the caller's again, and may be closed already.
+  // kInvalidArgument for a sequence that holds other tokens, or when done.
+  Status continue_on(SequenceId sequence);
+
   // Ends it (kCancelled) and returns the text that was held back.
   Result<std::string> cancel();
 

@@ -27,14 +27,17 @@ namespace rowmax::engine {
 
 // Each exceeded one is kLimit and is named.
 struct GrammarLimits {
-  std::size_t max_source_bytes = 8 << 20;     // of each source
-  int max_depth = 200;                        // nesting of groups, of schemas
-  std::size_t max_nodes = 2'000'000;          // parts that sources are parsed into
-  std::size_t max_states = 2'000'000;         // states of the automaton; a repetition counts its body once
-  std::size_t max_rules = 200'000;            // of a GBNF grammar; schemas and where they are used together
-  std::int64_t max_mask_steps = 200'000'000;  // work of one mask: bytes of tokens tried, and what each of them moved
-  std::size_t max_items = 100'000;            // places at which one text can be at the same time
-  std::size_t max_cache_bytes = 128 << 20;    // of a constraint; more is forgotten between masks, never held in one
+  std::size_t max_source_bytes = 8 << 20;  // of each source
+  int max_depth = 200;                     // nesting of groups, of schemas
+  std::size_t max_nodes = 2'000'000;       // parts that sources are parsed into
+  std::size_t max_states = 2'000'000;      // states of the automaton; a repetition counts its body once
+  std::size_t max_rules = 200'000;         // of a GBNF grammar; schemas and where they are used together
+  // Work of one mask, with what it follows of the text: bytes of tokens tried, and what each of them moved.
+  std::int64_t max_mask_steps = 20'000'000;
+  // Of many, on an average: what a mask takes beyond is given back by later ones, and is max_mask_steps at most.
+  std::int64_t sustained_mask_steps = 1'000'000;
+  std::size_t max_items = 100'000;          // places at which one text can be at the same time
+  std::size_t max_cache_bytes = 128 << 20;  // of a constraint; more is forgotten between masks, never held in one
 };
 
 enum class JsonWhitespace : std::uint8_t {

@@ -18,8 +18,8 @@
 // being computed lets that one go first, and those behind it pass: what both begin with is computed once. It waits for
 // 8 rows at most for each of the tokens that it hopes to find.
 //
-// Where kv_budget_bytes has no room for a step, the youngest request gives its pages back, waits in front of the
-// queue, and is computed again later. The oldest one never does as long as there is another, so there is progress.
+// Where kv_budget_bytes has no room for a step, those that are paused give their pages back, then the youngest request,
+// which waits in front of the queue and is computed again later. The oldest one never does as long as there is another, so there is progress.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,7 @@ struct RequestStart {
   std::int64_t cached_tokens = 0;  // of the prompt, that need not be computed
   PrefixReuse reuse;               // what was found in memory, and why not more of it was taken up
   std::int64_t disk_tokens = 0;    // of the cached ones, that were read from the disk
+  std::int64_t damaged_pages = 0;  // that the disk had of it, and were removed
 };
 
 // Of the prompt's own tokens behind its first, which nothing predicts: [prompt - 1], as in GenerationOptions.
@@ -104,6 +105,10 @@ struct GenerationRequest {
   int prompt_top_log_probabilities = 0;
   // Empty: no speculation. Is asked less where few guesses are right.
   DraftFunction draft;
+  // Behind how many of the prompt's tokens other prompts are likely to go on, beside its end and the answer's, which are
+  // known: the next turn of a conversation whose template writes an answer otherwise than the model did, another one that
+  // begins like it. Recurrent states are kept there (BatchItem::keep).
+  std::vector<std::int64_t> places;
 };
 
 // A look at a prompt's last token, which is computed by itself: `observer` sees the stages that it wants (trace.h) of that
@@ -117,6 +122,7 @@ struct Request {
   std::vector<TokenId> prompt;  // the ids as they are; for an embedding those of encode_for_embedding
   std::variant<GenerationRequest, EmbedOptions, ObserveRequest> work;
   std::unique_ptr<RequestListener> listener;  // nullptr: nobody listens
+  std::uint64_t owner = 0;                    // as for Session::set_owner()
 };
 
 struct SchedulerOptions {
@@ -135,6 +141,7 @@ struct SchedulerStatistics {
   std::int64_t waiting = 0;    // requests that were not started
   std::int64_t running = 0;    // choices and embeddings in batches
   std::int64_t preempted = 0;  // those that wait to be computed again
+  std::int64_t paused = 0;     // those of requests that are paused
   // Since create():
   std::int64_t submitted = 0, refused = 0;  // refused: by a full queue
   std::int64_t succeeded = 0, cancelled = 0, failed = 0;
@@ -166,6 +173,11 @@ class Scheduler {
   Result<RequestId> submit(Request request);
   // The request is in no later step. kNotFound where it ended, or is none.
   Status cancel(RequestId id);
+  // The request's choices are in no step, from the next one on, until resume(): for a reader that takes nothing more for
+  // now. What they remember stays while there is room, and is computed again where others took it. What has no text to be
+  // read (an embedding, scores of a prompt) goes on. drain() waits for it. kNotFound as cancel().
+  Status pause(RequestId id);
+  Status resume(RequestId id);
   // No more requests are taken; run() returns when the last one ended.
   void drain();
   // The same, and all are cancelled.
@@ -177,7 +189,7 @@ class Scheduler {
   // Steps until drain() or stop(), sleeping while there is nothing to do. An error of a whole batch (kIo, kCorrupt of a
   // model file, kOutOfMemory) ends the requests in it, and nothing else.
   void run();
-  // One step of what was submitted. False when nothing is left to be done.
+  // One step of what was submitted. False when nothing is left to be done; what is paused is left.
   bool step();
 
   struct Impl;

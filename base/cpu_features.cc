@@ -28,11 +28,11 @@ Leaf7 leaf7(std::uint32_t subleaf) noexcept {
 // Linux gives no process the 8 KiB of tiles before it asks.
 bool ask_for_amx() noexcept {
 #if defined(__linux__)
-  constexpr std::uint32_t kTile = 1u << 24, kInt8 = 1u << 25;                     // CPUID 7.0 EDX
+  constexpr std::uint32_t kTiles = 1u << 24 | 1u << 25 | 1u << 22;  // CPUID 7.0 EDX: AMX-TILE, -INT8, -BF16
   constexpr std::uint32_t kOsXsave = 1u << 27, kTileState = 1u << 17 | 1u << 18;  // CPUID 1 ECX, XCR0
   constexpr long kArchReqXcompPerm = 0x1023, kTileData = 18;
   std::uint32_t a = 0, b = 0, c = 0, d = 0;
-  if (!isa_supported(Isa::kAvx512) || (leaf7(0).d & (kTile | kInt8)) != (kTile | kInt8)) return false;
+  if (!isa_supported(Isa::kAvx512) || (leaf7(0).d & kTiles) != kTiles) return false;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsXsave) == 0) return false;
   asm volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
   return (a & kTileState) == kTileState && syscall(SYS_arch_prctl, kArchReqXcompPerm, kTileData) == 0;
@@ -63,7 +63,7 @@ bool has_avx512_vbmi() noexcept {
 #endif
 }
 
-bool has_amx_int8() noexcept {
+bool has_amx() noexcept {
 #if defined(__x86_64__)
   static const bool granted = ask_for_amx();
   return granted;

@@ -26,13 +26,13 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_FALSE(has_neon_dotprod());
   EXPECT_FALSE(has_neon_i8mm());
   EXPECT_EQ(has_avx512_vbmi(), kernel_lists("avx512vbmi") && isa_supported(Isa::kAvx512));
-  const bool amx = kernel_lists("amx_int8") && kernel_lists("amx_tile") && isa_supported(Isa::kAvx512);
-  EXPECT_EQ(has_amx_int8(), amx);
-  EXPECT_EQ(has_amx_int8(), amx) << "asked twice";
+  const bool amx = kernel_lists("amx_int8") && kernel_lists("amx_bf16") && kernel_lists("amx_tile") && isa_supported(Isa::kAvx512);
+  EXPECT_EQ(has_amx(), amx);
+  EXPECT_EQ(has_amx(), amx) << "asked twice";
 #elif defined(__aarch64__)
   EXPECT_FALSE(has_avx_vnni());
   EXPECT_FALSE(has_avx512_vbmi());
-  EXPECT_FALSE(has_amx_int8());
+  EXPECT_FALSE(has_amx());
   if (kernel_lists("asimd")) {
     EXPECT_EQ(has_neon_dotprod(), kernel_lists("asimddp"));
     EXPECT_EQ(has_neon_i8mm(), kernel_lists("asimddp") && kernel_lists("i8mm"));

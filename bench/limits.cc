@@ -116,7 +116,7 @@ constexpr Chain kChains[] = {
     {"vpmaddubsw + vpaddw ymm", true, has_avx2, bytes_ymm, 12 * 64},
     {"vpdpbusd ymm", true, base::has_avx_vnni, dot_ymm, 12 * 64},
     {"vpdpbusd zmm", true, has_avx512, dot_zmm, 12 * 128},
-    {"tdpbusd", true, base::has_amx_int8, tiles, 4 * 32768},
+    {"tdpbusd", true, base::has_amx, tiles, 4 * 32768},
 };
 #elif defined(__aarch64__)
 bool always() noexcept { return true; }

@@ -81,7 +81,7 @@ if(ROWMAX_SANITIZE AND NOT CMAKE_CROSSCOMPILING AND EXISTS /proc/cpuinfo)
 endif()
 set(ROWMAX_FLAGS_avxvnni ${ROWMAX_FLAGS_avx2} -mavxvnni)
 set(ROWMAX_FLAGS_avx512vbmi ${ROWMAX_FLAGS_avx512} -mavx512vbmi)
-set(ROWMAX_FLAGS_amx ${ROWMAX_FLAGS_avx512} -mamx-tile -mamx-int8)
+set(ROWMAX_FLAGS_amx ${ROWMAX_FLAGS_avx512} -mamx-tile -mamx-int8 -mamx-bf16)
 set(ROWMAX_FLAGS_dotprod ${ROWMAX_FLAGS_neon} -march=armv8.2-a+dotprod)
 # Not armv8.6-a: processors have these products without all of it.
 set(ROWMAX_FLAGS_i8mm ${ROWMAX_FLAGS_neon} -march=armv8.2-a+dotprod+i8mm)

@@ -32,6 +32,24 @@ struct alignas(64) TileConfig {
 
 // The intrinsic of g++ 12 tells the compiler of the first 8 bytes only.
 ROWMAX_INLINE void configure(const TileConfig& config) noexcept { asm volatile("ldtilecfg %0" ::"m"(config)); }
+// The intrinsics of g++ 12 want tiles as literals.
+template <int kTo>
+ROWMAX_INLINE void load_tile(const void* from, std::int64_t stride) noexcept {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTo));
+}
+template <int kFrom>
+ROWMAX_INLINE void store_tile(void* to, std::int64_t stride) noexcept {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(kFrom) : "memory");
+}
+template <int kTile_>
+ROWMAX_INLINE void zero_tile() noexcept {
+  asm volatile("tilezero %%tmm%c0" ::"i"(kTile_));
+}
+// Adds rows of pairs of bfloat16 in tile kA times pairs in kB.
+template <int kTo, int kA, int kB>
+ROWMAX_INLINE void multiply_bf16() noexcept {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kTo), "i"(kA), "i"(kB));
+}
 // What has been written so far is in memory: g++ does not know that tile loads read.
 ROWMAX_INLINE void written() noexcept { asm volatile("" ::: "memory"); }
 

@@ -44,7 +44,7 @@ TEST(Kernels, SupportedIsWhatTheCpuHas) {
                                             {"avxvnni", base::has_avx_vnni()},
                                             {"avx512", isa_supported(Isa::kAvx512)},
                                             {"avx512vbmi", base::has_avx512_vbmi()},
-                                            {"amx", base::has_amx_int8()},
+                                            {"amx", base::has_amx()},
                                             {"neon", isa_supported(Isa::kNeon)},
                                             {"dotprod", base::has_neon_dotprod()},
                                             {"i8mm", base::has_neon_i8mm()}};
@@ -68,7 +68,7 @@ TEST(Kernels, TheFastestOfAnInstructionSetIsTheLastSupportedOne) {
     EXPECT_EQ(name_of({}, Isa::kAvx2), base::has_avx_vnni() ? "avxvnni" : "avx2");
   }
   if (isa_supported(Isa::kAvx512)) {
-    EXPECT_EQ(name_of({}, Isa::kAvx512), base::has_amx_int8()      ? "amx"
+    EXPECT_EQ(name_of({}, Isa::kAvx512), base::has_amx()      ? "amx"
                                          : base::has_avx512_vbmi() ? "avx512vbmi"
                                                                    : "avx512");
   }

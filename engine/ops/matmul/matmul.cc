@@ -21,9 +21,13 @@ using panel::TokenActivations;
 // Work of one task. Small enough to balance two threads on one layer's q, k and v; large enough that handing out tasks
 // costs nothing.
 constexpr std::int64_t kTaskBytes = 16 * 1024;
-// Tokens of one task: their rounded activations stay in the second-level cache while panels pass by.
-constexpr std::int64_t kTaskTokens = panel::kTaskTokens;
-static_assert(kTaskTokens % panel::kMaxTokenGroup == 0);
+// Tokens of one task: their rounded activations stay in the second-level cache while panels pass by. Tasks are about as
+// wide: each unpacks its panels for itself.
+std::int64_t task_tokens(std::int64_t n_tok, int token_group) noexcept {
+  const std::int64_t n_tasks = (n_tok + panel::kTaskTokens - 1) / panel::kTaskTokens;
+  return round_up((n_tok + n_tasks - 1) / n_tasks, token_group);
+}
+static_assert(panel::kTaskTokens % 4 == 0 && panel::kTaskTokens % 12 == 0 && panel::kTaskTokens % 16 == 0);
 // Fewer tokens than this are rounded by the calling thread.
 constexpr std::int64_t kParallelRoundTokens = 16;
 
@@ -41,7 +45,7 @@ template <class Take>
 void carve(std::int64_t n_padded, std::int64_t n_few, std::int64_t n_tiles, Rounded& act, Take&& take) noexcept {
   const auto n_blocks = static_cast<std::size_t>(n_padded * n_tiles);
   Int8Activations& blocks = act.blocks;
-  blocks.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * panel::kCodeBytes));
+  blocks.codes = reinterpret_cast<std::int8_t*>(take(n_blocks * panel::kMostCodeBytes));
   blocks.scales = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
   blocks.sums = reinterpret_cast<float*>(take(n_blocks * sizeof(float)));
   for (auto& correction : blocks.corrections) {
@@ -110,7 +114,8 @@ struct Call {
   std::int64_t n_token_groups() const noexcept {
     return any_blocks || any_by_token ? (n_tok + kernels->token_group - 1) / kernels->token_group : 0;
   }
-  std::int64_t n_token_tasks() const noexcept { return (n_tok + kTaskTokens - 1) / kTaskTokens; }
+  std::int64_t task_width() const noexcept { return task_tokens(n_tok, kernels->token_group); }
+  std::int64_t n_token_tasks() const noexcept { return (n_tok + task_width() - 1) / task_width(); }
 
   const panel::PanelKernels& row(const MatmulTerm& term) const noexcept {
     return kernels->panels[term.weights->layout()];
@@ -135,8 +140,8 @@ struct Call {
 
   void run_panels(std::int64_t task) const noexcept {
     std::int64_t panel_task = task % n_panel_tasks;
-    const std::int64_t token_begin = task / n_panel_tasks * kTaskTokens;
-    const std::int64_t token_end = std::min(token_begin + kTaskTokens, n_tok);
+    const std::int64_t token_begin = task / n_panel_tasks * task_width();
+    const std::int64_t token_end = std::min(token_begin + task_width(), n_tok);
     for (const MatmulTerm& term : terms) {
       const PackedMatrix& weights = *term.weights;
       const std::int64_t tasks = n_tasks(term);
@@ -199,13 +204,16 @@ void choose_rounding(Call& call) noexcept {
   }
 }
 
-// Terms share the rounded activations, so that one of them can send all to other kernels.
+// Terms share the rounded activations, so that all take the same kernels: those for fewer tokens only where no term has
+// enough of them. Exact terms do not care.
 const panel::Kernels& kernels_of_call(const panel::Kernels& table, std::span<const MatmulTerm> terms,
                                       std::int64_t n_tok) noexcept {
+  if (table.for_fewer == nullptr) return table;
   for (const MatmulTerm& term : terms) {
-    if (n_tok < table.panels[term.weights->layout()].min_tokens) return *table.for_fewer;
+    const panel::PanelKernels& row = table.panels[term.weights->layout()];
+    if (row.rounding != panel::Rounding::kNone && n_tok >= row.min_tokens) return table;
   }
-  return table;
+  return *table.for_fewer;
 }
 
 void check_group(const MatmulGroup& group) noexcept {

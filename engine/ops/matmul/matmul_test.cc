@@ -14,6 +14,7 @@
 #include <xmmintrin.h>
 #endif
 
+#include "base/cpu_features.h"
 #include "engine/ops/matmul/kernel_tables.h"
 #include "engine/ops/matmul/matmul_test_util.h"
 
@@ -39,6 +40,18 @@ std::vector<std::uint32_t> bits_of(const std::vector<float>& y) {
   return bits;
 }
 
+#if defined(__x86_64__)
+// AMX for all that it can compute, also where another table is faster.
+const panel::Kernels& kernels_amx_wherever_possible() noexcept {
+  static const panel::Kernels kernels = [] {
+    panel::Kernels all = panel::kernels_amx();
+    for (panel::PanelKernels& row : all.panels) row.min_tokens = panel::kTokenStep + 1;
+    return all;
+  }();
+  return kernels;
+}
+#endif
+
 std::vector<panel::KernelTable> supported_tables() {
   std::vector<panel::KernelTable> tables;
   for (const panel::KernelTable& table : panel::kernel_tables()) {
@@ -47,7 +60,10 @@ std::vector<panel::KernelTable> supported_tables() {
 #if defined(__x86_64__)
   static constexpr panel::KernelTable kModel = {"avxvnni in AVX2", Isa::kAvx2, "AVX2", &panel::kernels_avxvnni_model,
                                                 []() noexcept { return isa_supported(Isa::kAvx2); }};
+  static constexpr panel::KernelTable kAmx = {"amx from 5 tokens on", Isa::kAvx512, "AMX",
+                                              &kernels_amx_wherever_possible, &base::has_amx};
   if (kModel.supported()) tables.insert(tables.begin() + 1, kModel);  // the last one is what is used
+  if (kAmx.supported()) tables.insert(tables.end() - 1, kAmx);
 #endif
   return tables;
 }
@@ -274,6 +290,28 @@ TEST_P(EveryFormat, ExtremeCodesAndActivationsDoNotOverflow) {
   }
 }
 
+// Sums of a group that no float holds: they are rounded once, after the last product.
+TEST(Matmul, SumsOfMoreThan24BitsAreRoundedOnce) {
+  const FormatInfo& format = *find_format(std::string_view("Q8_0"));
+  const std::int64_t cols = 320, rows = 35, n_tok = 33;
+  auto tensor = matmul_test::random_tensor(format, rows, cols, 31);
+  for (std::size_t i = 0; i < tensor.size(); ++i) {
+    const bool scale = i % static_cast<std::size_t>(format.block_bytes) < 2;
+    if (!scale) tensor[i] = (tensor[i] & std::byte{0x3F}) | std::byte{0x40};  // 64 .. 127
+  }
+  auto x = matmul_test::random_input(n_tok * cols, 32);
+  for (float& number : x) number = 0.75f + 0.25f * std::sin(number);
+  const PackedMatrix matrix = packed(format, tensor, rows, cols);
+  const auto all = reference(format, tensor, {rows, cols, n_tok}, x, cols, Activations::kInt8);
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{5}, n_tok}) {
+    const std::vector<std::uint32_t> expected(all.begin(), all.begin() + n * rows);
+    for (const panel::KernelTable& table : supported_tables()) {
+      const auto found = run({&matrix}, x, cols, n, Activations::kInt8, table, serial());
+      EXPECT_EQ(difference(found, expected), "") << table.name << " n_tok " << n;
+    }
+  }
+}
+
 TEST_P(EveryFormat, NanAndInfinityInInputOrScaleReachTheirOutputsOnly) {
   const FormatInfo& format = *GetParam();
   const std::int64_t cols = 512, rows = whole_groups(format, 18), n_tok = 6;
@@ -382,7 +420,7 @@ TEST(Matmul, TermsOfDifferentFormatsShareAnInput) {
   const struct {
     std::int64_t n_tok;
     std::vector<std::string_view> names;
-  } kCases[] = {{7, every_format}, {35, {"Q4_0", "Q2_0", "I2_S", "Q4_K", "F16"}}};
+  } kCases[] = {{7, every_format}, {35, {"Q4_0", "Q2_0", "I2_S", "Q4_K", "F16", "Q6_K", "Q2_K", "Q8_0"}}};
   for (const auto& [n_tok, names] : kCases) {
     const auto x = matmul_test::random_input(n_tok * cols, 8);
     std::vector<PackedMatrix> matrices;

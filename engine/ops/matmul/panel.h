@@ -31,10 +31,11 @@ inline constexpr int kTile = 32;  // k of a tile of codes = activations that sha
 inline constexpr int kTerms = 2;  // signed bytes that stand for one activation: coarse * 128 + fine
 inline constexpr int kTermShift = 7;
 inline constexpr int kMaxCode = 127 << kTermShift;
-inline constexpr int kCodeBytes = kTile * kTerms;  // of one token in one tile: 32 coarse ones, then 32 fine ones
-inline constexpr int kQuads = 8;                   // of 4 k, in a tile
-inline constexpr int kVector = 64;                 // bytes: one quad of 16 rows
-inline constexpr int kTokenStep = 4;               // many tokens are padded to a multiple of this
+inline constexpr int kCodeBytes = kTile * kTerms;      // of one token in one tile: 32 coarse ones, then 32 fine ones
+inline constexpr int kMostCodeBytes = 2 * kCodeBytes;  // that a kernel may want in their place
+inline constexpr int kQuads = 8;                       // of 4 k, in a tile
+inline constexpr int kVector = 64;                     // bytes: one quad of 16 rows
+inline constexpr int kTokenStep = 4;                   // many tokens are padded to a multiple of this
 inline constexpr int kMaxTokenGroup = 16;
 inline constexpr int kF32Chunk = 256;        // k of one chain on the f32 path
 inline constexpr int kInt8Chunk = 1024;      // k unpacked at a time for many tokens (16 KiB of codes)
@@ -247,7 +248,8 @@ struct PanelKernels {
   JobFn few_by_lut = nullptr;
   Lut lut = kPairLut;
   int lut_step = 1;
-  std::int64_t min_tokens = 1;  // a call with fewer goes whole to Kernels::for_fewer
+  // A call none of whose terms has as many goes to Kernels::for_fewer; above kTokenStep where there is one.
+  std::int64_t min_tokens = 1;
 };
 // Both round the tokens of token groups [group_begin, group_end).
 using RoundFn = void (*)(const float* x, std::int64_t ldx, const Int8Activations& out, std::int64_t group_begin,
@@ -262,7 +264,7 @@ struct Kernels {
   RoundByTokenFn round_by_token;
   int token_group;
   BuildLutsFn build_luts = nullptr;
-  const Kernels* for_fewer = nullptr;  // see min_tokens; nullptr where all of those are 1
+  const Kernels* for_fewer = nullptr;  // see min_tokens; nullptr: this table takes all
 };
 
 const Kernels& kernels_scalar() noexcept;

@@ -12,6 +12,8 @@ namespace {
 
 // 16 activations |a| <= kMaxCode as a = coarse * 128 + fine with -127 <= coarse <= 127 and -64 <= fine <= 63.
 struct BinaryTerms {
+  static constexpr int kBytes = kCodeBytes;
+
   static ROWMAX_INLINE simd::I32x16 coarse(simd::I32x16 a) noexcept {
     return simd::shift_right<kTermShift>(simd::add(a, simd::splat_i32(1 << (kTermShift - 1))));
   }
@@ -31,7 +33,7 @@ ROWMAX_INLINE void round_block(const float* x, const Int8Activations& out, std::
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr std::int32_t kInfinityBits = 0x7F800000;
   constexpr std::int32_t kTinyBits = 0x0D800000;  // 2^-100; below it kMaxCode / m could overflow
-  std::int8_t* codes = out.codes + at * kCodeBytes;
+  std::int8_t* codes = out.codes + at * Terms::kBytes;
   std::int32_t bits = 0;  // of m: magnitudes of floats compare as integers, NaN above infinity
   if (x != nullptr) {
     const simd::I32x16 magnitude = simd::splat_i32(INT32_MAX);

@@ -27,6 +27,8 @@ inline constexpr int kPairsOfQuad = kWordPairs / kQuads;
 
 // 16 activations as words, k 0, 2, 1, 3 of every quad: pairs as unpacking makes them of a quad of codes.
 struct WordTerms {
+  static constexpr int kBytes = kCodeBytes;
+
   static ROWMAX_INLINE void store(std::int8_t* codes, int half, simd::I32x16 a) noexcept {
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xD8);
     const __m256i pairs = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8);

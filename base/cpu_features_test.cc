@@ -26,7 +26,8 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_FALSE(has_neon_dotprod());
   EXPECT_FALSE(has_neon_i8mm());
   EXPECT_EQ(has_avx512_vbmi(), kernel_lists("avx512vbmi") && isa_supported(Isa::kAvx512));
-  const bool amx = kernel_lists("amx_int8") && kernel_lists("amx_bf16") && kernel_lists("amx_tile") && isa_supported(Isa::kAvx512);
+  const bool amx =
+      kernel_lists("amx_int8") && kernel_lists("amx_bf16") && kernel_lists("amx_tile") && isa_supported(Isa::kAvx512);
   EXPECT_EQ(has_amx(), amx);
   EXPECT_EQ(has_amx(), amx) << "asked twice";
 #elif defined(__aarch64__)

@@ -10,7 +10,6 @@
 namespace rowmax::engine {
 namespace {
 
-
 // What differs from layer to layer; empty: it does not.
 struct Listed {
   std::vector<std::int64_t> n_ff, n_kv_head;

@@ -38,7 +38,7 @@ LatentSpec read_latent(KeyReader& keys) {
   if (keys.failed()) return latent;
   if (newer) {
     expect_derived(keys, "attention.key_length", latent.rank + latent.rope_dim,
-           "attention.kv_lora_rank + rope.dimension_count");
+                   "attention.kv_lora_rank + rope.dimension_count");
     expect_derived(keys, "attention.value_length", latent.rank, "attention.kv_lora_rank");
     expect_derived(keys, "attention.head_count_kv", 1, "one latent for all heads");
   } else {

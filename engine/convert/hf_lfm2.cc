@@ -11,7 +11,6 @@
 namespace rowmax::engine {
 namespace {
 
-
 std::string key_of(const HfModel& model, std::string_view name) { return concat(model.architecture->name, ".", name); }
 
 // Which layers attend; the others are short convolutions. Empty: it failed.

@@ -686,7 +686,8 @@ Result<HfTokenizerFiles> read_tokenizer_files(const std::string& folder) {
   if (!exists(path)) return files;
   ROWMAX_TRY(text, MappedFile::open(path));
   if (text.bytes().size() > kMaxTokenizerConfigBytes) {
-    return Error{ErrorCode::kLimit, concat(path, ": ", text.bytes().size(), " bytes, at most ", kMaxTokenizerConfigBytes)};
+    return Error{ErrorCode::kLimit,
+                 concat(path, ": ", text.bytes().size(), " bytes, at most ", kMaxTokenizerConfigBytes)};
   }
   files.chat_template.assign(reinterpret_cast<const char*>(text.bytes().data()), text.bytes().size());
   return files;

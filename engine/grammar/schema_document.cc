@@ -33,7 +33,6 @@ Status check_depth(std::string_view source, int max_depth) {
   return {};
 }
 
-
 // One step of a pointer as it is called in the document: %XX, ~1 and ~0 resolved.
 std::string unescaped(std::string_view step) {
   std::string plain;

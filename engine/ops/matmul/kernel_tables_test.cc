@@ -68,9 +68,7 @@ TEST(Kernels, TheFastestOfAnInstructionSetIsTheLastSupportedOne) {
     EXPECT_EQ(name_of({}, Isa::kAvx2), base::has_avx_vnni() ? "avxvnni" : "avx2");
   }
   if (isa_supported(Isa::kAvx512)) {
-    EXPECT_EQ(name_of({}, Isa::kAvx512), base::has_amx()      ? "amx"
-                                         : base::has_avx512_vbmi() ? "avx512vbmi"
-                                                                   : "avx512");
+    EXPECT_EQ(name_of({}, Isa::kAvx512), base::has_amx() ? "amx" : base::has_avx512_vbmi() ? "avx512vbmi" : "avx512");
   }
   if (isa_supported(Isa::kNeon)) {
     EXPECT_EQ(name_of({}, Isa::kNeon), base::has_neon_i8mm() ? "i8mm" : base::has_neon_dotprod() ? "dotprod" : "neon");

@@ -367,7 +367,8 @@ void KvCache::become(SequenceState& sequence, std::span<const std::int32_t> bloc
   if (sequence.mark_position > position) sequence.mark_position = -1;
   if (position == 0) sequence.mark_position = -1;
   const auto all = std::span(sequence.places).first(sequence.n_places);
-  sequence.n_places -= std::ranges::remove_if(all, [&](std::int64_t place) { return place > position; }).size();
+  const auto kept = std::remove_if(all.begin(), all.end(), [&](std::int64_t place) { return place > position; });
+  sequence.n_places = static_cast<std::size_t>(kept - all.begin());
 }
 
 bool KvCache::make_private(SequenceState& sequence, std::int64_t n_tokens, bool leaves_it) noexcept {

@@ -67,8 +67,7 @@ std::vector<std::int64_t> prompt_places(const ServedModel& served, const engine:
     places.push_back(n);
   }
   std::ranges::sort(places);
-  const auto same = std::ranges::unique(places);
-  places.erase(same.begin(), same.end());
+  places.erase(std::unique(places.begin(), places.end()), places.end());
   std::erase_if(places, [&](std::int64_t place) { return place <= 0 || place > std::ssize(tokens); });
   return places;
 }

@@ -1,5 +1,5 @@
 # rowmax_component(<name> FOLDER <dir> [DEPS <component>...] [PRIVATE_LIBS <lib>...] [TEST_DEPS <component>...]
-#                  [FLAGS <flag>...])
+#                  [FLAGS <flag>...] [SOURCES <file>...] [LINKED])
 #
 # One static library per folder, made of what lies in it (sub-folders included):
 #   *.cc                       the library
@@ -11,6 +11,7 @@
 #   test_*.cc                  what several of its files share
 #   *_fuzz.cc                  one libFuzzer program each, with ROWMAX_FUZZ
 #   *_bench.cc                 one program rowmax_<x>_bench each, with ROWMAX_BENCH
+# SOURCES: files in other languages. LINKED: what fuzzers are linked with and do not fuzz, compiled there in the shortest time.
 # Components see the repository root (private headers by their path from it) and include/.
 
 include(CheckPIESupported)
@@ -86,7 +87,12 @@ set(ROWMAX_FLAGS_dotprod ${ROWMAX_FLAGS_neon} -march=armv8.2-a+dotprod)
 set(ROWMAX_FLAGS_i8mm ${ROWMAX_FLAGS_neon} -march=armv8.2-a+dotprod+i8mm)
 
 # What calls the libraries is not where the time goes: optimised further it would take longer to build, not run faster.
-set(ROWMAX_FLAGS_apps $<$<NOT:$<CONFIG:Debug>>:-O1>)
+# g++'s -Og is its -O1 without what takes long: a quarter less.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  set(ROWMAX_FLAGS_apps $<$<NOT:$<CONFIG:Debug>>:-Og>)
+else()
+  set(ROWMAX_FLAGS_apps $<$<NOT:$<CONFIG:Debug>>:-O1>)
+endif()
 
 add_library(rowmax_flags INTERFACE)
 target_compile_options(rowmax_flags INTERFACE
@@ -200,28 +206,43 @@ function(rowmax_host_headers)
   target_include_directories(rowmax_headers SYSTEM INTERFACE ${PROJECT_BINARY_DIR}/host_headers)
 endfunction()
 
-# rowmax_together(<target> <source>...). Half of the time that a small file takes to compile goes into headers: six are
-# compiled at a time, so what they keep to themselves has a name that none of the others has. Files with flags of their own
-# stay alone.
+# rowmax_together(<variable> <target>): half of the time that a small file takes to compile goes into headers. In the list
+# of sources that the variable holds, six at a time become one file that includes them, so what a file keeps to itself has a
+# name that none of the others of its room has. Files with flags of their own stay alone, and those marked ROWMAX_ALONE.
 option(ROWMAX_TOGETHER "Compile small sources six at a time" ON)
-function(rowmax_together target)
+function(rowmax_together variable target)
   if(NOT ROWMAX_TOGETHER)
     return()
   endif()
+  set(rest)
+  set(together)
   set(n 0)
-  foreach(source ${ARGN})
+  foreach(source ${${variable}})
     get_property(flags SOURCE ${source} PROPERTY COMPILE_OPTIONS)
-    if(flags)
+    get_property(alone SOURCE ${source} PROPERTY ROWMAX_ALONE)
+    if(flags OR alone OR NOT source MATCHES "\\.cc$")
+      list(APPEND rest ${source})
       continue()
     endif()
     math(EXPR place "${n} % 6")
     math(EXPR n "${n} + 1")
     if(place EQUAL 0)
       get_filename_component(first ${source} NAME_WE)
+      set(file ${PROJECT_BINARY_DIR}/together/${target}/${first}_and_others.cc)
+      list(APPEND together ${file})
+      set(text_of_${file} "")
     endif()
-    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${first}_and_others)
+    file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR} ${source})
+    string(APPEND text_of_${file} "#include \"${path}\"\n")
   endforeach()
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  foreach(file ${together})
+    file(CONFIGURE OUTPUT ${file} CONTENT "${text_of_${file}}" @ONLY)
+  endforeach()
+  if(together AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # False alarms: these files include what no other file includes.
+    set_source_files_properties(${together} PROPERTIES COMPILE_OPTIONS -Wno-subobject-linkage)
+  endif()
+  set(${variable} ${together} ${rest} PARENT_SCOPE)
 endfunction()
 
 # rowmax_test_program(<target> [FLAGS...]). Tests run for seconds: optimised further they would take longer to build.
@@ -235,7 +256,7 @@ function(rowmax_test_program target)
 endfunction()
 
 function(rowmax_component name)
-  cmake_parse_arguments(ARG "" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS" ${ARGN})
+  cmake_parse_arguments(ARG "LINKED" "FOLDER" "DEPS;PRIVATE_LIBS;TEST_DEPS;FLAGS;SOURCES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*_test.cc
        ${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/test_*.cc)
@@ -261,20 +282,27 @@ function(rowmax_component name)
     list(APPEND libs rowmax_${dep})
   endforeach()
 
-  add_library(rowmax_${name} STATIC ${sources})
+  rowmax_together(sources rowmax_${name})
+  add_library(rowmax_${name} STATIC ${sources} ${ARG_SOURCES})
   set_target_properties(rowmax_${name} PROPERTIES LINKER_LANGUAGE CXX)
   target_include_directories(rowmax_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(rowmax_${name} PUBLIC cxx_std_20)
   target_link_libraries(rowmax_${name} PUBLIC ${libs} Threads::Threads PRIVATE $<BUILD_INTERFACE:rowmax_flags> ${ARG_PRIVATE_LIBS})
-  target_compile_options(rowmax_${name} PRIVATE ${ARG_FLAGS})
-  rowmax_precompiled(rowmax_${name} ${ARG_FLAGS})
+  if(ROWMAX_FUZZ AND ARG_LINKED)
+    # Fuzzers and their tests link it and run next to nothing of it.
+    set_target_properties(rowmax_${name} PROPERTIES ROWMAX_TEST ON)
+    target_compile_options(rowmax_${name} PRIVATE -O0)
+  else()
+    target_compile_options(rowmax_${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${ARG_FLAGS}>)
+    rowmax_precompiled(rowmax_${name} ${ARG_FLAGS})
+  endif()
 
   if(ROWMAX_TESTS AND tests)
+    rowmax_together(tests rowmax_${name}_test)
     add_executable(rowmax_${name}_test ${tests})
     target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${name} $<TARGET_NAME_IF_EXISTS:rowmax_headers> ${ARG_PRIVATE_LIBS})
     rowmax_test_program(rowmax_${name}_test)
-    rowmax_together(rowmax_${name}_test ${tests})
     foreach(dep ${ARG_TEST_DEPS})
       target_link_libraries(rowmax_${name}_test PRIVATE rowmax_${dep})
     endforeach()
@@ -292,7 +320,7 @@ function(rowmax_component name)
     foreach(fuzzer ${fuzzers})
       get_filename_component(fuzz_name ${fuzzer} NAME_WE)
       add_executable(${fuzz_name} ${fuzzer})
-      target_link_libraries(${fuzz_name} PRIVATE rowmax_${name} rowmax_flags)
+      target_link_libraries(${fuzz_name} PRIVATE rowmax_${name} rowmax_flags ${ARG_PRIVATE_LIBS})
       target_link_options(${fuzz_name} PRIVATE -fsanitize=fuzzer)
     endforeach()
   endif()

@@ -17,7 +17,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kAuditExamples = R"(
 Examples:
   rowmax audit --url http://127.0.0.1:8080                  any server with OpenAI's API
   rowmax audit --url http://127.0.0.1:8080 --seconds 600    many rounds
@@ -247,7 +247,7 @@ CommandBody declare_audit(Flags& table) {
   table.add_switch("-q,--quiet", flags->quiet, "no notes on standard error");
   table.only_with("--overwrite", {"--save"});
   table.apart("--questions", {"--against"});
-  table.set_examples(kExamples);
+  table.set_examples(kAuditExamples);
   return [flags] { return run_audit(*flags); };
 }
 

@@ -19,7 +19,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kBenchExamples = R"(
 Examples:
   rowmax bench -m model.gguf
   rowmax bench -m model.gguf -p 512 -n 128 -d 0,4096 -t 1,2 -r 5 --json
@@ -236,7 +236,7 @@ CommandBody declare_bench(Flags& table) {
   table.add("--activations", flags->engine.activations, "int8 or f32").one_of({"int8", "f32"}).shows("int8");
   add_kv_type_flag(table, flags->kv_type);
   table.add_switch("--json", flags->json, "print one JSON object in place of a markdown table");
-  table.set_examples(kExamples);
+  table.set_examples(kBenchExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : bench(*flags); };
 }
 

@@ -20,7 +20,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kChatExamples = R"(
 Examples:
   rowmax chat                       with smollm2, once pulled (the built-in model only tells stories)
   rowmax chat -m model.gguf --system "Answer in one sentence." --temp 0.7
@@ -194,7 +194,7 @@ CommandBody declare_chat(Flags& table) {
   add_session_flags(table, flags->session);
   add_debug_flags(table, flags->debug);
   table.add_switch("--no-history", flags->no_history, "neither read nor keep the history of inputs");
-  table.set_examples(kExamples);
+  table.set_examples(kChatExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(false) : chat(*flags); };
 }
 

@@ -19,7 +19,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kCompareExamples = R"(
 Examples:
   rowmax compare -m model.gguf --reference hf.safetensors                   with what tools/reference made elsewhere
   rowmax compare -m model.gguf --reference a.safetensors --reference b.npz  two oracles, and whether they agree
@@ -347,7 +347,7 @@ CommandBody declare_compare(Flags& table) {
                     {"--server"},
                     {"--other-isa", "--other-threads", "--other-model", "--other-activations", "--other-convention"}});
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kCompareExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : compare(*flags); };
 }
 

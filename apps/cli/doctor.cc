@@ -25,7 +25,7 @@ namespace {
 using doctor::CheckResult;
 using doctor::Verdict;
 
-constexpr const char* kExamples = R"(
+constexpr const char* kDoctorExamples = R"(
 Examples:
   rowmax doctor model.gguf                  all checks; 68 seconds for a model of 135 million weights on two cores
   rowmax doctor model.gguf --quick          the file alone: seconds
@@ -213,7 +213,7 @@ CommandBody declare_doctor(Flags& table) {
   table.only_with("--force", {"--html"});
   table.apart("--quick", {"--budget", "--reference", "--activations", "--isa", "--kernels"});
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kDoctorExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : examine(*flags); };
 }
 

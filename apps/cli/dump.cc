@@ -15,7 +15,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kDumpExamples = R"(
 Examples:
   rowmax dump -m model.gguf -p "Once upon" --stages all out.safetensors
   rowmax dump -m model.gguf --tokens 1,2,3 --stages q,k,scores --layers 0,5-7 out.safetensors
@@ -87,7 +87,7 @@ CommandBody declare_dump(Flags& table) {
   add_trace_flags(table, flags->trace);
   table.add_switch("--force", flags->force, "replace an existing file");
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kDumpExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : dump(*flags); };
 }
 

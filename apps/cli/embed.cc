@@ -21,7 +21,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kEmbedExamples = R"(
 Examples:
   rowmax embed -m bitnet-embedding-0.6b.gguf "query: What is BitNet?" "Ternary weights."
   rowmax embed -m model.gguf -f document.txt --pooling mean
@@ -161,7 +161,7 @@ CommandBody declare_embed(Flags& table) {
   table.choose_one({{"text"}, {"--jsonl"}, {"--file"}});
   table.apart("--keep-newline", {"text", "--jsonl"});
   table.add_switch("--json", flags->json, "print one JSON object in place of a line a text");
-  table.set_examples(kExamples);
+  table.set_examples(kEmbedExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : embed(*flags); };
 }
 

@@ -14,7 +14,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kInspectExamples = R"(
 Examples:
   rowmax inspect                    the story model in the program
   rowmax inspect -m model.gguf
@@ -65,7 +65,7 @@ CommandBody declare_inspect(Flags& table) {
   add_kernel_flags(table, flags->engine);
   table.add_switch("-a,--all", flags->all, "every tensor and whole lists; layers that are alike are folded otherwise");
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kInspectExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : inspect(*flags); };
 }
 

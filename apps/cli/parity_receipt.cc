@@ -26,7 +26,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kParityReceiptExamples = R"(
 Examples:
   rowmax receipt -m model.gguf -o receipts
   rowmax receipt -m model.gguf -p "The capital of France is" --reference llama_cpp.json --reference-name llama.cpp -o receipts
@@ -392,7 +392,7 @@ CommandBody declare_receipt(Flags& table) {
   add_session_flags(table, flags->session);
   table.add_switch("--force", flags->force, "replace existing files");
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kParityReceiptExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : receipt(*flags); };
 }
 

@@ -26,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kExamples = R"(
+constexpr const char* kPullExamples = R"(
 Examples:
   rowmax pull smollm2        SmolLM2-135M-Instruct (98 MB, Apache-2.0), which answers and talks
   rowmax pull gemma3         Gemma-3-270M base (253 MB, Gemma terms)
@@ -205,7 +205,7 @@ CommandBody declare_pull(Flags& table) {
       .within(0, 100);
   table.add("--timeout", flags->options.timeout_seconds, "longest silence of a server, in seconds").within(1, 3600);
   table.add_switch("-q,--quiet", flags->options.quiet, "no notes and no progress on standard error");
-  table.set_examples(kExamples);
+  table.set_examples(kPullExamples);
   return [flags] { return pull(*flags); };
 }
 

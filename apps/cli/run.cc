@@ -26,7 +26,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kRunExamples = R"(
 Examples:
   rowmax run                                               a short story, from the model in the program
   rowmax run "a story about a fox and a kite" --seed 7     another one
@@ -269,7 +269,7 @@ CommandBody declare_run(Flags& table) {
   // What a receipt says must be what anybody can compute again from it, and the end of such a text is its own.
   for (const char* flag : {"--receipt", "--ignore-eos"}) table.apart(flag, {"--json-schema", "--grammar", "--regex"});
   table.apart("--tokens", {"--system", "--chat-template", "--keep-newline"});
-  table.set_examples(kExamples);
+  table.set_examples(kRunExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : run(*flags); };
 }
 

@@ -20,7 +20,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kScoreExamples = R"(
 Examples:
   rowmax score -m model.gguf -f text.txt --ctx 512
   rowmax score -m model.gguf --token-ids ids.json --activations f32 --kv-type f32 --json
@@ -143,7 +143,7 @@ CommandBody declare_score(Flags& table) {
   table.apart("--jsonl", {"--logprobs"});
   table.only_with("--force", {"--logprobs"});
   table.add_switch("--json", flags->json, "print one JSON object; of --jsonl one a text, as without it");
-  table.set_examples(kExamples);
+  table.set_examples(kScoreExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : score(*flags); };
 }
 

@@ -32,7 +32,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kServeExamples = R"(
 Examples:
   rowmax serve                                   the model in the program, on http://127.0.0.1:8080
   rowmax serve -m smollm2 --pull --port 9000
@@ -283,6 +283,9 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   server::find_reply_form(served, tool_calls::find_tool_format(flags.tool_format));
   served.name = model_name(flags);
   served.context = all.session->context();
+  const engine::PageLayout layout = all.session->page_layout();
+  served.keeps_places =
+      layout.state_bytes > 0 || std::ranges::any_of(layout.groups, &engine::PageLayout::Group::window);
   served.created = now_seconds();
   served.history = std::make_shared<server::PromptHistory>(&model.tokenizer());
   served.max_tokens = flags.max_tokens;
@@ -296,6 +299,9 @@ Status load(const ServeFlags& flags, const engine::SamplingParams& sampling, Eng
   ROWMAX_TRY(drafts, load_drafts(flags.drafts, flags.engine, all.engine, options, served.context));
   all.drafts = std::move(drafts);
   served.draft = all.drafts.function;
+  auto head = engine::RankHead::of(model);
+  if (head.ok()) served.rank = std::move(head).value();
+  if (!head.ok()) served.no_rank = "this model does not score documents: " + head.error().message;
   return choose_pooling(flags, served);
 }
 
@@ -428,7 +434,7 @@ CommandBody declare_serve(Flags& table) {
   add_engine_flags(table, flags->engine);
   add_session_flags(table, flags->session);
   table.add_switch("--pull", flags->pull, "fetch a model that -m names and that is not here yet");
-  table.set_examples(kExamples);
+  table.set_examples(kServeExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(false) : serve(*flags); };
 }
 

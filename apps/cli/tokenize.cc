@@ -16,7 +16,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kTokenizeExamples = R"(
 Examples:
   rowmax tokenize -m model.gguf -p "Hello world"
   rowmax tokenize -m model.gguf -f text.txt --json
@@ -83,7 +83,7 @@ CommandBody declare_tokenize(Flags& table) {
   table.add_switch("--bos", flags->bos, "put the model's BOS token first");
   add_model_flag(table, flags->engine);
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kTokenizeExamples);
   return [flags] { return tokenize(*flags); };
 }
 

@@ -17,7 +17,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kTraceExamples = R"(
 Examples:
   rowmax trace -m model.gguf -p "Once upon a time"                         the stream behind every layer, last token
   rowmax trace -m model.gguf -p "Once upon a time" --stages q,k,scores --layers 3 --head 0
@@ -168,7 +168,7 @@ CommandBody declare_trace(Flags& table) {
                    "last tokens one by one");
   table.apart("--gates", {"--stages", "--debug"});
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kTraceExamples);
   return [flags] { return lists_kernels(flags->trace.engine) ? list_kernels(flags->json) : trace(*flags); };
 }
 

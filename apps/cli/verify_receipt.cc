@@ -18,7 +18,7 @@
 namespace rowmax::cli {
 namespace {
 
-constexpr const char* kExamples = R"(
+constexpr const char* kVerifyReceiptExamples = R"(
 Examples:
   rowmax run -m model.gguf -p "Once upon a time" -n 32 --seed 7 --receipt out.json
   rowmax verify-receipt out.json
@@ -496,7 +496,7 @@ CommandBody declare_verify_receipt(Flags& table) {
   add_kernel_flags(table, flags->engine);
   table.add_switch("-q,--quiet", flags->engine.quiet, "no notes on standard error");
   table.add_switch("--json", flags->json, "print one JSON object");
-  table.set_examples(kExamples);
+  table.set_examples(kVerifyReceiptExamples);
   return [flags] { return lists_kernels(flags->engine) ? list_kernels(flags->json) : verify(*flags); };
 }
 

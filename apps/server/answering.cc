@@ -267,19 +267,22 @@ class PromptListener final : public engine::RequestListener {
   }
   void stepped(engine::RequestId, int choice, const engine::GenerationStep& step) override {
     if (choice == 0) {
-      // What was sampled last is computed with the next token, if at all.
-      if (last_) answer_.push_back(*last_);
-      last_ = step.token;
+      answer_.push_back(step.token);
+      ++n_sampled_;
       text_ += step.text;
     }
     answering_->stepped(prompt_, choice, step, log_probabilities_);
   }
   void choice_ended(engine::RequestId, int choice, const engine::ChoiceEnd& end) override {
-    if (choice == 0) text_ += end.text;
+    if (choice == 0) {
+      text_ += end.text;
+      if (end.end_token && !answer_.empty()) answer_.pop_back();  // which is no part of the text
+    }
     answering_->choice_ended(prompt_, choice, end);
   }
   void ended(engine::RequestId, engine::RequestEnd end) override {
-    if (last_) history_->computed(entry_, answer_, text_);
+    // What was sampled last is computed with the next token, if at all.
+    if (n_sampled_ > 0) history_->computed(entry_, answer_, n_sampled_ - 1, text_);
     answering_->ended(end);
   }
 
@@ -290,8 +293,8 @@ class PromptListener final : public engine::RequestListener {
   const bool log_probabilities_;
   const std::shared_ptr<PromptHistory> history_;
   const PromptHistory::Entry entry_;
-  std::vector<engine::TokenId> answer_;  // of the first choice, that were computed
-  std::optional<engine::TokenId> last_;
+  std::vector<engine::TokenId> answer_;  // of the first choice
+  std::int64_t n_sampled_ = 0;
   std::string text_;
 };
 
@@ -319,10 +322,13 @@ void answer_generation(const ServedModel& served, GenerationInput input, std::un
     if (input.work.prompt_log_probability) scored = prompt;
     PromptText text;
     if (static_cast<std::size_t>(i) < input.texts.size()) text = std::move(input.texts[static_cast<std::size_t>(i)]);
+    engine::GenerationRequest work = input.work;
+    work.places = std::move(text.places);
     auto entry = served.history->add(owner, prompt, std::move(text));
+    const std::uint64_t pages = page_owner(owner, entry.number);
     auto listener = std::make_unique<PromptListener>(answering, i, std::move(scored), log_probabilities, served.history,
                                                      std::move(entry));
-    const auto id = served.scheduler->submit({std::move(prompt), input.work, std::move(listener)});
+    const auto id = served.scheduler->submit({std::move(prompt), std::move(work), std::move(listener), pages});
     if (!id.ok()) return answering->refused(submit_error(id.error()), std::move(ids));
     ids.push_back(*id);
   }

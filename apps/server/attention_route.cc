@@ -162,7 +162,8 @@ void attention(Call& call) {
   const auto seen = std::make_shared<AttentionLook>(std::move(look.wish));
   std::vector<engine::TokenId> prompt(look.tokens.begin(), look.tokens.begin() + look.position + 1);
   auto listener = std::make_unique<LookListener>(served, call.exchange, seen, std::move(look));
-  const auto id = served.scheduler->submit({std::move(prompt), engine::ObserveRequest{seen}, std::move(listener)});
+  const auto id = served.scheduler->submit({std::move(prompt), engine::ObserveRequest{seen}, std::move(listener),
+                                            page_owner(call.owner, served.history->number())});
   if (!id.ok()) return call.refuse(submit_error(id.error()));
   call.exchange->when_gone([&served, id = *id] { (void)served.scheduler->cancel(id); });
 }

@@ -46,20 +46,19 @@ std::size_t common_length(const A& a, const B& b) {
   return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
-constexpr std::int64_t whole_pages(std::int64_t n_tokens) {
-  return std::max<std::int64_t>(n_tokens, 0) / kKeyTile * kKeyTile;
-}
-
 std::string cause_of(const engine::RequestStart& start, const NearestPrompt& nearest, bool scored) {
   using Limit = engine::PrefixReuse::Limit;
-  const std::int64_t reused = start.cached_tokens, most = whole_pages(start.prompt_tokens - 1);
+  const std::int64_t reused = start.cached_tokens, most = start.prompt_tokens - 1;
   if (scored) return "scored";
   if (most == 0) return "short";
   if (reused >= most) return "complete";
+  if (start.damaged_pages > 0) return "damaged";
+  if (start.disk_tokens > 0 && reused >= most / kKeyTile * kKeyTile) return "complete";  // the disk has whole pages
   if (reused < start.reuse.found_tokens && start.reuse.limit == Limit::kCheckpoint) return "checkpoint";
   if (reused < start.reuse.found_tokens && start.reuse.limit == Limit::kWindow) return "window";
-  if (reused < std::min(most, whole_pages(nearest.computed_tokens))) return "evicted";
-  if (reused < std::min(most, whole_pages(nearest.common_tokens))) return "not_computed";
+  if (reused < std::min(most, nearest.computed_tokens)) return "evicted";
+  // What was sampled last was not computed, and is nobody's fault.
+  if (reused < std::min(most, nearest.shared_tokens - 1)) return "not_computed";
   if (!nearest.exists) return "first";
   return nearest.difference && nearest.difference->where != "end" ? "differs" : "continues";
 }
@@ -108,9 +107,10 @@ std::string CacheReport::sentence(bool with_texts) const {
   std::string text = std::to_string(reused_tokens) + " of " + std::to_string(prompt_tokens) + " tokens reused";
   if (disk_tokens > 0) text += " (" + std::to_string(disk_tokens) + " from the disk)";
   if (cause == "scored") return text + ": the prompt's own probabilities were asked for";
-  if (cause == "short")
-    return text + ": it has no whole page of " + std::to_string(kKeyTile) + " tokens before its last";
-  if (cause == "complete") return text + ": all whole pages of it";
+  if (cause == "short") return text + ": it has one alone";
+  if (cause == "complete" && prompt_tokens - reused_tokens > 1) return text + ": all whole pages of it";
+  if (cause == "complete") return text + ": all but its last one";
+  if (cause == "damaged") return text + ": a page of it was damaged on the disk, and was removed";
   if (cause == "first") return text + ": no request before it is known";
   if (cause == "evicted") text += ": what was computed behind them had to make room";
   if (cause == "not_computed") text += ": the request that begins like it was not computed that far";
@@ -185,17 +185,21 @@ PromptHistory::Entry PromptHistory::add(PromptOwner owner, const std::vector<Tok
   }
   for (const Shared& each : before) {
     const auto common = static_cast<std::int64_t>(common_length(tokens, each->tokens));
-    const std::int64_t computed = std::min(common, each->computed_tokens);
+    const bool same_owner = owner.is_one && each->owner.is_one && each->owner.key == owner.key;
+    const std::int64_t unit = same_owner ? 1 : kKeyTile;
+    const std::int64_t shared = common / unit * unit;
+    const std::int64_t computed = std::min(common, each->computed_tokens) / unit * unit;
     prompt->computed_tokens = std::max(prompt->computed_tokens, computed);
     const auto look = [&](NearestPrompt& nearest, Shared& which) {
       nearest.computed_tokens = std::max(nearest.computed_tokens, computed);
       if (nearest.exists && common <= nearest.common_tokens) return;
       nearest.exists = true;
       nearest.common_tokens = common;
+      nearest.shared_tokens = shared;
       which = each;
     };
     look(entry.any, nearest_any);
-    if (owner.is_one && each->owner.is_one && each->owner.key == owner.key) look(entry.own, nearest_own);
+    if (same_owner) look(entry.own, nearest_own);
   }
   if (nearest_any) entry.any.difference = difference(*nearest_any, *prompt, entry.any.common_tokens);
   if (nearest_own == nearest_any) {
@@ -207,7 +211,13 @@ PromptHistory::Entry PromptHistory::add(PromptOwner owner, const std::vector<Tok
   return entry;
 }
 
-void PromptHistory::computed(const Entry& entry, const std::vector<TokenId>& answer, const std::string& text) {
+std::uint64_t PromptHistory::number() {
+  const std::lock_guard lock(mutex_);
+  return ++last_number_;
+}
+
+void PromptHistory::computed(const Entry& entry, const std::vector<TokenId>& answer, std::int64_t n_computed,
+                             const std::string& text) {
   Shared old;
   {
     const std::lock_guard lock(mutex_);
@@ -216,8 +226,8 @@ void PromptHistory::computed(const Entry& entry, const std::vector<TokenId>& ans
     old = *found;
   }
   auto prompt = std::make_shared<Prompt>(*old);
+  prompt->computed_tokens = std::ssize(prompt->tokens) + std::min(n_computed, std::ssize(answer));
   prompt->tokens.insert(prompt->tokens.end(), answer.begin(), answer.end());
-  prompt->computed_tokens = std::ssize(prompt->tokens);
   const std::size_t begin = prompt->text.text.size();
   prompt->text.text += text;
   if (!text.empty()) {

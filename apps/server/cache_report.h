@@ -22,6 +22,11 @@ struct PromptOwner {
   bool is_one = true;
 };
 
+// Who shares pages to the token with that one's request, whose number is its own among all (PromptHistory::number).
+constexpr std::uint64_t page_owner(PromptOwner owner, std::uint64_t number) noexcept {
+  return owner.is_one ? owner.key : number | std::uint64_t{1} << 63;
+}
+
 // Where two prompts part.
 struct PromptDifference {
   std::int64_t token = 0;  // of the prompt, the first that differs
@@ -39,7 +44,8 @@ struct PromptDifference {
 struct CacheReport {
   std::int64_t prompt_tokens = 0, reused_tokens = 0, disk_tokens = 0;
   // "complete", "differs", "continues" (it goes on where the nearest request ended), "first" (nothing to compare with),
-  // "evicted", "not_computed" (the nearest request was not computed yet), "checkpoint", "window", "scored".
+  // "evicted", "not_computed" (the nearest request was not computed yet), "checkpoint", "window", "scored", "short",
+  // "damaged" (on the disk).
   std::string cause;
   std::optional<PromptDifference> difference;
 
@@ -51,7 +57,8 @@ struct CacheReport {
 struct NearestPrompt {
   bool exists = false;
   std::int64_t common_tokens = 0;
-  std::int64_t computed_tokens = 0;  // of these, that were computed before, as far as is known
+  std::int64_t shared_tokens = 0;    // of these, that it may take up: of another owner's whole pages
+  std::int64_t computed_tokens = 0;  // of such, that were computed before, as far as is known
   std::optional<PromptDifference> difference;
 };
 
@@ -76,8 +83,11 @@ class PromptHistory {
 
   // Compares with what is there, and remembers the prompt.
   Entry add(PromptOwner owner, const std::vector<engine::TokenId>& tokens, PromptText text);
-  // It was computed, and so were these tokens of its answer, which is `text`.
-  void computed(const Entry& entry, const std::vector<engine::TokenId>& answer, const std::string& text);
+  // It was computed, and so were the first n_computed tokens of its answer, which is `text`.
+  void computed(const Entry& entry, const std::vector<engine::TokenId>& answer, std::int64_t n_computed,
+                const std::string& text);
+  // Of a request that has no entry.
+  std::uint64_t number();
 
   std::size_t bytes() const;
 

@@ -64,7 +64,7 @@ class History : public testing::Test {
   }
   PromptHistory::Entry add_computed(const PromptText& text, PromptOwner owner = {}) {
     auto entry = add(text, owner);
-    history_.computed(entry, {}, "");
+    history_.computed(entry, {}, 0, "");
     return entry;
   }
 };
@@ -114,10 +114,11 @@ TEST_F(History, SaysWhatDiffersAndWhere) {
   const PromptText now = rendered(conversation({{"system", before + " cch=b2 " + behind}, {"user", "Hello"}}));
   const auto entry = add(now);
   const auto n = std::ssize(now.text);
-  const CacheReport report = cache_report(started(n, 192, 192), entry.own, false);
+  const auto byte = now.text.find("b2");
+  const auto common = static_cast<std::int64_t>(byte);
+  const CacheReport report = cache_report(started(n, common, common), entry.own, false);
   EXPECT_EQ(report.cause, "differs");
   ASSERT_TRUE(report.difference);
-  const auto byte = now.text.find("b2");
   EXPECT_EQ(report.difference->byte, byte);
   EXPECT_EQ(report.difference->token, static_cast<std::int64_t>(byte));
   EXPECT_EQ(report.difference->where, "message");
@@ -125,7 +126,8 @@ TEST_F(History, SaysWhatDiffersAndWhere) {
   EXPECT_EQ(report.difference->cached, "cch=a1");
   EXPECT_EQ(report.difference->now, "cch=b2");
   EXPECT_EQ(report.sentence(true),
-            "192 of " + std::to_string(n) + " tokens reused; miss from byte " + std::to_string(byte) +
+            std::to_string(byte) + " of " + std::to_string(n) + " tokens reused; miss from byte " +
+                std::to_string(byte) +
                 " of the rendered prompt, message 0 (system): cached \"cch=a1\", now \"cch=b2\"");
   EXPECT_EQ(report.json(false).dump().find("cch"), std::string::npos);
 }
@@ -166,29 +168,38 @@ TEST_F(History, OtherCausesThanTheText) {
   const auto first = add(prompt);
   EXPECT_EQ(cause(0, 0, Limit::kNone, first.own), "first");
   EXPECT_EQ(cause(0, 0, Limit::kNone, add(prompt).own), "not_computed");
-  history_.computed(add(prompt), {}, "");
+  history_.computed(add(prompt), {}, 0, "");
   const auto again = add(prompt);
-  EXPECT_EQ(cause(448, 448, Limit::kNone, again.own), "complete");
+  EXPECT_EQ(cause(n - 1, n - 1, Limit::kNone, again.own), "complete");
+  EXPECT_EQ(cause(n - 2, n - 2, Limit::kNone, again.own), "evicted");
   EXPECT_EQ(cause(128, 128, Limit::kNone, again.own), "evicted");
+  RequestStart from_disk = started(n, 448, 448);
+  from_disk.disk_tokens = 448;
+  EXPECT_EQ(cache_report(from_disk, first.own, false).cause, "complete");
+  from_disk.damaged_pages = 1;
+  EXPECT_EQ(cache_report(from_disk, first.own, false).cause, "damaged");
   EXPECT_EQ(cause(128, 448, Limit::kCheckpoint, again.own), "checkpoint");
   EXPECT_EQ(cause(128, 448, Limit::kWindow, again.own), "window");
   EXPECT_EQ(cache_report(started(n, 0, 0), again.own, true).cause, "scored");
-  EXPECT_EQ(cache_report(started(64, 0, 0), again.own, false).cause, "short");
-  EXPECT_EQ(cache_report(started(65, 64, 64), again.own, false).cause, "complete");
+  EXPECT_EQ(cache_report(started(1, 0, 0), again.own, false).cause, "short");
+  EXPECT_EQ(cache_report(started(2, 1, 1), again.own, false).cause, "complete");
 }
 
 TEST_F(History, AConversationGoesOnBehindItsAnswer) {
   const PromptText first = rendered(conversation({{"user", text_of(300)}}));
   const std::string answer = text_of(90);
-  history_.computed(add(first), tokens_of(answer), answer);
+  history_.computed(add(first), tokens_of(answer), std::ssize(answer) - 1, answer);
   PromptText next = first;
   next.text += answer + " and more" + text_of(80);
   next.parts.push_back({first.text.size(), next.text.size(), PromptPart::Kind::kMessage, 1, "assistant"});
   const auto entry = add(next);
   EXPECT_EQ(entry.own.common_tokens, std::ssize(first.text) + std::ssize(answer));
-  EXPECT_EQ(entry.own.computed_tokens, entry.own.common_tokens);
+  // The answer's last token was sampled, and not computed.
+  EXPECT_EQ(entry.own.computed_tokens, entry.own.common_tokens - 1);
   EXPECT_EQ(entry.own.difference->where, "end");
-  EXPECT_EQ(cache_report(started(std::ssize(next.text), 384, 384), entry.own, false).cause, "continues");
+  EXPECT_EQ(entry.own.difference->token, static_cast<std::int64_t>(*entry.own.difference->byte));
+  const auto n = entry.own.common_tokens;
+  EXPECT_EQ(cache_report(started(std::ssize(next.text), n, n), entry.own, false).cause, "continues");
 }
 
 TEST_F(History, OwnersDoNotSeeEachOther) {
@@ -224,7 +235,7 @@ TEST(PromptHistory, StaysWithinItsBytes) {
   PromptHistory history(nullptr, kBytes);
   for (int i = 0; i < 100; ++i) {
     const PromptText text = plain_prompt_text(std::to_string(i) + text_of(500));
-    history.computed(history.add({}, tokens_of(text.text), text), {1, 2, 3}, "abc");
+    history.computed(history.add({}, tokens_of(text.text), text), {1, 2, 3}, 3, "abc");
     EXPECT_LE(history.bytes(), kBytes);
   }
   EXPECT_GT(history.bytes(), kBytes / 2);
@@ -251,7 +262,7 @@ TEST(PromptHistory, ManyThreads) {
     threads.emplace_back([&history, t] {
       for (int i = 0; i < 200; ++i) {
         const PromptText text = plain_prompt_text(text_of(static_cast<std::size_t>(100 + 7 * t + i)));
-        history.computed(history.add({}, tokens_of(text.text), text), {}, "");
+        history.computed(history.add({}, tokens_of(text.text), text), {}, 0, "");
       }
     });
   }

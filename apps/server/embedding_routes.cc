@@ -1,7 +1,7 @@
 // POST /v1/embeddings
 #include <bit>
-#include <mutex>
 
+#include "apps/server/embed_all.h"
 #include "apps/server/openai_parts.h"
 #include "apps/server/routes.h"
 
@@ -40,93 +40,6 @@ Json values_json(const std::vector<float>& values, bool base64) {
   for (const float value : values) list.push_back(text::shortest(value));
   return list;
 }
-
-// All texts of one request, so many at a time that they leave room in the queue; the answer goes out with the last one.
-class Embedding : public std::enable_shared_from_this<Embedding> {
- public:
-  Embedding(const ServedModel& served, std::shared_ptr<Exchange> exchange,
-            std::vector<std::vector<engine::TokenId>> inputs, bool base64)
-      : served_(served),
-        exchange_(std::move(exchange)),
-        base64_(base64),
-        inputs_(std::move(inputs)),
-        vectors_(inputs_.size()),
-        ids_(inputs_.size(), 0),
-        left_(inputs_.size()) {}
-
-  void start() {
-    const std::lock_guard lock(mutex_);
-    const auto at_once = static_cast<std::size_t>(std::min<std::int64_t>(kAtOnce, served_.queue));
-    for (std::size_t i = 0; i < at_once; ++i) submit_next();
-  }
-
-  void ended(std::size_t index, engine::RequestEnd end) {
-    const std::lock_guard lock(mutex_);
-    --left_;
-    if (!end.status.ok()) fail(api_error(end.status.error()));
-    vectors_[index] = std::move(end.embedding);
-    n_tokens_ += end.prompt_tokens;
-    if (exchange_->gone()) failed_ = true;
-    if (failed_) return;
-    submit_next();
-    if (left_ == 0 && !failed_) send();
-  }
-
- private:
-  static constexpr std::size_t kAtOnce = 16;
-
-  class Listener final : public engine::RequestListener {
-   public:
-    Listener(std::shared_ptr<Embedding> embedding, std::size_t index)
-        : embedding_(std::move(embedding)), index_(index) {}
-    void ended(engine::RequestId, engine::RequestEnd end) override { embedding_->ended(index_, std::move(end)); }
-
-   private:
-    const std::shared_ptr<Embedding> embedding_;
-    const std::size_t index_;
-  };
-
-  void submit_next() {
-    if (failed_ || next_ == inputs_.size()) return;
-    const std::size_t index = next_++;
-    const engine::EmbedOptions how{.pooling = *served_.pooling, .normalize = true};
-    const auto id = served_.scheduler->submit(
-        {std::move(inputs_[index]), how, std::make_unique<Listener>(shared_from_this(), index)});
-    if (!id.ok()) return fail(submit_error(id.error()));
-    ids_[index] = *id;
-  }
-
-  void send() {
-    Json list = Json::array();
-    for (std::size_t i = 0; i < vectors_.size(); ++i) {
-      list.push_back({{"object", "embedding"}, {"index", i}, {"embedding", values_json(vectors_[i], base64_)}});
-    }
-    exchange_->send({.body = Json{{"object", "list"},
-                                  {"data", std::move(list)},
-                                  {"model", served_.name},
-                                  {"usage", {{"prompt_tokens", n_tokens_}, {"total_tokens", n_tokens_}}}}
-                                 .dump()});
-  }
-
-  void fail(const ApiError& error) {
-    if (std::exchange(failed_, true)) return;
-    exchange_->send(error_answer(error, ErrorStyle::kOpenAi));
-    for (const engine::RequestId id : ids_) {
-      if (id != 0) (void)served_.scheduler->cancel(id);
-    }
-  }
-
-  const ServedModel& served_;
-  const std::shared_ptr<Exchange> exchange_;
-  const bool base64_;
-  std::mutex mutex_;
-  std::vector<std::vector<engine::TokenId>> inputs_;
-  std::vector<std::vector<float>> vectors_;
-  std::vector<engine::RequestId> ids_;
-  std::size_t next_ = 0, left_;
-  std::int64_t n_tokens_ = 0;
-  bool failed_ = false;
-};
 
 // One input: a text, or its token ids as they are.
 void add_input(Fields& fields, const ServedModel& served, engine::Json value,
@@ -185,7 +98,18 @@ void embeddings(Call& call) {
   }
   auto inputs = fields.ok() ? read_inputs(fields, served) : std::vector<std::vector<engine::TokenId>>();
   if (!fields.ok()) return call.refuse();
-  std::make_shared<Embedding>(served, call.exchange, std::move(inputs), format == "base64")->start();
+  const bool base64 = format == "base64";
+  embed_all(served, call.exchange, std::move(inputs), {.pooling = *served.pooling, .normalize = true},
+            [&served, base64](const std::vector<std::vector<float>>& vectors, std::int64_t n_tokens) -> Json {
+              Json list = Json::array();
+              for (std::size_t i = 0; i < vectors.size(); ++i) {
+                list.push_back({{"object", "embedding"}, {"index", i}, {"embedding", values_json(vectors[i], base64)}});
+              }
+              return {{"object", "list"},
+                      {"data", std::move(list)},
+                      {"model", served.name},
+                      {"usage", {{"prompt_tokens", n_tokens}, {"total_tokens", n_tokens}}}};
+            });
 }
 
 }  // namespace rowmax::server

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "apps/server/constraint_input.h"
+#include "apps/server/prompt_places.h"
 #include "apps/server/template_values.h"
 #include "apps/server/tool_input.h"
 
@@ -121,6 +122,7 @@ std::optional<std::vector<engine::TokenId>> encode_messages(Fields& fields, cons
   }
   if (rendered != nullptr) {
     *rendered = chat_prompt_text(pieces, input);
+    rendered->places = prompt_places(served, input, *rendered, *ids);
     rendered->normalised = std::move(normalised);
     const std::size_t bytes = footprint(input, kMostKeptInput);
     if (bytes <= kMostKeptInput && served.template_text.find("strftime_now") != std::string::npos) {

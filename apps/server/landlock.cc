@@ -41,7 +41,7 @@ constexpr int kVersionOfTruncate = 3, kVersionOfNetwork = 4, kVersionOfControls 
 constexpr std::size_t kMostThreads = 4096;
 constexpr int kWaits = 10'000;  // of a millisecond
 
-Error system_error(const std::string& what) { return Error::io("Landlock: " + what + ": " + std::strerror(errno)); }
+Error landlock_error(const std::string& what) { return Error::io("Landlock: " + what + ": " + std::strerror(errno)); }
 
 // Of one call of restrict_paths: the handler has no arguments.
 struct Restriction {
@@ -120,19 +120,19 @@ Status wait_for_threads(std::size_t n) {
 Status restrict_threads() {
   // Opened once: the first thread that is restricted is this one.
   const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/proc/self/task"));
-  if (folder == nullptr) return system_error("the process's threads");
+  if (folder == nullptr) return landlock_error("the process's threads");
   const int signal = SIGRTMAX;
   struct sigaction action = {}, before = {};
   action.sa_handler = handle_signal;
   action.sa_flags = SA_RESTART;
-  if (::sigaction(signal, &action, &before) != 0) return system_error("a signal handler");
+  if (::sigaction(signal, &action, &before) != 0) return landlock_error("a signal handler");
   for (auto& thread : restriction.threads) thread.id = 0;
   std::size_t n = 0;
   Status status;
   // Until no thread is there that was not: one may have been made by one that was not restricted yet.
   for (;;) {
     const int found = signal_new_threads(folder.get(), signal, n);
-    if (found < 0) status = system_error("the process's threads");
+    if (found < 0) status = landlock_error("the process's threads");
     if (found <= 0) break;
     status = wait_for_threads(n);
     if (!status.ok()) break;
@@ -144,9 +144,9 @@ Status restrict_threads() {
 Status allow_below(int ruleset, const std::string& directory, std::uint64_t what) {
   if (directory.empty()) return {};
   const Descriptor opened(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (opened.get() < 0) return system_error(directory);
+  if (opened.get() < 0) return landlock_error(directory);
   const PathRule rule = {what, opened.get()};
-  if (::syscall(kAddRule, ruleset, kBeneathPath, &rule, 0) != 0) return system_error(directory);
+  if (::syscall(kAddRule, ruleset, kBeneathPath, &rule, 0) != 0) return landlock_error(directory);
   return {};
 }
 
@@ -167,7 +167,7 @@ Status restrict_paths(const std::string& directory, const std::string& removes_i
   if (version >= 2) handled.files |= kRefer;  // nothing goes from one folder to another that may do more
   const std::size_t size = version >= kVersionOfNetwork ? sizeof handled : sizeof handled.files;
   const Descriptor ruleset(static_cast<int>(::syscall(kCreateRuleset, &handled, size, 0)));
-  if (ruleset.get() < 0) return system_error("a set of rules");
+  if (ruleset.get() < 0) return landlock_error("a set of rules");
   Status status = allow_below(ruleset.get(), directory, files | (handled.files & kRefer));
   if (status.ok()) status = allow_below(ruleset.get(), removes_in, kRemoveFile);
   if (!status.ok()) return status;

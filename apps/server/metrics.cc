@@ -101,6 +101,7 @@ std::string Metrics::text(const engine::SchedulerStatistics& s, std::string_view
   page.gauge("kv_budget_bytes", "Most bytes of keys and values.", s.memory.kv_budget_bytes);
   page.gauge("kv_held_bytes", "Keys and values of running requests.", s.memory.kv_held_bytes);
   page.gauge("kv_kept_bytes", "Keys and values kept for prompts that begin alike.", s.memory.kv_kept_bytes);
+  page.gauge("checkpoint_bytes", "States of recurrent layers kept for such prompts.", s.memory.checkpoint_bytes);
   const std::lock_guard lock(mutex_);
   page.counter("generations_total", "Answers generated.", generations_);
   page.counter("generations_failed_total", "Answers that failed or were abandoned.", failed_generations_);

@@ -31,7 +31,8 @@ struct PromptText {
   std::string text;
   std::vector<PromptPart> parts;  // in order, without gaps
   std::vector<Normalised> normalised;
-  std::int64_t now = 0;  // that the template was rendered with
+  std::vector<std::int64_t> places;  // prompt_places.h
+  std::int64_t now = 0;              // that the template was rendered with
   // The same prompt at another time; empty where the template prints none, or what it was rendered from is too large to
   // be kept. The bytes that it takes.
   std::function<std::string(std::int64_t now)> at_another_time;

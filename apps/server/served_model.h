@@ -15,6 +15,7 @@
 #include "rowmax/engine/chat_template.h"
 #include "rowmax/engine/embed.h"
 #include "rowmax/engine/model.h"
+#include "rowmax/engine/rank.h"
 #include "rowmax/engine/scheduler.h"
 
 namespace rowmax::server {
@@ -34,6 +35,7 @@ struct ServedModel {
   std::int64_t created = 0;      // seconds since the epoch
   std::int64_t max_tokens = -1;  // where a request names none; -1: until the context is full
   int max_choices = 128;         // of one request
+  bool keeps_places = false;     // it has recurrent layers or windows: from where a prompt can be gone on with matters
   std::int64_t queue = 256;      // requests that may wait
   bool ignores_tools = false;    // its chat template: the model is shown none
   SamplingDefaults sampling;
@@ -41,6 +43,8 @@ struct ServedModel {
   engine::DraftFunction draft;             // empty: no speculation
   std::optional<engine::Pooling> pooling;  // of embeddings; none: see no_pooling
   std::string no_pooling;
+  std::optional<engine::RankHead> rank;  // judges documents; none: see no_rank
+  std::string no_rank;
   std::shared_ptr<ConstraintVocabulary> vocabulary = std::make_shared<ConstraintVocabulary>();
   std::shared_ptr<PromptHistory> history = std::make_shared<PromptHistory>();
 

@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kPrefix = ".pull-";
+constexpr const char* kScratchPrefix = ".pull-";
 constexpr const char* kLock = "/lock";
 // A folder without a lock may be one that is being made; one this old is not.
 constexpr auto kMakingTakes = std::chrono::hours(1);
@@ -43,7 +43,7 @@ void remove_abandoned(const std::string& parent) {
   std::vector<fs::path> abandoned;
   std::error_code code;
   for (const std::string& name : names_in(parent)) {
-    if (!name.starts_with(kPrefix)) continue;
+    if (!name.starts_with(kScratchPrefix)) continue;
     const fs::path path = fs::path(parent) / name;
     if (fs::is_directory(fs::symlink_status(path, code)) && is_abandoned(path)) abandoned.push_back(path);
   }
@@ -57,7 +57,7 @@ Result<ScratchFolder> ScratchFolder::create(const std::string& parent) {
   fs::create_directories(parent, code);
   if (code) return Error{ErrorCode::kIo, parent + " cannot be made: " + code.message()};
   remove_abandoned(parent);
-  std::string path = parent + "/" + kPrefix + "XXXXXX";
+  std::string path = parent + "/" + kScratchPrefix + "XXXXXX";
   if (mkdtemp(path.data()) == nullptr) {
     return Error{ErrorCode::kIo, parent + " cannot be written to: " + std::strerror(errno)};
   }

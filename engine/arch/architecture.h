@@ -3,6 +3,7 @@
 // name.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "engine/model/weight_sources.h"
 
 namespace rowmax::engine {
+
+// More than any model has: what a file says beyond is damage.
+inline constexpr std::int64_t kMaxWidth = 1 << 20, kMaxExperts = 1 << 16;
 
 struct Architecture {
   std::string_view name;  // general.architecture

@@ -10,8 +10,6 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20;
-
 // What differs from layer to layer; empty: it does not.
 struct Listed {
   std::vector<std::int64_t> n_ff, n_kv_head;

@@ -11,9 +11,9 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20, kMaxExperts = 1 << 16, kMaxHeadDim = 576;
+constexpr std::int64_t kMaxHeadDim = 576;
 
-void expect(KeyReader& keys, const char* key, std::int64_t expected, const char* meaning) {
+void expect_derived(KeyReader& keys, const char* key, std::int64_t expected, const char* meaning) {
   const std::int64_t found = keys.int_or(key, expected, 0, kMaxWidth, nullptr, "follows from the others");
   if (keys.failed() || found == expected) return;
   keys.fail(ErrorCode::kCorrupt, "key '" + keys.full_key(key) + "': expected " + std::to_string(expected) + " (" +
@@ -37,13 +37,13 @@ LatentSpec read_latent(KeyReader& keys) {
       keys.int_or("attention.q_lora_rank", 0, 0, kMaxWidth, "q_lora_rank", keys.no_key("attention.q_lora_rank"));
   if (keys.failed()) return latent;
   if (newer) {
-    expect(keys, "attention.key_length", latent.rank + latent.rope_dim,
-           "attention.kv_lora_rank + rope.dimension_count");
-    expect(keys, "attention.value_length", latent.rank, "attention.kv_lora_rank");
-    expect(keys, "attention.head_count_kv", 1, "one latent for all heads");
+    expect_derived(keys, "attention.key_length", latent.rank + latent.rope_dim,
+                   "attention.kv_lora_rank + rope.dimension_count");
+    expect_derived(keys, "attention.value_length", latent.rank, "attention.kv_lora_rank");
+    expect_derived(keys, "attention.head_count_kv", 1, "one latent for all heads");
   } else {
     const std::int64_t n_head = keys.require_int("attention.head_count", 1, 65536, nullptr);
-    expect(keys, "attention.head_count_kv", n_head, "attention.head_count, in files without key_length_mla");
+    expect_derived(keys, "attention.head_count_kv", n_head, "attention.head_count, in files without key_length_mla");
   }
   return latent;
 }

@@ -5,10 +5,8 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20, kMaxExperts = 1 << 16;
-
 // Facts that files may state and that nothing here computes: another value than the usual one is refused.
-void expect(KeyReader& keys, const char* key, std::int64_t usual, const char* meaning) {
+void expect_usual(KeyReader& keys, const char* key, std::int64_t usual, const char* meaning) {
   const std::int64_t found = keys.int_or(key, usual, 0, std::int64_t{1} << 31, nullptr, "usual");
   if (found == usual || (found == 0 && usual < 2)) return;  // 0 is none, or what files of softmax may say
   keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key(key) + "': expected " + std::to_string(usual) + " (" +
@@ -55,11 +53,11 @@ void read_experts(KeyReader& keys, ModelSpec& spec, const ExpertsOf& experts) {
             keys.has("expert_weights_norm") ? "key " + keys.full_key("expert_weights_norm")
                                             : "architecture " + spec.architecture);
   if (ffn.choice_bias) keys.fact("expert_choice_bias", "yes", "architecture " + spec.architecture);
-  expect(keys, "expert_gating_func", softmax ? 1 : 2, gate);
-  expect(keys, "expert_group_count", 1, "no groups");
-  expect(keys, "expert_group_used_count", 1, "no groups");
-  if (!experts.dense_first) expect(keys, "leading_dense_block_count", 0, "every FFN is a mixture of experts");
-  expect(keys, "interleave_moe_layer_step", 1, "every FFN is a mixture of experts");
+  expect_usual(keys, "expert_gating_func", softmax ? 1 : 2, gate);
+  expect_usual(keys, "expert_group_count", 1, "no groups");
+  expect_usual(keys, "expert_group_used_count", 1, "no groups");
+  if (!experts.dense_first) expect_usual(keys, "leading_dense_block_count", 0, "every FFN is a mixture of experts");
+  expect_usual(keys, "interleave_moe_layer_step", 1, "every FFN is a mixture of experts");
   const double cap = keys.float_or("router_logit_softcapping", 0.0, 0.0, 1e6, nullptr, "default: none");
   if (cap > 0) {
     keys.fail(ErrorCode::kUnsupported, "key '" + keys.full_key("router_logit_softcapping") +

@@ -13,7 +13,7 @@ namespace rowmax::engine {
 namespace {
 
 // Which layers have the window: a list.
-std::vector<bool> read_local_layers(KeyReader& keys, std::size_t n_layer) {
+std::vector<bool> read_listed_layers(KeyReader& keys, std::size_t n_layer) {
   constexpr const char* kKey = "attention.sliding_window_pattern";
   const auto listed = keys.ints(kKey, 4096);
   std::vector<bool> local;
@@ -156,7 +156,7 @@ void read_gemma4(KeyReader& keys, ModelSpec& spec) {
   spec.final_softcap =
       static_cast<float>(keys.float_or("final_logit_softcapping", 0.0, 0.0, 1e6, capped, "default: none"));
   const std::int64_t window = keys.require_int("attention.sliding_window", 1, std::int64_t{1} << 31, "sliding_window");
-  const std::vector<bool> local = read_local_layers(keys, spec.layers.size());
+  const std::vector<bool> local = read_listed_layers(keys, spec.layers.size());
   if (keys.failed()) return;
   for (std::size_t i = 0; i < local.size(); ++i) spec.layers[i].attention.window = local[i] ? window : 0;
   read_head_sizes(keys, spec, local);

@@ -13,11 +13,13 @@ void read_qwen2(KeyReader& keys, ModelSpec& spec) {
 void read_qwen3(KeyReader& keys, ModelSpec& spec) {
   read_common(keys, spec, RopePairing::kHalves);
   spec.for_layers([](LayerSpec& layer) { layer.attention.qk_norm = QkNorm::kHead; });
+  spec.may_rank = true;
   keys.fact("qk_norm", "yes", "architecture " + spec.architecture);
 }
 
 void read_qwen3moe(KeyReader& keys, ModelSpec& spec) {
   read_qwen3(keys, spec);
+  spec.may_rank = false;
   read_experts(keys, spec, {});
 }
 

@@ -324,6 +324,9 @@ Status take_rope_factors(const GgufFile& file, Claims& claims, ModelSpec& spec, 
   return {};
 }
 
+constexpr const char* kLabelsTensor = "cls.output.weight";
+constexpr std::int64_t kMostLabels = 1024;
+
 Status check_vocabulary(const GgufFile& file, std::int64_t rows) {
   if (file.find("tokenizer.ggml.tokens") == nullptr) return {};  // the tokenizer will refuse by itself
   ROWMAX_TRY(tokens, file.get_array("tokenizer.ggml.tokens", GgufType::kString));
@@ -364,6 +367,15 @@ Status map_tensors(const GgufFile& file, ModelSpec& spec, WeightSources& sources
   sources.qk_rows = spec.ropes[0].pairing;
   facts.push_back({"output_head", sources.tied ? "tied to token_embd.weight" : "output.weight",
                    sources.tied ? "no tensor output.weight" : "tensor output.weight"});
+  if (const GgufTensor* labels = file.find_tensor(kLabelsTensor); spec.may_rank && labels != nullptr) {
+    const std::int64_t n = labels->shape.size() > 1 ? labels->shape[1] : 1;
+    if (n > kMostLabels) {
+      return claims.unsupported(
+          kLabelsTensor, "expected at most " + std::to_string(kMostLabels) + " labels, found " + std::to_string(n));
+    }
+    ROWMAX_RETURN_IF_ERROR(claims.take(kLabelsTensor, {s.n_embd, n, 1, {kEmbd}}, true, true, sources.labels));
+    facts.push_back({"labels_of_texts", std::to_string(n), "tensor " + std::string(kLabelsTensor)});
+  }
   if (const std::int64_t n = spec.layer_embd(); n > 0) {
     const std::int64_t all = n * s.n_layer;
     constexpr FactNames kAll = "layer_embedding_length block_count";

@@ -10,7 +10,6 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20, kMaxExperts = 1 << 16;
 constexpr std::int64_t kMaxHeadDim = 576, kMaxPart = 2048, kMaxDraftLayers = 64;
 
 struct Keys {

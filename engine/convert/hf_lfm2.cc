@@ -11,8 +11,6 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20;
-
 std::string key_of(const HfModel& model, std::string_view name) { return concat(model.architecture->name, ".", name); }
 
 // Which layers attend; the others are short convolutions. Empty: it failed.

@@ -15,9 +15,7 @@
 namespace rowmax::engine {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
-constexpr std::int64_t kMaxExperts = 1 << 16;
 constexpr std::int64_t kMaxDeltaHeads = 4096, kMaxDeltaDim = 1024;
 
 class ConfigConverter {

@@ -15,6 +15,9 @@
 
 namespace rowmax::engine {
 
+// More than any model has.
+inline constexpr std::int64_t kMaxWidth = 1 << 20, kMaxExperts = 1 << 16;
+
 // Which of an attention's matrices have biases.
 enum class Biases {
   kConfig,  // all four where attention_bias says so

@@ -20,7 +20,7 @@ namespace rowmax::engine {
 namespace {
 
 constexpr std::size_t kMaxTokenizerBytes = std::size_t{128} << 20;  // the largest known: 33 MB, a vocabulary of 262144
-constexpr std::size_t kMaxConfigBytes = std::size_t{16} << 20;
+constexpr std::size_t kMaxTokenizerConfigBytes = std::size_t{16} << 20;
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 
 // As GGUF numbers them.
@@ -660,7 +660,7 @@ class TokenizerConverter {
 
 Result<JsonDocument> read_optional(const std::string& path) {
   if (!exists(path)) return JsonDocument();
-  return read_json_file(path, kMaxConfigBytes);
+  return read_json_file(path, kMaxTokenizerConfigBytes);
 }
 
 }  // namespace
@@ -685,8 +685,9 @@ Result<HfTokenizerFiles> read_tokenizer_files(const std::string& folder) {
   const std::string path = folder + "/chat_template.jinja";
   if (!exists(path)) return files;
   ROWMAX_TRY(text, MappedFile::open(path));
-  if (text.bytes().size() > kMaxConfigBytes) {
-    return Error{ErrorCode::kLimit, concat(path, ": ", text.bytes().size(), " bytes, at most ", kMaxConfigBytes)};
+  if (text.bytes().size() > kMaxTokenizerConfigBytes) {
+    return Error{ErrorCode::kLimit,
+                 concat(path, ": ", text.bytes().size(), " bytes, at most ", kMaxTokenizerConfigBytes)};
   }
   files.chat_template.assign(reinterpret_cast<const char*>(text.bytes().data()), text.bytes().size());
   return files;

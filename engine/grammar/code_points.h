@@ -43,4 +43,11 @@ struct DecodedCodePoint {
 };
 DecodedCodePoint decode_utf8(std::string_view text, std::size_t at);
 
+// Of a hexadecimal digit, either case; -1 of anything else.
+constexpr int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 }  // namespace rowmax::engine::grammar

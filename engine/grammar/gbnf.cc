@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/grammar/code_points.h"
 #include "engine/grammar/source_place.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
@@ -18,12 +19,6 @@ bool is_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 class GbnfParser {
  public:

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/grammar/code_points.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -14,12 +15,6 @@ constexpr std::uint32_t kMaxRepetitions = 1'000'000'000;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 CodePointSet digits() { return {{'0', '9'}}; }
 CodePointSet word_chars() { return {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}; }

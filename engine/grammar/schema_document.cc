@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "engine/grammar/code_points.h"
 #include "engine/io/text.h"
 #include "rowmax/try.h"
 
@@ -30,13 +31,6 @@ Status check_depth(std::string_view source, int max_depth) {
     }
   }
   return {};
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 // One step of a pointer as it is called in the document: %XX, ~1 and ~0 resolved.

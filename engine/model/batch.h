@@ -32,6 +32,12 @@ struct KvLayers {
   std::size_t n_group = 0;
 };
 
+// Where the state is copied to as it is behind the first n_row rows of a sequence, for whoever goes on from there.
+struct StateCopy {
+  std::int64_t n_row = 0;  // 1 or more
+  float* to = nullptr;     // RecurrentLayout::n_floats()
+};
+
 // Rows of one sequence in a batch: [begin, begin + n_row), at positions [position, position + n_row) of a cache whose
 // pages are given, a table for each group of layers with one window; the pages for these positions and for what they see
 // exist, others may be -1.
@@ -42,7 +48,20 @@ struct ForwardSequence {
   std::span<const std::int32_t* const> pages;  // [n_group]
   SequenceId id = 0;                           // for whoever looks on
   float* state = nullptr;  // RecurrentLayout::n_floats() of the sequence as it is before `position`; is brought forward
+  std::span<const StateCopy> copies = {};  // ascending
 };
+
+// Brings a state forward: run(begin, end) for the sequence's rows from one copy to the next, copy(to) between.
+template <class Run, class Copy>
+void run_between_copies(const ForwardSequence& sequence, const Run& run, const Copy& copy) {
+  std::int64_t begin = 0;
+  for (const StateCopy& each : sequence.copies) {
+    if (begin < each.n_row) run(begin, each.n_row);
+    copy(each.to);
+    begin = each.n_row;
+  }
+  if (begin < sequence.n_row) run(begin, sequence.n_row);
+}
 
 struct ForwardBatch {
   std::span<const TokenId> tokens;  // [n_row]

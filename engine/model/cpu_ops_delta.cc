@@ -7,6 +7,7 @@
 #include "base/half.h"
 #include "engine/model/cpu_ops.h"
 #include "engine/model/for_rows.h"
+#include "engine/model/recurrent_layout.h"
 #include "engine/ops/delta/delta_gates.h"
 #include "engine/ops/delta/delta_kernels.h"
 
@@ -50,15 +51,21 @@ void CpuOps::convolve(std::size_t layer, const DeltaNetSpec& spec, const std::ve
   const std::vector<float>& in_order = conv_weights(layer, spec, weight);
   const auto run_piece = [&](std::size_t number, std::int64_t begin, std::int64_t end) {
     const ForwardSequence& sequence = batch_->sequences[number];
-    const ConvInputs in{.weights = in_order.data(),
-                        .n_taps = static_cast<int>(spec.conv_width),
-                        .n_channel = n_channel,
-                        .begin = begin,
-                        .end = end,
-                        .x = data(qkv, sequence.begin),
-                        .x_stride = n_channel};
-    (spec.conv_silu ? kernels.conv_silu : kernels.conv)(sequence.state + layout_.conv_offset(layer), in, sequence.n_row,
-                                                        data(qkv, sequence.begin), n_channel);
+    float* state = sequence.state + layout_.conv_offset(layer);
+    const auto run = [&](std::int64_t first, std::int64_t last) {
+      const ConvInputs in{.weights = in_order.data(),
+                          .n_taps = static_cast<int>(spec.conv_width),
+                          .n_channel = n_channel,
+                          .begin = begin,
+                          .end = end,
+                          .x = data(qkv, sequence.begin + first),
+                          .x_stride = n_channel};
+      (spec.conv_silu ? kernels.conv_silu : kernels.conv)(state, in, last - first, data(qkv, sequence.begin + first),
+                                                          n_channel);
+    };
+    run_between_copies(sequence, run, [&](float* to) {
+      copy_conv_state(state, spec.conv_width - 1, n_channel, begin, end, to + layout_.conv_offset(layer));
+    });
   };
   for_channels(backend_.executor(), std::ssize(batch_->sequences), n_channel, run_piece);
   // IEEE square roots are correctly rounded everywhere.
@@ -97,13 +104,18 @@ void CpuOps::delta_rule(std::size_t layer, const DeltaNetSpec& spec, const Layer
                          .beta = data(beta, sequence.begin) + h,
                          .gate_stride = spec.n_value_head};
     float* y = data(out, sequence.begin) + h * spec.value_dim;
-    // A state that is rounded is so behind every token.
-    const std::int64_t n_tok = spec.state == StateType::kF32 ? sequence.n_row : 1;
-    for (std::int64_t t = 0; t < sequence.n_row; t += n_tok) {
-      kernels.delta_rule(state, in.from(t), n_tok, spec.key_dim, spec.value_dim, 0, n_panel, y + t * out.width,
-                         out.width);
-      round_state(spec.state, {state, static_cast<std::size_t>(head_floats)});
-    }
+    const auto run = [&](std::int64_t first, std::int64_t last) {
+      // A state that is rounded is so behind every token.
+      const std::int64_t n_tok = spec.state == StateType::kF32 ? last - first : 1;
+      for (std::int64_t t = first; t < last; t += n_tok) {
+        kernels.delta_rule(state, in.from(t), n_tok, spec.key_dim, spec.value_dim, 0, n_panel, y + t * out.width,
+                           out.width);
+        round_state(spec.state, {state, static_cast<std::size_t>(head_floats)});
+      }
+    };
+    run_between_copies(sequence, run, [&](float* to) {
+      std::copy_n(state, head_floats, to + layout_.matrix_offset(layer) + h * head_floats);
+    });
   });
   if (wanted(Stage::kState, layer)) show_states(layer, spec);
 }

@@ -4,6 +4,7 @@
 // first token.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -24,5 +25,13 @@ class RecurrentLayout {
   std::vector<std::int64_t> offsets_, matrix_offsets_;
   std::int64_t n_floats_ = 0;
 };
+
+// The channels [begin, end) of the n_input last inputs of a convolution.
+inline void copy_conv_state(const float* from, std::int64_t n_input, std::int64_t n_channel, std::int64_t begin,
+                            std::int64_t end, float* to) noexcept {
+  for (std::int64_t i = 0; i < n_input; ++i) {
+    std::copy(from + i * n_channel + begin, from + i * n_channel + end, to + i * n_channel + begin);
+  }
+}
 
 }  // namespace rowmax::engine

@@ -246,6 +246,7 @@ struct ModelSpec {
   float final_softcap = 0;      // 0: none
   float logit_scale = 1;        // logits are multiplied by it, before they are capped
   bool may_tie = true;          // a file without a head means the embedding; else it has lost it
+  bool may_rank = false;        // a file may have a head that judges texts, cls.output.weight
   // The pre-tokenizer of files of this architecture that name none; "": such files are refused.
   std::string default_pre;
   std::string output_norm_name;  // how files of this architecture may call output_norm.weight; "": only so

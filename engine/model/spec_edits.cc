@@ -16,7 +16,7 @@ constexpr EditInfo kOutside[] = {
     {"add_bos", "true or false", EditScope::kTokens},
 };
 
-Result<const SpecFact*> fact_named(std::string_view name) {
+Result<const SpecFact*> spec_fact_named(std::string_view name) {
   const auto found = std::ranges::find(spec_facts(), name, [](const SpecFact& fact) { return fact.info.name; });
   if (found != spec_facts().end()) return &*found;
   ROWMAX_RETURN_IF_ERROR(find_edit(name));
@@ -65,7 +65,7 @@ Error no_such_fact(std::string_view name, std::string_view why) {
 }
 
 Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& value) {
-  ROWMAX_TRY(fact, fact_named(name));
+  ROWMAX_TRY(fact, spec_fact_named(name));
   if (fact->get(spec) == std::set{value}) return {};
   if (fact->get(spec).empty()) {
     return no_such_fact(name, "no layer of this model has it");
@@ -74,7 +74,7 @@ Status apply_edit(ModelSpec& spec, std::string_view name, const std::string& val
 }
 
 Status apply_edits(ModelSpec& spec, const Edits& edits) {
-  for (const auto& [name, value] : edits) ROWMAX_RETURN_IF_ERROR(fact_named(name));
+  for (const auto& [name, value] : edits) ROWMAX_RETURN_IF_ERROR(spec_fact_named(name));
   for (const SpecFact& fact : spec_facts()) {
     const auto last = std::ranges::find(edits.rbegin(), edits.rend(), fact.info.name,
                                         [](const auto& edit) { return std::string_view(edit.first); });
@@ -84,14 +84,14 @@ Status apply_edits(ModelSpec& spec, const Edits& edits) {
 }
 
 Result<std::string> edit_value(const ModelSpec& spec, std::string_view name) {
-  ROWMAX_TRY(fact, fact_named(name));
+  ROWMAX_TRY(fact, spec_fact_named(name));
   std::string text;
   for (const std::string& value : fact->get(spec)) text += (text.empty() ? "" : ",") + value;
   return text;
 }
 
 Result<std::string> edit_values(const ModelSpec& spec, std::string_view name) {
-  ROWMAX_TRY(fact, fact_named(name));
+  ROWMAX_TRY(fact, spec_fact_named(name));
   return values_of(*fact, spec);
 }
 

@@ -102,6 +102,7 @@ struct WeightSources {
   WeightSource output_norm;
   WeightSource output;  // the same bytes as token_embedding for a tied head
   bool tied = false;
+  WeightSource labels;  // [labels, n_embd]: a head that judges texts, where there is one
   // Of models whose tokens bring an embedding for each layer: [n_vocab, n_layer * n], what projects the embedding to as
   // many, and the norm of the n.
   WeightSource layer_embedding, layer_projection, layer_projection_norm;

@@ -418,6 +418,7 @@ Result<ModelWeights> load_weights(WeightSources sources, std::string_view file_n
                                       packed != nullptr ? &packed->layers[i] : nullptr, weights.layers[i]));
   }
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.output_norm, weights.output_norm));
+  ROWMAX_RETURN_IF_ERROR(load.vector(sources.labels, weights.labels));
   ROWMAX_RETURN_IF_ERROR(load.vector(sources.layer_projection_norm, weights.layer_projection_norm));
   if (memory.size() != 0) weights.memory.push_back(std::make_shared<const base::Buffer>(std::move(memory)));
   weights.own_bytes = load.own_bytes;

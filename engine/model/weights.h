@@ -54,6 +54,7 @@ struct ModelWeights {
   // at a time.
   WeightSources sources;
   std::vector<float> output_norm;
+  std::vector<float> labels;  // of sources.labels, where it is present
   Linear output;
   Linear layer_projection;  // where sources.layer_projection is present
   std::vector<float> layer_projection_norm;

@@ -300,12 +300,12 @@ TEST(Generation, EndsAmongDraftsAsWithoutThem) {
 }
 
 TEST(Generation, PagesWithDraftsArePublishedOnAcceptance) {
-  Engine engine("llama");
   const std::vector<TokenId> prompt = prompt_of(60);
   const GenerationOptions options = sampled(0, 20);
   const std::vector<TokenId> truth = by_definition("llama", prompt, options).sampled;
-  const SequenceId other = *engine.session.open();
   for (const bool right : {false, true}) {
+    Engine engine("llama");
+    const SequenceId other = *engine.session.open();
     const SequenceId sequence = *engine.session.open();
     auto generation = Generation::start(engine.session, sequence, prompt, options);
     std::vector<TokenId> draft(truth.begin(), truth.begin() + 8), all = prompt;
@@ -316,17 +316,18 @@ TEST(Generation, PagesWithDraftsArePublishedOnAcceptance) {
     const BatchItem item = *generation->pending();
     ASSERT_EQ(item.tokens.size(), 68u);
     ASSERT_TRUE(engine.session.forward({&item, 1}).ok());
-    EXPECT_EQ(*engine.session.reuse(other, all), 0);
+    EXPECT_EQ(*engine.session.reuse(other, all), 60);  // the prompt
+    const int n_right = right ? 8 : 2;
     for (int row = 0;; ++row) {
       auto step = generation->accept(engine.session.logits(row));
       ASSERT_TRUE(step.ok());
-      EXPECT_EQ(*engine.session.reuse(other, all), right && row >= 3 ? 64 : 0) << row;
-      EXPECT_EQ(step->next_row, row < (right ? 8 : 2)) << row;
+      EXPECT_EQ(*engine.session.reuse(other, all), 60 + std::min(row + 1, n_right)) << row;
+      EXPECT_EQ(step->next_row, row < n_right) << row;
       if (!step->next_row) break;
     }
     EXPECT_EQ(generation->pending()->n_draft, 0);  // they held for one forward()
     engine.session.close(sequence);
-    EXPECT_EQ(*engine.session.reuse(other, all), right ? 64 : 0);
+    EXPECT_EQ(*engine.session.reuse(other, all), 60 + n_right);
   }
 }
 

@@ -3,21 +3,14 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
-#include <string_view>
 #include <utility>
 
-#include "base/seeded_hash.h"
 #include "engine/model/batch.h"
 #include "engine/runtime/kv_pages.h"
 #include "rowmax/try.h"
 
 namespace rowmax::engine {
 namespace {
-
-std::uint64_t hash_block(std::int32_t parent, std::span<const TokenId> tokens) {
-  return base::seeded_hash(static_cast<std::uint32_t>(parent)) ^
-         base::seeded_hash(std::string_view(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
-}
 
 // Room for n elements in all, at least doubled where it grows, so that what is appended later cannot fail.
 template <class T>
@@ -80,7 +73,13 @@ Result<KvCache> KvCache::create(const Shape& shape) {
   cache.links_.resize(n * (n_group + 1));
   cache.free_.reserve(n);  // giving a block back never fails
   for (std::int64_t id = n_blocks - 1; id >= 0; --id) cache.free_.push_back(static_cast<std::int32_t>(id));
-  if (shape.state_floats > 0) cache.checkpoints_.reserve(n);
+  if (state_bytes > 0) {
+    const std::size_t one = static_cast<std::size_t>(shape.state_floats) * sizeof(float);
+    cache.checkpoints_.reserve(
+        std::min(static_cast<std::size_t>(shape.checkpoint_bytes) / one, kCheckpointsPerBlock * n));
+  }
+  cache.published_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data(), false});
+  cache.full_ = std::set<std::int32_t, ByTokens>(ByTokens{cache.blocks_.data(), true});
   cache.sequences_.resize(static_cast<std::size_t>(shape.max_sequences));
   for (std::size_t id = 0; id < cache.sequences_.size(); ++id) {
     cache.sequences_[id].tables.resize(n_group);
@@ -114,86 +113,6 @@ std::int64_t KvCache::bytes_per_token() const noexcept {
   return total / kPageTokens;
 }
 
-float* KvCache::state(SequenceId id) noexcept {
-  if (shape_.state_floats == 0) return nullptr;
-  return states_.as<float>() + sequences_[static_cast<std::size_t>(id)].state_slot * shape_.state_floats;
-}
-
-void KvCache::save_checkpoint(SequenceId id, std::int64_t position) noexcept {
-  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
-  if (n_bytes == 0 || static_cast<std::int64_t>(n_bytes) > shape_.checkpoint_bytes) return;
-  const std::int32_t at =
-      sequences_[static_cast<std::size_t>(id)].blocks[static_cast<std::size_t>(position / kPageTokens - 1)];
-  drop_checkpoint(at);
-  while ((n_checkpoints() + 1) * static_cast<std::int64_t>(n_bytes) > shape_.checkpoint_bytes) {
-    drop_checkpoint(checkpoints_.front());
-  }
-  auto copy = base::Buffer::allocate(n_bytes);
-  if (!copy.ok()) return;  // it saves time, and nothing else
-  std::memcpy(copy->data(), state(id), n_bytes);
-  block(at).checkpoint = std::move(copy).value();
-  checkpoints_.push_back(at);  // there is room for one a block
-}
-
-void KvCache::drop_checkpoint(std::int32_t id) noexcept {
-  if (block(id).checkpoint.size() == 0) return;
-  block(id).checkpoint = {};
-  checkpoints_.erase(std::ranges::find(checkpoints_, id));
-}
-
-bool KvCache::windows_are_there(std::span<const std::int32_t> blocks, std::int64_t position) const noexcept {
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    for (std::int64_t i = first_page_seen(groups_[g].window, position); groups_[g].window > 0 && i < pages_of(position);
-         ++i) {
-      if (held(blocks[static_cast<std::size_t>(i)], g).page < 0) return false;
-    }
-  }
-  return true;
-}
-
-std::int64_t KvCache::restorable(std::span<const std::int32_t> blocks, std::int64_t n,
-                                 std::int64_t mark) const noexcept {
-  const bool has_state = shape_.state_floats > 0;
-  if (!has_state && windows_are_there(blocks, n)) return n;
-  if (mark > n || mark < 0 || !windows_are_there(blocks, mark)) mark = 0;
-  for (std::int64_t i = n / kPageTokens; i * kPageTokens > mark; --i) {
-    if (has_state && block(blocks[static_cast<std::size_t>(i - 1)]).checkpoint.size() == 0) continue;
-    if (windows_are_there(blocks, i * kPageTokens)) return i * kPageTokens;
-  }
-  return mark;
-}
-
-void KvCache::save_mark(SequenceId id, std::int64_t position) noexcept {
-  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
-  if (n_bytes == 0) return;
-  if (sequence.mark.size() == 0) {
-    auto made = base::Buffer::allocate(n_bytes);
-    if (!made.ok()) return;  // it saves time, and nothing else
-    sequence.mark = std::move(made).value();
-  }
-  std::memcpy(sequence.mark.data(), state(id), n_bytes);
-  sequence.mark_position = position;
-}
-
-void KvCache::restore(SequenceId id, std::int64_t position) noexcept {
-  if (shape_.state_floats == 0) return;
-  const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
-  if (position == 0) {
-    std::memset(state(id), 0, n_bytes);
-    return;
-  }
-  const SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  if (position == sequence.mark_position) {
-    std::memcpy(state(id), sequence.mark.data(), n_bytes);
-    return;
-  }
-  const std::int32_t from = sequence.blocks[static_cast<std::size_t>(position / kPageTokens - 1)];
-  std::memcpy(state(id), block(from).checkpoint.data(), n_bytes);
-  const auto used = std::ranges::find(checkpoints_, from);
-  std::rotate(used, used + 1, checkpoints_.end());
-}
-
 Result<SequenceId> KvCache::find_closed() const {
   const auto found = std::ranges::find(sequences_, false, &SequenceState::open);
   if (found != sequences_.end()) return static_cast<SequenceId>(found - sequences_.begin());
@@ -214,11 +133,14 @@ Result<SequenceId> KvCache::fork(SequenceId id) {
   const auto n_bytes = static_cast<std::size_t>(shape_.state_floats) * sizeof(float);
   SequenceState made;  // all memory is taken before anything changes
   made.open = true;
+  made.owner = from.owner;
   made.tokens = from.tokens;
   made.blocks = from.blocks;
   made.tables = from.tables;
   made.confirmed = from.confirmed;
   made.prompt_end = from.prompt_end;
+  made.places = from.places;
+  made.n_places = from.n_places;
   made.mark_position = from.mark_position;
   made.state_slot = to.state_slot;
   if (from.mark_position >= 0) {
@@ -235,7 +157,8 @@ Result<SequenceId> KvCache::fork(SequenceId id) {
   }
   to = std::move(made);
   // Both go on writing the block that is partly filled.
-  if (std::ssize(to.tokens) % kPageTokens != 0 && !make_private(to)) {
+  const std::int64_t begun = std::ssize(to.tokens) % kPageTokens;
+  if (begun != 0 && !make_private(to, begun, true)) {
     close(other);
     return Error{ErrorCode::kLimit, "K/V cache: a fork of sequence " + std::to_string(id) + " needs " +
                                         std::to_string(bytes_per_token() * kPageTokens) + " bytes more; " +
@@ -254,6 +177,7 @@ void KvCache::close(SequenceId id) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   become(sequence, {}, 0);
   sequence.mark = {};
+  sequence.owner = 0;
   sequence.open = false;
 }
 
@@ -347,6 +271,13 @@ void KvCache::let_go(std::int32_t id, std::size_t group, Side side) noexcept {
   }
 }
 
+// As if it had been used just now.
+void KvCache::touch(std::int32_t id, std::size_t group) noexcept {
+  if (held(id, group).page < 0 || held(id, group).users > 0 || !block(id).published) return;
+  leave_unused(entry(id, group));
+  join_unused(entry(id, group), Side::kNewest);
+}
+
 void KvCache::drop_page(std::int32_t id, std::size_t group) noexcept {
   pool_.give_back(group, held(id, group).page);
   held(id, group).page = -1;
@@ -359,7 +290,7 @@ void KvCache::drop_if_unused(std::int32_t id) noexcept {
     join_unused(entry(id), Side::kNewest);
     return;
   }
-  drop_checkpoint(id);
+  drop_checkpoints(id, 0);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (held(id, g).page >= 0) drop_page(id, g);
   }
@@ -369,13 +300,8 @@ void KvCache::drop_if_unused(std::int32_t id) noexcept {
 void KvCache::unpublish(std::int32_t id) noexcept {
   Block& b = block(id);
   if (!b.published) return;
-  const auto [first, last] = published_.equal_range(b.hash);
-  for (auto it = first; it != last; ++it) {
-    if (it->second == id) {
-      published_.erase(it);
-      break;
-    }
-  }
+  published_.erase(published_.find(id));
+  if (const auto found = full_.find(id); found != full_.end() && *found == id) full_.erase(found);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (groups_[g].window == 0 || held(id, g).page < 0 || held(id, g).users > 0) continue;
     leave_unused(entry(id, g));
@@ -391,25 +317,16 @@ void KvCache::unpublish(std::int32_t id) noexcept {
   drop_if_unused(parent);
 }
 
-std::int32_t KvCache::find_published(std::int32_t parent, std::span<const TokenId> tokens) const {
-  const auto [first, last] = published_.equal_range(hash_block(parent, tokens));
-  for (auto it = first; it != last; ++it) {
-    const Block& b = block(it->second);
-    if (b.parent == parent && std::equal(tokens.begin(), tokens.end(), b.tokens.begin(), b.tokens.end()))
-      return it->second;
-  }
-  return -1;
-}
-
 std::int64_t KvCache::truncate(SequenceId id, std::int64_t n) {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   const auto size = static_cast<std::int64_t>(sequence.tokens.size());
   if (n >= size) return size;
   const std::int64_t kept = restorable(sequence.blocks, n, sequence.mark_position);
   become(sequence, std::span(sequence.blocks).first(static_cast<std::size_t>(pages_of(kept))), kept);
-  // A block that is left partly filled will be written again.
-  if (kept % kPageTokens != 0 && !make_private(sequence)) return truncate(id, kept / kPageTokens * kPageTokens);
   restore(id, kept);
+  // A block that is left partly filled will be written again.
+  const std::int64_t begun = kept % kPageTokens;
+  if (begun != 0 && !make_private(sequence, begun, false)) return truncate(id, kept - begun);
   return kept;
 }
 
@@ -449,18 +366,23 @@ void KvCache::become(SequenceState& sequence, std::span<const std::int32_t> bloc
   sequence.prompt_end = std::min(sequence.prompt_end, position);
   if (sequence.mark_position > position) sequence.mark_position = -1;
   if (position == 0) sequence.mark_position = -1;
+  const auto all = std::span(sequence.places).first(sequence.n_places);
+  const auto kept = std::remove_if(all.begin(), all.end(), [&](std::int64_t place) { return place > position; });
+  sequence.n_places = static_cast<std::size_t>(kept - all.begin());
 }
 
-// Makes the sequence's last block one that nobody else sees; false where there is no room for a copy.
-bool KvCache::make_private(SequenceState& sequence) noexcept {
+bool KvCache::make_private(SequenceState& sequence, std::int64_t n_tokens, bool leaves_it) noexcept {
   const std::int32_t id = sequence.blocks.back();
-  if (block(id).users == 1 && block(id).children == 0) {
-    unpublish(id);
-    drop_checkpoint(id);  // of tokens that are gone
+  const Block& b = block(id);
+  const bool is_alone = b.users == 1 && b.children == 0;
+  const bool others_want_more = b.published && std::ssize(b.tokens) > n_tokens;
+  const bool has_room = in_use_ + bytes_per_token() * kPageTokens <= pool_.budget_bytes();
+  if (is_alone && !(others_want_more && leaves_it && has_room)) {
+    if (others_want_more) unpublish(id);
+    drop_checkpoints(id, n_tokens);  // of tokens that are gone
     return true;
   }
-  if (in_use_ + bytes_per_token() * kPageTokens > pool_.budget_bytes()) return false;
-  const std::int32_t copy = take_block();
+  const std::int32_t copy = has_room ? take_block() : -1;
   if (copy < 0) return false;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const std::int32_t from = sequence.tables[g].pages.back(), to = take_page(g);
@@ -475,62 +397,6 @@ bool KvCache::make_private(SequenceState& sequence) noexcept {
   sequence.blocks.back() = copy;
   let_go(id);
   return true;
-}
-
-// Why a sequence that holds `blocks` can go on no later than from `kept`.
-PrefixReuse::Limit KvCache::limit_of(std::span<const std::int32_t> blocks, std::int64_t kept) const noexcept {
-  if (shape_.state_floats == 0) return PrefixReuse::Limit::kWindow;
-  const bool has_a_later_state = std::ranges::any_of(blocks.subspan(static_cast<std::size_t>(kept / kPageTokens)),
-                                                     [&](std::int32_t id) { return block(id).checkpoint.size() != 0; });
-  return has_a_later_state ? PrefixReuse::Limit::kWindow : PrefixReuse::Limit::kCheckpoint;
-}
-
-std::int64_t KvCache::reuse(SequenceId id, std::span<const TokenId> tokens) {
-  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  const std::int64_t most = static_cast<std::int64_t>(tokens.size()) - 1;
-  const auto size = static_cast<std::int64_t>(sequence.tokens.size());
-  std::int64_t own = 0;
-  while (own < most && own < size &&
-         sequence.tokens[static_cast<std::size_t>(own)] == tokens[static_cast<std::size_t>(own)]) {
-    ++own;
-  }
-  // Blocks that other sequences computed continue the whole blocks of it. All memory is taken before anything changes.
-  const std::int64_t n_own = own / kPageTokens, bound = std::min(most, shape_.context);
-  const auto room = static_cast<std::size_t>(bound / kPageTokens + 1);
-  std::vector<std::int32_t> blocks;
-  blocks.reserve(room);
-  make_room(sequence.blocks, room);
-  for (Table& table : sequence.tables) make_room(table.pages, room);
-  make_room(sequence.tokens, static_cast<std::size_t>(bound));
-  blocks.assign(sequence.blocks.begin(), sequence.blocks.begin() + n_own);
-  while (shape_.share && (std::ssize(blocks) + 1) * kPageTokens <= bound) {
-    // A block of this sequence is a parent only in its published form: those found by others carry that identity.
-    const std::int32_t next =
-        find_published(blocks.empty() ? -1 : blocks.back(),
-                       tokens.subspan(static_cast<std::size_t>(std::ssize(blocks) * kPageTokens), kPageTokens));
-    if (next < 0) break;
-    blocks.push_back(next);
-  }
-  const std::int64_t alone = own == size ? own : restorable(sequence.blocks, own, sequence.mark_position);
-  const std::int64_t together = restorable(blocks, std::ssize(blocks) * kPageTokens);
-  if (together <= alone) {
-    // Blocks that others computed were found, too, where nobody can go on from them.
-    const std::int64_t found = std::max(own, std::ssize(blocks) * kPageTokens);
-    const PrefixReuse::Limit limit = alone == found ? PrefixReuse::Limit::kNone : limit_of(blocks, alone);
-    const std::int64_t kept = truncate(id, own);
-    confirm(id, kept);
-    last_reuse_ = {kept, found, limit};
-    return kept;
-  }
-  const std::int64_t found = std::ssize(blocks) * kPageTokens;
-  last_reuse_ = {together, found, together == found ? PrefixReuse::Limit::kNone : limit_of(blocks, together)};
-  become(sequence, std::span(blocks).first(static_cast<std::size_t>(together / kPageTokens)), together);
-  if (sequence.mark_position > own) sequence.mark_position = -1;
-  sequence.tokens.assign(tokens.begin(), tokens.begin() + together);
-  sequence.confirmed = together;
-  sequence.prompt_end = together;
-  restore(id, together);
-  return together;
 }
 
 void KvCache::begin_batch() noexcept {
@@ -642,77 +508,42 @@ void KvCache::settle(SequenceId id) noexcept {
 
 // Lets go of pages that a token at `position` does not see.
 void KvCache::slide(SequenceState& sequence, std::int64_t position) noexcept {
-  // What the same prompt would go on from: its last edge, but not its end.
-  const std::int64_t edge = std::max<std::int64_t>(0, sequence.prompt_end - 1) / kPageTokens;
-  const std::int64_t prompt_blocks = sequence.prompt_end / kPageTokens;
+  // What the same prompt would go on from, or one that goes on behind it: its last edge to its end.
+  const std::int64_t edge = std::max<std::int64_t>(0, sequence.prompt_end - 1) / kPageTokens * kPageTokens;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     Table& table = sequence.tables[g];
-    const std::int64_t end = std::min(first_page_seen(groups_[g].window, position), std::ssize(table.pages));
+    const std::int64_t window = groups_[g].window;
+    const std::int64_t end = std::min(first_page_seen(window, position), std::ssize(table.pages));
+    const auto is_seen = [&](std::int64_t page, std::int64_t first, std::int64_t last) {
+      return page >= first_page_seen(window, first) && page < pages_of(last);
+    };
     for (; table.first < end; ++table.first) {
       const auto at = static_cast<std::size_t>(table.first);
-      const bool before_edge =
-          table.first >= first_page_seen(groups_[g].window, edge * kPageTokens) && table.first < prompt_blocks;
-      let_go(sequence.blocks[at], g, before_edge ? Side::kNewest : Side::kOldest);
+      bool is_wanted = is_seen(table.first, edge, sequence.prompt_end);
+      for (std::size_t i = 0; i < sequence.n_places; ++i) {
+        is_wanted = is_wanted || is_seen(table.first, sequence.places[i], sequence.places[i]);
+      }
+      let_go(sequence.blocks[at], g, is_wanted ? Side::kNewest : Side::kOldest);
       table.pages[at] = -1;
+      // The page that the prompt's end began is of use where those before it are there: they go later.
+      if (table.first * kPageTokens < sequence.prompt_end && pages_of(sequence.prompt_end) == table.first + 1) {
+        for (std::int64_t i = first_page_seen(window, edge); i < table.first; ++i)
+          touch(sequence.blocks[static_cast<std::size_t>(i)], g);
+      }
     }
   }
+}
+
+void KvCache::expect_others_at(SequenceId id, std::int64_t position) noexcept {
+  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
+  const auto all = std::span(sequence.places).first(sequence.n_places);
+  if (sequence.n_places == sequence.places.size() || std::ranges::find(all, position) != all.end()) return;
+  sequence.places[sequence.n_places++] = position;
 }
 
 void KvCache::confirm(SequenceId id, std::int64_t n) noexcept {
   SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
   sequence.confirmed = std::max(sequence.confirmed, n);
-}
-
-void KvCache::publish(SequenceId id, std::int64_t n) {
-  if (!shape_.share) return;
-  SequenceState& sequence = sequences_[static_cast<std::size_t>(id)];
-  const auto full = static_cast<std::size_t>(std::min(sequence.confirmed, n) / kPageTokens);
-  std::size_t first = full;
-  while (first > 0 && !block(sequence.blocks[first - 1]).published) --first;
-  for (std::size_t i = first; i < full; ++i) {
-    const std::int32_t at = sequence.blocks[i], parent = i > 0 ? sequence.blocks[i - 1] : -1;
-    const std::span<const TokenId> tokens(sequence.tokens.data() + i * kPageTokens, kPageTokens);
-    if (const std::int32_t twin = find_published(parent, tokens); twin >= 0) {
-      replace(i, at, twin);
-      continue;
-    }
-    Block& b = block(at);
-    const std::uint64_t hash = hash_block(parent, tokens);
-    b.tokens.assign(tokens.begin(), tokens.end());  // what an unpublished block holds here says nothing
-    published_.emplace(hash, at);
-    b.published = true;
-    b.parent = parent;
-    b.hash = hash;
-    if (parent >= 0) ++block(parent).children;
-  }
-}
-
-// Another sequence's block of the same tokens behind the same ones, whose numbers have the same bits, stands in for `own`
-// in all sequences that hold that one (a sequence and its forks): each block that is published has its parent before it.
-// What the twin has lost since, a page that nobody saw any more or a checkpoint, it gets from here.
-void KvCache::replace(std::size_t index, std::int32_t own, std::int32_t twin) noexcept {
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    if (held(twin, g).page < 0) std::swap(held(twin, g), held(own, g));  // with those who use it
-  }
-  if (block(own).checkpoint.size() != 0 && block(twin).checkpoint.size() == 0) {
-    std::swap(block(own).checkpoint, block(twin).checkpoint);
-    *std::ranges::find(checkpoints_, own) = twin;
-  }
-  for (SequenceState& sequence : sequences_) {
-    if (sequence.blocks.size() <= index || sequence.blocks[index] != own) continue;
-    use(twin);
-    for (std::size_t g = 0; g < groups_.size(); ++g) {
-      Table& table = sequence.tables[g];
-      const bool holds = static_cast<std::int64_t>(index) >= table.first && index < table.pages.size();
-      if (!holds || table.pages[index] == held(twin, g).page) continue;
-      table.pages[index] = held(twin, g).page;
-      if (groups_[g].window == 0) continue;
-      use(twin, g);
-      let_go(own, g, Side::kNewest);
-    }
-    sequence.blocks[index] = twin;
-    let_go(own);
-  }
 }
 
 }  // namespace rowmax::engine

@@ -38,7 +38,7 @@ PageParts KvCache::page_parts(SequenceId id, std::int64_t page) const noexcept {
   const SequenceState& s = sequence(id);
   if (page < 0 || (page + 1) * kPageTokens > s.confirmed || groups_.size() > 31) return 0;
   const std::int32_t at = s.blocks[static_cast<std::size_t>(page)];
-  PageParts parts = block(at).checkpoint.size() != 0 ? kStatePart : 0;
+  PageParts parts = (block(at).states >> (kPageTokens - 1) & 1) != 0 ? kStatePart : 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (held(at, g).page >= 0) parts |= PageParts{1} << g;
   }
@@ -54,7 +54,9 @@ void KvCache::copy_page(SequenceId id, std::int64_t page, PageParts parts, std::
     std::memcpy(to, pool_.pages(g) + held(at, g).page * groups_[g].page_bytes, n);
     to += n;
   }
-  if ((parts & kStatePart) != 0) std::memcpy(to, block(at).checkpoint.data(), block(at).checkpoint.size());
+  if ((parts & kStatePart) == 0) return;
+  const base::Buffer& state = checkpoints_[checkpoint_at(at, kPageTokens)].state;
+  std::memcpy(to, state.data(), state.size());
 }
 
 // Whether a sequence can go on behind the pages.

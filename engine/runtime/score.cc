@@ -9,7 +9,7 @@ namespace rowmax::engine {
 namespace {
 
 // Logits of a whole half window of a large vocabulary would take hundreds of megabytes: a few rows at a time instead.
-constexpr std::int64_t kRowsAtATime = 64;
+constexpr std::int64_t kScoreRows = 64;
 
 // Computes one window of tokens and appends the scores of predictions [first, window - 1).
 Status score_window(Session& session, SequenceId sequence, std::span<const TokenId> window, std::int64_t first,
@@ -22,8 +22,8 @@ Status score_window(Session& session, SequenceId sequence, std::span<const Token
     const BatchItem head{sequence, window.first(static_cast<std::size_t>(first)), LogitsFor::kNone};
     ROWMAX_RETURN_IF_ERROR(session.forward({&head, 1}));
   }
-  for (std::int64_t begin = first; begin < end; begin += kRowsAtATime) {
-    const std::int64_t n = std::min(kRowsAtATime, end - begin);
+  for (std::int64_t begin = first; begin < end; begin += kScoreRows) {
+    const std::int64_t n = std::min(kScoreRows, end - begin);
     const BatchItem item{sequence, window.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n)),
                          LogitsFor::kAll};
     ROWMAX_RETURN_IF_ERROR(session.forward({&item, 1}));

@@ -38,14 +38,25 @@ struct Session::Impl {
   std::vector<SequenceId> ids;              // theirs
   std::vector<const std::int32_t*> tables;  // theirs, by group
   std::vector<std::int32_t> logit_rows, state_rows;
+  struct Keeping {  // a recurrent state
+    SequenceId id = 0;
+    std::int64_t position = 0;
+    bool is_likely = true;
+    base::Buffer state = {};
+  };
+  std::vector<Keeping> keeping;
+  std::vector<StateCopy> copies;       // into these
+  std::vector<std::size_t> n_copies;   // of each sequence
+  std::vector<KeptPlace> places = {};  // of one item
 
   static Result<Session> create(const Model& model, const SessionOptions& options, Executor& executor);
   Status forward_batch(std::span<const BatchItem> items);
   Status check_open(SequenceId sequence) const;
   Status check(std::span<const BatchItem> items) const;
   Status check_tokens(const std::string& where, std::span<const TokenId> ids) const;
-  std::int64_t until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const;
-  void save_checkpoints();
+  void find_places(const BatchItem& item, std::int64_t position, std::int64_t end, std::int64_t n);
+  void take_copies(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n);
+  void keep_copies();
   Status compute(std::span<const BatchItem> items, std::span<const std::int64_t> starts,
                  std::span<const Status> statuses);
   Status add_rows(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n);
@@ -152,6 +163,10 @@ Result<Session> Session::Impl::create(const Model& model, const SessionOptions& 
                                                 {},
                                                 {},
                                                 {},
+                                                {},
+                                                {},
+                                                {},
+                                                {},
                                                 {}}));
 }
 
@@ -190,12 +205,32 @@ Status Session::swap(SequenceId a, SequenceId b) {
   });
 }
 
+Status Session::set_owner(SequenceId sequence, std::uint64_t owner) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
+    impl_->cache.set_owner(sequence, owner);
+    return {};
+  });
+}
+
 Result<std::int64_t> Session::reuse(SequenceId sequence, std::span<const TokenId> tokens) {
   return base::guarded([&]() -> Result<std::int64_t> {
     ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
     if (tokens.empty()) return Error{ErrorCode::kInvalidArgument, "reuse: expected at least one token, found none"};
     ROWMAX_RETURN_IF_ERROR(impl_->check_tokens("reuse", tokens));
     return impl_->cache.reuse(sequence, tokens);
+  });
+}
+
+Status Session::keep_state(SequenceId sequence, bool is_likely) {
+  return base::guarded([&]() -> Status {
+    ROWMAX_RETURN_IF_ERROR(impl_->check_open(sequence));
+    const KvCache::SequenceState& state = impl_->cache.sequence(sequence);
+    if (state.confirmed == std::ssize(state.tokens)) {
+      impl_->cache.save_checkpoint(sequence, state.confirmed, is_likely);
+      impl_->cache.publish(sequence);
+    }
+    return {};
   });
 }
 
@@ -310,33 +345,61 @@ Status Session::Impl::check(std::span<const BatchItem> items) const {
   return {};
 }
 
-// Batches end where the recurrent state is kept, and before the last token that is no draft: where drafts are taken
-// back, the sequence goes on from the state that it has there.
+// Batches end before the last token that is no draft: where drafts are taken back, the sequence goes on from the state that
+// it has there.
 std::int64_t mark_offset(const BatchItem& item) {
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(item.tokens.size()) - item.n_draft - 1);
 }
 
-// The next such position behind `begin`, or the end, of an item that starts at `start`.
-std::int64_t Session::Impl::until_checkpoint(const BatchItem& item, std::int64_t start, std::int64_t begin) const {
-  const auto size = static_cast<std::int64_t>(item.tokens.size());
-  const std::int64_t end = start + size, mark = start + mark_offset(item);
-  if (cache.shape().state_floats == 0) return end;
-  std::int64_t next = std::min(end, (begin / kCheckpointTokens + 1) * kCheckpointTokens);
-  const std::int64_t last_edge = (end - item.n_draft) / KvCache::kPageTokens * KvCache::kPageTokens;
-  if (size - item.n_draft > 1 && begin < last_edge) next = std::min(next, last_edge);
-  if (item.n_draft > 0 && begin < mark) next = std::min(next, mark);
-  return next;
+// How many tokens of an item from `offset` on share a batch.
+std::int64_t until_mark(const BatchItem& item, std::int64_t offset, bool has_state) {
+  const std::int64_t size = std::ssize(item.tokens), mark = mark_offset(item);
+  return (has_state && item.n_draft > 0 && offset < mark ? mark : size) - offset;
 }
 
-void Session::Impl::save_checkpoints() {
-  if (cache.shape().state_floats == 0) return;
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const ForwardSequence& rows = sequences[i];
-    const std::int64_t end = rows.position + rows.n_row;
-    const std::int64_t all = cache.sequence(ids[i]).confirmed;
-    const bool of_prompt = rows.n_row > 1 && end == all / KvCache::kPageTokens * KvCache::kPageTokens;
-    if (end % kCheckpointTokens == 0 || of_prompt) cache.save_checkpoint(ids[i], end);
+// Where states are kept (checkpoints.h) of the n tokens behind `position`, of an item whose tokens without drafts end at `end`.
+void Session::Impl::find_places(const BatchItem& item, std::int64_t position, std::int64_t end, std::int64_t n) {
+  constexpr std::int64_t kPage = KvCache::kPageTokens;
+  places.clear();
+  const auto add = [&](KeptPlace place) {
+    if (place.position <= position || place.position > std::min(end, position + n)) return;
+    const auto same = std::ranges::find(places, place.position, &KeptPlace::position);
+    if (same == places.end()) {
+      places.push_back(place);
+    } else {
+      same->is_likely = same->is_likely || place.is_likely;
+    }
+  };
+  for (std::int64_t p = position / kCheckpointTokens + 1; p * kCheckpointTokens <= position + n; ++p) {
+    add({p * kCheckpointTokens});
   }
+  add({end / kPage * kPage, false});
+  for (const KeptPlace& place : item.keep) add(place);
+  std::ranges::sort(places, {}, &KeptPlace::position);
+}
+
+// Memory for the states that are kept of the n tokens of an item from `offset` on, which are taken into the batch.
+void Session::Impl::take_copies(const BatchItem& item, std::int64_t position, std::int64_t offset, std::int64_t n) {
+  n_copies.push_back(0);
+  for (const KeptPlace& place : item.keep) {
+    if (place.position > position && place.position <= position + n)
+      cache.expect_others_at(item.sequence, place.position);
+  }
+  if (cache.shape().state_floats == 0) return;
+  find_places(item, position, position - offset + std::ssize(item.tokens) - item.n_draft, n);
+  for (const KeptPlace& place : places) {
+    if (cache.has_checkpoint(item.sequence, place.position)) continue;
+    base::Buffer state = cache.take_checkpoint(keeping.size(), place.is_likely);
+    if (state.size() == 0) continue;
+    copies.push_back({place.position - position, state.as<float>()});
+    keeping.push_back({item.sequence, place.position, place.is_likely, std::move(state)});
+    ++n_copies.back();
+  }
+}
+
+void Session::Impl::keep_copies() {
+  for (Keeping& each : keeping) cache.keep_checkpoint(each.id, each.position, std::move(each.state), each.is_likely);
+  keeping.clear();
 }
 
 // Takes the n tokens of an item from `offset` on, at `position` of its sequence, into the batch in hand.
@@ -353,6 +416,7 @@ Status Session::Impl::add_rows(const BatchItem& item, std::int64_t position, std
                        .state = cache.state(item.sequence)});
   ids.push_back(item.sequence);
   for (const KvCache::Table& table : cache.sequence(item.sequence).tables) tables.push_back(table.pages.data());
+  take_copies(item, position, offset, n);
   const auto part = item.tokens.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(n));
   tokens.insert(tokens.end(), part.begin(), part.end());
   return {};
@@ -372,6 +436,9 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
     tables.clear();
     logit_rows.clear();
     state_rows.clear();
+    keeping.clear();
+    copies.clear();
+    n_copies.clear();
     for (; item < items.size() && !statuses[item].ok(); ++item) {
       done_logits += rowmax::engine::n_logit_rows(items[item]);
       done_states += rowmax::engine::n_state_rows(items[item]);
@@ -382,7 +449,7 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       const std::int64_t begin = static_cast<std::int64_t>(tokens.size());
       const std::int64_t position = starts[item] + offset;
       const std::int64_t n =
-          std::min(options.max_batch - begin, until_checkpoint(from, starts[item], position) - position);
+          std::min(options.max_batch - begin, until_mark(from, offset, cache.shape().state_floats > 0));
       if (n > 0) ROWMAX_RETURN_IF_ERROR(add_rows(from, position, offset, n));
       for (std::int64_t row = 0; row < n; ++row) {
         if (offset + row >= size - n_wanted_rows(from)) {
@@ -395,8 +462,11 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
       offset = 0;
     }
     if (tokens.empty()) continue;
+    std::size_t first_copy = 0;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       sequences[i].pages = std::span(tables).subspan(i * cache.groups().size(), cache.groups().size());
+      sequences[i].copies = std::span(copies).subspan(first_copy, n_copies[i]);
+      first_copy += n_copies[i];
     }
     float* out = logits.data() + static_cast<std::size_t>(done_logits * model->shape().n_vocab);
     float* states_out = states.data() + static_cast<std::size_t>(done_states * model->shape().n_embd);
@@ -404,7 +474,7 @@ Status Session::Impl::compute(std::span<const BatchItem> items, std::span<const 
     // Rows of the embedding are read from the file as they are needed.
     ROWMAX_RETURN_IF_ERROR(model->file().check_intact());
     ROWMAX_RETURN_IF_ERROR(std::move(computed));
-    save_checkpoints();
+    keep_copies();
     done_logits += static_cast<std::int64_t>(logit_rows.size());
     done_states += static_cast<std::int64_t>(state_rows.size());
   }

@@ -213,13 +213,40 @@ struct DiskCache::Impl {
   }
 
   std::int64_t load(Session& session, SequenceId sequence, std::span<const TokenId> tokens, Prefix& prefix) {
-    const std::int64_t held = std::ssize(session.tokens(sequence)), first = held / kPrefixPageTokens;
+    const std::int64_t held = std::ssize(session.tokens(sequence));
+    std::int64_t first = held / kPrefixPageTokens;
     const std::int64_t last = std::min(std::ssize(tokens) - 1, session.context()) / kPrefixPageTokens;
-    if (held % kPrefixPageTokens != 0 || first >= last) return 0;
+    if (first >= last) return 0;
     add_keys(tokens, last, prefix);
     std::vector<PageParts> found = find(prefix, first, last);
     found.resize(static_cast<std::size_t>(usable(found, first)));
     if (found.empty()) return 0;
+    if (held % kPrefixPageTokens != 0) {
+      // Of the page that is begun in memory the disk has the whole.
+      first = whole_pages(session, sequence);
+      found = find(prefix, first, last);
+      found.resize(static_cast<std::size_t>(usable(found, first)));
+    }
+    const std::int64_t read = found.empty() ? 0 : read_pages(session, sequence, tokens, prefix, first, found);
+    if (std::ssize(session.tokens(sequence)) >= held) return read;
+    const auto again = session.reuse(sequence, tokens);  // the memory had more
+    return again.ok() && *again <= first * kPrefixPageTokens + read ? read : 0;
+  }
+
+  // Goes back to the end of a page; how many there are then.
+  static std::int64_t whole_pages(Session& session, SequenceId sequence) {
+    std::int64_t left = std::ssize(session.tokens(sequence));
+    while (left % kPrefixPageTokens != 0) {
+      const auto kept = session.truncate(sequence, left / kPrefixPageTokens * kPrefixPageTokens);
+      left = kept.ok() ? *kept : 0;
+    }
+    return left / kPrefixPageTokens;
+  }
+
+  // Of a sequence that holds `first` pages; how many tokens were read.
+  std::int64_t read_pages(Session& session, SequenceId sequence, std::span<const TokenId> tokens, Prefix& prefix,
+                          std::int64_t first, std::span<const PageParts> found) {
+    const std::int64_t held = first * kPrefixPageTokens;
     std::int64_t most = 0;
     for (const PageParts parts : found) most = std::max(most, page_bytes(layout, parts));
     scratch.resize(std::max(scratch.size(), PageFile::bytes(static_cast<std::size_t>(most))));
@@ -228,7 +255,7 @@ struct DiskCache::Impl {
     const auto left = session.append_pages(sequence, more, found, [&](std::size_t page, std::span<std::byte> bytes) {
       const auto key = prefix.keys[static_cast<std::size_t>(first) + page];
       const Read read = read_page(name_of(key, found[page]), page_of(more, static_cast<std::int64_t>(page)), bytes);
-      if (read == Read::kDamaged) damaged = page;
+      if (read == Read::kDamaged) damaged = page, ++prefix.damaged;
       return read == Read::kWhole;
     });
     // Those behind it are computed again in any case. They are written again, too: nobody looked at what they hold.

@@ -105,11 +105,14 @@ class Disk : public testing::TestWithParam<const char*> {
     return all;
   }
   // Another life, whatever lies in the folder: the answer is the same.
-  std::int64_t disk_tokens(std::vector<DiskCacheEvent>* events = nullptr) {
+  std::int64_t disk_tokens(std::vector<DiskCacheEvent>* events = nullptr, std::int64_t damaged = -1) {
     Life life(model_, folder_);
     const Heard heard = life.run(request_);
     EXPECT_EQ(text_of(heard.given), truth_);
     if (events != nullptr) *events = life.events;
+    if (damaged >= 0) {
+      EXPECT_EQ(heard.start.damaged_pages, damaged);
+    }
     return heard.start.disk_tokens;
   }
 };
@@ -162,9 +165,25 @@ TEST_P(Disk, MemoryComesBeforeTheDisk) {
   EXPECT_EQ(life.run(request_).start.disk_tokens, kWhole);
   const Heard again = life.run(request_);
   EXPECT_EQ(again.start.disk_tokens, 0);
-  EXPECT_EQ(again.start.cached_tokens, kWhole);
+  EXPECT_EQ(again.start.cached_tokens, std::ssize(request_.prompt) - 1);
   EXPECT_EQ(text_of(again.given), truth_);
   EXPECT_EQ(life.disk().statistics().saved_pages, 0);
+}
+
+// A page that is begun in memory gives way to the whole ones that the disk has, of which it is the beginning.
+TEST_P(Disk, APageThatIsBegunInMemoryGivesWay) {
+  fill();
+  for (const int common : {1, 30, 64, 100}) {
+    Life life(model_, folder_);
+    std::vector<TokenId> prompt(request_.prompt.begin(), request_.prompt.begin() + common);
+    prompt.push_back(199);
+    life.run(generation(prompt, 3));
+    const Heard heard = life.run(request_);
+    EXPECT_EQ(heard.start.cached_tokens, kWhole) << common;
+    EXPECT_LE(heard.start.disk_tokens, kWhole) << common;
+    EXPECT_GE(heard.start.disk_tokens, kWhole - common / 64 * 64) << common;
+    EXPECT_EQ(text_of(heard.given), truth_) << common;
+  }
 }
 
 TEST_P(Disk, EachRegionOfAFileIsChecked) {
@@ -180,7 +199,7 @@ TEST_P(Disk, EachRegionOfAFileIsChecked) {
       bad[at] = static_cast<char>(bad[at] ^ 0x10);
       write_content(path, bad);
       std::vector<DiskCacheEvent> events;
-      EXPECT_LT(disk_tokens(&events), kWhole) << at;
+      EXPECT_LT(disk_tokens(&events, 1), kWhole) << at;
       ASSERT_EQ(events.size(), 1u) << at;
       EXPECT_EQ(events[0].kind, DiskCacheEvent::Kind::kDamaged);
       EXPECT_EQ(events[0].file, path.filename());

@@ -20,6 +20,7 @@ inline double ms_between(Clock::time_point from, Clock::time_point to) {
 struct Job {
   RequestId id = 0;
   std::vector<TokenId> prompt;
+  std::uint64_t owner = 0;
   std::optional<GenerationRequest> generation;
   EmbedOptions embedding;                   // where there is no generation
   std::shared_ptr<TraceObserver> observer;  // of the prompt's last token; neither generation nor embedding then
@@ -37,13 +38,14 @@ struct Job {
 
   bool scores_prompt() const noexcept { return generation && generation->prompt_log_probability; }
 
-  void start(std::int64_t cached_tokens, std::int64_t disk_tokens, const PrefixReuse& reuse) {
+  void start(std::int64_t cached_tokens, std::int64_t disk_tokens, std::int64_t damaged_pages,
+             const PrefixReuse& reuse) {
     started = true;
     begun = Clock::now();
     end.queued_ms = ms_between(submitted, begun);
     end.prompt_tokens = std::ssize(prompt);
     end.cached_tokens = cached_tokens;
-    listener->started(id, {end.prompt_tokens, cached_tokens, reuse, disk_tokens});
+    listener->started(id, {end.prompt_tokens, cached_tokens, reuse, disk_tokens, damaged_pages});
   }
   void prompt_is_computed() {
     if (!prompt_done) prompt_done = Clock::now();

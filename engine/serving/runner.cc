@@ -19,11 +19,10 @@ constexpr std::int64_t kPatience = 8;
 // Short enough to need no memory.
 Error cancelled() { return {ErrorCode::kCancelled, "was cancelled"}; }
 
-// Whole pages that both begin with, of which the first leaves a token to compute.
-std::int64_t common_pages(std::span<const TokenId> a, std::span<const TokenId> b) {
+// Tokens that both begin with, of which the first leaves one to compute.
+std::int64_t common_tokens(std::span<const TokenId> a, std::span<const TokenId> b) {
   const std::span<const TokenId> most = a.first(std::min(a.size() - 1, b.size()));
-  const std::int64_t n = std::ranges::mismatch(most, b).in1 - most.begin();
-  return n / kKeyTile * kKeyTile;
+  return std::ranges::mismatch(most, b).in1 - most.begin();
 }
 
 // Moves a task to its place by age; takes no memory.
@@ -181,8 +180,11 @@ bool Runner::lets_another_go_first(Task& task) {
   if (!job.generation && job.embedding.pooling != Pooling::kLast) return false;
   for (Task& other : running_) {
     if (other.is_steady()) continue;
-    const std::int64_t common = common_pages(task.tokens(), other.tokens());
-    if (common <= other.held()) continue;
+    std::int64_t common = common_tokens(task.tokens(), other.tokens());
+    // For less than a page nobody begins to wait; and others' pages are shared as a whole.
+    const std::int64_t whole = common / kKeyTile * kKeyTile;
+    if (job.owner != other.job().owner) common = whole;
+    if ((task.patience < 0 ? whole : common) <= other.held()) continue;
     if (task.patience < 0) task.patience = figures_.rows + kPatience * common;
     if (figures_.rows >= task.patience) return false;
     other.cut_at(common);

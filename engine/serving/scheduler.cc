@@ -81,6 +81,7 @@ struct Scheduler::Impl {
     Job& job = jobs.front();
     job.submitted = Clock::now();
     job.prompt = std::move(request.prompt);
+    job.owner = request.owner;
     job.listener = request.listener ? std::move(request.listener) : std::make_unique<RequestListener>();
     if (auto* work = std::get_if<GenerationRequest>(&request.work)) {
       job.tasks_left = work->choices;

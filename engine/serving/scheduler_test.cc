@@ -108,8 +108,8 @@ TEST_P(OfScheduler, PiecesEndWhereOthersGoOn) {
   service.submit(generation(first, 1));
   service.submit(generation(second, 1));
   service.finish();
-  EXPECT_EQ(service.heard[1].start.cached_tokens, 128);
-  EXPECT_EQ(service.scheduler.statistics().rows, 300 + 3);
+  EXPECT_EQ(service.heard[1].start.cached_tokens, 130);
+  EXPECT_EQ(service.scheduler.statistics().rows, 300 + 1);
 }
 
 // One that goes first, but does not come to what both have: its company has the steps. Nobody waits forever.
@@ -147,7 +147,7 @@ TEST_P(OfScheduler, ChoicesWithoutASequenceFollow) {
   service.submit(generation(test_prompt(128 + 10, 1), 3, 5));
   service.finish();
   EXPECT_EQ(service.scheduler.statistics().succeeded, 1);
-  EXPECT_EQ(service.scheduler.statistics().rows, 138 + 1 + 3 * 10 + 5 * 2);
+  EXPECT_EQ(service.scheduler.statistics().rows, 138 + 1 + 3 * 1 + 5 * 2);
 }
 
 TEST_P(OfScheduler, WithoutRoomTheYoungestGoesBackAndTheOldestNever) {

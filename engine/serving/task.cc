@@ -12,13 +12,23 @@ namespace {
 // As in score(): rows of logits of a large vocabulary take much memory.
 constexpr std::int64_t kScoredRowsAtOnce = 64;
 constexpr std::int64_t kAnyRows = std::int64_t{1} << 40;
+// Of the prompt's end, and where others part from it.
+constexpr std::size_t kMorePlaces = 8;
 
 }  // namespace
 
 Task::Task(Job& job, int choice) : job_(&job), choice_(choice), tokens_(job.prompt) {
+  const std::size_t n_places = job.generation ? job.generation->places.size() : 0;
+  keep_.reserve(n_places + kMorePlaces);
   if (job.generation) {
     // Nothing predicts the first token, and the last one's row is the generation's first.
     if (job.scores_prompt() && choice == 0) read_end_ = std::ssize(tokens_) - 1;
+    // Those that go on behind the prompt do so from its end, the same prompt from before its last token. Other choices
+    // begin as the first one.
+    if (choice > 0) return;
+    for (const std::int64_t position : job.generation->places) keep_.push_back({position});
+    keep_.push_back({std::ssize(tokens_)});
+    keep_.push_back({std::ssize(tokens_) - 1, false});
     return;
   }
   if (job.observer) job_->embedding.pooling = Pooling::kLast;  // the same rows, and nothing is pooled
@@ -28,13 +38,26 @@ Task::Task(Job& job, int choice) : job_(&job), choice_(choice), tokens_(job.prom
   if (job.embedding.pooling == Pooling::kLast) next_read_ = read_end_ - 1;
 }
 
-Result<std::int64_t> Task::reuse() {
+Status Task::reuse() {
   std::span<const TokenId> tokens = tokens_;
   // Not beyond the next row that is read.
   if (reads() && read_end_ > 0) tokens = tokens.first(static_cast<std::size_t>(next_read_ + 1));
   ROWMAX_TRY(reused, session_->reuse(sequence_, tokens));
+  // Where it parts from what others computed, the next one may.
+  const PrefixReuse& found = session_->last_reuse();
+  if (found.found_tokens > reused && choice_ == 0) expect_others_at(found.found_tokens);
   if (disk_ != nullptr) disk_tokens_ = disk_->load(*session_, sequence_, tokens, prefix_);
-  return reused + disk_tokens_;
+  return {};
+}
+
+void Task::cut_at(std::int64_t position) noexcept {
+  cut_ = cut_ > held() ? std::min(cut_, position) : position;
+  expect_others_at(position);
+}
+
+void Task::expect_others_at(std::int64_t position) noexcept {
+  const bool is_new = std::ranges::find(keep_, position, &KeptPlace::position) == keep_.end();
+  if (is_new && keep_.size() < keep_.capacity()) keep_.push_back({position});
 }
 
 void Task::keep_pages_on_disk() {
@@ -45,6 +68,7 @@ Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* dis
   session_ = &session;
   disk_ = disk;
   sequence_ = sequence;
+  ROWMAX_RETURN_IF_ERROR(session.set_owner(sequence, job_->owner));
   if (!job_->generation && !job_->observer) pooled_.emplace(session.model().shape().n_embd);
   ROWMAX_RETURN_IF_ERROR(take_pages_up());
   return generation_ ? generation_->continue_on(sequence) : Status();
@@ -53,29 +77,32 @@ Status Task::take_sequence(Session& session, SequenceId sequence, DiskCache* dis
 Status Task::begin() {
   begun_ = true;
   const std::int64_t cached = held();
-  if (!job_->started) job_->start(cached, disk_tokens_, session_->last_reuse());
+  if (!job_->started) job_->start(cached, disk_tokens_, prefix_.damaged, session_->last_reuse());
   return next_read_ < read_end_ ? Status() : finish_reading();
 }
 
 // With what was reused a sequence of a scored prompt holds nothing that is still to be read.
-Status Task::take_pages_up() {
-  const auto reused = reuse();
-  return reused.ok() ? Status() : Status(reused.error());
-}
+Status Task::take_pages_up() { return reuse(); }
 
 Status Task::give_pages_back() {
   steady_ = false;
+  ROWMAX_RETURN_IF_ERROR(session_->keep_state(sequence_));
   const auto left = session_->truncate(sequence_, 0);
   return left.ok() ? Status() : Status(left.error());
 }
 
 void Task::give_sequence_back() noexcept {
   steady_ = false;
-  if (sequence_ >= 0) session_->close(sequence_);
+  if (sequence_ >= 0) {
+    (void)session_->keep_state(sequence_);
+    session_->close(sequence_);
+  }
   sequence_ = -1;
 }
 
 void Task::close() noexcept {
+  // The conversation goes on behind the answer.
+  if (generation_ && sequence_ >= 0) (void)session_->keep_state(sequence_, choice_ == 0);
   generation_.reset();
   if (sequence_ >= 0) session_->close(sequence_);
   sequence_ = -1;
@@ -103,7 +130,10 @@ Result<std::int64_t> Task::guess(std::int64_t at_most) {
 }
 
 Result<BatchItem> Task::item(std::int64_t n_rows) {
-  return reads() ? reading_item(n_rows) : generation_->pending(n_rows);
+  if (reads()) return reading_item(n_rows);
+  ROWMAX_TRY(item, generation_->pending(n_rows));
+  if (!steady_) item.keep = keep_;
+  return item;
 }
 
 BatchItem Task::reading_item(std::int64_t n_rows) const {
@@ -117,7 +147,8 @@ BatchItem Task::reading_item(std::int64_t n_rows) const {
   return {.sequence = sequence_,
           .tokens = std::span(tokens_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
           .logits = rows,
-          .states = pooled_.has_value() && rows != LogitsFor::kNone};
+          .states = pooled_.has_value() && rows != LogitsFor::kNone,
+          .keep = keep_};
 }
 
 Status Task::settle(const BatchItem& item, std::int64_t first_row) {

@@ -57,7 +57,7 @@ class Task {
   bool is_to_be_observed() const noexcept { return job_->observer && reads() && held() == next_read_; }
   bool has_generated() const noexcept { return generation_ && !generation_->tokens().empty(); }
   // Its prompt, or what it has to compute again, is cut at `position` for others that go on from there; 0: nowhere.
-  void cut_at(std::int64_t position) noexcept { cut_ = cut_ > held() ? std::min(cut_, position) : position; }
+  void cut_at(std::int64_t position) noexcept;
   RowWish wish() const noexcept;
 
   // Guesses for the next item, at most so many; how many there are.
@@ -90,12 +90,14 @@ class Task {
   DraftLength draft_length_;
   std::int64_t n_sampled_ = 0;
   std::int64_t cut_ = 0;
+  std::vector<KeptPlace> keep_;  // where others are likely to go on
   bool begun_ = false;
   bool steady_ = false;
   bool done_ = false;
 
   bool reads() const noexcept { return !generation_ && !done_; }
-  Result<std::int64_t> reuse();
+  Status reuse();
+  void expect_others_at(std::int64_t position) noexcept;
   Status start_generation();
   Status finish_reading();
   BatchItem reading_item(std::int64_t n_rows) const;

@@ -43,7 +43,7 @@ const KeyRule kRules[] = {
     {"tokenizer.ggml.suffix_token_id", {}, kInfill},
     {"tokenizer.ggml.middle_token_id", {}, kInfill},
     {"tokenizer.ggml.fsep_token_id", {}, kInfill},
-    {"tokenizer.chat_template.*", {}, "other templates: tokenizer.chat_template is the one used"},
+    {"tokenizer.chat_template.*", {}, "other templates, for other tasks: tokenizer.chat_template is the one of chats"},
     {"tokenizer.chat_templates", {}, "the names of the other templates"},
     {"tokenizer.huggingface.json", {}, kCopy},
     {"tokenizer.rwkv.world", {}, kCopy},

@@ -495,6 +495,7 @@ TEST_F(OutOfMemory, Scoring) {
   options.window = 40;
   engine::SessionOptions session_options;
   session_options.context = 64;
+  session_options.reuse_prefixes = false;  // what is kept for others takes memory, too
   auto session = Session::create(loaded, session_options, executor_);
   fail_each_allocation("score", [&](Fault& fault) -> Result<std::string> {
     const auto score = fault.during([&] { return engine::score(*session, tokens, options); });

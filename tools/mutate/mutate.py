@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("attention", "base", "include/rowmax", "conformance")
 ENGINE_COPIED = ("CMakeLists.txt", "cmake", "LICENSE", "include", "models", "tests/golden")  # and the rooms
 ENGINE_LEFT_OUT = {"tests", "bench"}  # rooms whose builds nothing here needs
-ENGINE_TESTS = ("rowmax_model_test", "rowmax_runtime_test")
+ENGINE_TESTS = ("rowmax_model_test", "rowmax_runtime_test", "rowmax_serving_test")
 ENGINE_OPTIONS = ("-DCMAKE_BUILD_TYPE=Release", "-DROWMAX_DOWNLOAD=OFF", "-DROWMAX_TESTS=ON")
 TESTS = ("attend", "guard", "merge", "outputs", "weights")  # beside the guarantees
 TEST_SECONDS, ALL_SECONDS = 300, 3600  # of the tests that are expected to notice, of all: longer is "no end"

@@ -9,6 +9,8 @@ namespace {
 
 // BinaryTerms with the coarse and then the fine bytes of 8 activations together.
 struct EightTerms {
+  static constexpr int kBytes = kCodeBytes;
+
   static ROWMAX_INLINE void store(std::int8_t* codes, int half, simd::I32x16 a) noexcept {
     const int64x2_t coarse = vreinterpretq_s64_s8(narrow(BinaryTerms::coarse(a)));
     const int64x2_t fine = vreinterpretq_s64_s8(narrow(BinaryTerms::fine(a)));

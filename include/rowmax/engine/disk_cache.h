@@ -67,6 +67,7 @@ class DiskCache {
   struct Prefix {
     std::vector<std::array<std::uint8_t, 24>> keys;  // of its pages
     std::int64_t saved = 0;                          // pages that are there, or were given up
+    std::int64_t damaged = 0;                        // pages that were found, and were not what their names say
   };
 
   // Of a session that was created with these options; reads all of the model's tensors once. kInvalidArgument for a
@@ -79,8 +80,8 @@ class DiskCache {
 
   // From the thread that uses the session:
 
-  // Brings a sequence that holds the beginning of `tokens` (whole pages) further, before the last of them at most. How
-  // many tokens were added.
+  // Brings a sequence that holds the beginning of `tokens` further where the disk has whole pages of more, before the last
+  // of them at most. How many of the tokens that it holds then were read.
   std::int64_t load(Session& session, SequenceId sequence, std::span<const TokenId> tokens, Prefix& prefix);
   // The pages that became full: they are copied, and written by another thread. Of the states of recurrent layers those
   // are kept that the same prompt, one that goes on behind it, or a long one that differs later would go on from: at its

@@ -21,7 +21,7 @@ enum class Pooling : std::uint8_t {
 const char* pooling_name(Pooling pooling) noexcept;  // "mean", "cls", "last"
 
 // The pooling that the model's file (or an override) names. kNotFound where it names none (the key is missing, or 0),
-// kUnsupported for another one (4: a classifier's).
+// kUnsupported for another one (4: a head that judges texts, rowmax/engine/rank.h).
 Result<Pooling> pooling_of(const Model& model);
 Result<Pooling> pooling_of(const GgufFile& file, const ModelDescription& description);  // before its weights are loaded
 

@@ -48,6 +48,7 @@ struct RequestStart {
   std::int64_t cached_tokens = 0;  // of the prompt, that need not be computed
   PrefixReuse reuse;               // what was found in memory, and why not more of it was taken up
   std::int64_t disk_tokens = 0;    // of the cached ones, that were read from the disk
+  std::int64_t damaged_pages = 0;  // that the disk had of it, and were removed
 };
 
 // Of the prompt's own tokens behind its first, which nothing predicts: [prompt - 1], as in GenerationOptions.
@@ -104,6 +105,10 @@ struct GenerationRequest {
   int prompt_top_log_probabilities = 0;
   // Empty: no speculation. Is asked less where few guesses are right.
   DraftFunction draft;
+  // Behind how many of the prompt's tokens other prompts are likely to go on, beside its end and the answer's, which are
+  // known: the next turn of a conversation whose template writes an answer otherwise than the model did, another one that
+  // begins like it. Recurrent states are kept there (BatchItem::keep).
+  std::vector<std::int64_t> places;
 };
 
 // A look at a prompt's last token, which is computed by itself: `observer` sees the stages that it wants (trace.h) of that
@@ -117,6 +122,7 @@ struct Request {
   std::vector<TokenId> prompt;  // the ids as they are; for an embedding those of encode_for_embedding
   std::variant<GenerationRequest, EmbedOptions, ObserveRequest> work;
   std::unique_ptr<RequestListener> listener;  // nullptr: nobody listens
+  std::uint64_t owner = 0;                    // as for Session::set_owner()
 };
 
 struct SchedulerOptions {

@@ -41,7 +41,7 @@ struct SessionOptions {
   // Most rows computed at once; longer batches are cut, without changing a bit. Products take 240 at a time, so more
   // cost memory and win nothing.
   std::int64_t max_batch = 240;
-  // Memory for states of recurrent layers at page edges, from which prompts that begin alike go on (hybrid models).
+  // Memory for states of recurrent layers, from which prompts that begin alike go on (hybrid models).
   std::int64_t checkpoint_bytes = std::int64_t{1} << 30;
   // Most bytes of keys and values, those kept for prompts to come among them; 0: what max_sequences of `context` tokens
   // need. What does not fit is refused (forward()).
@@ -77,6 +77,13 @@ Result<SequenceCost> sequence_cost(const ModelDescription& model, std::int64_t n
 
 enum class LogitsFor : std::uint8_t { kNone, kLast, kAll };
 
+// A place of a sequence, behind its first `position` tokens, at which others are likely to go on: where a conversation's
+// next turn will, say.
+struct KeptPlace {
+  std::int64_t position = 0;
+  bool is_likely = true;  // false: they may, where there is memory to spare
+};
+
 struct BatchItem {
   SequenceId sequence = 0;
   std::span<const TokenId> tokens;  // appended to the sequence
@@ -87,6 +94,9 @@ struct BatchItem {
   std::int64_t n_draft = 0;
   // In place of logits: the final norm's output, which the head would multiply (rowmax/engine/embed.h).
   bool states = false;
+  // Of the sequence; those that the item does not reach, or with drafts alone, say nothing. The state of recurrent layers
+  // is kept there, and what layers with a window see from there stays longer. Says what is computed again, never a bit of it.
+  std::span<const KeptPlace> keep = {};
 };
 // How many rows of logits (or states) an item asks for.
 constexpr std::int64_t n_wanted_rows(const BatchItem& item) noexcept {
@@ -150,9 +160,13 @@ class Session {
   Result<SequenceId> fork(SequenceId sequence);
   // Exchanges what two sequences remember, at no cost. kInvalidArgument for one that is not open.
   Status swap(SequenceId a, SequenceId b);
-  // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in an earlier
-  // sequence, leaving at least the last token to compute. Returns how many tokens that is; append the rest.
+  // Makes the cache of `sequence` hold the longest prefix of `tokens` that is already computed, here or in another
+  // sequence, to the token (of models with recurrent layers: to where a state was kept), leaving at least the last token
+  // to compute. Returns how many tokens that is; append the rest.
   Result<std::int64_t> reuse(SequenceId sequence, std::span<const TokenId> tokens);
+  // Whose the sequence is, until it is closed (0: as one that was just opened). With those of other owners it shares whole
+  // pages of 64 tokens alone, since how much is reused says what they asked. kInvalidArgument for one that is not open.
+  Status set_owner(SequenceId sequence, std::uint64_t owner);
   PrefixReuse last_reuse() const noexcept;  // of the last reuse() that succeeded
 
   // Pages of what sequences remember, as bytes.
@@ -167,6 +181,10 @@ class Session {
   // is how many tokens the sequence holds then: fewer than it would where the reader fails, and never what was not read.
   Result<std::int64_t> append_pages(SequenceId sequence, std::span<const TokenId> tokens,
                                     std::span<const PageParts> parts, const PageReader& reader);
+
+  // Keeps the state of recurrent layers behind all tokens of the sequence, as BatchItem::keep does. Nothing where it has
+  // drafts, or the model no such layers; kInvalidArgument for one that is not open.
+  Status keep_state(SequenceId sequence, bool is_likely = true);
 
   // Forgets everything behind the first n tokens. A model with recurrent layers can only go back to where it kept its
   // state, one with sliding windows to where the keys that the next token sees are still there (those before the last
